@@ -1,0 +1,206 @@
+//! What the log carries and what clients ask: plain data. `codec` gives each its bytes.
+
+use bytes::Bytes;
+
+/// Names one session for ever; given by the log.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// Position of one applied mutating command in the total order; 0 is the empty namespace.
+pub type Revision = u64;
+
+/// One command of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Makes a session. Its id is the revision of this command. `token` finds the waiting connection again and makes a
+    /// resend harmless: a live session with the same (token, secret) is returned instead of a second one.
+    OpenSession { token: u64, secret: u128, timeout_ms: u32 },
+    /// A connection took the session up again: bumps the session's counter, so that an expiry under way misses.
+    ResumeSession { session: SessionId },
+    /// Ends the session, its ephemeral nodes with it, if its counter is still `counter`.
+    ExpireSession { session: SessionId, counter: u64 },
+    /// Request `number` of a session. Applied only if it is the session's next; an earlier one has its stored result
+    /// returned; a later one has no effect. Results up to `acked_upto` are dropped.
+    Request { session: SessionId, number: u64, acked_upto: u64, operation: Operation },
+}
+
+/// A mutation a client can ask for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// Makes a node.
+    Create { path: String, data: Bytes, lifetime: Lifetime, sequential: bool },
+    /// Replaces a node's data.
+    Set { path: String, data: Bytes, expect: Expect },
+    /// Removes a node without children.
+    Delete { path: String, expect: Expect },
+    /// All of the steps, in order, or none.
+    Multi { steps: Vec<Step> },
+    /// Changes nothing; its answer proves that everything before it was applied.
+    Sync,
+    /// Ends the session, its ephemeral nodes with it.
+    CloseSession,
+}
+
+/// One step of a `multi`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Fails unless the node is as expected.
+    Check { path: String, expect: Expect },
+    /// As [`Operation::Create`].
+    Create { path: String, data: Bytes, lifetime: Lifetime, sequential: bool },
+    /// As [`Operation::Set`].
+    Set { path: String, data: Bytes, expect: Expect },
+    /// As [`Operation::Delete`].
+    Delete { path: String, expect: Expect },
+    /// Reads, in the middle of the transaction; a missing node is an answer, not a failure.
+    Get { path: String },
+}
+
+/// How long a node lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lifetime {
+    /// Until it is deleted.
+    Permanent,
+    /// Until it is deleted or the session that made it ends. Has no children.
+    Ephemeral,
+}
+
+/// A condition on a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expect {
+    /// It exists.
+    Any,
+    /// It exists with exactly this data version.
+    Version(u64),
+    /// It does not exist (only in `Check`).
+    Absent,
+}
+
+/// A question to the tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Read {
+    /// Data and stat.
+    Get { path: String },
+    /// Stat, or that there is no such node.
+    Exists { path: String },
+    /// Names of the children after `after` (all if empty), in byte order, at most `limit` (0: as many as fit a reply).
+    List { path: String, after: String, limit: u32 },
+}
+
+/// A node's numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Stat {
+    /// Revision that made it (ZooKeeper's czxid).
+    pub created: Revision,
+    /// Revision that last changed its data (mzxid).
+    pub modified: Revision,
+    /// Revision that last added or removed a child (pzxid).
+    pub children_modified: Revision,
+    /// Changes of its data since it was made.
+    pub version: u64,
+    /// Children added and removed since it was made.
+    pub children_version: u64,
+    /// Changes of its ACL since it was made.
+    pub acl_version: u64,
+    /// When it was made, milliseconds of the leader's wall clock since 1970; for people only.
+    pub created_ms: u64,
+    /// When its data last changed, likewise.
+    pub modified_ms: u64,
+    /// The session it lives with; `None` for a permanent node.
+    pub owner: Option<SessionId>,
+    /// Bytes of data.
+    pub data_bytes: u32,
+    /// Number of children.
+    pub children: u32,
+    /// Greater than that of every earlier node of this name (Chubby).
+    pub instance: u64,
+    /// Times its lock went from free to held (Chubby).
+    pub lock_generation: u64,
+    /// CRC-32 of its data (Chubby's content checksum).
+    pub checksum: u32,
+}
+
+/// What a mutation did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// The node made, with the name the log gave a sequential one.
+    Created { path: String, stat: Stat },
+    /// The node's new stat.
+    Set { stat: Stat },
+    /// It is gone.
+    Deleted,
+    /// One result a step.
+    Multi { results: Vec<StepDone> },
+    /// Everything before is applied.
+    Synced,
+    /// The session is gone.
+    SessionClosed,
+}
+
+/// What a step of a `multi` did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StepDone {
+    /// The condition held.
+    Checked,
+    /// As [`Done::Created`].
+    Created { path: String, stat: Stat },
+    /// As [`Done::Set`].
+    Set { stat: Stat },
+    /// As [`Done::Deleted`].
+    Deleted,
+    /// The node's data and stat; `None` if there is none.
+    Got { node: Option<(Bytes, Stat)> },
+}
+
+/// Why a mutation or a read was refused by the namespace: deterministic, and the same at every replica.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// There is no such node.
+    NoNode { path: String },
+    /// The parent of the node to be made does not exist.
+    NoParent { path: String },
+    /// There is a node of that name.
+    NodeExists { path: String },
+    /// A node with children is not deleted.
+    NotEmpty { path: String },
+    /// The version is another.
+    BadVersion { path: String, expected: u64, found: u64 },
+    /// An ephemeral node has no children.
+    EphemeralParent { path: String },
+    /// A path, name or argument is malformed; `why` says how to mend it.
+    BadArgument { why: String },
+    /// Past a limit.
+    TooLarge { what: String, size: u64, limit: u64 },
+    /// Step `index` of a `multi` failed, so none was done.
+    Aborted { index: u32, cause: Box<Refusal> },
+    /// The session is over or never was.
+    NoSession,
+    /// The result of this request was acknowledged by its client, and dropped: a protocol fault of the client.
+    ResultDropped,
+}
+
+/// What a mutation came to.
+pub type Outcome = Result<Done, Refusal>;
+
+/// The answer to a [`Read`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// Answer to `Get`.
+    Node { data: Bytes, stat: Stat },
+    /// Answer to `Exists`.
+    Exists { stat: Option<Stat> },
+    /// Answer to `List`: names in byte order, the parent's stat, whether more follow.
+    Children { names: Vec<String>, stat: Stat, more: bool },
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl std::fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "session {self}")
+    }
+}
