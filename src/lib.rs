@@ -1,9 +1,10 @@
 //! Quorate: a replicated coordination appliance. (The map: written last.)
 
+pub mod client;
 #[cfg(feature = "server")]
 pub mod journal;
 pub mod limits;
 pub mod namespace;
-#[cfg(feature = "server")]
 pub mod paxos;
 pub mod time;
+pub mod wire;
