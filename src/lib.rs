@@ -1,11 +1,12 @@
 //! Quorate: a replicated coordination appliance. (The map: written last.)
 
+pub mod client;
 #[cfg(feature = "server")]
 pub mod journal;
 pub mod limits;
 pub mod namespace;
-#[cfg(feature = "server")]
 pub mod paxos;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod time;
+pub mod wire;
