@@ -172,8 +172,11 @@ impl Front {
             }
             FrontNotice::Leader { leader } => self.leader_changed(leader),
             FrontNotice::Refused { requests, overloaded } => {
-                let reason =
-                    if overloaded { Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS } } else { Reason::NotReady };
+                let reason = if overloaded {
+                    Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS }
+                } else {
+                    Reason::NotReady
+                };
                 for (session, number) in requests {
                     if let Some(id) = self.sessions.get(&session).copied() {
                         self.refuse(id, number, reason);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::journal::SegmentId;
+use crate::namespace::CommandOutcome;
 use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::tree::Change;
-use crate::namespace::CommandOutcome;
 use crate::paxos::{Incarnation, ReplicaId, Slot, Value};
 use crate::wire::client::Status;
 use crate::wire::peer::PeerMessage;
