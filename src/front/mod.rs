@@ -1,7 +1,7 @@
 //! The client side of a server: connections, admission, and reads answered where the client is connected.
 //!
 //! A front owns the connections of one core. It cuts their bytes into frames, checks that requests come in order, and hands
-//! mutations on as [`Submission`]s; it answers reads from the tree itself. What it needs from its replica it asks with
+//! mutations on as [`Submission`](crate::replica::exchange::Submission)s; it answers reads from the tree itself. What it needs from its replica it asks with
 //! [`FrontRequest`]s, and gets as [`FrontNotice`]s; bytes for clients, and connections to close, it leaves in [`Front::take_output`].
 //!
 //! A turn of the loop goes: bytes in ([`Front::received`]); [`Front::prepare`], which collects what the replica must do; the
@@ -27,7 +27,7 @@ mod reads;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hashbrown::HashMap;
 
 use self::connection::{Connection, Opening};
@@ -37,11 +37,11 @@ use crate::limits::{
     SESSION_REQUESTS_IN_FLIGHT,
 };
 use crate::namespace::CommandOutcome;
-use crate::namespace::codec;
+use crate::namespace::codec::OperationRef;
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::tree::Tree;
 use crate::paxos::{CellId, ReplicaId, Slot};
-use crate::replica::exchange::{Applied, FrontNotice, FrontRequest, Submission};
+use crate::replica::exchange::{Applied, FrontNotice, FrontRequest, Gathering};
 use crate::time::{Duration, Instant};
 use crate::wire::client::{
     ClientMessage, FaultCode, Hello, MemberAddress, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage, Welcome,
@@ -84,8 +84,7 @@ pub struct Front {
     awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
     next_ticket: u64,
     statuses: BTreeMap<u64, (ConnectionId, u64)>,
-    run: BytesMut,
-    run_count: u32,
+    gathering: Gathering,
     requests: Vec<FrontRequest>,
     dirty: Vec<ConnectionId>,
     closing: Vec<ConnectionId>,
@@ -120,8 +119,7 @@ impl Front {
             awaiting_pings: BTreeMap::new(),
             next_ticket: 0,
             statuses: BTreeMap::new(),
-            run: BytesMut::new(),
-            run_count: 0,
+            gathering: Gathering::default(),
             requests: Vec::new(),
             dirty: Vec::new(),
             closing: Vec::new(),
@@ -242,7 +240,7 @@ impl Front {
     /// Whether another [`Front::prepare`] would ask for something at once.
     #[must_use]
     pub fn is_restless(&self) -> bool {
-        !self.requests.is_empty() || !self.pings.is_empty() || self.run_count > 0
+        !self.requests.is_empty() || !self.pings.is_empty() || !self.gathering.is_empty()
     }
 
     /// When [`Front::prepare`] is due, unless something happens before.
@@ -371,12 +369,11 @@ impl Front {
             self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
             return Ok(());
         }
-        codec::check_operation(operation)?;
+        OperationRef::decode(operation)?;
         connection.submitted_upto = number;
         if self.leader.is_some() {
-            codec::put_request_in_run(session, number, acked_upto, operation, &mut self.run);
-            self.run_count += 1;
-            if self.run.len() >= BATCH_BYTES_TARGET {
+            self.gathering.put_request(session, number, acked_upto, operation);
+            if self.gathering.len() >= BATCH_BYTES_TARGET {
                 self.cut_run();
             }
         }
@@ -471,8 +468,7 @@ impl Front {
 
     fn leader_changed(&mut self, leader: Option<ReplicaId>) {
         self.leader = leader;
-        self.run.clear();
-        self.run_count = 0;
+        self.gathering.clear();
         self.reads.retry_now();
         let mut ids: Vec<_> = self.connections.keys().copied().collect();
         ids.sort_unstable();
@@ -504,14 +500,12 @@ impl Front {
     }
 
     fn put_command(&mut self, command: &Command) {
-        codec::put_in_run(command, &mut self.run);
-        self.run_count += 1;
+        self.gathering.put(command);
     }
 
     fn cut_run(&mut self) {
-        if self.run_count > 0 {
-            let submission = Submission { run: self.run.split().freeze(), count: std::mem::take(&mut self.run_count) };
-            self.requests.push(FrontRequest::Submit(submission));
+        if !self.gathering.is_empty() {
+            self.requests.push(FrontRequest::Submit(self.gathering.take()));
         }
     }
 

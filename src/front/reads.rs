@@ -178,7 +178,7 @@ impl Front {
         consistency: Consistency,
         read: &[u8],
     ) -> Result<(), Fault> {
-        let read = codec::decode_read(read)?;
+        let read = Read::decode(read)?;
         let connection = self.connections.get(&id).expect("the caller found it");
         if connection.is_refusing() {
             return Ok(());
@@ -212,7 +212,7 @@ impl Front {
         let connection = self.connections.get_mut(&parked.connection).filter(|c| !c.closing)?;
         let mark = connection.out.len();
         let answer = query::answer(tree, &parked.read);
-        encode_read_reply(&mut connection.out, parked.number, revision, |out| codec::put_answer(&answer, out));
+        encode_read_reply(&mut connection.out, parked.number, revision, |out| codec::encode_read_outcome(&answer, out));
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(parked.connection);
         }

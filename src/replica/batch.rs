@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::exchange::Submission;
 use crate::limits::{BATCH_BYTES_TARGET, PENDING_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::namespace::codec::BatchHeader;
+use crate::namespace::codec::{BATCH_HEADER_BYTES, batch_header};
 use crate::paxos::{Draft, Kind, Value};
 
 /// Commands not yet proposed, in the order they came.
@@ -51,10 +51,10 @@ impl Pending {
         if take == 0 {
             return None;
         }
-        assert!(1 + BatchHeader::BYTES + bytes <= VALUE_BYTES_MAX, "a submission is bounded by the front that made it");
-        let mut draft = Draft::with_capacity(1 + BatchHeader::BYTES + bytes);
+        assert!(1 + BATCH_HEADER_BYTES + bytes <= VALUE_BYTES_MAX, "a submission is bounded by the front that made it");
+        let mut draft = Draft::with_capacity(1 + BATCH_HEADER_BYTES + bytes);
         draft.extend(&[Kind::Commands.tag()]);
-        draft.extend(&BatchHeader { log_time_ns, wall_ms, count }.encode());
+        draft.extend(&batch_header(log_time_ns, wall_ms, count));
         for submission in self.queue.drain(..take) {
             draft.extend(&submission.run);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
 use crate::namespace::CommandOutcome;
 use crate::namespace::command::{Revision, SessionId};
@@ -78,15 +79,6 @@ pub enum FrontRequest {
     ReadPoint { ticket: u64, sessions: Vec<SessionId> },
     /// How is the replica?
     Status { ticket: u64 },
-}
-
-/// Commands on their way to the log: a run of `u32 length | command`.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Submission {
-    /// The run.
-    pub run: Bytes,
-    /// How many commands it holds.
-    pub count: u32,
 }
 
 /// What a replica tells a front.

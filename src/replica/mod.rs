@@ -30,6 +30,7 @@ pub mod exchange;
 mod liveness;
 mod reads;
 mod storage;
+mod submission;
 
 use std::sync::Arc;
 
@@ -449,18 +450,3 @@ fn answer_read_point(asker: Asker, upto: Option<Slot>, withheld: Vec<SessionId>,
         }
     });
 }
-
-impl Submission {
-    /// One command of the replica's own.
-    fn of(command: &Command) -> Self {
-        let mut run = bytes::BytesMut::new();
-        crate::namespace::codec::put_in_run(command, &mut run);
-        Self { run: run.freeze(), count: 1 }
-    }
-
-    /// The sessions' requests it holds.
-    fn requests(&self) -> Vec<(SessionId, u64)> {
-        crate::namespace::codec::requests_of_run(&self.run)
-    }
-}
-
