@@ -77,6 +77,8 @@ pub enum FrontRequest {
     Detach(SessionId),
     /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from.
     ReadPoint { ticket: u64, sessions: Vec<SessionId> },
+    /// Reads were answered under the leader lease: it is worth renewing.
+    LeaseUsed,
     /// How is the replica?
     Status { ticket: u64 },
 }

@@ -174,11 +174,6 @@ impl Replica {
         self.paxos.lease()
     }
 
-    /// A front answered a read under the lease: it is worth renewing.
-    pub fn lease_was_used(&mut self, now: Instant) {
-        self.paxos.want_lease(now, &mut self.outputs);
-    }
-
     fn tick(&mut self, now: Instant) {
         self.paxos.tick(now, &mut self.outputs);
         self.storage.tick(now);
@@ -240,6 +235,8 @@ impl Replica {
             FrontRequest::ReadPoint { ticket, sessions } => {
                 self.ask_read_point(now, Asker::Front(front, ticket), sessions, effects);
             }
+            FrontRequest::LeaseUsed => self.paxos.want_lease(now, &mut self.outputs),
+            FrontRequest::Status { .. } => unreachable!("the server answers it, it knows more than the replica"),
         }
     }
 
