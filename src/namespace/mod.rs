@@ -1,3 +1,4 @@
 //! The state machine.
 
+pub mod codec;
 pub mod command;

@@ -1,0 +1,32 @@
+//! The bytes of commands, reads and answers: one encoding for the log, the image and the client's wire.
+//!
+//! All numbers are little-endian; a text or a run of bytes is a `u32` length and the bytes; an enum is a `u8` tag and its
+//! fields in the order of their declaration. Nothing is padded, nothing optional is left out: an `Option` is a byte
+//! 0 or 1 and, after a 1, the value; a node's owner is a bare `u64` where 0, which no session has, says none.
+//!
+//! ```text
+//! batch      log_time_ns u64 | wall_ms u64 | count u32 | count x ( length u32 | command )
+//! request    4 u8 | session u64 | number u64 | acked_upto u64 | operation          (one kind of command)
+//! ```
+//!
+//! A client's frame carries `acked_upto u64 | operation`, so the server puts the client's own bytes behind
+//! [`request_prefix`] and into the log: an operation is encoded once, by the client, and copied once.
+//!
+//! Invariants:
+//! 1. No sequence of bytes makes a decoder panic, or allocate more than a small multiple of what it was given.
+//! 2. A decoder takes the whole of its input or refuses it: no two inputs that differ decode to equal values.
+//! 3. A decoder judges form only. Whether a path is lawful or a node too large is the namespace's to say, with a
+//!    [`Refusal`](super::command::Refusal) that uses up the request's number; malformed bytes cost a client its connection.
+
+mod batch;
+mod operation;
+mod reader;
+mod reply;
+
+pub use batch::{BATCH_HEADER_BYTES, Batch, batch_header, command_prefix};
+pub use operation::{CommandRef, OperationRef, REQUEST_PREFIX_BYTES, ReadRef, StepRef, request_prefix};
+pub use reader::{DecodeError, Reader, put_bytes, put_text};
+pub use reply::{decode_outcome, decode_read_outcome, encode_outcome, encode_read_outcome};
+
+#[cfg(test)]
+mod tests;

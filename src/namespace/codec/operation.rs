@@ -1,0 +1,405 @@
+//! What goes in: commands, operations, steps and reads. Decoding borrows; the owned types are made from the borrowed ones.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::reader::{DecodeError, Reader, put_bytes, put_text};
+use crate::limits::MULTI_OPS_MAX;
+use crate::namespace::command::{Command, Expect, Lifetime, Operation, Read, SessionId, Step};
+
+/// Bytes of a request command in front of its operation.
+pub const REQUEST_PREFIX_BYTES: usize = 25;
+
+/// A [`Command`] that borrows from the bytes it was decoded from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommandRef<'a> {
+    OpenSession { token: u64, secret: u128, timeout_ms: u32 },
+    ResumeSession { session: SessionId },
+    ExpireSession { session: SessionId, counter: u64 },
+    Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
+}
+
+/// An [`Operation`] that borrows from the bytes it was decoded from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OperationRef<'a> {
+    Create { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool },
+    Set { path: &'a str, data: &'a [u8], expect: Expect },
+    Delete { path: &'a str, expect: Expect },
+    Multi { steps: Vec<StepRef<'a>> },
+    Sync,
+    CloseSession,
+}
+
+/// A [`Step`] that borrows from the bytes it was decoded from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StepRef<'a> {
+    Check { path: &'a str, expect: Expect },
+    Create { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool },
+    Set { path: &'a str, data: &'a [u8], expect: Expect },
+    Delete { path: &'a str, expect: Expect },
+    Get { path: &'a str },
+}
+
+/// A [`Read`] that borrows from the bytes it was decoded from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadRef<'a> {
+    Get { path: &'a str },
+    Exists { path: &'a str },
+    List { path: &'a str, after: &'a str, limit: u32 },
+}
+
+/// What stands in front of an operation's bytes to make them a [`Command::Request`].
+#[must_use]
+pub fn request_prefix(session: SessionId, number: u64, acked_upto: u64) -> [u8; REQUEST_PREFIX_BYTES] {
+    let mut prefix = [0; REQUEST_PREFIX_BYTES];
+    prefix[0] = REQUEST;
+    prefix[1..9].copy_from_slice(&session.0.to_le_bytes());
+    prefix[9..17].copy_from_slice(&number.to_le_bytes());
+    prefix[17..].copy_from_slice(&acked_upto.to_le_bytes());
+    prefix
+}
+
+impl Command {
+    /// Appends the command's bytes.
+    pub fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Self::OpenSession { token, secret, timeout_ms } => {
+                out.put_u8(OPEN_SESSION);
+                out.put_u64_le(*token);
+                out.put_u128_le(*secret);
+                out.put_u32_le(*timeout_ms);
+            }
+            Self::ResumeSession { session } => {
+                out.put_u8(RESUME_SESSION);
+                out.put_u64_le(session.0);
+            }
+            Self::ExpireSession { session, counter } => {
+                out.put_u8(EXPIRE_SESSION);
+                out.put_u64_le(session.0);
+                out.put_u64_le(*counter);
+            }
+            Self::Request { session, number, acked_upto, operation } => {
+                out.put_slice(&request_prefix(*session, *number, *acked_upto));
+                operation.encode(out);
+            }
+        }
+    }
+
+    /// Decodes what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        CommandRef::decode(bytes).map(|command| command.to_command())
+    }
+}
+
+impl Operation {
+    /// Appends the operation's bytes.
+    pub fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Self::Create { path, data, lifetime, sequential } => put_create(out, path, data, *lifetime, *sequential),
+            Self::Set { path, data, expect } => put_set(out, path, data, *expect),
+            Self::Delete { path, expect } => put_delete(out, path, *expect),
+            Self::Multi { steps } => {
+                out.put_u8(MULTI);
+                out.put_u32_le(u32::try_from(steps.len()).expect("steps are bounded far below 2^32"));
+                steps.iter().for_each(|step| step.encode(out));
+            }
+            Self::Sync => out.put_u8(SYNC),
+            Self::CloseSession => out.put_u8(CLOSE_SESSION),
+        }
+    }
+
+    /// Decodes what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        OperationRef::decode(bytes).map(|operation| operation.to_operation())
+    }
+}
+
+impl Step {
+    /// Appends the step's bytes.
+    pub fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Self::Check { path, expect } => {
+                out.put_u8(CHECK);
+                put_text(out, path);
+                put_expect(out, *expect);
+            }
+            Self::Create { path, data, lifetime, sequential } => put_create(out, path, data, *lifetime, *sequential),
+            Self::Set { path, data, expect } => put_set(out, path, data, *expect),
+            Self::Delete { path, expect } => put_delete(out, path, *expect),
+            Self::Get { path } => {
+                out.put_u8(GET);
+                put_text(out, path);
+            }
+        }
+    }
+}
+
+impl Read {
+    /// Appends the read's bytes.
+    pub fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Self::Get { path } => {
+                out.put_u8(READ_GET);
+                put_text(out, path);
+            }
+            Self::Exists { path } => {
+                out.put_u8(READ_EXISTS);
+                put_text(out, path);
+            }
+            Self::List { path, after, limit } => {
+                out.put_u8(READ_LIST);
+                put_text(out, path);
+                put_text(out, after);
+                out.put_u32_le(*limit);
+            }
+        }
+    }
+
+    /// Decodes what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        ReadRef::decode(bytes).map(ReadRef::to_read)
+    }
+
+    /// The same read, borrowed.
+    #[must_use]
+    pub fn as_ref(&self) -> ReadRef<'_> {
+        match self {
+            Self::Get { path } => ReadRef::Get { path },
+            Self::Exists { path } => ReadRef::Exists { path },
+            Self::List { path, after, limit } => ReadRef::List { path, after, limit: *limit },
+        }
+    }
+}
+
+impl<'a> CommandRef<'a> {
+    /// Decodes what [`Command::encode`] wrote.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let command = match reader.u8("a command")? {
+            OPEN_SESSION => Self::OpenSession {
+                token: reader.u64("a session's token")?,
+                secret: reader.u128("a session's secret")?,
+                timeout_ms: reader.u32("a session's timeout")?,
+            },
+            RESUME_SESSION => Self::ResumeSession { session: SessionId(reader.u64("a session")?) },
+            EXPIRE_SESSION => Self::ExpireSession {
+                session: SessionId(reader.u64("a session")?),
+                counter: reader.u64("a session's counter")?,
+            },
+            REQUEST => Self::Request {
+                session: SessionId(reader.u64("a session")?),
+                number: reader.u64("a request's number")?,
+                acked_upto: reader.u64("an acknowledgement")?,
+                operation: OperationRef::decode(reader.remainder())?,
+            },
+            tag => return Err(DecodeError::UnknownTag { what: "command", tag }),
+        };
+        reader.finish("a command")?;
+        Ok(command)
+    }
+
+    /// An owned copy.
+    #[must_use]
+    pub fn to_command(&self) -> Command {
+        match *self {
+            Self::OpenSession { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms },
+            Self::ResumeSession { session } => Command::ResumeSession { session },
+            Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
+            Self::Request { session, number, acked_upto, ref operation } => {
+                Command::Request { session, number, acked_upto, operation: operation.to_operation() }
+            }
+        }
+    }
+}
+
+impl<'a> OperationRef<'a> {
+    /// Decodes what [`Operation::encode`] wrote. A server does this before it lets a client's bytes into the log.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let operation = match reader.u8("an operation")? {
+            CREATE => {
+                let (path, data, lifetime, sequential) = take_create(&mut reader)?;
+                Self::Create { path, data, lifetime, sequential }
+            }
+            SET => {
+                let (path, data, expect) = take_set(&mut reader)?;
+                Self::Set { path, data, expect }
+            }
+            DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(&mut reader)? },
+            MULTI => {
+                let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
+                let steps = (0..count).map(|_| StepRef::take(&mut reader)).collect::<Result<_, _>>()?;
+                Self::Multi { steps }
+            }
+            SYNC => Self::Sync,
+            CLOSE_SESSION => Self::CloseSession,
+            tag => return Err(DecodeError::UnknownTag { what: "operation", tag }),
+        };
+        reader.finish("an operation")?;
+        Ok(operation)
+    }
+
+    /// An owned copy.
+    #[must_use]
+    pub fn to_operation(&self) -> Operation {
+        match self {
+            Self::Create { path, data, lifetime, sequential } => Operation::Create {
+                path: (*path).to_owned(),
+                data: Bytes::copy_from_slice(data),
+                lifetime: *lifetime,
+                sequential: *sequential,
+            },
+            Self::Set { path, data, expect } => {
+                Operation::Set { path: (*path).to_owned(), data: Bytes::copy_from_slice(data), expect: *expect }
+            }
+            Self::Delete { path, expect } => Operation::Delete { path: (*path).to_owned(), expect: *expect },
+            Self::Multi { steps } => Operation::Multi { steps: steps.iter().map(StepRef::to_step).collect() },
+            Self::Sync => Operation::Sync,
+            Self::CloseSession => Operation::CloseSession,
+        }
+    }
+}
+
+impl<'a> StepRef<'a> {
+    /// An owned copy.
+    #[must_use]
+    pub fn to_step(&self) -> Step {
+        match *self {
+            Self::Check { path, expect } => Step::Check { path: path.to_owned(), expect },
+            Self::Create { path, data, lifetime, sequential } => {
+                Step::Create { path: path.to_owned(), data: Bytes::copy_from_slice(data), lifetime, sequential }
+            }
+            Self::Set { path, data, expect } => {
+                Step::Set { path: path.to_owned(), data: Bytes::copy_from_slice(data), expect }
+            }
+            Self::Delete { path, expect } => Step::Delete { path: path.to_owned(), expect },
+            Self::Get { path } => Step::Get { path: path.to_owned() },
+        }
+    }
+
+    fn take(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        Ok(match reader.u8("a step")? {
+            CHECK => Self::Check { path: reader.text("a path")?, expect: take_expect(reader)? },
+            CREATE => {
+                let (path, data, lifetime, sequential) = take_create(reader)?;
+                Self::Create { path, data, lifetime, sequential }
+            }
+            SET => {
+                let (path, data, expect) = take_set(reader)?;
+                Self::Set { path, data, expect }
+            }
+            DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(reader)? },
+            GET => Self::Get { path: reader.text("a path")? },
+            tag => return Err(DecodeError::UnknownTag { what: "step", tag }),
+        })
+    }
+}
+
+impl<'a> ReadRef<'a> {
+    /// Decodes what [`Read::encode`] wrote.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let read = match reader.u8("a read")? {
+            READ_GET => Self::Get { path: reader.text("a path")? },
+            READ_EXISTS => Self::Exists { path: reader.text("a path")? },
+            READ_LIST => Self::List {
+                path: reader.text("a path")?,
+                after: reader.text("a name")?,
+                limit: reader.u32("a listing's limit")?,
+            },
+            tag => return Err(DecodeError::UnknownTag { what: "read", tag }),
+        };
+        reader.finish("a read")?;
+        Ok(read)
+    }
+
+    /// An owned copy.
+    #[must_use]
+    pub fn to_read(self) -> Read {
+        match self {
+            Self::Get { path } => Read::Get { path: path.to_owned() },
+            Self::Exists { path } => Read::Exists { path: path.to_owned() },
+            Self::List { path, after, limit } => Read::List { path: path.to_owned(), after: after.to_owned(), limit },
+        }
+    }
+}
+
+fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, sequential: bool) {
+    out.put_u8(CREATE);
+    put_text(out, path);
+    put_bytes(out, data);
+    out.put_u8(match lifetime {
+        Lifetime::Permanent => 0,
+        Lifetime::Ephemeral => 1,
+    });
+    out.put_u8(u8::from(sequential));
+}
+
+fn take_create<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], Lifetime, bool), DecodeError> {
+    let path = reader.text("a path")?;
+    let data = reader.bytes("a node's data")?;
+    let lifetime = match reader.u8("a lifetime")? {
+        0 => Lifetime::Permanent,
+        1 => Lifetime::Ephemeral,
+        tag => return Err(DecodeError::UnknownTag { what: "lifetime", tag }),
+    };
+    Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
+}
+
+fn put_set(out: &mut BytesMut, path: &str, data: &[u8], expect: Expect) {
+    out.put_u8(SET);
+    put_text(out, path);
+    put_bytes(out, data);
+    put_expect(out, expect);
+}
+
+fn take_set<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], Expect), DecodeError> {
+    Ok((reader.text("a path")?, reader.bytes("a node's data")?, take_expect(reader)?))
+}
+
+fn put_delete(out: &mut BytesMut, path: &str, expect: Expect) {
+    out.put_u8(DELETE);
+    put_text(out, path);
+    put_expect(out, expect);
+}
+
+fn put_expect(out: &mut BytesMut, expect: Expect) {
+    match expect {
+        Expect::Any => out.put_u8(0),
+        Expect::Version(version) => {
+            out.put_u8(1);
+            out.put_u64_le(version);
+        }
+        Expect::Absent => out.put_u8(2),
+    }
+}
+
+fn take_expect(reader: &mut Reader<'_>) -> Result<Expect, DecodeError> {
+    match reader.u8("a condition")? {
+        0 => Ok(Expect::Any),
+        1 => Ok(Expect::Version(reader.u64("a version")?)),
+        2 => Ok(Expect::Absent),
+        tag => Err(DecodeError::UnknownTag { what: "condition", tag }),
+    }
+}
+
+const OPEN_SESSION: u8 = 1;
+const RESUME_SESSION: u8 = 2;
+const EXPIRE_SESSION: u8 = 3;
+const REQUEST: u8 = 4;
+
+// Operations and steps share one space of tags: what both have, both write alike.
+const CREATE: u8 = 1;
+const SET: u8 = 2;
+const DELETE: u8 = 3;
+const MULTI: u8 = 4;
+const SYNC: u8 = 5;
+const CLOSE_SESSION: u8 = 6;
+const CHECK: u8 = 7;
+const GET: u8 = 8;
+
+const READ_GET: u8 = 1;
+const READ_EXISTS: u8 = 2;
+const READ_LIST: u8 = 3;
+
+/// A tag and an empty path.
+const STEP_BYTES_MIN: usize = 5;

@@ -1,0 +1,301 @@
+//! What comes out: stats, outcomes, answers and refusals.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::reader::{DecodeError, Reader, put_bytes, put_text};
+use crate::limits::MULTI_OPS_MAX;
+use crate::namespace::command::{Answer, Done, Outcome, Refusal, SessionId, Stat, StepDone};
+
+/// Appends a mutation's outcome.
+pub fn encode_outcome(outcome: &Outcome, out: &mut BytesMut) {
+    match outcome {
+        Ok(done) => {
+            out.put_u8(0);
+            put_done(out, done);
+        }
+        Err(refusal) => {
+            out.put_u8(1);
+            put_refusal(out, refusal);
+        }
+    }
+}
+
+/// Decodes what [`encode_outcome`] wrote.
+pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let refused = reader.bool("an outcome")?;
+    let outcome = if refused { Err(take_refusal(&mut reader, true)?) } else { Ok(take_done(&mut reader)?) };
+    reader.finish("an outcome")?;
+    Ok(outcome)
+}
+
+/// Appends a read's answer, or its refusal.
+pub fn encode_read_outcome(outcome: &Result<Answer, Refusal>, out: &mut BytesMut) {
+    match outcome {
+        Ok(answer) => {
+            out.put_u8(0);
+            put_answer(out, answer);
+        }
+        Err(refusal) => {
+            out.put_u8(1);
+            put_refusal(out, refusal);
+        }
+    }
+}
+
+/// Decodes what [`encode_read_outcome`] wrote.
+pub fn decode_read_outcome(bytes: &[u8]) -> Result<Result<Answer, Refusal>, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let refused = reader.bool("an answer")?;
+    let outcome = if refused { Err(take_refusal(&mut reader, true)?) } else { Ok(take_answer(&mut reader)?) };
+    reader.finish("an answer")?;
+    Ok(outcome)
+}
+
+impl Stat {
+    /// Appends the stat: always [`Self::ENCODED_BYTES`].
+    pub fn encode(&self, out: &mut BytesMut) {
+        assert!(self.owner != Some(SessionId(0)), "a session's id is a revision, and the first revision is 1");
+        let mut raw = [0; Self::ENCODED_BYTES];
+        let longs = [
+            self.created,
+            self.modified,
+            self.children_modified,
+            self.version,
+            self.children_version,
+            self.acl_version,
+            self.created_ms,
+            self.modified_ms,
+            self.owner.map_or(0, |owner| owner.0),
+            self.instance,
+            self.lock_generation,
+        ];
+        for (place, long) in raw.chunks_exact_mut(8).zip(longs) {
+            place.copy_from_slice(&long.to_le_bytes());
+        }
+        for (place, short) in raw[88..].chunks_exact_mut(4).zip([self.data_bytes, self.children, self.checksum]) {
+            place.copy_from_slice(&short.to_le_bytes());
+        }
+        out.put_slice(&raw);
+    }
+
+    /// Takes a stat off the front of what `reader` has left.
+    pub fn take(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let what = "a stat";
+        Ok(Self {
+            created: reader.u64(what)?,
+            modified: reader.u64(what)?,
+            children_modified: reader.u64(what)?,
+            version: reader.u64(what)?,
+            children_version: reader.u64(what)?,
+            acl_version: reader.u64(what)?,
+            created_ms: reader.u64(what)?,
+            modified_ms: reader.u64(what)?,
+            owner: Some(SessionId(reader.u64(what)?)).filter(|owner| owner.0 != 0),
+            instance: reader.u64(what)?,
+            lock_generation: reader.u64(what)?,
+            data_bytes: reader.u32(what)?,
+            children: reader.u32(what)?,
+            checksum: reader.u32(what)?,
+        })
+    }
+
+    /// Bytes of every encoded stat: eleven longs, then data bytes, children and checksum.
+    pub const ENCODED_BYTES: usize = 11 * 8 + 3 * 4;
+}
+
+fn put_done(out: &mut BytesMut, done: &Done) {
+    match done {
+        Done::Created { path, stat } => put_created(out, path, stat),
+        Done::Set { stat } => put_stat(out, SET, stat),
+        Done::Deleted => out.put_u8(DELETED),
+        Done::Multi { results } => {
+            out.put_u8(MULTI);
+            out.put_u32_le(u32::try_from(results.len()).expect("results are as many as steps, far below 2^32"));
+            results.iter().for_each(|result| put_step_done(out, result));
+        }
+        Done::Synced => out.put_u8(SYNCED),
+        Done::SessionClosed => out.put_u8(SESSION_CLOSED),
+    }
+}
+
+fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
+    Ok(match reader.u8("a result")? {
+        CREATED => Done::Created { path: reader.text("a path")?.to_owned(), stat: Stat::take(reader)? },
+        SET => Done::Set { stat: Stat::take(reader)? },
+        DELETED => Done::Deleted,
+        MULTI => {
+            let count = reader.count("results of a multi", MULTI_OPS_MAX, 1)?;
+            Done::Multi { results: (0..count).map(|_| take_step_done(reader)).collect::<Result<_, _>>()? }
+        }
+        SYNCED => Done::Synced,
+        SESSION_CLOSED => Done::SessionClosed,
+        tag => return Err(DecodeError::UnknownTag { what: "result", tag }),
+    })
+}
+
+fn put_step_done(out: &mut BytesMut, done: &StepDone) {
+    match done {
+        StepDone::Checked => out.put_u8(CHECKED),
+        StepDone::Created { path, stat } => put_created(out, path, stat),
+        StepDone::Set { stat } => put_stat(out, SET, stat),
+        StepDone::Deleted => out.put_u8(DELETED),
+        StepDone::Got { node: None } => out.put_u8(GOT_NOTHING),
+        StepDone::Got { node: Some((data, stat)) } => {
+            put_stat(out, GOT, stat);
+            put_bytes(out, data);
+        }
+    }
+}
+
+fn take_step_done(reader: &mut Reader<'_>) -> Result<StepDone, DecodeError> {
+    Ok(match reader.u8("a step's result")? {
+        CHECKED => StepDone::Checked,
+        CREATED => StepDone::Created { path: reader.text("a path")?.to_owned(), stat: Stat::take(reader)? },
+        SET => StepDone::Set { stat: Stat::take(reader)? },
+        DELETED => StepDone::Deleted,
+        GOT_NOTHING => StepDone::Got { node: None },
+        GOT => {
+            let stat = Stat::take(reader)?;
+            let data = Bytes::copy_from_slice(reader.bytes("a node's data")?);
+            StepDone::Got { node: Some((data, stat)) }
+        }
+        tag => return Err(DecodeError::UnknownTag { what: "step's result", tag }),
+    })
+}
+
+fn put_created(out: &mut BytesMut, path: &str, stat: &Stat) {
+    out.put_u8(CREATED);
+    put_text(out, path);
+    stat.encode(out);
+}
+
+fn put_stat(out: &mut BytesMut, tag: u8, stat: &Stat) {
+    out.put_u8(tag);
+    stat.encode(out);
+}
+
+fn put_answer(out: &mut BytesMut, answer: &Answer) {
+    match answer {
+        Answer::Node { data, stat } => {
+            out.reserve(1 + Stat::ENCODED_BYTES + 4 + data.len());
+            put_stat(out, NODE, stat);
+            put_bytes(out, data);
+        }
+        Answer::Exists { stat: None } => out.put_u8(ABSENT),
+        Answer::Exists { stat: Some(stat) } => put_stat(out, EXISTS, stat),
+        Answer::Children { names, stat, more } => {
+            put_stat(out, CHILDREN, stat);
+            out.put_u8(u8::from(*more));
+            out.put_u32_le(u32::try_from(names.len()).expect("a listing is bounded far below 2^32 names"));
+            names.iter().for_each(|name| put_text(out, name));
+        }
+    }
+}
+
+fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
+    Ok(match reader.u8("an answer")? {
+        NODE => {
+            let stat = Stat::take(reader)?;
+            Answer::Node { data: Bytes::copy_from_slice(reader.bytes("a node's data")?), stat }
+        }
+        ABSENT => Answer::Exists { stat: None },
+        EXISTS => Answer::Exists { stat: Some(Stat::take(reader)?) },
+        CHILDREN => {
+            let stat = Stat::take(reader)?;
+            let more = reader.bool("the mark of a longer listing")?;
+            let count = reader.count("names of a listing", u32::MAX as usize, 4)?;
+            let names = (0..count).map(|_| reader.text("a name").map(str::to_owned)).collect::<Result<_, _>>()?;
+            Answer::Children { names, stat, more }
+        }
+        tag => return Err(DecodeError::UnknownTag { what: "answer", tag }),
+    })
+}
+
+fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
+    let (tag, text) = match refusal {
+        Refusal::NoNode { path } => (NO_NODE, path.as_str()),
+        Refusal::NoParent { path } => (NO_PARENT, path.as_str()),
+        Refusal::NodeExists { path } => (NODE_EXISTS, path.as_str()),
+        Refusal::NotEmpty { path } => (NOT_EMPTY, path.as_str()),
+        Refusal::BadVersion { path, .. } => (BAD_VERSION, path.as_str()),
+        Refusal::EphemeralParent { path } => (EPHEMERAL_PARENT, path.as_str()),
+        Refusal::BadArgument { why } => (BAD_ARGUMENT, why.as_str()),
+        Refusal::TooLarge { what, .. } => (TOO_LARGE, what.as_str()),
+        Refusal::Aborted { index, cause } => {
+            assert!(!matches!(**cause, Refusal::Aborted { .. }), "a multi holds no multi");
+            out.put_u8(ABORTED);
+            out.put_u32_le(*index);
+            return put_refusal(out, cause);
+        }
+        Refusal::NoSession => return out.put_u8(NO_SESSION),
+        Refusal::ResultDropped => return out.put_u8(RESULT_DROPPED),
+    };
+    out.put_u8(tag);
+    put_text(out, text);
+    if let Refusal::BadVersion { expected, found, .. } = refusal {
+        out.put_u64_le(*expected);
+        out.put_u64_le(*found);
+    }
+    if let Refusal::TooLarge { size, limit, .. } = refusal {
+        out.put_u64_le(*size);
+        out.put_u64_le(*limit);
+    }
+}
+
+/// `outermost` says whether this may be an aborted `multi`: a cause inside one may not, so the nesting is bounded.
+fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, DecodeError> {
+    let path = |reader: &mut Reader<'_>| reader.text("a path").map(str::to_owned);
+    Ok(match reader.u8("a refusal")? {
+        NO_NODE => Refusal::NoNode { path: path(reader)? },
+        NO_PARENT => Refusal::NoParent { path: path(reader)? },
+        NODE_EXISTS => Refusal::NodeExists { path: path(reader)? },
+        NOT_EMPTY => Refusal::NotEmpty { path: path(reader)? },
+        BAD_VERSION => Refusal::BadVersion {
+            path: path(reader)?,
+            expected: reader.u64("a version")?,
+            found: reader.u64("a version")?,
+        },
+        EPHEMERAL_PARENT => Refusal::EphemeralParent { path: path(reader)? },
+        BAD_ARGUMENT => Refusal::BadArgument { why: reader.text("a reason")?.to_owned() },
+        TOO_LARGE => Refusal::TooLarge {
+            what: reader.text("the name of a limit")?.to_owned(),
+            size: reader.u64("a size")?,
+            limit: reader.u64("a limit")?,
+        },
+        ABORTED if outermost => {
+            Refusal::Aborted { index: reader.u32("a step's index")?, cause: Box::new(take_refusal(reader, false)?) }
+        }
+        NO_SESSION => Refusal::NoSession,
+        RESULT_DROPPED => Refusal::ResultDropped,
+        tag => return Err(DecodeError::UnknownTag { what: "refusal", tag }),
+    })
+}
+
+// Results of operations and of steps share one space of tags.
+const CREATED: u8 = 1;
+const SET: u8 = 2;
+const DELETED: u8 = 3;
+const MULTI: u8 = 4;
+const SYNCED: u8 = 5;
+const SESSION_CLOSED: u8 = 6;
+const CHECKED: u8 = 7;
+const GOT: u8 = 8;
+const GOT_NOTHING: u8 = 9;
+
+const NODE: u8 = 1;
+const ABSENT: u8 = 2;
+const EXISTS: u8 = 3;
+const CHILDREN: u8 = 4;
+
+const NO_NODE: u8 = 1;
+const NO_PARENT: u8 = 2;
+const NODE_EXISTS: u8 = 3;
+const NOT_EMPTY: u8 = 4;
+const BAD_VERSION: u8 = 5;
+const EPHEMERAL_PARENT: u8 = 6;
+const BAD_ARGUMENT: u8 = 7;
+const TOO_LARGE: u8 = 8;
+const ABORTED: u8 = 9;
+const NO_SESSION: u8 = 10;
+const RESULT_DROPPED: u8 = 11;

@@ -1,0 +1,291 @@
+//! Every value survives its bytes, and no bytes harm a decoder.
+
+use bytes::{Bytes, BytesMut};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::namespace::command::{
+    Answer, Command, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, SessionId, Stat, Step, StepDone,
+};
+
+fn text() -> impl Strategy<Value = String> {
+    "[/a-zé]{0,12}"
+}
+
+fn data() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn session() -> impl Strategy<Value = SessionId> {
+    (1..u64::MAX).prop_map(SessionId)
+}
+
+fn lifetime() -> impl Strategy<Value = Lifetime> {
+    prop_oneof![Just(Lifetime::Permanent), Just(Lifetime::Ephemeral)]
+}
+
+fn expect() -> impl Strategy<Value = Expect> {
+    prop_oneof![Just(Expect::Any), any::<u64>().prop_map(Expect::Version), Just(Expect::Absent)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (text(), expect()).prop_map(|(path, expect)| Step::Check { path, expect }),
+        (text(), data(), lifetime(), any::<bool>()).prop_map(|(path, data, lifetime, sequential)| Step::Create {
+            path,
+            data,
+            lifetime,
+            sequential
+        }),
+        (text(), data(), expect()).prop_map(|(path, data, expect)| Step::Set { path, data, expect }),
+        (text(), expect()).prop_map(|(path, expect)| Step::Delete { path, expect }),
+        text().prop_map(|path| Step::Get { path }),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        (text(), data(), lifetime(), any::<bool>()).prop_map(|(path, data, lifetime, sequential)| Operation::Create {
+            path,
+            data,
+            lifetime,
+            sequential
+        }),
+        (text(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
+        (text(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
+        vec(step(), 0..6).prop_map(|steps| Operation::Multi { steps }),
+        Just(Operation::Sync),
+        Just(Operation::CloseSession),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        (any::<u64>(), any::<u128>(), any::<u32>()).prop_map(|(token, secret, timeout_ms)| Command::OpenSession {
+            token,
+            secret,
+            timeout_ms
+        }),
+        session().prop_map(|session| Command::ResumeSession { session }),
+        (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
+        (session(), any::<u64>(), any::<u64>(), operation()).prop_map(|(session, number, acked_upto, operation)| {
+            Command::Request { session, number, acked_upto, operation }
+        }),
+    ]
+}
+
+fn read() -> impl Strategy<Value = Read> {
+    prop_oneof![
+        text().prop_map(|path| Read::Get { path }),
+        text().prop_map(|path| Read::Exists { path }),
+        (text(), text(), any::<u32>()).prop_map(|(path, after, limit)| Read::List { path, after, limit }),
+    ]
+}
+
+fn stat() -> impl Strategy<Value = Stat> {
+    (any::<[u64; 10]>(), any::<[u32; 3]>(), option::of(session())).prop_map(|(long, short, owner)| Stat {
+        created: long[0],
+        modified: long[1],
+        children_modified: long[2],
+        version: long[3],
+        children_version: long[4],
+        acl_version: long[5],
+        created_ms: long[6],
+        modified_ms: long[7],
+        owner,
+        data_bytes: short[0],
+        children: short[1],
+        instance: long[8],
+        lock_generation: long[9],
+        checksum: short[2],
+    })
+}
+
+fn step_done() -> impl Strategy<Value = StepDone> {
+    prop_oneof![
+        Just(StepDone::Checked),
+        (text(), stat()).prop_map(|(path, stat)| StepDone::Created { path, stat }),
+        stat().prop_map(|stat| StepDone::Set { stat }),
+        Just(StepDone::Deleted),
+        option::of((data(), stat())).prop_map(|node| StepDone::Got { node }),
+    ]
+}
+
+fn done() -> impl Strategy<Value = Done> {
+    prop_oneof![
+        (text(), stat()).prop_map(|(path, stat)| Done::Created { path, stat }),
+        stat().prop_map(|stat| Done::Set { stat }),
+        Just(Done::Deleted),
+        vec(step_done(), 0..6).prop_map(|results| Done::Multi { results }),
+        Just(Done::Synced),
+        Just(Done::SessionClosed),
+    ]
+}
+
+fn cause() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        text().prop_map(|path| Refusal::NoNode { path }),
+        text().prop_map(|path| Refusal::NoParent { path }),
+        text().prop_map(|path| Refusal::NodeExists { path }),
+        text().prop_map(|path| Refusal::NotEmpty { path }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(path, expected, found)| Refusal::BadVersion {
+            path,
+            expected,
+            found
+        }),
+        text().prop_map(|path| Refusal::EphemeralParent { path }),
+        text().prop_map(|why| Refusal::BadArgument { why }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(what, size, limit)| Refusal::TooLarge { what, size, limit }),
+        Just(Refusal::NoSession),
+        Just(Refusal::ResultDropped),
+    ]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        4 => cause(),
+        1 => (any::<u32>(), cause()).prop_map(|(index, cause)| Refusal::Aborted { index, cause: Box::new(cause) }),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![done().prop_map(Ok), refusal().prop_map(Err)]
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        (data(), stat()).prop_map(|(data, stat)| Answer::Node { data, stat }),
+        option::of(stat()).prop_map(|stat| Answer::Exists { stat }),
+        (vec(text(), 0..6), stat(), any::<bool>()).prop_map(|(names, stat, more)| Answer::Children {
+            names,
+            stat,
+            more
+        }),
+    ]
+}
+
+fn encoded(encode: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::new();
+    encode(&mut out);
+    out.freeze()
+}
+
+/// Every proper prefix is refused, and so is a longer input: a decoder takes the whole or nothing.
+fn takes_the_whole<T>(bytes: &Bytes, decode: impl Fn(&[u8]) -> Result<T, DecodeError>) {
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "{len} of {} bytes decode", bytes.len());
+    }
+    let longer = [bytes, &[0_u8][..]].concat();
+    assert!(decode(&longer).is_err(), "a byte too many is taken");
+}
+
+proptest! {
+    #[test]
+    fn commands_survive_their_bytes(command in command()) {
+        let bytes = encoded(|out| command.encode(out));
+        prop_assert_eq!(Command::decode(&bytes), Ok(command.clone()));
+        takes_the_whole(&bytes, |bytes| CommandRef::decode(bytes).map(drop));
+        if let Command::Request { session, number, acked_upto, operation } = &command {
+            let joined = encoded(|out| {
+                out.extend_from_slice(&request_prefix(*session, *number, *acked_upto));
+                operation.encode(out);
+            });
+            prop_assert_eq!(&joined, &bytes, "the prefix and a client's own bytes make the command");
+            prop_assert_eq!(Operation::decode(&bytes[REQUEST_PREFIX_BYTES..]), Ok(operation.clone()));
+        }
+    }
+
+    #[test]
+    fn reads_survive_their_bytes(read in read()) {
+        let bytes = encoded(|out| read.encode(out));
+        prop_assert_eq!(Read::decode(&bytes), Ok(read.clone()));
+        prop_assert_eq!(ReadRef::decode(&bytes), Ok(read.as_ref()));
+        takes_the_whole(&bytes, |bytes| ReadRef::decode(bytes).map(drop));
+    }
+
+    #[test]
+    fn outcomes_survive_their_bytes(outcome in outcome()) {
+        let bytes = encoded(|out| encode_outcome(&outcome, out));
+        prop_assert_eq!(decode_outcome(&bytes), Ok(outcome.clone()));
+        takes_the_whole(&bytes, decode_outcome);
+    }
+
+    #[test]
+    fn answers_survive_their_bytes(answer in prop_oneof![answer().prop_map(Ok), refusal().prop_map(Err)]) {
+        let bytes = encoded(|out| encode_read_outcome(&answer, out));
+        prop_assert_eq!(decode_read_outcome(&bytes), Ok(answer.clone()));
+        takes_the_whole(&bytes, decode_read_outcome);
+    }
+
+    #[test]
+    fn batches_survive_their_bytes(log_time in any::<u64>(), wall in any::<u64>(), commands in vec(command(), 0..5)) {
+        let count = u32::try_from(commands.len()).expect("few");
+        let bytes = encoded(|out| {
+            out.extend_from_slice(&batch_header(log_time, wall, count));
+            for command in &commands {
+                let command = encoded(|out| command.encode(out));
+                out.extend_from_slice(&command_prefix(command.len()));
+                out.extend_from_slice(&command);
+            }
+        });
+        let batch = Batch::decode(&bytes).expect("it was just written");
+        prop_assert_eq!((batch.log_time_ns, batch.wall_ms), (log_time, wall));
+        let back: Result<Vec<_>, _> = batch.map(|command| command.map(|command| command.to_command())).collect();
+        prop_assert_eq!(back, Ok(commands));
+        takes_the_whole(&bytes, |bytes| Batch::decode(bytes)?.try_for_each(|command| command.map(drop)));
+    }
+
+    /// Whatever decodes encodes to the same bytes again: one value, one form.
+    #[test]
+    fn noise_is_refused_or_has_one_form(tag in 0..10_u8, noise in vec(prop_oneof![0..12_u8, any::<u8>()], 0..120)) {
+        let bytes = [&[tag][..], &noise].concat();
+        if let Ok(command) = Command::decode(&bytes) {
+            prop_assert_eq!(encoded(|out| command.encode(out)), &bytes[..]);
+        }
+        if let Ok(operation) = Operation::decode(&bytes) {
+            prop_assert_eq!(encoded(|out| operation.encode(out)), &bytes[..]);
+        }
+        if let Ok(read) = Read::decode(&bytes) {
+            prop_assert_eq!(encoded(|out| read.encode(out)), &bytes[..]);
+        }
+        if let Ok(outcome) = decode_outcome(&bytes) {
+            prop_assert_eq!(encoded(|out| encode_outcome(&outcome, out)), &bytes[..]);
+        }
+        if let Ok(answer) = decode_read_outcome(&bytes) {
+            prop_assert_eq!(encoded(|out| encode_read_outcome(&answer, out)), &bytes[..]);
+        }
+        if let Ok(batch) = Batch::decode(&bytes) {
+            prop_assert!(batch.take(1000).count() <= bytes.len());
+        }
+    }
+
+    /// One byte changed in good bytes is refused, or is another value with a form of its own.
+    #[test]
+    fn a_changed_byte_does_no_harm(command in command(), place in any::<usize>(), change in 1..=255_u8) {
+        let mut bytes = encoded(|out| command.encode(out)).to_vec();
+        let place = place % bytes.len();
+        bytes[place] ^= change;
+        if let Ok(other) = Command::decode(&bytes) {
+            prop_assert_ne!(&other, &command);
+            prop_assert_eq!(encoded(|out| other.encode(out)), &bytes[..]);
+        }
+    }
+}
+
+#[test]
+fn a_huge_count_is_refused_before_room_is_made_for_it() {
+    let operation = [&[4_u8][..], &4096_u32.to_le_bytes()].concat();
+    assert!(matches!(OperationRef::decode(&operation), Err(DecodeError::Truncated { needed: 20_480, .. })));
+    let operation = [&[4_u8][..], &u32::MAX.to_le_bytes()].concat();
+    assert!(matches!(OperationRef::decode(&operation), Err(DecodeError::TooMany { limit: 4096, .. })));
+    let batch = batch_header(0, 0, u32::MAX);
+    assert!(matches!(Batch::decode(&batch), Err(DecodeError::Truncated { .. })));
+}
+
+#[test]
+fn an_aborted_multi_inside_another_is_refused() {
+    let bytes = [&[1_u8, 9][..], &[0; 4], &[9], &[0; 4], &[10]].concat();
+    assert_eq!(decode_outcome(&bytes), Err(DecodeError::UnknownTag { what: "refusal", tag: 9 }));
+}
