@@ -6,5 +6,7 @@ pub mod journal;
 pub mod limits;
 pub mod namespace;
 pub mod paxos;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod time;
 pub mod wire;
