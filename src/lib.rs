@@ -1,5 +1,7 @@
 //! Quorate: a replicated coordination appliance. (The map: written last.)
 
+#[cfg(feature = "server")]
+pub mod bench;
 pub mod client;
 #[cfg(feature = "server")]
 pub mod journal;
