@@ -403,7 +403,7 @@ impl Replica {
         self.publish(now, effects);
         self.paxos.flush(now, &mut self.outputs);
         self.drain(now, effects);
-        self.storage.writes(now, effects);
+        self.storage.writes(effects);
         #[cfg(debug_assertions)]
         self.paxos.invariants();
     }
