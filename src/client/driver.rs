@@ -16,7 +16,6 @@ use super::clock;
 use super::error::Result;
 use super::machine::{Answered, Effect, Machine, Settings};
 use super::observe::Observed;
-use super::op::Promise;
 use super::socket::Socket;
 use crate::namespace::command::{Operation, Read};
 use crate::time::Instant;
@@ -49,6 +48,9 @@ pub(super) enum Next {
 /// Takes a call's answer.
 pub(super) type Then = Box<dyn FnOnce(Result<Answered>) -> Next + Send>;
 
+/// Told once when a client has its session, or cannot get one.
+pub(super) type Opened = Box<dyn FnOnce(Result<()>) + Send>;
+
 #[derive(Debug, Default)]
 struct Inbox {
     commands: Vec<Command>,
@@ -58,11 +60,25 @@ struct Inbox {
 }
 
 enum Command {
-    Open { client: ClientId, settings: Box<Settings>, observed: Arc<Observed>, opened: Promise<()> },
-    Call { client: ClientId, call: Call, then: Then },
+    Open {
+        client: ClientId,
+        settings: Box<Settings>,
+        observed: Arc<Observed>,
+        opened: Opened,
+    },
+    Call {
+        client: ClientId,
+        call: Call,
+        then: Then,
+    },
     /// The last handle of the client is gone.
-    Leave { client: ClientId },
-    Resolved { token: u64, result: io::Result<Vec<SocketAddr>> },
+    Leave {
+        client: ClientId,
+    },
+    Resolved {
+        token: u64,
+        result: io::Result<Vec<SocketAddr>>,
+    },
 }
 
 impl Driver {
@@ -80,15 +96,16 @@ impl Driver {
         }
     }
 
-    /// Brings a client to life; `opened` is kept when it has its session, or cannot get one.
-    pub(super) fn open(&self, settings: Settings, observed: Arc<Observed>, opened: Promise<()>) -> ClientId {
-        let client = {
-            let mut inbox = self.lock();
-            inbox.clients += 1;
-            ClientId(inbox.clients)
-        };
+    /// A name for a client to be.
+    pub(super) fn reserve(&self) -> ClientId {
+        let mut inbox = self.lock();
+        inbox.clients += 1;
+        ClientId(inbox.clients)
+    }
+
+    /// Brings a client to life.
+    pub(super) fn open(&self, client: ClientId, settings: Settings, observed: Arc<Observed>, opened: Opened) {
         self.post(Command::Open { client, settings: Box::new(settings), observed, opened });
-        client
     }
 
     /// Makes a call on behalf of a client.
@@ -149,7 +166,7 @@ struct Thread {
 struct Member {
     machine: Machine,
     observed: Arc<Observed>,
-    opened: Option<Promise<()>>,
+    opened: Option<Opened>,
     /// What follows each call, by its tag; free places are listed in `free`.
     thens: Vec<Option<Then>>,
     free: Vec<usize>,
@@ -285,10 +302,7 @@ impl Thread {
                 Ok(None) => return,
                 Ok(Some(count)) => {
                     member.machine.received(now, &scratch[..count]);
-                    if member.machine.is_disconnecting() {
-                        return;
-                    }
-                    if count < scratch.len() {
+                    if !member.machine.is_connected() || count < scratch.len() {
                         return;
                     }
                 }
@@ -460,7 +474,7 @@ impl Member {
             return;
         }
         if let Some(opened) = self.opened.take() {
-            opened.keep(ending.map_or(Ok(()), Err));
+            opened(ending.map_or(Ok(()), Err));
         }
     }
 }

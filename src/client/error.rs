@@ -152,7 +152,9 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Deadline { .. } => Outcome::Unknown,
-            Self::SessionExpired { outcome, .. } | Self::Closed { outcome } | Self::Protocol { outcome, .. } => *outcome,
+            Self::SessionExpired { outcome, .. } | Self::Closed { outcome } | Self::Protocol { outcome, .. } => {
+                *outcome
+            }
             Self::NoNode { .. }
             | Self::NoParent { .. }
             | Self::NodeExists { .. }
@@ -198,18 +200,17 @@ impl Error {
             Refusal::NoParent { path } => Self::NoParent { path: outward(path) },
             Refusal::NodeExists { path } => Self::NodeExists { path: outward(path) },
             Refusal::NotEmpty { path } => Self::NotEmpty { path: outward(path) },
-            Refusal::BadVersion { path, expected, found } => {
-                Self::BadVersion { path: outward(path), expected, found }
-            }
+            Refusal::BadVersion { path, expected, found } => Self::BadVersion { path: outward(path), expected, found },
             Refusal::EphemeralParent { path } => Self::EphemeralParent { path: outward(path) },
             Refusal::BadArgument { why } => Self::BadArgument { why },
             Refusal::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             Refusal::Aborted { index, cause } => {
                 Self::Aborted { index: index as usize, cause: Box::new(Self::refused(*cause, outward)) }
             }
-            Refusal::NoSession => {
-                Self::Protocol { text: "a read was answered as if it had a session".into(), outcome: Outcome::NotApplied }
-            }
+            Refusal::NoSession => Self::Protocol {
+                text: "a read was answered as if it had a session".into(),
+                outcome: Outcome::NotApplied,
+            },
             Refusal::ResultDropped => Self::Protocol {
                 text: "the result of this request was acknowledged before it was read".into(),
                 outcome: Outcome::Unknown,

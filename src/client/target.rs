@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_full_target_says_everything() {
-        let target = parse("quorate://h1:1,h2,[::1]:3/apps/db/?session=10s&cell=000000000000000000000000000000ff&prefer=any");
+        let target =
+            parse("quorate://h1:1,h2,[::1]:3/apps/db/?session=10s&cell=000000000000000000000000000000ff&prefer=any");
         assert_eq!(target.endpoints, ["h1:1", "h2:7400", "[::1]:3"]);
         assert_eq!(target.chroot, "/apps/db");
         assert_eq!(target.session_timeout, Some(Duration::from_secs(10)));
@@ -161,8 +162,24 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused() {
         for text in [
-            "", "zookeeper://h", "h1,,h2", "h:0", "h:port", "h:70000", "::1", "[::1", "[::1]x", "[host]:1",
-            "h/a//b", "h/../b", "h?session", "h?session=10", "h?session=10h", "h?cell=12", "h?prefer=best", "h?colour=red",
+            "",
+            "zookeeper://h",
+            "h1,,h2",
+            "h:0",
+            "h:port",
+            "h:70000",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[host]:1",
+            "h/a//b",
+            "h/../b",
+            "h?session",
+            "h?session=10",
+            "h?session=10h",
+            "h?cell=12",
+            "h?prefer=best",
+            "h?colour=red",
         ] {
             assert!(matches!(text.parse::<Target>(), Err(Error::BadTarget { .. })), "`{text}` was taken");
         }

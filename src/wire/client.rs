@@ -1,17 +1,19 @@
 //! The client protocol: what a client says, what a server answers, and the bytes of each.
 //!
-//! A message's body is laid out in the order of its fields, by the rules of [`super::fields`]; three kinds carry bytes
+//! A message's body is laid out in the order of its fields, by the rules of [`crate::namespace::codec`]; three kinds carry bytes
 //! of the namespace's own codec to their end: `Request` an operation, `Read` a question, `Reply` and `ReadReply` what
 //! came of them.
 
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
-use super::fields::{FieldError, Fields, put_maybe, put_text};
 use super::frame::{self, CLIENT_MAGIC, Frame, FrameError};
 use crate::limits::REPLICAS_MAX;
+use crate::namespace::codec::{DecodeError, Reader, put_maybe, put_text};
 use crate::namespace::command::{Revision, SessionId};
-use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
+use crate::paxos::ballot::{CellId, ReplicaId};
+
+pub use super::status::{Role, Status};
 
 /// The newest protocol this code speaks.
 pub const PROTOCOL_MAX: u16 = 1;
@@ -168,51 +170,6 @@ pub enum FaultCode {
     Unavailable,
 }
 
-/// What a replica is at the moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Role {
-    /// Reads its journal, or waits out the leases it may have granted.
-    Recovering,
-    /// Follows a leader, or waits for one.
-    Follower,
-    /// Asks for votes.
-    Candidate,
-    /// Leads.
-    Leader,
-}
-
-/// A replica's account of itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Status {
-    pub replica: ReplicaId,
-    pub incarnation: Incarnation,
-    pub cell: CellId,
-    pub role: Role,
-    /// Who leads, as far as it knows.
-    pub leader: Option<ReplicaId>,
-    /// The highest ballot it has promised.
-    pub ballot: Ballot,
-    pub chosen_upto: Slot,
-    pub applied_upto: Slot,
-    pub trimmed_upto: Slot,
-    pub revision: Revision,
-    /// Live sessions of the cell.
-    pub sessions: u64,
-    /// Nodes in the tree.
-    pub nodes: u64,
-    /// Client connections to this replica.
-    pub connections: u64,
-    /// Bytes of its journal's files.
-    pub journal_bytes: u64,
-    /// What is left of its leader lease; 0 if it has none.
-    pub lease_remaining_us: u64,
-    /// Since the process started.
-    pub uptime_ms: u64,
-    /// The release it runs.
-    pub version: String,
-}
-
 /// Why a frame is no message of this protocol.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
@@ -225,7 +182,7 @@ pub enum MessageError {
     Kind { kind: u8 },
     /// The body is malformed.
     #[error("a `{message}` message is malformed: {cause}")]
-    Body { message: &'static str, cause: FieldError },
+    Body { message: &'static str, cause: DecodeError },
 }
 
 impl<'a> ClientMessage<'a> {
@@ -264,11 +221,11 @@ impl<'a> ClientMessage<'a> {
                 })
             }),
             REQUEST => whole("Request", frame, |f| {
-                Ok(Self::Request { number, acked_upto: f.u64("acked_upto")?, operation: f.rest() })
+                Ok(Self::Request { number, acked_upto: f.u64("acked_upto")?, operation: f.remainder() })
             }),
-            READ => {
-                whole("Read", frame, |f| Ok(Self::Read { number, consistency: Consistency::take(f)?, read: f.rest() }))
-            }
+            READ => whole("Read", frame, |f| {
+                Ok(Self::Read { number, consistency: Consistency::take(f)?, read: f.remainder() })
+            }),
             PING => whole("Ping", frame, |_| Ok(Self::Ping { number })),
             STATUS => whole("Status", frame, |_| Ok(Self::Status { number })),
             kind => Err(MessageError::Kind { kind }),
@@ -322,7 +279,7 @@ impl<'a> ServerMessage<'a> {
             Self::ReadRefused { number, reason } => put(READ_REFUSED, *number, &|out| reason.put(out)),
             Self::SessionOver { session } => put(SESSION_OVER, 0, &|out| out.put_u64_le(session.0)),
             Self::Fault { code, text } => put(FAULT, 0, &|out| {
-                out.put_u16_le(code.tag());
+                out.put_u8(code.tag());
                 put_text(out, text);
             }),
             Self::StatusReply { number, status } => put(STATUS_REPLY, *number, &|out| status.put(out)),
@@ -344,11 +301,11 @@ impl<'a> ServerMessage<'a> {
                     applied_upto: f.u64("applied_upto")?,
                 })
             }),
-            REPLY => {
-                whole("Reply", frame, |f| Ok(Self::Reply { number, revision: f.u64("revision")?, outcome: f.rest() }))
-            }
+            REPLY => whole("Reply", frame, |f| {
+                Ok(Self::Reply { number, revision: f.u64("revision")?, outcome: f.remainder() })
+            }),
             READ_REPLY => whole("ReadReply", frame, |f| {
-                Ok(Self::ReadReply { number, revision: f.u64("revision")?, answer: f.rest() })
+                Ok(Self::ReadReply { number, revision: f.u64("revision")?, answer: f.remainder() })
             }),
             PONG => whole("Pong", frame, |_| Ok(Self::Pong { number })),
             LEADER => whole("Leader", frame, |f| Ok(Self::Leader { leader: take_leader(f)? })),
@@ -383,7 +340,7 @@ impl<'a> Hello<'a> {
         });
     }
 
-    fn take(f: &mut Fields<'a>) -> Result<Self, FieldError> {
+    fn take(f: &mut Reader<'a>) -> Result<Self, DecodeError> {
         Ok(Self {
             protocol_min: f.u16("protocol_min")?,
             protocol_max: f.u16("protocol_max")?,
@@ -418,7 +375,7 @@ impl Welcome {
         out.put_u64_le(self.revision);
     }
 
-    fn take(f: &mut Fields<'_>) -> Result<Self, FieldError> {
+    fn take(f: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             protocol: f.u16("protocol")?,
             cell: CellId(f.u128("cell")?),
@@ -444,12 +401,12 @@ impl Consistency {
         }
     }
 
-    fn take(f: &mut Fields<'_>) -> Result<Self, FieldError> {
+    fn take(f: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match f.u8("consistency")? {
             0 => Ok(Self::Linearizable),
             1 => f.u64("revision").map(Self::AtLeast),
             2 => Ok(Self::Stale),
-            value => Err(FieldError::Value { field: "consistency", value: value.into() }),
+            tag => Err(DecodeError::UnknownTag { what: "consistency", tag }),
         }
     }
 }
@@ -466,12 +423,12 @@ impl Reason {
         }
     }
 
-    fn take(f: &mut Fields<'_>) -> Result<Self, FieldError> {
+    fn take(f: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match f.u8("reason")? {
             0 => Ok(Self::NotReady),
             1 => Ok(Self::Overloaded { retry_after_ms: f.u32("retry_after_ms")? }),
             2 => Ok(Self::Resend),
-            value => Err(FieldError::Value { field: "reason", value: value.into() }),
+            tag => Err(DecodeError::UnknownTag { what: "reason", tag }),
         }
     }
 }
@@ -479,7 +436,7 @@ impl Reason {
 impl FaultCode {
     /// The number that says it.
     #[must_use]
-    pub const fn tag(self) -> u16 {
+    pub const fn tag(self) -> u8 {
         match self {
             Self::WrongCell => 1,
             Self::Version => 2,
@@ -492,8 +449,8 @@ impl FaultCode {
         }
     }
 
-    fn take(f: &mut Fields<'_>) -> Result<Self, FieldError> {
-        Ok(match f.u16("code")? {
+    fn take(f: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match f.u8("code")? {
             1 => Self::WrongCell,
             2 => Self::Version,
             3 => Self::Malformed,
@@ -502,88 +459,7 @@ impl FaultCode {
             6 => Self::OutOfTurn,
             7 => Self::WrongSecret,
             8 => Self::Unavailable,
-            value => return Err(FieldError::Value { field: "code", value: value.into() }),
-        })
-    }
-}
-
-impl Role {
-    const fn tag(self) -> u8 {
-        match self {
-            Self::Recovering => 0,
-            Self::Follower => 1,
-            Self::Candidate => 2,
-            Self::Leader => 3,
-        }
-    }
-
-    fn take(f: &mut Fields<'_>) -> Result<Self, FieldError> {
-        Ok(match f.u8("role")? {
-            0 => Self::Recovering,
-            1 => Self::Follower,
-            2 => Self::Candidate,
-            3 => Self::Leader,
-            value => return Err(FieldError::Value { field: "role", value: value.into() }),
-        })
-    }
-}
-
-impl std::fmt::Display for Role {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Recovering => "recovering",
-            Self::Follower => "follower",
-            Self::Candidate => "candidate",
-            Self::Leader => "leader",
-        })
-    }
-}
-
-impl Status {
-    fn put(&self, out: &mut BytesMut) {
-        out.put_u8(self.replica.0);
-        out.put_u128_le(self.incarnation.0);
-        out.put_u128_le(self.cell.0);
-        out.put_u8(self.role.tag());
-        put_leader(out, self.leader);
-        out.put_u64_le(self.ballot.round);
-        out.put_u8(self.ballot.replica.0);
-        for number in [
-            self.chosen_upto.0,
-            self.applied_upto.0,
-            self.trimmed_upto.0,
-            self.revision,
-            self.sessions,
-            self.nodes,
-            self.connections,
-            self.journal_bytes,
-            self.lease_remaining_us,
-            self.uptime_ms,
-        ] {
-            out.put_u64_le(number);
-        }
-        put_text(out, &self.version);
-    }
-
-    fn take(f: &mut Fields<'_>) -> Result<Self, FieldError> {
-        Ok(Self {
-            replica: ReplicaId(f.u8("replica")?),
-            incarnation: Incarnation(f.u128("incarnation")?),
-            cell: CellId(f.u128("cell")?),
-            role: Role::take(f)?,
-            leader: take_leader(f)?,
-            ballot: Ballot { round: f.u64("ballot.round")?, replica: ReplicaId(f.u8("ballot.replica")?) },
-            chosen_upto: Slot(f.u64("chosen_upto")?),
-            applied_upto: Slot(f.u64("applied_upto")?),
-            trimmed_upto: Slot(f.u64("trimmed_upto")?),
-            revision: f.u64("revision")?,
-            sessions: f.u64("sessions")?,
-            nodes: f.u64("nodes")?,
-            connections: f.u64("connections")?,
-            journal_bytes: f.u64("journal_bytes")?,
-            lease_remaining_us: f.u64("lease_remaining_us")?,
-            uptime_ms: f.u64("uptime_ms")?,
-            version: f.text("version")?.to_owned(),
+            tag => return Err(DecodeError::UnknownTag { what: "code", tag }),
         })
     }
 }
@@ -592,36 +468,30 @@ impl Status {
 fn whole<'a, T>(
     message: &'static str,
     frame: Frame<'a>,
-    read: impl FnOnce(&mut Fields<'a>) -> Result<T, FieldError>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
 ) -> Result<T, MessageError> {
-    let mut fields = Fields::new(frame.body);
-    read(&mut fields)
-        .and_then(|value| fields.end().map(|()| value))
+    let mut reader = Reader::new(frame.body);
+    read(&mut reader)
+        .and_then(|value| reader.finish(message).map(|()| value))
         .map_err(|cause| MessageError::Body { message, cause })
 }
 
-fn put_leader(out: &mut BytesMut, leader: Option<ReplicaId>) {
+pub(super) fn put_leader(out: &mut BytesMut, leader: Option<ReplicaId>) {
     put_maybe(out, leader, |out, leader| out.put_u8(leader.0));
 }
 
-fn take_leader(f: &mut Fields<'_>) -> Result<Option<ReplicaId>, FieldError> {
+pub(super) fn take_leader(f: &mut Reader<'_>) -> Result<Option<ReplicaId>, DecodeError> {
     f.maybe("leader", |f| f.u8("leader").map(ReplicaId))
 }
 
-fn take_session(f: &mut Fields<'_>) -> Result<SessionId, FieldError> {
+fn take_session(f: &mut Reader<'_>) -> Result<SessionId, DecodeError> {
     f.u64("session").map(SessionId)
 }
 
-fn take_members(f: &mut Fields<'_>) -> Result<Vec<MemberAddress>, FieldError> {
-    let count = f.u32("members")?;
-    if count as usize > REPLICAS_MAX {
-        return Err(FieldError::Value { field: "members", value: count.into() });
-    }
+fn take_members(f: &mut Reader<'_>) -> Result<Vec<MemberAddress>, DecodeError> {
+    let count = f.count("members", REPLICAS_MAX, 5)?;
     (0..count)
-        .map(|_| {
-            let replica = ReplicaId(f.u8("member")?);
-            Ok(MemberAddress { replica, address: f.text("address")?.to_owned() })
-        })
+        .map(|_| Ok(MemberAddress { replica: ReplicaId(f.u8("member")?), address: f.text("address")?.to_owned() }))
         .collect()
 }
 

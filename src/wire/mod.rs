@@ -2,8 +2,8 @@
 //!
 //! Both protocols, a client's and a peer's, are the same [`frame`]s with different magic numbers and kinds. A frame is a
 //! 24-byte header and a body; [`frame::FrameReader`] cuts a byte stream into frames and judges each before anyone looks
-//! into it. [`client`] gives the client protocol's bodies their meaning; [`fields`] reads and writes the plain values
-//! they are made of.
+//! into it. [`client`] gives the client protocol's bodies their meaning; the plain values they are made of are written as
+//! the namespace's [`codec`](crate::namespace::codec) writes them.
 //!
 //! A connection of the client protocol, from its first byte:
 //!
@@ -34,5 +34,5 @@
 //! encryption: none yet; the checksum guards against faults, not against people.
 
 pub mod client;
-pub mod fields;
 pub mod frame;
+pub mod status;

@@ -45,10 +45,18 @@ impl Machine {
                 Ok(())
             }
             (ServerMessage::Refused { number, reason }, Link::Up) => {
-                if self.queue.refused(number) { self.refused(now, reason) } else { Ok(()) }
+                if self.queue.refused(number) {
+                    self.refused(now, reason)
+                } else {
+                    Ok(())
+                }
             }
             (ServerMessage::ReadRefused { number, reason }, Link::Up) => {
-                if self.queue.read_refused(number) { self.refused(now, reason) } else { Ok(()) }
+                if self.queue.read_refused(number) {
+                    self.refused(now, reason)
+                } else {
+                    Ok(())
+                }
             }
             (_, link) => Err(Trouble::Leave(format!("a message of kind {kind} makes no sense while {link:?}"))),
         }
@@ -157,7 +165,7 @@ impl Machine {
             let seen = self.seen;
             return Err(Trouble::Leave(format!("a read was answered at revision {revision}, after {seen}")));
         }
-        let answer = codec::decode_answer(answer).map_err(|error| unreadable(&error))?;
+        let answer = codec::decode_read_outcome(answer).map_err(|error| unreadable(&error))?;
         let Some(tag) = self.queue.read_answered(number) else { return Ok(()) };
         self.progressed(revision);
         self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Read { revision, answer }) });

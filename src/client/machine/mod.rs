@@ -330,7 +330,8 @@ impl Machine {
                     self.send(now);
                 }
             }
-            Link::Down { .. } | Link::Connecting { .. } | Link::Greeting { .. } | Link::Opening { .. } | Link::Over => {}
+            Link::Down { .. } | Link::Connecting { .. } | Link::Greeting { .. } | Link::Opening { .. } | Link::Over => {
+            }
         }
     }
 
@@ -404,6 +405,21 @@ impl Machine {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Whether the connection stands, and what it says is heard.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Greeting { .. } | Link::Opening { .. } | Link::Up)
+    }
+
+    /// Why every call fails, once the machine came to its end.
+    #[must_use]
+    pub fn ending(&self) -> Option<Error> {
+        match &self.session {
+            Session::Over(ending) => Some(ending.error(false)),
+            Session::Wanted { .. } | Session::Live { .. } => None,
+        }
     }
 
     /// Whether the machine came to its end: it will do nothing more.
@@ -519,8 +535,7 @@ impl Machine {
         self.link = Link::Over;
         self.outgoing.clear();
         // A session that was to be closed, and is over, was closed.
-        let mut event =
-            if matches!(ending, Ending::Expired(_)) { SessionEvent::Expired } else { SessionEvent::Closed };
+        let mut event = if matches!(ending, Ending::Expired(_)) { SessionEvent::Expired } else { SessionEvent::Closed };
         let mut ending = ending;
         for call in std::mem::take(&mut self.queue).into_calls() {
             let closed = call.closes && call.sent && matches!(ending, Ending::Expired(_));

@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use crate::namespace::codec;
 use crate::namespace::command::{Operation, Read};
 use crate::wire::client::{Consistency, encode_read, encode_request};
 
@@ -205,7 +204,7 @@ impl Queue {
     fn send_request(&mut self, in_flight_max: u64, out: &mut BytesMut) -> bool {
         let at = self.next_request - self.acked_upto - 1;
         let Some(request) = self.requests.get(at as usize).filter(|_| at < in_flight_max) else { return false };
-        encode_request(out, self.next_request, self.acked_upto, |out| codec::encode_operation(&request.operation, out));
+        encode_request(out, self.next_request, self.acked_upto, |out| request.operation.encode(out));
         self.sent_upto = self.sent_upto.max(self.next_request);
         self.next_request += 1;
         true
@@ -216,7 +215,7 @@ impl Queue {
         let Some(question) = self.reads[at as usize].as_mut().filter(|_| at < in_flight_max) else { return false };
         question.turn = self.turn;
         let number = (u64::from(self.turn) << TURN_SHIFT) | (self.next_read & READ_MASK);
-        encode_read(out, number, question.consistency, |out| codec::encode_read(&question.read, out));
+        encode_read(out, number, question.consistency, |out| question.read.encode(out));
         self.next_read += 1;
         true
     }
