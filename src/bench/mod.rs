@@ -40,4 +40,4 @@ pub use failover::{Blow, FailoverReport, failover};
 pub use fleet::{Finished, Fleet, now};
 pub use run::{Plan, Report, Run, RunError, run};
 pub use tally::{Latencies, Tally};
-pub use workload::{VALUE_BYTES_MIN, Workload};
+pub use workload::{Operation, VALUE_BYTES_MIN, Workload};
