@@ -36,3 +36,5 @@
 pub mod client;
 pub mod frame;
 pub mod status;
+#[cfg(feature = "server")]
+pub mod peer;
