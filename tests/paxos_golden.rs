@@ -62,6 +62,7 @@ fn command(cell: &mut Cell, words: &[&str]) {
     let value = |i: usize| put(words[i]);
     match words[0] {
         "elect" => {
+            cell.now += Duration::from_millis(400);
             campaign(cell, node(1));
             cell.settle();
         }
@@ -87,6 +88,11 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "lose" => cell.network.retain(|frame| (frame.from, frame.to) != (node(1), node(2))),
         "again" => {
             let frame = cell.delivered[&(node(1), node(2))].clone();
+            cell.deliver(frame);
+        }
+        "keep" => cell.kept = Some(cell.delivered[&(node(1), node(2))].clone()),
+        "replay" => {
+            let frame = cell.kept.clone().expect("a frame was kept");
             cell.deliver(frame);
         }
         "flush" => {
@@ -124,9 +130,8 @@ fn command(cell: &mut Cell, words: &[&str]) {
     }
 }
 
-/// Lets every election time-out pass, and only this node act on it.
+/// Lets this node's election time-out pass, and only this node act on it.
 fn campaign(cell: &mut Cell, id: ReplicaId) {
-    cell.now += Duration::from_millis(400);
     for _ in 0..8 {
         if cell.role(id) != Role::Follower {
             return;

@@ -10,8 +10,8 @@ use cell::{Cell, put};
 use quorate::paxos::{ReplicaId, Slot};
 use quorate::time::Duration;
 
-const SEEDS: u64 = 60;
-const STEPS: u64 = 2500;
+const SEEDS: u64 = 400;
+const STEPS: u64 = 15_000;
 
 struct Random(u64);
 
@@ -86,10 +86,6 @@ fn run(seed: u64) -> u64 {
         }
     }
     let chosen = cell.oracle.chosen.len() as u64;
-    eprintln!(
-        "seed {seed} n={replicas} chosen {chosen} ballots {}",
-        cell.nodes[0].paxos.as_ref().map_or(0, |p| p.ballot().round)
-    );
     heal(&mut cell);
     chosen
 }

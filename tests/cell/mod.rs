@@ -18,6 +18,8 @@ pub struct Cell {
     pub cut: Vec<(ReplicaId, ReplicaId)>,
     /// The frame delivered last on each link.
     pub delivered: BTreeMap<(ReplicaId, ReplicaId), Frame>,
+    /// A frame kept to be delivered again much later.
+    pub kept: Option<Frame>,
     pub oracle: Oracle,
     /// What happened, in words.
     pub transcript: Vec<String>,
@@ -128,6 +130,7 @@ impl Cell {
             network: VecDeque::new(),
             cut: Vec::new(),
             delivered: BTreeMap::new(),
+            kept: None,
             oracle: Oracle::new(members),
             transcript: Vec::new(),
             show_heartbeats: false,
