@@ -36,3 +36,6 @@
 pub mod client;
 pub mod frame;
 pub mod status;
+
+#[cfg(test)]
+mod tests;
