@@ -6,9 +6,8 @@ use bytes::Bytes;
 
 pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
-use crate::namespace::CommandOutcome;
+use crate::namespace::{Change, CommandOutcome};
 use crate::namespace::command::{Revision, SessionId};
-use crate::namespace::tree::Change;
 use crate::paxos::{Incarnation, ReplicaId, Slot, Value};
 use crate::wire::client::Status;
 use crate::wire::peer::PeerMessage;
@@ -77,6 +76,8 @@ pub enum FrontRequest {
     Detach(SessionId),
     /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from.
     ReadPoint { ticket: u64, sessions: Vec<SessionId> },
+    /// Reads were answered under the leader lease: it is worth renewing.
+    LeaseUsed,
     /// How is the replica?
     Status { ticket: u64 },
 }

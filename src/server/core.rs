@@ -34,6 +34,7 @@ pub(super) struct Core {
     writing: BTreeMap<u64, Instant>,
     inputs: Vec<Input>,
     effects: Vec<Effect>,
+    notices: Vec<(FrontId, FrontNotice)>,
     sends: Vec<(ConnectionId, Bytes)>,
     closes: Vec<ConnectionId>,
     started_at: Instant,
@@ -66,6 +67,7 @@ impl Core {
             writing: BTreeMap::new(),
             inputs: Vec::new(),
             effects: Vec::new(),
+            notices: Vec::new(),
             sends: Vec::new(),
             closes: Vec::new(),
             started_at: clock::now(),
@@ -123,18 +125,29 @@ impl Core {
         self.step(now, Input::HandOver);
     }
 
-    /// Ends the turn: everything that was caused is done; notices are handed to `tell`.
+    /// Ends the turn. What the fronts must know, the state of the lease included, is shown to them through `tell` before
+    /// anything leaves this host that rests on it.
     pub(super) fn settle(
         &mut self,
         now: Instant,
         ring: &mut Ring,
-        mut tell: impl FnMut(FrontId, FrontNotice),
+        tell: impl FnOnce(&Replica, std::vec::Drain<'_, (FrontId, FrontNotice)>),
     ) -> Result<(), Failure> {
         self.finish_background(now, ring)?;
         if self.replica.next_deadline(now) <= now {
             self.step(now, Input::Tick);
         }
         self.step(now, Input::TurnEnd { wall_ms: clock::wall_ms() });
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut others = Vec::with_capacity(effects.len());
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Front { front, notice } => self.notices.push((front, notice)),
+                other => others.push(other),
+            }
+        }
+        tell(&self.replica, self.notices.drain(..));
+        self.effects = effects;
         self.links.dial(now, ring);
         for (connection, bytes) in self.sends.drain(..) {
             ring.send(connection, bytes);
@@ -142,31 +155,10 @@ impl Core {
         for connection in self.closes.drain(..) {
             ring.close(connection);
         }
-        let mut effects = std::mem::take(&mut self.effects);
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Peer { to, message } => self.links.send(to, &message, ring),
-                Effect::Front { front, notice } => tell(front, notice),
-                Effect::Write { token, file, offset, pieces } => {
-                    let file = match file {
-                        DiskFile::HardState => self.hard_state,
-                        DiskFile::Segment(segment) => self.segments[&segment],
-                    };
-                    self.writing.insert(token, now);
-                    ring.write_durable(file, offset, pieces, token);
-                }
-                Effect::PrepareSegment { segment } => {
-                    let path = folder::segment_path(&self.folder.path, segment);
-                    self.background.submit(Job::ZeroFile { path, bytes: self.segment_bytes, token: segment.0 });
-                }
-                Effect::ReadLog { to, from, places } => {
-                    super::cold::read(&self.folder, to, from, &places, &mut self.inputs)
-                }
-            }
+        for effect in others {
+            self.perform(now, effect, ring);
         }
-        self.effects = effects;
-        self.take_inputs(now);
-        match self.writing.values().next() {
+        match self.writing.values().min() {
             Some(since) if now.since(*since) > DISK_STALL_MAX => {
                 Err(disk_failed(&self.folder, "a write that did not come back within 10 s"))
             }
@@ -174,9 +166,31 @@ impl Core {
         }
     }
 
+    fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {
+        match effect {
+            Effect::Peer { to, message } => self.links.send(to, &message, ring),
+            Effect::Write { token, file, offset, pieces } => {
+                let file = match file {
+                    DiskFile::HardState => self.hard_state,
+                    DiskFile::Segment(segment) => self.segments[&segment],
+                };
+                self.writing.insert(token, now);
+                ring.write_durable(file, offset, pieces, token);
+            }
+            Effect::PrepareSegment { segment } => {
+                let path = folder::segment_path(&self.folder.path, segment);
+                self.background.submit(Job::ZeroFile { path, bytes: self.segment_bytes, token: segment.0 });
+            }
+            Effect::ReadLog { to, from, places } => {
+                self.background.submit(cold_read(&self.folder, to, from, &places));
+            }
+            Effect::Front { .. } => unreachable!("notices were told before"),
+        }
+    }
+
     /// When [`Core::settle`] is due.
     pub(super) fn next_deadline(&self, now: Instant) -> Instant {
-        let stall = self.writing.values().next().map_or(Instant::FOREVER, |since| *since + DISK_STALL_MAX);
+        let stall = self.writing.values().min().map_or(Instant::FOREVER, |since| *since + DISK_STALL_MAX);
         self.replica.next_deadline(now).min(self.links.next_deadline()).min(stall)
     }
 

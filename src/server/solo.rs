@@ -5,7 +5,7 @@ use super::core::Core;
 use super::failure::{Code, Failure};
 use super::stop::Stop;
 use crate::paxos::Ballot;
-use crate::replica::exchange::FrontId;
+use crate::replica::exchange::{FrontId, FrontRequest};
 use crate::runtime::{Event, ListenerId, Ring, clock};
 use crate::time::Instant;
 
@@ -91,14 +91,14 @@ impl Solo {
                 self.core.front_asks(now, FrontId(0), request);
             }
             let clients = &mut self.clients;
-            self.core.settle(now, ring, |_, notice| clients.notice(notice))?;
+            self.core.settle(now, ring, |_, notices| notices.for_each(|(_, notice)| clients.notice(notice)))?;
             let replica = &self.core.replica;
             let still_leased = || {
                 let lease_now = replica.lease();
                 lease_now.ballot == lease.ballot && clock::now() < lease_now.until
             };
             if clients.finish(now, replica.tree(), leased, still_leased) {
-                self.core.replica.lease_was_used(now);
+                self.core.front_asks(now, FrontId(0), FrontRequest::LeaseUsed);
             }
             if !self.clients.is_restless() {
                 break;
