@@ -31,7 +31,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use self::connection::{Connection, Opening};
-use self::reads::{Parked, Reads};
+use self::reads::Reads;
 use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, HELLO_TIMEOUT, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
     SESSION_REQUESTS_IN_FLIGHT,
