@@ -38,3 +38,6 @@ pub mod frame;
 pub mod status;
 #[cfg(feature = "server")]
 pub mod peer;
+
+#[cfg(test)]
+mod tests;

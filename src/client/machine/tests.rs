@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::namespace::codec::{encode_outcome, encode_read_outcome};
 use crate::namespace::command::{Expect, Stat};
-use crate::wire::client::MemberAddress;
+use crate::wire::client::{MemberAddress, Reason};
 
 const SESSION: SessionId = SessionId(77);
 const CELL: CellId = CellId(5);
@@ -75,13 +75,24 @@ impl Test {
     }
 
     /// The connection breaks; the next one is made and the session taken up on it. Tells what was said since.
-    fn reconnect(&mut self) -> Vec<Said> {
+    fn reconnect(&mut self, applied_upto: u64) -> Vec<Said> {
         self.machine.disconnected(self.now, "it broke");
-        self.pass(Duration::from_secs(1));
+        self.redial();
         let mut said = self.connect();
-        self.say(&resumed(0));
+        self.say(&resumed(applied_upto));
         said.extend(self.said());
         said
+    }
+
+    /// Waits until an attempt is under way.
+    fn redial(&mut self) {
+        for _ in 0..1_000 {
+            if matches!(self.machine.link, Link::Connecting { .. }) {
+                return self.collect();
+            }
+            self.pass(Duration::from_millis(10));
+        }
+        panic!("no attempt is made");
     }
 
     fn say(&mut self, message: &ServerMessage<'_>) {
@@ -214,7 +225,7 @@ fn after_a_reconnection_each_unanswered_call_is_sent_once_in_order() {
     test.set(4);
     assert_eq!(test.said(), [request(1, 0), request(2, 0), Said::Read { number: 0 }, request(3, 0)]);
     test.reply(1, 10);
-    let said = test.reconnect();
+    let said = test.reconnect(2);
     let turn = 1 << 48;
     assert_eq!(
         said,
@@ -284,9 +295,9 @@ fn an_answer_that_overtakes_an_earlier_one_is_left_to_come_again() {
     let mut test = Test::open();
     test.set(1);
     test.set(2);
-    test.reconnect();
+    test.reconnect(1);
     test.reply(2, 11);
-    assert_eq!(test.succeeded(), []);
+    assert!(test.succeeded().is_empty());
     test.reply(1, 10);
     test.reply(2, 11);
     assert_eq!(test.succeeded(), [1, 2]);
@@ -317,7 +328,7 @@ fn a_replica_that_goes_backwards_is_left() {
     test.read_reply(1, 49);
     assert_eq!(test.disconnects, 1);
     assert_eq!(test.succeeded(), [1]);
-    test.pass(Duration::from_secs(1));
+    test.redial();
     assert_eq!(test.dialled.len(), 2);
     let said = test.connect();
     assert_eq!(said[0], Said::Hello { seen: 50, resume: true });
@@ -360,11 +371,7 @@ fn a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on() {
     test.pass(Duration::from_secs(20));
     assert_eq!(test.machine.state(), SessionState::Jeopardy);
     test.set(1);
-    // The attempt under way may have been given up; wait for the next one.
-    let dialled = test.dialled.len();
-    while test.dialled.len() == dialled {
-        test.pass(Duration::from_millis(10));
-    }
+    test.redial();
     test.connect();
     assert_eq!(test.said(), [], "nothing is sent before the session is confirmed");
     test.say(&resumed(0));
@@ -379,7 +386,7 @@ fn the_cells_word_ends_the_session_at_once() {
     test.set(1);
     test.get(2);
     test.machine.disconnected(test.now, "it broke");
-    test.pass(Duration::from_secs(1));
+    test.redial();
     test.connect();
     test.say(&ServerMessage::SessionOver { session: SESSION });
     assert_eq!(test.machine.state(), SessionState::Expired);
@@ -447,10 +454,10 @@ fn a_connection_that_speaks_but_answers_nothing_is_given_up_too() {
     test.set(1);
     for _ in 0..40 {
         test.pass(Duration::from_millis(300));
-        test.say(&ServerMessage::Leader { leader: Some(ReplicaId(1)) });
         if test.disconnects > 0 {
             return;
         }
+        test.say(&ServerMessage::Leader { leader: Some(ReplicaId(1)) });
     }
     panic!("the call waits for ever");
 }
@@ -475,7 +482,7 @@ fn a_close_whose_answer_was_lost_is_done_when_the_session_is_gone() {
     let mut test = Test::open();
     test.machine.close(test.now, 1);
     test.machine.disconnected(test.now, "it broke");
-    test.pass(Duration::from_secs(1));
+    test.redial();
     test.connect();
     test.say(&ServerMessage::SessionOver { session: SESSION });
     assert_eq!(test.succeeded(), [1]);
@@ -499,10 +506,20 @@ fn without_a_cell_the_opening_fails_and_says_what_it_met() {
 }
 
 #[test]
+fn a_replica_that_forgot_what_was_answered_is_left() {
+    let mut test = Test::open();
+    test.set(1);
+    test.reply(1, 10);
+    test.reconnect(0);
+    assert_eq!(test.disconnects, 1);
+    assert_eq!(test.machine.state(), SessionState::Safe, "the session is not given up for it");
+}
+
+#[test]
 fn another_cell_and_malformed_words_end_the_client() {
     let mut test = Test::open();
     test.machine.disconnected(test.now, "it broke");
-    test.pass(Duration::from_secs(1));
+    test.redial();
     test.machine.connected(test.now);
     let ServerMessage::Welcome(mut other) = welcome(1, None, &[]) else { unreachable!() };
     other.cell = CellId(6);
