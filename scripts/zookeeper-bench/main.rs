@@ -97,13 +97,7 @@ fn made(error: i32) -> Result<()> {
     Ok(())
 }
 
-fn load(
-    fleet: &mut Fleet,
-    workload: &mut Workload,
-    tally: &mut Tally,
-    args: &Args,
-    until: Instant,
-) -> Result<()> {
+fn load(fleet: &mut Fleet, workload: &mut Workload, tally: &mut Tally, args: &Args, until: Instant) -> Result<()> {
     let mut next = |workload: &mut Workload, now| {
         let operation = workload.next(now);
         Some(if operation.is_read { Ask::Read(operation) } else { Ask::Write(operation) })

@@ -2,7 +2,10 @@
 //!
 //! One thread waits for whatever happens next: a signal, the end of a process, a line that was typed, the first answer of
 //! the cell. The threads beside it only wait for one of these and pass it on.
-#![allow(clippy::disallowed_methods, reason = "it measures how long a cell takes to serve; no replica's time is read here")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it measures how long a cell takes to serve; no replica's time is read here"
+)]
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
