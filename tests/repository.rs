@@ -83,7 +83,7 @@ fn files(folder: &str, ending: &str) -> BTreeMap<String, String> {
             }
         }
     }
-    assert!(!found.is_empty() || ending != ".rs", "{folder} has no source");
+    assert!(!found.is_empty() || folder != "src", "the source is looked for where it is");
     found
 }
 

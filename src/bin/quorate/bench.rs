@@ -134,14 +134,23 @@ impl Load {
         getrandom::fill(&mut secret).and_then(|()| getrandom::fill(&mut token)).map_err(|error| {
             Failure::new(Code::RunFailed, "the kernel gives no random numbers").found(error.to_string())
         })?;
-        let mut settings = Settings::new(place.endpoints.clone());
-        settings.name = format!("quorate-bench-{}", std::process::id());
-        settings.cell = self.target.cell.or(place.cell);
-        settings.prefer = self.prefer;
-        settings.open_timeout = self.target.timeout.into();
-        settings.token = u64::from_le_bytes(token);
-        settings.secret = u128::from_le_bytes(secret);
-        settings.seed = self.seed;
+        let settings = Settings {
+            endpoints: place.endpoints,
+            cell: self.target.cell.or(place.cell),
+            name: format!("quorate-bench-{}", std::process::id()),
+            prefer: self.prefer,
+            session_timeout: place.session_timeout.unwrap_or(Duration::from_secs(12)).into(),
+            grace: Duration::from_secs(45).into(),
+            open_timeout: self.target.timeout.into(),
+            connect_timeout: Duration::from_secs(1).into(),
+            patience: Duration::from_millis(500).into(),
+            backoff_min: Duration::from_millis(10).into(),
+            backoff_max: Duration::from_secs(1).into(),
+            calls_max: self.depth as usize,
+            token: u64::from_le_bytes(token),
+            secret: u128::from_le_bytes(secret),
+            seed: self.seed,
+        };
         Ok(Plan {
             settings,
             connections: self.connections as usize,
@@ -214,7 +223,10 @@ fn table(report: &Report) -> String {
     for (name, latencies) in [("reads", &report.reads), ("writes", &report.writes)] {
         text += &latencies.as_ref().map(|latencies| row(name, latencies)).unwrap_or_default();
     }
-    text += &format!("\nerrors {}, wrong answers {}, reconnects {}", report.errors, report.wrong_answers, report.reconnects);
+    text += &format!(
+        "\nerrors {}, wrong answers {}, reconnects {}",
+        report.errors, report.wrong_answers, report.reconnects
+    );
     if let Some(first) = &report.first_error {
         text += &format!("\nfirst trouble: {first}");
     }

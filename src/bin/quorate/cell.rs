@@ -104,7 +104,9 @@ impl Cell {
                 false
             }
             Ok(None) => true,
-            Err(error) => panic!("the kernel does not know replica {}'s process, which nobody else waits for: {error}", id.0),
+            Err(error) => {
+                panic!("the kernel does not know replica {}'s process, which nobody else waits for: {error}", id.0)
+            }
         });
         for (id, _) in &ended {
             // The file only helps scripts; that it is gone already is no fault.
@@ -116,7 +118,9 @@ impl Cell {
     /// Sends `signal` to one replica's process, if it runs.
     pub fn signal(&self, id: ReplicaId, signal: Signal) -> bool {
         let child = self.running.iter().find(|(running, _)| *running == id);
-        child.and_then(|(_, child)| Pid::from_raw(child.id() as i32)).is_some_and(|pid| kill_process(pid, signal).is_ok())
+        child
+            .and_then(|(_, child)| Pid::from_raw(child.id() as i32))
+            .is_some_and(|pid| kill_process(pid, signal).is_ok())
     }
 
     /// Sends `signal` to every process that runs.
@@ -257,8 +261,9 @@ fn new_configuration(plan: &Plan) -> Result<Config, Failure> {
 
 fn random_id() -> Result<CellId, Failure> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::new(Code::RunFailed, "the kernel gives no random numbers").found(error.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::new(Code::RunFailed, "the kernel gives no random numbers").found(error.to_string())
+    })?;
     Ok(CellId(u128::from_le_bytes(bytes).max(1)))
 }
 

@@ -2,7 +2,10 @@
 //!
 //! One thread waits for whatever happens next: a signal, the end of a process, a line that was typed, the first answer of
 //! the cell. The threads beside it only wait for one of these and pass it on.
-#![allow(clippy::disallowed_methods, reason = "it measures how long a cell takes to serve; no replica's time is read here")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it measures how long a cell takes to serve; no replica's time is read here"
+)]
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
@@ -37,6 +40,9 @@ pub struct Args {
     /// Run every replica on these cores, like 0 or 0,1
     #[arg(long, value_delimiter = ',', conflicts_with = "pin")]
     cores: Option<Vec<usize>>,
+    /// Start a replica again when its process ended
+    #[arg(long)]
+    restart: bool,
     /// Listen from this port on, ten apart [default: any free ports]
     #[arg(long)]
     port_base: Option<u16>,
@@ -94,15 +100,15 @@ fn serve(
     say(quiet, &format!("serving after {:.1} s; in another terminal:", started.elapsed().as_secs_f64()));
     say(quiet, &format!("  export QUORATE_ENDPOINTS={}", cell.endpoints()));
     if let Some(command) = &args.exec {
-        return execute(command, cell, happened);
+        return execute(command, args.restart, cell, happened);
     }
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         forward_lines(events);
-        return shell::run(cell, happened);
+        return shell::run(cell, args.restart, happened);
     }
     loop {
         match receive(happened) {
-            Event::Signal(SIGCHLD) => tell_ended(cell),
+            Event::Signal(SIGCHLD) => tell_ended(cell, args.restart)?,
             Event::Signal(signal) => return Ok(if signal == SIGTERM { 0 } else { 128 + signal as u8 }),
             Event::Line(_) | Event::NoMoreLines | Event::Serving(_) => {}
         }
@@ -144,7 +150,7 @@ fn wait_until_serving(
 }
 
 /// Runs the command while replicas may come and go.
-fn execute(command: &str, cell: &mut Cell, happened: &Receiver<Event>) -> Result<u8, Failure> {
+fn execute(command: &str, restart: bool, cell: &mut Cell, happened: &Receiver<Event>) -> Result<u8, Failure> {
     let mut command = shell_command(command)?;
     command.env("QUORATE_ENDPOINTS", cell.endpoints());
     command.env("QUORATE_CONFIG", cell.config_path()).env("QUORATE_DEV_DIR", cell.dir());
@@ -155,7 +161,7 @@ fn execute(command: &str, cell: &mut Cell, happened: &Receiver<Event>) -> Result
             return Ok(status_of(status));
         }
         match receive(happened) {
-            Event::Signal(SIGCHLD) => tell_ended(cell),
+            Event::Signal(SIGCHLD) => tell_ended(cell, restart)?,
             Event::Signal(signal) => {
                 end_command(&mut child, happened).map_err(cannot)?;
                 return Ok(128 + signal as u8);
@@ -198,11 +204,15 @@ fn stop(cell: &mut Cell, happened: &Receiver<Event>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says which replicas ended by themselves.
-pub fn tell_ended(cell: &mut Cell) {
+/// Says which replicas ended by themselves, and starts them again if that is wanted.
+pub fn tell_ended(cell: &mut Cell, restart: bool) -> Result<(), Failure> {
     for (id, status) in cell.reap() {
         eprintln!("replica {} ended: {}", id.0, describe(status));
+        if restart {
+            cell.start(id)?;
+        }
     }
+    Ok(())
 }
 
 pub fn ids(cell: &Cell) -> Vec<ReplicaId> {

@@ -51,7 +51,7 @@ enum Command {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads and does lines until `exit`, the end of the input, or a signal. Gives the exit status.
-pub fn run(cell: &mut Cell, happened: &Receiver<Event>) -> Result<u8, Failure> {
+pub fn run(cell: &mut Cell, restart: bool, happened: &Receiver<Event>) -> Result<u8, Failure> {
     println!("`help` lists the commands, `exit` stops the cell.");
     let endpoints = cell.endpoints();
     // One session for the whole conversation; made anew if a line finds it over.
@@ -66,7 +66,7 @@ pub fn run(cell: &mut Cell, happened: &Receiver<Event>) -> Result<u8, Failure> {
                 prompt();
             }
             Event::NoMoreLines => return close(client),
-            Event::Signal(SIGCHLD) => tell_ended(cell),
+            Event::Signal(SIGCHLD) => tell_ended(cell, restart)?,
             Event::Signal(SIGINT) => return close(client),
             Event::Signal(signal) => return close(client).map(|_| 128 + signal as u8),
             Event::Serving(_) => {}

@@ -54,5 +54,6 @@ pub fn setting(text: &str) -> Result<Override, String> {
 fn log_to_stderr(level: &str) {
     let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     // A second call in one process changes nothing, which is right.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
 }
