@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Error, Outcome};
+use quorate::client::{Client, Error, Outcome, Prefer, Target as Place};
 use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
 use quorate::server::{Code, Failure};
@@ -37,12 +37,20 @@ impl Target {
 
     /// Opens a session for one command and closes it again, whatever became of the command.
     pub fn with_client<T>(&self, work: impl FnOnce(&Client, Duration) -> Result<T, Failure>) -> Result<T, Failure> {
-        let client = Client::connect(&self.text()).wait_timeout(self.timeout).map_err(|error| failed(&error))?;
+        let client = open(&self.text(), self.timeout)?;
         let done = work(&client, self.timeout);
         // A session that cannot be closed now ends by itself when its time is over.
         let _ = client.close().wait_timeout(self.timeout);
         done
     }
+}
+
+/// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
+pub fn open(text: &str, timeout: Duration) -> Result<Client, Failure> {
+    let place: Place = text.parse().map_err(|error| failed(&error))?;
+    let builder = Client::builder(text).map_err(|error| failed(&error))?;
+    let builder = builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any));
+    builder.connect().wait_timeout(timeout).map_err(|error| failed(&error))
 }
 
 /// Waits until the cell answers one linearizable read.
