@@ -77,6 +77,23 @@ pub const SESSION_REQUESTS_IN_FLIGHT: usize = 4096;
 /// what it was answered with its next request.
 pub const SESSION_RESULTS_MAX: usize = SESSION_REQUESTS_IN_FLIGHT;
 
+/// Bytes of results kept for one session: past this a session that acknowledges nothing has no further request applied.
+/// Eight times the largest, so that a client may pipeline large reads inside transactions.
+pub const SESSION_RESULT_BYTES_MAX: usize = 8 * REPLY_BYTES_MAX;
+
+/// The largest result of one request, in bytes: it fits a frame as a request does.
+pub const REPLY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
+
+/// The largest page of a listing, in bytes of names and their lengths: long enough to make paging cheap, short enough to
+/// keep one reader from holding up the others of its core.
+pub const LIST_BYTES_MAX: usize = 256 << 10;
+
+/// The shortest session timeout, in milliseconds: below it a failover alone would end sessions.
+pub const SESSION_TIMEOUT_MS_MIN: u32 = 2_000;
+
+/// The longest session timeout, in milliseconds: how long a dead client may hold what it owns.
+pub const SESSION_TIMEOUT_MS_MAX: u32 = 60_000;
+
 /// Replicas in one cell, learners included.
 pub const REPLICAS_MAX: usize = 13;
 
@@ -89,5 +106,10 @@ const _: () = assert!(
 );
 const _: () = assert!(PENDING_BYTES_MAX >= 4 * VALUE_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX < PATH_BYTES_MAX);
+const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the largest result fits a frame");
+const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");
+const _: () = assert!(LIST_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a page of a listing fits a result");
+const _: () = assert!(LIST_BYTES_MAX > 4 + NAME_BYTES_MAX, "a page of a listing holds a name at least");
+const _: () = assert!(SESSION_TIMEOUT_MS_MIN < SESSION_TIMEOUT_MS_MAX);
 const _: () = assert!(SLOT_WINDOW >= 2 * JOURNAL_WRITES_IN_FLIGHT as u64);
 const _: () = assert!(REPLICAS_MAX < 64, "a set of replicas is one 64-bit word");

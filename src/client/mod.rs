@@ -50,6 +50,7 @@
 #![deny(missing_docs)]
 
 mod api;
+mod builder;
 mod clock;
 mod driver;
 mod error;
@@ -62,7 +63,8 @@ mod status;
 mod target;
 mod txn;
 
-pub use api::{Client, ClientBuilder, CreateOptions, Created};
+pub use api::{Client, CreateOptions, Created};
+pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
 pub use machine::Prefer;
 pub use observe::SessionEvents;

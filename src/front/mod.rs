@@ -31,15 +31,14 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use self::connection::{Connection, Opening};
-use self::reads::{Parked, Reads};
+use self::reads::Reads;
 use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, HELLO_TIMEOUT, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
     SESSION_REQUESTS_IN_FLIGHT,
 };
-use crate::namespace::CommandOutcome;
+use crate::namespace::{CommandOutcome, Tree};
 use crate::namespace::codec::OperationRef;
 use crate::namespace::command::{Command, Revision, SessionId};
-use crate::namespace::tree::Tree;
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest, Gathering};
 use crate::time::{Duration, Instant};
@@ -400,7 +399,7 @@ impl Front {
                     self.reads.unblock(id, number);
                 }
             }
-            CommandOutcome::Gap { session, expected } => {
+            CommandOutcome::Gap { session, expected, .. } => {
                 if let Some(id) = self.sessions.get(&session).copied() {
                     let connection = self.connections.get(&id).expect("a session's connection is open");
                     if connection.sent_again_from != Some(expected) {
@@ -408,7 +407,7 @@ impl Front {
                     }
                 }
             }
-            CommandOutcome::SessionOpened { token, session, timeout_ms } => {
+            CommandOutcome::SessionOpened { token, session, timeout_ms, .. } => {
                 if let Some(id) = self.enter_session(token, session) {
                     self.say(id, &ServerMessage::SessionOpened { session, timeout_ms });
                 }
@@ -438,14 +437,22 @@ impl Front {
                     self.say(id, &ServerMessage::SessionOver { session });
                 }
             }
-            CommandOutcome::SessionEnded { session } => {
-                let Some(id) = self.sessions.get(&session).copied() else { return };
-                self.leave_session(id, Some(session));
-                let connection = self.connections.get_mut(&id).expect("a session's connection is open");
-                connection.session = None;
-                self.say(id, &ServerMessage::SessionOver { session });
+            CommandOutcome::Unacknowledged { session, number } => {
+                if let Some(id) = self.sessions.get(&session).copied() {
+                    self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
+                }
             }
-            CommandOutcome::SessionSpared { .. } => {}
+            CommandOutcome::SessionClosed { session, number, revision, outcome } => {
+                let Some(id) = self.sessions.get(&session).copied() else { return };
+                self.say(id, &ServerMessage::Reply { number, revision, outcome: &outcome });
+                self.end_session(id, session);
+            }
+            CommandOutcome::SessionExpired { session } | CommandOutcome::RequestMissed { session, .. } => {
+                if let Some(id) = self.sessions.get(&session).copied() {
+                    self.end_session(id, session);
+                }
+            }
+            CommandOutcome::ExpiryMissed { .. } => {}
         }
     }
 
@@ -464,6 +471,14 @@ impl Front {
             self.sessions.remove(&session);
             self.requests.push(FrontRequest::Detach(session));
         }
+    }
+
+    /// The session is over, and its client is told.
+    fn end_session(&mut self, id: ConnectionId, session: SessionId) {
+        self.leave_session(id, Some(session));
+        let connection = self.connections.get_mut(&id).expect("a session's connection is open");
+        connection.session = None;
+        self.say(id, &ServerMessage::SessionOver { session });
     }
 
     fn leader_changed(&mut self, leader: Option<ReplicaId>) {

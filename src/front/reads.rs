@@ -13,8 +13,7 @@ use super::{ConnectionId, Front};
 use crate::limits::{READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
 use crate::namespace::codec;
 use crate::namespace::command::{Read, Revision};
-use crate::namespace::query;
-use crate::namespace::tree::Tree;
+use crate::namespace::{self, Tree};
 use crate::paxos::Slot;
 use crate::time::Instant;
 use crate::wire::client::{Consistency, Reason, ServerMessage, encode_read_reply};
@@ -211,7 +210,7 @@ impl Front {
         let revision = self.revision;
         let connection = self.connections.get_mut(&parked.connection).filter(|c| !c.closing)?;
         let mark = connection.out.len();
-        let answer = query::answer(tree, &parked.read);
+        let answer = namespace::answer(tree, parked.read.as_ref());
         encode_read_reply(&mut connection.out, parked.number, revision, |out| codec::encode_read_outcome(&answer, out));
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(parked.connection);

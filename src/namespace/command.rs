@@ -159,7 +159,7 @@ pub enum StepDone {
 pub enum Refusal {
     /// There is no such node.
     NoNode { path: String },
-    /// The parent of the node to be made does not exist.
+    /// The parent of the node to be made does not exist; `path` is the parent's.
     NoParent { path: String },
     /// There is a node of that name.
     NodeExists { path: String },
@@ -167,7 +167,7 @@ pub enum Refusal {
     NotEmpty { path: String },
     /// The version is another.
     BadVersion { path: String, expected: u64, found: u64 },
-    /// An ephemeral node has no children.
+    /// An ephemeral node has no children; `path` is the ephemeral parent's.
     EphemeralParent { path: String },
     /// A path, name or argument is malformed; `why` says how to mend it.
     BadArgument { why: String },

@@ -1,4 +1,61 @@
-//! The state machine.
+//! The state machine: what the log's commands do to the tree of nodes and to the sessions.
+//!
+//! A replica hands each chosen batch, in slot order, to [`Namespace::apply`] and gets back two lists. The *changes* say
+//! which nodes are now what; every front replays them into its own read-only [`Tree`] and matches them against its
+//! watches. The *outcomes* say what each command came to, one for one; a reply's bytes are encoded once and shared
+//! between the session's table of results and the frame that carries them. Reads never come here: [`answer`] asks a tree.
+//!
+//! ```text
+//! batch -> codec -> apply -> tree      rows in a slab, found by a hash of their path, children in order
+//!                         -> session   who asked what last, and what it was told
+//!                         -> Applied { changes, outcomes, revision }
+//! image: begin at a revision, then take rows in slices between batches; the tree and the sessions go on changing
+//! ```
+//!
+//! Invariants:
+//! 1. Equal batches make equal namespaces, and equal outcomes: apply knows no clock but the batch's, no hash order, no
+//!    seed (a tree's seed only scatters its index), and no limit that could differ between replicas.
+//! 2. The revision rises by one for each command that changed a node, or began or ended a session, and for nothing else:
+//!    a refusal, a resend, a resumption and a `multi` of mere checks leave it. All changes of one command carry one
+//!    revision, so what a reader sees at a revision is always the work of whole commands.
+//! 3. Request n of a session takes effect once, and only after n - 1. Its result is kept until the client acknowledges
+//!    it; images carry the results, so that a resend after any recovery is told what the first was told.
+//! 4. A session ends with all its ephemeral nodes, in one command, or not at all.
+//! 5. A node is immutable and owns its bytes: readers share it for as long as they like, and none pins a batch.
+//! 6. The digest depends on content alone, never on how rows came to lie in their slabs. It is kept up to date with every
+//!    change, so that replicas can compare it at any slot without a walk.
+//! 7. An image is the namespace of one revision, whatever is applied while it is taken.
+//!
+//! A batch that does not decode stops the process: a server lets only what decodes into the log, so either this version
+//! is too old for the cell's commands or memory is damaged, and guessing on would make replicas differ.
+//!
+//! Not here: locks, watches, ACLs, quotas, timers. Time alone changes nothing.
 
+#[cfg(feature = "server")]
+mod apply;
 pub mod codec;
 pub mod command;
+#[cfg(feature = "server")]
+mod image;
+pub mod path;
+#[cfg(feature = "server")]
+mod query;
+#[cfg(feature = "server")]
+mod session;
+#[cfg(feature = "server")]
+mod slab;
+#[cfg(feature = "server")]
+mod transaction;
+#[cfg(feature = "server")]
+mod tree;
+
+#[cfg(feature = "server")]
+pub use apply::{Applied, CommandOutcome, Namespace};
+#[cfg(feature = "server")]
+pub use image::{ImageError, ImageLoader};
+#[cfg(feature = "server")]
+pub use query::answer;
+#[cfg(feature = "server")]
+pub use session::SessionView;
+#[cfg(feature = "server")]
+pub use tree::{Change, Node, Tree};

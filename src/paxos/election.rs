@@ -336,7 +336,8 @@ impl Paxos {
     pub(super) fn on_refused(&mut self, now: Instant, ballot: Ballot, promised: Ballot, out: &mut Vec<Output>) {
         self.highest_round = self.highest_round.max(promised.round);
         if promised > ballot && self.leader.as_ref().is_some_and(|leader| leader.ballot == ballot) {
-            self.back_off(now, out);
+            // A deposed leader has a successor to hear from; a candidate has only lost an attempt.
+            if self.is_leader() { self.step_down(now, out) } else { self.back_off(now, out) }
         }
     }
 

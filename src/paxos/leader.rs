@@ -304,15 +304,11 @@ impl Paxos {
         Some(config.bound(replica, incarnation).to_value())
     }
 
-    /// The first entry of the log: the operator's list, with the disks that promised.
+    /// The first entry of the log: the operator's list, with the disks that this replica has met.
     fn founding(&self) -> Config {
-        let mut config = self.configs.newest().clone();
-        if let Some((_, leading)) = self.leading() {
-            for (replica, incarnation) in leading.promises.promised_by() {
-                config = config.bound(replica, incarnation);
-            }
-        }
-        config
+        let own = self.configs.newest().bound(self.settings.me, self.settings.incarnation);
+        let met = self.links.iter().filter_map(|link| Some((link.replica, link.incarnation?)));
+        met.fold(own, |config, (replica, incarnation)| config.bound(replica, incarnation))
     }
 
     /// Moves the chosen watermark as far as it goes, and everything that hangs on it.

@@ -17,6 +17,9 @@ use super::{Config, Paxos, send};
 use crate::limits::REPLICAS_MAX;
 use crate::time::Instant;
 
+/// Unconfirmed rounds remembered; more are sent only by a leader that is about to give up.
+const ROUNDS_MAX: usize = 64;
+
 /// What holds for one reign beside its log.
 #[derive(Debug, Default)]
 pub(super) struct Reign {
@@ -110,6 +113,9 @@ impl Paxos {
         leading.rounds.last += 1;
         let round = leading.rounds.last;
         leading.rounds.sent.push_back((round, now));
+        if leading.rounds.sent.len() > ROUNDS_MAX {
+            leading.rounds.sent.pop_front();
+        }
         leading.heartbeat_at = now + self.settings.heartbeat;
         for (link, peer) in self.links.iter().zip(&mut leading.peers).filter(|(link, _)| link.up) {
             peer.told = chosen_upto;

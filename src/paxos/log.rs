@@ -120,8 +120,8 @@ impl Log {
         let value = held.value.clone();
         self.recent_bytes += footprint(&held.value);
         self.recent.push_back(held.value);
-        while self.recent_bytes > self.memory_bytes_max && self.recent.len() as u64 > SLOT_WINDOW {
-            let oldest = self.recent.pop_front().expect("it is longer than a window");
+        while self.recent_bytes > self.memory_bytes_max {
+            let oldest = self.recent.pop_front().expect("bytes without a value are none");
             self.recent_bytes -= footprint(&oldest);
         }
         Some((self.chosen_upto, value))

@@ -25,10 +25,6 @@ impl Pending {
         Ok(())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     /// Everything that waits, to be given back.
     pub(super) fn take_all(&mut self) -> Vec<Submission> {
         self.bytes = 0;

@@ -43,7 +43,7 @@ use self::reads::{Asked, Asker, ReadPoints};
 pub use self::storage::{Recovered, Storage};
 use crate::limits::ENTRIES_IN_FLIGHT;
 use crate::namespace::command::{Command, SessionId};
-use crate::namespace::tree::{Change, Tree};
+use crate::namespace::{Change, Tree};
 use crate::namespace::{CommandOutcome, Namespace};
 use crate::paxos::{self, Ballot, Incarnation, Kind, Output, Paxos, ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
@@ -180,7 +180,7 @@ impl Replica {
         let Some(liveness) = &mut self.liveness else { return };
         liveness.advance(now, self.paxos.is_confirmed(now), &mut self.expired);
         for session in self.expired.drain(..) {
-            let Some(counter) = self.namespace.session_counter(session) else { continue };
+            let Some(counter) = self.namespace.session(session).map(|view| view.counter) else { continue };
             let refused = self.pending.push(Submission::of(&Command::ExpireSession { session, counter })).is_err();
             if refused {
                 liveness.spared(session);
@@ -330,35 +330,37 @@ impl Replica {
     /// Sends an outcome to the front whose client waits for it, and tells the leader's liveness.
     fn route(&mut self, outcome: CommandOutcome) {
         let session = match &outcome {
-            CommandOutcome::Replied { session, .. } | CommandOutcome::Gap { session, .. } => {
-                if let Some(liveness) = &mut self.liveness {
-                    liveness.heard(*session);
-                }
+            CommandOutcome::Replied { session, .. }
+            | CommandOutcome::Gap { session, .. }
+            | CommandOutcome::Unacknowledged { session, .. } => {
+                self.with_liveness(|liveness| _ = liveness.heard(*session));
                 *session
             }
             CommandOutcome::SessionOpened { session, timeout_ms, .. }
             | CommandOutcome::SessionResumed { session, timeout_ms, .. } => {
-                if let Some(liveness) = &mut self.liveness {
-                    liveness.opened(*session, Duration::from_millis(u64::from(*timeout_ms)));
-                }
+                let timeout = Duration::from_millis(u64::from(*timeout_ms));
+                self.with_liveness(|liveness| liveness.opened(*session, timeout));
                 return self.broadcast(&outcome);
             }
             CommandOutcome::SessionRefused { .. } => return self.broadcast(&outcome),
-            CommandOutcome::SessionEnded { session } => {
-                if let Some(liveness) = &mut self.liveness {
-                    liveness.closed(*session);
-                }
+            CommandOutcome::SessionExpired { session }
+            | CommandOutcome::SessionClosed { session, .. }
+            | CommandOutcome::RequestMissed { session, .. } => {
+                self.with_liveness(|liveness| liveness.closed(*session));
                 *session
             }
-            CommandOutcome::SessionSpared { session } => {
-                if let Some(liveness) = &mut self.liveness {
-                    liveness.spared(*session);
-                }
-                return;
+            CommandOutcome::ExpiryMissed { session, .. } => {
+                return self.with_liveness(|liveness| liveness.spared(*session));
             }
         };
         if let Some(front) = self.attached.get(&session) {
             self.fronts[usize::from(front.0)].outcomes.push(outcome);
+        }
+    }
+
+    fn with_liveness(&mut self, tell: impl FnOnce(&mut Liveness)) {
+        if let Some(liveness) = &mut self.liveness {
+            tell(liveness);
         }
     }
 
@@ -371,7 +373,7 @@ impl Replica {
 
     fn role_changed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.paxos.is_leading() && self.liveness.is_none() {
-            self.liveness = Some(Liveness::begin(now, self.namespace.sessions()));
+            self.liveness = Some(Liveness::begin(now, self.namespace.sessions().map(|s| (s.session, Duration::from_millis(s.timeout_ms.into())))));
         } else if !self.paxos.is_leading() {
             self.liveness = None;
         }
@@ -403,7 +405,7 @@ impl Replica {
         self.publish(now, effects);
         self.paxos.flush(now, &mut self.outputs);
         self.drain(now, effects);
-        self.storage.writes(now, effects);
+        self.storage.writes(effects);
         #[cfg(debug_assertions)]
         self.paxos.invariants();
     }

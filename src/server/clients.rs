@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::failure::Failure;
 use crate::front::{self, Facts, Front, Output};
 use crate::limits::CLIENT_OUTPUT_BYTES_MAX;
-use crate::namespace::tree::Tree;
+use crate::namespace::Tree;
 use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::{ConnectionId, Ring};
 use crate::time::Instant;

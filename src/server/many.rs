@@ -14,7 +14,7 @@ use super::core::Core;
 use super::failure::{Code, Failure};
 use super::published::Published;
 use super::stop::Stop;
-use crate::namespace::tree::Tree;
+use crate::namespace::Tree;
 use crate::paxos::{Ballot, Lease, Slot};
 use crate::replica::exchange::{FrontId, FrontNotice, FrontRequest};
 use crate::runtime::mesh::{Receiver, Sender};

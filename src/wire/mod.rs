@@ -36,3 +36,8 @@
 pub mod client;
 pub mod frame;
 pub mod status;
+#[cfg(feature = "server")]
+pub mod peer;
+
+#[cfg(test)]
+mod tests;

@@ -34,9 +34,11 @@ impl Machine {
                 }
                 Reason::NotReady | Reason::Resend => Err(Trouble::Leave("the cell has no leader".to_owned())),
             },
-            (ServerMessage::Reply { number, revision, outcome }, Link::Up) => self.reply(number, revision, outcome),
+            (ServerMessage::Reply { number, revision, outcome }, Link::Up) => {
+                self.reply(now, number, revision, outcome)
+            }
             (ServerMessage::ReadReply { number, revision, answer }, Link::Up) => {
-                self.read_reply(number, revision, answer)
+                self.read_reply(now, number, revision, answer)
             }
             (ServerMessage::Pong { number }, Link::Up) => {
                 if let Some((_, sent_at)) = self.ping.take_if(|(pinged, _)| *pinged == number) {
@@ -137,10 +139,10 @@ impl Machine {
         Ok(())
     }
 
-    fn reply(&mut self, number: u64, revision: Revision, outcome: &[u8]) -> Result<(), Trouble> {
+    fn reply(&mut self, now: Instant, number: u64, revision: Revision, outcome: &[u8]) -> Result<(), Trouble> {
         match self.queue.fit(number) {
-            Fit::Again => return Ok(()),
-            Fit::OutOfOrder => return Err(Trouble::Leave(format!("request {number} was answered out of order"))),
+            Fit::Again | Fit::Early => return Ok(()),
+            Fit::Unasked => return Err(Trouble::Leave(format!("request {number} was answered, but never sent"))),
             Fit::Next => {}
         }
         if revision < self.seen_request {
@@ -154,26 +156,27 @@ impl Machine {
         }
         let (tag, operation) = self.queue.answered();
         self.seen_request = revision;
-        self.progressed(revision);
+        self.progressed(now, revision);
         let closed = operation == Operation::CloseSession && outcome.is_ok();
         self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Request { revision, outcome }) });
         if closed { Err(Trouble::End(Ending::Closed)) } else { Ok(()) }
     }
 
-    fn read_reply(&mut self, number: u64, revision: Revision, answer: &[u8]) -> Result<(), Trouble> {
+    fn read_reply(&mut self, now: Instant, number: u64, revision: Revision, answer: &[u8]) -> Result<(), Trouble> {
         if revision < self.seen {
             let seen = self.seen;
             return Err(Trouble::Leave(format!("a read was answered at revision {revision}, after {seen}")));
         }
         let answer = codec::decode_read_outcome(answer).map_err(|error| unreadable(&error))?;
         let Some(tag) = self.queue.read_answered(number) else { return Ok(()) };
-        self.progressed(revision);
+        self.progressed(now, revision);
         self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Read { revision, answer }) });
         Ok(())
     }
 
-    fn progressed(&mut self, revision: Revision) {
+    fn progressed(&mut self, now: Instant, revision: Revision) {
         self.seen = self.seen.max(revision);
+        self.progress_at = now;
         self.refusals = 0;
         self.route.succeeded();
     }

@@ -153,6 +153,8 @@ pub struct Machine {
     seen_request: Revision,
     /// When the connection last said something, or was first asked something after it had answered all.
     heard_at: Instant,
+    /// When a call was last answered, or was first made after all were.
+    progress_at: Instant,
     /// The ping under way: its number, and when it was sent.
     ping: Option<(u64, Instant)>,
     pings: u64,
@@ -203,6 +205,7 @@ impl Machine {
             seen: 0,
             seen_request: 0,
             heard_at: now,
+            progress_at: now,
             ping: None,
             pings: 0,
             ping_at: now,
@@ -468,10 +471,13 @@ impl Machine {
         if !safe || !matches!(self.link, Link::Up) || now < self.hold_until {
             return;
         }
-        let owed = self.is_owed();
+        let (owed, waited) = (self.is_owed(), self.queue.is_waiting());
         self.queue.send(self.in_flight_max, &mut self.outgoing);
         if !owed {
             self.heard_at = now;
+        }
+        if !waited {
+            self.progress_at = now;
         }
     }
 
@@ -489,8 +495,12 @@ impl Machine {
         self.ping.is_some() || self.queue.is_waiting() || !matches!(self.link, Link::Up)
     }
 
+    /// When the connection is given up if nothing comes.
     fn silence_ends(&self) -> Instant {
-        if self.is_owed() { self.heard_at + self.patience() } else { Instant::FOREVER }
+        let heard = if self.is_owed() { self.heard_at + self.patience() } else { Instant::FOREVER };
+        // Other things are said all the time, but no call is answered: not the connection is dead, something on it is.
+        let stuck = self.settings.patience.scaled(STUCK_PATIENCES, 1);
+        if self.queue.is_waiting() { heard.min(self.progress_at + stuck) } else { heard }
     }
 
     fn patience(&self) -> Duration {
@@ -577,3 +587,6 @@ const NODE_OVERHEAD: usize = 32;
 
 /// Silence is suffered at most this many doublings longer than at first.
 const PATIENCE_DOUBLINGS_MAX: u32 = 4;
+
+/// A connection that speaks but answers no call is given up after this many times the patience.
+const STUCK_PATIENCES: u64 = 20;

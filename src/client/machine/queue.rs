@@ -67,8 +67,11 @@ pub(super) enum Fit {
     Next,
     /// It came before.
     Again,
-    /// No server that keeps a session's order sends it.
-    OutOfOrder,
+    /// An earlier connection's sending of it was applied just now, while a request before it, applied already, is being
+    /// sent again for its answer. This one's answer will come again too.
+    Early,
+    /// It was never sent.
+    Unasked,
 }
 
 impl Queue {
@@ -141,20 +144,19 @@ impl Queue {
 
     /// How an answer to request `number` fits.
     pub(super) fn fit(&self, number: u64) -> Fit {
-        if number <= self.acked_upto {
-            Fit::Again
-        } else if number == self.acked_upto + 1 && number < self.next_request {
-            Fit::Next
-        } else {
-            Fit::OutOfOrder
+        match number {
+            _ if number > self.sent_upto => Fit::Unasked,
+            _ if number <= self.acked_upto => Fit::Again,
+            _ if number == self.acked_upto + 1 => Fit::Next,
+            _ => Fit::Early,
         }
     }
 
-    /// Takes out the first request: it was answered.
+    /// Takes out the first request: it was answered, perhaps by an earlier sending of it.
     pub(super) fn answered(&mut self) -> (u64, Operation) {
         let Request { tag, operation } = self.requests.pop_front().expect("only what is queued is answered");
         self.acked_upto += 1;
-        assert!(self.acked_upto < self.next_request, "only what was sent is answered");
+        self.next_request = self.next_request.max(self.acked_upto + 1);
         (tag, operation)
     }
 

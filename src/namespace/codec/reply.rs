@@ -55,6 +55,12 @@ pub fn decode_read_outcome(bytes: &[u8]) -> Result<Result<Answer, Refusal>, Deco
 impl Stat {
     /// Appends the stat: always [`Self::ENCODED_BYTES`].
     pub fn encode(&self, out: &mut BytesMut) {
+        out.put_slice(&self.to_bytes());
+    }
+
+    /// The stat's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::ENCODED_BYTES] {
         assert!(self.owner != Some(SessionId(0)), "a session's id is a revision, and the first revision is 1");
         let mut raw = [0; Self::ENCODED_BYTES];
         let longs = [
@@ -76,7 +82,7 @@ impl Stat {
         for (place, short) in raw[88..].chunks_exact_mut(4).zip([self.data_bytes, self.children, self.checksum]) {
             place.copy_from_slice(&short.to_le_bytes());
         }
-        out.put_slice(&raw);
+        raw
     }
 
     /// Takes a stat off the front of what `reader` has left.

@@ -1,0 +1,298 @@
+//! Applies batches: the one way the namespace changes.
+
+use std::collections::BTreeSet;
+
+use bytes::{Bytes, BytesMut};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::codec::{Batch, CommandRef, OperationRef, encode_outcome};
+use super::command::{Outcome, Refusal, Revision, SessionId};
+use super::image::Imaging;
+use super::session::{Session, SessionView, Sessions, Stored};
+use super::slab::Place;
+use super::transaction::{Nodes, Stamp, Transaction};
+use super::tree::{Change, Tree};
+use crate::limits::{SESSION_RESULT_BYTES_MAX, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN};
+
+/// The replicated state.
+#[derive(Debug)]
+pub struct Namespace {
+    pub(super) nodes: Nodes,
+    pub(super) sessions: Sessions,
+    pub(super) clock: Clock,
+    pub(super) imaging: Option<Imaging>,
+    scratch: BytesMut,
+}
+
+/// How far the log has come.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Clock {
+    pub revision: Revision,
+    pub log_time_ns: u64,
+}
+
+/// What a batch, or several, did. Reused from batch to batch: whoever has taken what is in it clears it.
+#[derive(Default, Debug)]
+pub struct Applied {
+    /// Every node's every change, in order: a parent's before its child's birth and after its death it is there.
+    pub changes: Vec<Change>,
+    /// One for each command, in order.
+    pub outcomes: Vec<CommandOutcome>,
+    /// The namespace's revision after all of it.
+    pub revision: Revision,
+}
+
+/// What a command came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CommandOutcome {
+    /// `OpenSession`: the session is there, made now or by an earlier copy of the command. `timeout_ms` is what the
+    /// bounds left of the one asked for.
+    SessionOpened { token: u64, secret: u128, session: SessionId, timeout_ms: u32 },
+    /// `ResumeSession`: the session lives on, and its client goes on after request `last_number`.
+    SessionResumed { token: u64, session: SessionId, timeout_ms: u32, last_number: u64 },
+    /// `ResumeSession`: there is no such session, and at this point of the log that is final; or (`wrong_secret`) it is
+    /// somebody else's.
+    SessionRefused { token: u64, session: SessionId, wrong_secret: bool },
+    /// `ExpireSession`: the session is over, its ephemeral nodes are gone.
+    SessionExpired { session: SessionId },
+    /// `ExpireSession`: no effect, as the session stirred since (its counter is now `counter`) or is over already.
+    ExpiryMissed { session: SessionId, counter: Option<u64> },
+    /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
+    Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
+    /// `Request` that closed its session; otherwise as `Replied`.
+    SessionClosed { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
+    /// `Request`: no effect, as request `expected` comes first. Its connection resends from there.
+    Gap { session: SessionId, number: u64, expected: u64 },
+    /// `Request`: no effect, as the session has too many results that its client never acknowledged. It must acknowledge
+    /// what it was answered and send this request again.
+    Unacknowledged { session: SessionId, number: u64 },
+    /// `Request`: no effect, as there is no such session, and at this point of the log that is final.
+    RequestMissed { session: SessionId, number: u64 },
+}
+
+impl Namespace {
+    /// The namespace of revision 0: a root, no sessions. `seed` scatters an index; nothing that shows depends on it.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let nodes = Nodes { tree: Tree::new(seed), ephemerals: BTreeSet::new(), instances: 0 };
+        Self::of_parts(nodes, Sessions::new(), Clock::default())
+    }
+
+    pub(super) fn of_parts(nodes: Nodes, sessions: Sessions, clock: Clock) -> Self {
+        Self { nodes, sessions, clock, imaging: None, scratch: BytesMut::new() }
+    }
+
+    /// Applies the body of one batch, and adds what it did to `applied`.
+    ///
+    /// # Panics
+    /// If the batch does not decode: see the module's essay.
+    pub fn apply(&mut self, batch: &[u8], applied: &mut Applied) {
+        let batch = Batch::decode(batch).unwrap_or_else(|error| panic!("a chosen batch does not decode: {error}"));
+        self.clock.log_time_ns = self.clock.log_time_ns.max(batch.log_time_ns);
+        let wall_ms = batch.wall_ms;
+        for command in batch {
+            let command = command.unwrap_or_else(|error| panic!("a chosen command does not decode: {error}"));
+            let outcome = self.command(&command, wall_ms, &mut applied.changes);
+            applied.outcomes.push(outcome);
+        }
+        applied.revision = self.clock.revision;
+    }
+
+    /// The tree as it is now.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.nodes.tree
+    }
+
+    /// The revision of the last command that changed anything.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.clock.revision
+    }
+
+    /// The latest log time of any batch, in nanoseconds.
+    #[must_use]
+    pub const fn log_time_ns(&self) -> u64 {
+        self.clock.log_time_ns
+    }
+
+    /// One session, if it lives.
+    #[must_use]
+    pub fn session(&self, session: SessionId) -> Option<SessionView> {
+        self.sessions.find(session).map(|place| self.sessions.get(place).view())
+    }
+
+    /// All sessions that live, by id.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionView> {
+        self.sessions.iter().map(Session::view)
+    }
+
+    /// How many sessions live.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Paths of a session's ephemeral nodes, in byte order.
+    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        let first = (session, "".into());
+        let from_first = self.nodes.ephemerals.range(first..);
+        from_first.take_while(move |(owner, _)| *owner == session).map(|(_, path)| &**path)
+    }
+
+    /// A number that namespaces with the same content share, whatever led to them. Costs no walk.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        let mut raw = [0; 56];
+        raw[..8].copy_from_slice(&self.clock.revision.to_le_bytes());
+        raw[8..16].copy_from_slice(&self.clock.log_time_ns.to_le_bytes());
+        raw[16..24].copy_from_slice(&self.nodes.instances.to_le_bytes());
+        raw[24..40].copy_from_slice(&self.nodes.tree.digest().to_le_bytes());
+        raw[40..].copy_from_slice(&self.sessions.digest().to_le_bytes());
+        xxh3_128(&raw)
+    }
+
+    /// What must hold between batches; for checks, as it looks at every row.
+    pub fn invariants(&self) {
+        self.nodes.tree.invariants();
+        for (path, node) in self.nodes.tree.iter() {
+            let Some(owner) = node.stat.owner else { continue };
+            assert!(self.nodes.ephemerals.contains(&(owner, path.clone())), "{path}: its owner knows it");
+            assert!(self.sessions.find(owner).is_some(), "{path}: its owner lives");
+            assert_eq!(node.stat.children, 0, "{path}: an ephemeral node has no children");
+        }
+        for (owner, path) in &self.nodes.ephemerals {
+            let node = self.nodes.tree.get(path).expect("what a session owns exists");
+            assert_eq!(node.stat.owner, Some(*owner), "{path}: it is owned by whoever lists it");
+        }
+        for session in self.sessions.iter() {
+            assert!(session.id.0 <= self.clock.revision, "a session's id is the revision that made it");
+            assert!(session.results().len() <= SESSION_RESULTS_MAX, "a session's results are bounded");
+            assert!(session.hash_holds(), "a session's hash is kept");
+        }
+    }
+
+    fn command(&mut self, command: &CommandRef<'_>, wall_ms: u64, changes: &mut Vec<Change>) -> CommandOutcome {
+        let stamp = Stamp { revision: self.clock.revision + 1, wall_ms };
+        match *command {
+            CommandRef::OpenSession { token, secret, timeout_ms } => self.open(token, secret, timeout_ms),
+            CommandRef::ResumeSession { token, session, secret } => self.resume(token, session, secret),
+            CommandRef::ExpireSession { session, counter } => self.expire(session, counter, stamp, changes),
+            CommandRef::Request { session, number, acked_upto, ref operation } => {
+                let Some(place) = self.sessions.find(session) else {
+                    return CommandOutcome::RequestMissed { session, number };
+                };
+                let expected = self.sessions.get(place).last_number + 1;
+                match number.cmp(&expected) {
+                    std::cmp::Ordering::Less => self.retell(place, number),
+                    std::cmp::Ordering::Greater => CommandOutcome::Gap { session, number, expected },
+                    std::cmp::Ordering::Equal => self.request(place, acked_upto, operation, stamp, changes),
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, token: u64, secret: u128, timeout_ms: u32) -> CommandOutcome {
+        let place = self.sessions.find_token(token, secret);
+        let (session, timeout_ms) = if let Some(place) = place {
+            self.sessions.update(place, |session| {
+                session.counter += 1;
+                (session.id, session.timeout_ms)
+            })
+        } else {
+            self.clock.revision += 1;
+            let id = SessionId(self.clock.revision);
+            let timeout_ms = timeout_ms.clamp(SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX);
+            let inserted = self.sessions.insert(Session::new(id, token, secret, timeout_ms));
+            assert!(inserted, "a revision names one session");
+            (id, timeout_ms)
+        };
+        CommandOutcome::SessionOpened { token, secret, session, timeout_ms }
+    }
+
+    fn resume(&mut self, token: u64, session: SessionId, secret: u128) -> CommandOutcome {
+        let refused = |wrong_secret| CommandOutcome::SessionRefused { token, session, wrong_secret };
+        let Some(place) = self.sessions.find(session) else { return refused(false) };
+        if self.sessions.get(place).secret != secret {
+            return refused(true);
+        }
+        self.sessions.update(place, |row| {
+            row.counter += 1;
+            let (timeout_ms, last_number) = (row.timeout_ms, row.last_number);
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number }
+        })
+    }
+
+    fn expire(&mut self, session: SessionId, counter: u64, stamp: Stamp, changes: &mut Vec<Change>) -> CommandOutcome {
+        let Some(place) = self.sessions.find(session) else {
+            return CommandOutcome::ExpiryMissed { session, counter: None };
+        };
+        let found = self.sessions.get(place).counter;
+        if found != counter {
+            return CommandOutcome::ExpiryMissed { session, counter: Some(found) };
+        }
+        Transaction::new(&mut self.nodes, stamp, changes).end_session(session);
+        self.sessions.remove(place);
+        self.clock.revision = stamp.revision;
+        CommandOutcome::SessionExpired { session }
+    }
+
+    /// Tells again what an earlier request was told.
+    fn retell(&mut self, place: Place, number: u64) -> CommandOutcome {
+        let row = self.sessions.get(place);
+        let session = row.id;
+        if let Some(Stored { revision, outcome }) = row.result(number).cloned() {
+            return CommandOutcome::Replied { session, number, revision, outcome };
+        }
+        let outcome = self.encoded(&Err(Refusal::ResultDropped));
+        CommandOutcome::Replied { session, number, revision: self.clock.revision, outcome }
+    }
+
+    /// Applies the session's next request.
+    fn request(
+        &mut self,
+        place: Place,
+        acked_upto: u64,
+        operation: &OperationRef<'_>,
+        stamp: Stamp,
+        changes: &mut Vec<Change>,
+    ) -> CommandOutcome {
+        let row = self.sessions.get(place);
+        let (session, number) = (row.id, row.last_number + 1);
+        let (results, bytes) = row.left_by(acked_upto);
+        if results >= SESSION_RESULTS_MAX || bytes >= SESSION_RESULT_BYTES_MAX {
+            return CommandOutcome::Unacknowledged { session, number };
+        }
+        let changes_before = changes.len();
+        let done = Transaction::new(&mut self.nodes, stamp, changes).execute(session, operation);
+        let closed = matches!(operation, OperationRef::CloseSession);
+        if closed || changes.len() > changes_before {
+            self.clock.revision = stamp.revision;
+        }
+        let revision = self.clock.revision;
+        let outcome = self.encoded(&done);
+        if closed {
+            self.sessions.remove(place);
+            return CommandOutcome::SessionClosed { session, number, revision, outcome };
+        }
+        self.sessions.update(place, |row| {
+            row.acknowledge(acked_upto);
+            row.record(Stored { revision, outcome: outcome.clone() });
+        });
+        CommandOutcome::Replied { session, number, revision, outcome }
+    }
+
+    fn encoded(&mut self, outcome: &Outcome) -> Bytes {
+        self.scratch.clear();
+        encode_outcome(outcome, &mut self.scratch);
+        Bytes::copy_from_slice(&self.scratch)
+    }
+}
+
+impl Applied {
+    /// Forgets what was taken, keeps the room.
+    pub fn clear(&mut self) {
+        self.changes.clear();
+        self.outcomes.clear();
+    }
+}

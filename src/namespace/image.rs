@@ -1,0 +1,310 @@
+//! Images: the namespace of one revision, as bytes, taken in slices while the namespace goes on.
+//!
+//! ```text
+//! image    chunk ...                       each handed out whole; a record never spans two
+//! chunk    record ...
+//! record   1 header   version u32 | revision u64 | log_time_ns u64 | instances u64 | digest u128
+//!          2 node     path text | stat | data bytes
+//!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64
+//!                     | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
+//!          4 end      nodes u64 | sessions u64
+//! ```
+//!
+//! The header comes first, the end last, and the rest in no order that means anything. Who owns which ephemeral node,
+//! and who is whose child, is in the nodes themselves. The digest is that of the namespace at the image's revision: a
+//! namespace rebuilt from the image must have it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+use super::apply::{Clock, Namespace};
+use super::codec::{DecodeError, Reader, put_bytes, put_text};
+use super::command::{Revision, SessionId, Stat};
+use super::session::{Session, Sessions, Stored};
+use super::slab::Visit;
+use super::transaction::Nodes;
+use super::tree::{Node, Tree};
+use crate::limits::SESSION_RESULTS_MAX;
+
+/// Why an image is none.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ImageError {
+    /// The bytes are not those of records.
+    #[error("the image is damaged: {0}; fetch it from another replica")]
+    Malformed(#[from] DecodeError),
+    /// A newer format.
+    #[error(
+        "the image has format {found}, this version reads {VERSION}; install the version that wrote it, or a newer"
+    )]
+    Version { found: u32 },
+    /// Records are missing, doubled or out of place.
+    #[error("the image is not whole: {what}; fetch it from another replica")]
+    NotWhole { what: String },
+    /// The content is another than was written.
+    #[error(
+        "the image's content has digest {found:032x}, it was written with {needed:032x}; fetch it from another replica"
+    )]
+    Digest { found: u128, needed: u128 },
+}
+
+/// Rebuilds a namespace from an image's chunks, taken in order.
+#[derive(Debug)]
+pub struct ImageLoader {
+    seed: u64,
+    header: Option<Header>,
+    nodes: Vec<(Arc<str>, Arc<Node>)>,
+    sessions: Sessions,
+    ended: bool,
+}
+
+/// How far the taking of an image has come.
+#[derive(Debug)]
+pub(super) struct Imaging {
+    header: Option<Header>,
+    nodes: u64,
+    sessions: u64,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Sessions,
+    Nodes,
+    End,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    clock: Clock,
+    instances: u64,
+    digest: u128,
+}
+
+impl Namespace {
+    /// Starts an image of the namespace as it is now, and says at which revision. What is applied from here on is not in it.
+    ///
+    /// # Panics
+    /// If an image is being taken already.
+    pub fn begin_image(&mut self) -> Revision {
+        assert!(self.imaging.is_none(), "one image at a time");
+        let header = Header { clock: self.clock, instances: self.nodes.instances, digest: self.digest() };
+        self.nodes.tree.begin_walk();
+        self.sessions.begin_walk();
+        self.imaging = Some(Imaging { header: Some(header), nodes: 0, sessions: 0, stage: Stage::Sessions });
+        self.clock.revision
+    }
+
+    /// The image's next chunk; `None` once it is whole, or if none is being taken. A chunk ends soon after `budget` bytes,
+    /// or after a look at as many vacant places as would have filled it, so it may be short, or empty.
+    pub fn image_rows(&mut self, budget: usize) -> Option<Bytes> {
+        let mut imaging = self.imaging.take()?;
+        let mut out = BytesMut::with_capacity(budget);
+        if let Some(header) = imaging.header.take() {
+            header.encode(&mut out);
+        }
+        let mut looked = 0;
+        while out.len() + looked < budget.max(1) {
+            looked += LOOK_COST_BYTES;
+            match imaging.stage {
+                Stage::Sessions => match self.sessions.visit() {
+                    Visit::Row(session) => {
+                        imaging.sessions += 1;
+                        put_session(&mut out, &session);
+                    }
+                    Visit::Vacant => {}
+                    Visit::Done => imaging.stage = Stage::Nodes,
+                },
+                Stage::Nodes => match self.nodes.tree.visit() {
+                    Visit::Row((path, node)) => {
+                        imaging.nodes += 1;
+                        put_node(&mut out, &path, &node);
+                    }
+                    Visit::Vacant => {}
+                    Visit::Done => imaging.stage = Stage::End,
+                },
+                Stage::End => {
+                    out.put_u8(END);
+                    out.put_u64_le(imaging.nodes);
+                    out.put_u64_le(imaging.sessions);
+                    return Some(out.freeze());
+                }
+            }
+        }
+        self.imaging = Some(imaging);
+        Some(out.freeze())
+    }
+
+    /// Gives the image up, if one is being taken.
+    pub fn end_image(&mut self) {
+        self.imaging = None;
+        self.nodes.tree.end_walk();
+        self.sessions.end_walk();
+    }
+
+    /// Whether an image is being taken.
+    #[must_use]
+    pub const fn is_imaging(&self) -> bool {
+        self.imaging.is_some()
+    }
+
+    /// Rebuilds a namespace. `seed` is as in [`Namespace::new`].
+    pub fn from_image<'a>(seed: u64, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, ImageError> {
+        let mut loader = ImageLoader::new(seed);
+        for chunk in chunks {
+            loader.add(chunk)?;
+        }
+        loader.finish()
+    }
+}
+
+impl ImageLoader {
+    /// Nothing loaded yet.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, header: None, nodes: Vec::new(), sessions: Sessions::new(), ended: false }
+    }
+
+    /// Takes the next chunk.
+    pub fn add(&mut self, chunk: &[u8]) -> Result<(), ImageError> {
+        let mut reader = Reader::new(chunk);
+        while reader.finish("a chunk").is_err() {
+            let tag = reader.u8("a record")?;
+            if self.ended {
+                return Err(not_whole("records follow its end"));
+            }
+            if (tag == HEADER) != self.header.is_none() {
+                return Err(not_whole("its header is not its first record"));
+            }
+            match tag {
+                HEADER => self.header = Some(Header::take(&mut reader)?),
+                NODE => {
+                    let row = take_node(&mut reader)?;
+                    self.nodes.push(row);
+                }
+                SESSION => {
+                    let session = take_session(&mut reader)?;
+                    if !self.sessions.insert(session) {
+                        return Err(not_whole("a session is in it twice"));
+                    }
+                }
+                END => {
+                    let found = (self.nodes.len() as u64, self.sessions.len() as u64);
+                    if found != (reader.u64("a count")?, reader.u64("a count")?) {
+                        return Err(not_whole("rows are missing"));
+                    }
+                    self.ended = true;
+                }
+                tag => return Err(DecodeError::UnknownTag { what: "record", tag }.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The namespace, once all chunks are in.
+    pub fn finish(self) -> Result<Namespace, ImageError> {
+        let Some(header) = self.header.filter(|_| self.ended) else {
+            return Err(not_whole("its end is missing"));
+        };
+        let tree = Tree::from_rows(self.seed, self.nodes)
+            .map_err(|path| not_whole(&format!("{path} has no place, or not the children it counts")))?;
+        let owned = tree.iter().filter_map(|(path, node)| Some((node.stat.owner?, path.clone())));
+        let ephemerals: BTreeSet<_> = owned.collect();
+        if let Some((owner, path)) = ephemerals.iter().find(|(owner, _)| self.sessions.find(*owner).is_none()) {
+            return Err(not_whole(&format!("the owner of {path}, session {owner}, is missing")));
+        }
+        let nodes = Nodes { tree, ephemerals, instances: header.instances };
+        let namespace = Namespace::of_parts(nodes, self.sessions, header.clock);
+        let (found, needed) = (namespace.digest(), header.digest);
+        if found == needed { Ok(namespace) } else { Err(ImageError::Digest { found, needed }) }
+    }
+}
+
+impl Header {
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_u8(HEADER);
+        out.put_u32_le(VERSION);
+        out.put_u64_le(self.clock.revision);
+        out.put_u64_le(self.clock.log_time_ns);
+        out.put_u64_le(self.instances);
+        out.put_u128_le(self.digest);
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Result<Self, ImageError> {
+        let found = reader.u32("the image's format")?;
+        if found != VERSION {
+            return Err(ImageError::Version { found });
+        }
+        let clock = Clock { revision: reader.u64("a revision")?, log_time_ns: reader.u64("a log time")? };
+        Ok(Self { clock, instances: reader.u64("a count")?, digest: reader.u128("a digest")? })
+    }
+}
+
+fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
+    out.put_u8(NODE);
+    put_text(out, path);
+    node.stat.encode(out);
+    put_bytes(out, &node.data);
+}
+
+fn take_node(reader: &mut Reader<'_>) -> Result<(Arc<str>, Arc<Node>), ImageError> {
+    let path = Arc::from(reader.text("a path")?);
+    let stat = Stat::take(reader)?;
+    let node = Node::new(Bytes::copy_from_slice(reader.bytes("a node's data")?), stat);
+    if node.stat != stat {
+        return Err(not_whole(&format!("the data of {path} does not fit its checksum")));
+    }
+    Ok((path, Arc::new(node)))
+}
+
+fn put_session(out: &mut BytesMut, session: &Session) {
+    out.put_u8(SESSION);
+    out.put_u64_le(session.id.0);
+    out.put_u64_le(session.token);
+    out.put_u128_le(session.secret);
+    out.put_u32_le(session.timeout_ms);
+    out.put_u64_le(session.counter);
+    out.put_u64_le(session.last_number);
+    out.put_u32_le(u32::try_from(session.results().len()).expect("results are bounded far below 2^32"));
+    for stored in session.results() {
+        out.put_u64_le(stored.revision);
+        put_bytes(out, &stored.outcome);
+    }
+}
+
+fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
+    let id = SessionId(reader.u64("a session")?);
+    let token = reader.u64("a session's token")?;
+    let secret = reader.u128("a session's secret")?;
+    let timeout_ms = reader.u32("a session's timeout")?;
+    let counter = reader.u64("a session's counter")?;
+    let last_number = reader.u64("a request's number")?;
+    let count = reader.count("results of a session", SESSION_RESULTS_MAX, 12)?;
+    if count as u64 > last_number || last_number == u64::MAX {
+        return Err(not_whole(&format!("session {id} numbers its requests and results as none can")));
+    }
+    let mut results = VecDeque::with_capacity(count);
+    for _ in 0..count {
+        let revision = reader.u64("a revision")?;
+        let outcome = Bytes::copy_from_slice(reader.bytes("a result")?);
+        results.push_back(Stored { revision, outcome });
+    }
+    Ok(Session::restored(id, token, secret, timeout_ms, counter, last_number, results))
+}
+
+fn not_whole(what: &str) -> ImageError {
+    ImageError::NotWhole { what: what.to_owned() }
+}
+
+const VERSION: u32 = 1;
+
+const HEADER: u8 = 1;
+const NODE: u8 = 2;
+const SESSION: u8 = 3;
+const END: u8 = 4;
+
+/// What a look at a place counts against a chunk's budget, however little is there: so that vacant stretches end slices
+/// too.
+const LOOK_COST_BYTES: usize = 8;

@@ -1,0 +1,253 @@
+//! The sessions: whose turn it is, and what each was told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::command::{Revision, SessionId};
+use super::slab::{Place, Row, Slab, Visit};
+
+/// One session's replicated state, without its results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionView {
+    /// Its name.
+    pub session: SessionId,
+    /// What the client that opened it chose to find the answer again.
+    pub token: u64,
+    /// What a client must show to take the session up.
+    pub secret: u128,
+    /// How long it outlives its client's last sign of life, in milliseconds.
+    pub timeout_ms: u32,
+    /// Bumped when it is opened, resumed, and by each request applied: an expiry names the counter it saw.
+    pub counter: u64,
+    /// The last request applied; the next is one more.
+    pub last_number: u64,
+    /// Results still kept.
+    pub results: usize,
+}
+
+/// One result: what was answered, and at which revision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Stored {
+    pub revision: Revision,
+    pub outcome: Bytes,
+}
+
+/// A session where it lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Session {
+    pub id: SessionId,
+    pub token: u64,
+    pub secret: u128,
+    pub timeout_ms: u32,
+    pub counter: u64,
+    pub last_number: u64,
+    /// Results of the requests up to `last_number`, none missing between the first kept and the last.
+    results: VecDeque<Stored>,
+    results_bytes: usize,
+    results_sum: u128,
+    hash: u128,
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    rows: Slab<Session>,
+    by_id: BTreeMap<SessionId, Place>,
+    by_token: BTreeMap<(u64, u128), Place>,
+}
+
+impl Sessions {
+    pub const fn new() -> Self {
+        Self { rows: Slab::new(), by_id: BTreeMap::new(), by_token: BTreeMap::new() }
+    }
+
+    /// Adds a session; `false` if its id or its (token, secret) is taken.
+    pub fn insert(&mut self, session: Session) -> bool {
+        let (id, token) = (session.id, (session.token, session.secret));
+        if self.by_id.contains_key(&id) || self.by_token.contains_key(&token) {
+            return false;
+        }
+        let place = self.rows.insert(session);
+        self.by_id.insert(id, place);
+        self.by_token.insert(token, place);
+        true
+    }
+
+    pub fn remove(&mut self, place: Place) {
+        let session = self.rows.remove(place);
+        self.by_id.remove(&session.id);
+        self.by_token.remove(&(session.token, session.secret));
+    }
+
+    pub fn update<T>(&mut self, place: Place, change: impl FnOnce(&mut Session) -> T) -> T {
+        self.rows.update(place, |session| {
+            let result = change(session);
+            session.rehash();
+            result
+        })
+    }
+
+    pub fn find(&self, id: SessionId) -> Option<Place> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub fn find_token(&self, token: u64, secret: u128) -> Option<Place> {
+        self.by_token.get(&(token, secret)).copied()
+    }
+
+    pub fn get(&self, place: Place) -> &Session {
+        self.rows.get(place)
+    }
+
+    /// Every session, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.by_id.values().map(|place| self.rows.get(*place))
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub const fn digest(&self) -> u128 {
+        self.rows.sum()
+    }
+
+    pub fn begin_walk(&mut self) {
+        self.rows.begin_walk();
+    }
+
+    pub fn visit(&mut self) -> Visit<Session> {
+        self.rows.visit()
+    }
+
+    pub fn end_walk(&mut self) {
+        self.rows.end_walk();
+    }
+}
+
+impl Session {
+    pub fn new(id: SessionId, token: u64, secret: u128, timeout_ms: u32) -> Self {
+        Self::restored(id, token, secret, timeout_ms, 1, 0, VecDeque::new())
+    }
+
+    /// A session as an image tells of it.
+    pub fn restored(
+        id: SessionId,
+        token: u64,
+        secret: u128,
+        timeout_ms: u32,
+        counter: u64,
+        last_number: u64,
+        results: VecDeque<Stored>,
+    ) -> Self {
+        assert!(results.len() as u64 <= last_number, "there is one result a request at most");
+        let results_bytes = results.iter().map(|stored| stored.outcome.len()).sum();
+        let (results_sum, hash) = (0, 0);
+        let mut session =
+            Self { id, token, secret, timeout_ms, counter, last_number, results, results_bytes, results_sum, hash };
+        session.results_sum = session.numbered_results().fold(0, |sum, (n, s)| sum.wrapping_add(s.hash(n)));
+        session.rehash();
+        session
+    }
+
+    /// Drops the results up to `acked_upto`. A client cannot have seen what was not yet applied.
+    pub fn acknowledge(&mut self, acked_upto: u64) {
+        let acked_upto = acked_upto.min(self.last_number);
+        while self.first_kept() <= acked_upto {
+            let first = self.first_kept();
+            let Some(stored) = self.results.pop_front() else { return };
+            self.results_bytes -= stored.outcome.len();
+            self.results_sum = self.results_sum.wrapping_sub(stored.hash(first));
+        }
+    }
+
+    /// Keeps the result of the next request.
+    pub fn record(&mut self, stored: Stored) {
+        self.last_number += 1;
+        self.counter += 1;
+        self.results_bytes += stored.outcome.len();
+        self.results_sum = self.results_sum.wrapping_add(stored.hash(self.last_number));
+        self.results.push_back(stored);
+    }
+
+    /// What request `number` was answered; `None` once its client acknowledged it.
+    pub fn result(&self, number: u64) -> Option<&Stored> {
+        let at = number.checked_sub(self.first_kept())?;
+        self.results.get(usize::try_from(at).ok()?)
+    }
+
+    /// Results that `acked_upto` would leave, and their bytes.
+    pub fn left_by(&self, acked_upto: u64) -> (usize, usize) {
+        let acked = (acked_upto.min(self.last_number) + 1).saturating_sub(self.first_kept());
+        let acked = usize::try_from(acked).expect("no more than are kept");
+        let dropped: usize = self.results.iter().take(acked).map(|stored| stored.outcome.len()).sum();
+        (self.results.len() - acked, self.results_bytes - dropped)
+    }
+
+    pub fn results(&self) -> &VecDeque<Stored> {
+        &self.results
+    }
+
+    pub fn view(&self) -> SessionView {
+        SessionView {
+            session: self.id,
+            token: self.token,
+            secret: self.secret,
+            timeout_ms: self.timeout_ms,
+            counter: self.counter,
+            last_number: self.last_number,
+            results: self.results.len(),
+        }
+    }
+
+    /// Whether the hash is what it would be if it were made anew; for checks.
+    pub fn hash_holds(&self) -> bool {
+        let results = self.results.clone();
+        let (id, timeout_ms) = (self.id, self.timeout_ms);
+        *self == Self::restored(id, self.token, self.secret, timeout_ms, self.counter, self.last_number, results)
+    }
+
+    fn first_kept(&self) -> u64 {
+        self.last_number - self.results.len() as u64 + 1
+    }
+
+    fn numbered_results(&self) -> impl Iterator<Item = (u64, &Stored)> {
+        (self.first_kept()..).zip(&self.results)
+    }
+
+    fn rehash(&mut self) {
+        let mut raw = [0; 68];
+        raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
+        raw[8..16].copy_from_slice(&self.token.to_le_bytes());
+        raw[16..32].copy_from_slice(&self.secret.to_le_bytes());
+        raw[32..36].copy_from_slice(&self.timeout_ms.to_le_bytes());
+        raw[36..44].copy_from_slice(&self.counter.to_le_bytes());
+        raw[44..52].copy_from_slice(&self.last_number.to_le_bytes());
+        raw[52..].copy_from_slice(&self.results_sum.to_le_bytes());
+        self.hash = xxh3_128(&raw);
+    }
+}
+
+impl Stored {
+    fn hash(&self, number: u64) -> u128 {
+        let mut raw = [0; 32];
+        raw[..8].copy_from_slice(&number.to_le_bytes());
+        raw[8..16].copy_from_slice(&self.revision.to_le_bytes());
+        raw[16..].copy_from_slice(&xxh3_128(&self.outcome).to_le_bytes());
+        xxh3_128(&raw)
+    }
+}
+
+impl Row for Session {
+    type Kept = Self;
+
+    fn keep(&self) -> Self {
+        self.clone()
+    }
+
+    fn hash(&self) -> u128 {
+        self.hash
+    }
+}

@@ -1,0 +1,324 @@
+//! One command's work on the nodes: every step checks before it changes, and a `multi` takes back what it did.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::codec::{OperationRef, StepRef};
+use super::command::{Done, Expect, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone};
+use super::path::{self, too_large};
+use super::slab::Place;
+use super::tree::{Change, Node, Tree};
+use crate::limits::{NODE_DATA_BYTES_MAX, REPLY_BYTES_MAX};
+
+/// The tree, and who owns what in it.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    pub tree: Tree,
+    /// The ephemeral nodes by owner.
+    pub ephemerals: BTreeSet<(SessionId, Arc<str>)>,
+    /// Nodes ever made.
+    pub instances: u64,
+}
+
+/// What a command stamps on the nodes it touches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp {
+    pub revision: Revision,
+    pub wall_ms: u64,
+}
+
+/// One command at work.
+pub(super) struct Transaction<'a> {
+    nodes: &'a mut Nodes,
+    stamp: Stamp,
+    changes: &'a mut Vec<Change>,
+    /// Older states, in the order they were left; `None` while nothing can fail after a change.
+    undo: Option<Undo>,
+}
+
+struct Undo {
+    before: Vec<(Arc<str>, Option<Arc<Node>>)>,
+    changes: usize,
+    instances: u64,
+}
+
+impl<'a> Transaction<'a> {
+    pub fn new(nodes: &'a mut Nodes, stamp: Stamp, changes: &'a mut Vec<Change>) -> Self {
+        Self { nodes, stamp, changes, undo: None }
+    }
+
+    /// Does a request of `session`, whole or not at all. Closing the session is not a matter of nodes.
+    pub fn execute(&mut self, session: SessionId, operation: &OperationRef<'_>) -> Outcome {
+        match *operation {
+            OperationRef::Create { path, data, lifetime, sequential } => self
+                .create(session, path, data, lifetime, sequential)
+                .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
+            OperationRef::Set { path, data, expect } => self.set(path, data, expect).map(|stat| Done::Set { stat }),
+            OperationRef::Delete { path, expect } => self.delete(path, expect).map(|()| Done::Deleted),
+            OperationRef::Multi { ref steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
+            OperationRef::Sync => Ok(Done::Synced),
+            OperationRef::CloseSession => {
+                self.end_session(session);
+                Ok(Done::SessionClosed)
+            }
+        }
+    }
+
+    /// Removes all the session's ephemeral nodes.
+    pub fn end_session(&mut self, session: SessionId) {
+        let first = (Bound::Included((session, Arc::from(""))), Bound::Unbounded);
+        let owned = self.nodes.ephemerals.range(first).take_while(|(owner, _)| *owner == session);
+        let owned: Vec<_> = owned.map(|(_, path)| path.clone()).collect();
+        for path in owned {
+            let place = self.nodes.tree.find(&path).expect("an owned node is in the tree");
+            self.remove(place);
+        }
+    }
+
+    fn multi(&mut self, session: SessionId, steps: &[StepRef<'_>]) -> Result<Vec<StepDone>, Refusal> {
+        let (changes, instances) = (self.changes.len(), self.nodes.instances);
+        self.undo = Some(Undo { before: Vec::new(), changes, instances });
+        let mut results = Vec::with_capacity(steps.len());
+        let mut bytes = 0;
+        for (index, step) in (0..).zip(steps) {
+            let result = self.step(session, step).and_then(|result| {
+                bytes += bytes_of(&result);
+                if bytes > REPLY_BYTES_MAX {
+                    return Err(too_large("answer to the multi up to this step", bytes, REPLY_BYTES_MAX));
+                }
+                Ok(result)
+            });
+            match result {
+                Ok(result) => results.push(result),
+                Err(cause) => {
+                    self.take_back();
+                    return Err(Refusal::Aborted { index, cause: Box::new(cause) });
+                }
+            }
+        }
+        self.undo = None;
+        Ok(results)
+    }
+
+    fn step(&mut self, session: SessionId, step: &StepRef<'_>) -> Result<StepDone, Refusal> {
+        Ok(match *step {
+            StepRef::Check { path, expect } => {
+                self.check(path, expect)?;
+                StepDone::Checked
+            }
+            StepRef::Create { path, data, lifetime, sequential } => {
+                let (path, stat) = self.create(session, path, data, lifetime, sequential)?;
+                StepDone::Created { path: (*path).to_owned(), stat }
+            }
+            StepRef::Set { path, data, expect } => StepDone::Set { stat: self.set(path, data, expect)? },
+            StepRef::Delete { path, expect } => {
+                self.delete(path, expect)?;
+                StepDone::Deleted
+            }
+            StepRef::Get { path } => {
+                let node = self.nodes.tree.get(path);
+                if node.is_none() {
+                    path::check(path)?;
+                }
+                StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat)) }
+            }
+        })
+    }
+
+    fn create(
+        &mut self,
+        session: SessionId,
+        path: &str,
+        data: &[u8],
+        lifetime: Lifetime,
+        sequential: bool,
+    ) -> Result<(Arc<str>, Stat), Refusal> {
+        check_data(data)?;
+        let (parent, path) = self.name_new(path, sequential)?;
+        let Stamp { revision, wall_ms } = self.stamp;
+        self.nodes.instances += 1;
+        let stat = Stat {
+            created: revision,
+            modified: revision,
+            children_modified: revision,
+            created_ms: wall_ms,
+            modified_ms: wall_ms,
+            owner: (lifetime == Lifetime::Ephemeral).then_some(session),
+            instance: self.nodes.instances,
+            ..Stat::default()
+        };
+        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat));
+        let stat = node.stat;
+        self.add(parent, path.clone(), node);
+        Ok((path, stat))
+    }
+
+    /// The parent and the full path of a node to be made. The digits of a sequential name count the children ever made
+    /// under the parent: of its changes, made and removed, those that are still there are half made, half not removed.
+    fn name_new(&self, path: &str, sequential: bool) -> Result<(Place, Arc<str>), Refusal> {
+        let tree = &self.nodes.tree;
+        let parent_of = |path: &str| -> Result<Place, Refusal> {
+            path::check(path)?;
+            let parent = path::parent(path).ok_or_else(|| Refusal::NodeExists { path: path.to_owned() })?;
+            let place = tree.find(parent).ok_or_else(|| Refusal::NoParent { path: parent.to_owned() })?;
+            match tree.row(place).node.stat.owner {
+                Some(_) => Err(Refusal::EphemeralParent { path: parent.to_owned() }),
+                None => Ok(place),
+            }
+        };
+        let (parent, path) = if sequential {
+            let parent = parent_of(&sequential_path(path, 0))?;
+            let stat = &tree.row(parent).node.stat;
+            let path = sequential_path(path, (stat.children_version + u64::from(stat.children)) / 2);
+            path::check(&path)?;
+            (parent, Arc::from(path))
+        } else {
+            (parent_of(path)?, Arc::from(path))
+        };
+        match tree.find(&path) {
+            Some(_) => Err(Refusal::NodeExists { path: (*path).to_owned() }),
+            None => Ok((parent, path)),
+        }
+    }
+
+    fn set(&mut self, path: &str, data: &[u8], expect: Expect) -> Result<Stat, Refusal> {
+        check_data(data)?;
+        let place = self.existing(path, expect)?;
+        let before = self.nodes.tree.row(place).node.stat;
+        let Stamp { revision, wall_ms } = self.stamp;
+        let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
+        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat));
+        let stat = node.stat;
+        self.replace(place, node);
+        Ok(stat)
+    }
+
+    fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
+        if path == path::ROOT {
+            let why = "the root is not deleted: delete its children".to_owned();
+            return Err(Refusal::BadArgument { why });
+        }
+        let place = self.existing(path, expect)?;
+        if self.nodes.tree.row(place).node.stat.children > 0 {
+            return Err(Refusal::NotEmpty { path: path.to_owned() });
+        }
+        self.remove(place);
+        Ok(())
+    }
+
+    fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
+        if expect != Expect::Absent {
+            return self.existing(path, expect).map(drop);
+        }
+        match self.nodes.tree.find(path) {
+            Some(_) => Err(Refusal::NodeExists { path: path.to_owned() }),
+            None => path::check(path),
+        }
+    }
+
+    /// The node of that path, if it is as expected.
+    fn existing(&self, path: &str, expect: Expect) -> Result<Place, Refusal> {
+        let Some(place) = self.nodes.tree.find(path) else {
+            path::check(path)?;
+            return Err(Refusal::NoNode { path: path.to_owned() });
+        };
+        let found = self.nodes.tree.row(place).node.stat.version;
+        match expect {
+            Expect::Any => Ok(place),
+            Expect::Version(expected) if expected == found => Ok(place),
+            Expect::Version(expected) => Err(Refusal::BadVersion { path: path.to_owned(), expected, found }),
+            Expect::Absent => {
+                let why = "only a check may expect a node to be absent: use a check, or create the node".to_owned();
+                Err(Refusal::BadArgument { why })
+            }
+        }
+    }
+
+    fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
+        if let Some(owner) = node.stat.owner {
+            self.nodes.ephemerals.insert((owner, path.clone()));
+        }
+        self.nodes.tree.add(parent, path.clone(), node.clone());
+        self.note(path, None, Some(node));
+        self.count_child(parent, true);
+    }
+
+    fn replace(&mut self, place: Place, node: Arc<Node>) {
+        let row = self.nodes.tree.row(place);
+        let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
+        self.nodes.tree.replace(place, node.clone());
+        self.note(path, before, Some(node));
+    }
+
+    fn remove(&mut self, place: Place) {
+        let row = self.nodes.tree.row(place);
+        let (path, before) = (row.path.clone(), row.node.clone());
+        let parent = path::parent(&path).and_then(|parent| self.nodes.tree.find(parent));
+        let parent = parent.expect("every node that may be removed has a parent");
+        if let Some(owner) = before.stat.owner {
+            self.nodes.ephemerals.remove(&(owner, path.clone()));
+        }
+        self.nodes.tree.remove(place, parent);
+        self.note(path, Some(before), None);
+        self.count_child(parent, false);
+    }
+
+    fn count_child(&mut self, parent: Place, added: bool) {
+        let node = &self.nodes.tree.row(parent).node;
+        let before = node.stat;
+        let children = if added { before.children + 1 } else { before.children - 1 };
+        let children_version = before.children_version + 1;
+        let stat = Stat { children, children_version, children_modified: self.stamp.revision, ..before };
+        let node = Arc::new(node.with_stat(stat));
+        self.replace(parent, node);
+    }
+
+    fn note(&mut self, path: Arc<str>, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
+        if let Some(undo) = &mut self.undo {
+            undo.before.push((path.clone(), before));
+        }
+        self.changes.push(Change { revision: self.stamp.revision, path, node });
+    }
+
+    fn take_back(&mut self) {
+        let undo = self.undo.take().expect("only a multi takes back");
+        let nodes = &mut *self.nodes;
+        for (path, before) in undo.before.into_iter().rev() {
+            let owner_now = nodes.tree.get(&path).and_then(|node| node.stat.owner);
+            let owner_before = before.as_ref().and_then(|node| node.stat.owner);
+            nodes.tree.put(&path, before);
+            if let Some(owner) = owner_now {
+                nodes.ephemerals.remove(&(owner, path.clone()));
+            }
+            if let Some(owner) = owner_before {
+                nodes.ephemerals.insert((owner, path));
+            }
+        }
+        nodes.instances = undo.instances;
+        self.changes.truncate(undo.changes);
+    }
+}
+
+fn sequential_path(prefix: &str, number: u64) -> String {
+    format!("{prefix}{number:010}")
+}
+
+fn check_data(data: &[u8]) -> Result<(), Refusal> {
+    if data.len() > NODE_DATA_BYTES_MAX {
+        return Err(too_large("data of the node", data.len(), NODE_DATA_BYTES_MAX));
+    }
+    Ok(())
+}
+
+/// Bytes of a step's result once it is encoded, its tag and lengths included.
+fn bytes_of(result: &StepDone) -> usize {
+    match result {
+        StepDone::Checked | StepDone::Deleted | StepDone::Got { node: None } => 1,
+        StepDone::Set { .. } => 1 + Stat::ENCODED_BYTES,
+        StepDone::Created { path, .. } => 5 + path.len() + Stat::ENCODED_BYTES,
+        StepDone::Got { node: Some((data, _)) } => 5 + data.len() + Stat::ENCODED_BYTES,
+    }
+}

@@ -1,0 +1,326 @@
+//! The tree of nodes: one map look-up finds any node, and a parent knows its children in order.
+//!
+//! A replica's own tree and the fronts' mirrors of it are the same type. Nodes and paths are shared between them; the
+//! index, the rows and the order of children are each tree's own, so that a read touches nothing another core writes.
+
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
+
+use super::command::{Revision, Stat};
+use super::path;
+use super::slab::{Place, Row, Slab, Visit};
+
+/// A node as it was at one revision. It never changes; its bytes are its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// What clients stored.
+    pub data: Bytes,
+    /// Its numbers.
+    pub stat: Stat,
+    /// XXH3-128 of the data, so that a change of the stat alone hashes no data.
+    data_hash: u128,
+}
+
+/// One node's new state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The command that changed it.
+    pub revision: Revision,
+    /// Which node.
+    pub path: Arc<str>,
+    /// What it is now; `None` if it is gone.
+    pub node: Option<Arc<Node>>,
+}
+
+/// The nodes, found by path.
+pub struct Tree {
+    seed: u64,
+    index: HashTable<Place>,
+    rows: Slab<NodeRow>,
+    data_bytes: u64,
+}
+
+/// A node where it lies.
+#[derive(Debug)]
+pub(super) struct NodeRow {
+    pub(super) path: Arc<str>,
+    pub(super) node: Arc<Node>,
+    hash: u128,
+    children: BTreeSet<Child>,
+}
+
+/// A child's path, ordered by its last name.
+#[derive(Clone, Debug)]
+struct Child(Arc<str>);
+
+impl Node {
+    /// A node; `stat`'s length and checksum become those of `data`.
+    #[must_use]
+    pub fn new(data: Bytes, mut stat: Stat) -> Self {
+        stat.data_bytes = u32::try_from(data.len()).expect("a node's data is bounded far below 4 GiB");
+        stat.checksum = crc32fast::hash(&data);
+        let data_hash = xxh3_128(&data);
+        Self { data, stat, data_hash }
+    }
+
+    /// The same data under other numbers.
+    #[must_use]
+    pub fn with_stat(&self, stat: Stat) -> Self {
+        let kept = (self.stat.data_bytes, self.stat.checksum);
+        assert!((stat.data_bytes, stat.checksum) == kept, "the numbers of the data change only with the data");
+        Self { data: self.data.clone(), stat, data_hash: self.data_hash }
+    }
+
+    fn hash(&self, path: &str) -> u128 {
+        let mut raw = [0; Stat::ENCODED_BYTES + 32];
+        raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
+        raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 16..].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
+        xxh3_128(&raw)
+    }
+}
+
+impl Tree {
+    /// The empty tree: a root without data. `seed` scatters the index, so that no client can choose paths that collide;
+    /// nothing else depends on it.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut tree = Self::bare(seed);
+        tree.lay(path::ROOT.into(), Arc::new(Node::new(Bytes::new(), Stat::default())));
+        tree
+    }
+
+    /// A second tree of the same nodes, for a front.
+    #[must_use]
+    pub fn twin(&self, seed: u64) -> Self {
+        let mut twin = Self::bare(seed);
+        for (_, row) in self.rows.iter() {
+            let place = twin.lay(row.path.clone(), row.node.clone());
+            twin.rows.update(place, |twin_row| twin_row.children.clone_from(&row.children));
+        }
+        twin
+    }
+
+    /// Takes over a change made to the tree this one mirrors. Changes come in order, none left out.
+    pub fn mirror(&mut self, change: &Change) {
+        self.put(&change.path, change.node.clone());
+    }
+
+    /// The node of that path.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Arc<Node>> {
+        self.find(path).map(|place| &self.rows.get(place).node)
+    }
+
+    /// Names of the node's children that follow `after`, in byte order; all of them if `after` is empty.
+    pub fn children<'a>(&'a self, path: &str, after: &str) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
+        let place = self.find(path)?;
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        Some(self.rows.get(place).children.range::<str, _>(range).map(Borrow::borrow))
+    }
+
+    /// How many nodes there are, the root among them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Never: there is always a root.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.len() == 0
+    }
+
+    /// Bytes of data in all nodes together.
+    #[must_use]
+    pub const fn data_bytes(&self) -> u64 {
+        self.data_bytes
+    }
+
+    /// A number that trees with the same nodes share, whatever led to them.
+    #[must_use]
+    pub const fn digest(&self) -> u128 {
+        self.rows.sum()
+    }
+
+    pub(super) fn find(&self, path: &str) -> Option<Place> {
+        let hash = xxh3_64_with_seed(path.as_bytes(), self.seed);
+        self.index.find(hash, |place| *self.rows.get(*place).path == *path).copied()
+    }
+
+    pub(super) fn row(&self, place: Place) -> &NodeRow {
+        self.rows.get(place)
+    }
+
+    /// Gives the node at `place` another state.
+    pub(super) fn replace(&mut self, place: Place, node: Arc<Node>) {
+        self.data_bytes += node.data.len() as u64;
+        let before = self.rows.update(place, |row| {
+            row.hash = node.hash(&row.path);
+            std::mem::replace(&mut row.node, node)
+        });
+        self.data_bytes -= before.data.len() as u64;
+    }
+
+    /// Adds a node under the one at `parent`.
+    pub(super) fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
+        self.rows.update(parent, |row| row.children.insert(Child(path.clone())));
+        self.lay(path, node);
+    }
+
+    /// Removes the node at `place`, a child of the one at `parent`.
+    pub(super) fn remove(&mut self, place: Place, parent: Place) {
+        let hash = xxh3_64_with_seed(self.rows.get(place).path.as_bytes(), self.seed);
+        let entry = self.index.find_entry(hash, |found| *found == place);
+        entry.expect("a row that lives is in the index").remove();
+        let row = self.rows.remove(place);
+        assert!(row.children.is_empty(), "a node with children is not removed");
+        self.rows.update(parent, |parent| parent.children.remove(path::name(&row.path)));
+        self.data_bytes -= row.node.data.len() as u64;
+    }
+
+    /// Makes `path` be `node`, whatever it was.
+    pub(super) fn put(&mut self, path: &Arc<str>, node: Option<Arc<Node>>) {
+        match (self.find(path), node) {
+            (Some(place), Some(node)) => self.replace(place, node),
+            (Some(place), None) => self.remove(place, self.parent_of(path)),
+            (None, Some(node)) => self.add(self.parent_of(path), path.clone(), node),
+            (None, None) => panic!("what is not there cannot go: a change was lost before {path}"),
+        }
+    }
+
+    /// A tree of these rows, in any order; `Err` names a path that has no place in it.
+    pub(super) fn from_rows(seed: u64, rows: Vec<(Arc<str>, Arc<Node>)>) -> Result<Self, Arc<str>> {
+        let mut tree = Self::bare(seed);
+        for (path, node) in rows {
+            if path::check(&path).is_err() || tree.find(&path).is_some() {
+                return Err(path);
+            }
+            tree.lay(path, node);
+        }
+        let paths: Vec<_> = tree.rows.iter().map(|(_, row)| row.path.clone()).collect();
+        for path in paths {
+            let Some(parent) = path::parent(&path) else { continue };
+            let Some(place) = tree.find(parent) else { return Err(path) };
+            tree.rows.update(place, |row| row.children.insert(Child(path)));
+        }
+        if tree.find(path::ROOT).is_none() {
+            return Err(path::ROOT.into());
+        }
+        let miscounted = tree.rows.iter().find(|(_, row)| row.node.stat.children as usize != row.children.len());
+        match miscounted.map(|(_, row)| row.path.clone()) {
+            Some(path) => Err(path),
+            None => Ok(tree),
+        }
+    }
+
+    pub(super) fn begin_walk(&mut self) {
+        self.rows.begin_walk();
+    }
+
+    pub(super) fn visit(&mut self) -> Visit<(Arc<str>, Arc<Node>)> {
+        self.rows.visit()
+    }
+
+    pub(super) fn end_walk(&mut self) {
+        self.rows.end_walk();
+    }
+
+    /// Every path with its node, in no order that means anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Node>)> {
+        self.rows.iter().map(|(_, row)| (&row.path, &row.node))
+    }
+
+    /// What must hold at any time; for checks, as it looks at every node.
+    pub fn invariants(&self) {
+        let mut sum = 0_u128;
+        let mut bytes = 0;
+        for (place, row) in self.rows.iter() {
+            assert_eq!(self.find(&row.path), Some(place), "the index finds every row");
+            assert_eq!(row.node.stat.children as usize, row.children.len(), "{}: children are counted", row.path);
+            assert_eq!(row.node.stat.data_bytes as usize, row.node.data.len(), "{}: bytes are counted", row.path);
+            assert_eq!(row.node.stat.checksum, crc32fast::hash(&row.node.data), "{}: the checksum fits", row.path);
+            for child in &row.children {
+                assert_eq!(path::parent(&child.0), Some(&*row.path), "a child's path starts with its parent's");
+                assert!(self.find(&child.0).is_some(), "every child is a node");
+            }
+            assert_eq!(row.hash, Node::new(row.node.data.clone(), row.node.stat).hash(&row.path), "the hash is kept");
+            sum = sum.wrapping_add(row.hash);
+            bytes += row.node.data.len() as u64;
+        }
+        assert_eq!(sum, self.rows.sum(), "the digest is the sum of the rows");
+        assert_eq!(bytes, self.data_bytes, "the bytes are the sum of the rows");
+        assert_eq!(self.index.len(), self.rows.len(), "the index holds nothing else");
+    }
+
+    const fn bare(seed: u64) -> Self {
+        Self { seed, index: HashTable::new(), rows: Slab::new(), data_bytes: 0 }
+    }
+
+    /// Lays a row down without telling its parent.
+    fn lay(&mut self, path: Arc<str>, node: Arc<Node>) -> Place {
+        let seed = self.seed;
+        let hash = xxh3_64_with_seed(path.as_bytes(), seed);
+        self.data_bytes += node.data.len() as u64;
+        let row = NodeRow { hash: node.hash(&path), path, node, children: BTreeSet::new() };
+        let place = self.rows.insert(row);
+        self.index.insert_unique(hash, place, |place| xxh3_64_with_seed(self.rows.get(*place).path.as_bytes(), seed));
+        place
+    }
+
+    fn parent_of(&self, path: &str) -> Place {
+        let parent = path::parent(path).expect("the root is neither added nor removed");
+        self.find(parent).expect("a parent is there before its children and after them")
+    }
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tree({} nodes, {} bytes)", self.len(), self.data_bytes)
+    }
+}
+
+impl Row for NodeRow {
+    type Kept = (Arc<str>, Arc<Node>);
+
+    fn keep(&self) -> Self::Kept {
+        (self.path.clone(), self.node.clone())
+    }
+
+    fn hash(&self) -> u128 {
+        self.hash
+    }
+}
+
+impl Borrow<str> for Child {
+    fn borrow(&self) -> &str {
+        path::name(&self.0)
+    }
+}
+
+impl PartialEq for Child {
+    fn eq(&self, other: &Self) -> bool {
+        path::name(&self.0) == path::name(&other.0)
+    }
+}
+
+impl Eq for Child {}
+
+impl PartialOrd for Child {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Child {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        path::name(&self.0).cmp(path::name(&other.0))
+    }
+}
