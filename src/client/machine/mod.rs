@@ -25,6 +25,8 @@
 mod conversation;
 mod ending;
 mod queue;
+#[cfg(test)]
+mod random;
 mod route;
 #[cfg(test)]
 mod tests;

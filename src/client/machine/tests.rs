@@ -176,7 +176,7 @@ impl Test {
     }
 }
 
-fn welcome(replica: u8, leader: Option<u8>, members: &[(u8, &str)]) -> ServerMessage<'static> {
+pub(super) fn welcome(replica: u8, leader: Option<u8>, members: &[(u8, &str)]) -> ServerMessage<'static> {
     let members = members
         .iter()
         .map(|(replica, address)| MemberAddress { replica: ReplicaId(*replica), address: (*address).to_owned() });
