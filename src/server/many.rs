@@ -40,14 +40,14 @@ pub(super) struct FrontEnd {
 
 /// A front's core.
 pub(super) struct FrontCore {
-    pub(super) clients: Clients,
-    pub(super) tree: Tree,
-    pub(super) applied_upto: Slot,
-    pub(super) requests: Sender<FrontRequest>,
+    clients: Clients,
+    tree: Tree,
+    applied_upto: Slot,
+    requests: Sender<FrontRequest>,
     /// Requests that did not fit.
-    pub(super) waiting: VecDeque<FrontRequest>,
-    pub(super) notices: Receiver<FrontNotice>,
-    pub(super) published: Arc<Published>,
+    waiting: VecDeque<FrontRequest>,
+    notices: Receiver<FrontNotice>,
+    published: Arc<Published>,
 }
 
 impl ReplicaCore {
@@ -143,6 +143,16 @@ impl FrontEnd {
 }
 
 impl FrontCore {
+    pub(super) fn new(
+        clients: Clients,
+        tree: Tree,
+        requests: Sender<FrontRequest>,
+        notices: Receiver<FrontNotice>,
+        published: Arc<Published>,
+    ) -> Self {
+        Self { clients, tree, applied_upto: Slot(0), requests, waiting: VecDeque::new(), notices, published }
+    }
+
     /// Runs until it fails; it ends with its process.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
         loop {
