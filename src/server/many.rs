@@ -57,7 +57,7 @@ impl ReplicaCore {
             let deadline = self.next_deadline();
             let mut outcome = Ok(());
             let mut now = None;
-            ring.turn(Some(deadline), &mut |event| {
+            ring.turn(deadline, &mut |event| {
                 let now = *now.get_or_insert_with(clock::now);
                 if let Err(failure) = self.event(now, event) {
                     outcome = Err(failure);
@@ -92,9 +92,9 @@ impl ReplicaCore {
             Event::Accepted { connection, .. } => self.core.accepted(connection),
             Event::Connected { connection } => self.core.connected(now, connection),
             Event::Received { connection, bytes } => self.core.received(now, connection, bytes),
-            Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => self.core.closed(now, connection),
+            Event::Closed { connection, .. } => self.core.closed(now, connection),
             Event::Written { token, result } => self.core.written(now, token, result)?,
-            Event::Drained { .. } | Event::Woken => {}
+            Event::Woken => {}
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl FrontCore {
         loop {
             let deadline = if self.waiting.is_empty() { self.clients.next_deadline() } else { clock::now() + RING_FULL_RETRY };
             let mut now = None;
-            ring.turn(Some(deadline), &mut |event| {
+            ring.turn(deadline, &mut |event| {
                 let now = *now.get_or_insert_with(clock::now);
                 match event {
                     Event::Accepted { connection, .. } => self.clients.accepted(now, connection),
