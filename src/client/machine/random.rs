@@ -77,6 +77,7 @@ struct World {
     reads: Vec<u64>,
     answered_requests: u64,
     answered_reads: usize,
+    disconnects: u64,
 }
 
 impl World {
@@ -114,6 +115,7 @@ impl World {
             reads: Vec::new(),
             answered_requests: 0,
             answered_reads: 0,
+            disconnects: 0,
         }
     }
 
@@ -177,7 +179,10 @@ impl World {
         while let Some(effect) = self.machine.poll_effect() {
             match effect {
                 Effect::Connect { .. } | Effect::Session(SessionEvent::Safe) => {}
-                Effect::Disconnect => self.cut(),
+                Effect::Disconnect => {
+                    self.disconnects += 1;
+                    self.cut();
+                }
                 Effect::Session(event) => panic!("{event:?} without cause"),
                 Effect::Done { tag, result } => self.done(tag, result.expect("no call fails")),
             }
@@ -273,9 +278,11 @@ impl World {
         }
     }
 
-    /// The faults stop; everything must come to its end.
+    /// The faults stop; everything must come to its end, and not by giving up a connection that seems stuck.
     fn heal(&mut self) {
         (self.refuse, self.refuse_read) = (false, false);
+        (self.machine.heard_at, self.machine.progress_at, self.machine.refusals) = (self.now, self.now, 0);
+        let disconnects = self.disconnects;
         for _ in 0..5_000 {
             for step in [Step::Attempt(true), Step::ToServer(255), Step::ToClient, Step::ToClient, Step::Pass(5)] {
                 self.step(step);
@@ -283,6 +290,7 @@ impl World {
             if self.answered_requests == self.requests && self.answered_reads == self.reads.len() {
                 assert_eq!(self.applied, self.requests);
                 assert_eq!(self.machine.waiting(), 0);
+                assert_eq!(self.disconnects, disconnects, "nothing was stuck");
                 return;
             }
         }
