@@ -1,5 +1,7 @@
 //! Every bound of the system, with its argument, and the relations between them proved at compile time.
 
+use crate::time::Duration;
+
 /// The unit of the journal's writes, in bytes: the largest physical block in common use, so that no write of ours makes
 /// a device read first.
 pub const BLOCK_BYTES: usize = 4096;
@@ -13,6 +15,10 @@ pub const VALUE_BYTES_MAX: usize = 4 << 20;
 /// A batch is closed to further commands once it holds this many bytes: past it a flush's time grows with its size
 /// while the throughput hardly does.
 pub const BATCH_BYTES_TARGET: usize = 512 << 10;
+
+/// Commands that wait for their turn at the leader, in bytes: past it they are refused as overload, since waiting longer
+/// helps nobody.
+pub const PENDING_BYTES_MAX: usize = 64 << 20;
 
 /// The largest data of one node, in bytes (ZooKeeper's default; Chubby's was a quarter).
 pub const NODE_DATA_BYTES_MAX: usize = 1 << 20;
@@ -45,6 +51,25 @@ pub const SLOT_WINDOW: u64 = 64;
 /// Journal writes in flight at once: two gain a sixth over one, four add latency and little else.
 pub const JOURNAL_WRITES_IN_FLIGHT: usize = 2;
 
+/// Entries proposed and not yet chosen at which a leader lets further commands gather: as many as there are journal writes
+/// in flight, so that each batch is as large as the flush before it was long.
+pub const ENTRIES_IN_FLIGHT: usize = JOURNAL_WRITES_IN_FLIGHT;
+
+/// How long a connection may take to say hello.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What an overloaded server asks its client to wait.
+pub const OVERLOAD_RETRY_MS: u32 = 20;
+
+/// How long a read waits before the leader is asked again, when none could be.
+pub const READ_RETRY: Duration = Duration::from_millis(10);
+
+/// Bytes that may wait to be sent to one client: past it the client does not read, and is dropped.
+pub const CLIENT_OUTPUT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that may wait to be sent to one peer: past it they are dropped with the link, and the peer catches up.
+pub const PEER_OUTPUT_BYTES_MAX: usize = 64 << 20;
+
 /// Requests of one session that may be unanswered at once.
 pub const SESSION_REQUESTS_IN_FLIGHT: usize = 4096;
 
@@ -75,7 +100,11 @@ pub const REPLICAS_MAX: usize = 13;
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(RECORD_HEADER_BYTES < BLOCK_BYTES);
 const _: () = assert!(NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= REQUEST_BYTES_MAX, "a full node fits a request");
-const _: () = assert!(BATCH_BYTES_TARGET + REQUEST_BYTES_MAX + 4096 <= VALUE_BYTES_MAX, "a batch and its last command fit a value");
+const _: () = assert!(
+    BATCH_BYTES_TARGET + REQUEST_BYTES_MAX + 4096 <= VALUE_BYTES_MAX,
+    "a batch and its last command fit a value"
+);
+const _: () = assert!(PENDING_BYTES_MAX >= 4 * VALUE_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX < PATH_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the largest result fits a frame");
 const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");

@@ -49,9 +49,10 @@ pub enum CommandOutcome {
     /// bounds left of the one asked for.
     SessionOpened { token: u64, secret: u128, session: SessionId, timeout_ms: u32 },
     /// `ResumeSession`: the session lives on, and its client goes on after request `last_number`.
-    SessionResumed { session: SessionId, timeout_ms: u32, last_number: u64 },
-    /// `ResumeSession`: there is no such session, and at this point of the log that is final.
-    ResumptionMissed { session: SessionId },
+    SessionResumed { token: u64, session: SessionId, timeout_ms: u32, last_number: u64 },
+    /// `ResumeSession`: there is no such session, and at this point of the log that is final; or (`wrong_secret`) it is
+    /// somebody else's.
+    SessionRefused { token: u64, session: SessionId, wrong_secret: bool },
     /// `ExpireSession`: the session is over, its ephemeral nodes are gone.
     SessionExpired { session: SessionId },
     /// `ExpireSession`: no effect, as the session stirred since (its counter is now `counter`) or is over already.
@@ -175,7 +176,7 @@ impl Namespace {
         let stamp = Stamp { revision: self.clock.revision + 1, wall_ms };
         match *command {
             CommandRef::OpenSession { token, secret, timeout_ms } => self.open(token, secret, timeout_ms),
-            CommandRef::ResumeSession { session } => self.resume(session),
+            CommandRef::ResumeSession { token, session, secret } => self.resume(token, session, secret),
             CommandRef::ExpireSession { session, counter } => self.expire(session, counter, stamp, changes),
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {
@@ -209,12 +210,16 @@ impl Namespace {
         CommandOutcome::SessionOpened { token, secret, session, timeout_ms }
     }
 
-    fn resume(&mut self, session: SessionId) -> CommandOutcome {
-        let Some(place) = self.sessions.find(session) else { return CommandOutcome::ResumptionMissed { session } };
+    fn resume(&mut self, token: u64, session: SessionId, secret: u128) -> CommandOutcome {
+        let refused = |wrong_secret| CommandOutcome::SessionRefused { token, session, wrong_secret };
+        let Some(place) = self.sessions.find(session) else { return refused(false) };
+        if self.sessions.get(place).secret != secret {
+            return refused(true);
+        }
         self.sessions.update(place, |row| {
             row.counter += 1;
             let (timeout_ms, last_number) = (row.timeout_ms, row.last_number);
-            CommandOutcome::SessionResumed { session, timeout_ms, last_number }
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number }
         })
     }
 

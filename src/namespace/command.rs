@@ -16,7 +16,9 @@ pub enum Command {
     /// resend harmless: a live session with the same (token, secret) is returned instead of a second one.
     OpenSession { token: u64, secret: u128, timeout_ms: u32 },
     /// A connection took the session up again: bumps the session's counter, so that an expiry under way misses.
-    ResumeSession { session: SessionId },
+    ///
+    /// `token` finds the waiting connection again; the session is not taken up unless `secret` is its own.
+    ResumeSession { token: u64, session: SessionId, secret: u128 },
     /// Ends the session, its ephemeral nodes with it, if its counter is still `counter`.
     ExpireSession { session: SessionId, counter: u64 },
     /// Request `number` of a session. Applied only if it is the session's next; an earlier one has its stored result

@@ -37,7 +37,8 @@ pub enum Message {
     /// The sender accepted slots `from..=upto` at exactly `ballot`, durably, and from its sending on keeps the lease
     /// promise that their Accepts named.
     Accepted { ballot: Ballot, from: Slot, upto: Slot },
-    /// The leader of `ballot` lives. `round` numbers these within the reign. `chosen_upto` as in Accept.
+    /// The leader of `ballot` lives. `round` numbers these within the reign; 0 asks for no answer. `chosen_upto` as in
+    /// Accept.
     Heartbeat { ballot: Ballot, round: u64, chosen_upto: Slot },
     /// When the sender answered, it had promised nothing above `ballot`: a read point taken before round `round` was sent
     /// is confirmed by a quorum of these. `chosen_upto`: what the sender holds and knows chosen. No lease follows from it.

@@ -1,1 +1,128 @@
-fn main(){}
+//! `quorate`: the server, the tools and the load generator, one file a subcommand.
+//!
+//! House rules: standard output carries the result and nothing else; everything for a person's eyes goes to standard
+//! error; with `--json` the result is one object. The exit status is the number of the failure's code
+//! (`quorate::server::failure`).
+
+mod bench;
+mod cell;
+mod connect;
+mod create;
+mod delete;
+mod dev;
+mod format;
+mod get;
+mod input;
+mod ls;
+mod set;
+mod shell;
+mod start;
+mod stat;
+mod status;
+mod supervised;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use quorate::server::{Code, Failure};
+
+/// The server allocates little once it runs; what is left (client connections, maps) is many small blocks.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A replicated coordination appliance: locks, files and sessions on a Multi-Paxos log.
+#[derive(Parser)]
+#[command(name = "quorate", version, max_term_width = 120, after_long_help = exit_statuses())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a whole cell of real processes on this host, to try things on
+    Dev(dev::Args),
+    /// Makes the folder of one replica; once in its life
+    Format(format::Args),
+    /// Runs one replica on its folder until SIGTERM
+    Start(start::Args),
+    /// Shows every replica of a cell
+    Status(status::Args),
+    /// Makes a node
+    Create(create::Args),
+    /// Prints a node's data
+    Get(get::Args),
+    /// Replaces a node's data
+    Set(set::Args),
+    /// Removes a node without children
+    Delete(delete::Args),
+    /// Lists the names of a node's children
+    Ls(ls::Args),
+    /// Prints a node's numbers
+    Stat(stat::Args),
+    /// Puts load on a cell, verifies its answers, and measures
+    #[command(subcommand)]
+    Bench(bench::Args),
+    #[command(hide = true)]
+    Supervised(supervised::Args),
+}
+
+fn main() -> ExitCode {
+    abort_on_panic();
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        Command::Dev(args) => dev::run(args),
+        Command::Format(args) => format::run(&args).map(|()| 0),
+        Command::Start(args) => start::run(&args).map(|()| 0),
+        Command::Status(args) => status::run(&args).map(|()| 0),
+        Command::Create(args) => create::run(&args).map(|()| 0),
+        Command::Get(args) => get::run(&args).map(|()| 0),
+        Command::Set(args) => set::run(&args).map(|()| 0),
+        Command::Delete(args) => delete::run(&args).map(|()| 0),
+        Command::Ls(args) => ls::run(&args).map(|()| 0),
+        Command::Stat(args) => stat::run(&args).map(|()| 0),
+        Command::Bench(args) => bench::run(&args).map(|()| 0),
+        Command::Supervised(args) => supervised::run(&args).map(|()| 0),
+    };
+    match ended {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            // Standard error may be gone as well; there is nobody left to tell.
+            let _ = writeln!(io::stderr(), "{}", failure.report());
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}
+
+/// A replica that failed half-way must not go on, whichever thread it was and however the program was built.
+fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
+}
+
+fn exit_statuses() -> String {
+    let mut text = String::from("Exit status:\n    0  done");
+    for code in Code::ALL {
+        text += &format!("\n{:5}  {}", code.number(), code.meaning());
+    }
+    text
+}
+
+/// Writes a result to standard output. A reader that went away ends the program quietly, as pipes expect.
+fn print(result: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(result).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::new(Code::DiskFailed, "cannot write the result").found(error.to_string())),
+    }
+}
+
+/// [`print`], with a line's end.
+fn print_line(result: &str) -> Result<(), Failure> {
+    print(format!("{result}\n").as_bytes())
+}

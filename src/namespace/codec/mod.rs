@@ -25,7 +25,7 @@ mod reply;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, batch_header, command_prefix};
 pub use operation::{CommandRef, OperationRef, REQUEST_PREFIX_BYTES, ReadRef, StepRef, request_prefix};
-pub use reader::{DecodeError, Reader, put_bytes, put_text};
+pub use reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 pub use reply::{decode_outcome, decode_read_outcome, encode_outcome, encode_read_outcome};
 
 #[cfg(test)]

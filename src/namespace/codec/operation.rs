@@ -13,7 +13,7 @@ pub const REQUEST_PREFIX_BYTES: usize = 25;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CommandRef<'a> {
     OpenSession { token: u64, secret: u128, timeout_ms: u32 },
-    ResumeSession { session: SessionId },
+    ResumeSession { token: u64, session: SessionId, secret: u128 },
     ExpireSession { session: SessionId, counter: u64 },
     Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
 }
@@ -68,9 +68,11 @@ impl Command {
                 out.put_u128_le(*secret);
                 out.put_u32_le(*timeout_ms);
             }
-            Self::ResumeSession { session } => {
+            Self::ResumeSession { token, session, secret } => {
                 out.put_u8(RESUME_SESSION);
+                out.put_u64_le(*token);
                 out.put_u64_le(session.0);
+                out.put_u128_le(*secret);
             }
             Self::ExpireSession { session, counter } => {
                 out.put_u8(EXPIRE_SESSION);
@@ -180,7 +182,11 @@ impl<'a> CommandRef<'a> {
                 secret: reader.u128("a session's secret")?,
                 timeout_ms: reader.u32("a session's timeout")?,
             },
-            RESUME_SESSION => Self::ResumeSession { session: SessionId(reader.u64("a session")?) },
+            RESUME_SESSION => Self::ResumeSession {
+                token: reader.u64("a token")?,
+                session: SessionId(reader.u64("a session")?),
+                secret: reader.u128("a secret")?,
+            },
             EXPIRE_SESSION => Self::ExpireSession {
                 session: SessionId(reader.u64("a session")?),
                 counter: reader.u64("a session's counter")?,
@@ -202,7 +208,7 @@ impl<'a> CommandRef<'a> {
     pub fn to_command(&self) -> Command {
         match *self {
             Self::OpenSession { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms },
-            Self::ResumeSession { session } => Command::ResumeSession { session },
+            Self::ResumeSession { token, session, secret } => Command::ResumeSession { token, session, secret },
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
             Self::Request { session, number, acked_upto, ref operation } => {
                 Command::Request { session, number, acked_upto, operation: operation.to_operation() }

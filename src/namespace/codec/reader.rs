@@ -44,6 +44,11 @@ impl<'a> Reader<'a> {
         Ok(self.array::<1>(what)?[0])
     }
 
+    /// The next two bytes as a number.
+    pub fn u16(&mut self, what: &'static str) -> Result<u16, DecodeError> {
+        self.array(what).map(u16::from_le_bytes)
+    }
+
     /// The next four bytes as a number.
     pub fn u32(&mut self, what: &'static str) -> Result<u32, DecodeError> {
         self.array(what).map(u32::from_le_bytes)
@@ -66,6 +71,15 @@ impl<'a> Reader<'a> {
             1 => Ok(true),
             _ => Err(DecodeError::NotCanonical { what }),
         }
+    }
+
+    /// A value that may be absent: a byte that is 0 or 1, and after a 1 the value.
+    pub fn maybe<T>(
+        &mut self,
+        what: &'static str,
+        take: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.bool(what)? { take(self).map(Some) } else { Ok(None) }
     }
 
     /// A length and as many bytes.
@@ -130,4 +144,12 @@ pub fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
 /// Appends a length and the text.
 pub fn put_text(out: &mut BytesMut, text: &str) {
     put_bytes(out, text.as_bytes());
+}
+
+/// Appends a value that may be absent.
+pub fn put_maybe<T>(out: &mut BytesMut, value: Option<T>, put: impl FnOnce(&mut BytesMut, T)) {
+    out.put_u8(value.is_some().into());
+    if let Some(value) = value {
+        put(out, value);
+    }
 }

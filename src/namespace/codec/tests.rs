@@ -68,7 +68,11 @@ fn command() -> impl Strategy<Value = Command> {
             secret,
             timeout_ms
         }),
-        session().prop_map(|session| Command::ResumeSession { session }),
+        (any::<u64>(), session(), any::<u128>()).prop_map(|(token, session, secret)| Command::ResumeSession {
+            token,
+            session,
+            secret
+        }),
         (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
         (session(), any::<u64>(), any::<u64>(), operation()).prop_map(|(session, number, acked_upto, operation)| {
             Command::Request { session, number, acked_upto, operation }

@@ -1,0 +1,123 @@
+//! What processes cost: CPU seconds, resident memory and bytes written, from `/proc`.
+
+use std::fs;
+
+use serde::Serialize;
+
+use super::tally::rounded;
+
+/// Clock ticks a second in `/proc`: the kernel's USER_HZ, 100 on every architecture Quorate runs on.
+const TICKS_A_SECOND: f64 = 100.0;
+
+/// Watches processes from [`Meter::start`] to [`Meter::read`].
+pub struct Meter {
+    pids: Vec<u32>,
+    start: Vec<Usage>,
+    client_start: f64,
+    machine_start: (f64, f64),
+}
+
+/// What they cost in between. Machine busy less servers and client is what the kernel and other programs took: a run
+/// with much of that is suspect.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cost {
+    /// CPU seconds of each process named.
+    pub servers_cpu_s: Vec<f64>,
+    /// Resident memory of each at the end.
+    pub servers_rss_mib: Vec<f64>,
+    /// What each wrote to disk.
+    pub servers_written_mib: Vec<f64>,
+    /// CPU seconds of the load generator.
+    pub client_cpu_s: f64,
+    /// CPU seconds of everything on the machine.
+    pub machine_busy_s: f64,
+    /// What was left.
+    pub machine_idle_s: f64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    cpu_s: f64,
+    rss_mib: f64,
+    written_mib: f64,
+}
+
+impl Meter {
+    /// Begins to watch; a process that does not exist costs nothing.
+    #[must_use]
+    pub fn start(pids: &[u32]) -> Self {
+        let start = pids.iter().map(|pid| usage(*pid)).collect();
+        Self { pids: pids.to_vec(), start, client_start: own_cpu_s(), machine_start: machine() }
+    }
+
+    /// The cost so far.
+    #[must_use]
+    pub fn read(&self) -> Cost {
+        let now: Vec<Usage> = self.pids.iter().map(|pid| usage(*pid)).collect();
+        let since_start = |of: fn(&Usage) -> f64| {
+            now.iter().zip(&self.start).map(|(now, start)| rounded((of(now) - of(start)).max(0.0))).collect::<Vec<_>>()
+        };
+        let (busy, idle) = machine();
+        Cost {
+            servers_cpu_s: since_start(|usage| usage.cpu_s),
+            servers_rss_mib: now.iter().map(|usage| rounded(usage.rss_mib)).collect(),
+            servers_written_mib: since_start(|usage| usage.written_mib),
+            client_cpu_s: rounded(own_cpu_s() - self.client_start),
+            machine_busy_s: rounded(busy - self.machine_start.0),
+            machine_idle_s: rounded(idle - self.machine_start.1),
+        }
+    }
+}
+
+fn own_cpu_s() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+fn usage(pid: u32) -> Usage {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    // The name may hold spaces: count from its closing parenthesis.
+    let stat = read("stat");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| number(fields.get(index).copied());
+    Usage {
+        cpu_s: (ticks(11) + ticks(12)) / TICKS_A_SECOND,
+        rss_mib: labelled(&read("status"), "VmRSS:") / 1024.0,
+        written_mib: labelled(&read("io"), "write_bytes:") / f64::from(1 << 20),
+    }
+}
+
+/// CPU seconds of the whole machine: busy, and not.
+fn machine() -> (f64, f64) {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).map(|field| number(Some(field))).collect();
+    let at = |index: usize| ticks.get(index).copied().unwrap_or(0.0) / TICKS_A_SECOND;
+    (at(0) + at(1) + at(2) + at(5) + at(6), at(3) + at(4) + at(7))
+}
+
+fn labelled(text: &str, label: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(label));
+    number(line.and_then(|line| line.split_whitespace().next()))
+}
+
+fn number(text: Option<&str>) -> f64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_a_size_and_costs_what_it_burns() {
+        let meter = Meter::start(&[std::process::id()]);
+        let mut burnt = 0_u64;
+        while own_cpu_s() - meter.client_start < 0.05 {
+            burnt = std::hint::black_box(burnt.wrapping_add(1));
+        }
+        let cost = meter.read();
+        assert!(cost.client_cpu_s >= 0.05 && cost.servers_rss_mib[0] > 1.0, "{cost:?}");
+        assert!(cost.servers_cpu_s[0] >= 0.03, "two clocks tell the same: {cost:?}");
+    }
+}

@@ -1,0 +1,315 @@
+//! Many clients on one thread: their session machines, their sockets, one epoll.
+//!
+//! Built to cost little beside the servers it loads: all that one reading of a socket brings is answered before the next
+//! system call, each connection sends once a turn, and one reading of the clock serves a turn.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+
+use bytes::Buf;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::client::machine::{Answered, Effect, Machine, Settings};
+use crate::client::{Error, SessionEvent};
+use crate::namespace::command::{Operation, Read};
+use crate::time::{Duration, Instant};
+use crate::wire::client::Consistency;
+
+/// How often machines are asked whether something is due, at most.
+const TICK: Duration = Duration::from_millis(5);
+
+/// The largest single reading of a socket.
+const READ_BYTES: usize = 256 << 10;
+
+/// Clients that share a thread.
+pub struct Fleet {
+    epoll: OwnedFd,
+    clients: Vec<Client>,
+    ready: Vec<epoll::Event>,
+    received: Box<[u8]>,
+    /// Clients that have something to send, or effects to be looked at.
+    touched: Vec<usize>,
+    tick_at: Instant,
+    now: Instant,
+    /// Connections made after a client's first.
+    pub reconnects: u64,
+    /// Why the last connection came to its end.
+    pub trouble: Option<String>,
+}
+
+struct Client {
+    machine: Machine,
+    socket: Socket,
+    touched: bool,
+    connected_before: bool,
+    over: bool,
+}
+
+enum Socket {
+    None,
+    Connecting(TcpStream),
+    Open { stream: TcpStream, wants_room: bool },
+}
+
+/// A call that came to its end.
+pub struct Finished {
+    /// Whose it was.
+    pub client: usize,
+    /// What its caller called it.
+    pub tag: u64,
+    /// What it came to.
+    pub result: Result<Answered, Error>,
+}
+
+/// The host's clock that does not stop.
+#[must_use]
+pub fn now() -> Instant {
+    let time = clock_gettime(ClockId::Boottime);
+    Instant::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+impl Fleet {
+    /// `count` clients, which go round the endpoints of `settings` in the order given.
+    pub fn new(count: usize, settings: &Settings) -> io::Result<Self> {
+        let now = now();
+        let clients = (0..count).map(|index| Client {
+            machine: starting_at(now, settings, index),
+            socket: Socket::None,
+            touched: true,
+            connected_before: false,
+            over: false,
+        });
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            clients: clients.collect(),
+            ready: Vec::with_capacity(count.clamp(16, 1024)),
+            received: vec![0; READ_BYTES].into_boxed_slice(),
+            touched: (0..count).collect(),
+            tick_at: now,
+            now,
+            reconnects: 0,
+            trouble: None,
+        })
+    }
+
+    /// The time of this turn.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// How many clients there are, those included that are over.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Whether this client's session came to its end.
+    #[must_use]
+    pub fn is_over(&self, client: usize) -> bool {
+        self.clients[client].over
+    }
+
+    /// Queues a mutation.
+    pub fn request(&mut self, client: usize, tag: u64, operation: Operation) -> Result<(), Error> {
+        self.touch(client);
+        self.clients[client].machine.request(self.now, tag, operation)
+    }
+
+    /// Queues a question.
+    pub fn read(&mut self, client: usize, tag: u64, read: Read, consistency: Consistency) -> Result<(), Error> {
+        self.touch(client);
+        self.clients[client].machine.read(self.now, tag, read, consistency)
+    }
+
+    /// Ends a client's session.
+    pub fn close(&mut self, client: usize, tag: u64) {
+        self.touch(client);
+        self.clients[client].machine.close(self.now, tag);
+    }
+
+    /// Sends what was queued, waits until something happens or `patience` is over, and appends to `finished` what came
+    /// to its end.
+    pub fn turn(&mut self, patience: Duration, finished: &mut Vec<Finished>) -> io::Result<()> {
+        self.settle(finished)?;
+        let wait = if finished.is_empty() { patience.min(TICK) } else { Duration::ZERO };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as i64 };
+        self.ready.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.now = now();
+        let ready = std::mem::take(&mut self.ready);
+        for event in &ready {
+            self.serve(event.data.u64() as usize, event.flags)?;
+        }
+        self.ready = ready;
+        if self.now >= self.tick_at {
+            self.tick_at = self.now + TICK;
+            for client in 0..self.clients.len() {
+                if self.clients[client].machine.next_deadline() <= self.now {
+                    self.clients[client].machine.tick(self.now);
+                    self.touch(client);
+                }
+            }
+        }
+        self.settle(finished)
+    }
+
+    /// Does what the machines ask for, and sends what they have to send.
+    fn settle(&mut self, finished: &mut Vec<Finished>) -> io::Result<()> {
+        while let Some(client) = self.touched.pop() {
+            self.clients[client].touched = false;
+            while let Some(effect) = self.clients[client].machine.poll_effect() {
+                self.perform(client, effect, finished)?;
+            }
+            self.send(client)?;
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, client: usize, effect: Effect, finished: &mut Vec<Finished>) -> io::Result<()> {
+        match effect {
+            Effect::Done { tag, result } => finished.push(Finished { client, tag, result }),
+            // Dropping the socket takes it out of the epoll.
+            Effect::Disconnect => self.clients[client].socket = Socket::None,
+            Effect::Connect { endpoint } => {
+                if self.clients[client].connected_before {
+                    self.reconnects += 1;
+                }
+                let address = self.clients[client].machine.address(endpoint).to_owned();
+                match connect(&address) {
+                    Ok(stream) => {
+                        epoll::add(&self.epoll, &stream, EventData::new_u64(client as u64), EventFlags::OUT)?;
+                        self.clients[client].socket = Socket::Connecting(stream);
+                    }
+                    Err(error) => self.lost(client, &format!("{address}: {error}")),
+                }
+            }
+            Effect::Session(SessionEvent::Expired | SessionEvent::Closed) => self.clients[client].over = true,
+            Effect::Session(_) => {}
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, client: usize, flags: EventFlags) -> io::Result<()> {
+        match std::mem::replace(&mut self.clients[client].socket, Socket::None) {
+            Socket::None => {}
+            Socket::Connecting(stream) => match sockopt::socket_error(&stream)? {
+                Ok(()) => {
+                    stream.set_nodelay(true)?;
+                    epoll::modify(&self.epoll, &stream, EventData::new_u64(client as u64), EventFlags::IN)?;
+                    self.clients[client].socket = Socket::Open { stream, wants_room: false };
+                    self.clients[client].connected_before = true;
+                    self.clients[client].machine.connected(self.now);
+                    self.touch(client);
+                }
+                Err(error) => self.lost(client, &error.to_string()),
+            },
+            Socket::Open { stream, wants_room } => {
+                self.touch(client);
+                if !flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+                    self.clients[client].socket = Socket::Open { stream, wants_room };
+                    return Ok(());
+                }
+                let read = (&stream).read(&mut self.received);
+                match read {
+                    Ok(0) => self.lost(client, "the server closed the connection"),
+                    Ok(length) => {
+                        self.clients[client].socket = Socket::Open { stream, wants_room };
+                        self.clients[client].machine.received(self.now, &self.received[..length]);
+                    }
+                    Err(error) if is_passing(&error) => {
+                        self.clients[client].socket = Socket::Open { stream, wants_room };
+                    }
+                    Err(error) => self.lost(client, &error.to_string()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, client: usize) -> io::Result<()> {
+        let Client { machine, socket, .. } = &mut self.clients[client];
+        let Socket::Open { stream, wants_room } = socket else { return Ok(()) };
+        let outgoing = machine.outgoing();
+        while !outgoing.is_empty() {
+            match stream.write(outgoing) {
+                Ok(sent) => outgoing.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    let why = error.to_string();
+                    self.lost(client, &why);
+                    return Ok(());
+                }
+            }
+        }
+        let wants = !outgoing.is_empty();
+        if wants != *wants_room {
+            *wants_room = wants;
+            let flags = if wants { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            epoll::modify(&self.epoll, &*stream, EventData::new_u64(client as u64), flags)?;
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, client: usize, why: &str) {
+        self.clients[client].socket = Socket::None;
+        self.trouble = Some(why.to_owned());
+        self.clients[client].machine.disconnected(self.now, why);
+        self.touch(client);
+    }
+
+    fn touch(&mut self, client: usize) {
+        if !std::mem::replace(&mut self.clients[client].touched, true) {
+            self.touched.push(client);
+        }
+    }
+}
+
+/// A machine whose first attempt goes to the `index`th endpoint, going round: a machine draws its first endpoint from its
+/// seed, so that a fitting seed is looked for.
+fn starting_at(now: Instant, settings: &Settings, index: usize) -> Machine {
+    let wanted = index % settings.endpoints.len();
+    let seeds = (0..).map(|step: u64| settings.seed ^ (index as u64) << 32 ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    for seed in seeds {
+        let mut own = settings.clone();
+        own.seed = seed;
+        own.token = settings.token.wrapping_add(index as u64);
+        let mut machine = Machine::new(now, own.clone());
+        if matches!(machine.poll_effect(), Some(Effect::Connect { endpoint }) if endpoint == wanted) {
+            return Machine::new(now, own);
+        }
+    }
+    unreachable!("every endpoint is some seed's first")
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Begins to connect, without waiting for it.
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let resolved = match address.parse::<SocketAddr>() {
+        Ok(address) => address,
+        Err(_) => address.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?,
+    };
+    let family = if resolved.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &resolved) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket.into()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,265 @@
+//! What to ask next, and whether what came back can be true.
+//!
+//! Every value names its key and is otherwise known, and every key's version counts its writes, so that each answer can
+//! be held against what this one process has already seen: time of the process is real time for the cell, and an answer
+//! older than one received before the question was asked is wrong whichever connection it came by.
+
+use std::fmt::Write;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::time::Instant;
+
+/// A value's own part in front of the filler: key, then the number of the write.
+pub const VALUE_BYTES_MIN: usize = 16;
+
+/// Keys in one folder of the tree.
+const KEYS_A_FOLDER: u32 = 1000;
+
+/// One run's keys, values and mix.
+pub struct Workload {
+    prefix: String,
+    paths: Vec<String>,
+    filler: Vec<u8>,
+    read_pct: u8,
+    random: u64,
+    writes_begun: u64,
+    keys: Vec<Key>,
+    wrong: Vec<String>,
+    wrong_count: u64,
+}
+
+/// What is known of one key.
+#[derive(Clone, Copy, Default)]
+struct Key {
+    /// The highest version any finished operation told of.
+    seen: u64,
+    /// Its version when the run began.
+    base: u64,
+    /// Writes acknowledged since.
+    acked: u64,
+    /// Writes of which nobody knows whether they were done.
+    unknown: u64,
+}
+
+/// One operation on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// Whether it is a read; else a write.
+    pub is_read: bool,
+    /// Which key.
+    pub key: u32,
+    /// When it was handed to the client.
+    pub begun: Instant,
+    /// The version that was known already then.
+    seen: u64,
+}
+
+impl Workload {
+    /// `keys` keys under `prefix`, values of `value_bytes`, and `read_pct` reads in a hundred operations.
+    #[must_use]
+    pub fn new(prefix: &str, keys: u32, value_bytes: usize, read_pct: u8, seed: u64) -> Self {
+        assert!(value_bytes >= VALUE_BYTES_MIN, "a value has room for its key and number");
+        assert!(keys > 0 && read_pct <= 100, "there is something to do");
+        let mut random = seed | 1;
+        let filler = (VALUE_BYTES_MIN..value_bytes).map(|_| next_random(&mut random) as u8).collect();
+        let paths = (0..keys).map(|key| key_path(prefix, key)).collect();
+        let keys = vec![Key::default(); keys as usize];
+        let (wrong, wrong_count) = (Vec::new(), 0);
+        Self { prefix: prefix.into(), paths, filler, read_pct, random, writes_begun: 0, keys, wrong, wrong_count }
+    }
+
+    /// The folders the keys lie in, parents before children.
+    #[must_use]
+    pub fn folders(&self) -> Vec<String> {
+        let mut folders = Vec::new();
+        for (at, _) in self.prefix.match_indices('/').skip(1) {
+            folders.push(self.prefix[..at].to_owned());
+        }
+        folders.push(self.prefix.clone());
+        let last = (self.paths.len() as u32 - 1) / KEYS_A_FOLDER;
+        folders.extend((0..=last).map(|folder| format!("{}/d{folder:05}", self.prefix)));
+        folders
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn key_count(&self) -> u32 {
+        self.paths.len() as u32
+    }
+
+    /// A key's path.
+    #[must_use]
+    pub fn path(&self, key: u32) -> &str {
+        &self.paths[key as usize]
+    }
+
+    /// The next operation, at random.
+    pub fn next(&mut self, now: Instant) -> Operation {
+        let random = next_random(&mut self.random) >> 11;
+        let is_read = random % 100 < u64::from(self.read_pct);
+        let key = ((random / 100) % self.paths.len() as u64) as u32;
+        self.operation(is_read, key, now)
+    }
+
+    /// A given operation.
+    #[must_use]
+    pub fn operation(&self, is_read: bool, key: u32, begun: Instant) -> Operation {
+        Operation { is_read, key, begun, seen: self.keys[key as usize].seen }
+    }
+
+    /// A value for `key` that was never written before.
+    pub fn value(&mut self, key: u32) -> Bytes {
+        self.writes_begun += 1;
+        let mut value = BytesMut::with_capacity(VALUE_BYTES_MIN + self.filler.len());
+        value.put_u64_le(u64::from(key));
+        value.put_u64_le(self.writes_begun);
+        value.put_slice(&self.filler);
+        value.freeze()
+    }
+
+    /// The key's version before the run: what filling found or made.
+    pub fn begin_at(&mut self, key: u32, version: u64) {
+        let key = &mut self.keys[key as usize];
+        *key = Key { seen: version, base: version, acked: 0, unknown: 0 };
+    }
+
+    /// A read came back with this.
+    pub fn has_read(&mut self, operation: &Operation, data: &[u8], version: u64) {
+        if version < operation.seen {
+            self.is_wrong(operation, format!("version {version} after version {} had been seen", operation.seen));
+        }
+        let (own, filler) = data.split_at(VALUE_BYTES_MIN.min(data.len()));
+        if filler != self.filler || own.len() != VALUE_BYTES_MIN || own[..8] != u64::from(operation.key).to_le_bytes() {
+            self.is_wrong(operation, format!("{} bytes that were never written to this key", data.len()));
+        } else if u64::from_le_bytes(own[8..].try_into().expect("8 bytes")) > self.writes_begun {
+            self.is_wrong(operation, "a value that was not sent yet".into());
+        }
+        self.saw(operation.key, version);
+    }
+
+    /// A write was acknowledged with this version.
+    pub fn has_written(&mut self, operation: &Operation, version: u64) {
+        if version <= operation.seen {
+            self.is_wrong(operation, format!("made version {version} when version {} was there", operation.seen));
+        }
+        self.keys[operation.key as usize].acked += 1;
+        self.saw(operation.key, version);
+    }
+
+    /// Nobody knows whether the write was done.
+    pub fn may_have_written(&mut self, operation: &Operation) {
+        self.keys[operation.key as usize].unknown += 1;
+    }
+
+    /// At the end, with nothing under way: a key's version counts each acknowledged write once.
+    pub fn has_ended_at(&mut self, key: u32, version: u64) {
+        let known = self.keys[key as usize];
+        let (least, most) = (known.base + known.acked, known.base + known.acked + known.unknown);
+        if !(least..=most).contains(&version) {
+            let operation = self.operation(true, key, Instant::ZERO);
+            let lost_or_twice = if version < least { "was lost" } else { "was applied twice" };
+            self.is_wrong(
+                &operation,
+                format!("version {version} after {} acknowledged writes on {}: one {lost_or_twice}", known.acked, known.base),
+            );
+        }
+    }
+
+    /// How many answers were wrong, and the first of them.
+    #[must_use]
+    pub fn wrong(&self) -> (u64, &[String]) {
+        (self.wrong_count, &self.wrong)
+    }
+
+    fn saw(&mut self, key: u32, version: u64) {
+        let seen = &mut self.keys[key as usize].seen;
+        *seen = version.max(*seen);
+    }
+
+    fn is_wrong(&mut self, operation: &Operation, how: String) {
+        self.wrong_count += 1;
+        if self.wrong.len() < 5 {
+            let verb = if operation.is_read { "read" } else { "write" };
+            self.wrong.push(format!("{verb} of {}: {how}", self.paths[operation.key as usize]));
+        }
+    }
+}
+
+fn key_path(prefix: &str, key: u32) -> String {
+    let mut path = String::with_capacity(prefix.len() + 17);
+    write!(path, "{prefix}/d{:05}/k{key:08}", key / KEYS_A_FOLDER).expect("a string takes all");
+    path
+}
+
+/// xorshift64*: fast, and the same everywhere for one seed.
+fn next_random(state: &mut u64) -> u64 {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    state.wrapping_mul(0x2545_F491_4F6C_DD1D)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload() -> Workload {
+        Workload::new("/bench/b100", 2500, 100, 50, 7)
+    }
+
+    #[test]
+    fn folders_come_before_what_lies_in_them() {
+        let workload = workload();
+        assert_eq!(workload.folders()[..3], ["/bench", "/bench/b100", "/bench/b100/d00000"]);
+        assert_eq!(workload.folders().len(), 5);
+        assert_eq!(workload.path(2499), "/bench/b100/d00002/k00002499");
+    }
+
+    #[test]
+    fn an_answer_that_can_be_true_is_not_wrong() {
+        let mut workload = workload();
+        let value = workload.value(3);
+        let write = workload.operation(false, 3, Instant::ZERO);
+        let concurrent = workload.operation(true, 3, Instant::ZERO);
+        workload.has_written(&write, 1);
+        workload.has_read(&concurrent, &value, 0);
+        workload.has_ended_at(3, 1);
+        assert_eq!(workload.wrong().0, 0, "{:?}", workload.wrong().1);
+    }
+
+    #[test]
+    fn every_kind_of_wrong_answer_is_seen() {
+        let mut workload = workload();
+        let (mine, other) = (workload.value(3), workload.value(4));
+        let mut seen = 0;
+        let mut is_seen = |workload: &Workload, what: &str| {
+            seen += 1;
+            assert_eq!(workload.wrong().0, seen, "{what} is seen");
+        };
+        let write = workload.operation(false, 3, Instant::ZERO);
+        workload.has_written(&write, 5);
+        let later = workload.operation(true, 3, Instant::ZERO);
+        workload.has_read(&later, &mine, 4);
+        is_seen(&workload, "a stale read");
+        workload.has_read(&later, &other, 5);
+        is_seen(&workload, "another key's value");
+        workload.has_read(&later, &mine[..99], 5);
+        is_seen(&workload, "a cut value");
+        let mut future = mine.to_vec();
+        future[8] = 200;
+        workload.has_read(&later, &future, 5);
+        is_seen(&workload, "a value nobody sent");
+        workload.has_written(&workload.operation(false, 3, Instant::ZERO), 5);
+        is_seen(&workload, "a version given twice");
+        workload.begin_at(4, 7);
+        workload.has_written(&workload.operation(false, 4, Instant::ZERO), 8);
+        workload.has_ended_at(4, 7);
+        is_seen(&workload, "a lost write");
+        workload.has_ended_at(4, 9);
+        is_seen(&workload, "a write done twice");
+        workload.may_have_written(&workload.operation(false, 4, Instant::ZERO));
+        workload.has_ended_at(4, 9);
+        assert_eq!(workload.wrong().0, seen, "an unknown write may have been done");
+    }
+}

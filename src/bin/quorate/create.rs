@@ -1,0 +1,48 @@
+//! `quorate create`: makes a node.
+
+use std::time::Duration;
+
+use quorate::client::{Client, CreateOptions};
+use quorate::server::Failure;
+
+use super::connect::{Target, failed};
+use super::input::Data;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct What {
+    /// The node's path, like /app/config
+    path: String,
+    #[command(flatten)]
+    data: Data,
+    /// Append a number that rises with each node made here, and print the name
+    #[arg(long, short)]
+    sequential: bool,
+    /// Make missing parents as well
+    #[arg(long, short)]
+    parents: bool,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
+}
+
+/// Prints the path of the node made.
+pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
+    let mut options = CreateOptions::permanent();
+    if what.sequential {
+        options = options.sequential();
+    }
+    if what.parents {
+        options = options.parents();
+    }
+    let made = client.create(&what.path, what.data.read()?, options).wait_timeout(timeout);
+    crate::print_line(&made.map_err(|error| failed(&error))?.path)
+}

@@ -1,0 +1,35 @@
+//! `quorate delete`: removes a node.
+
+use std::time::Duration;
+
+use quorate::client::{Client, Expect};
+use quorate::server::Failure;
+
+use super::connect::{Target, failed};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct What {
+    /// The node's path
+    path: String,
+    /// Only if the node has this version
+    #[arg(long)]
+    version: Option<u64>,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
+}
+
+/// Prints nothing.
+pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
+    let expect = what.version.map_or(Expect::Any, Expect::Version);
+    client.delete(&what.path, expect).wait_timeout(timeout).map_err(|error| failed(&error))
+}

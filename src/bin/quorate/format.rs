@@ -1,0 +1,43 @@
+//! `quorate format`: makes a replica's folder.
+
+use std::path::PathBuf;
+
+use quorate::paxos::{CellId, ReplicaId};
+use quorate::server::config::{Override, Size, parse_cell_id};
+use quorate::server::{self, Code, Config, Failure};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The cell's id, 32 hexadecimal digits; must be the one in the configuration
+    #[arg(long, value_parser = parse_cell_id)]
+    cell: CellId,
+    /// Which replica of the configuration this will be
+    #[arg(long)]
+    replica: u8,
+    /// The cell's configuration
+    #[arg(long, env = "QUORATE_CONFIG")]
+    config: PathBuf,
+    /// The folder to be made; may exist if it is empty
+    dir: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let config = Config::read(&args.config, &Override::from_variables(std::env::vars()))?;
+    if config.cell.id != args.cell {
+        return Err(Failure::new(Code::OtherCell, format!("{} is of another cell", args.config.display()))
+            .found(config.cell.id.to_string())
+            .needed(args.cell.to_string())
+            .why("naming the cell twice keeps a replica from being formatted into the wrong one")
+            .fix("name the right --config, or the right --cell"));
+    }
+    let formatted = server::format(&config, ReplicaId(args.replica), &args.dir)?;
+    crate::print_line(&format!(
+        "replica {} of cell {} in {}: incarnation {}, journal {}, writes aligned to {}",
+        formatted.replica.0,
+        config.cell.id,
+        formatted.folder.display(),
+        formatted.incarnation,
+        Size(formatted.journal_bytes),
+        Size(formatted.alignment),
+    ))
+}

@@ -1,0 +1,39 @@
+//! `quorate set`: replaces a node's data.
+
+use std::time::Duration;
+
+use quorate::client::{Client, Expect};
+use quorate::server::Failure;
+
+use super::connect::{Target, failed};
+use super::input::Data;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct What {
+    /// The node's path
+    path: String,
+    #[command(flatten)]
+    data: Data,
+    /// Only if the node has this version
+    #[arg(long)]
+    version: Option<u64>,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
+}
+
+/// Prints the node's new version.
+pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
+    let expect = what.version.map_or(Expect::Any, Expect::Version);
+    let stat = client.set(&what.path, what.data.read()?, expect).wait_timeout(timeout);
+    crate::print_line(&format!("version {}", stat.map_err(|error| failed(&error))?.version))
+}

@@ -1,0 +1,59 @@
+//! `quorate start`: runs one replica.
+
+use std::path::PathBuf;
+
+use quorate::server::config::Override;
+use quorate::server::{self, Config, Failure, Options};
+use tracing_subscriber::EnvFilter;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The cell's configuration, the same on every replica
+    #[arg(long, env = "QUORATE_CONFIG")]
+    config: PathBuf,
+    /// Cores to run on, like 0 or 0,1: the first for the replica, the others for its clients
+    #[arg(long, value_delimiter = ',')]
+    cores: Option<Vec<usize>>,
+    /// Confirm every read with a majority instead of trusting the leader's lease
+    #[arg(long)]
+    no_lease_reads: bool,
+    /// A setting laid over the configuration, like paxos.lease=300ms
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = setting)]
+    settings: Vec<Override>,
+    /// The replica's folder, made by `quorate format`
+    dir: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let config = Config::read(&args.config, &args.overrides())?;
+    log_to_stderr("info");
+    server::run(&config, &args.dir, Options::default())
+}
+
+impl Args {
+    fn overrides(&self) -> Vec<Override> {
+        let mut overrides = Override::from_variables(std::env::vars());
+        overrides.extend(self.settings.iter().cloned());
+        if let Some(cores) = &self.cores {
+            overrides.push(Override::flag("--cores", "server", "cores", format!("{cores:?}")));
+        }
+        if self.no_lease_reads {
+            overrides.push(Override::flag("--no-lease-reads", "paxos", "lease_reads", "false"));
+        }
+        overrides
+    }
+}
+
+pub fn setting(text: &str) -> Result<Override, String> {
+    let parts = text.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
+    let ((section, key), value) = parts.ok_or("write it like paxos.lease=300ms")?;
+    Ok(Override::flag(&format!("--set {text}"), section, key, value))
+}
+
+/// Diagnostics go to standard error, at the level that `QUORATE_LOG` asks for.
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // A second call in one process changes nothing, which is right.
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}

@@ -1,0 +1,62 @@
+//! `quorate stat`: prints a node's numbers.
+
+use std::time::Duration;
+
+use quorate::client::{Client, Error, Stat};
+use quorate::server::Failure;
+use serde_json::json;
+
+use super::connect::{Target, failed};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct What {
+    /// The node's path
+    path: String,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
+}
+
+/// Prints the numbers, one a line.
+pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
+    let stat = client.exists(&what.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
+    let Some(stat) = stat else { return Err(failed(&Error::NoNode { path: what.path.clone() })) };
+    let numbers = numbers(&stat);
+    if what.json {
+        return crate::print_line(&numbers.to_string());
+    }
+    let rows = numbers.as_object().expect("it was made as an object");
+    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
+    crate::print_line(&lines.join("\n"))
+}
+
+fn numbers(stat: &Stat) -> serde_json::Value {
+    json!({
+        "version": stat.version,
+        "created": stat.created,
+        "modified": stat.modified,
+        "created_ms": stat.created_ms,
+        "modified_ms": stat.modified_ms,
+        "data_bytes": stat.data_bytes,
+        "checksum": stat.checksum,
+        "children": stat.children,
+        "children_version": stat.children_version,
+        "children_modified": stat.children_modified,
+        "acl_version": stat.acl_version,
+        "owner": stat.owner.map(|owner| owner.to_string()),
+        "instance": stat.instance,
+        "lock_generation": stat.lock_generation,
+    })
+}

@@ -1,0 +1,188 @@
+//! `quorate status`: every replica of a cell, each asked by itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use quorate::client::{self, CellId, Report, Role, Target as Place};
+use quorate::server::config::Size;
+use quorate::server::{Code, Failure};
+use serde_json::{Value, json};
+
+use super::connect::{Target, failed};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Print the members' client addresses instead, in the form --endpoints takes
+    #[arg(long, conflicts_with = "json")]
+    members: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// What is known of one address.
+struct Row {
+    replica: Option<u8>,
+    address: String,
+    answer: Result<Report, String>,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let target = &args.target;
+    if args.members {
+        let rows = ask_all(&target.endpoints, target.cell, target.timeout)?;
+        let addresses: Vec<&str> = rows.iter().map(|row| row.address.as_str()).collect();
+        return crate::print_line(&addresses.join(","));
+    }
+    print(&target.endpoints, target.cell, target.timeout, args.json)
+}
+
+/// Prints one row a replica. It is a failure if no majority answers, or none of them leads.
+pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration, as_json: bool) -> Result<(), Failure> {
+    let rows = ask_all(endpoints, cell, timeout)?;
+    let reports: Vec<&Report> = rows.iter().filter_map(|row| row.answer.as_ref().ok()).collect();
+    let leader = reports.iter().find(|report| report.status.role == Role::Leader).map(|report| report.status.replica.0);
+    let answering = reports.len();
+    let healthy = answering > rows.len() / 2 && leader.is_some();
+    let text = if as_json {
+        let cell = reports.first().map(|report| report.status.cell.to_string());
+        let replicas: Vec<Value> = rows.iter().map(object).collect();
+        json!({ "cell": cell, "leader": leader, "healthy": healthy, "replicas": replicas }).to_string()
+    } else {
+        table(&rows)
+    };
+    crate::print_line(&text)?;
+    if healthy {
+        return Ok(());
+    }
+    let found = match leader {
+        Some(_) => format!("{answering} of {} replicas answer", rows.len()),
+        None => format!("{answering} of {} replicas answer, none of them leads", rows.len()),
+    };
+    Err(Failure::new(Code::Unavailable, "the cell cannot serve")
+        .found(found)
+        .needed("a majority, and a leader among it")
+        .fix("start the replicas that do not answer; an election takes less than a second"))
+}
+
+/// Asks the addresses named, then the members they tell of that were not asked yet.
+fn ask_all(endpoints: &str, cell: Option<CellId>, timeout: Duration) -> Result<Vec<Row>, Failure> {
+    let place: Place = endpoints.parse().map_err(|error| failed(&error))?;
+    // A replica that hangs must not take the time of the others.
+    let patience = (timeout / 2).min(Duration::from_secs(2));
+    let cell = cell.or(place.cell);
+    let mut answers = ask(place.endpoints, cell, patience);
+    let members: BTreeMap<u8, String> = answers
+        .values()
+        .filter_map(|answer| answer.as_ref().ok())
+        .flat_map(|report| &report.members)
+        .map(|member| (member.replica.0, member.address.clone()))
+        .collect();
+    // An address may be written in another way than the members list has it: who answered there tells who it is.
+    let met: Vec<u8> = answers.values().flatten().map(|report| report.status.replica.0).collect();
+    let unmet = members.iter().filter(|(id, address)| !met.contains(id) && !answers.contains_key(*address));
+    answers.extend(ask(unmet.map(|(_, address)| address.clone()).collect(), cell, patience));
+
+    let mut rows: Vec<Row> = Vec::new();
+    for (address, answer) in answers {
+        let listed = members.iter().find(|(_, member)| **member == address).map(|(id, _)| *id);
+        let replica = answer.as_ref().ok().map(|report| report.status.replica.0).or(listed);
+        let known = rows.iter().any(|row| row.replica.is_some() && row.replica == replica && row.answer.is_ok());
+        if !known {
+            rows.push(Row { replica, address, answer });
+        }
+    }
+    rows.sort_by_key(|row| row.replica.unwrap_or(u8::MAX));
+    Ok(rows)
+}
+
+/// Asks all at once.
+fn ask(endpoints: Vec<String>, cell: Option<CellId>, patience: Duration) -> BTreeMap<String, Result<Report, String>> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = endpoints
+            .into_iter()
+            .map(|endpoint| {
+                let text = cell.map_or_else(|| endpoint.clone(), |cell| format!("{endpoint}?cell={cell}"));
+                (endpoint, scope.spawn(move || client::status(&text, patience).map_err(|error| error.to_string())))
+            })
+            .collect();
+        asked.into_iter().map(|(endpoint, asked)| (endpoint, asked.join().expect("a panic aborts"))).collect()
+    })
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header([
+        "id", "address", "role", "ballot", "chosen", "applied", "revision", "sessions", "journal", "version",
+    ]);
+    for row in rows {
+        let id = row.replica.map_or_else(|| "?".into(), |id| id.to_string());
+        match &row.answer {
+            Ok(report) => {
+                let status = &report.status;
+                table.add_row([
+                    id,
+                    row.address.clone(),
+                    role(status.role).into(),
+                    format!("{}.{}", status.ballot.round, status.ballot.replica.0),
+                    status.chosen_upto.0.to_string(),
+                    status.applied_upto.0.to_string(),
+                    status.revision.to_string(),
+                    status.sessions.to_string(),
+                    Size(status.journal_bytes).to_string(),
+                    status.version.clone(),
+                ])
+            }
+            Err(why) => table.add_row([id, row.address.clone(), format!("no answer: {why}")]),
+        };
+    }
+    for index in 4..9 {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
+    lines.join("\n")
+}
+
+fn object(row: &Row) -> Value {
+    match &row.answer {
+        Ok(report) => {
+            let status = &report.status;
+            json!({
+                "id": row.replica,
+                "address": row.address,
+                "role": role(status.role),
+                "leader": status.leader.map(|leader| leader.0),
+                "incarnation": status.incarnation.to_string(),
+                "ballot": { "round": status.ballot.round, "replica": status.ballot.replica.0 },
+                "chosen_upto": status.chosen_upto.0,
+                "applied_upto": status.applied_upto.0,
+                "trimmed_upto": status.trimmed_upto.0,
+                "revision": status.revision,
+                "sessions": status.sessions,
+                "nodes": status.nodes,
+                "connections": status.connections,
+                "journal_bytes": status.journal_bytes,
+                "lease_remaining_us": status.lease_remaining_us,
+                "uptime_ms": status.uptime_ms,
+                "version": status.version,
+            })
+        }
+        Err(why) => json!({ "id": row.replica, "address": row.address, "role": null, "error": why }),
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Recovering => "recovering",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Leader => "leader",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,475 @@
+//! The client as callers see it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::builder::ClientBuilder;
+use super::driver::{Call, ClientId, Driver, Next, Then};
+use super::error::{Error, Outcome as Known, Result};
+use super::machine::Answered;
+use super::observe::{Observed, SessionEvents};
+use super::op::{Op, Promise};
+use super::session::SessionState;
+use super::target::parse_chroot;
+use super::txn::Txn;
+use crate::namespace::command::{
+    Answer, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat,
+};
+use crate::wire::client::Consistency;
+
+/// A session with a cell. Clones share it; the session is closed when [`close`](Self::close) is called or the last clone
+/// is dropped.
+///
+/// Every call is queued when it is made, and all calls of one session take effect in the order they were made. Connections
+/// that break, replicas that die and leaders that change are dealt with underneath: what was asked is asked again, and
+/// applied once.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+    root: Arc<str>,
+}
+
+/// How to make a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct CreateOptions {
+    pub(super) lifetime: Lifetime,
+    pub(super) sequential: bool,
+    pub(super) parents: bool,
+}
+
+/// A node that was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Created {
+    /// Its path; the cell adds the number of a sequential one.
+    pub path: String,
+    /// Its stat.
+    pub stat: Stat,
+}
+
+#[derive(Debug)]
+struct Inner {
+    driver: Arc<Driver>,
+    id: ClientId,
+    observed: Arc<Observed>,
+}
+
+impl Client {
+    /// Connects to a cell, by a string like `quorate://host1:7400,host2:7400/root?session=10s` or `host1:7400,host2:7400`
+    /// (see [`Target`](super::Target)). It is done when the session exists.
+    pub fn connect(target: &str) -> Op<Self> {
+        match target.parse() {
+            Ok(target) => ClientBuilder::new(target).connect(),
+            Err(error) => Op::ready(Err(error)),
+        }
+    }
+
+    /// A builder for connections to `target`.
+    pub fn builder(target: &str) -> Result<ClientBuilder> {
+        target.parse().map(ClientBuilder::new)
+    }
+
+    /// The session's id.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.inner.observed.session().expect("a client is handed out with its session")
+    }
+
+    /// What is known of the session now.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.inner.observed.state()
+    }
+
+    /// The changes of the session's state from now on.
+    #[must_use]
+    pub fn session_events(&self) -> SessionEvents {
+        self.inner.observed.events()
+    }
+
+    /// The newest revision this session was shown.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.inner.observed.revision()
+    }
+
+    /// The same session, with paths below `path`.
+    pub fn chroot(&self, path: &str) -> Result<Self> {
+        let root = format!("{}{}", self.root, parse_chroot(path)?);
+        Ok(Self { inner: Arc::clone(&self.inner), root: root.into() })
+    }
+
+    /// A node's data and stat. Linearizable: it reflects every write acknowledged to anyone before.
+    pub fn get(&self, path: &str) -> Op<(Bytes, Stat)> {
+        self.get_as(path, Consistency::Linearizable)
+    }
+
+    /// A node's data and stat, as fresh as asked for.
+    pub fn get_as(&self, path: &str, consistency: Consistency) -> Op<(Bytes, Stat)> {
+        self.ask(
+            path,
+            consistency,
+            |path| Read::Get { path },
+            |answer| match answer {
+                Answer::Node { data, stat } => Some((data, stat)),
+                Answer::Exists { .. } | Answer::Children { .. } => None,
+            },
+        )
+    }
+
+    /// A node's stat; `None` if there is no such node.
+    pub fn exists(&self, path: &str) -> Op<Option<Stat>> {
+        self.exists_as(path, Consistency::Linearizable)
+    }
+
+    /// A node's stat, as fresh as asked for; `None` if there is no such node.
+    pub fn exists_as(&self, path: &str, consistency: Consistency) -> Op<Option<Stat>> {
+        self.ask(
+            path,
+            consistency,
+            |path| Read::Exists { path },
+            |answer| match answer {
+                Answer::Exists { stat } => Some(stat),
+                Answer::Node { .. } | Answer::Children { .. } => None,
+            },
+        )
+    }
+
+    /// The names of a node's children, in byte order, and the node's own stat. A listing too long for one answer is
+    /// fetched in pages, of which later ones may be of later revisions; the stat is that of the first.
+    pub fn list(&self, path: &str) -> Op<(Vec<String>, Stat)> {
+        self.list_as(path, Consistency::Linearizable)
+    }
+
+    /// As [`list`](Self::list), as fresh as asked for.
+    pub fn list_as(&self, path: &str, consistency: Consistency) -> Op<(Vec<String>, Stat)> {
+        let (op, promise) = Op::new();
+        match self.inward(path) {
+            Ok(path) => {
+                let listing = Listing { path, names: Vec::new(), stat: None, root: Arc::clone(&self.root), promise };
+                let (call, then) = listing.page(consistency);
+                self.inner.call(call, then);
+            }
+            Err(error) => promise.keep(Err(error)),
+        }
+        op
+    }
+
+    /// Makes a node.
+    pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
+        let (op, promise) = Op::new();
+        match self.inward(path) {
+            Ok(path) => {
+                let missing = if options.parents { parents(&path) } else { Vec::new() };
+                let root = Arc::clone(&self.root);
+                let (call, then) = Creation { path, data: data.into(), options, missing, root, promise }.attempt();
+                self.inner.call(call, then);
+            }
+            Err(error) => promise.keep(Err(error)),
+        }
+        op
+    }
+
+    /// Replaces a node's data, if the node is as expected.
+    pub fn set(&self, path: &str, data: impl Into<Bytes>, expect: Expect) -> Op<Stat> {
+        let data = data.into();
+        self.mutate(
+            path,
+            |path| Operation::Set { path, data, expect },
+            |done| match done {
+                Done::Set { stat } => Some(stat),
+                _ => None,
+            },
+        )
+    }
+
+    /// Removes a node without children, if it is as expected.
+    pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
+        let delete = |path| Operation::Delete { path, expect };
+        self.mutate(path, delete, |done| (done == Done::Deleted).then_some(()))
+    }
+
+    /// Changes nothing; the answer is the revision at which all that was asked before, by anyone, is applied.
+    pub fn sync(&self) -> Op<Revision> {
+        self.submit(Call::Request(Operation::Sync), |answered| match answered {
+            Answered::Request { revision, outcome: Ok(Done::Synced) } => Ok(revision),
+            other => Err(misfit(&other)),
+        })
+    }
+
+    /// A transaction: steps that are done all, in order, or not at all.
+    pub fn txn(&self) -> Txn {
+        Txn::new(self.clone())
+    }
+
+    /// Ends the session once all calls made before are answered: its ephemeral nodes go at once, and later calls on any
+    /// clone fail.
+    pub fn close(self) -> Op<()> {
+        self.submit(Call::Close, |_| Ok(()))
+    }
+
+    /// A client to be, and what the driver needs to know of it.
+    pub(super) fn begin(driver: &Arc<Driver>, root: Arc<str>) -> (Self, ClientId, Arc<Observed>) {
+        let (id, observed) = (driver.reserve(), Arc::new(Observed::new()));
+        let inner = Inner { driver: Arc::clone(driver), id, observed: Arc::clone(&observed) };
+        (Self { inner: Arc::new(inner), root }, id, observed)
+    }
+
+    /// Queues a call, and makes of its answer what the caller wants.
+    pub(super) fn submit<T: Send + 'static>(
+        &self,
+        call: Call,
+        finish: impl FnOnce(Answered) -> Result<T> + Send + 'static,
+    ) -> Op<T> {
+        let (op, promise) = Op::new();
+        let then = move |result: Result<Answered>| {
+            promise.keep(result.and_then(finish));
+            Next::Finished
+        };
+        self.inner.call(call, Box::new(then));
+        op
+    }
+
+    /// The whole path of what the caller calls `path`.
+    pub(super) fn inward(&self, path: &str) -> Result<String> {
+        if !path.starts_with('/') {
+            return Err(Error::BadArgument {
+                why: format!("the path `{path}` does not start with `/`; put it in front"),
+            });
+        }
+        Ok(match (self.root.is_empty(), path) {
+            (true, _) => path.to_owned(),
+            (false, "/") => self.root.to_string(),
+            (false, _) => format!("{}{path}", self.root),
+        })
+    }
+
+    /// What paths of the cell's answers are below.
+    pub(super) fn root(&self) -> Arc<str> {
+        Arc::clone(&self.root)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        path: &str,
+        consistency: Consistency,
+        read: impl FnOnce(String) -> Read,
+        pick: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+    ) -> Op<T> {
+        let root = Arc::clone(&self.root);
+        match self.inward(path) {
+            Ok(path) => self.submit(Call::Read(read(path), consistency), move |answered| {
+                let (_, answer) = answer(answered, &root)?;
+                pick(answer).ok_or_else(|| unfit("a read"))
+            }),
+            Err(error) => Op::ready(Err(error)),
+        }
+    }
+
+    fn mutate<T: Send + 'static>(
+        &self,
+        path: &str,
+        operation: impl FnOnce(String) -> Operation,
+        pick: impl FnOnce(Done) -> Option<T> + Send + 'static,
+    ) -> Op<T> {
+        let root = Arc::clone(&self.root);
+        match self.inward(path) {
+            Ok(path) => self.submit(Call::Request(operation(path)), move |answered| {
+                let done = done(answered, &root)?;
+                pick(done).ok_or_else(|| unfit("a request"))
+            }),
+            Err(error) => Op::ready(Err(error)),
+        }
+    }
+}
+
+impl CreateOptions {
+    /// A node that stays until it is deleted.
+    pub fn permanent() -> Self {
+        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false }
+    }
+
+    /// A node that goes with this session.
+    pub fn ephemeral() -> Self {
+        Self { lifetime: Lifetime::Ephemeral, ..Self::permanent() }
+    }
+
+    /// The cell adds a number of ten digits to the name, greater than that of any child before.
+    pub fn sequential(mut self) -> Self {
+        self.sequential = true;
+        self
+    }
+
+    /// Parents that do not exist are made first, as permanent and empty nodes. (Not all in one step: should the call fail,
+    /// some may have been made. In a transaction they are not made.)
+    pub fn parents(mut self) -> Self {
+        self.parents = true;
+        self
+    }
+}
+
+impl Inner {
+    fn call(&self, call: Call, then: Then) {
+        self.driver.call(self.id, call, then);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.driver.leave(self.id);
+    }
+}
+
+/// A listing being fetched page by page.
+struct Listing {
+    path: String,
+    names: Vec<String>,
+    stat: Option<Stat>,
+    root: Arc<str>,
+    promise: Promise<(Vec<String>, Stat)>,
+}
+
+impl Listing {
+    fn page(self, consistency: Consistency) -> (Call, Then) {
+        let after = self.names.last().cloned().unwrap_or_default();
+        let read = Read::List { path: self.path.clone(), after, limit: 0 };
+        (Call::Read(read, consistency), Box::new(move |result| self.take(result)))
+    }
+
+    fn take(mut self, result: Result<Answered>) -> Next {
+        let (revision, names, stat, more) = match result.and_then(|answered| answer(answered, &self.root)) {
+            Ok((revision, Answer::Children { names, stat, more })) => (revision, names, stat, more),
+            Ok(_) => return self.promise.finish(Err(unfit("a listing"))),
+            Err(error) => return self.promise.finish(Err(error)),
+        };
+        // An empty page that promises more would be asked for again without end.
+        let more = more && !names.is_empty();
+        self.names.extend(names);
+        let stat = *self.stat.get_or_insert(stat);
+        if more {
+            let (call, then) = self.page(Consistency::AtLeast(revision));
+            return Next::Call(call, then);
+        }
+        self.promise.finish(Ok((self.names, stat)))
+    }
+}
+
+/// A node being made, its parents first if they are missing.
+struct Creation {
+    path: String,
+    data: Bytes,
+    options: CreateOptions,
+    /// Parents to be made, the lowest first, should the first attempt find that one is missing.
+    missing: Vec<String>,
+    root: Arc<str>,
+    promise: Promise<Created>,
+}
+
+impl Creation {
+    fn attempt(self) -> (Call, Then) {
+        let (path, data) = (self.path.clone(), self.data.clone());
+        let CreateOptions { lifetime, sequential, .. } = self.options;
+        let create = Operation::Create { path, data, lifetime, sequential };
+        (Call::Request(create), Box::new(move |result| self.take(result)))
+    }
+
+    fn take(self, result: Result<Answered>) -> Next {
+        match result {
+            Ok(Answered::Request { outcome: Err(Refusal::NoParent { .. }), .. }) if !self.missing.is_empty() => {
+                self.make_parent()
+            }
+            result => {
+                let root = Arc::clone(&self.root);
+                self.promise.finish(result.and_then(|answered| match done(answered, &root)? {
+                    Done::Created { path, stat } => Ok(Created { path: outward(&root, path), stat }),
+                    _ => Err(unfit("a creation")),
+                }))
+            }
+        }
+    }
+
+    /// Makes the topmost parent not yet seen to, then the next, and at last the node itself.
+    fn make_parent(mut self) -> Next {
+        let Some(path) = self.missing.pop() else {
+            let (call, then) = self.attempt();
+            return Next::Call(call, then);
+        };
+        let create = Operation::Create { path, data: Bytes::new(), lifetime: Lifetime::Permanent, sequential: false };
+        let then = move |result: Result<Answered>| match result {
+            Ok(Answered::Request { outcome: Ok(_) | Err(Refusal::NodeExists { .. }), .. }) => self.make_parent(),
+            result => {
+                let root = Arc::clone(&self.root);
+                let refused = result.and_then(|answered| done(answered, &root));
+                self.promise.finish(Err(refused.err().unwrap_or_else(|| unfit("a creation"))))
+            }
+        };
+        Next::Call(Call::Request(create), Box::new(then))
+    }
+}
+
+impl<T> Promise<T> {
+    /// Keeps the promise, and is the end of it.
+    fn finish(self, result: Result<T>) -> Next {
+        self.keep(result);
+        Next::Finished
+    }
+}
+
+/// The answer to a read, with the paths of a refusal as the caller knows them.
+fn answer(answered: Answered, root: &str) -> Result<(Revision, Answer)> {
+    match answered {
+        Answered::Read { revision, answer: Ok(answer) } => Ok((revision, answer)),
+        Answered::Read { answer: Err(refusal), .. } => Err(refused(refusal, root)),
+        other @ Answered::Request { .. } => Err(misfit(&other)),
+    }
+}
+
+/// What a request did, likewise.
+fn done(answered: Answered, root: &str) -> Result<Done> {
+    outcome(answered)?.map_err(|refusal| refused(refusal, root))
+}
+
+/// What a request came to.
+pub(super) fn outcome(answered: Answered) -> Result<Outcome> {
+    match answered {
+        Answered::Request { outcome, .. } => Ok(outcome),
+        other @ Answered::Read { .. } => Err(misfit(&other)),
+    }
+}
+
+pub(super) fn refused(refusal: Refusal, root: &str) -> Error {
+    Error::refused(refusal, &|path| outward(root, path))
+}
+
+/// The path as the caller knows it.
+pub(super) fn outward(root: &str, path: String) -> String {
+    match path.strip_prefix(root) {
+        Some("") => "/".to_owned(),
+        Some(below) if below.starts_with('/') => below.to_owned(),
+        Some(_) | None => path,
+    }
+}
+
+/// The paths above `path`, the lowest first, without the tree's own root.
+fn parents(path: &str) -> Vec<String> {
+    let mut above: Vec<_> = path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect();
+    above.retain(|parent| !parent.is_empty());
+    above.reverse();
+    above
+}
+
+/// The answer to another question than was asked.
+pub(super) fn unfit(what: &str) -> Error {
+    Error::Protocol { text: format!("{what} was answered with the answer to something else"), outcome: Known::Unknown }
+}
+
+fn misfit(answered: &Answered) -> Error {
+    match answered {
+        Answered::Request { outcome: Err(refusal), .. } | Answered::Read { answer: Err(refusal), .. } => {
+            refused(refusal.clone(), "")
+        }
+        Answered::Request { .. } => unfit("a read"),
+        Answered::Read { .. } => unfit("a request"),
+    }
+}

@@ -1,0 +1,150 @@
+//! How a client comes to be.
+
+use std::time::Duration;
+
+use super::api::Client;
+use super::clock;
+use super::driver::Driver;
+use super::error::Result;
+use super::machine::{Prefer, Settings};
+use super::op::Op;
+use super::target::Target;
+use crate::paxos::ballot::CellId;
+
+/// How to connect, for those who need more than a connect string.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ClientBuilder {
+    target: Target,
+    grace: Duration,
+    open_timeout: Duration,
+    connect_timeout: Duration,
+    patience: Duration,
+    backoff_min: Duration,
+    backoff_max: Duration,
+    calls_max: usize,
+    name: String,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(target: Target) -> Self {
+        Self {
+            target,
+            grace: Duration::from_secs(45),
+            open_timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_millis(1000),
+            patience: Duration::from_millis(500),
+            backoff_min: Duration::from_millis(10),
+            backoff_max: Duration::from_millis(1000),
+            calls_max: 65_536,
+            name: String::new(),
+        }
+    }
+
+    /// Refuses any other cell.
+    pub fn cell(mut self, cell: CellId) -> Self {
+        self.target.cell = Some(cell);
+        self
+    }
+
+    /// The session's timeout: how long the session, and what lives with it, outlasts a silent client. Default 12 s.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.target.session_timeout = Some(timeout);
+        self
+    }
+
+    /// How long calls wait, after the lease ran out, for the cell to confirm the session. Default 45 s.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long to try for a session. Default 15 s.
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
+        self.open_timeout = timeout;
+        self
+    }
+
+    /// How long one connection may take to come about. Default 1 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a connection that owes an answer may be silent before another replica is tried; doubled, up to 16 times
+    /// as long, while no replica answers. Default 500 ms.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The pause between attempts once every replica was tried: from `min`, doubled each time, up to `max`. Default 10 ms
+    /// to 1 s.
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        self.backoff_min = min.max(Duration::from_millis(1));
+        self.backoff_max = max.max(self.backoff_min);
+        self
+    }
+
+    /// Calls that may wait for an answer. Default 65,536.
+    pub fn calls_max(mut self, calls: usize) -> Self {
+        self.calls_max = calls.max(1);
+        self
+    }
+
+    /// Whom to be connected to. Default the leader.
+    pub fn prefer(mut self, prefer: Prefer) -> Self {
+        self.target.prefer = Some(prefer);
+        self
+    }
+
+    /// What the client calls itself in the servers' diagnostics.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Connects. It is done when the session exists.
+    pub fn connect(self) -> Op<Client> {
+        let (op, promise) = Op::new();
+        let driver = match Driver::shared() {
+            Ok(driver) => driver,
+            Err(error) => return Op::ready(Err(error)),
+        };
+        let root = self.target.chroot.as_str().into();
+        let settings = match self.settings() {
+            Ok(settings) => settings,
+            Err(error) => return Op::ready(Err(error)),
+        };
+        let (client, id, observed) = Client::begin(&driver, root);
+        driver.open(id, settings, observed, Box::new(move |opened| promise.keep(opened.map(|()| client))));
+        op
+    }
+
+    fn settings(self) -> Result<Settings> {
+        let (mut secret, mut seeds) = ([0; 16], [0; 16]);
+        getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+        getrandom::fill(&mut seeds).map_err(std::io::Error::other)?;
+        let seeds = u128::from_le_bytes(seeds);
+        Ok(Settings {
+            endpoints: self.target.endpoints,
+            cell: self.target.cell,
+            name: self.name,
+            prefer: self.target.prefer.unwrap_or_default(),
+            session_timeout: self.target.session_timeout.unwrap_or(SESSION_TIMEOUT).into(),
+            grace: self.grace.into(),
+            open_timeout: self.open_timeout.into(),
+            connect_timeout: self.connect_timeout.into(),
+            patience: self.patience.into(),
+            backoff_min: self.backoff_min.into(),
+            backoff_max: self.backoff_max.into(),
+            calls_max: self.calls_max,
+            token: seeds as u64,
+            secret: u128::from_le_bytes(secret),
+            seed: (seeds >> 64) as u64 ^ clock::now().as_nanos(),
+        })
+    }
+}
+
+/// The cell's own default.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(12);

@@ -1,0 +1,506 @@
+//! The thread behind all clients of a process: it owns their machines, their sockets and the clock.
+//!
+//! Callers put commands into its inbox and wake it; it answers through the promises that came with them. A second thread
+//! looks up host names, which may take long, and exists only once a name has to be looked up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+
+use super::clock;
+use super::error::Result;
+use super::machine::{Answered, Effect, Machine, Settings};
+use super::observe::Observed;
+use super::socket::Socket;
+use crate::namespace::command::{Operation, Read};
+use crate::time::Instant;
+use crate::wire::client::Consistency;
+
+/// What callers hold of the driver.
+#[derive(Debug)]
+pub(super) struct Driver {
+    inbox: Mutex<Inbox>,
+    bell: OwnedFd,
+}
+
+/// Names one client inside the driver.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct ClientId(u64);
+
+/// What a caller asks for.
+pub(super) enum Call {
+    Request(Operation),
+    Read(Read, Consistency),
+    Close,
+}
+
+/// What follows an answer: the end, or another call.
+pub(super) enum Next {
+    Finished,
+    Call(Call, Then),
+}
+
+/// Takes a call's answer.
+pub(super) type Then = Box<dyn FnOnce(Result<Answered>) -> Next + Send>;
+
+/// Told once when a client has its session, or cannot get one.
+pub(super) type Opened = Box<dyn FnOnce(Result<()>) + Send>;
+
+#[derive(Debug, Default)]
+struct Inbox {
+    commands: Vec<Command>,
+    clients: u64,
+    asleep: bool,
+    gone: bool,
+}
+
+enum Command {
+    Open {
+        client: ClientId,
+        settings: Box<Settings>,
+        observed: Arc<Observed>,
+        opened: Opened,
+    },
+    Call {
+        client: ClientId,
+        call: Call,
+        then: Then,
+    },
+    /// The last handle of the client is gone.
+    Leave {
+        client: ClientId,
+    },
+    Resolved {
+        token: u64,
+        result: io::Result<Vec<SocketAddr>>,
+    },
+}
+
+impl Driver {
+    /// The driver of this process; started if need be.
+    pub(super) fn shared() -> Result<Arc<Self>> {
+        static SHARED: OnceLock<Mutex<Option<Arc<Driver>>>> = OnceLock::new();
+        let mut shared = SHARED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        match &*shared {
+            Some(driver) if !driver.lock().gone => Ok(Arc::clone(driver)),
+            Some(_) | None => {
+                let driver = Self::start()?;
+                *shared = Some(Arc::clone(&driver));
+                Ok(driver)
+            }
+        }
+    }
+
+    /// A name for a client to be.
+    pub(super) fn reserve(&self) -> ClientId {
+        let mut inbox = self.lock();
+        inbox.clients += 1;
+        ClientId(inbox.clients)
+    }
+
+    /// Brings a client to life.
+    pub(super) fn open(&self, client: ClientId, settings: Settings, observed: Arc<Observed>, opened: Opened) {
+        self.post(Command::Open { client, settings: Box::new(settings), observed, opened });
+    }
+
+    /// Makes a call on behalf of a client.
+    pub(super) fn call(&self, client: ClientId, call: Call, then: Then) {
+        self.post(Command::Call { client, call, then });
+    }
+
+    /// Ends a client's session and forgets the client.
+    pub(super) fn leave(&self, client: ClientId) {
+        self.post(Command::Leave { client });
+    }
+
+    fn start() -> Result<Arc<Self>> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
+        epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN).map_err(io::Error::from)?;
+        let driver = Arc::new(Self { inbox: Mutex::default(), bell });
+        let mut thread = Thread::new(Arc::clone(&driver), epoll);
+        std::thread::Builder::new().name("quorate-client".to_owned()).spawn(move || thread.run())?;
+        Ok(driver)
+    }
+
+    fn post(&self, command: Command) {
+        let mut inbox = self.lock();
+        if inbox.gone {
+            // Dropped outside the lock: the promises in it wake their callers.
+            drop(inbox);
+            drop(command);
+            return;
+        }
+        inbox.commands.push(command);
+        if std::mem::take(&mut inbox.asleep) {
+            drop(inbox);
+            rustix::io::write(&self.bell, &1u64.to_ne_bytes()).expect("an eventfd that is read has room for one");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The driver's own side.
+struct Thread {
+    driver: Arc<Driver>,
+    epoll: OwnedFd,
+    members: BTreeMap<ClientId, Member>,
+    /// Whose attempt or connection has this token.
+    tokens: BTreeMap<u64, ClientId>,
+    last_token: u64,
+    deadlines: BTreeSet<(Instant, ClientId)>,
+    resolver: Option<mpsc::Sender<(u64, String)>>,
+    /// Where received bytes are put before a machine takes them in.
+    scratch: Vec<u8>,
+}
+
+/// One client.
+struct Member {
+    machine: Machine,
+    observed: Arc<Observed>,
+    opened: Option<Opened>,
+    /// What follows each call, by its tag; free places are listed in `free`.
+    thens: Vec<Option<Then>>,
+    free: Vec<usize>,
+    token: u64,
+    socket: Option<Socket>,
+    deadline: Instant,
+    left: bool,
+}
+
+impl Thread {
+    fn new(driver: Arc<Driver>, epoll: OwnedFd) -> Self {
+        Self {
+            driver,
+            epoll,
+            members: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            last_token: BELL,
+            deadlines: BTreeSet::new(),
+            resolver: None,
+            scratch: vec![0; RECEIVE_BYTES],
+        }
+    }
+
+    fn run(&mut self) {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let mut touched = BTreeSet::new();
+        loop {
+            let mut commands = std::mem::take(&mut self.driver.lock().commands);
+            for command in commands.drain(..) {
+                touched.extend(self.command(command));
+            }
+            let now = clock::now();
+            while let Some((_, client)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+                self.member(client, |member| {
+                    member.machine.tick(now);
+                    // It may have had nothing to do yet; the deadline is set anew below.
+                    member.deadline = Instant::FOREVER;
+                });
+                self.deadlines.pop_first();
+                touched.insert(client);
+            }
+            while let Some(client) = touched.pop_first() {
+                self.settle(client);
+            }
+            let Some(wait) = self.sleep_for() else { continue };
+            let wait = Timespec { tv_sec: (wait / 1_000_000_000) as i64, tv_nsec: (wait % 1_000_000_000) as i64 };
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("waiting on epoll does not fail: {error}"),
+            }
+            self.driver.lock().asleep = false;
+            for event in events.drain(..) {
+                let token = event.data.u64();
+                if token == BELL {
+                    // Only the ring itself matters, not how often it rang.
+                    let _ = rustix::io::read(&self.driver.bell, &mut [0; 8]);
+                } else if let Some(client) = self.tokens.get(&token).copied() {
+                    self.ready(client);
+                    touched.insert(client);
+                }
+            }
+        }
+    }
+
+    /// Nanoseconds to sleep; `None` if there is work. From then on a command rings the bell.
+    fn sleep_for(&self) -> Option<u64> {
+        let mut inbox = self.driver.lock();
+        if !inbox.commands.is_empty() {
+            return None;
+        }
+        inbox.asleep = true;
+        drop(inbox);
+        let next = self.deadlines.first().map_or(SLEEP_MAX, |(at, _)| *at - clock::now());
+        Some(next.min(SLEEP_MAX).as_nanos())
+    }
+
+    /// Does what a caller asked for, and tells whom it concerned.
+    fn command(&mut self, command: Command) -> Option<ClientId> {
+        let now = clock::now();
+        match command {
+            Command::Open { client, settings, observed, opened } => {
+                let machine = Machine::new(now, *settings);
+                let member = Member {
+                    machine,
+                    observed,
+                    opened: Some(opened),
+                    thens: Vec::new(),
+                    free: Vec::new(),
+                    token: BELL,
+                    socket: None,
+                    deadline: Instant::FOREVER,
+                    left: false,
+                };
+                self.members.insert(client, member);
+                Some(client)
+            }
+            Command::Call { client, call, then } => {
+                let member = self.members.get_mut(&client).expect("a client outlives its calls");
+                member.call(now, call, then);
+                Some(client)
+            }
+            Command::Leave { client } => {
+                let member = self.members.get_mut(&client).expect("a client leaves once");
+                member.left = true;
+                member.call(now, Call::Close, Box::new(|_| Next::Finished));
+                Some(client)
+            }
+            Command::Resolved { token, result } => {
+                let client = self.tokens.get(&token).copied()?;
+                self.begin(client, result);
+                Some(client)
+            }
+        }
+    }
+
+    /// Takes in what a socket has to say.
+    fn ready(&mut self, client: ClientId) {
+        let Self { members, epoll, scratch, .. } = self;
+        let member = members.get_mut(&client).expect("a token's client is there");
+        let Some(socket) = &mut member.socket else { return };
+        let now = clock::now();
+        if !socket.is_connected() {
+            match socket.attempted(epoll) {
+                Ok(true) => member.machine.connected(now),
+                Ok(false) => {}
+                Err(error) => self.lost(client, &error),
+            }
+            return;
+        }
+        for _ in 0..RECEIVES_PER_TURN {
+            let Some(socket) = &mut member.socket else { return };
+            match socket.receive(scratch) {
+                Ok(None) => return,
+                Ok(Some(count)) => {
+                    member.machine.received(now, &scratch[..count]);
+                    if !member.machine.is_connected() || count < scratch.len() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    self.lost(client, &error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Does what a machine asks for until it asks for nothing more.
+    fn settle(&mut self, client: ClientId) {
+        while let Some(member) = self.members.get_mut(&client) {
+            match member.machine.poll_effect() {
+                Some(Effect::Connect { endpoint }) => self.connect(client, endpoint),
+                Some(Effect::Disconnect) => self.drop_socket(client),
+                Some(Effect::Done { tag, result }) => {
+                    let then = member.thens[tag as usize].take().expect("a call is answered once");
+                    member.free.push(tag as usize);
+                    if let Next::Call(call, then) = then(result) {
+                        member.call(clock::now(), call, then);
+                    }
+                }
+                Some(Effect::Session(event)) => {
+                    member.observe();
+                    member.observed.tell(event);
+                }
+                None => {
+                    if !self.flush(client) {
+                        break;
+                    }
+                }
+            }
+        }
+        let Some(member) = self.members.get_mut(&client) else { return };
+        member.observe();
+        let deadline = member.machine.next_deadline();
+        if deadline != member.deadline {
+            self.deadlines.remove(&(member.deadline, client));
+            self.deadlines.insert((deadline, client));
+            member.deadline = deadline;
+        }
+        if member.left && member.machine.is_over() {
+            self.deadlines.remove(&(deadline, client));
+            self.members.remove(&client);
+        }
+    }
+
+    /// Sends what is to be sent. True if that brought something new to do.
+    fn flush(&mut self, client: ClientId) -> bool {
+        let Self { members, epoll, .. } = self;
+        let Some(member) = members.get_mut(&client) else { return false };
+        let Some(socket) = member.socket.as_mut().filter(|socket| socket.is_connected()) else { return false };
+        if let Err(error) = socket.send(epoll, member.machine.outgoing()) {
+            self.lost(client, &error);
+            return true;
+        }
+        false
+    }
+
+    fn connect(&mut self, client: ClientId, endpoint: usize) {
+        self.last_token += 1;
+        let token = self.last_token;
+        self.tokens.insert(token, client);
+        let member = self.members.get_mut(&client).expect("a client that connects is there");
+        assert!(member.socket.is_none(), "a client has one connection");
+        member.token = token;
+        let address = member.machine.address(endpoint);
+        match address.parse::<SocketAddr>() {
+            Ok(address) => self.begin(client, Ok(vec![address])),
+            Err(_) => {
+                let address = address.to_owned();
+                self.resolve(token, address);
+            }
+        }
+    }
+
+    fn begin(&mut self, client: ClientId, addresses: io::Result<Vec<SocketAddr>>) {
+        let Self { members, epoll, .. } = self;
+        let member = members.get_mut(&client).expect("a client that connects is there");
+        match addresses.and_then(|addresses| Socket::begin(epoll, member.token, addresses.into())) {
+            Ok(socket) => member.socket = Some(socket),
+            Err(error) => self.lost(client, &error),
+        }
+    }
+
+    fn resolve(&mut self, token: u64, address: String) {
+        let resolver = self.resolver.get_or_insert_with(|| {
+            let (sender, receiver) = mpsc::channel::<(u64, String)>();
+            let driver = Arc::clone(&self.driver);
+            let lookups = move || {
+                for (token, address) in receiver {
+                    let result = address.to_socket_addrs().map(Iterator::collect);
+                    driver.post(Command::Resolved { token, result });
+                }
+            };
+            let started = std::thread::Builder::new().name("quorate-names".to_owned()).spawn(lookups);
+            started.expect("a process that runs one thread of the client can run two");
+            sender
+        });
+        resolver.send((token, address)).expect("the look-up thread outlives its channel");
+    }
+
+    /// The connection or the attempt failed.
+    fn lost(&mut self, client: ClientId, error: &io::Error) {
+        self.drop_socket(client);
+        self.member(client, |member| member.machine.disconnected(clock::now(), &error.to_string()));
+    }
+
+    fn drop_socket(&mut self, client: ClientId) {
+        let Some(member) = self.members.get_mut(&client) else { return };
+        self.tokens.remove(&member.token);
+        member.socket = None;
+    }
+
+    fn member(&mut self, client: ClientId, act: impl FnOnce(&mut Member)) {
+        if let Some(member) = self.members.get_mut(&client) {
+            act(member);
+        }
+    }
+}
+
+impl Drop for Thread {
+    /// Reached only when the thread panicked: callers are told, not left waiting.
+    fn drop(&mut self) {
+        let commands = {
+            let mut inbox = self.driver.lock();
+            inbox.gone = true;
+            std::mem::take(&mut inbox.commands)
+        };
+        drop(commands);
+    }
+}
+
+impl Member {
+    fn call(&mut self, now: Instant, call: Call, mut then: Then) {
+        let mut call = call;
+        loop {
+            let tag = self.free.pop().unwrap_or(self.thens.len());
+            if tag == self.thens.len() {
+                self.thens.push(None);
+            }
+            let queued = match call {
+                Call::Request(operation) => self.machine.request(now, tag as u64, operation),
+                Call::Read(read, consistency) => self.machine.read(now, tag as u64, read, consistency),
+                Call::Close => {
+                    self.machine.close(now, tag as u64);
+                    Ok(())
+                }
+            };
+            let Err(error) = queued else {
+                self.thens[tag] = Some(then);
+                return;
+            };
+            self.free.push(tag);
+            match then(Err(error)) {
+                Next::Finished => return,
+                Next::Call(next, after) => (call, then) = (next, after),
+            }
+        }
+    }
+
+    /// Publishes what callers may look at, and keeps the promise of the opening.
+    fn observe(&mut self) {
+        self.observed.set(self.machine.state(), self.machine.session(), self.machine.revision());
+        let ending = self.machine.ending();
+        if self.machine.session().is_none() && ending.is_none() {
+            return;
+        }
+        if let Some(opened) = self.opened.take() {
+            opened(ending.map_or(Ok(()), Err));
+        }
+    }
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open { .. } => "Open",
+            Self::Call { .. } => "Call",
+            Self::Leave { .. } => "Leave",
+            Self::Resolved { .. } => "Resolved",
+        })
+    }
+}
+
+/// The token of the bell; sockets have higher ones.
+const BELL: u64 = 0;
+
+/// Bytes read from a socket at once.
+const RECEIVE_BYTES: usize = 256 << 10;
+
+/// Reads from one socket before the others have their turn.
+const RECEIVES_PER_TURN: usize = 4;
+
+/// Events taken at once.
+const EVENTS_MAX: usize = 256;
+
+/// The longest sleep: the boot clock may have jumped over a deadline while the host slept.
+const SLEEP_MAX: crate::time::Duration = crate::time::Duration::from_secs(1);

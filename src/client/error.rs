@@ -1,0 +1,235 @@
+//! What can go wrong, and what it means for the call.
+
+use std::sync::Arc;
+
+use thiserror::Error as ThisError;
+
+use crate::namespace::command::{Refusal, SessionId};
+
+/// What a call comes to.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed. [`Error::outcome`] tells whether it may have had an effect all the same.
+#[derive(Clone, Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such node.
+    #[error("there is no node {path}")]
+    NoNode {
+        /// The node.
+        path: String,
+    },
+    /// The parent of the node to be made does not exist; [`CreateOptions::parents`](super::CreateOptions::parents) makes
+    /// it.
+    #[error("the parent of {path} does not exist; create it first, or ask for parents")]
+    NoParent {
+        /// The node that was to be made.
+        path: String,
+    },
+    /// There is a node of that name already.
+    #[error("{path} exists already")]
+    NodeExists {
+        /// The node.
+        path: String,
+    },
+    /// A node with children is not deleted.
+    #[error("{path} has children; delete them first")]
+    NotEmpty {
+        /// The node.
+        path: String,
+    },
+    /// The node has changed since: read it again and decide anew.
+    #[error("{path} has version {found}, not the expected {expected}; read it again")]
+    BadVersion {
+        /// The node.
+        path: String,
+        /// The version the call named.
+        expected: u64,
+        /// The version it has.
+        found: u64,
+    },
+    /// An ephemeral node has no children.
+    #[error("the parent of {path} is ephemeral and cannot have children; choose a permanent parent")]
+    EphemeralParent {
+        /// The node that was to be made.
+        path: String,
+    },
+    /// A path or another argument is malformed.
+    #[error("bad argument: {why}")]
+    BadArgument {
+        /// What is wrong and how to mend it.
+        why: String,
+    },
+    /// Past a limit.
+    #[error("{what} has {size}, past the limit of {limit}")]
+    TooLarge {
+        /// What is too large, with its unit.
+        what: String,
+        /// How large it is.
+        size: u64,
+        /// How large it may be.
+        limit: u64,
+    },
+    /// A step of a transaction failed, so none was done.
+    #[error("step {index} of the transaction failed, so none was done: {cause}")]
+    Aborted {
+        /// The step, counted from 0.
+        index: usize,
+        /// Why it failed.
+        cause: Box<Error>,
+    },
+    /// So many calls wait for an answer that no more are taken: the caller is faster than the cell.
+    #[error("{limit} calls wait for an answer; wait for some of them first")]
+    TooManyCalls {
+        /// Calls that may wait.
+        limit: usize,
+    },
+    /// The caller's own patience ended; the call goes on, its answer will be dropped.
+    #[error("no answer within {after:?}; the call may still take effect")]
+    Deadline {
+        /// How long it waited.
+        after: std::time::Duration,
+    },
+    /// The session is over, and its ephemeral nodes with it: connect anew and set up again what lived with it.
+    #[error("{session} has expired ({outcome}); connect anew")]
+    SessionExpired {
+        /// The session.
+        session: SessionId,
+        /// What is known of this call.
+        outcome: Outcome,
+    },
+    /// This client was closed.
+    #[error("the client was closed ({outcome})")]
+    Closed {
+        /// What is known of this call.
+        outcome: Outcome,
+    },
+    /// No replica gave this client a session in time.
+    #[error("no session within {after:?}: {why}; check the addresses, and that a majority of replicas runs")]
+    Unreachable {
+        /// How long it tried.
+        after: std::time::Duration,
+        /// What the last attempt met.
+        why: String,
+    },
+    /// The address leads to another cell.
+    #[error("the address belongs to another cell: {text}; check `cell=` and the addresses")]
+    WrongCell {
+        /// The server's words.
+        text: String,
+    },
+    /// Client and server do not understand each other.
+    #[error("client and server do not understand each other ({outcome}): {text}")]
+    Protocol {
+        /// What was not understood.
+        text: String,
+        /// What is known of this call.
+        outcome: Outcome,
+    },
+    /// A connect string cannot be read.
+    #[error("bad target: {why}; write quorate://host:port,host:port/chroot?session=10s")]
+    BadTarget {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The operating system refused something the client needs.
+    #[error("the client cannot work here: {0}")]
+    Io(Arc<std::io::Error>),
+}
+
+/// What is known of a call that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It had no effect and will have none.
+    NotApplied,
+    /// It may have had its effect, or may still have it.
+    Unknown,
+}
+
+impl Error {
+    /// Whether the call certainly had no effect.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Deadline { .. } => Outcome::Unknown,
+            Self::SessionExpired { outcome, .. } | Self::Closed { outcome } | Self::Protocol { outcome, .. } => {
+                *outcome
+            }
+            Self::NoNode { .. }
+            | Self::NoParent { .. }
+            | Self::NodeExists { .. }
+            | Self::NotEmpty { .. }
+            | Self::BadVersion { .. }
+            | Self::EphemeralParent { .. }
+            | Self::BadArgument { .. }
+            | Self::TooLarge { .. }
+            | Self::Aborted { .. }
+            | Self::TooManyCalls { .. }
+            | Self::Unreachable { .. }
+            | Self::WrongCell { .. }
+            | Self::BadTarget { .. }
+            | Self::Io(_) => Outcome::NotApplied,
+        }
+    }
+
+    /// Whether the same call, made again on the same client a little later, may succeed with nothing else changed. If the
+    /// [outcome](Self::outcome) is unknown it may then have its effect twice.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::TooManyCalls { .. } | Self::Deadline { .. })
+    }
+
+    /// Whether this client can do no more: every later call on it fails too.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(
+            self,
+            Self::SessionExpired { .. }
+                | Self::Closed { .. }
+                | Self::Unreachable { .. }
+                | Self::WrongCell { .. }
+                | Self::Protocol { .. }
+                | Self::Io(_)
+        )
+    }
+
+    /// A refusal of the namespace, with the paths as the caller knows them.
+    pub(super) fn refused(refusal: Refusal, outward: &dyn Fn(String) -> String) -> Self {
+        match refusal {
+            Refusal::NoNode { path } => Self::NoNode { path: outward(path) },
+            Refusal::NoParent { path } => Self::NoParent { path: outward(path) },
+            Refusal::NodeExists { path } => Self::NodeExists { path: outward(path) },
+            Refusal::NotEmpty { path } => Self::NotEmpty { path: outward(path) },
+            Refusal::BadVersion { path, expected, found } => Self::BadVersion { path: outward(path), expected, found },
+            Refusal::EphemeralParent { path } => Self::EphemeralParent { path: outward(path) },
+            Refusal::BadArgument { why } => Self::BadArgument { why },
+            Refusal::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
+            Refusal::Aborted { index, cause } => {
+                Self::Aborted { index: index as usize, cause: Box::new(Self::refused(*cause, outward)) }
+            }
+            Refusal::NoSession => Self::Protocol {
+                text: "a read was answered as if it had a session".into(),
+                outcome: Outcome::NotApplied,
+            },
+            Refusal::ResultDropped => Self::Protocol {
+                text: "the result of this request was acknowledged before it was read".into(),
+                outcome: Outcome::Unknown,
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotApplied => "this call had no effect",
+            Self::Unknown => "this call may have had its effect",
+        })
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}

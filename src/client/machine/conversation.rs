@@ -1,0 +1,227 @@
+//! What each of the server's messages makes the machine do.
+
+use super::ending::{Ending, Trouble, fault, unreadable};
+use super::queue::Fit;
+use super::{Answered, Effect, Link, Machine, Prefer, Session};
+use crate::client::session::SessionEvent;
+use crate::namespace::codec;
+use crate::namespace::command::{Operation, Refusal, Revision, SessionId};
+use crate::paxos::ballot::ReplicaId;
+use crate::time::{Duration, Instant};
+use crate::wire::client::{ClientMessage, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage, Welcome};
+
+impl Machine {
+    /// Takes in one message, which came as a frame of this kind.
+    pub(super) fn message(&mut self, now: Instant, kind: u8, message: ServerMessage<'_>) -> Result<(), Trouble> {
+        match (message, self.link) {
+            (ServerMessage::Fault { code, text }, _) => Err(fault(code, text)),
+            (ServerMessage::Leader { leader }, Link::Opening { .. } | Link::Up) => self.leads(now, leader),
+            (ServerMessage::SessionOver { session }, _) => match self.session {
+                Session::Live { id, .. } if id == session => Err(Trouble::End(Ending::Expired(id))),
+                Session::Live { .. } | Session::Wanted { .. } | Session::Over(_) => Ok(()),
+            },
+            (ServerMessage::Welcome(welcome), Link::Greeting { hello_at }) => self.welcome(now, hello_at, &welcome),
+            (ServerMessage::SessionOpened { session, timeout_ms }, Link::Opening { asked_at }) => {
+                self.opened(now, asked_at, session, timeout_ms)
+            }
+            (ServerMessage::SessionResumed { session, timeout_ms, applied_upto }, Link::Opening { asked_at }) => {
+                self.resumed(now, asked_at, (session, timeout_ms, applied_upto))
+            }
+            (ServerMessage::Refused { number: 0, reason }, Link::Opening { .. }) => match reason {
+                Reason::Overloaded { retry_after_ms } => {
+                    self.trouble = "the cell has no room for another session".to_owned();
+                    Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
+                }
+                Reason::NotReady | Reason::Resend => Err(Trouble::Leave("the cell has no leader".to_owned())),
+            },
+            (ServerMessage::Reply { number, revision, outcome }, Link::Up) => {
+                self.reply(now, number, revision, outcome)
+            }
+            (ServerMessage::ReadReply { number, revision, answer }, Link::Up) => {
+                self.read_reply(now, number, revision, answer)
+            }
+            (ServerMessage::Pong { number }, Link::Up) => {
+                if let Some((_, sent_at)) = self.ping.take_if(|(pinged, _)| *pinged == number) {
+                    self.extend(now, sent_at);
+                }
+                Ok(())
+            }
+            (ServerMessage::Refused { number, reason }, Link::Up) => {
+                if self.queue.refused(number) {
+                    self.refused(now, reason)
+                } else {
+                    Ok(())
+                }
+            }
+            (ServerMessage::ReadRefused { number, reason }, Link::Up) => {
+                if self.queue.read_refused(number) {
+                    self.refused(now, reason)
+                } else {
+                    Ok(())
+                }
+            }
+            (_, link) => Err(Trouble::Leave(format!("a message of kind {kind} makes no sense while {link:?}"))),
+        }
+    }
+
+    fn welcome(&mut self, now: Instant, hello_at: Instant, welcome: &Welcome) -> Result<(), Trouble> {
+        if self.cell.is_some_and(|cell| cell != welcome.cell) {
+            return Err(Trouble::End(Ending::WrongCell(format!("it is {}", welcome.cell))));
+        }
+        if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&welcome.protocol) {
+            let text = format!("the server chose protocol {}, which was not offered", welcome.protocol);
+            return Err(Trouble::End(Ending::Protocol(text)));
+        }
+        self.cell = Some(welcome.cell);
+        self.request_bytes_max = welcome.request_bytes_max.into();
+        self.in_flight_max = u64::from(welcome.requests_in_flight_max).max(1);
+        self.route.learn(welcome.replica, &welcome.members);
+        self.leads(now, welcome.leader)?;
+        let asked_at = match self.session {
+            Session::Wanted { .. } => {
+                let timeout_ms = u32::try_from(self.settings.session_timeout.as_millis()).unwrap_or(u32::MAX);
+                let (token, secret) = (self.settings.token, self.settings.secret);
+                ClientMessage::OpenSession { token, secret, timeout_ms }.encode(&mut self.outgoing);
+                now
+            }
+            Session::Live { .. } => hello_at,
+            Session::Over(_) => unreachable!("a machine that is over hears nothing"),
+        };
+        self.link = Link::Opening { asked_at };
+        Ok(())
+    }
+
+    fn opened(&mut self, now: Instant, asked_at: Instant, id: SessionId, timeout_ms: u32) -> Result<(), Trouble> {
+        if !matches!(self.session, Session::Wanted { .. }) {
+            return Err(Trouble::Leave("a second session was opened unasked".to_owned()));
+        }
+        let lease = lease(timeout_ms);
+        self.session = Session::Live { id, lease, lease_until: asked_at + lease, jeopardy: false };
+        self.effects.push_back(Effect::Session(SessionEvent::Safe));
+        self.link = Link::Up;
+        self.extend(now, asked_at);
+        Ok(())
+    }
+
+    fn resumed(
+        &mut self,
+        now: Instant,
+        asked_at: Instant,
+        (session, timeout_ms, applied_upto): (SessionId, u32, u64),
+    ) -> Result<(), Trouble> {
+        match &mut self.session {
+            Session::Live { id, lease: held, .. } if *id == session => *held = lease(timeout_ms),
+            Session::Live { .. } | Session::Wanted { .. } | Session::Over(_) => {
+                return Err(Trouble::Leave("another session was resumed".to_owned()));
+            }
+        }
+        if applied_upto < self.queue.acked_upto() {
+            let answered = self.queue.acked_upto();
+            let text = format!("request {answered} was answered, but the replica knows only {applied_upto}");
+            return Err(Trouble::Leave(text));
+        }
+        self.link = Link::Up;
+        self.extend(now, asked_at);
+        Ok(())
+    }
+
+    fn leads(&mut self, now: Instant, leader: Option<ReplicaId>) -> Result<(), Trouble> {
+        let Some(leader) = leader else { return Ok(()) };
+        if self.leader != Some(leader) {
+            if self.leader.is_some() {
+                self.effects.push_back(Effect::Session(SessionEvent::Failover { leader }));
+            }
+            self.leader = Some(leader);
+        }
+        if self.settings.prefer == Prefer::Leader && self.route.aim_at(now, leader) {
+            return Err(Trouble::Move);
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, now: Instant, number: u64, revision: Revision, outcome: &[u8]) -> Result<(), Trouble> {
+        match self.queue.fit(number) {
+            Fit::Again | Fit::Early => return Ok(()),
+            Fit::Unasked => return Err(Trouble::Leave(format!("request {number} was answered, but never sent"))),
+            Fit::Next => {}
+        }
+        if revision < self.seen_request {
+            let seen = self.seen_request;
+            return Err(Trouble::Leave(format!("request {number} was answered at revision {revision}, after {seen}")));
+        }
+        let outcome = codec::decode_outcome(outcome).map_err(|error| unreadable(&error))?;
+        if outcome == Err(Refusal::NoSession) {
+            let Session::Live { id, .. } = self.session else { unreachable!("only a session is answered") };
+            return Err(Trouble::End(Ending::Expired(id)));
+        }
+        let (tag, operation) = self.queue.answered();
+        self.seen_request = revision;
+        self.progressed(now, revision);
+        let closed = operation == Operation::CloseSession && outcome.is_ok();
+        self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Request { revision, outcome }) });
+        if closed { Err(Trouble::End(Ending::Closed)) } else { Ok(()) }
+    }
+
+    fn read_reply(&mut self, now: Instant, number: u64, revision: Revision, answer: &[u8]) -> Result<(), Trouble> {
+        if revision < self.seen {
+            let seen = self.seen;
+            return Err(Trouble::Leave(format!("a read was answered at revision {revision}, after {seen}")));
+        }
+        let answer = codec::decode_read_outcome(answer).map_err(|error| unreadable(&error))?;
+        let Some(tag) = self.queue.read_answered(number) else { return Ok(()) };
+        self.progressed(now, revision);
+        self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Read { revision, answer }) });
+        Ok(())
+    }
+
+    fn progressed(&mut self, now: Instant, revision: Revision) {
+        self.seen = self.seen.max(revision);
+        self.progress_at = now;
+        self.refusals = 0;
+        self.route.succeeded();
+    }
+
+    /// The cell confirmed the session by answering what was sent at `sent_at`.
+    fn extend(&mut self, now: Instant, sent_at: Instant) {
+        let Session::Live { lease, lease_until, jeopardy, .. } = &mut self.session else {
+            unreachable!("only a session is confirmed")
+        };
+        *lease_until = (*lease_until).max(sent_at + *lease);
+        self.ping_at = sent_at + lease.scaled(1, PINGS_PER_LEASE);
+        if *jeopardy && *lease_until > now {
+            *jeopardy = false;
+            self.effects.push_back(Effect::Session(SessionEvent::Safe));
+        }
+        self.route.succeeded();
+    }
+
+    fn refused(&mut self, now: Instant, reason: Reason) -> Result<(), Trouble> {
+        self.refusals += 1;
+        let (backoff_min, backoff_max) = (self.settings.backoff_min, self.settings.backoff_max);
+        let wait = match reason {
+            Reason::NotReady if self.refusals >= REFUSALS_MAX => {
+                self.refusals = 0;
+                return Err(Trouble::Leave("the replica reaches no leader".to_owned()));
+            }
+            Reason::Resend if self.refusals == 1 => return Ok(()),
+            Reason::NotReady | Reason::Resend => self.route.jittered(backoff_min, backoff_max, self.refusals),
+            Reason::Overloaded { retry_after_ms } => {
+                let least = Duration::from_millis(retry_after_ms.into());
+                least + self.route.jittered(least.max(backoff_min), least.max(backoff_max), 0)
+            }
+        };
+        self.hold_until = self.hold_until.max(now + wait);
+        Ok(())
+    }
+}
+
+/// The part of a session's timeout that is certain here, whatever two clocks within 1000 parts per million make of it.
+fn lease(timeout_ms: u32) -> Duration {
+    Duration::from_millis(timeout_ms.into()).scaled(998, 1000)
+}
+
+/// A lease is renewed this often: two pings may be lost.
+const PINGS_PER_LEASE: u64 = 3;
+
+/// "Not ready" said this often in a row by one replica: another may know better.
+const REFUSALS_MAX: u32 = 4;

@@ -1,0 +1,75 @@
+//! How connections, and the machine itself, come to an end.
+
+use crate::client::error::{Error, Outcome as Known};
+use crate::namespace::command::SessionId;
+use crate::time::Duration;
+use crate::wire::client::{FaultCode, MessageError};
+use crate::wire::frame::FrameError;
+
+/// Why a machine came to its end.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    Closed,
+    Expired(SessionId),
+    Unreachable { after: Duration, why: String },
+    WrongCell(String),
+    Protocol(String),
+}
+
+/// Why a connection is given up in the middle of what it said.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It is of no use; try elsewhere.
+    Leave(String),
+    /// The cell asks for a pause.
+    Pause(Duration),
+    /// The leader is elsewhere.
+    Move,
+    /// No connection is of use any more.
+    End(Ending),
+}
+
+impl Ending {
+    /// What a call comes to that the ending cut off, sent or not.
+    pub(super) fn error(&self, sent: bool) -> Error {
+        let outcome = if sent { Known::Unknown } else { Known::NotApplied };
+        match self {
+            Self::Closed => Error::Closed { outcome },
+            Self::Expired(session) => Error::SessionExpired { session: *session, outcome },
+            Self::Unreachable { after, why } => Error::Unreachable { after: (*after).into(), why: why.clone() },
+            Self::WrongCell(text) => Error::WrongCell { text: text.clone() },
+            Self::Protocol(text) => Error::Protocol { text: text.clone(), outcome },
+        }
+    }
+}
+
+impl From<FrameError> for Trouble {
+    fn from(error: FrameError) -> Self {
+        Self::Leave(error.to_string())
+    }
+}
+
+impl From<MessageError> for Trouble {
+    fn from(error: MessageError) -> Self {
+        unreadable(&error)
+    }
+}
+
+/// Sound bytes that mean nothing: another connection would bring the same.
+pub(super) fn unreadable(error: &dyn std::error::Error) -> Trouble {
+    Trouble::End(Ending::Protocol(error.to_string()))
+}
+
+/// What a server's last word means for the client.
+pub(super) fn fault(code: FaultCode, text: &str) -> Trouble {
+    match code {
+        FaultCode::WrongCell => Trouble::End(Ending::WrongCell(text.to_owned())),
+        FaultCode::Unavailable => Trouble::Leave(text.to_owned()),
+        FaultCode::Version
+        | FaultCode::Malformed
+        | FaultCode::TooLarge
+        | FaultCode::UnknownKind
+        | FaultCode::OutOfTurn
+        | FaultCode::WrongSecret => Trouble::End(Ending::Protocol(text.to_owned())),
+    }
+}

@@ -1,0 +1,592 @@
+//! The session machine: all that a client does, with no socket, no clock and no thread.
+//!
+//! Whoever drives it tells it what happened ([`connected`](Machine::connected), [`received`](Machine::received),
+//! [`disconnected`](Machine::disconnected), [`tick`](Machine::tick) when [`next_deadline`](Machine::next_deadline) has
+//! come), asks for what it was asked to do ([`request`](Machine::request), [`read`](Machine::read),
+//! [`close`](Machine::close)), and afterwards takes out what is to be sent ([`outgoing`](Machine::outgoing)) and to be
+//! done ([`poll_effect`](Machine::poll_effect)). Three drive it: the library's thread, the load generator and the
+//! simulator.
+//!
+//! # Invariants
+//!
+//! 1. **Each request has one number for ever**, from 1 on without a hole. It is sent again, under that number, after every
+//!    new connection and every refusal, until it is answered; the cell applies it once.
+//! 2. **Order is the caller's.** Requests and reads are sent in the order they were made, again and again if need be.
+//! 3. **Nothing is shown that is older than what was shown before**: a replica that answers so is left.
+//! 4. **The lease is counted from the sending** of the ping, or the opening, that was answered, by this host's clock, and
+//!    given up early by the error two clocks may have. An answer to anything else extends nothing.
+//! 5. **In doubt, calls wait.** From the end of the lease to the end of the grace nothing is sent and nothing fails;
+//!    only the cell's word, or the end of the grace, makes the session expired.
+//!
+//! # Not here
+//!
+//! Deadlines of single calls: a request that was sent cannot be taken back, so a caller in a hurry stops waiting instead.
+
+mod conversation;
+mod ending;
+mod queue;
+mod route;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use self::ending::{Ending, Trouble};
+use self::queue::Queue;
+use self::route::Route;
+use super::error::{Error, Outcome as Known};
+use super::session::{SessionEvent, SessionState};
+use crate::limits::{CLIENT_FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::namespace::command::{Answer, Done, Operation, Outcome, Read, Refusal, Revision, SessionId, Step};
+use crate::paxos::ballot::{CellId, ReplicaId};
+use crate::time::{Duration, Instant};
+use crate::wire::client::{ClientMessage, Consistency, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Resume, ServerMessage};
+use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
+
+/// How a machine behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Addresses of the cell's replicas, some at least; the others are learned.
+    pub endpoints: Vec<String>,
+    /// The cell to talk to; any if `None`.
+    pub cell: Option<CellId>,
+    /// What the client calls itself, for the servers' diagnostics.
+    pub name: String,
+    /// Whom to be connected to.
+    pub prefer: Prefer,
+    /// The session's timeout to ask for; the cell has its bounds.
+    pub session_timeout: Duration,
+    /// How long to hope for the session after its lease ran out.
+    pub grace: Duration,
+    /// How long to try for a session at first.
+    pub open_timeout: Duration,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long a connection may be silent while it owes an answer; doubled with each attempt that comes to nothing.
+    pub patience: Duration,
+    /// The pause between attempts, once every endpoint was tried: from this, doubled each time ...
+    pub backoff_min: Duration,
+    /// ... up to this.
+    pub backoff_max: Duration,
+    /// Calls that may wait for an answer.
+    pub calls_max: usize,
+    /// Finds the session again if its opening has to be repeated: any number of the client's own.
+    pub token: u64,
+    /// Proves that the session is the client's: must be drawn by a good generator.
+    pub secret: u128,
+    /// Seeds what need not be unpredictable: jitter, and the order of endpoints.
+    pub seed: u64,
+}
+
+/// Whom a client wants to be connected to.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Prefer {
+    /// The leader: the shortest way for requests and for reads.
+    #[default]
+    Leader,
+    /// Any replica: spreads the connections.
+    Any,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Connect to this endpoint's [address](Machine::address); what comes of it is told by `connected` or
+    /// `disconnected`.
+    Connect {
+        /// The endpoint.
+        endpoint: usize,
+    },
+    /// Drop the connection, or the attempt; nothing more is to be told of it.
+    Disconnect,
+    /// A call came to its end.
+    Done {
+        /// The caller's name for it.
+        tag: u64,
+        /// What it came to.
+        result: Result<Answered, Error>,
+    },
+    /// The session's state changed.
+    Session(SessionEvent),
+}
+
+/// What the cell answered to a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answered {
+    /// To a request.
+    Request {
+        /// Where in the total order it was applied.
+        revision: Revision,
+        /// What it did.
+        outcome: Outcome,
+    },
+    /// To a read.
+    Read {
+        /// The revision the answer reflects.
+        revision: Revision,
+        /// The answer.
+        answer: Result<Answer, Refusal>,
+    },
+}
+
+/// One client's session and connection.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    route: Route,
+    link: Link,
+    session: Session,
+    queue: Queue,
+    closing: bool,
+    reader: FrameReader,
+    outgoing: BytesMut,
+    effects: VecDeque<Effect>,
+    cell: Option<CellId>,
+    leader: Option<ReplicaId>,
+    request_bytes_max: u64,
+    in_flight_max: u64,
+    /// The newest revision shown to the caller.
+    seen: Revision,
+    /// The revision of the last request answered.
+    seen_request: Revision,
+    /// When the connection last said something, or was first asked something after it had answered all.
+    heard_at: Instant,
+    /// When a call was last answered, or was first made after all were.
+    progress_at: Instant,
+    /// The ping under way: its number, and when it was sent.
+    ping: Option<(u64, Instant)>,
+    pings: u64,
+    ping_at: Instant,
+    /// Nothing is sent before.
+    hold_until: Instant,
+    /// Refusals since the last answer.
+    refusals: u32,
+    /// What the last attempt met.
+    trouble: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Link {
+    Down { retry_at: Instant },
+    Connecting { deadline: Instant },
+    Greeting { hello_at: Instant },
+    Opening { asked_at: Instant },
+    Up,
+    Over,
+}
+
+#[derive(Debug)]
+enum Session {
+    Wanted { give_up_at: Instant },
+    Live { id: SessionId, lease: Duration, lease_until: Instant, jeopardy: bool },
+    Over(Ending),
+}
+
+impl Machine {
+    /// A machine that wants a session, from `now` on.
+    #[must_use]
+    pub fn new(now: Instant, settings: Settings) -> Self {
+        let endpoints = settings.endpoints.clone();
+        let mut machine = Self {
+            route: Route::new(endpoints, settings.backoff_min, settings.backoff_max, settings.seed),
+            link: Link::Down { retry_at: now },
+            session: Session::Wanted { give_up_at: now + settings.open_timeout },
+            queue: Queue::new(),
+            closing: false,
+            reader: FrameReader::new(CLIENT_MAGIC),
+            outgoing: BytesMut::new(),
+            effects: VecDeque::new(),
+            cell: settings.cell,
+            leader: None,
+            request_bytes_max: REQUEST_BYTES_MAX as u64,
+            in_flight_max: 1,
+            seen: 0,
+            seen_request: 0,
+            heard_at: now,
+            progress_at: now,
+            ping: None,
+            pings: 0,
+            ping_at: now,
+            hold_until: Instant::ZERO,
+            refusals: 0,
+            trouble: "nothing was tried yet".to_owned(),
+            settings,
+        };
+        machine.dial(now);
+        machine
+    }
+
+    /// Queues a mutation. `tag` comes back with what it came to.
+    pub fn request(&mut self, now: Instant, tag: u64, operation: Operation) -> Result<(), Error> {
+        self.admit()?;
+        let size = operation_bytes(&operation);
+        if size > self.request_bytes_max {
+            let limit = self.request_bytes_max;
+            return Err(Error::TooLarge { what: "the request, in bytes,".to_owned(), size, limit });
+        }
+        self.queue.push_request(tag, operation);
+        self.send(now);
+        Ok(())
+    }
+
+    /// Queues a question, behind all calls made before. `tag` comes back with the answer.
+    pub fn read(&mut self, now: Instant, tag: u64, read: Read, consistency: Consistency) -> Result<(), Error> {
+        self.admit()?;
+        self.queue.push_read(tag, read, consistency);
+        self.send(now);
+        Ok(())
+    }
+
+    /// Ends the session once all calls made before are answered; later ones fail. `tag` comes back when it is over.
+    pub fn close(&mut self, now: Instant, tag: u64) {
+        let over = matches!(self.session, Session::Over(_));
+        if over || (matches!(self.session, Session::Wanted { .. }) && self.queue.len() == 0) {
+            if !over {
+                self.end(Ending::Closed);
+            }
+            self.effects.push_back(Effect::Done { tag, result: Ok(self.closed()) });
+            return;
+        }
+        if self.closing {
+            let result = Err(Error::Closed { outcome: Known::NotApplied });
+            self.effects.push_back(Effect::Done { tag, result });
+            return;
+        }
+        self.closing = true;
+        self.queue.push_request(tag, Operation::CloseSession);
+        self.send(now);
+    }
+
+    /// The connection that [`Effect::Connect`] asked for stands.
+    pub fn connected(&mut self, now: Instant) {
+        assert!(matches!(self.link, Link::Connecting { .. }), "only an attempt under way succeeds");
+        let resume = match &self.session {
+            Session::Live { id, .. } => Some(Resume { session: *id, secret: self.settings.secret }),
+            Session::Wanted { .. } | Session::Over(_) => None,
+        };
+        let hello = Hello {
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+            cell: self.cell,
+            name: &self.settings.name,
+            seen: self.seen,
+            resume,
+        };
+        ClientMessage::Hello(hello).encode(&mut self.outgoing);
+        self.link = Link::Greeting { hello_at: now };
+        self.heard_at = now;
+    }
+
+    /// The connection said this.
+    pub fn received(&mut self, now: Instant, bytes: &[u8]) {
+        assert!(!matches!(self.link, Link::Down { .. } | Link::Connecting { .. }), "only a connection says something");
+        if matches!(self.link, Link::Over) {
+            return;
+        }
+        self.heard_at = now;
+        let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(CLIENT_MAGIC));
+        let result = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| {
+            let message = ServerMessage::decode(frame)?;
+            self.message(now, frame.kind, message)
+        });
+        match result {
+            Ok(()) => {
+                self.reader = reader;
+                self.send(now);
+            }
+            Err(Trouble::Leave(why)) => self.give_up(now, why),
+            Err(Trouble::Pause(pause)) => self.leave(now, pause),
+            Err(Trouble::Move) => self.leave(now, Duration::ZERO),
+            Err(Trouble::End(ending)) => self.end(ending),
+        }
+    }
+
+    /// The connection, or the attempt, came to its end by itself.
+    pub fn disconnected(&mut self, now: Instant, why: &str) {
+        if matches!(self.link, Link::Over) {
+            return;
+        }
+        assert!(!matches!(self.link, Link::Down { .. }), "only what was begun ends");
+        self.link = Link::Down { retry_at: now };
+        self.give_up(now, why.to_owned());
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Instant) {
+        self.tick_session(now);
+        match self.link {
+            Link::Down { retry_at } if now >= retry_at => self.dial(now),
+            Link::Connecting { deadline } if now >= deadline => {
+                self.give_up(now, format!("no connection within {:?}", self.settings.connect_timeout));
+            }
+            Link::Greeting { .. } | Link::Opening { .. } | Link::Up if now >= self.silence_ends() => {
+                self.give_up(now, format!("no answer within {:?}", self.patience()));
+            }
+            Link::Up => {
+                if now >= self.ping_at && self.ping.is_none() {
+                    self.send_ping(now);
+                }
+                if self.hold_until != Instant::ZERO && now >= self.hold_until {
+                    self.hold_until = Instant::ZERO;
+                    self.send(now);
+                }
+            }
+            Link::Down { .. } | Link::Connecting { .. } | Link::Greeting { .. } | Link::Opening { .. } | Link::Over => {
+            }
+        }
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Instant {
+        let session = match &self.session {
+            Session::Wanted { give_up_at } => *give_up_at,
+            Session::Live { lease_until, jeopardy: false, .. } => *lease_until,
+            Session::Live { lease_until, jeopardy: true, .. } => *lease_until + self.settings.grace,
+            Session::Over(_) => Instant::FOREVER,
+        };
+        let link = match self.link {
+            Link::Down { retry_at } => retry_at,
+            Link::Connecting { deadline } => deadline,
+            Link::Greeting { .. } | Link::Opening { .. } => self.silence_ends(),
+            Link::Up => {
+                let ping = if self.ping.is_none() { self.ping_at } else { Instant::FOREVER };
+                let hold = if self.hold_until == Instant::ZERO { Instant::FOREVER } else { self.hold_until };
+                self.silence_ends().min(ping).min(hold)
+            }
+            Link::Over => Instant::FOREVER,
+        };
+        session.min(link)
+    }
+
+    /// Bytes to be sent on the connection; the driver takes away what it sent.
+    pub fn outgoing(&mut self) -> &mut BytesMut {
+        &mut self.outgoing
+    }
+
+    /// The next thing to be done.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Where an endpoint is.
+    #[must_use]
+    pub fn address(&self, endpoint: usize) -> &str {
+        self.route.address(endpoint)
+    }
+
+    /// What is known of the session.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        match &self.session {
+            Session::Wanted { .. } => SessionState::Connecting,
+            Session::Live { jeopardy: false, .. } => SessionState::Safe,
+            Session::Live { jeopardy: true, .. } => SessionState::Jeopardy,
+            Session::Over(Ending::Expired(_)) => SessionState::Expired,
+            Session::Over(_) => SessionState::Closed,
+        }
+    }
+
+    /// The session, while there is one.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match &self.session {
+            Session::Live { id, .. } => Some(*id),
+            Session::Wanted { .. } | Session::Over(_) => None,
+        }
+    }
+
+    /// The newest revision shown to the caller.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.seen
+    }
+
+    /// Calls without an answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the connection stands, and what it says is heard.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Greeting { .. } | Link::Opening { .. } | Link::Up)
+    }
+
+    /// Why every call fails, once the machine came to its end.
+    #[must_use]
+    pub fn ending(&self) -> Option<Error> {
+        match &self.session {
+            Session::Over(ending) => Some(ending.error(false)),
+            Session::Wanted { .. } | Session::Live { .. } => None,
+        }
+    }
+
+    /// Whether the machine came to its end: it will do nothing more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.link, Link::Over)
+    }
+
+    fn admit(&self) -> Result<(), Error> {
+        match &self.session {
+            Session::Over(ending) => Err(ending.error(false)),
+            Session::Wanted { .. } | Session::Live { .. } if self.closing => {
+                Err(Error::Closed { outcome: Known::NotApplied })
+            }
+            Session::Wanted { .. } | Session::Live { .. } if self.queue.len() >= self.settings.calls_max => {
+                Err(Error::TooManyCalls { limit: self.settings.calls_max })
+            }
+            Session::Wanted { .. } | Session::Live { .. } => Ok(()),
+        }
+    }
+
+    fn tick_session(&mut self, now: Instant) {
+        match &mut self.session {
+            Session::Wanted { give_up_at } if now >= *give_up_at => {
+                let (after, why) = (self.settings.open_timeout, self.trouble.clone());
+                self.end(Ending::Unreachable { after, why });
+            }
+            Session::Live { id, lease_until, jeopardy, .. } => {
+                let expires_at = *lease_until + self.settings.grace;
+                if now >= expires_at {
+                    let ending = Ending::Expired(*id);
+                    self.end(ending);
+                } else if now >= *lease_until && !*jeopardy {
+                    *jeopardy = true;
+                    let grace = (expires_at - now).into();
+                    self.effects.push_back(Effect::Session(SessionEvent::Jeopardy { grace }));
+                }
+            }
+            Session::Wanted { .. } | Session::Over(_) => {}
+        }
+    }
+
+    /// Sends what may be sent.
+    fn send(&mut self, now: Instant) {
+        let safe = matches!(self.session, Session::Live { lease_until, jeopardy: false, .. } if now < lease_until);
+        if !safe || !matches!(self.link, Link::Up) || now < self.hold_until {
+            return;
+        }
+        let (owed, waited) = (self.is_owed(), self.queue.is_waiting());
+        self.queue.send(self.in_flight_max, &mut self.outgoing);
+        if !owed {
+            self.heard_at = now;
+        }
+        if !waited {
+            self.progress_at = now;
+        }
+    }
+
+    fn send_ping(&mut self, now: Instant) {
+        if !self.is_owed() {
+            self.heard_at = now;
+        }
+        self.pings += 1;
+        self.ping = Some((self.pings, now));
+        ClientMessage::Ping { number: self.pings }.encode(&mut self.outgoing);
+    }
+
+    /// Whether the connection owes an answer.
+    fn is_owed(&self) -> bool {
+        self.ping.is_some() || self.queue.is_waiting() || !matches!(self.link, Link::Up)
+    }
+
+    /// When the connection is given up if nothing comes.
+    fn silence_ends(&self) -> Instant {
+        let heard = if self.is_owed() { self.heard_at + self.patience() } else { Instant::FOREVER };
+        // Other things are said all the time, but no call is answered: not the connection is dead, something on it is.
+        let stuck = self.settings.patience.scaled(STUCK_PATIENCES, 1);
+        if self.queue.is_waiting() { heard.min(self.progress_at + stuck) } else { heard }
+    }
+
+    fn patience(&self) -> Duration {
+        let doublings = self.route.attempts().saturating_sub(1).min(PATIENCE_DOUBLINGS_MAX);
+        self.settings.patience.scaled(1 << doublings, 1)
+    }
+
+    fn dial(&mut self, now: Instant) {
+        let endpoint = self.route.advance();
+        self.link = Link::Connecting { deadline: now + self.settings.connect_timeout };
+        self.effects.push_back(Effect::Connect { endpoint });
+    }
+
+    /// The endpoint in use is of no use now: on to another.
+    fn give_up(&mut self, now: Instant, why: String) {
+        self.trouble = format!("{}: {why}", self.route.address(self.route.current()));
+        self.route.failed(now);
+        self.leave(now, Duration::ZERO);
+    }
+
+    /// Drops the connection, for another one after `pause` at the earliest.
+    fn leave(&mut self, now: Instant, pause: Duration) {
+        if !matches!(self.link, Link::Down { .. }) {
+            self.effects.push_back(Effect::Disconnect);
+        }
+        self.outgoing.clear();
+        self.reader.reset();
+        self.queue.rewind();
+        self.ping = None;
+        self.hold_until = Instant::ZERO;
+        let delay = self.route.delay().max(pause);
+        self.link = Link::Down { retry_at: now + delay };
+        if delay == Duration::ZERO {
+            self.dial(now);
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if !matches!(self.link, Link::Down { .. } | Link::Over) {
+            self.effects.push_back(Effect::Disconnect);
+        }
+        self.link = Link::Over;
+        self.outgoing.clear();
+        // A session that was to be closed, and is over, was closed.
+        let mut event = if matches!(ending, Ending::Expired(_)) { SessionEvent::Expired } else { SessionEvent::Closed };
+        let mut ending = ending;
+        for call in std::mem::take(&mut self.queue).into_calls() {
+            let closed = call.closes && call.sent && matches!(ending, Ending::Expired(_));
+            let result = if closed { Ok(self.closed()) } else { Err(ending.error(call.sent)) };
+            if closed {
+                event = SessionEvent::Closed;
+                ending = Ending::Closed;
+            }
+            self.effects.push_back(Effect::Done { tag: call.tag, result });
+        }
+        self.session = Session::Over(ending);
+        self.effects.push_back(Effect::Session(event));
+    }
+
+    fn closed(&self) -> Answered {
+        Answered::Request { revision: self.seen, outcome: Ok(Done::SessionClosed) }
+    }
+}
+
+/// An operation's size on the wire, rounded up a little.
+fn operation_bytes(operation: &Operation) -> u64 {
+    let node = |path: &str, data: usize| (path.len() + data + NODE_OVERHEAD) as u64;
+    match operation {
+        Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => node(path, data.len()),
+        Operation::Delete { path, .. } => node(path, 0),
+        Operation::Multi { steps } => steps
+            .iter()
+            .map(|step| match step {
+                Step::Create { path, data, .. } | Step::Set { path, data, .. } => node(path, data.len()),
+                Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
+            })
+            .sum(),
+        Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,
+    }
+}
+
+/// Tags, lengths and versions around a path and its data.
+const NODE_OVERHEAD: usize = 32;
+
+/// Silence is suffered at most this many doublings longer than at first.
+const PATIENCE_DOUBLINGS_MAX: u32 = 4;
+
+/// A connection that speaks but answers no call is given up after this many times the patience.
+const STUCK_PATIENCES: u64 = 20;

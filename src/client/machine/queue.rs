@@ -1,0 +1,235 @@
+//! Calls without an answer, in the order they were made: what was sent, what is to be sent, what is to be sent again.
+//!
+//! Requests and reads are numbered apart but keep one order: a read remembers the request made before it, and is sent
+//! after that one. Sending anew, whatever the cause, is setting a cursor back.
+//!
+//! A read's number on the wire carries, in its top bits, how often cursors were set back; the answer to an earlier asking
+//! of the same read is known by it and dropped.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use crate::namespace::command::{Operation, Read};
+use crate::wire::client::{Consistency, encode_read, encode_request};
+
+/// The calls of one session.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Requests without an answer; the first has number `acked_upto + 1`.
+    requests: VecDeque<Request>,
+    /// Answers up to here are here.
+    acked_upto: u64,
+    /// The next request to send on this connection.
+    next_request: u64,
+    /// The last request ever sent on any connection.
+    sent_upto: u64,
+    /// Reads from number `first_read` on; `None` once answered.
+    reads: VecDeque<Option<Question>>,
+    first_read: u64,
+    next_read: u64,
+    unanswered_reads: usize,
+    /// Times a cursor was set back.
+    turn: u16,
+}
+
+#[derive(Debug)]
+struct Request {
+    tag: u64,
+    operation: Operation,
+}
+
+#[derive(Debug)]
+struct Question {
+    tag: u64,
+    read: Read,
+    consistency: Consistency,
+    /// The last request made before it.
+    behind: u64,
+    /// The turn in which it was last asked.
+    turn: u16,
+}
+
+/// A call that will not be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) tag: u64,
+    /// A request that was sent: it may have had its effect.
+    pub(super) sent: bool,
+    /// The request that ends the session.
+    pub(super) closes: bool,
+}
+
+/// How an answer to a request fits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fit {
+    /// It is the one waited for.
+    Next,
+    /// It came before.
+    Again,
+    /// An earlier connection's sending of it was applied just now, while a request before it, applied already, is being
+    /// sent again for its answer. This one's answer will come again too.
+    Early,
+    /// It was never sent.
+    Unasked,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self { next_request: 1, ..Self::default() }
+    }
+
+    pub(super) fn push_request(&mut self, tag: u64, operation: Operation) {
+        self.requests.push_back(Request { tag, operation });
+    }
+
+    pub(super) fn push_read(&mut self, tag: u64, read: Read, consistency: Consistency) {
+        let behind = self.acked_upto + self.requests.len() as u64;
+        self.reads.push_back(Some(Question { tag, read, consistency, behind, turn: 0 }));
+        self.unanswered_reads += 1;
+    }
+
+    /// Appends what may be sent now, in order, leaving at most `in_flight_max` of each sort unanswered.
+    pub(super) fn send(&mut self, in_flight_max: u64, out: &mut BytesMut) {
+        loop {
+            let behind = match self.reads.get((self.next_read - self.first_read) as usize) {
+                Some(None) => {
+                    self.next_read += 1;
+                    continue;
+                }
+                Some(Some(question)) => Some(question.behind),
+                None => None,
+            };
+            let sent = match behind {
+                Some(behind) if behind < self.next_request => self.send_read(in_flight_max, out),
+                Some(_) | None => self.send_request(in_flight_max, out),
+            };
+            if !sent {
+                return;
+            }
+        }
+    }
+
+    /// All that is unanswered is to be sent again: the connection is a new one.
+    pub(super) fn rewind(&mut self) {
+        self.next_request = self.acked_upto + 1;
+        self.next_read = self.first_read;
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    /// Request `number` was turned away: it and all behind it are to be sent again. False if it is not under way.
+    pub(super) fn refused(&mut self, number: u64) -> bool {
+        if number <= self.acked_upto || number >= self.next_request {
+            return false;
+        }
+        self.next_request = number;
+        while self.next_read > self.first_read {
+            let at = (self.next_read - 1 - self.first_read) as usize;
+            if self.reads[at].as_ref().is_some_and(|question| question.behind < number) {
+                break;
+            }
+            self.next_read -= 1;
+        }
+        self.turn = self.turn.wrapping_add(1);
+        true
+    }
+
+    /// A read was turned away: it and all reads behind it are to be asked again. False if it is not under way.
+    pub(super) fn read_refused(&mut self, number: u64) -> bool {
+        let Some(at) = self.asked(number) else { return false };
+        self.next_read = self.first_read + at as u64;
+        self.turn = self.turn.wrapping_add(1);
+        true
+    }
+
+    /// How an answer to request `number` fits.
+    pub(super) fn fit(&self, number: u64) -> Fit {
+        match number {
+            _ if number > self.sent_upto => Fit::Unasked,
+            _ if number <= self.acked_upto => Fit::Again,
+            _ if number == self.acked_upto + 1 => Fit::Next,
+            _ => Fit::Early,
+        }
+    }
+
+    /// Takes out the first request: it was answered, perhaps by an earlier sending of it.
+    pub(super) fn answered(&mut self) -> (u64, Operation) {
+        let Request { tag, operation } = self.requests.pop_front().expect("only what is queued is answered");
+        self.acked_upto += 1;
+        self.next_request = self.next_request.max(self.acked_upto + 1);
+        (tag, operation)
+    }
+
+    /// Takes out the read with this number on the wire; `None` if no such asking waits for an answer.
+    pub(super) fn read_answered(&mut self, number: u64) -> Option<u64> {
+        let at = self.asked(number)?;
+        let tag = self.reads[at].take().expect("an asked read is there").tag;
+        self.unanswered_reads -= 1;
+        while let Some(None) = self.reads.front() {
+            self.reads.pop_front();
+            self.first_read += 1;
+        }
+        self.next_read = self.next_read.max(self.first_read);
+        Some(tag)
+    }
+
+    /// Every call without an answer, in the order they were made.
+    pub(super) fn into_calls(self) -> Vec<Left> {
+        let mut calls = Vec::with_capacity(self.len());
+        let mut reads = self.reads.into_iter().flatten().peekable();
+        for (number, request) in (self.acked_upto + 1..).zip(self.requests) {
+            while let Some(question) = reads.next_if(|question| question.behind < number) {
+                calls.push(Left { tag: question.tag, sent: false, closes: false });
+            }
+            let closes = request.operation == Operation::CloseSession;
+            calls.push(Left { tag: request.tag, sent: number <= self.sent_upto, closes });
+        }
+        calls.extend(reads.map(|question| Left { tag: question.tag, sent: false, closes: false }));
+        calls
+    }
+
+    /// Calls without an answer.
+    pub(super) fn len(&self) -> usize {
+        self.requests.len() + self.unanswered_reads
+    }
+
+    /// Whether something sent on this connection waits for an answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.next_request > self.acked_upto + 1 || self.next_read > self.first_read
+    }
+
+    /// The last request whose answer, and every earlier one's, is here.
+    pub(super) fn acked_upto(&self) -> u64 {
+        self.acked_upto
+    }
+
+    fn send_request(&mut self, in_flight_max: u64, out: &mut BytesMut) -> bool {
+        let at = self.next_request - self.acked_upto - 1;
+        let Some(request) = self.requests.get(at as usize).filter(|_| at < in_flight_max) else { return false };
+        encode_request(out, self.next_request, self.acked_upto, |out| request.operation.encode(out));
+        self.sent_upto = self.sent_upto.max(self.next_request);
+        self.next_request += 1;
+        true
+    }
+
+    fn send_read(&mut self, in_flight_max: u64, out: &mut BytesMut) -> bool {
+        let at = self.next_read - self.first_read;
+        let Some(question) = self.reads[at as usize].as_mut().filter(|_| at < in_flight_max) else { return false };
+        question.turn = self.turn;
+        let number = (u64::from(self.turn) << TURN_SHIFT) | (self.next_read & READ_MASK);
+        encode_read(out, number, question.consistency, |out| question.read.encode(out));
+        self.next_read += 1;
+        true
+    }
+
+    /// Where the read with this number on the wire stands, if that asking of it waits for an answer.
+    fn asked(&self, number: u64) -> Option<usize> {
+        let distance = (number & READ_MASK).wrapping_sub(self.first_read & READ_MASK) & READ_MASK;
+        let sent = self.next_read - self.first_read;
+        let question = self.reads.get(usize::try_from(distance).ok()?)?.as_ref()?;
+        (distance < sent && question.turn == (number >> TURN_SHIFT) as u16).then_some(distance as usize)
+    }
+}
+
+const TURN_SHIFT: u32 = 48;
+const READ_MASK: u64 = (1 << TURN_SHIFT) - 1;

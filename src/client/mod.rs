@@ -1,0 +1,79 @@
+//! The client library: one session with a cell, kept alive and in order whatever becomes of connections and replicas.
+//!
+//! ```no_run
+//! use quorate::client::{Client, CreateOptions, Expect, TxnOutcome};
+//!
+//! # fn main() -> quorate::client::Result<()> {
+//! let client = Client::connect("quorate://10.0.0.1,10.0.0.2,10.0.0.3/apps/db?session=10s").wait()?;
+//! client.create("/config", "v1", CreateOptions::permanent().parents()).wait()?;
+//!
+//! // Calls are queued when they are made: these two are under way at once, and take effect in this order.
+//! let write = client.set("/config", "v2", Expect::Version(0));
+//! let read = client.get("/config");
+//! write.wait()?;
+//! let (data, stat) = read.wait()?;
+//! assert_eq!((&data[..], stat.version), (&b"v2"[..], 1));
+//!
+//! let outcome = client
+//!     .txn()
+//!     .check("/config", Expect::Version(1))
+//!     .create("/leader", "host-7", CreateOptions::ephemeral())
+//!     .commit()
+//!     .wait()?;
+//! if let TxnOutcome::Aborted { index, error } = outcome {
+//!     println!("step {index} failed: {error}");
+//! }
+//! client.close().wait()
+//! # }
+//! ```
+//!
+//! The story of a call: [`Client`] makes of it a command of the namespace and puts it, with what is to become of the answer,
+//! into the inbox of the process's one [`driver`] thread. There the client's session [`machine`] gives it a number and
+//! its place in the order, and writes its frame; the [`socket`] sends it. The answer is matched to its call, decoded,
+//! and laid into the [`Op`] that the caller holds.
+//!
+//! What a caller may rely on:
+//!
+//! 1. **Program order is session order.** Calls take effect in the order they were made, pipelined or not, across any
+//!    number of reconnections.
+//! 2. **Once.** A call that was made is applied once, however often it had to be sent, as long as the session lives.
+//! 3. **Never backwards.** No answer is older than one given before.
+//! 4. **Honest failure.** [`Error::outcome`] says whether a call that failed may have had its effect.
+//! 5. **Fixed threads.** One thread, and a second once a host name has to be looked up, for any number of clients.
+//!
+//! Invariants of the machine that see to this are numbered where they are kept, in [`machine`].
+//!
+//! # Not here
+//!
+//! Locks, watches, handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
+//! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
+#![deny(missing_docs)]
+
+mod api;
+mod builder;
+mod clock;
+mod driver;
+mod error;
+pub mod machine;
+mod observe;
+mod op;
+mod session;
+mod socket;
+mod status;
+mod target;
+mod txn;
+
+pub use api::{Client, CreateOptions, Created};
+pub use builder::ClientBuilder;
+pub use error::{Error, Outcome, Result};
+pub use machine::Prefer;
+pub use observe::SessionEvents;
+pub use op::Op;
+pub use session::{SessionEvent, SessionState};
+pub use status::{Report, status};
+pub use target::{DEFAULT_PORT, Target};
+pub use txn::{Txn, TxnOutcome, TxnReply};
+
+pub use crate::namespace::command::{Expect, Revision, SessionId, Stat};
+pub use crate::paxos::ballot::{CellId, ReplicaId};
+pub use crate::wire::client::{Consistency, MemberAddress, Role, Status};

@@ -1,0 +1,147 @@
+//! What callers may look at without asking the driver: the session's state, and its changes as a stream.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use super::session::{SessionEvent, SessionState};
+use crate::namespace::command::{Revision, SessionId};
+
+/// One client's public state; written by the driver.
+#[derive(Debug)]
+pub(super) struct Observed {
+    view: Mutex<View>,
+    revision: AtomicU64,
+    listeners: Mutex<Vec<Weak<Listener>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct View {
+    state: SessionState,
+    session: Option<SessionId>,
+}
+
+/// The changes of a client's session, from when it was asked for, in order: a stream, and an iterator that blocks. It ends
+/// after [`SessionEvent::Expired`] or [`SessionEvent::Closed`].
+///
+/// A reader that falls far behind loses the oldest events; what the last one says always holds.
+#[derive(Debug)]
+pub struct SessionEvents {
+    listener: Arc<Listener>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    state: Mutex<Heard>,
+    told: Condvar,
+}
+
+#[derive(Debug)]
+struct Heard {
+    events: VecDeque<SessionEvent>,
+    waker: Option<Waker>,
+    ended: bool,
+}
+
+impl Observed {
+    pub(super) fn new() -> Self {
+        let view = View { state: SessionState::Connecting, session: None };
+        Self { view: Mutex::new(view), revision: AtomicU64::new(0), listeners: Mutex::default() }
+    }
+
+    pub(super) fn state(&self) -> SessionState {
+        lock(&self.view).state
+    }
+
+    pub(super) fn session(&self) -> Option<SessionId> {
+        lock(&self.view).session
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    pub(super) fn events(&self) -> SessionEvents {
+        let mut listeners = lock(&self.listeners);
+        let ended = matches!(self.state(), SessionState::Expired | SessionState::Closed);
+        let heard = Heard { events: VecDeque::new(), waker: None, ended };
+        let listener = Arc::new(Listener { state: Mutex::new(heard), told: Condvar::new() });
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(Arc::downgrade(&listener));
+        SessionEvents { listener }
+    }
+
+    pub(super) fn set(&self, state: SessionState, session: Option<SessionId>, revision: Revision) {
+        let mut view = lock(&self.view);
+        // The id stays known after the session's end.
+        *view = View { state, session: session.or(view.session) };
+        self.revision.store(revision, Ordering::Release);
+    }
+
+    pub(super) fn tell(&self, event: SessionEvent) {
+        let listeners = lock(&self.listeners).clone();
+        for listener in listeners.iter().filter_map(Weak::upgrade) {
+            let waker = {
+                let mut heard = lock(&listener.state);
+                if heard.events.len() >= EVENTS_MAX {
+                    heard.events.pop_front();
+                }
+                heard.ended |= matches!(event, SessionEvent::Expired | SessionEvent::Closed);
+                heard.events.push_back(event.clone());
+                heard.waker.take()
+            };
+            listener.told.notify_all();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl SessionEvents {
+    /// The next change, if one comes within `timeout`; `None` too once the client is at its end.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<SessionEvent> {
+        let nothing = |heard: &mut Heard| heard.events.is_empty() && !heard.ended;
+        let waited = self.listener.told.wait_timeout_while(lock(&self.listener.state), timeout, nothing);
+        waited.unwrap_or_else(PoisonError::into_inner).0.events.pop_front()
+    }
+}
+
+impl Iterator for SessionEvents {
+    type Item = SessionEvent;
+
+    /// Blocks this thread until there is a change.
+    fn next(&mut self) -> Option<SessionEvent> {
+        let nothing = |heard: &mut Heard| heard.events.is_empty() && !heard.ended;
+        let waited = self.listener.told.wait_while(lock(&self.listener.state), nothing);
+        waited.unwrap_or_else(PoisonError::into_inner).events.pop_front()
+    }
+}
+
+impl Stream for SessionEvents {
+    type Item = SessionEvent;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<SessionEvent>> {
+        let mut heard = lock(&self.listener.state);
+        match heard.events.pop_front() {
+            Some(event) => Poll::Ready(Some(event)),
+            None if heard.ended => Poll::Ready(None),
+            None => {
+                heard.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Events kept for one reader.
+const EVENTS_MAX: usize = 64;

@@ -1,0 +1,42 @@
+//! What a client knows of its session.
+
+use crate::paxos::ballot::ReplicaId;
+
+/// Whether the session, and what lives with it, can be relied upon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// No session yet.
+    Connecting,
+    /// The session's lease holds: the cell will not end it before the client knows.
+    Safe,
+    /// The lease ran out by the client's own, careful clock. The session may live or be over; calls wait until it is
+    /// known.
+    Jeopardy,
+    /// The session is over. Calls fail.
+    Expired,
+    /// The client was closed, or could do no more. Calls fail.
+    Closed,
+}
+
+/// A change in what the client knows of its session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// The session was made, or its lease holds again.
+    Safe,
+    /// The lease ran out; unless the cell confirms the session within `grace`, it is taken for over.
+    Jeopardy {
+        /// What is left until then.
+        grace: std::time::Duration,
+    },
+    /// Another replica leads; the session goes on.
+    Failover {
+        /// The new leader.
+        leader: ReplicaId,
+    },
+    /// The session is over.
+    Expired,
+    /// The client is closed.
+    Closed,
+}

@@ -1,0 +1,107 @@
+//! Asking one replica how it is.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::clock;
+use super::error::{Error, Outcome, Result};
+use super::target::Target;
+use crate::limits::CLIENT_FRAME_BYTES_MAX;
+use crate::time::Instant;
+use crate::wire::client::{
+    ClientMessage, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage, Status,
+};
+use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
+
+/// What one replica says of itself and of its cell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// The replica.
+    pub status: Status,
+    /// The cell's members, and where clients find them.
+    pub members: Vec<MemberAddress>,
+}
+
+/// Asks the replica at `endpoint` (`host:port`), and no other, how it is; waits for at most `timeout`. It needs no session,
+/// and is answered whether or not the cell has a leader.
+pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
+    let deadline = clock::now() + timeout.into();
+    let target: Target = endpoint.parse()?;
+    let [endpoint] = target.endpoints.as_slice() else {
+        return Err(Error::BadTarget { why: "a status is asked of one replica at a time".to_owned() });
+    };
+    let mut stream = connect(endpoint, deadline)?;
+    let mut bytes = BytesMut::new();
+    let hello = Hello {
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
+        cell: target.cell,
+        name: "status",
+        seen: 0,
+        resume: None,
+    };
+    ClientMessage::Hello(hello).encode(&mut bytes);
+    ClientMessage::Status { number: 1 }.encode(&mut bytes);
+    stream.write_all(&bytes)?;
+    let mut reader = FrameReader::new(CLIENT_MAGIC);
+    let mut room = [0; 4096];
+    let (mut members, mut status) = (None, None);
+    loop {
+        stream.set_read_timeout(Some(left(deadline, timeout)?))?;
+        let count = match stream.read(&mut room) {
+            Ok(0) => return Err(protocol("the server closed the connection".to_owned())),
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let mut fault = None;
+        let fed = reader.feed(&room[..count], CLIENT_FRAME_BYTES_MAX, |frame| {
+            match ServerMessage::decode(frame)? {
+                ServerMessage::Welcome(welcome) => members = Some(welcome.members),
+                ServerMessage::StatusReply { status: answer, .. } => status = Some(answer),
+                ServerMessage::Fault { text, .. } => fault = Some(text.to_owned()),
+                ServerMessage::Leader { .. } => {}
+                _ => return Err(MessageError::Kind { kind: frame.kind }),
+            }
+            Ok(())
+        });
+        fed.map_err(|error| protocol(error.to_string()))?;
+        match (fault, members.take(), status.take()) {
+            (Some(text), _, _) => return Err(protocol(text)),
+            (None, Some(members), Some(status)) => return Ok(Report { status, members }),
+            (None, some_members, some_status) => (members, status) = (some_members, some_status),
+        }
+    }
+}
+
+fn connect(endpoint: &str, deadline: Instant) -> Result<TcpStream> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for address in endpoint.to_socket_addrs()? {
+        let left = (deadline - clock::now()).into();
+        if left == Duration::ZERO {
+            last = std::io::ErrorKind::TimedOut.into();
+            break;
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => {
+                stream.set_write_timeout(Some(left))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last.into())
+}
+
+/// What is left until the deadline.
+fn left(deadline: Instant, timeout: Duration) -> Result<Duration> {
+    let left = deadline - clock::now();
+    if left == crate::time::Duration::ZERO { Err(Error::Deadline { after: timeout }) } else { Ok(left.into()) }
+}
+
+fn protocol(text: String) -> Error {
+    Error::Protocol { text, outcome: Outcome::NotApplied }
+}

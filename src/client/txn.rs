@@ -1,0 +1,129 @@
+//! Transactions: several steps, all or nothing.
+
+use bytes::Bytes;
+
+use super::api::{Client, CreateOptions, Created, outcome, outward, refused, unfit};
+use super::driver::Call;
+use super::error::{Error, Result};
+use super::machine::Answered;
+use super::op::Op;
+use crate::namespace::command::{Done, Expect, Operation, Refusal, Revision, Stat, Step, StepDone};
+
+/// Steps that are done all, in order, or not at all. Made by [`Client::txn`]; nothing is sent before
+/// [`commit`](Self::commit).
+#[derive(Debug)]
+#[must_use = "nothing is sent before commit()"]
+pub struct Txn {
+    client: Client,
+    steps: Result<Vec<Step>>,
+}
+
+/// What a transaction came to.
+#[derive(Clone, Debug)]
+pub enum TxnOutcome {
+    /// All steps were done, at one revision.
+    Applied {
+        /// The revision.
+        revision: Revision,
+        /// What each step did, in order.
+        replies: Vec<TxnReply>,
+    },
+    /// None was done.
+    Aborted {
+        /// The step that failed, counted from 0.
+        index: usize,
+        /// Why it failed.
+        error: Error,
+    },
+}
+
+/// What a step did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum TxnReply {
+    /// The condition held.
+    Checked,
+    /// The node made.
+    Created(Created),
+    /// The node's new stat.
+    Set(Stat),
+    /// It is gone.
+    Deleted,
+    /// The node's data and stat as of this step; `None` if there is none.
+    Got(Option<(Bytes, Stat)>),
+}
+
+impl Txn {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, steps: Ok(Vec::new()) }
+    }
+
+    /// Nothing is done unless the node is as expected.
+    pub fn check(self, path: &str, expect: Expect) -> Self {
+        self.step(path, |path| Step::Check { path, expect })
+    }
+
+    /// Makes a node; its parent must exist or be made by an earlier step.
+    pub fn create(self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Self {
+        let CreateOptions { lifetime, sequential, .. } = options;
+        self.step(path, |path| Step::Create { path, data: data.into(), lifetime, sequential })
+    }
+
+    /// Replaces a node's data.
+    pub fn set(self, path: &str, data: impl Into<Bytes>, expect: Expect) -> Self {
+        self.step(path, |path| Step::Set { path, data: data.into(), expect })
+    }
+
+    /// Removes a node without children.
+    pub fn delete(self, path: &str, expect: Expect) -> Self {
+        self.step(path, |path| Step::Delete { path, expect })
+    }
+
+    /// Reads a node as the steps before left it. A missing one is an answer, not a failure.
+    pub fn get(self, path: &str) -> Self {
+        self.step(path, |path| Step::Get { path })
+    }
+
+    /// Queues the transaction.
+    pub fn commit(self) -> Op<TxnOutcome> {
+        let steps = match self.steps {
+            Ok(steps) => steps,
+            Err(error) => return Op::ready(Err(error)),
+        };
+        let root = self.client.root();
+        self.client.submit(Call::Request(Operation::Multi { steps }), move |answered| {
+            let Answered::Request { revision, .. } = answered else { return Err(unfit("a transaction")) };
+            match outcome(answered)? {
+                Ok(Done::Multi { results }) => {
+                    let replies = results.into_iter().map(|done| reply(done, &root)).collect();
+                    Ok(TxnOutcome::Applied { revision, replies })
+                }
+                Ok(_) => Err(unfit("a transaction")),
+                Err(Refusal::Aborted { index, cause }) => {
+                    Ok(TxnOutcome::Aborted { index: index as usize, error: refused(*cause, &root) })
+                }
+                Err(refusal) => Err(refused(refusal, &root)),
+            }
+        })
+    }
+
+    fn step(mut self, path: &str, step: impl FnOnce(String) -> Step) -> Self {
+        if let Ok(steps) = &mut self.steps {
+            match self.client.inward(path) {
+                Ok(path) => steps.push(step(path)),
+                Err(error) => self.steps = Err(error),
+            }
+        }
+        self
+    }
+}
+
+fn reply(done: StepDone, root: &str) -> TxnReply {
+    match done {
+        StepDone::Checked => TxnReply::Checked,
+        StepDone::Created { path, stat } => TxnReply::Created(Created { path: outward(root, path), stat }),
+        StepDone::Set { stat } => TxnReply::Set(stat),
+        StepDone::Deleted => TxnReply::Deleted,
+        StepDone::Got { node } => TxnReply::Got(node),
+    }
+}

@@ -1,0 +1,543 @@
+//! The client side of a server: connections, admission, and reads answered where the client is connected.
+//!
+//! A front owns the connections of one core. It cuts their bytes into frames, checks that requests come in order, and hands
+//! mutations on as [`Submission`](crate::replica::exchange::Submission)s; it answers reads from the tree itself. What it needs from its replica it asks with
+//! [`FrontRequest`]s, and gets as [`FrontNotice`]s; bytes for clients, and connections to close, it leaves in [`Front::take_output`].
+//!
+//! A turn of the loop goes: bytes in ([`Front::received`]); [`Front::prepare`], which collects what the replica must do; the
+//! replica's notices ([`Front::notice`]); [`Front::finish`], which answers reads.
+//!
+//! Invariants:
+//!
+//! 1. *Answer, then check.* Reads under the lease are answered into the output first; then the lease is looked at again, by
+//!    a clock reading taken after. Only the same ballot with time left lets them go; otherwise they are taken back and wait
+//!    for a read point.
+//! 2. A read sees every earlier mutation of its own connection: it waits until those have been answered. It may see later
+//!    ones, which a client that pipelines has asked for at the same time.
+//! 3. Requests of a session are submitted in the order of their numbers, without a hole. When some may have been lost
+//!    (another leader, an overload), the client is told once where to start again, and everything else on that
+//!    connection is dropped until it does.
+//! 4. A session's ping is answered only after its leader, having heard it, proved that it leads.
+//! 5. Bad input costs its connection, and nothing else.
+//!
+//! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
+
+mod connection;
+mod reads;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use self::connection::{Connection, Opening};
+use self::reads::Reads;
+use crate::limits::{
+    BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, HELLO_TIMEOUT, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
+    SESSION_REQUESTS_IN_FLIGHT,
+};
+use crate::namespace::{CommandOutcome, Tree};
+use crate::namespace::codec::OperationRef;
+use crate::namespace::command::{Command, Revision, SessionId};
+use crate::paxos::{CellId, ReplicaId, Slot};
+use crate::replica::exchange::{Applied, FrontNotice, FrontRequest, Gathering};
+use crate::time::{Duration, Instant};
+use crate::wire::client::{
+    ClientMessage, FaultCode, Hello, MemberAddress, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage, Welcome,
+};
+use crate::wire::frame::Frame;
+
+/// Names one connection of a front; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnectionId(pub u64);
+
+/// What a front says of its replica and its cell.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub cell: CellId,
+    pub replica: ReplicaId,
+    pub members: Vec<MemberAddress>,
+    pub timeout_min: Duration,
+    pub timeout_max: Duration,
+    /// Makes the tokens of sessions taken up again unlike those of other fronts.
+    pub seed: u64,
+}
+
+/// The client connections of one core.
+#[derive(Debug)]
+pub struct Front {
+    facts: Facts,
+    leader: Option<ReplicaId>,
+    applied_upto: Slot,
+    revision: Revision,
+    connections: HashMap<ConnectionId, Connection>,
+    sessions: HashMap<SessionId, ConnectionId>,
+    /// Connections that wait for their session, by token.
+    opening: BTreeMap<u64, ConnectionId>,
+    resumed: u64,
+    /// Connections that have not said hello, oldest first.
+    strangers: VecDeque<(Instant, ConnectionId)>,
+    reads: Reads,
+    pings: Vec<(ConnectionId, u64)>,
+    touched: Vec<SessionId>,
+    awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
+    next_ticket: u64,
+    statuses: BTreeMap<u64, (ConnectionId, u64)>,
+    gathering: Gathering,
+    requests: Vec<FrontRequest>,
+    dirty: Vec<ConnectionId>,
+    closing: Vec<ConnectionId>,
+}
+
+/// What a front wants done with a connection.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes.
+    Send { connection: ConnectionId, bytes: Bytes },
+    /// Close it, after what was sent before.
+    Close { connection: ConnectionId },
+}
+
+impl Front {
+    /// A front without connections.
+    #[must_use]
+    pub fn new(facts: Facts) -> Self {
+        Self {
+            facts,
+            leader: None,
+            applied_upto: Slot(0),
+            revision: 0,
+            connections: HashMap::new(),
+            sessions: HashMap::new(),
+            opening: BTreeMap::new(),
+            resumed: 0,
+            strangers: VecDeque::new(),
+            reads: Reads::default(),
+            pings: Vec::new(),
+            touched: Vec::new(),
+            awaiting_pings: BTreeMap::new(),
+            next_ticket: 0,
+            statuses: BTreeMap::new(),
+            gathering: Gathering::default(),
+            requests: Vec::new(),
+            dirty: Vec::new(),
+            closing: Vec::new(),
+        }
+    }
+
+    /// A client connected.
+    pub fn opened(&mut self, now: Instant, id: ConnectionId) {
+        self.connections.insert(id, Connection::default());
+        self.strangers.push_back((now + HELLO_TIMEOUT, id));
+    }
+
+    /// A client's connection is gone. Its session lives on until its time is over.
+    pub fn closed(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        self.leave_session(id, connection.session);
+        if let Some(opening) = connection.opening {
+            self.opening.remove(&opening.token());
+        }
+        self.reads.forget(id);
+    }
+
+    /// Bytes of a client arrived.
+    pub fn received(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) else { return };
+        let mut reader = connection.take_reader();
+        let result = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| self.frame(id, frame));
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.reader = Some(reader);
+        }
+        if let Err(fault) = result {
+            self.fault(id, fault.code, &fault.text);
+        }
+    }
+
+    /// The replica tells something.
+    pub fn notice(&mut self, notice: FrontNotice) {
+        match notice {
+            FrontNotice::Applied(applied) => self.applied(applied),
+            FrontNotice::ReadPoint { ticket, upto, withheld } => {
+                self.reads.point(ticket, upto);
+                for (id, number) in self.awaiting_pings.remove(&ticket).unwrap_or_default() {
+                    let session = self.connections.get(&id).and_then(|c| c.session);
+                    if upto.is_some() && session.is_none_or(|session| !withheld.contains(&session)) {
+                        self.say(id, &ServerMessage::Pong { number });
+                    }
+                }
+            }
+            FrontNotice::Leader { leader } => self.leader_changed(leader),
+            FrontNotice::Refused { requests, overloaded } => {
+                let reason = if overloaded {
+                    Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS }
+                } else {
+                    Reason::NotReady
+                };
+                for (session, number) in requests {
+                    if let Some(id) = self.sessions.get(&session).copied() {
+                        self.refuse(id, number, reason);
+                    }
+                }
+            }
+            FrontNotice::Status { ticket, mut status } => {
+                if let Some((id, number)) = self.statuses.remove(&ticket) {
+                    status.connections = self.connections.len() as u64;
+                    self.say(id, &ServerMessage::StatusReply { number, status: *status });
+                }
+            }
+        }
+    }
+
+    /// Before the replica ends its turn: everything collected is turned into requests. `leased`: the leader lease is held
+    /// here, so linearizable reads need no read point.
+    pub fn prepare(&mut self, now: Instant, leased: bool, requests: &mut Vec<FrontRequest>) {
+        while let Some((_, id)) = self.strangers.front().copied().filter(|(at, _)| *at <= now) {
+            self.strangers.pop_front();
+            if self.connections.get(&id).is_some_and(|c| !c.greeted) {
+                self.fault(id, FaultCode::OutOfTurn, "no hello came: say it within 5 s of connecting");
+            }
+        }
+        self.cut_run();
+        requests.append(&mut self.requests);
+        self.reads.wake(now);
+        let need_point = !leased && self.reads.has_ready();
+        if need_point || !self.pings.is_empty() {
+            self.next_ticket += 1;
+            if need_point {
+                self.reads.ask(self.next_ticket);
+            }
+            if !self.pings.is_empty() {
+                self.awaiting_pings.insert(self.next_ticket, std::mem::take(&mut self.pings));
+            }
+            let sessions = std::mem::take(&mut self.touched);
+            requests.push(FrontRequest::ReadPoint { ticket: self.next_ticket, sessions });
+        }
+    }
+
+    /// After the replica's turn: answers the reads that can be. `still_leased` reads the lease and the clock: it says
+    /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered under it.
+    pub fn finish(&mut self, now: Instant, tree: &Tree, leased: bool, still_leased: impl FnOnce() -> bool) -> bool {
+        self.answer_pointed(now, tree);
+        if !leased || !self.reads.has_ready() {
+            return false;
+        }
+        let reads = self.reads.take_ready();
+        let marks: Vec<_> = reads.iter().map(|parked| self.answer(parked, tree)).collect();
+        if still_leased() {
+            return true;
+        }
+        for (parked, mark) in reads.iter().zip(marks).rev() {
+            if let (Some(connection), Some(mark)) = (self.connections.get_mut(&parked.connection), mark) {
+                connection.out.truncate(mark);
+            }
+        }
+        self.reads.put_back(reads);
+        false
+    }
+
+    /// Whether another [`Front::prepare`] would ask for something at once.
+    #[must_use]
+    pub fn is_restless(&self) -> bool {
+        !self.requests.is_empty() || !self.pings.is_empty() || !self.gathering.is_empty()
+    }
+
+    /// When [`Front::prepare`] is due, unless something happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Instant {
+        let stranger = self.strangers.front().map_or(Instant::FOREVER, |(at, _)| *at);
+        stranger.min(self.reads.next_deadline())
+    }
+
+    /// What is to be sent and closed; at most one send a connection.
+    pub fn take_output(&mut self, mut take: impl FnMut(Output)) {
+        for id in self.dirty.drain(..) {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            connection.dirty = false;
+            if !connection.out.is_empty() {
+                take(Output::Send { connection: id, bytes: connection.out.split().freeze() });
+            }
+        }
+        for connection in self.closing.drain(..) {
+            take(Output::Close { connection });
+        }
+    }
+
+    /// How many clients are connected.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn frame(&mut self, id: ConnectionId, frame: Frame<'_>) -> Result<(), connection::Fault> {
+        let message = ClientMessage::decode(frame)?;
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) else { return Ok(()) };
+        if !connection.greeted && !matches!(message, ClientMessage::Hello(_)) {
+            return Err(connection::Fault::out_of_turn("say hello first"));
+        }
+        match message {
+            ClientMessage::Hello(hello) => self.hello(id, &hello),
+            ClientMessage::OpenSession { token, secret, timeout_ms } => {
+                if connection.session.is_some() || connection.opening.is_some() {
+                    return Err(connection::Fault::out_of_turn("this connection has its session"));
+                }
+                let (min, max) = (self.facts.timeout_min.as_millis() as u32, self.facts.timeout_max.as_millis() as u32);
+                self.open(id, Opening::New { token, secret, timeout_ms: timeout_ms.clamp(min, max) });
+                Ok(())
+            }
+            ClientMessage::Request { number, acked_upto, operation } => self.request(id, number, acked_upto, operation),
+            ClientMessage::Read { number, consistency, read } => self.read(id, number, consistency, read),
+            ClientMessage::Ping { number } => {
+                self.pings.push((id, number));
+                self.touched.extend(connection.session);
+                Ok(())
+            }
+            ClientMessage::Status { number } => {
+                self.next_ticket += 1;
+                self.statuses.insert(self.next_ticket, (id, number));
+                self.requests.push(FrontRequest::Status { ticket: self.next_ticket });
+                Ok(())
+            }
+        }
+    }
+
+    fn hello(&mut self, id: ConnectionId, hello: &Hello<'_>) -> Result<(), connection::Fault> {
+        let connection = self.connections.get_mut(&id).expect("the caller found it");
+        if connection.greeted {
+            return Err(connection::Fault::out_of_turn("hello is said once"));
+        }
+        if hello.protocol_max < PROTOCOL_MIN || hello.protocol_min > PROTOCOL_MAX {
+            let text = format!("this server speaks protocols {PROTOCOL_MIN} to {PROTOCOL_MAX}");
+            return Err(connection::Fault { code: FaultCode::Version, text });
+        }
+        if hello.cell.is_some_and(|cell| cell != self.facts.cell) {
+            let text = format!("this is cell {}: check the endpoints", self.facts.cell);
+            return Err(connection::Fault { code: FaultCode::WrongCell, text });
+        }
+        connection.greeted = true;
+        let welcome = Welcome {
+            protocol: hello.protocol_max.min(PROTOCOL_MAX),
+            cell: self.facts.cell,
+            replica: self.facts.replica,
+            leader: self.leader,
+            members: self.facts.members.clone(),
+            request_bytes_max: REQUEST_BYTES_MAX as u32,
+            requests_in_flight_max: SESSION_REQUESTS_IN_FLIGHT as u32,
+            revision: self.revision,
+        };
+        self.say(id, &ServerMessage::Welcome(welcome));
+        if let Some(resume) = hello.resume {
+            self.resumed += 1;
+            let token = self.facts.seed.wrapping_add(self.resumed);
+            self.open(id, Opening::Resumed { token, session: resume.session, secret: resume.secret });
+        }
+        Ok(())
+    }
+
+    /// Asks the log for a connection's session. Without a leader it is asked when there is one.
+    fn open(&mut self, id: ConnectionId, opening: Opening) {
+        self.opening.insert(opening.token(), id);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.opening = Some(opening);
+        }
+        if self.leader.is_some() {
+            self.put_command(&opening.command());
+        }
+    }
+
+    fn request(
+        &mut self,
+        id: ConnectionId,
+        number: u64,
+        acked_upto: u64,
+        operation: &[u8],
+    ) -> Result<(), connection::Fault> {
+        let connection = self.connections.get_mut(&id).expect("the caller found it");
+        let Some(session) = connection.session else {
+            // It asked for a session and does not wait for it: what comes before is not lost, it is refused.
+            return Err(connection::Fault::out_of_turn("a request needs a session: open one and wait for it"));
+        };
+        if operation.len() > REQUEST_BYTES_MAX {
+            let text = format!("an operation of {} bytes is past the limit of {REQUEST_BYTES_MAX}", operation.len());
+            return Err(connection::Fault { code: FaultCode::TooLarge, text });
+        }
+        if !connection.admits(number) {
+            return Ok(());
+        }
+        if connection.unanswered(number) > SESSION_REQUESTS_IN_FLIGHT as u64 {
+            self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
+            return Ok(());
+        }
+        OperationRef::decode(operation)?;
+        connection.submitted_upto = number;
+        if self.leader.is_some() {
+            self.gathering.put_request(session, number, acked_upto, operation);
+            if self.gathering.len() >= BATCH_BYTES_TARGET {
+                self.cut_run();
+            }
+        }
+        // Without a leader it waits to be sent again: `leader_changed` says so when there is one.
+        Ok(())
+    }
+
+    fn applied(&mut self, applied: Applied) {
+        self.applied_upto = applied.upto;
+        self.revision = applied.revision;
+        for outcome in applied.outcomes {
+            self.outcome(outcome);
+        }
+    }
+
+    fn outcome(&mut self, outcome: CommandOutcome) {
+        match outcome {
+            CommandOutcome::Replied { session, number, revision, outcome } => {
+                let Some(id) = self.sessions.get(&session).copied() else { return };
+                self.say(id, &ServerMessage::Reply { number, revision, outcome: &outcome });
+                let connection = self.connections.get_mut(&id).expect("a session's connection is open");
+                if number > connection.answered_upto {
+                    connection.answered_upto = number;
+                    self.reads.unblock(id, number);
+                }
+            }
+            CommandOutcome::Gap { session, expected, .. } => {
+                if let Some(id) = self.sessions.get(&session).copied() {
+                    let connection = self.connections.get(&id).expect("a session's connection is open");
+                    if connection.sent_again_from != Some(expected) {
+                        self.refuse(id, expected, Reason::Resend);
+                    }
+                }
+            }
+            CommandOutcome::SessionOpened { token, session, timeout_ms, .. } => {
+                if let Some(id) = self.enter_session(token, session) {
+                    self.say(id, &ServerMessage::SessionOpened { session, timeout_ms });
+                }
+            }
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number } => {
+                let before = self.sessions.get(&session).copied();
+                let entered = self.enter_session(token, session);
+                if let Some(old) = before.filter(|old| Some(*old) != entered) {
+                    self.leave_session(old, Some(session).filter(|_| entered.is_none()));
+                    if let Some(connection) = self.connections.get_mut(&old) {
+                        connection.session = None;
+                    }
+                    self.fault(old, FaultCode::OutOfTurn, "the session was taken up on another connection");
+                }
+                if let Some(id) = entered {
+                    self.say(id, &ServerMessage::SessionResumed { session, timeout_ms, applied_upto: last_number });
+                }
+            }
+            CommandOutcome::SessionRefused { token, session, wrong_secret } => {
+                let Some(id) = self.opening.remove(&token) else { return };
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.opening = None;
+                }
+                if wrong_secret {
+                    self.fault(id, FaultCode::WrongSecret, "the secret is not that session's");
+                } else {
+                    self.say(id, &ServerMessage::SessionOver { session });
+                }
+            }
+            CommandOutcome::Unacknowledged { session, number } => {
+                if let Some(id) = self.sessions.get(&session).copied() {
+                    self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
+                }
+            }
+            CommandOutcome::SessionClosed { session, number, revision, outcome } => {
+                let Some(id) = self.sessions.get(&session).copied() else { return };
+                self.say(id, &ServerMessage::Reply { number, revision, outcome: &outcome });
+                self.end_session(id, session);
+            }
+            CommandOutcome::SessionExpired { session } | CommandOutcome::RequestMissed { session, .. } => {
+                if let Some(id) = self.sessions.get(&session).copied() {
+                    self.end_session(id, session);
+                }
+            }
+            CommandOutcome::ExpiryMissed { .. } => {}
+        }
+    }
+
+    /// The session a connection waited for exists.
+    fn enter_session(&mut self, token: u64, session: SessionId) -> Option<ConnectionId> {
+        let id = self.opening.remove(&token)?;
+        let connection = self.connections.get_mut(&id)?;
+        connection.enter(session);
+        self.sessions.insert(session, id);
+        self.requests.push(FrontRequest::Attach(session));
+        Some(id)
+    }
+
+    fn leave_session(&mut self, id: ConnectionId, session: Option<SessionId>) {
+        if let Some(session) = session.filter(|session| self.sessions.get(session) == Some(&id)) {
+            self.sessions.remove(&session);
+            self.requests.push(FrontRequest::Detach(session));
+        }
+    }
+
+    /// The session is over, and its client is told.
+    fn end_session(&mut self, id: ConnectionId, session: SessionId) {
+        self.leave_session(id, Some(session));
+        let connection = self.connections.get_mut(&id).expect("a session's connection is open");
+        connection.session = None;
+        self.say(id, &ServerMessage::SessionOver { session });
+    }
+
+    fn leader_changed(&mut self, leader: Option<ReplicaId>) {
+        self.leader = leader;
+        self.gathering.clear();
+        self.reads.retry_now();
+        let mut ids: Vec<_> = self.connections.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let Some(connection) = self.connections.get(&id).filter(|c| c.greeted) else { continue };
+            let lost_from = connection.first_unanswered();
+            let opening = connection.opening;
+            self.say(id, &ServerMessage::Leader { leader });
+            if leader.is_none() {
+                continue;
+            }
+            if let Some(opening) = opening {
+                self.put_command(&opening.command());
+            }
+            if let Some(number) = lost_from {
+                self.refuse(id, number, Reason::Resend);
+            }
+        }
+    }
+
+    /// Tells the client that requests from `number` on had no effect and must be sent again.
+    fn refuse(&mut self, id: ConnectionId, number: u64, reason: Reason) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.refuse_from(number) {
+            return;
+        }
+        self.reads.drop_after(id, number);
+        self.say(id, &ServerMessage::Refused { number, reason });
+    }
+
+    fn put_command(&mut self, command: &Command) {
+        self.gathering.put(command);
+    }
+
+    fn cut_run(&mut self) {
+        if !self.gathering.is_empty() {
+            self.requests.push(FrontRequest::Submit(self.gathering.take()));
+        }
+    }
+
+    fn say(&mut self, id: ConnectionId, message: &ServerMessage<'_>) {
+        if let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) {
+            message.encode(&mut connection.out);
+            if !std::mem::replace(&mut connection.dirty, true) {
+                self.dirty.push(id);
+            }
+        }
+    }
+
+    fn fault(&mut self, id: ConnectionId, code: FaultCode, text: &str) {
+        self.say(id, &ServerMessage::Fault { code, text });
+        if let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) {
+            connection.closing = true;
+            self.closing.push(id);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Reads between their arrival and their answer.
+//!
+//! A read is *blocked* while earlier requests of its connection are unanswered; then, if it must be linearizable, it is
+//! *ready*: it can be answered under the leader lease, or waits under a *ticket* for a read point, and then, *pointed*, until
+//! that slot is applied. A read that only asks for some revision waits for that.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use super::connection::Fault;
+use super::{ConnectionId, Front};
+use crate::limits::{READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
+use crate::namespace::codec;
+use crate::namespace::command::{Read, Revision};
+use crate::namespace::{self, Tree};
+use crate::paxos::Slot;
+use crate::time::Instant;
+use crate::wire::client::{Consistency, Reason, ServerMessage, encode_read_reply};
+
+/// A read that waits.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) connection: ConnectionId,
+    number: u64,
+    /// The connection's last request before it.
+    after: u64,
+    consistency: Consistency,
+    read: Read,
+}
+
+/// Every read that waits, by what it waits for.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    blocked: HashMap<ConnectionId, Vec<Parked>>,
+    ready: Vec<Parked>,
+    ticketed: BTreeMap<u64, Vec<Parked>>,
+    pointed: BTreeMap<Slot, Vec<Parked>>,
+    at_revision: Vec<Parked>,
+    /// Reads for which no leader could be asked.
+    unasked: Vec<Parked>,
+    retry_at: Option<Instant>,
+    retry_wanted: bool,
+    waiting: HashMap<ConnectionId, u32>,
+}
+
+impl Reads {
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(super) fn take_ready(&mut self) -> Vec<Parked> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// They were not answered after all.
+    pub(super) fn put_back(&mut self, reads: Vec<Parked>) {
+        for parked in &reads {
+            self.begin(parked.connection);
+        }
+        self.ready.extend(reads);
+    }
+
+    /// The ready reads wait for the answer to `ticket`.
+    pub(super) fn ask(&mut self, ticket: u64) {
+        let reads = self.take_ready();
+        self.ticketed.insert(ticket, reads);
+    }
+
+    /// The answer to `ticket`.
+    pub(super) fn point(&mut self, ticket: u64, upto: Option<Slot>) {
+        let Some(reads) = self.ticketed.remove(&ticket) else { return };
+        match upto {
+            Some(upto) => self.pointed.entry(upto).or_default().extend(reads),
+            None => {
+                self.unasked.extend(reads);
+                self.retry_wanted = true;
+            }
+        }
+    }
+
+    /// Reads for which no leader could be asked are ready again once their time has come.
+    pub(super) fn wake(&mut self, now: Instant) {
+        if std::mem::take(&mut self.retry_wanted) && self.retry_at.is_none() {
+            self.retry_at = Some(now + READ_RETRY);
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_now();
+        }
+    }
+
+    pub(super) fn retry_now(&mut self) {
+        self.retry_at = None;
+        self.ready.append(&mut self.unasked);
+    }
+
+    pub(super) fn next_deadline(&self) -> Instant {
+        match self.retry_at {
+            Some(at) => at,
+            None if self.retry_wanted => Instant::ZERO,
+            None => Instant::FOREVER,
+        }
+    }
+
+    /// The connection's requests up to `number` are answered.
+    pub(super) fn unblock(&mut self, connection: ConnectionId, number: u64) {
+        let Some(blocked) = self.blocked.get_mut(&connection) else { return };
+        let count = blocked.iter().take_while(|parked| parked.after <= number).count();
+        let free: Vec<_> = blocked.drain(..count).collect();
+        if blocked.is_empty() {
+            self.blocked.remove(&connection);
+        }
+        free.into_iter().for_each(|parked| self.admit(parked));
+    }
+
+    /// The connection's requests from `number` on are refused: reads behind them are dropped, as the client was told.
+    pub(super) fn drop_after(&mut self, connection: ConnectionId, number: u64) {
+        let Some(blocked) = self.blocked.get_mut(&connection) else { return };
+        let before = blocked.len();
+        blocked.retain(|parked| parked.after < number);
+        let dropped = (before - blocked.len()) as u32;
+        if let Some(waiting) = self.waiting.get_mut(&connection) {
+            *waiting -= dropped;
+        }
+    }
+
+    pub(super) fn forget(&mut self, connection: ConnectionId) {
+        // The other lists find out when they answer: a connection's id is never used again.
+        self.blocked.remove(&connection);
+        self.waiting.remove(&connection);
+    }
+
+    fn block(&mut self, parked: Parked) {
+        self.blocked.entry(parked.connection).or_default().push(parked);
+    }
+
+    fn admit(&mut self, parked: Parked) {
+        match parked.consistency {
+            Consistency::Linearizable => self.ready.push(parked),
+            Consistency::AtLeast(_) | Consistency::Stale => self.at_revision.push(parked),
+        }
+    }
+
+    fn begin(&mut self, connection: ConnectionId) -> u32 {
+        let waiting = self.waiting.entry(connection).or_default();
+        *waiting += 1;
+        *waiting
+    }
+
+    fn end(&mut self, connection: ConnectionId) {
+        if let Some(waiting) = self.waiting.get_mut(&connection) {
+            *waiting -= 1;
+        }
+    }
+
+    /// Reads whose slot or revision is applied.
+    fn take_reached(&mut self, applied_upto: Slot, revision: Revision) -> Vec<Parked> {
+        let mut reached = Vec::new();
+        while let Some(entry) = self.pointed.first_entry().filter(|entry| *entry.key() <= applied_upto) {
+            reached.extend(entry.remove());
+        }
+        let now_there = |parked: &mut Parked| match parked.consistency {
+            Consistency::AtLeast(wanted) => wanted <= revision,
+            Consistency::Stale | Consistency::Linearizable => true,
+        };
+        reached.extend(self.at_revision.extract_if(.., now_there));
+        reached
+    }
+}
+
+impl Front {
+    /// A question arrived.
+    pub(super) fn read(
+        &mut self,
+        id: ConnectionId,
+        number: u64,
+        consistency: Consistency,
+        read: &[u8],
+    ) -> Result<(), Fault> {
+        let read = Read::decode(read)?;
+        let connection = self.connections.get(&id).expect("the caller found it");
+        if connection.is_refusing() {
+            return Ok(());
+        }
+        let parked = Parked { connection: id, number, after: connection.submitted_upto, consistency, read };
+        let blocked = connection.answered_upto < connection.submitted_upto;
+        if self.reads.begin(id) > SESSION_REQUESTS_IN_FLIGHT as u32 {
+            self.reads.end(id);
+            let reason = Reason::Overloaded { retry_after_ms: crate::limits::OVERLOAD_RETRY_MS };
+            self.say(id, &ServerMessage::ReadRefused { number, reason });
+        } else if blocked {
+            self.reads.block(parked);
+        } else {
+            self.reads.admit(parked);
+        }
+        Ok(())
+    }
+
+    /// Answers the reads that need no lease.
+    pub(super) fn answer_pointed(&mut self, now: Instant, tree: &Tree) {
+        self.reads.wake(now);
+        for parked in self.reads.take_reached(self.applied_upto, self.revision) {
+            self.answer(&parked, tree);
+        }
+    }
+
+    /// Writes the answer into the connection's output; where it starts, if the connection is still there.
+    pub(super) fn answer(&mut self, parked: &Parked, tree: &Tree) -> Option<usize> {
+        self.reads.end(parked.connection);
+        let revision = self.revision;
+        let connection = self.connections.get_mut(&parked.connection).filter(|c| !c.closing)?;
+        let mark = connection.out.len();
+        let answer = namespace::answer(tree, parked.read.as_ref());
+        encode_read_reply(&mut connection.out, parked.number, revision, |out| codec::encode_read_outcome(&answer, out));
+        if !std::mem::replace(&mut connection.dirty, true) {
+            self.dirty.push(parked.connection);
+        }
+        Some(mark)
+    }
+}

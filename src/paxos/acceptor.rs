@@ -1,0 +1,402 @@
+//! The acceptor: what this replica promised, what it granted, and what it may not say before the disk has it.
+//!
+//! A vote waits for its record (and, where it grants a longer lease than any before, for the hard state), a promise for
+//! the hard state. Both wait in order and are freed by [`Paxos::durable`] and [`Paxos::hard_state_durable`].
+
+use std::collections::VecDeque;
+
+use super::ballot::{Ballot, ReplicaId, Slot};
+use super::leader::Phase;
+use super::log::ACCEPT_AHEAD;
+use super::message::Message;
+use super::settings::{AcceptedRecord, HardState, Output};
+use super::value::Value;
+use super::{Paxos, send};
+use crate::time::{Duration, Instant};
+
+/// Reports in one part of a Promise: slots `first + 256 * part ..` and so on, so that a part means the same whichever
+/// answer to whichever copy of the Prepare it belongs to.
+pub(super) const REPORT_SLOTS_PER_PART: u64 = 256;
+
+/// What one replica is bound by.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    /// Nothing below it is accepted or promised. May run ahead of the disk: no Promise says it before the disk does.
+    pub promised: Ballot,
+    /// The longest lease granted, or about to be.
+    lease_max: Duration,
+    /// No promise before that: leases granted before the restart may still run.
+    boot_until: Instant,
+    /// No promise to another ballot before `granted_until`: that leader may hold a lease.
+    granted_to: Ballot,
+    granted_until: Instant,
+    /// Hard states on their way to the disk.
+    saving: VecDeque<Saving>,
+    versions: u64,
+    durable: Durable,
+    /// When a promise that only an Accept raised goes to the hard state.
+    save_promise_at: Instant,
+    /// The first chosen config entry that is not in the durable hard state.
+    unsaved_config: Option<Slot>,
+    promise: Option<ParkedPromise>,
+    votes: VecDeque<ParkedVote>,
+    appended: u64,
+    flushed: u64,
+}
+
+/// What the newest durable hard state says.
+#[derive(Clone, Copy, Debug)]
+struct Durable {
+    promised: Ballot,
+    lease_max: Duration,
+    config_slot: Slot,
+}
+
+#[derive(Debug)]
+struct Saving {
+    version: u64,
+    state: Durable,
+}
+
+/// A Promise that waits for the hard state.
+#[derive(Debug)]
+struct ParkedPromise {
+    to: ReplicaId,
+    ballot: Ballot,
+    from: Slot,
+}
+
+/// A record that waits for its flush.
+#[derive(Debug)]
+struct ParkedVote {
+    sequence: u64,
+    slot: Slot,
+    ballot: Ballot,
+    lease: Duration,
+    learned: bool,
+    appended_at: Instant,
+}
+
+impl Acceptor {
+    /// Bound by what the hard state says, and for `boot_wait` by what was granted before the restart.
+    pub fn new(state: &HardState, promised: Ballot, boot_until: Instant) -> Self {
+        Self {
+            promised,
+            lease_max: state.lease_max,
+            boot_until,
+            granted_to: Ballot::NONE,
+            granted_until: Instant::ZERO,
+            saving: VecDeque::new(),
+            versions: 0,
+            durable: Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.config_slot },
+            save_promise_at: Instant::FOREVER,
+            unsaved_config: None,
+            promise: None,
+            votes: VecDeque::new(),
+            appended: 0,
+            flushed: 0,
+        }
+    }
+
+    /// When nothing granted stands in the way of a promise any more.
+    pub fn free_at(&self) -> Instant {
+        self.boot_until.max(self.granted_until)
+    }
+
+    /// Whether leases granted to other reigns than `released` and `ballot` have all run out.
+    fn is_free(&self, now: Instant, ballot: Ballot, released: Option<Ballot>) -> bool {
+        let bound = self.granted_until > now && self.granted_to != ballot && released != Some(self.granted_to);
+        now >= self.boot_until && !bound
+    }
+
+    fn grant(&mut self, now: Instant, ballot: Ballot, lease: Duration) {
+        assert!(ballot == self.promised, "only the promised ballot's leader is granted a lease");
+        assert!(lease <= self.durable.lease_max, "a restart must know how long to wait before a lease is granted");
+        if lease == Duration::ZERO {
+            return;
+        }
+        let kept = if self.granted_to == ballot { self.granted_until } else { Instant::ZERO };
+        self.granted_to = ballot;
+        self.granted_until = kept.max(now + lease);
+    }
+
+    /// When the oldest record that is not durable yet was appended.
+    pub fn oldest_unflushed_at(&self) -> Option<Instant> {
+        self.votes.front().filter(|vote| vote.sequence > self.flushed).map(|vote| vote.appended_at)
+    }
+
+    /// When the hard state should take up a promise that an Accept raised.
+    pub fn save_promise_at(&self) -> Instant {
+        self.save_promise_at
+    }
+
+    pub fn invariants(&self) {
+        assert!(self.durable.promised <= self.promised, "the disk never promises more than the memory");
+        assert!(self.durable.lease_max <= self.lease_max, "the longest lease never shrinks");
+        assert!(self.flushed <= self.appended, "only what was appended is flushed");
+        assert!(self.promise.as_ref().is_none_or(|p| p.ballot <= self.promised), "a parked promise was made");
+    }
+}
+
+impl Paxos {
+    /// Every record up to `sequence` is durable.
+    pub fn durable(&mut self, now: Instant, sequence: u64, out: &mut Vec<Output>) {
+        assert!(sequence <= self.acceptor.appended, "only what was appended becomes durable");
+        self.acceptor.flushed = self.acceptor.flushed.max(sequence);
+        self.free_votes(now, out);
+        self.announce(out);
+    }
+
+    /// The hard state of `version`, or a newer one, is durable in all its copies.
+    pub fn hard_state_durable(&mut self, now: Instant, version: u64, out: &mut Vec<Output>) {
+        assert!(version <= self.acceptor.versions, "only what was saved becomes durable");
+        while self.acceptor.saving.front().is_some_and(|saving| saving.version <= version) {
+            let saved = self.acceptor.saving.pop_front().expect("it was just seen");
+            self.acceptor.durable = saved.state;
+        }
+        if self.acceptor.durable.config_slot >= self.configs.newest_slot() {
+            self.acceptor.unsaved_config = None;
+        }
+        self.free_promise(now, out);
+        self.free_votes(now, out);
+        self.announce(out);
+    }
+
+    /// A config entry was chosen: it goes to the hard state before any record says that its slot is chosen.
+    pub(super) fn save_config(&mut self, slot: Slot, out: &mut Vec<Output>) {
+        self.acceptor.unsaved_config.get_or_insert(slot);
+        self.save_hard_state(out);
+    }
+
+    pub(super) fn save_hard_state(&mut self, out: &mut Vec<Output>) {
+        let state = HardState {
+            promised: self.acceptor.promised,
+            config: self.configs.newest().clone(),
+            config_slot: self.configs.newest_slot(),
+            previous: self.configs.previous().clone(),
+            lease_max: self.acceptor.lease_max,
+        };
+        self.acceptor.versions += 1;
+        self.acceptor.save_promise_at = Instant::FOREVER;
+        let version = self.acceptor.versions;
+        let durable = Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.config_slot };
+        self.acceptor.saving.push_back(Saving { version, state: durable });
+        out.push(Output::SaveHardState { version, state });
+    }
+
+    /// Raises the promise in memory, for an Accept or Heartbeat of a higher ballot. The hard state follows at leisure.
+    pub(super) fn raise_promised(&mut self, now: Instant, ballot: Ballot) {
+        if ballot > self.acceptor.promised {
+            self.acceptor.promised = ballot;
+            self.acceptor.promise = None;
+            self.acceptor.save_promise_at = self.acceptor.save_promise_at.min(now + self.settings.heartbeat);
+            self.highest_round = self.highest_round.max(ballot.round);
+        }
+    }
+
+    /// Whether nothing granted to another reign, this replica's own lease included, forbids a promise at `ballot`.
+    pub(super) fn may_promise(&self, now: Instant, ballot: Ballot, released: Option<Ballot>) -> bool {
+        self.acceptor.is_free(now, ballot, released) && self.lease().until <= now
+    }
+
+    pub(super) fn on_probe(
+        &mut self,
+        now: Instant,
+        from: ReplicaId,
+        ballot: Ballot,
+        chosen: Slot,
+        out: &mut Vec<Output>,
+    ) {
+        let leads = matches!(&self.leader, Some(leader) if matches!(leader.phase, Phase::Leading(_)));
+        let granted = ballot > self.acceptor.promised
+            && self.may_promise(now, ballot, None)
+            && !leads
+            && !self.hears_leader(now)
+            && chosen >= self.log.trimmed_upto();
+        send(out, from, Message::ProbeReply { ballot, granted, promised: self.acceptor.promised });
+    }
+
+    pub(super) fn on_prepare(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        from: Slot,
+        released: Option<Ballot>,
+        out: &mut Vec<Output>,
+    ) {
+        let promised = self.acceptor.promised;
+        if ballot < promised {
+            send(out, ballot.replica, Message::Refused { ballot, promised });
+        } else if ballot > promised && self.may_promise(now, ballot, released) {
+            self.step_down(now, out);
+            self.raise_promised(now, ballot);
+            self.lose_leader(now);
+            self.promise(now, ballot.replica, ballot, from, out);
+        } else if ballot == promised {
+            self.wait_for_leader(now);
+            self.promise(now, ballot.replica, ballot, from, out);
+        }
+    }
+
+    /// Makes a promise already raised in memory durable, then says it (to itself, if this replica is the candidate).
+    pub(super) fn promise(&mut self, now: Instant, to: ReplicaId, ballot: Ballot, from: Slot, out: &mut Vec<Output>) {
+        let under_way = self.acceptor.saving.iter().any(|saving| saving.state.promised >= ballot);
+        self.acceptor.promise = Some(ParkedPromise { to, ballot, from });
+        if self.acceptor.durable.promised >= ballot {
+            self.free_promise(now, out);
+        } else if !under_way {
+            self.save_hard_state(out);
+        }
+    }
+
+    fn free_promise(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let durable = self.acceptor.durable.promised;
+        let Some(ParkedPromise { to, ballot, from }) = self.acceptor.promise.take_if(|p| p.ballot <= durable) else {
+            return;
+        };
+        assert!(ballot == self.acceptor.promised, "a promise overtaken by a higher one is never said");
+        assert!(ballot <= self.acceptor.durable.promised, "a Promise leaves only after its ballot is durable");
+        if to == self.settings.me {
+            self.own_promise(now, ballot, out);
+            return;
+        }
+        let chosen_upto = self.log.chosen_upto();
+        let mut first = from.max(chosen_upto.next());
+        for part in 0.. {
+            let after = first.plus(REPORT_SLOTS_PER_PART);
+            let last = after > self.log.last();
+            let reports = self.log.reports(first, after.previous());
+            send(out, to, Message::Promise { ballot, chosen_upto, part, last, reports });
+            if last {
+                return;
+            }
+            first = after;
+        }
+    }
+
+    pub(super) fn on_accept(&mut self, now: Instant, message: Message, out: &mut Vec<Output>) {
+        let Message::Accept { ballot, slot, value, chosen_upto, lease } = message else {
+            unreachable!("receive hands only Accepts here")
+        };
+        if ballot < self.acceptor.promised {
+            let promised = self.acceptor.promised;
+            send(out, ballot.replica, Message::Refused { ballot, promised });
+            return;
+        }
+        self.follow(now, ballot, out);
+        self.log.told(ballot, chosen_upto);
+        if lease > self.acceptor.lease_max {
+            self.acceptor.lease_max = lease;
+            self.save_hard_state(out);
+        }
+        if slot.0 > 0 && slot.0 <= self.log.chosen_upto().0 + ACCEPT_AHEAD {
+            self.accept(now, ballot, slot, value, lease, out);
+        }
+        self.advance(now, out);
+        self.know_chosen(now, ballot.replica, chosen_upto, out);
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        slot: Slot,
+        value: Value,
+        lease: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let voted = self.log.held(slot).is_some_and(|held| held.ballot == ballot);
+        if !voted && !self.log.is_chosen(slot) {
+            self.append_vote(now, ballot, slot, value, lease, out);
+            return;
+        }
+        let known = if voted { self.log.held(slot).map(|held| &held.value) } else { self.log.chosen(slot) };
+        if let Some(known) = known {
+            assert!(
+                known.hash() == value.hash(),
+                "{slot:?} at {ballot:?}: a second value was proposed, or a chosen one changed"
+            );
+        }
+        let parked = self.acceptor.votes.iter().any(|vote| vote.slot == slot);
+        if !parked && lease <= self.acceptor.durable.lease_max {
+            self.acceptor.grant(now, ballot, lease);
+            send(out, ballot.replica, Message::Accepted { ballot, from: slot, upto: slot });
+        }
+    }
+
+    /// Votes for `value`, in memory and towards the disk. The vote is said once the record is durable.
+    pub(super) fn append_vote(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        slot: Slot,
+        value: Value,
+        lease: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        assert!(ballot >= self.acceptor.promised, "nothing below the promise is accepted");
+        self.append(ParkedVote { sequence: 0, slot, ballot, lease, learned: false, appended_at: now }, value, out);
+    }
+
+    /// Writes down a value that was sent as chosen.
+    pub(super) fn append_learned(&mut self, now: Instant, slot: Slot, value: Value, out: &mut Vec<Output>) {
+        let (ballot, lease) = (self.acceptor.promised, Duration::ZERO);
+        self.append(ParkedVote { sequence: 0, slot, ballot, lease, learned: true, appended_at: now }, value, out);
+        self.log.choose(slot);
+    }
+
+    fn append(&mut self, mut vote: ParkedVote, value: Value, out: &mut Vec<Output>) {
+        self.acceptor.appended += 1;
+        let sequence = self.acceptor.appended;
+        vote.sequence = sequence;
+        let ParkedVote { slot, ballot, learned, .. } = vote;
+        let chosen_upto = self.recordable_chosen_upto();
+        self.log.hold(slot, ballot, value.clone());
+        self.acceptor.votes.push_back(vote);
+        out.push(Output::Append { sequence, record: AcceptedRecord { slot, ballot, value, learned, chosen_upto } });
+    }
+
+    /// What a record may say is chosen: a restart applies that much and looks no further back, so it must not pass a
+    /// config entry that the hard state does not hold yet.
+    fn recordable_chosen_upto(&self) -> Slot {
+        let chosen_upto = self.log.chosen_upto();
+        self.acceptor.unsaved_config.map_or(chosen_upto, |config| chosen_upto.min(config.previous()))
+    }
+
+    /// Says the votes whose records are durable, neighbouring slots in one message.
+    fn free_votes(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut run: Option<(Ballot, Slot, Slot)> = None;
+        while let Some(vote) = self.acceptor.votes.front() {
+            let overtaken = vote.learned || vote.ballot < self.acceptor.promised;
+            let leased = overtaken || vote.lease <= self.acceptor.durable.lease_max;
+            if vote.sequence > self.acceptor.flushed || !leased {
+                break;
+            }
+            let ParkedVote { slot, ballot, lease, .. } = self.acceptor.votes.pop_front().expect("it was just seen");
+            if overtaken {
+                continue;
+            }
+            self.acceptor.grant(now, ballot, lease);
+            match &mut run {
+                Some((of, _, upto)) if *of == ballot && upto.next() == slot => *upto = slot,
+                _ => {
+                    if let Some((ballot, from, upto)) = run.replace((ballot, slot, slot)) {
+                        self.say_accepted(now, ballot, from, upto, out);
+                    }
+                }
+            }
+        }
+        if let Some((ballot, from, upto)) = run {
+            self.say_accepted(now, ballot, from, upto, out);
+        }
+    }
+
+    fn say_accepted(&mut self, now: Instant, ballot: Ballot, from: Slot, upto: Slot, out: &mut Vec<Output>) {
+        if ballot.replica == self.settings.me {
+            let (me, incarnation) = (self.settings.me, self.settings.incarnation);
+            self.on_accepted(now, me, incarnation, ballot, from, upto, out);
+        } else {
+            send(out, ballot.replica, Message::Accepted { ballot, from, upto });
+        }
+    }
+}

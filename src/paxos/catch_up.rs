@@ -1,0 +1,159 @@
+//! Catching up: a replica that knows of chosen slots it does not hold asks for them by ranges, one request at a time.
+
+use super::ballot::{ReplicaId, Slot};
+use super::config::ReplicaSet;
+use super::message::Message;
+use super::settings::Output;
+use super::value::Value;
+use super::{Paxos, send};
+use crate::time::Instant;
+
+/// Values in one answer.
+const ANSWER_SLOTS_MAX: u64 = 256;
+/// Bytes in one answer, unless its first value alone is longer.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// What is missing here and how it is being got.
+#[derive(Debug, Default)]
+pub(super) struct CatchUp {
+    /// Somebody knows that everything up to here is chosen.
+    pub known: Slot,
+    /// Who said so last.
+    source: Option<ReplicaId>,
+    /// When the request that is out is given up.
+    waits_until: Option<Instant>,
+    /// A peer has everything up to here as an image only.
+    pub needs_image_upto: Option<Slot>,
+    /// Peers whose answer is being read from disk.
+    reading: ReplicaSet,
+}
+
+impl CatchUp {
+    /// When the request that is out is given up.
+    pub fn deadline(&self) -> Instant {
+        self.waits_until.unwrap_or(Instant::FOREVER)
+    }
+}
+
+impl Paxos {
+    /// The values asked for by [`Output::ReadLog`], from `from` on; as many as were at hand.
+    pub fn log_read(&mut self, _now: Instant, to: ReplicaId, from: Slot, values: Vec<Value>, out: &mut Vec<Output>) {
+        self.catch_up.reading.remove(to);
+        if !values.is_empty() {
+            assert!(from.0 + values.len() as u64 - 1 <= self.log.applied_upto().0, "only applied slots are handed out");
+            send(out, to, Message::Chosen { from, values });
+        }
+    }
+
+    /// `from` knows that everything up to `upto` is chosen.
+    pub(super) fn know_chosen(&mut self, now: Instant, from: ReplicaId, upto: Slot, out: &mut Vec<Output>) {
+        if upto > self.log.chosen_upto() {
+            self.catch_up.known = self.catch_up.known.max(upto);
+            self.catch_up.source = Some(from);
+            self.ask_for_chosen(now, out);
+        }
+    }
+
+    /// Asks for the first missing chosen slots, unless a request is out.
+    fn ask_for_chosen(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let from = self.log.chosen_upto().next();
+        if self.catch_up.waits_until.is_some() || self.catch_up.known < from {
+            return;
+        }
+        let Some(source) = self.catch_up.source else { return };
+        let upto = self.catch_up.known.min(from.plus(ANSWER_SLOTS_MAX - 1));
+        self.catch_up.waits_until = Some(now + self.settings.heartbeat.scaled(4, 1));
+        send(out, source, Message::CatchUp { from, upto });
+    }
+
+    pub(super) fn catch_up_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if now < self.catch_up.deadline() {
+            return;
+        }
+        self.catch_up.waits_until = None;
+        let up: Vec<ReplicaId> = self.links.iter().filter(|link| link.up).map(|link| link.replica).collect();
+        let after = up.iter().position(|replica| Some(*replica) == self.catch_up.source).map_or(0, |i| i + 1);
+        if !up.is_empty() {
+            self.catch_up.source = Some(up[after % up.len()]);
+        }
+        self.ask_for_chosen(now, out);
+    }
+
+    pub(super) fn on_catch_up(&mut self, from: ReplicaId, first: Slot, upto: Slot, out: &mut Vec<Output>) {
+        let upto = upto.min(self.log.applied_upto()).min(first.plus(ANSWER_SLOTS_MAX - 1));
+        if first <= self.log.trimmed_upto() {
+            send(out, from, Message::Trimmed { trimmed_upto: self.log.trimmed_upto() });
+        } else if first < self.log.first_in_memory() && first <= upto {
+            if !self.catch_up.reading.contains(from) {
+                self.catch_up.reading.insert(from);
+                let upto = upto.min(self.log.first_in_memory().previous());
+                out.push(Output::ReadLog { to: from, from: first, upto });
+            }
+        } else if first <= upto {
+            let mut bytes = 0;
+            let slots = (first.0..=upto.0).map_while(|slot| self.log.chosen(Slot(slot)));
+            let values: Vec<Value> = slots
+                .take_while(|value| {
+                    let fits = bytes == 0 || bytes + value.bytes().len() <= ANSWER_BYTES_MAX;
+                    bytes += value.bytes().len();
+                    fits
+                })
+                .cloned()
+                .collect();
+            send(out, from, Message::Chosen { from: first, values });
+        }
+    }
+
+    /// Chosen values: nothing anybody promised or accepted stands against them.
+    pub(super) fn on_chosen(
+        &mut self,
+        now: Instant,
+        from: ReplicaId,
+        first: Slot,
+        values: Vec<Value>,
+        out: &mut Vec<Output>,
+    ) {
+        if values.is_empty() || first == Slot(0) {
+            return;
+        }
+        let before = self.log.chosen_upto();
+        let last = Slot(first.0 + values.len() as u64 - 1);
+        for (i, value) in values.into_iter().enumerate() {
+            self.learn(now, first.plus(i as u64), value, out);
+        }
+        self.advance(now, out);
+        if self.log.chosen_upto() > before {
+            self.catch_up.waits_until = None;
+            self.catch_up.needs_image_upto = None;
+            self.extend_attempt(now);
+        }
+        self.know_chosen(now, from, last, out);
+        self.ask_for_chosen(now, out);
+    }
+
+    pub(super) fn on_trimmed(&mut self, now: Instant, trimmed_upto: Slot) {
+        if trimmed_upto > self.log.chosen_upto() {
+            self.catch_up.needs_image_upto = Some(trimmed_upto);
+            self.catch_up.waits_until = Some(now + self.settings.election_max);
+        }
+    }
+
+    fn learn(&mut self, now: Instant, slot: Slot, value: Value, out: &mut Vec<Output>) {
+        if let Some(known) = self.log.chosen(slot) {
+            assert!(known.hash() == value.hash(), "{slot:?}: a chosen value never changes");
+        }
+        if self.log.is_chosen(slot) || slot.0 > self.log.chosen_upto().0 + super::log::ACCEPT_AHEAD {
+            return;
+        }
+        match self.log.held(slot).map(|held| held.value.hash() == value.hash()) {
+            Some(true) => self.log.choose(slot),
+            different => {
+                if different.is_some() && self.leading().is_some_and(|(_, leading)| slot < leading.next) {
+                    // Another reign chose there what this one did not propose: it is over.
+                    self.step_down(now, out);
+                }
+                self.append_learned(now, slot, value, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Phase 1: what the promises tell of each slot, and what a new leader may do about it.
+//!
+//! An acceptor says one of three things of a slot: it has a vote (and its value, or only the value's hash), it never
+//! voted, or it does not know. *Does not know* is never counted. A slot that cannot be decided waits, and with it every
+//! later one: unavailable, never wrong.
+
+use super::ballot::{Ballot, Incarnation, ReplicaId, Slot};
+use super::config::{Configs, ReplicaSet};
+use super::leader::{Leader, Leading, Phase};
+use super::log::Log;
+use super::message::{Evidence, Message, SlotReport};
+use super::settings::Output;
+use super::value::Value;
+use super::{Paxos, send};
+use crate::time::Instant;
+
+/// The promises to one ballot.
+#[derive(Debug)]
+pub(super) struct Promises {
+    /// They were asked for everything from this slot on.
+    pub from: Slot,
+    given: Vec<Given>,
+    fetched: Vec<(Slot, Value)>,
+}
+
+/// One replica's promise, as far as it arrived.
+#[derive(Debug)]
+struct Given {
+    replica: ReplicaId,
+    incarnation: Incarnation,
+    chosen_upto: Slot,
+    next_part: u32,
+    complete: bool,
+    /// In slot order.
+    reports: Vec<SlotReport>,
+}
+
+/// What phase 1 says of one slot.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Decision {
+    /// This value may have been chosen, or nothing can have been and it fills the hole.
+    Propose(Value),
+    /// That replica has the value to propose, accepted at that ballot.
+    Fetch { from: ReplicaId, accepted: Ballot },
+    /// Too few can say what they accepted, or somebody knows the slot chosen and its value is on the way.
+    Wait,
+}
+
+impl Promises {
+    /// None yet, of a Prepare from that slot on.
+    pub fn new(from: Slot) -> Self {
+        Self { from, given: Vec::new(), fetched: Vec::new() }
+    }
+
+    /// Takes one part of one promise. Parts out of their order are dropped; the Prepare is sent again for them.
+    pub fn take(
+        &mut self,
+        (replica, incarnation): (ReplicaId, Incarnation),
+        chosen_upto: Slot,
+        (part, last): (u32, bool),
+        reports: Vec<SlotReport>,
+    ) {
+        let index = self.given.iter().position(|g| g.replica == replica).unwrap_or_else(|| {
+            let (next_part, complete) = (0, false);
+            self.given.push(Given { replica, incarnation, chosen_upto, next_part, complete, reports: Vec::new() });
+            self.given.len() - 1
+        });
+        let given = &mut self.given[index];
+        if given.complete {
+            return;
+        }
+        if part == 0 {
+            *given = Given { replica, incarnation, chosen_upto, next_part: 0, complete: false, reports: Vec::new() };
+        }
+        if part == given.next_part && chosen_upto == given.chosen_upto && incarnation == given.incarnation {
+            given.next_part += 1;
+            given.complete = last;
+            given.reports.extend(reports);
+        }
+    }
+
+    /// A value that was asked for.
+    pub fn fetched(&mut self, slot: Slot, value: Value) {
+        if !self.fetched.iter().any(|(s, v)| *s == slot && v.hash() == value.hash()) {
+            self.fetched.push((slot, value));
+        }
+    }
+
+    /// Whether that replica's promise is whole.
+    pub fn has(&self, replica: ReplicaId) -> bool {
+        self.given.iter().any(|g| g.replica == replica && g.complete)
+    }
+
+    /// Those whose promise is whole.
+    pub fn promised_by(&self) -> impl Iterator<Item = (ReplicaId, Incarnation)> {
+        self.given.iter().filter(|g| g.complete).map(|g| (g.replica, g.incarnation))
+    }
+
+    /// Whether a quorum of the members in force for `slot` promised.
+    pub fn is_quorum(&self, configs: &Configs, slot: Slot) -> bool {
+        let mut set = ReplicaSet::EMPTY;
+        for (replica, _) in self.promised_by().filter(|(r, i)| configs.counts(slot, *r, *i)) {
+            set.insert(replica);
+        }
+        configs.at(slot).is_quorum(set)
+    }
+
+    /// The highest chosen watermark among them, and whose it is.
+    pub fn highest_chosen(&self) -> Option<(Slot, ReplicaId)> {
+        self.given.iter().filter(|g| g.complete).map(|g| (g.chosen_upto, g.replica)).max()
+    }
+
+    /// The highest slot anybody said anything of.
+    pub fn highest_reported(&self) -> Slot {
+        let complete = self.given.iter().filter(|g| g.complete);
+        complete.filter_map(|g| g.reports.last()).map(|report| report.slot).max().unwrap_or_default()
+    }
+
+    /// What to do with `slot`, whose members are known.
+    pub fn decide(&self, slot: Slot, configs: &Configs, log: &Log) -> Decision {
+        let config = configs.at(slot);
+        let mut counted = ReplicaSet::EMPTY;
+        let mut votes: Vec<(Ballot, u128)> = Vec::new();
+        let known: Vec<&Given> =
+            self.given.iter().filter(|g| g.complete && configs.counts(slot, g.replica, g.incarnation)).collect();
+        for given in &known {
+            if given.chosen_upto >= slot {
+                return Decision::Wait;
+            }
+            match given.evidence(slot) {
+                Some(Evidence::Unknown) => continue,
+                Some(Evidence::Have { accepted, hash } | Evidence::Lost { accepted, hash }) => {
+                    votes.push((accepted, hash))
+                }
+                None => {}
+            }
+            counted.insert(given.replica);
+        }
+        if !config.is_quorum(counted) {
+            return Decision::Wait;
+        }
+        votes.sort_unstable();
+        votes.dedup();
+        while let Some((ballot, hash)) = votes.pop() {
+            let here = log.held(slot).map(|held| &held.value).filter(|value| value.hash() == hash);
+            let fetched = || self.fetched.iter().find(|(s, v)| *s == slot && v.hash() == hash).map(|(_, v)| v);
+            if let Some(value) = here.or_else(fetched) {
+                return Decision::Propose(value.clone());
+            }
+            let holder = known.iter().find_map(|given| match given.evidence(slot) {
+                Some(Evidence::Have { accepted, hash: h }) if h == hash => Some((given.replica, accepted)),
+                _ => None,
+            });
+            if let Some((from, accepted)) = holder {
+                return Decision::Fetch { from, accepted };
+            }
+            let nacks = known.iter().filter(|given| given.never_accepted_at(slot, ballot)).count();
+            if nacks < config.members().len() - config.quorum() + 1 {
+                return Decision::Wait;
+            }
+        }
+        Decision::Propose(Value::noop())
+    }
+}
+
+impl Given {
+    fn evidence(&self, slot: Slot) -> Option<Evidence> {
+        let index = self.reports.binary_search_by_key(&slot, |report| report.slot).ok()?;
+        Some(self.reports[index].evidence)
+    }
+
+    /// Whether this replica is certain that it did not vote in `slot` at `ballot`: its newest vote is older, or there is
+    /// none. A newer vote may have replaced one at `ballot`.
+    fn never_accepted_at(&self, slot: Slot, ballot: Ballot) -> bool {
+        match self.evidence(slot) {
+            None => true,
+            Some(Evidence::Unknown) => false,
+            Some(Evidence::Have { accepted, .. } | Evidence::Lost { accepted, .. }) => accepted < ballot,
+        }
+    }
+}
+
+impl Paxos {
+    /// This replica's own promise is durable: it is the first of its reign, and now the others are asked.
+    pub(super) fn own_promise(&mut self, now: Instant, of: Ballot, out: &mut Vec<Output>) {
+        let me = (self.settings.me, self.settings.incarnation);
+        let heartbeat = self.settings.heartbeat;
+        let chosen_upto = self.log.chosen_upto();
+        let reports = self.log.reports(chosen_upto.next(), self.log.last());
+        let Some(Leader { ballot, phase: Phase::Preparing { promises, released, resend_at, .. } }) = &mut self.leader
+        else {
+            return;
+        };
+        if *ballot != of {
+            return;
+        }
+        promises.from = chosen_upto.next();
+        promises.take(me, chosen_upto, (0, true), reports);
+        *resend_at = now + heartbeat.scaled(4, 1);
+        let prepare = Message::Prepare { ballot: of, from: promises.from, released: *released };
+        for link in self.links.iter().filter(|link| link.up) {
+            send(out, link.replica, prepare.clone());
+        }
+        self.caught_up(now, out);
+    }
+
+    pub(super) fn on_promise(
+        &mut self,
+        now: Instant,
+        from: (ReplicaId, Incarnation),
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        let Message::Promise { ballot, chosen_upto, part, last, reports } = message else {
+            unreachable!("receive hands only Promises here")
+        };
+        let Some(leader) = self.leader.as_mut().filter(|leader| leader.ballot == ballot) else { return };
+        match &mut leader.phase {
+            Phase::Probing { .. } => return,
+            Phase::Preparing { promises, .. } => promises.take(from, chosen_upto, (part, last), reports),
+            Phase::Leading(leading) => leading.promises.take(from, chosen_upto, (part, last), reports),
+        }
+        self.know_chosen(now, from.0, chosen_upto, out);
+        self.caught_up(now, out);
+        self.proceed(now, out);
+    }
+
+    /// Begins to lead once a quorum promised and nobody in it knows more slots chosen than this replica holds.
+    pub(super) fn caught_up(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let next = self.log.chosen_upto().next();
+        let Some(Leader { phase: Phase::Preparing { promises, .. }, .. }) = &mut self.leader else { return };
+        if !promises.is_quorum(&self.configs, next) || promises.highest_chosen().is_some_and(|(upto, _)| upto >= next) {
+            return;
+        }
+        let promises = std::mem::replace(promises, Promises::new(next));
+        if !self.may_lead() {
+            self.step_down(now, out);
+            return;
+        }
+        let leading = Leading::new(now, promises, next, self.links.len(), self.settings.heartbeat);
+        if let Some(leader) = &mut self.leader {
+            leader.phase = Phase::Leading(Box::new(leading));
+        }
+        self.following.attempts = 0;
+        self.proceed(now, out);
+        self.begin_round(now, out);
+    }
+
+    /// Asks for what keeps a slot waiting: a value from its holder, or promises from those who gave none. At most once a
+    /// few heartbeats.
+    pub(super) fn ask_for_evidence(
+        &mut self,
+        now: Instant,
+        value: Option<(ReplicaId, Slot, Ballot)>,
+        out: &mut Vec<Output>,
+    ) {
+        let heartbeat = self.settings.heartbeat;
+        let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else { return };
+        if now < leading.ask_again_at {
+            return;
+        }
+        let ballot = *ballot;
+        if let Some((from, slot, accepted)) = value {
+            leading.ask_again_at = now + heartbeat.scaled(2, 1);
+            send(out, from, Message::FetchAccepted { ballot, slot, accepted });
+            return;
+        }
+        leading.ask_again_at = now + heartbeat.scaled(4, 1);
+        let prepare = Message::Prepare { ballot, from: leading.promises.from, released: None };
+        for link in self.links.iter().filter(|link| link.up && !leading.promises.has(link.replica)) {
+            send(out, link.replica, prepare.clone());
+        }
+    }
+
+    pub(super) fn on_fetch_accepted(
+        &mut self,
+        from: ReplicaId,
+        ballot: Ballot,
+        slot: Slot,
+        accepted: Ballot,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(value) = self.log.chosen(slot).filter(|_| slot <= self.log.applied_upto()) {
+            send(out, from, Message::Chosen { from: slot, values: vec![value.clone()] });
+        } else if let Some(held) = self.log.held(slot).filter(|held| held.ballot == accepted) {
+            send(out, from, Message::AcceptedValue { ballot, slot, accepted, value: held.value.clone() });
+        }
+    }
+
+    pub(super) fn on_accepted_value(
+        &mut self,
+        now: Instant,
+        ballot: Ballot,
+        slot: Slot,
+        value: Value,
+        out: &mut Vec<Output>,
+    ) {
+        if self.leading().is_some_and(|(of, leading)| of == ballot && slot == leading.next) {
+            self.with_leading(|leading| {
+                leading.promises.fetched(slot, value);
+                leading.ask_again_at = now;
+            });
+            self.proceed(now, out);
+        }
+    }
+}

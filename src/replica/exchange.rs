@@ -1,0 +1,113 @@
+//! What goes in and out of a replica: closed enums of plain data.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use super::submission::{Gathering, Submission};
+use crate::journal::SegmentId;
+use crate::namespace::{Change, CommandOutcome};
+use crate::namespace::command::{Revision, SessionId};
+use crate::paxos::{Incarnation, ReplicaId, Slot, Value};
+use crate::wire::client::Status;
+use crate::wire::peer::PeerMessage;
+
+/// One front of this replica.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FrontId(pub u8);
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A frame of another replica arrived.
+    Peer { from: ReplicaId, incarnation: Incarnation, message: PeerMessage },
+    /// That disk of that replica can be spoken to.
+    PeerUp { replica: ReplicaId, incarnation: Incarnation },
+    /// The link to that replica broke; what was under way on it may be lost.
+    PeerDown { replica: ReplicaId },
+    /// One of our fronts asks.
+    Front { front: FrontId, request: FrontRequest },
+    /// The disk write with that token is durable, whole.
+    Written { token: u64 },
+    /// The segment asked for with [`Effect::PrepareSegment`] is zeroed and durable.
+    SegmentReady { segment: SegmentId },
+    /// The values asked for with [`Effect::ReadLog`], in slot order, as many as could be read.
+    LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
+    /// The deadline given by [`super::Replica::next_deadline`] has come.
+    Tick,
+    /// Give the leadership to somebody else, if we have it; we are about to stop.
+    HandOver,
+    /// Nothing more arrives this turn: batches are cut, writes and notices go out.
+    TurnEnd { wall_ms: u64 },
+}
+
+/// Something is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this to that replica; drop it if there is no link.
+    Peer { to: ReplicaId, message: PeerMessage },
+    /// Write the pieces, one aligned run, and make them durable; then [`Input::Written`] with the token. An error is fatal.
+    Write { token: u64, file: DiskFile, offset: u64, pieces: Vec<Bytes> },
+    /// Prepare that segment in the background: all zeros, durable; then [`Input::SegmentReady`].
+    PrepareSegment { segment: SegmentId },
+    /// Read the values of these records in the background, for a peer far behind; then [`Input::LogRead`].
+    ReadLog { to: ReplicaId, from: Slot, places: Vec<crate::journal::Place> },
+    /// Tell that front.
+    Front { front: FrontId, notice: FrontNotice },
+}
+
+/// A file of the replica's folder.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum DiskFile {
+    /// One segment of the journal.
+    Segment(SegmentId),
+    /// The four copies of the hard state.
+    HardState,
+}
+
+/// What a front asks of its replica.
+#[derive(Debug)]
+pub enum FrontRequest {
+    /// Commands to be proposed.
+    Submit(Submission),
+    /// From now on outcomes of that session go to the asking front.
+    Attach(SessionId),
+    /// From now on they do not.
+    Detach(SessionId),
+    /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from.
+    ReadPoint { ticket: u64, sessions: Vec<SessionId> },
+    /// Reads were answered under the leader lease: it is worth renewing.
+    LeaseUsed,
+    /// How is the replica?
+    Status { ticket: u64 },
+}
+
+/// What a replica tells a front.
+#[derive(Debug)]
+pub enum FrontNotice {
+    /// The log was applied further.
+    Applied(Applied),
+    /// The answer to [`FrontRequest::ReadPoint`]: reads asked before the request may be answered once `upto` is applied.
+    /// `upto` is `None` when no leader could be asked: ask again when one is known. The sessions of the request live on, but for those
+    /// `withheld`.
+    ReadPoint { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId> },
+    /// Another leader, or none: what was submitted and is not yet answered may be lost.
+    Leader { leader: Option<ReplicaId> },
+    /// The answer to [`FrontRequest::Status`]; the front knows the number of its connections.
+    Status { ticket: u64, status: Box<Status> },
+    /// These requests were not proposed, and will not be.
+    Refused { requests: Vec<(SessionId, u64)>, overloaded: bool },
+}
+
+/// One step forward of the applied state.
+#[derive(Debug)]
+pub struct Applied {
+    /// Everything up to this slot is applied.
+    pub upto: Slot,
+    /// The revision after it.
+    pub revision: Revision,
+    /// What changed in the tree, in order.
+    pub changes: Arc<[Change]>,
+    /// What became of the commands of the front's own sessions, in order.
+    pub outcomes: Vec<CommandOutcome>,
+}

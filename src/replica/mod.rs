@@ -1,0 +1,451 @@
+//! One replica: Paxos, the journal and the namespace joined. The story of a write and of a read is told here.
+//!
+//! **A write.** A front hands in a [`Submission`](exchange::Submission), a run of encoded commands. At the leader they wait
+//! in `batch::Pending` until the end of the turn, or until fewer than [`ENTRIES_IN_FLIGHT`] entries are in flight; then
+//! they leave together as one value. Paxos answers a proposal with two outputs at the same moment: an `Accept` to every
+//! peer, and an `Append` of our own. The journal makes of the latter an aligned write (`Effect::Write`); when it is
+//! durable (`Input::Written`) our vote counts. With a majority of votes the slot is chosen; the namespace applies it, and at
+//! the end of the turn every front gets one notice: what changed, and the outcomes of its own sessions' commands. Only
+//! then does Paxos hear that the slot is applied, and only then may it tell the followers that it is chosen. A follower
+//! forwards its fronts' submissions to the leader and answers its clients from its own application of the log.
+//!
+//! **A read** does not come here, unless the front's replica does not lead, or leads without a lease: then the front asks
+//! for a *read point*, the slot it must have applied. The leader's Paxos gives it; a follower asks the leader.
+//!
+//! Invariants:
+//!
+//! 1. A vote, a promise or an outcome leaves only behind the durable write it depends on: Paxos parks it, this module only
+//!    reports [`Input::Written`](exchange::Input).
+//! 2. Outcomes and changes of a slot reach the fronts before Paxos is told that it is applied.
+//! 3. What is submitted here is proposed, forwarded, refused, or lost with a [`Leader`](exchange::FrontNotice) notice that
+//!    says so; a resend is harmless, since requests are numbered.
+//! 4. A session ends only by the log. The leader asks for it when it has proved for the whole of the session's timeout
+//!    that it leads, and has heard nothing ([`liveness`]).
+//!
+//! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
+//! another replica's clients (they are answered by the replica that serves them).
+
+mod batch;
+pub mod exchange;
+mod liveness;
+mod reads;
+mod storage;
+mod submission;
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use self::batch::Pending;
+use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
+use self::liveness::Liveness;
+use self::reads::{Asked, Asker, ReadPoints};
+pub use self::storage::{Recovered, Storage};
+use crate::limits::ENTRIES_IN_FLIGHT;
+use crate::namespace::command::{Command, SessionId};
+use crate::namespace::{Change, Tree};
+use crate::namespace::{CommandOutcome, Namespace};
+use crate::paxos::{self, Ballot, Incarnation, Kind, Output, Paxos, ReplicaId, Slot, Value};
+use crate::time::{Duration, Instant};
+use crate::wire::peer::PeerMessage;
+
+/// One replica of a cell.
+#[derive(Debug)]
+pub struct Replica {
+    me: ReplicaId,
+    paxos: Paxos,
+    outputs: Vec<Output>,
+    storage: Storage,
+    namespace: Namespace,
+    applied_upto: Slot,
+    applied_at: Instant,
+    proposed_log_time: u64,
+    pending: Pending,
+    reads: ReadPoints,
+    liveness: Option<Liveness>,
+    expired: Vec<SessionId>,
+    links: paxos::ReplicaSet,
+    leader: Option<(ReplicaId, Ballot)>,
+    fronts: Vec<FrontState>,
+    attached: HashMap<SessionId, FrontId>,
+    changes: Vec<Change>,
+    applied: crate::namespace::Applied,
+    unpublished: bool,
+}
+
+/// What is on its way to one front.
+#[derive(Debug, Default)]
+struct FrontState {
+    outcomes: Vec<CommandOutcome>,
+}
+
+impl Replica {
+    /// A replica that starts, with what its disk told; `fronts` of them will ask it.
+    #[must_use]
+    pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8) -> Self {
+        let me = settings.me;
+        let applied_upto = recovered.paxos.chosen_upto;
+        Self {
+            me,
+            paxos: Paxos::new(now, settings, recovered.paxos),
+            outputs: Vec::new(),
+            storage: recovered.storage,
+            namespace: recovered.namespace,
+            applied_upto,
+            applied_at: now,
+            proposed_log_time: 0,
+            pending: Pending::default(),
+            reads: ReadPoints::default(),
+            liveness: None,
+            expired: Vec::new(),
+            links: paxos::ReplicaSet::EMPTY,
+            leader: None,
+            fronts: (0..fronts).map(|_| FrontState::default()).collect(),
+            attached: HashMap::new(),
+            changes: Vec::new(),
+            applied: crate::namespace::Applied::default(),
+            unpublished: true,
+        }
+    }
+
+    /// Takes one input; what is to be done about it is appended to `effects`.
+    pub fn step(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Peer { from, incarnation, message } => self.peer_says(now, from, incarnation, message, effects),
+            Input::PeerUp { replica, incarnation } => {
+                self.links.insert(replica);
+                self.paxos.peer_up(now, replica, incarnation, &mut self.outputs);
+            }
+            Input::PeerDown { replica } => {
+                self.links.remove(replica);
+                self.paxos.peer_down(now, replica, &mut self.outputs);
+            }
+            Input::Front { front, request } => self.front_asks(now, front, request, effects),
+            Input::Written { token } => self.storage.written(now, token, &mut self.paxos, &mut self.outputs),
+            Input::SegmentReady { segment } => self.storage.segment_ready(segment),
+            Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
+            Input::Tick => self.tick(now),
+            Input::HandOver => self.paxos.hand_over(now, None, &mut self.outputs),
+            Input::TurnEnd { wall_ms } => self.end_turn(now, wall_ms, effects),
+        }
+        self.drain(now, effects);
+    }
+
+    /// When [`Input::Tick`] is due, unless something happens before.
+    #[must_use]
+    pub fn next_deadline(&self, now: Instant) -> Instant {
+        let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
+        self.paxos.next_deadline().min(liveness).min(self.storage.next_deadline())
+    }
+
+    /// The applied tree.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        self.namespace.tree()
+    }
+
+    /// The state machine.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// What Paxos knows.
+    #[must_use]
+    pub fn paxos(&self) -> &Paxos {
+        &self.paxos
+    }
+
+    /// What the journal knows.
+    #[must_use]
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Everything up to this slot is applied, and was handed to the fronts at the last end of a turn.
+    #[must_use]
+    pub fn applied_upto(&self) -> Slot {
+        self.applied_upto
+    }
+
+    /// The leader lease, as fronts may use it: none before the reign's first entry is applied.
+    #[must_use]
+    pub fn lease(&self) -> paxos::Lease {
+        self.paxos.lease()
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.paxos.tick(now, &mut self.outputs);
+        self.storage.tick(now);
+        let Some(liveness) = &mut self.liveness else { return };
+        liveness.advance(now, self.paxos.is_confirmed(now), &mut self.expired);
+        for session in self.expired.drain(..) {
+            let Some(counter) = self.namespace.session(session).map(|view| view.counter) else { continue };
+            let refused = self.pending.push(Submission::of(&Command::ExpireSession { session, counter })).is_err();
+            if refused {
+                liveness.spared(session);
+            }
+        }
+    }
+
+    fn peer_says(
+        &mut self,
+        now: Instant,
+        from: ReplicaId,
+        incarnation: Incarnation,
+        message: PeerMessage,
+        effects: &mut Vec<Effect>,
+    ) {
+        match message {
+            PeerMessage::Paxos(message) => self.paxos.receive(now, from, incarnation, message, &mut self.outputs),
+            PeerMessage::Forward { count, run } => {
+                let submission = Submission { run, count };
+                let refused = if self.paxos.is_leader() { self.pending.push(submission).err() } else { Some(submission) };
+                if let Some(submission) = refused {
+                    let message = PeerMessage::ForwardRefused {
+                        requests: submission.requests(),
+                        overloaded: self.paxos.is_leader(),
+                    };
+                    effects.push(Effect::Peer { to: from, message });
+                }
+            }
+            PeerMessage::ForwardRefused { requests, overloaded } => self.refuse(requests, overloaded, effects),
+            PeerMessage::ReadPoint { ticket, sessions } => {
+                self.ask_read_point(now, Asker::Peer(from, ticket), sessions, effects);
+            }
+            PeerMessage::ReadPointReply { ticket, upto, withheld } => {
+                if let Some(asked) = self.reads.answered_by(ticket, from) {
+                    answer_read_point(asked.asker, upto, withheld, effects);
+                }
+            }
+        }
+    }
+
+    fn front_asks(&mut self, now: Instant, front: FrontId, request: FrontRequest, effects: &mut Vec<Effect>) {
+        match request {
+            FrontRequest::Submit(submission) => self.submit(front, submission, effects),
+            FrontRequest::Attach(session) => {
+                self.attached.insert(session, front);
+            }
+            FrontRequest::Detach(session) => {
+                if self.attached.get(&session) == Some(&front) {
+                    self.attached.remove(&session);
+                }
+            }
+            FrontRequest::ReadPoint { ticket, sessions } => {
+                self.ask_read_point(now, Asker::Front(front, ticket), sessions, effects);
+            }
+            FrontRequest::LeaseUsed => self.paxos.want_lease(now, &mut self.outputs),
+            FrontRequest::Status { .. } => unreachable!("the server answers it, it knows more than the replica"),
+        }
+    }
+
+    fn submit(&mut self, front: FrontId, submission: Submission, effects: &mut Vec<Effect>) {
+        if self.paxos.is_leader() {
+            if let Err(submission) = self.pending.push(submission) {
+                let notice = FrontNotice::Refused { requests: submission.requests(), overloaded: true };
+                effects.push(Effect::Front { front, notice });
+            }
+        } else if let Some((leader, _)) = self.leader {
+            let message = PeerMessage::Forward { count: submission.count, run: submission.run };
+            effects.push(Effect::Peer { to: leader, message });
+        }
+        // With no leader it is lost: the front was told so, or is about to be.
+    }
+
+    fn refuse(&mut self, requests: Vec<(SessionId, u64)>, overloaded: bool, effects: &mut Vec<Effect>) {
+        for (id, _) in self.fronts.iter().enumerate() {
+            let front = FrontId(id as u8);
+            let mine: Vec<_> =
+                requests.iter().filter(|(session, _)| self.attached.get(session) == Some(&front)).copied().collect();
+            if !mine.is_empty() {
+                effects.push(Effect::Front { front, notice: FrontNotice::Refused { requests: mine, overloaded } });
+            }
+        }
+    }
+
+    fn ask_read_point(&mut self, now: Instant, asker: Asker, sessions: Vec<SessionId>, effects: &mut Vec<Effect>) {
+        if let Some(liveness) = self.liveness.as_mut().filter(|_| self.paxos.is_leading()) {
+            let withheld = sessions.into_iter().filter(|session| !liveness.heard(*session)).collect();
+            let ticket = self.reads.ask(Asked { asker, leader: None, withheld });
+            self.paxos.read_point(now, ticket, &mut self.outputs);
+            return;
+        }
+        match (asker, self.leader) {
+            (Asker::Front(..), Some((leader, _))) if leader != self.me => {
+                let ticket = self.reads.ask(Asked { asker, leader: Some(leader), withheld: Vec::new() });
+                effects.push(Effect::Peer { to: leader, message: PeerMessage::ReadPoint { ticket, sessions } });
+            }
+            _ => answer_read_point(asker, None, sessions, effects),
+        }
+    }
+
+    /// Does what Paxos put out, until it is silent.
+    fn drain(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        while !self.outputs.is_empty() {
+            let mut outputs = std::mem::take(&mut self.outputs);
+            for output in outputs.drain(..) {
+                self.put_out(now, output, effects);
+            }
+            if self.outputs.is_empty() {
+                self.outputs = outputs;
+            }
+        }
+    }
+
+    fn put_out(&mut self, now: Instant, output: Output, effects: &mut Vec<Effect>) {
+        match output {
+            Output::Send { to, message } => effects.push(Effect::Peer { to, message: PeerMessage::Paxos(message) }),
+            Output::Append { sequence, record } => self.storage.append(sequence, record),
+            Output::SaveHardState { version, state } => self.storage.save_hard_state(version, state),
+            Output::Chosen { slot, value } => self.apply(now, slot, &value),
+            Output::ReadPoint { ticket, upto } => {
+                if let Some(asked) = self.reads.answered_here(ticket) {
+                    answer_read_point(asked.asker, upto, asked.withheld, effects);
+                }
+            }
+            Output::ReadLog { to, from, upto } => self.storage.read_log(to, from, upto, effects),
+            Output::RoleChanged => self.role_changed(now, effects),
+        }
+    }
+
+    fn apply(&mut self, now: Instant, slot: Slot, value: &Value) {
+        assert_eq!(slot, self.applied_upto.next(), "slots are applied one after the other");
+        self.applied_upto = slot;
+        self.applied_at = now;
+        self.unpublished = true;
+        match value.kind() {
+            Some(Kind::Commands) => self.namespace.apply(&value.body(), &mut self.applied),
+            Some(Kind::Noop | Kind::Config) => return,
+            None => panic!("slot {slot} holds a value of unknown kind: it was written by a newer version"),
+        }
+        self.changes.append(&mut self.applied.changes);
+        let mut outcomes = std::mem::take(&mut self.applied.outcomes);
+        for outcome in outcomes.drain(..) {
+            self.route(outcome);
+        }
+        self.applied.outcomes = outcomes;
+    }
+
+    /// Sends an outcome to the front whose client waits for it, and tells the leader's liveness.
+    fn route(&mut self, outcome: CommandOutcome) {
+        let session = match &outcome {
+            CommandOutcome::Replied { session, .. }
+            | CommandOutcome::Gap { session, .. }
+            | CommandOutcome::Unacknowledged { session, .. } => {
+                self.with_liveness(|liveness| _ = liveness.heard(*session));
+                *session
+            }
+            CommandOutcome::SessionOpened { session, timeout_ms, .. }
+            | CommandOutcome::SessionResumed { session, timeout_ms, .. } => {
+                let timeout = Duration::from_millis(u64::from(*timeout_ms));
+                self.with_liveness(|liveness| liveness.opened(*session, timeout));
+                return self.broadcast(&outcome);
+            }
+            CommandOutcome::SessionRefused { .. } => return self.broadcast(&outcome),
+            CommandOutcome::SessionExpired { session }
+            | CommandOutcome::SessionClosed { session, .. }
+            | CommandOutcome::RequestMissed { session, .. } => {
+                self.with_liveness(|liveness| liveness.closed(*session));
+                *session
+            }
+            CommandOutcome::ExpiryMissed { session, .. } => {
+                return self.with_liveness(|liveness| liveness.spared(*session));
+            }
+        };
+        if let Some(front) = self.attached.get(&session) {
+            self.fronts[usize::from(front.0)].outcomes.push(outcome);
+        }
+    }
+
+    fn with_liveness(&mut self, tell: impl FnOnce(&mut Liveness)) {
+        if let Some(liveness) = &mut self.liveness {
+            tell(liveness);
+        }
+    }
+
+    /// Every front may hold the connection that waits for this, or the one that must give way.
+    fn broadcast(&mut self, outcome: &CommandOutcome) {
+        for front in &mut self.fronts {
+            front.outcomes.push(outcome.clone());
+        }
+    }
+
+    fn role_changed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.paxos.is_leading() && self.liveness.is_none() {
+            self.liveness = Some(Liveness::begin(now, self.namespace.sessions().map(|s| (s.session, Duration::from_millis(s.timeout_ms.into())))));
+        } else if !self.paxos.is_leading() {
+            self.liveness = None;
+        }
+        let leader = self
+            .paxos
+            .leader()
+            .filter(|leader| *leader == self.me || self.links.contains(*leader))
+            .map(|leader| (leader, self.paxos.ballot()));
+        if leader == self.leader {
+            return;
+        }
+        self.leader = leader;
+        if !self.paxos.is_leader() {
+            self.pending.take_all();
+        }
+        for asked in self.reads.abandon_forwarded() {
+            answer_read_point(asked.asker, None, Vec::new(), effects);
+        }
+        for id in 0..self.fronts.len() {
+            let notice = FrontNotice::Leader { leader: leader.map(|(replica, _)| replica) };
+            effects.push(Effect::Front { front: FrontId(id as u8), notice });
+        }
+    }
+
+    fn end_turn(&mut self, now: Instant, wall_ms: u64, effects: &mut Vec<Effect>) {
+        self.role_changed(now, effects);
+        self.propose_pending(now, wall_ms);
+        self.drain(now, effects);
+        self.publish(now, effects);
+        self.paxos.flush(now, &mut self.outputs);
+        self.drain(now, effects);
+        self.storage.writes(effects);
+        #[cfg(debug_assertions)]
+        self.paxos.invariants();
+    }
+
+    fn propose_pending(&mut self, now: Instant, wall_ms: u64) {
+        while self.paxos.can_propose() && self.paxos.in_flight() < ENTRIES_IN_FLIGHT {
+            let log_time = self.namespace.log_time_ns() + now.since(self.applied_at).as_nanos();
+            self.proposed_log_time = self.proposed_log_time.max(log_time);
+            let Some(value) = self.pending.cut(self.proposed_log_time, wall_ms) else { return };
+            self.paxos.propose(now, value, &mut self.outputs);
+        }
+    }
+
+    fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if !self.unpublished {
+            return;
+        }
+        self.unpublished = false;
+        let changes: Arc<[Change]> = self.changes.drain(..).collect();
+        for (id, front) in self.fronts.iter_mut().enumerate() {
+            let notice = FrontNotice::Applied(Applied {
+                upto: self.applied_upto,
+                revision: self.namespace.revision(),
+                changes: Arc::clone(&changes),
+                outcomes: std::mem::take(&mut front.outcomes),
+            });
+            effects.push(Effect::Front { front: FrontId(id as u8), notice });
+        }
+        self.paxos.applied(now, self.applied_upto, &mut self.outputs);
+        self.drain(now, effects);
+    }
+}
+
+fn answer_read_point(asker: Asker, upto: Option<Slot>, withheld: Vec<SessionId>, effects: &mut Vec<Effect>) {
+    effects.push(match asker {
+        Asker::Front(front, ticket) => {
+            Effect::Front { front, notice: FrontNotice::ReadPoint { ticket, upto, withheld } }
+        }
+        Asker::Peer(to, ticket) => {
+            Effect::Peer { to, message: PeerMessage::ReadPointReply { ticket, upto, withheld } }
+        }
+    });
+}

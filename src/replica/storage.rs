@@ -1,0 +1,111 @@
+//! What the replica has on disk: the journal and the hard state, as one.
+//!
+//! Both speak in writes that become durable; this module gives the writes their tokens and takes the answers apart again.
+
+use super::exchange::{DiskFile, Effect};
+use crate::journal::hard_state::HardStateFile;
+use crate::journal::{Journal, SegmentId};
+use crate::namespace::Namespace;
+use crate::paxos::{self, AcceptedRecord, HardState, Output, Paxos, ReplicaId, Slot};
+use crate::time::Instant;
+
+/// What the disk told at the start.
+#[derive(Debug)]
+pub struct Recovered {
+    /// For Paxos.
+    pub paxos: paxos::Recovered,
+    /// The state after every slot that is known to be chosen.
+    pub namespace: Namespace,
+    /// Where to go on writing.
+    pub storage: Storage,
+}
+
+/// The journal and the hard state of a running replica.
+#[derive(Debug)]
+pub struct Storage {
+    journal: Journal,
+    hard_state: HardStateFile,
+    wanted: Option<SegmentId>,
+}
+
+impl Storage {
+    /// From what was recovered.
+    #[must_use]
+    pub fn new(journal: Journal, hard_state: HardStateFile) -> Self {
+        Self { journal, hard_state, wanted: None }
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(super) fn append(&mut self, sequence: u64, record: AcceptedRecord) {
+        let appended = self.journal.append(record);
+        assert_eq!(appended, sequence, "Paxos and the journal count the same records");
+    }
+
+    pub(super) fn save_hard_state(&mut self, version: u64, state: HardState) {
+        self.hard_state.save(version, state);
+    }
+
+    pub(super) fn segment_ready(&mut self, segment: SegmentId) {
+        self.journal.segment_ready(segment);
+        self.wanted = None;
+    }
+
+    /// The write with that token is durable.
+    pub(super) fn written(&mut self, now: Instant, token: u64, paxos: &mut Paxos, outputs: &mut Vec<Output>) {
+        if token & HARD_STATE_BIT != 0 {
+            if let Some(version) = self.hard_state.completed(token & !HARD_STATE_BIT) {
+                paxos.hard_state_durable(now, version, outputs);
+            }
+        } else if let Some(sequence) = self.journal.completed(now, token) {
+            paxos.durable(now, sequence, outputs);
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.journal.tick(now);
+    }
+
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.journal.next_deadline()
+    }
+
+    /// Hands out every write that may be under way.
+    pub(super) fn writes(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(write) = self.hard_state.next_write() {
+            effects.push(Effect::Write {
+                token: write.id | HARD_STATE_BIT,
+                file: DiskFile::HardState,
+                offset: write.offset,
+                pieces: write.pieces,
+            });
+        }
+        while let Some(write) = self.journal.next_write() {
+            effects.push(Effect::Write {
+                token: write.id,
+                file: DiskFile::Segment(write.segment),
+                offset: write.offset,
+                pieces: write.pieces,
+            });
+        }
+        if self.wanted.is_none()
+            && let Some(segment) = self.journal.segment_wanted()
+        {
+            self.wanted = Some(segment);
+            effects.push(Effect::PrepareSegment { segment });
+        }
+    }
+
+    /// Where the values of these slots lie, as far as they are known.
+    pub(super) fn read_log(&self, to: ReplicaId, from: Slot, upto: Slot, effects: &mut Vec<Effect>) {
+        let places = (from.0..=upto.0).map_while(|slot| self.journal.place_of(Slot(slot))).collect();
+        effects.push(Effect::ReadLog { to, from, places });
+    }
+}
+
+/// Tokens of hard-state writes carry this bit; the journal's writes count up from 1 and never reach it.
+const HARD_STATE_BIT: u64 = 1 << 62;

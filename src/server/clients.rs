@@ -1,0 +1,110 @@
+//! A front's core: client connections of one ring, driven through a [`Front`].
+
+use std::collections::BTreeMap;
+
+use super::failure::Failure;
+use crate::front::{self, Facts, Front, Output};
+use crate::limits::CLIENT_OUTPUT_BYTES_MAX;
+use crate::namespace::Tree;
+use crate::replica::exchange::{FrontNotice, FrontRequest};
+use crate::runtime::{ConnectionId, Ring};
+use crate::time::Instant;
+
+/// The client connections of one ring.
+pub(super) struct Clients {
+    front: Front,
+    names: BTreeMap<ConnectionId, front::ConnectionId>,
+    connections: BTreeMap<front::ConnectionId, ConnectionId>,
+    last_name: u64,
+    requests: Vec<FrontRequest>,
+}
+
+impl Clients {
+    pub(super) fn new(facts: Facts) -> Self {
+        Self {
+            front: Front::new(facts),
+            names: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            last_name: 0,
+            requests: Vec::new(),
+        }
+    }
+
+    pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
+        self.last_name += 1;
+        let name = front::ConnectionId(self.last_name);
+        self.names.insert(connection, name);
+        self.connections.insert(name, connection);
+        self.front.opened(now, name);
+    }
+
+    pub(super) fn received(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        if let Some(name) = self.names.get(&connection) {
+            self.front.received(*name, bytes);
+        }
+    }
+
+    pub(super) fn closed(&mut self, connection: ConnectionId) {
+        if let Some(name) = self.names.remove(&connection) {
+            self.connections.remove(&name);
+            self.front.closed(name);
+        }
+    }
+
+    pub(super) fn notice(&mut self, notice: FrontNotice) {
+        self.front.notice(notice);
+    }
+
+    /// What the replica is asked this turn.
+    pub(super) fn prepare(&mut self, now: Instant, leased: bool) -> std::vec::Drain<'_, FrontRequest> {
+        self.front.prepare(now, leased, &mut self.requests);
+        self.requests.drain(..)
+    }
+
+    /// Answers what can be answered. Returns whether the lease was used.
+    pub(super) fn finish(
+        &mut self,
+        now: Instant,
+        tree: &Tree,
+        leased: bool,
+        still_leased: impl FnOnce() -> bool,
+    ) -> bool {
+        self.front.finish(now, tree, leased, still_leased)
+    }
+
+    /// Whether [`Clients::prepare`] has something to say at once.
+    pub(super) fn is_restless(&self) -> bool {
+        self.front.is_restless()
+    }
+
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.front.next_deadline()
+    }
+
+    /// Sends what was written; a client that does not read is dropped.
+    pub(super) fn send(&mut self, ring: &mut Ring) {
+        let connections = &self.connections;
+        self.front.take_output(|output| match output {
+            Output::Send { connection, bytes } => {
+                let Some(connection) = connections.get(&connection).copied() else { return };
+                if ring.queued_bytes(connection) > CLIENT_OUTPUT_BYTES_MAX {
+                    tracing::info!("a client does not read what it asked for: dropping its connection");
+                    ring.close(connection);
+                } else {
+                    ring.send(connection, bytes);
+                }
+            }
+            Output::Close { connection } => {
+                if let Some(connection) = connections.get(&connection) {
+                    ring.close_when_sent(*connection);
+                }
+            }
+        });
+    }
+}
+
+/// A listener's address as it is printed, for scripts that asked for any free port.
+pub(super) fn announce(what: &str, address: std::net::SocketAddr) -> Result<(), Failure> {
+    tracing::info!("listening on {address} for {what}");
+    Ok(())
+}

@@ -1,0 +1,608 @@
+//! The configuration: one TOML file, the same on every replica of a cell.
+//!
+//! ```toml
+//! [cell]
+//! id = "5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11"
+//!
+//! [[replica]]
+//! id = 1
+//! client = "10.0.0.1:7400"
+//! peer = "10.0.0.1:7401"
+//!
+//! [paxos]
+//! lease = "250ms"
+//! ```
+//!
+//! What is left out has its default. Later wins: file, then environment (`QUORATE_PAXOS_LEASE=300ms` sets `lease` of
+//! `[paxos]`), then flags. A key that does not exist is an error wherever it comes from. Which replica a process is, its
+//! folder says, so that the file can be byte for byte the same everywhere.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::failure::{Code, Failure};
+use crate::limits::{BLOCK_BYTES, REPLICAS_MAX, VALUE_BYTES_MAX};
+use crate::paxos::{CellId, ReplicaId};
+use crate::time::Duration;
+
+/// The whole configuration, checked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Which cell this is.
+    pub cell: CellSection,
+    /// Its replicas, ordered by id.
+    #[serde(rename = "replica")]
+    pub replicas: Vec<ReplicaSection>,
+    /// What a process takes of its host.
+    #[serde(default)]
+    pub server: ServerSection,
+    /// Elections and leases.
+    #[serde(default)]
+    pub paxos: PaxosSection,
+    /// The files that hold the log.
+    #[serde(default)]
+    pub journal: JournalSection,
+    /// What clients may ask of a session.
+    #[serde(default)]
+    pub session: SessionSection,
+}
+
+/// `[cell]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellSection {
+    /// 32 hexadecimal digits, chosen at random when the cell is made.
+    #[serde(serialize_with = "as_text", deserialize_with = "cell_id")]
+    pub id: CellId,
+}
+
+/// One `[[replica]]`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaSection {
+    /// 1 to 63, never used again for another machine.
+    #[serde(serialize_with = "replica_number", deserialize_with = "replica_id")]
+    pub id: ReplicaId,
+    /// Where it listens for clients. Port 0: any free one, printed at start.
+    pub client: SocketAddr,
+    /// Where it listens for the other replicas.
+    pub peer: SocketAddr,
+}
+
+/// `[server]`
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerSection {
+    /// Empty: one loop, pinned nowhere. One core: one loop, pinned there. More: the first runs the replica, each other
+    /// one a front.
+    pub cores: Vec<usize>,
+}
+
+/// `[paxos]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PaxosSection {
+    /// How often an idle leader says that it lives.
+    pub heartbeat: Span,
+    /// How long a follower's promise to follow one leader holds: the leader's lease D.
+    pub lease: Span,
+    /// The shortest silence of the leader after which a follower looks for another. Default: `lease`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub election_min: Option<Span>,
+    /// The longest. Default: one and a half times `lease`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub election_max: Option<Span>,
+    /// Taken off the leader's lease beside the clocks' error.
+    pub margin: Span,
+    /// Whether the leader answers reads under its lease. If not, each read costs a round trip to a majority.
+    pub lease_reads: bool,
+}
+
+/// `[journal]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalSection {
+    /// The size of one file of the log; each is written with zeros once, then only overwritten.
+    pub segment: Size,
+    /// What all of them may take. Writes are refused before it is passed.
+    pub max: Size,
+}
+
+/// `[session]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionSection {
+    /// The shortest time-out a client gets, whatever it asks for.
+    pub timeout_min: Span,
+    /// The longest.
+    pub timeout_max: Span,
+    /// What a client gets that does not ask.
+    pub timeout_default: Span,
+}
+
+/// A span of time that is written like `250ms`, `10s` or `2m`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+/// A number of bytes that is written like `4096`, `64KiB` or `1GiB`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+/// One setting from the environment or the command line: `section.key`, and its text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Override {
+    /// Where it comes from, for messages: a variable's or a flag's name.
+    pub origin: String,
+    /// `paxos`
+    pub section: String,
+    /// `lease`
+    pub key: String,
+    /// `300ms`
+    pub text: String,
+}
+
+impl Config {
+    /// Reads the file at `path`, lays `overrides` over it in order, and checks the whole.
+    pub fn read(path: &Path, overrides: &[Override]) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::io(Code::ConfigUnreadable, "read the configuration", path, &error))?;
+        Self::parse(&text, &path.display().to_string(), overrides)
+    }
+
+    /// As [`Config::read`], from text; `origin` names it in messages.
+    pub fn parse(text: &str, origin: &str, overrides: &[Override]) -> Result<Self, Failure> {
+        // First as it stands, so that a mistake in the file is shown with its line; then with what is laid over it.
+        let mut config: Self = toml::from_str(text).map_err(|error| misread(origin, &error))?;
+        if !overrides.is_empty() {
+            let mut table: toml::Table = toml::from_str(text).map_err(|error| misread(origin, &error))?;
+            for setting in overrides {
+                setting.lay_over(&mut table)?;
+                config = table.clone().try_into().map_err(|error: toml::de::Error| misread(&setting.origin, &error))?;
+            }
+        }
+        config.replicas.sort_by_key(|replica| replica.id);
+        config.check(origin)?;
+        Ok(config)
+    }
+
+    /// The file's text: what `dev` writes.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration is tables of texts, numbers and lists")
+    }
+
+    /// The replica of that id.
+    #[must_use]
+    pub fn replica(&self, id: ReplicaId) -> Option<&ReplicaSection> {
+        self.replicas.iter().find(|replica| replica.id == id)
+    }
+
+    fn check(&self, origin: &str) -> Result<(), Failure> {
+        let wrong = |found: String, needed: &str, why: &str| {
+            Failure::new(Code::ConfigInvalid, format!("{origin} contradicts itself"))
+                .found(found)
+                .needed(needed)
+                .why(why)
+                .fix(format!("edit {origin}; it must be the same on every replica"))
+        };
+        self.check_replicas(&wrong)?;
+        let paxos = &self.paxos;
+        if paxos.heartbeat.0 == Duration::ZERO || paxos.lease.0 < paxos.heartbeat.0.scaled(4, 1) {
+            return Err(wrong(
+                format!("paxos.heartbeat = {}, lease = {}", paxos.heartbeat, paxos.lease),
+                "a heartbeat above zero and a lease of at least four",
+                "one late heartbeat must not cost the leader its lease",
+            ));
+        }
+        if paxos.margin.0.scaled(4, 1) > paxos.lease.0 {
+            return Err(wrong(
+                format!("paxos.margin = {}, lease = {}", paxos.margin, paxos.lease),
+                "a margin of at most a quarter of the lease",
+                "what is left of the lease would be too short to serve reads under",
+            ));
+        }
+        if paxos.election_min().0 < paxos.lease.0 || paxos.election_max().0 < paxos.election_min().0 {
+            return Err(wrong(
+                format!("election_min = {}, election_max = {}", paxos.election_min(), paxos.election_max()),
+                "lease <= election_min <= election_max",
+                "a candidate that asks before the lease ran out is refused anyway",
+            ));
+        }
+        let session = &self.session;
+        if session.timeout_min.0 == Duration::ZERO
+            || session.timeout_min > session.timeout_default
+            || session.timeout_default > session.timeout_max
+        {
+            return Err(wrong(
+                format!(
+                    "timeout_min = {}, timeout_default = {}, timeout_max = {}",
+                    session.timeout_min, session.timeout_default, session.timeout_max
+                ),
+                "0 < timeout_min <= timeout_default <= timeout_max",
+                "every session gets a time-out between the two ends",
+            ));
+        }
+        self.check_journal(&wrong)
+    }
+
+    fn check_replicas(&self, wrong: &dyn Fn(String, &str, &str) -> Failure) -> Result<(), Failure> {
+        if self.cell.id == CellId(0) {
+            return Err(wrong(
+                "cell.id = 0".into(),
+                "a random id",
+                "two cells of one id would take each other's frames",
+            ));
+        }
+        if self.replicas.is_empty() || self.replicas.len() > REPLICAS_MAX {
+            return Err(wrong(
+                format!("{} replicas", self.replicas.len()),
+                &format!("1 to {REPLICAS_MAX}, best 3 or 5"),
+                "a cell is as available as its majority",
+            ));
+        }
+        if let Some(pair) = self.replicas.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            return Err(wrong(format!("two replicas with id {}", pair[0].id.0), "one of each", "votes go by id"));
+        }
+        let mut addresses: Vec<_> = self.replicas.iter().flat_map(|replica| [replica.client, replica.peer]).collect();
+        addresses.retain(|address| address.port() != 0);
+        addresses.sort();
+        if let Some(pair) = addresses.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(wrong(
+                format!("{} twice", pair[0]),
+                "a different address for everything that listens",
+                "only one socket can listen there",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_journal(&self, wrong: &dyn Fn(String, &str, &str) -> Failure) -> Result<(), Failure> {
+        let journal = &self.journal;
+        let segment_min = 2 * VALUE_BYTES_MAX as u64;
+        if journal.segment.0 < segment_min || !journal.segment.0.is_multiple_of(BLOCK_BYTES as u64) {
+            return Err(wrong(
+                format!("journal.segment = {}", journal.segment),
+                &format!("at least {}, in whole blocks of {}", Size(segment_min), Size(BLOCK_BYTES as u64)),
+                "the largest entry has to fit a segment",
+            ));
+        }
+        if journal.max.0 / 3 < journal.segment.0 {
+            return Err(wrong(
+                format!("journal.max = {}, segment = {}", journal.max, journal.segment),
+                "room for at least three segments",
+                "one is written, one is ready, one is trimmed",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl PaxosSection {
+    /// The shortest election time-out, its default worked out.
+    #[must_use]
+    pub fn election_min(&self) -> Span {
+        self.election_min.unwrap_or(self.lease)
+    }
+
+    /// The longest election time-out, its default worked out.
+    #[must_use]
+    pub fn election_max(&self) -> Span {
+        self.election_max.unwrap_or(Span(self.lease.0.scaled(3, 2).max(self.election_min().0)))
+    }
+}
+
+impl Default for PaxosSection {
+    fn default() -> Self {
+        Self {
+            heartbeat: Span(Duration::from_millis(25)),
+            lease: Span(Duration::from_millis(250)),
+            election_min: None,
+            election_max: None,
+            margin: Span(Duration::from_millis(5)),
+            lease_reads: true,
+        }
+    }
+}
+
+impl Default for JournalSection {
+    fn default() -> Self {
+        Self { segment: Size(64 << 20), max: Size(8 << 30) }
+    }
+}
+
+impl Default for SessionSection {
+    fn default() -> Self {
+        Self {
+            timeout_min: Span(Duration::from_secs(2)),
+            timeout_max: Span(Duration::from_secs(60)),
+            timeout_default: Span(Duration::from_secs(12)),
+        }
+    }
+}
+
+/// The sections a setting can be laid over, as they are spelt in variables.
+const SECTIONS: [&str; 4] = ["server", "paxos", "journal", "session"];
+
+impl Override {
+    /// A flag's setting.
+    #[must_use]
+    pub fn flag(flag: &str, section: &str, key: &str, text: impl Into<String>) -> Self {
+        Self { origin: flag.into(), section: section.into(), key: key.into(), text: text.into() }
+    }
+
+    /// The settings among `variables`: those named `QUORATE_SECTION_KEY`, in the order of their names.
+    #[must_use]
+    pub fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Vec<Self> {
+        let mut found: Vec<Self> = variables
+            .filter_map(|(name, text)| {
+                let (section, key) = name.strip_prefix("QUORATE_")?.split_once('_')?;
+                let section = SECTIONS.iter().find(|known| known.eq_ignore_ascii_case(section))?;
+                Some(Self { section: (*section).into(), key: key.to_ascii_lowercase(), text, origin: name })
+            })
+            .collect();
+        found.sort_by(|a, b| a.origin.cmp(&b.origin));
+        found
+    }
+
+    fn lay_over(&self, table: &mut toml::Table) -> Result<(), Failure> {
+        let section = table.entry(self.section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let Some(section) = section.as_table_mut() else {
+            return Err(Failure::new(Code::ConfigInvalid, format!("[{}] is no table", self.section)));
+        };
+        // A number, a truth value or a list is written as in the file; all else is a text.
+        let value = toml::from_str::<toml::Table>(&format!("value = {}", self.text))
+            .ok()
+            .and_then(|mut parsed| parsed.remove("value"))
+            .unwrap_or_else(|| toml::Value::String(self.text.clone()));
+        section.insert(self.key.clone(), value);
+        Ok(())
+    }
+}
+
+/// Turns the parser's error, which shows the line, into a failure, with the nearest name for a key that does not exist.
+fn misread(origin: &str, error: &toml::de::Error) -> Failure {
+    let failure =
+        Failure::new(Code::ConfigInvalid, format!("{origin} is no valid configuration")).found(error.to_string());
+    let message = error.message();
+    if !message.starts_with("unknown field") {
+        return failure.fix(format!("correct {origin}"));
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = names.next().unwrap_or_default();
+    match names.map(|known| (edits(unknown, known), known)).min() {
+        Some((distance, known)) if distance <= known.len().max(3) / 2 => {
+            failure.fix(format!("did you mean `{known}`?"))
+        }
+        _ => failure.fix(format!("remove `{unknown}` from {origin}")),
+    }
+}
+
+/// How many letters have to be changed, added or left out to make one name of the other.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+const SPAN_UNITS: [(&str, u64); 5] =
+    [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// Splits `12ms` into its number and its unit's worth and multiplies them.
+fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let (_, worth) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*worth)
+}
+
+/// The shortest exact spelling: the largest unit that divides it.
+fn spell(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let smallest = units[units.len() - 1];
+    let (unit, worth) = units.iter().find(|(_, worth)| value != 0 && value.is_multiple_of(*worth)).unwrap_or(&smallest);
+    write!(f, "{}{unit}", value / worth)
+}
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        number_with_unit(text, &SPAN_UNITS)
+            .map(|nanos| Self(Duration::from_nanos(nanos)))
+            .ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s or 2m"))
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = text.trim().parse::<u64>().ok();
+        plain
+            .or_else(|| number_with_unit(text, &SIZE_UNITS))
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no size; write it like 4096, 64KiB, 64MiB or 1GiB"))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        spell(self.0.as_nanos(), &SPAN_UNITS, f)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        spell(self.0, &SIZE_UNITS, f)
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Reads a cell id: exactly 32 hexadecimal digits.
+pub fn parse_cell_id(text: &str) -> Result<CellId, String> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match u128::from_str_radix(text, 16) {
+        Ok(id) if digits => Ok(CellId(id)),
+        _ => Err(format!("`{text}` is no cell id; it has 32 hexadecimal digits")),
+    }
+}
+
+fn as_text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn cell_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CellId, D::Error> {
+    parse_cell_id(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn replica_number<S: Serializer>(id: &ReplicaId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(id.0)
+}
+
+fn replica_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ReplicaId, D::Error> {
+    match i64::deserialize(deserializer)? {
+        id @ 1..=63 => Ok(ReplicaId(id as u8)),
+        id => Err(de::Error::custom(format!("{id} is no replica id; they go from 1 to 63"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREE: &str = r#"
+[cell]
+id = "5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11"
+[[replica]]
+id = 2
+client = "127.0.0.1:7410"
+peer = "127.0.0.1:7411"
+[[replica]]
+id = 1
+client = "127.0.0.1:7400"
+peer = "127.0.0.1:7401"
+[paxos]
+lease = "300ms"
+"#;
+
+    fn refused(text: &str) -> String {
+        Config::parse(text, "cell.toml", &[]).expect_err("it is wrong").report()
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default_and_replicas_are_ordered() {
+        let config = Config::parse(THREE, "cell.toml", &[]).unwrap();
+        assert_eq!(config.replicas.iter().map(|replica| replica.id.0).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(config.paxos.lease.0, Duration::from_millis(300));
+        assert_eq!(config.paxos.election_max().0, Duration::from_millis(450));
+        assert_eq!(config.journal, JournalSection::default());
+        assert_eq!(Config::parse(&config.to_toml(), "again", &[]).unwrap(), config, "what is written reads the same");
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_the_nearest_one() {
+        let report = refused(&THREE.replace("lease", "leese"));
+        assert!(report.starts_with("error[E011]"), "{report}");
+        assert!(report.contains("did you mean `lease`?"), "{report}");
+        assert!(report.contains("leese = \"300ms\""), "the line is shown: {report}");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for (from, to, hint) in [
+            ("id = 2", "id = 1", "two replicas with id 1"),
+            ("7410", "7400", "127.0.0.1:7400 twice"),
+            ("300ms", "50ms", "at least four"),
+            ("300ms", "300", "no span of time"),
+            ("lease = \"300ms\"", "lease = 300", "invalid type"),
+            ("id = 2", "id = 64", "from 1 to 63"),
+            ("5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11", "00000000000000000000000000000000", "random id"),
+            ("5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11", "+d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11", "32 hexadecimal"),
+            ("[paxos]\nlease = \"300ms\"", "[journal]\nsegment = \"1MiB\"", "largest entry"),
+            ("[paxos]\nlease = \"300ms\"", "[journal]\nmax = \"-1\"", "no size"),
+            ("[paxos]\nlease = \"300ms\"", "[journal]\nmax = \"99999999999TiB\"", "no size"),
+            ("[paxos]\nlease = \"300ms\"", "[session]\ntimeout_min = \"61s\"", "timeout_min <="),
+        ] {
+            let report = refused(&THREE.replace(from, to));
+            assert!(report.contains(hint), "{from} -> {to}: {report}");
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_flags_over_both() {
+        let variables =
+            [("QUORATE_PAXOS_LEASE", "400ms"), ("QUORATE_SERVER_CORES", "[0, 1]"), ("QUORATE_ENDPOINTS", "x")];
+        let variables = variables.iter().map(|(name, text)| (name.to_string(), text.to_string()));
+        let mut overrides = Override::from_variables(variables);
+        assert_eq!(overrides.len(), 2, "only what names a section is a setting: {overrides:?}");
+        let config = Config::parse(THREE, "cell.toml", &overrides).unwrap();
+        assert_eq!((config.paxos.lease.0.as_millis(), config.server.cores), (400, vec![0, 1]));
+        overrides.push(Override::flag("--no-lease-reads", "paxos", "lease_reads", "false"));
+        assert!(!Config::parse(THREE, "cell.toml", &overrides).unwrap().paxos.lease_reads);
+
+        let wrong = Override::from_variables([("QUORATE_PAXOS_LEESE".into(), "1s".into())].into_iter());
+        let report = Config::parse(THREE, "cell.toml", &wrong).unwrap_err().report();
+        assert!(report.contains("QUORATE_PAXOS_LEESE") && report.contains("`lease`"), "{report}");
+    }
+
+    #[test]
+    fn spans_and_sizes_are_spelt_as_they_are_read() {
+        for text in ["25ms", "10s", "2m", "500us", "1ns", "0ns"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+        for text in ["64MiB", "1GiB", "4KiB", "17B"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+        for text in ["", "s", "1.5s", "-1s", "1 h", "18446744073709551615s"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The replica's core: one replica driven by one ring. Frames of peers and completions of the disk go in; frames, disk
+//! writes and notices for the fronts come out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::config::Config;
+use super::failure::{Code, Failure};
+use super::folder::{self, Folder};
+use super::links::{self, Links};
+use super::start::Started;
+use crate::journal::SegmentId;
+use crate::limits::DISK_STALL_MAX;
+use crate::paxos::ReplicaId;
+use crate::replica::Replica;
+use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input};
+use crate::runtime::background::{Background, Done, Job};
+use crate::runtime::{ConnectionId, FileId, Ring, clock};
+use crate::time::Instant;
+use crate::wire::client::Status;
+
+/// A replica and everything it needs of its core.
+pub(super) struct Core {
+    pub(super) replica: Replica,
+    links: Links,
+    background: Background,
+    folder: Folder,
+    segment_bytes: u64,
+    hard_state: FileId,
+    segments: BTreeMap<SegmentId, FileId>,
+    /// Writes in flight, and since when.
+    writing: BTreeMap<u64, Instant>,
+    inputs: Vec<Input>,
+    effects: Vec<Effect>,
+    notices: Vec<(FrontId, FrontNotice)>,
+    sends: Vec<(ConnectionId, Bytes)>,
+    closes: Vec<ConnectionId>,
+    started_at: Instant,
+    facts: StatusFacts,
+}
+
+struct StatusFacts {
+    identity: links::Identity,
+}
+
+impl Core {
+    pub(super) fn new(config: &Config, started: Started, ring: &mut Ring) -> Result<Self, Failure> {
+        let Started { replica, folder, identity, background } = started;
+        let hard_state = ring.register_file(folder.open_hard_state()?);
+        let mut segments = BTreeMap::new();
+        for segment in folder.segments()? {
+            segments.insert(segment, ring.register_file(folder.open_segment(segment)?));
+        }
+        let identity =
+            links::Identity { cell: config.cell.id, replica: identity.replica, incarnation: identity.incarnation };
+        let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer));
+        Ok(Self {
+            replica,
+            links: Links::new(identity, others),
+            background,
+            folder,
+            segment_bytes: config.journal.segment.0,
+            hard_state,
+            segments,
+            writing: BTreeMap::new(),
+            inputs: Vec::new(),
+            effects: Vec::new(),
+            notices: Vec::new(),
+            sends: Vec::new(),
+            closes: Vec::new(),
+            started_at: clock::now(),
+            facts: StatusFacts { identity },
+        })
+    }
+
+    /// A peer dialled us.
+    pub(super) fn accepted(&mut self, connection: ConnectionId) {
+        self.links.accepted(connection);
+    }
+
+    /// Whether that connection is a peer's link.
+    pub(super) fn owns(&self, connection: ConnectionId) -> bool {
+        self.links.owns(connection)
+    }
+
+    pub(super) fn connected(&mut self, now: Instant, connection: ConnectionId) {
+        self.links.connected(connection, &mut self.inputs, &mut self.sends);
+        self.take_inputs(now);
+    }
+
+    pub(super) fn received(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
+        if !self.links.received(connection, bytes, &mut self.inputs) {
+            self.closes.push(connection);
+        }
+        self.take_inputs(now);
+    }
+
+    pub(super) fn closed(&mut self, now: Instant, connection: ConnectionId) {
+        self.closes.extend(self.links.closed(now, connection, &mut self.inputs));
+        self.take_inputs(now);
+    }
+
+    /// A disk write is durable, or failed; a failure is the process's end.
+    pub(super) fn written(&mut self, now: Instant, token: u64, result: std::io::Result<()>) -> Result<(), Failure> {
+        self.writing.remove(&token);
+        result.map_err(|error| disk_failed(&self.folder, &error.to_string()))?;
+        self.step(now, Input::Written { token });
+        Ok(())
+    }
+
+    /// One of our fronts asks.
+    pub(super) fn front_asks(&mut self, now: Instant, front: FrontId, request: FrontRequest) {
+        if let FrontRequest::Status { ticket } = request {
+            let status = Box::new(self.status(now));
+            self.effects.push(Effect::Front { front, notice: FrontNotice::Status { ticket, status } });
+        } else {
+            self.step(now, Input::Front { front, request });
+        }
+    }
+
+    /// Gives the leadership away, if we have it.
+    pub(super) fn hand_over(&mut self, now: Instant) {
+        self.step(now, Input::HandOver);
+    }
+
+    /// Ends the turn. What the fronts must know, the state of the lease included, is shown to them through `tell` before
+    /// anything leaves this host that rests on it.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        ring: &mut Ring,
+        tell: impl FnOnce(&Replica, std::vec::Drain<'_, (FrontId, FrontNotice)>),
+    ) -> Result<(), Failure> {
+        self.finish_background(now, ring)?;
+        if self.replica.next_deadline(now) <= now {
+            self.step(now, Input::Tick);
+        }
+        self.step(now, Input::TurnEnd { wall_ms: clock::wall_ms() });
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut others = Vec::with_capacity(effects.len());
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Front { front, notice } => self.notices.push((front, notice)),
+                other => others.push(other),
+            }
+        }
+        tell(&self.replica, self.notices.drain(..));
+        self.effects = effects;
+        self.links.dial(now, ring);
+        for (connection, bytes) in self.sends.drain(..) {
+            ring.send(connection, bytes);
+        }
+        for connection in self.closes.drain(..) {
+            ring.close(connection);
+        }
+        for effect in others {
+            self.perform(now, effect, ring);
+        }
+        match self.writing.values().min() {
+            Some(since) if now.since(*since) > DISK_STALL_MAX => {
+                Err(disk_failed(&self.folder, "a write that did not come back within 10 s"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {
+        match effect {
+            Effect::Peer { to, message } => self.links.send(to, &message, ring),
+            Effect::Write { token, file, offset, pieces } => {
+                let file = match file {
+                    DiskFile::HardState => self.hard_state,
+                    DiskFile::Segment(segment) => self.segments[&segment],
+                };
+                self.writing.insert(token, now);
+                ring.write_durable(file, offset, pieces, token);
+            }
+            Effect::PrepareSegment { segment } => {
+                let path = folder::segment_path(&self.folder.path, segment);
+                self.background.submit(Job::ZeroFile { path, bytes: self.segment_bytes, token: segment.0 });
+            }
+            Effect::ReadLog { to, from, places } => {
+                self.background.submit(cold_read(&self.folder, to, from, &places));
+            }
+            Effect::Front { .. } => unreachable!("notices were told before"),
+        }
+    }
+
+    /// When [`Core::settle`] is due.
+    pub(super) fn next_deadline(&self, now: Instant) -> Instant {
+        let stall = self.writing.values().min().map_or(Instant::FOREVER, |since| *since + DISK_STALL_MAX);
+        self.replica.next_deadline(now).min(self.links.next_deadline()).min(stall)
+    }
+
+    fn finish_background(&mut self, now: Instant, ring: &mut Ring) -> Result<(), Failure> {
+        while let Some(done) = self.background.completed() {
+            match done {
+                Done::ZeroFile { token, result } => {
+                    let segment = SegmentId(token);
+                    result.map_err(|error| disk_failed(&self.folder, &error.to_string()))?;
+                    self.segments.insert(segment, ring.register_file(self.folder.open_segment(segment)?));
+                    self.step(now, Input::SegmentReady { segment });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
+        self.replica.step(now, input, &mut self.effects);
+    }
+
+    fn take_inputs(&mut self, now: Instant) {
+        let mut inputs = std::mem::take(&mut self.inputs);
+        for input in inputs.drain(..) {
+            self.step(now, input);
+        }
+        if self.inputs.is_empty() {
+            self.inputs = inputs;
+        }
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        let (paxos, namespace) = (self.replica.paxos(), self.replica.namespace());
+        Status {
+            replica: self.facts.identity.replica,
+            incarnation: self.facts.identity.incarnation,
+            cell: self.facts.identity.cell,
+            role: paxos.role(now),
+            leader: paxos.leader(),
+            ballot: paxos.ballot(),
+            chosen_upto: paxos.chosen_upto(),
+            applied_upto: self.replica.applied_upto(),
+            trimmed_upto: paxos.trimmed_upto(),
+            revision: namespace.revision(),
+            sessions: namespace.session_count() as u64,
+            nodes: namespace.tree().len() as u64,
+            connections: 0,
+            journal_bytes: self.segments.len() as u64 * self.segment_bytes,
+            lease_remaining_us: self.replica.lease().until.since(now).as_nanos() / 1_000,
+            uptime_ms: now.since(self.started_at).as_millis(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+fn disk_failed(folder: &Folder, found: &str) -> Failure {
+    Failure::new(Code::DiskFailed, format!("the disk under {} failed", folder.path.display()))
+        .found(found)
+        .why("after a failed write nobody knows what the disk holds, so this replica must not go on speaking")
+        .fix("check the disk (dmesg); start again once it is sound: the journal is checked at start")
+}

@@ -1,0 +1,176 @@
+//! A replica's folder on disk.
+//!
+//! ```text
+//! DIR/
+//!   lock               held (flock) by the process that serves from here, with its pid
+//!   hard-state         four copies of what must never be forgotten
+//!   segment-00000001   the log, in files of one size, written with zeros once and then only overwritten
+//! ```
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::config::Config;
+use super::failure::{Code, Failure};
+use crate::journal::hard_state::{self, HardStateFile};
+use crate::journal::{Identity, SegmentId};
+use crate::paxos::{self, Incarnation, Member, ReplicaId};
+use crate::runtime::disk;
+
+/// Name of the file with the hard state.
+pub const HARD_STATE: &str = "hard-state";
+
+/// What `format` made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Formatted {
+    pub folder: PathBuf,
+    pub replica: ReplicaId,
+    pub incarnation: Incarnation,
+    /// Bytes written with zeros for the log.
+    pub journal_bytes: u64,
+    /// The alignment of direct writes there, in bytes.
+    pub alignment: u64,
+}
+
+/// Makes the folder of replica `replica`: its identity, an empty hard state, and the first segments, written with zeros.
+///
+/// Everything is made under another name beside it and renamed at the end, so that a crash leaves a whole folder or none.
+///
+/// # Errors
+///
+/// A [`Failure`] when `replica` is not in the configuration, the folder has content, or the disk refuses.
+pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Formatted, Failure> {
+    if config.replica(replica).is_none() {
+        return Err(Failure::new(Code::UnknownReplica, format!("cannot format replica {replica}"))
+            .found(format!("a configuration of replicas {}", list(config)))
+            .fix("name one of them with --replica, or add a [[replica]] to the configuration"));
+    }
+    refuse_content(folder)?;
+    let made = folder.with_extension("formatting");
+    if made.exists() {
+        std::fs::remove_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "clear", &made, &e))?;
+    }
+    std::fs::create_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "create", &made, &e))?;
+    let alignment = disk::direct_alignment(&made).map_err(|e| unfit(folder, &e.to_string()))?;
+    let incarnation = Incarnation(random_u128());
+    let identity = Identity { cell: config.cell.id, replica, incarnation };
+    let members = config.replicas.iter().map(|r| Member { replica: r.id, incarnation: None }).collect();
+    let state = hard_state::HardState::new(paxos::Config::new(members));
+    let path = made.join(HARD_STATE);
+    disk::write_whole(&path, &HardStateFile::format(identity, &state))
+        .map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))?;
+    for number in 1..=SEGMENTS_AT_FORMAT {
+        let path = segment_path(&made, SegmentId(number));
+        disk::zero_file(&path, config.journal.segment.0)
+            .map_err(|e| Failure::io(Code::DiskFailed, "write with zeros", &path, &e))?;
+    }
+    let _ = std::fs::remove_dir(folder);
+    let sync = |path: &Path| disk::sync_folder(path).map_err(|e| Failure::io(Code::DiskFailed, "flush", path, &e));
+    sync(&made)?;
+    std::fs::rename(&made, folder).map_err(|e| Failure::io(Code::DiskFailed, "rename to", folder, &e))?;
+    sync(parent(folder))?;
+    let journal_bytes = SEGMENTS_AT_FORMAT * config.journal.segment.0;
+    Ok(Formatted { folder: folder.to_owned(), replica, incarnation, journal_bytes, alignment })
+}
+
+/// The folder of a formatted replica, held against other processes.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+    _lock: disk::FolderLock,
+}
+
+impl Folder {
+    /// Takes the folder for this process.
+    pub(super) fn take(path: &Path) -> Result<Self, Failure> {
+        if !path.join(HARD_STATE).exists() {
+            return Err(Failure::new(Code::NotFormatted, format!("{} holds no replica", path.display()))
+                .needed(format!("a file {HARD_STATE} in it"))
+                .fix("quorate format --cell ID --replica I --config F DIR"));
+        }
+        let lock = disk::lock_folder(path).map_err(|error| match error {
+            disk::LockError::Held { pid } => {
+                Failure::new(Code::FolderInUse, format!("another process holds {}", path.display()))
+                    .found(pid.map_or_else(|| "an unknown process".to_owned(), |pid| format!("process {pid}")))
+                    .why("two processes on one journal would each overwrite what the other acknowledged")
+                    .fix("stop that process first, or name another folder")
+            }
+            disk::LockError::Io(error) => Failure::io(Code::DiskFailed, "lock", path, &error),
+        })?;
+        disk::direct_alignment(path).map_err(|error| unfit(path, &error.to_string()))?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Numbers of the segments there, ascending.
+    pub(super) fn segments(&self) -> Result<Vec<SegmentId>, Failure> {
+        let failed = |e: std::io::Error| Failure::io(Code::DiskFailed, "list", &self.path, &e);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("segment-")).and_then(|n| n.parse().ok());
+            found.extend(number.map(SegmentId));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Opens a segment for direct writes.
+    pub(super) fn open_segment(&self, segment: SegmentId) -> Result<File, Failure> {
+        let path = segment_path(&self.path, segment);
+        disk::open_direct(&path).map_err(|e| Failure::io(Code::DiskFailed, "open", &path, &e))
+    }
+
+    /// Opens the hard state for direct writes.
+    pub(super) fn open_hard_state(&self) -> Result<File, Failure> {
+        let path = self.path.join(HARD_STATE);
+        disk::open_direct(&path).map_err(|e| Failure::io(Code::DiskFailed, "open", &path, &e))
+    }
+}
+
+/// Where a segment lies.
+#[must_use]
+pub fn segment_path(folder: &Path, segment: SegmentId) -> PathBuf {
+    folder.join(format!("segment-{:08}", segment.0))
+}
+
+/// A random number of the kernel's.
+pub(super) fn random_u128() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the kernel has random numbers");
+    u128::from_le_bytes(bytes)
+}
+
+fn refuse_content(folder: &Path) -> Result<(), Failure> {
+    let content = match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Failure::io(Code::DiskFailed, "look into", folder, &error)),
+    };
+    if content {
+        return Err(Failure::new(Code::FolderNotEmpty, format!("cannot format {}", folder.display()))
+            .found("a folder with content")
+            .needed("an empty folder, or none")
+            .why("formatting would destroy what a replica has promised and stored")
+            .fix("name another folder; if this one is surely not needed, remove it yourself"));
+    }
+    Ok(())
+}
+
+fn unfit(folder: &Path, found: &str) -> Failure {
+    Failure::new(Code::FilesystemUnfit, format!("{} cannot hold a journal", folder.display()))
+        .found(found)
+        .needed("a local filesystem with direct I/O, such as XFS or ext4")
+        .why("without it an acknowledged write may still be in memory when the power fails")
+        .fix("name a folder on such a filesystem")
+}
+
+fn parent(folder: &Path) -> &Path {
+    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn list(config: &Config) -> String {
+    config.replicas.iter().map(|replica| replica.id.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// One to write, one ready.
+const SEGMENTS_AT_FORMAT: u64 = 2;

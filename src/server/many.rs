@@ -1,0 +1,217 @@
+//! Many cores: the first runs the replica; each other one runs a front with its own ring, its own listener on the same
+//! address, and its own copy of the tree's index.
+//!
+//! Requests go one way and notices the other through bounded rings, one pair a front. A front's ring of notices that is full
+//! makes the replica's core stop taking that front's requests and keep the notices in order; heartbeats, the journal and
+//! peers go on. A front drains its notices before it does anything else, so it cannot block the replica by waiting.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::clients::Clients;
+use super::core::Core;
+use super::failure::{Code, Failure};
+use super::published::Published;
+use super::stop::Stop;
+use crate::namespace::Tree;
+use crate::paxos::{Ballot, Lease, Slot};
+use crate::replica::exchange::{FrontId, FrontNotice, FrontRequest};
+use crate::runtime::mesh::{Receiver, Sender};
+use crate::runtime::{Event, Ring, clock};
+use crate::time::{Duration, Instant};
+
+/// The replica's core beside fronts on other cores.
+pub(super) struct ReplicaCore {
+    pub(super) core: Core,
+    pub(super) fronts: Vec<FrontEnd>,
+    pub(super) published: Arc<Published>,
+    pub(super) stop: Stop,
+}
+
+/// The replica's end of the rings to one front.
+pub(super) struct FrontEnd {
+    pub(super) requests: Receiver<FrontRequest>,
+    pub(super) notices: Sender<FrontNotice>,
+    /// Notices that did not fit.
+    pub(super) waiting: VecDeque<FrontNotice>,
+    pub(super) thread: JoinHandle<Result<(), Failure>>,
+}
+
+/// A front's core.
+pub(super) struct FrontCore {
+    pub(super) clients: Clients,
+    pub(super) tree: Tree,
+    pub(super) applied_upto: Slot,
+    pub(super) requests: Sender<FrontRequest>,
+    /// Requests that did not fit.
+    pub(super) waiting: VecDeque<FrontRequest>,
+    pub(super) notices: Receiver<FrontNotice>,
+    pub(super) published: Arc<Published>,
+}
+
+impl ReplicaCore {
+    /// Runs until it is stopped, or it or a front fails.
+    pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
+        loop {
+            let deadline = self.next_deadline();
+            let mut outcome = Ok(());
+            let mut now = None;
+            ring.turn(Some(deadline), &mut |event| {
+                let now = *now.get_or_insert_with(clock::now);
+                if let Err(failure) = self.event(now, event) {
+                    outcome = Err(failure);
+                }
+            })
+            .map_err(|error| loop_failed(&error))?;
+            outcome?;
+            let now = clock::now();
+            if self.stop.begins(now) {
+                self.core.hand_over(now);
+            }
+            self.settle(now, ring)?;
+            if self.stop.is_over(now, self.core.replica.paxos().is_leader()) {
+                return Ok(());
+            }
+            if let Some(index) = self.fronts.iter().position(|front| front.thread.is_finished()) {
+                let ended = self.fronts.swap_remove(index).thread.join();
+                return ended.unwrap_or_else(|_| Err(Failure::new(Code::LoopFailed, "a front's thread panicked")));
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let now = clock::now();
+        let full = self.fronts.iter().any(|front| !front.waiting.is_empty());
+        let retry = if full { now + RING_FULL_RETRY } else { Instant::FOREVER };
+        self.core.next_deadline(now).min(self.stop.next_deadline()).min(retry)
+    }
+
+    fn event(&mut self, now: Instant, event: Event<'_>) -> Result<(), Failure> {
+        match event {
+            Event::Accepted { connection, .. } => self.core.accepted(connection),
+            Event::Connected { connection } => self.core.connected(now, connection),
+            Event::Received { connection, bytes } => self.core.received(now, connection, bytes),
+            Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => self.core.closed(now, connection),
+            Event::Written { token, result } => self.core.written(now, token, result)?,
+            Event::Drained { .. } | Event::Woken => {}
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, now: Instant, ring: &mut Ring) -> Result<(), Failure> {
+        for (id, front) in self.fronts.iter_mut().enumerate() {
+            front.push_waiting();
+            while front.waiting.is_empty()
+                && let Some(request) = front.requests.pop()
+            {
+                self.core.front_asks(now, FrontId(id as u8), request);
+            }
+        }
+        let fronts = &mut self.fronts;
+        let published = &self.published;
+        self.core.settle(now, ring, |replica, notices| {
+            for (front, notice) in notices {
+                let front = &mut fronts[usize::from(front.0)];
+                front.waiting.push_back(notice);
+                front.push_waiting();
+            }
+            // A front that has not been told everything must not read under the lease: what it misses may have been seen
+            // elsewhere.
+            let told = fronts.iter().all(|front| front.waiting.is_empty());
+            published.set_lease(if told { replica.lease() } else { Lease::default() });
+            if told {
+                published.set_applied_upto(replica.applied_upto());
+            }
+        })?;
+        for front in &mut self.fronts {
+            front.notices.wake();
+        }
+        Ok(())
+    }
+}
+
+impl FrontEnd {
+    fn push_waiting(&mut self) {
+        while let Some(notice) = self.waiting.pop_front() {
+            if let Err(notice) = self.notices.push(notice) {
+                self.waiting.push_front(notice);
+                return;
+            }
+        }
+    }
+}
+
+impl FrontCore {
+    /// Runs until it fails; it ends with its process.
+    pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
+        loop {
+            let deadline = if self.waiting.is_empty() { self.clients.next_deadline() } else { clock::now() + RING_FULL_RETRY };
+            let mut now = None;
+            ring.turn(Some(deadline), &mut |event| {
+                let now = *now.get_or_insert_with(clock::now);
+                match event {
+                    Event::Accepted { connection, .. } => self.clients.accepted(now, connection),
+                    Event::Received { connection, bytes } => self.clients.received(connection, bytes),
+                    Event::Closed { connection, .. } => self.clients.closed(connection),
+                    _ => {}
+                }
+            })
+            .map_err(|error| loop_failed(&error))?;
+            self.settle(clock::now(), ring);
+        }
+    }
+
+    fn settle(&mut self, now: Instant, ring: &mut Ring) {
+        // The lease's ballot first, then the state: what is answered below is at least as new as what the lease covers.
+        let lease = self.published.lease();
+        let wanted = self.published.applied_upto();
+        self.drain();
+        let leased = lease.ballot != Ballot::NONE && now < lease.until && self.applied_upto >= wanted;
+        self.waiting.extend(self.clients.prepare(now, leased));
+        let published = &self.published;
+        let still_leased = || {
+            let lease_now = published.lease();
+            lease_now.ballot == lease.ballot && clock::now() < lease_now.until
+        };
+        if self.clients.finish(now, &self.tree, leased, still_leased) {
+            self.waiting.push_back(FrontRequest::LeaseUsed);
+        }
+        self.push_waiting();
+        self.clients.send(ring);
+    }
+
+    /// Takes every notice that is there: changes into the tree first, then outcomes to clients.
+    fn drain(&mut self) {
+        while let Some(notice) = self.notices.pop() {
+            if let FrontNotice::Applied(applied) = &notice {
+                for change in applied.changes.iter() {
+                    self.tree.mirror(change);
+                }
+                self.applied_upto = applied.upto;
+            }
+            self.clients.notice(notice);
+        }
+    }
+
+    fn push_waiting(&mut self) {
+        let mut pushed = false;
+        while let Some(request) = self.waiting.pop_front() {
+            if let Err(request) = self.requests.push(request) {
+                self.waiting.push_front(request);
+                break;
+            }
+            pushed = true;
+        }
+        if pushed {
+            self.requests.wake();
+        }
+    }
+}
+
+fn loop_failed(error: &std::io::Error) -> Failure {
+    Failure::new(Code::LoopFailed, "the event loop failed").found(error.to_string())
+}
+
+/// How soon a full ring is tried again.
+const RING_FULL_RETRY: Duration = Duration::from_micros(200);

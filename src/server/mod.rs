@@ -1,0 +1,41 @@
+//! The server: one process of a cell, driving a replica and its fronts with the runtime.
+//!
+//! This is the only folder, beside the command line, that knows both the pure parts and the runtime. A turn of a loop is
+//! always the same: the ring waits, then hands over what happened; bytes become inputs; the pure parts step; their effects
+//! become disk writes and frames, which leave with the next submission.
+//!
+//! | file | |
+//! |---|---|
+//! | [`config`], [`failure`] | what an operator writes, and what an operator reads when something is wrong |
+//! | [`folder`] | a replica's folder: made by `format`, held by one process |
+//! | `start` | from a folder to a replica: the journal is read, judged and applied |
+//! | `core` | the replica's core: peers, disk, effects |
+//! | `links` | connections to the other replicas |
+//! | `clients` | a front's core: client connections |
+//! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
+//! | `published` | what the replica's core shows the fronts' cores |
+//! | `stop` | SIGTERM: the leadership is handed over first |
+//!
+//! Invariants:
+//!
+//! 1. What the fronts must know of a turn (changes, the end of a lease) is shown to them before any frame of that turn
+//!    leaves.
+//! 2. A disk error ends the process. Nothing is retried, nothing more is said.
+//! 3. One reading of the clock a turn; the check of a lease takes its own, after the answers are made.
+
+mod clients;
+pub mod config;
+mod core;
+pub mod failure;
+pub mod folder;
+mod links;
+mod many;
+mod published;
+mod solo;
+mod start;
+mod stop;
+
+pub use config::Config;
+pub use failure::{Code, Failure};
+pub use folder::{Formatted, format};
+pub use start::{Options, run};

@@ -1,0 +1,488 @@
+//! What two replicas say to each other, as frames.
+//!
+//! A link carries frames one way: each replica dials each other one, and speaks only on the link it dialled. The first
+//! frame is a [`Hello`]; it names the cell, both ends and the sender's incarnation, and everything after it is from that
+//! incarnation. A frame's body is its message's fields in order, little-endian; a value comes last, so that its bytes are
+//! sent from where they lie ([`Encoded`]).
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::frame::{self, Frame, FrameError, HEADER_BYTES, PEER_MAGIC};
+use crate::limits::{PEER_FRAME_BYTES_MAX, SLOT_WINDOW, VALUE_BYTES_MAX};
+use crate::namespace::command::SessionId;
+use crate::paxos::{Ballot, CellId, Evidence, Incarnation, Message, ReplicaId, Slot, SlotReport, Value};
+use crate::time::Duration;
+
+/// The version of the peer protocol: both ends must speak the same.
+pub const PEER_PROTOCOL: u16 = 1;
+
+/// Opens a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// [`PEER_PROTOCOL`] of the sender.
+    pub protocol: u16,
+    /// The cell the sender belongs to.
+    pub cell: CellId,
+    /// The sender.
+    pub from: ReplicaId,
+    /// The sender's disk.
+    pub incarnation: Incarnation,
+    /// Whom the sender believes to have reached.
+    pub to: ReplicaId,
+}
+
+/// Anything after the hello.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PeerMessage {
+    /// To agree on the log.
+    Paxos(Message),
+    /// Commands of clients that the sender serves, for the leader to propose: a run of `u32 length | command`, `count` of
+    /// them. Not answered unless refused: the sender sees their outcome when it applies them.
+    Forward { count: u32, run: Bytes },
+    /// The receiver did not propose these requests, and will not.
+    ForwardRefused { requests: Vec<(SessionId, u64)>, overloaded: bool },
+    /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from by the sender and
+    /// live on.
+    ReadPoint { ticket: u64, sessions: Vec<SessionId> },
+    /// The answer. `upto`: none if the receiver of the request does not lead. The sessions of the request were renewed,
+    /// but for those `withheld`, whose end is being decided.
+    ReadPointReply { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId> },
+}
+
+/// A frame ready to be sent: the part made here, then a value's bytes where they lie.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Encoded {
+    /// Header and fields.
+    pub head: Bytes,
+    /// The value, if the message carries one.
+    pub tail: Option<Bytes>,
+}
+
+/// Why a peer's frame was refused: the link is closed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PeerError {
+    /// The frame itself is damaged or foreign.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A kind this version does not know.
+    #[error("peer frame of unknown kind {0}: the peer runs another version")]
+    UnknownKind(u8),
+    /// The body does not hold what its kind says.
+    #[error("malformed peer frame of kind {0}")]
+    Malformed(u8),
+}
+
+/// The frame of a hello.
+#[must_use]
+pub fn encode_hello(hello: &Hello) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEADER_BYTES + 64);
+    frame::append(&mut out, PEER_MAGIC, kind::HELLO, 0, |out| {
+        out.put_u16_le(hello.protocol);
+        out.put_u128_le(hello.cell.0);
+        out.put_u8(hello.from.0);
+        out.put_u128_le(hello.incarnation.0);
+        out.put_u8(hello.to.0);
+    });
+    out.freeze()
+}
+
+/// Reads a hello; `None` for any other frame.
+pub fn decode_hello(frame: &Frame<'_>) -> Result<Option<Hello>, PeerError> {
+    if frame.kind != kind::HELLO {
+        return Ok(None);
+    }
+    let mut fields = Fields { at: frame.body, kind: frame.kind };
+    let hello = Hello {
+        protocol: fields.u16()?,
+        cell: CellId(fields.u128()?),
+        from: fields.replica()?,
+        incarnation: Incarnation(fields.u128()?),
+        to: fields.replica()?,
+    };
+    fields.end()?;
+    Ok(Some(hello))
+}
+
+/// The frame of a message. `scratch` lends its spare room; it is left empty.
+#[must_use]
+pub fn encode(message: &PeerMessage, scratch: &mut BytesMut) -> Encoded {
+    assert!(scratch.is_empty(), "what was encoded before has been taken");
+    scratch.put_bytes(0, HEADER_BYTES);
+    let (kind, tail) = put_message(message, scratch);
+    let header = frame::header(PEER_MAGIC, kind, 0, &[&scratch[HEADER_BYTES..], tail.as_deref().unwrap_or_default()]);
+    scratch[..HEADER_BYTES].copy_from_slice(&header);
+    Encoded { head: scratch.split().freeze(), tail: tail.filter(|tail| !tail.is_empty()) }
+}
+
+fn put_message(message: &PeerMessage, out: &mut BytesMut) -> (u8, Option<Bytes>) {
+    match message {
+        PeerMessage::Paxos(message) => put_paxos(message, out),
+        PeerMessage::Forward { count, run } => {
+            out.put_u32_le(*count);
+            (kind::FORWARD, Some(run.clone()))
+        }
+        PeerMessage::ForwardRefused { requests, overloaded } => {
+            out.put_u8(u8::from(*overloaded));
+            out.put_u32_le(requests.len() as u32);
+            for (session, number) in requests {
+                out.put_u64_le(session.0);
+                out.put_u64_le(*number);
+            }
+            (kind::FORWARD_REFUSED, None)
+        }
+        PeerMessage::ReadPoint { ticket, sessions } => {
+            out.put_u64_le(*ticket);
+            put_sessions(sessions, out);
+            (kind::READ_POINT, None)
+        }
+        PeerMessage::ReadPointReply { ticket, upto, withheld } => {
+            out.put_u64_le(*ticket);
+            put_option(*upto, out, |slot, out| out.put_u64_le(slot.0));
+            put_sessions(withheld, out);
+            (kind::READ_POINT_REPLY, None)
+        }
+    }
+}
+
+fn put_paxos(message: &Message, out: &mut BytesMut) -> (u8, Option<Bytes>) {
+    let kind = match message {
+        Message::Probe { ballot, chosen_upto } => {
+            put_ballot(*ballot, out);
+            out.put_u64_le(chosen_upto.0);
+            kind::PROBE
+        }
+        Message::ProbeReply { ballot, granted, promised } => {
+            put_ballot(*ballot, out);
+            out.put_u8(u8::from(*granted));
+            put_ballot(*promised, out);
+            kind::PROBE_REPLY
+        }
+        Message::Prepare { ballot, from, released } => {
+            put_ballot(*ballot, out);
+            out.put_u64_le(from.0);
+            put_option(*released, out, put_ballot);
+            kind::PREPARE
+        }
+        Message::Promise { ballot, chosen_upto, part, last, reports } => {
+            put_ballot(*ballot, out);
+            out.put_u64_le(chosen_upto.0);
+            out.put_u32_le(*part);
+            out.put_u8(u8::from(*last));
+            out.put_u32_le(reports.len() as u32);
+            reports.iter().for_each(|report| put_report(report, out));
+            kind::PROMISE
+        }
+        Message::Refused { ballot, promised } => {
+            put_ballot(*ballot, out);
+            put_ballot(*promised, out);
+            kind::REFUSED
+        }
+        Message::FetchAccepted { ballot, slot, accepted } => {
+            put_ballot(*ballot, out);
+            out.put_u64_le(slot.0);
+            put_ballot(*accepted, out);
+            kind::FETCH_ACCEPTED
+        }
+        Message::AcceptedValue { ballot, slot, accepted, value } => {
+            put_ballot(*ballot, out);
+            out.put_u64_le(slot.0);
+            put_ballot(*accepted, out);
+            return (kind::ACCEPTED_VALUE, Some(value.bytes().clone()));
+        }
+        Message::Accept { ballot, slot, value, chosen_upto, lease } => {
+            put_ballot(*ballot, out);
+            out.put_u64_le(slot.0);
+            out.put_u64_le(chosen_upto.0);
+            out.put_u64_le(lease.as_nanos());
+            return (kind::ACCEPT, Some(value.bytes().clone()));
+        }
+        Message::Accepted { ballot, from, upto } => {
+            put_ballot(*ballot, out);
+            out.put_u64_le(from.0);
+            out.put_u64_le(upto.0);
+            kind::ACCEPTED
+        }
+        Message::Heartbeat { ballot, round, chosen_upto } => {
+            put_round(*ballot, *round, *chosen_upto, out);
+            kind::HEARTBEAT
+        }
+        Message::HeartbeatReply { ballot, round, chosen_upto } => {
+            put_round(*ballot, *round, *chosen_upto, out);
+            kind::HEARTBEAT_REPLY
+        }
+        Message::CatchUp { from, upto } => {
+            out.put_u64_le(from.0);
+            out.put_u64_le(upto.0);
+            kind::CATCH_UP
+        }
+        Message::Chosen { from, values } => {
+            out.put_u64_le(from.0);
+            out.put_u32_le(values.len() as u32);
+            for value in values {
+                out.put_u32_le(value.bytes().len() as u32);
+                out.put_slice(value.bytes());
+            }
+            kind::CHOSEN
+        }
+        Message::Trimmed { trimmed_upto } => {
+            out.put_u64_le(trimmed_upto.0);
+            kind::TRIMMED
+        }
+        Message::Release { ballot, chosen_upto } => {
+            put_ballot(*ballot, out);
+            out.put_u64_le(chosen_upto.0);
+            kind::RELEASE
+        }
+    };
+    (kind, None)
+}
+
+/// Reads any message but a hello.
+pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
+    let mut fields = Fields { at: frame.body, kind: frame.kind };
+    let message = match frame.kind {
+        kind::FORWARD => PeerMessage::Forward { count: fields.u32()?, run: Bytes::copy_from_slice(fields.rest()) },
+        kind::FORWARD_REFUSED => {
+            let overloaded = fields.bool()?;
+            let count = fields.count(16)?;
+            let requests =
+                (0..count).map(|_| Ok((SessionId(fields.u64()?), fields.u64()?))).collect::<Result<_, PeerError>>()?;
+            PeerMessage::ForwardRefused { requests, overloaded }
+        }
+        kind::READ_POINT => PeerMessage::ReadPoint { ticket: fields.u64()?, sessions: fields.sessions()? },
+        kind::READ_POINT_REPLY => PeerMessage::ReadPointReply {
+            ticket: fields.u64()?,
+            upto: fields.option(|f| f.slot())?,
+            withheld: fields.sessions()?,
+        },
+        _ => PeerMessage::Paxos(get_paxos(&mut fields)?),
+    };
+    fields.end()?;
+    Ok(message)
+}
+
+fn get_paxos(fields: &mut Fields<'_>) -> Result<Message, PeerError> {
+    Ok(match fields.kind {
+        kind::PROBE => Message::Probe { ballot: fields.ballot()?, chosen_upto: fields.slot()? },
+        kind::PROBE_REPLY => {
+            Message::ProbeReply { ballot: fields.ballot()?, granted: fields.bool()?, promised: fields.ballot()? }
+        }
+        kind::PREPARE => Message::Prepare {
+            ballot: fields.ballot()?,
+            from: fields.slot()?,
+            released: fields.option(|f| f.ballot())?,
+        },
+        kind::PROMISE => get_promise(fields)?,
+        kind::REFUSED => Message::Refused { ballot: fields.ballot()?, promised: fields.ballot()? },
+        kind::FETCH_ACCEPTED => {
+            Message::FetchAccepted { ballot: fields.ballot()?, slot: fields.slot()?, accepted: fields.ballot()? }
+        }
+        kind::ACCEPTED_VALUE => Message::AcceptedValue {
+            ballot: fields.ballot()?,
+            slot: fields.slot()?,
+            accepted: fields.ballot()?,
+            value: fields.value()?,
+        },
+        kind::ACCEPT => {
+            let (ballot, slot, chosen_upto) = (fields.ballot()?, fields.slot()?, fields.slot()?);
+            let lease = Duration::from_nanos(fields.u64()?);
+            Message::Accept { ballot, slot, chosen_upto, lease, value: fields.value()? }
+        }
+        kind::ACCEPTED => Message::Accepted { ballot: fields.ballot()?, from: fields.slot()?, upto: fields.slot()? },
+        kind::HEARTBEAT => {
+            Message::Heartbeat { ballot: fields.ballot()?, round: fields.u64()?, chosen_upto: fields.slot()? }
+        }
+        kind::HEARTBEAT_REPLY => {
+            Message::HeartbeatReply { ballot: fields.ballot()?, round: fields.u64()?, chosen_upto: fields.slot()? }
+        }
+        kind::CATCH_UP => Message::CatchUp { from: fields.slot()?, upto: fields.slot()? },
+        kind::CHOSEN => get_chosen(fields)?,
+        kind::TRIMMED => Message::Trimmed { trimmed_upto: fields.slot()? },
+        kind::RELEASE => Message::Release { ballot: fields.ballot()?, chosen_upto: fields.slot()? },
+        other => return Err(PeerError::UnknownKind(other)),
+    })
+}
+
+fn get_promise(fields: &mut Fields<'_>) -> Result<Message, PeerError> {
+    let (ballot, chosen_upto) = (fields.ballot()?, fields.slot()?);
+    let (part, last) = (fields.u32()?, fields.bool()?);
+    let count = fields.count(9)?;
+    let reports = (0..count).map(|_| fields.report()).collect::<Result<_, _>>()?;
+    Ok(Message::Promise { ballot, chosen_upto, part, last, reports })
+}
+
+fn get_chosen(fields: &mut Fields<'_>) -> Result<Message, PeerError> {
+    let from = fields.slot()?;
+    let count = fields.count(4)?;
+    let mut values = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = fields.u32()? as usize;
+        values.push(Value::copy_of(fields.take(length)?));
+    }
+    Ok(Message::Chosen { from, values })
+}
+
+fn put_ballot(ballot: Ballot, out: &mut BytesMut) {
+    out.put_u64_le(ballot.round);
+    out.put_u8(ballot.replica.0);
+}
+
+fn put_round(ballot: Ballot, round: u64, chosen_upto: Slot, out: &mut BytesMut) {
+    put_ballot(ballot, out);
+    out.put_u64_le(round);
+    out.put_u64_le(chosen_upto.0);
+}
+
+fn put_option<T>(value: Option<T>, out: &mut BytesMut, put: impl FnOnce(T, &mut BytesMut)) {
+    out.put_u8(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(value, out);
+    }
+}
+
+fn put_sessions(sessions: &[SessionId], out: &mut BytesMut) {
+    out.put_u32_le(sessions.len() as u32);
+    sessions.iter().for_each(|session| out.put_u64_le(session.0));
+}
+
+fn put_report(report: &SlotReport, out: &mut BytesMut) {
+    out.put_u64_le(report.slot.0);
+    let (tag, identity) = match report.evidence {
+        Evidence::Unknown => (0, None),
+        Evidence::Have { accepted, hash } => (1, Some((accepted, hash))),
+        Evidence::Lost { accepted, hash } => (2, Some((accepted, hash))),
+    };
+    out.put_u8(tag);
+    if let Some((accepted, hash)) = identity {
+        put_ballot(accepted, out);
+        out.put_u128_le(hash);
+    }
+}
+
+/// Reads fields off the front of a body; every read is checked against what is left.
+struct Fields<'a> {
+    at: &'a [u8],
+    kind: u8,
+}
+
+impl<'a> Fields<'a> {
+    fn malformed(&self) -> PeerError {
+        PeerError::Malformed(self.kind)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], PeerError> {
+        let (taken, rest) = self.at.split_at_checked(length).ok_or(PeerError::Malformed(self.kind))?;
+        self.at = rest;
+        Ok(taken)
+    }
+
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.at)
+    }
+
+    fn u8(&mut self) -> Result<u8, PeerError> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn u16(&mut self) -> Result<u16, PeerError> {
+        Ok(self.take(2)?.get_u16_le())
+    }
+
+    fn u32(&mut self) -> Result<u32, PeerError> {
+        Ok(self.take(4)?.get_u32_le())
+    }
+
+    fn u64(&mut self) -> Result<u64, PeerError> {
+        Ok(self.take(8)?.get_u64_le())
+    }
+
+    fn u128(&mut self) -> Result<u128, PeerError> {
+        Ok(self.take(16)?.get_u128_le())
+    }
+
+    fn bool(&mut self) -> Result<bool, PeerError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.malformed()),
+        }
+    }
+
+    fn slot(&mut self) -> Result<Slot, PeerError> {
+        Ok(Slot(self.u64()?))
+    }
+
+    fn replica(&mut self) -> Result<ReplicaId, PeerError> {
+        match self.u8()? {
+            id @ 0..64 => Ok(ReplicaId(id)),
+            _ => Err(self.malformed()),
+        }
+    }
+
+    fn ballot(&mut self) -> Result<Ballot, PeerError> {
+        Ok(Ballot { round: self.u64()?, replica: self.replica()? })
+    }
+
+    fn value(&mut self) -> Result<Value, PeerError> {
+        match self.rest() {
+            content if !content.is_empty() && content.len() <= VALUE_BYTES_MAX => Ok(Value::copy_of(content)),
+            _ => Err(self.malformed()),
+        }
+    }
+
+    fn option<T>(&mut self, get: impl FnOnce(&mut Self) -> Result<T, PeerError>) -> Result<Option<T>, PeerError> {
+        if self.bool()? { get(self).map(Some) } else { Ok(None) }
+    }
+
+    /// A count of items of at least `item_bytes` each: never more than what is left could hold.
+    fn count(&mut self, item_bytes: usize) -> Result<usize, PeerError> {
+        let count = self.u32()? as usize;
+        if count > self.at.len() / item_bytes { Err(self.malformed()) } else { Ok(count) }
+    }
+
+    fn sessions(&mut self) -> Result<Vec<SessionId>, PeerError> {
+        let count = self.count(8)?;
+        (0..count).map(|_| Ok(SessionId(self.u64()?))).collect()
+    }
+
+    fn report(&mut self) -> Result<SlotReport, PeerError> {
+        let slot = self.slot()?;
+        let evidence = match self.u8()? {
+            0 => Evidence::Unknown,
+            1 => Evidence::Have { accepted: self.ballot()?, hash: self.u128()? },
+            2 => Evidence::Lost { accepted: self.ballot()?, hash: self.u128()? },
+            _ => return Err(self.malformed()),
+        };
+        Ok(SlotReport { slot, evidence })
+    }
+
+    fn end(&self) -> Result<(), PeerError> {
+        if self.at.is_empty() { Ok(()) } else { Err(self.malformed()) }
+    }
+}
+
+mod kind {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const FORWARD: u8 = 2;
+    pub(super) const FORWARD_REFUSED: u8 = 3;
+    pub(super) const READ_POINT: u8 = 4;
+    pub(super) const READ_POINT_REPLY: u8 = 5;
+    pub(super) const PROBE: u8 = 16;
+    pub(super) const PROBE_REPLY: u8 = 17;
+    pub(super) const PREPARE: u8 = 18;
+    pub(super) const PROMISE: u8 = 19;
+    pub(super) const REFUSED: u8 = 20;
+    pub(super) const FETCH_ACCEPTED: u8 = 21;
+    pub(super) const ACCEPTED_VALUE: u8 = 22;
+    pub(super) const ACCEPT: u8 = 23;
+    pub(super) const ACCEPTED: u8 = 24;
+    pub(super) const HEARTBEAT: u8 = 25;
+    pub(super) const HEARTBEAT_REPLY: u8 = 26;
+    pub(super) const CATCH_UP: u8 = 27;
+    pub(super) const CHOSEN: u8 = 28;
+    pub(super) const TRIMMED: u8 = 29;
+    pub(super) const RELEASE: u8 = 30;
+}
+
+const _: () = assert!(HEADER_BYTES + 64 + VALUE_BYTES_MAX <= PEER_FRAME_BYTES_MAX, "a full value fits a frame");
+const _: () = assert!(SLOT_WINDOW * 64 < PEER_FRAME_BYTES_MAX as u64, "the reports of a whole window fit a frame");

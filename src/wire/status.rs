@@ -1,0 +1,134 @@
+//! A replica's account of itself, for people and their tools.
+
+use bytes::{BufMut, BytesMut};
+
+use super::client::{put_leader, take_leader};
+use crate::namespace::codec::{DecodeError, Reader, put_text};
+use crate::namespace::command::Revision;
+use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
+
+/// What a replica is at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Role {
+    /// Reads its journal, or waits out the leases it may have granted.
+    Recovering,
+    /// Follows a leader, or waits for one.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+}
+
+/// A replica's account of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    pub replica: ReplicaId,
+    pub incarnation: Incarnation,
+    pub cell: CellId,
+    pub role: Role,
+    /// Who leads, as far as it knows.
+    pub leader: Option<ReplicaId>,
+    /// The highest ballot it has promised.
+    pub ballot: Ballot,
+    pub chosen_upto: Slot,
+    pub applied_upto: Slot,
+    pub trimmed_upto: Slot,
+    pub revision: Revision,
+    /// Live sessions of the cell.
+    pub sessions: u64,
+    /// Nodes in the tree.
+    pub nodes: u64,
+    /// Client connections to this replica.
+    pub connections: u64,
+    /// Bytes of its journal's files.
+    pub journal_bytes: u64,
+    /// What is left of its leader lease; 0 if it has none.
+    pub lease_remaining_us: u64,
+    /// Since the process started.
+    pub uptime_ms: u64,
+    /// The release it runs.
+    pub version: String,
+}
+
+impl Role {
+    const fn tag(self) -> u8 {
+        match self {
+            Self::Recovering => 0,
+            Self::Follower => 1,
+            Self::Candidate => 2,
+            Self::Leader => 3,
+        }
+    }
+
+    fn take(f: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match f.u8("role")? {
+            0 => Self::Recovering,
+            1 => Self::Follower,
+            2 => Self::Candidate,
+            3 => Self::Leader,
+            tag => return Err(DecodeError::UnknownTag { what: "role", tag }),
+        })
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Recovering => "recovering",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Leader => "leader",
+        })
+    }
+}
+
+impl Status {
+    pub(super) fn put(&self, out: &mut BytesMut) {
+        out.put_u8(self.replica.0);
+        out.put_u128_le(self.incarnation.0);
+        out.put_u128_le(self.cell.0);
+        out.put_u8(self.role.tag());
+        put_leader(out, self.leader);
+        out.put_u64_le(self.ballot.round);
+        out.put_u8(self.ballot.replica.0);
+        for number in [
+            self.chosen_upto.0,
+            self.applied_upto.0,
+            self.trimmed_upto.0,
+            self.revision,
+            self.sessions,
+            self.nodes,
+            self.connections,
+            self.journal_bytes,
+            self.lease_remaining_us,
+            self.uptime_ms,
+        ] {
+            out.put_u64_le(number);
+        }
+        put_text(out, &self.version);
+    }
+
+    pub(super) fn take(f: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            replica: ReplicaId(f.u8("replica")?),
+            incarnation: Incarnation(f.u128("incarnation")?),
+            cell: CellId(f.u128("cell")?),
+            role: Role::take(f)?,
+            leader: take_leader(f)?,
+            ballot: Ballot { round: f.u64("ballot.round")?, replica: ReplicaId(f.u8("ballot.replica")?) },
+            chosen_upto: Slot(f.u64("chosen_upto")?),
+            applied_upto: Slot(f.u64("applied_upto")?),
+            trimmed_upto: Slot(f.u64("trimmed_upto")?),
+            revision: f.u64("revision")?,
+            sessions: f.u64("sessions")?,
+            nodes: f.u64("nodes")?,
+            connections: f.u64("connections")?,
+            journal_bytes: f.u64("journal_bytes")?,
+            lease_remaining_us: f.u64("lease_remaining_us")?,
+            uptime_ms: f.u64("uptime_ms")?,
+            version: f.text("version")?.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! The bytes of every message, on record; and bytes that are none.
+#![allow(clippy::disallowed_methods, reason = "golden files are read from disk")]
+
+use std::path::PathBuf;
+
+use bytes::BytesMut;
+use proptest::prelude::*;
+
+use super::client::{
+    ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, Status, Welcome,
+};
+use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
+use crate::namespace::command::SessionId;
+use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
+
+const CELL: CellId = CellId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+const SESSION: SessionId = SessionId(0x0102_0304_0506_0708);
+const SECRET: u128 = 0xf0e0_d0c0_b0a0_9080_7060_5040_3020_1000;
+
+fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
+    let hello = Hello { protocol_min: 1, protocol_max: 1, cell: None, name: "", seen: 0, resume: None };
+    let resume = Some(Resume { session: SESSION, secret: SECRET });
+    let again = Hello { cell: Some(CELL), name: "shell", seen: 4711, resume, ..hello.clone() };
+    vec![
+        ("hello of a new client", ClientMessage::Hello(hello)),
+        ("hello that resumes a session", ClientMessage::Hello(again)),
+        ("open session", ClientMessage::OpenSession { token: 9, secret: SECRET, timeout_ms: 12_000 }),
+        ("request", ClientMessage::Request { number: 3, acked_upto: 2, operation: b"operation" }),
+        ("read, linearizable", read(1, Consistency::Linearizable)),
+        ("read, at least", read(2, Consistency::AtLeast(4711))),
+        ("read, stale", read(3, Consistency::Stale)),
+        ("ping", ClientMessage::Ping { number: 5 }),
+        ("status", ClientMessage::Status { number: 6 }),
+    ]
+}
+
+fn read(number: u64, consistency: Consistency) -> ClientMessage<'static> {
+    ClientMessage::Read { number, consistency, read: b"read" }
+}
+
+fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
+    let welcome = Welcome {
+        protocol: 1,
+        cell: CELL,
+        replica: ReplicaId(2),
+        leader: Some(ReplicaId(1)),
+        members: vec![member(1, "10.0.0.1:7400"), member(2, "[fe80::2]:7400"), member(3, "three.example:7400")],
+        request_bytes_max: 2 << 20,
+        requests_in_flight_max: 4096,
+        revision: 4711,
+    };
+    let overloaded = Reason::Overloaded { retry_after_ms: 250 };
+    vec![
+        ("welcome", ServerMessage::Welcome(welcome)),
+        ("session opened", ServerMessage::SessionOpened { session: SESSION, timeout_ms: 12_000 }),
+        ("session resumed", ServerMessage::SessionResumed { session: SESSION, timeout_ms: 12_000, applied_upto: 3 }),
+        ("reply", ServerMessage::Reply { number: 3, revision: 4712, outcome: b"outcome" }),
+        ("read reply", ServerMessage::ReadReply { number: 1, revision: 4712, answer: b"answer" }),
+        ("pong", ServerMessage::Pong { number: 5 }),
+        ("leader", ServerMessage::Leader { leader: Some(ReplicaId(3)) }),
+        ("no leader", ServerMessage::Leader { leader: None }),
+        ("refused, not ready", ServerMessage::Refused { number: 0, reason: Reason::NotReady }),
+        ("refused, overloaded", ServerMessage::Refused { number: 7, reason: overloaded }),
+        ("refused, resend", ServerMessage::Refused { number: 7, reason: Reason::Resend }),
+        ("read refused", ServerMessage::ReadRefused { number: 2, reason: Reason::NotReady }),
+        ("session over", ServerMessage::SessionOver { session: SESSION }),
+        ("fault", ServerMessage::Fault { code: FaultCode::WrongCell, text: "this is cell 5" }),
+        ("status reply", ServerMessage::StatusReply { number: 6, status: status() }),
+    ]
+}
+
+fn member(replica: u8, address: &str) -> MemberAddress {
+    MemberAddress { replica: ReplicaId(replica), address: address.to_owned() }
+}
+
+fn status() -> Status {
+    Status {
+        replica: ReplicaId(2),
+        incarnation: Incarnation(SECRET),
+        cell: CELL,
+        role: Role::Leader,
+        leader: Some(ReplicaId(2)),
+        ballot: Ballot { round: 12, replica: ReplicaId(2) },
+        chosen_upto: Slot(103),
+        applied_upto: Slot(102),
+        trimmed_upto: Slot(50),
+        revision: 4711,
+        sessions: 4,
+        nodes: 5,
+        connections: 6,
+        journal_bytes: 1 << 30,
+        lease_remaining_us: 200_000,
+        uptime_ms: 86_400_000,
+        version: "0.1.0".to_owned(),
+    }
+}
+
+/// A golden file: for each message a comment with its name, then its frame, the header on a line of its own.
+fn golden(frames: &[(&str, BytesMut)]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut text =
+        String::from("# Rewritten by a test run with QUORATE_GOLDEN=rewrite; a change here changes the protocol.\n");
+    for (name, frame) in frames {
+        let (header, body) = frame.split_at(super::frame::HEADER_BYTES);
+        text.push_str(&format!("\n# {name}\n{}\n", hex(header)));
+        body.chunks(48).for_each(|line| text.push_str(&format!("{}\n", hex(line))));
+    }
+    text
+}
+
+fn compare(file: &str, found: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire").join(file);
+    if std::env::var_os("QUORATE_GOLDEN").is_some_and(|value| value == "rewrite") {
+        std::fs::create_dir_all(path.parent().expect("the file lies in a folder")).expect("the folder can be made");
+        std::fs::write(&path, found).expect("the golden file can be written");
+    }
+    let expected = std::fs::read_to_string(&path).expect("the golden file is there");
+    assert_eq!(expected, found, "{file} differs; if that is meant, run with QUORATE_GOLDEN=rewrite and say why");
+}
+
+/// Hands the only frame in `bytes` to `look`.
+fn only_frame(bytes: &[u8], look: impl FnOnce(Frame<'_>)) {
+    let mut look = Some(look);
+    let fed = FrameReader::new(CLIENT_MAGIC).feed(bytes, 1 << 20, |frame| {
+        (look.take().expect("one message is one frame"))(frame);
+        Ok::<(), FrameError>(())
+    });
+    fed.expect("a sound frame");
+    assert!(look.is_none(), "the frame is whole");
+}
+
+#[test]
+fn a_clients_messages_have_the_bytes_on_record() {
+    let mut frames = Vec::new();
+    for (name, message) in client_messages() {
+        let mut bytes = BytesMut::new();
+        message.encode(&mut bytes);
+        only_frame(&bytes, |frame| assert_eq!(ClientMessage::decode(frame).as_ref(), Ok(&message), "{name}"));
+        frames.push((name, bytes));
+    }
+    compare("client.txt", &golden(&frames));
+}
+
+#[test]
+fn a_servers_messages_have_the_bytes_on_record() {
+    let mut frames = Vec::new();
+    for (name, message) in server_messages() {
+        let mut bytes = BytesMut::new();
+        message.encode(&mut bytes);
+        only_frame(&bytes, |frame| assert_eq!(ServerMessage::decode(frame).as_ref(), Ok(&message), "{name}"));
+        frames.push((name, bytes));
+    }
+    compare("server.txt", &golden(&frames));
+}
+
+/// Kinds whose bodies end in bytes of the namespace's codec, which this one does not judge.
+const OPEN_ENDED: [u8; 4] = [3, 4, 67, 68];
+
+#[test]
+fn a_body_cut_short_or_drawn_out_is_malformed() {
+    let mut bodies = Vec::new();
+    for (name, message) in client_messages() {
+        let mut bytes = BytesMut::new();
+        message.encode(&mut bytes);
+        bodies.push((name, bytes, true));
+    }
+    for (name, message) in server_messages() {
+        let mut bytes = BytesMut::new();
+        message.encode(&mut bytes);
+        bodies.push((name, bytes, false));
+    }
+    for (name, bytes, from_client) in bodies {
+        only_frame(&bytes, |frame| {
+            if OPEN_ENDED.contains(&frame.kind) {
+                return;
+            }
+            let refused = |body: &[u8]| {
+                let frame = Frame { body, ..frame };
+                if from_client { ClientMessage::decode(frame).is_err() } else { ServerMessage::decode(frame).is_err() }
+            };
+            for len in 0..frame.body.len() {
+                assert!(refused(&frame.body[..len]), "{name} was taken with {len} bytes");
+            }
+            let longer = [frame.body, b"x"].concat();
+            assert!(refused(&longer), "{name} was taken with a byte too many");
+        });
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_a_decoder_panic(kind in any::<u8>(), body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let frame = Frame { kind, number: 1, body: &body };
+        let _ = ClientMessage::decode(frame);
+        let _ = ServerMessage::decode(frame);
+    }
+
+    #[test]
+    fn a_damaged_body_is_refused_or_read_as_what_it_then_says(
+        which in 0usize..24,
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = BytesMut::new();
+        let client = client_messages();
+        match client.get(which) {
+            Some((_, message)) => message.encode(&mut bytes),
+            None => server_messages()[which - client.len()].1.encode(&mut bytes),
+        }
+        only_frame(&bytes, |frame| {
+            let mut body = frame.body.to_vec();
+            if !body.is_empty() {
+                let at = at.index(body.len());
+                body[at] = byte;
+            }
+            let frame = Frame { body: &body, ..frame };
+            // What is read is written back as the very same bytes: no two encodings mean one thing.
+            let mut again = BytesMut::new();
+            if which < client.len() {
+                let Ok(message) = ClientMessage::decode(frame) else { return };
+                message.encode(&mut again);
+            } else {
+                let Ok(message) = ServerMessage::decode(frame) else { return };
+                message.encode(&mut again);
+            }
+            only_frame(&again, |twin| assert_eq!(twin.body, body));
+        });
+    }
+}

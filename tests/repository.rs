@@ -1,0 +1,270 @@
+//! The repository's own shape: what lies where, how large it may grow, and who may name whom.
+//!
+//! The rules are DESIGN's; each is a function from text to complaints, so that the last test can show that it complains.
+#![allow(clippy::disallowed_methods, reason = "this test reads files, and no simulated thing")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 700;
+const FUNCTION_LINES_MAX: usize = 80;
+const ESSAY_LINES_MIN: usize = 10;
+
+/// What may lie at the top.
+const TOP_LEVEL: [&str; 13] = [
+    ".ci",
+    ".git",
+    ".gitignore",
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+    "benches",
+    "clippy.toml",
+    "rustfmt.toml",
+    "scripts",
+    "src",
+    "tests",
+    "tuning",
+];
+
+/// Which modules of the crate each of them may name, itself aside.
+const MAY_NAME: [(&str, &[&str]); 13] = [
+    ("limits", &[]),
+    ("time", &[]),
+    ("paxos", &["limits", "time"]),
+    ("namespace", &["limits", "time"]),
+    ("journal", &["limits", "time", "paxos"]),
+    ("wire", &["limits", "time", "paxos", "namespace"]),
+    ("replica", &["limits", "time", "paxos", "journal", "namespace"]),
+    ("front", &["limits", "time", "paxos", "namespace", "replica", "wire"]),
+    ("runtime", &["limits", "time"]),
+    ("server", &["limits", "time", "paxos", "journal", "namespace", "replica", "wire", "front", "runtime"]),
+    ("client", &["limits", "time", "paxos", "namespace", "wire"]),
+    ("bench", &["limits", "time", "paxos", "namespace", "wire", "client"]),
+    ("lib.rs", &[]),
+];
+
+/// Folders that know no clock, no randomness, no socket, no file and no thread.
+const PURE: [&str; 7] = ["paxos/", "journal/", "namespace/", "replica/", "wire/", "front/", "client/machine"];
+const IMPURE: [&str; 9] = [
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::env",
+    "std::process",
+    "Instant::now",
+    "SystemTime",
+    "getrandom::",
+    "rustix::",
+];
+
+const DRAWERS: [&str; 7] = ["util", "utils", "helper", "helpers", "common", "misc", "manager"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below `folder` with that ending, and its path from the root. What is built is left out.
+fn files(folder: &str, ending: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.expect("a folder can be listed").path();
+            if path.is_dir() {
+                if path.file_name().is_none_or(|name| name != "target" && name != ".git") {
+                    folders.push(path);
+                }
+            } else if path.to_string_lossy().ends_with(ending) {
+                let name = path.strip_prefix(root()).expect("it lies below the root").to_string_lossy().into_owned();
+                found.insert(name, fs::read_to_string(&path).expect("source is text"));
+            }
+        }
+    }
+    assert!(!found.is_empty() || folder != "src", "the source is looked for where it is");
+    found
+}
+
+/// The text without its tests, which may use what the code may not.
+fn shipped(text: &str) -> &str {
+    text.find("#[cfg(test)]").map_or(text, |tests| &text[..tests])
+}
+
+fn without_comment(line: &str) -> &str {
+    line.find("//").map_or(line, |comment| &line[..comment])
+}
+
+fn none(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+fn too_long(name: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() > FILE_LINES_MAX {
+        complaints.push(format!("{name}: {} lines; which noun is hiding in it?", lines.len()));
+    }
+    for (at, line) in lines.iter().enumerate() {
+        let start = line.trim_start();
+        let signature =
+            start.trim_start_matches("pub ").trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+        let signature =
+            signature.trim_start_matches("const ").trim_start_matches("unsafe ").trim_start_matches("async ");
+        if !signature.starts_with("fn ") || line.ends_with(';') || line.ends_with('}') {
+            continue;
+        }
+        // rustfmt puts a function's last brace below its first letter.
+        let end = format!("{}}}", &line[..line.len() - start.len()]);
+        let length = lines[at..].iter().position(|line| *line == end).map_or(1, |length| length + 1);
+        if length > FUNCTION_LINES_MAX {
+            complaints.push(format!("{name}:{}: a function of {length} lines", at + 1));
+        }
+    }
+    complaints
+}
+
+fn named_out_of_turn(name: &str, text: &str) -> Vec<String> {
+    let inside = name.strip_prefix("src/").expect("a source file");
+    if inside.starts_with("bin/") {
+        return Vec::new();
+    }
+    let module = inside.split('/').next().expect("a name has a start");
+    let module = if module == "lib.rs" { module } else { module.trim_end_matches(".rs") };
+    let Some((_, may)) = MAY_NAME.iter().find(|(known, _)| *known == module) else {
+        return vec![format!("{name}: `{module}` is not in the table of who may name whom")];
+    };
+    let mut complaints = Vec::new();
+    for (at, line) in shipped(text).lines().enumerate() {
+        for (place, _) in without_comment(line).match_indices("crate::") {
+            let path = &line[place + "crate::".len()..];
+            let other: String = path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if other != module && !may.contains(&other.as_str()) {
+                complaints.push(format!("{name}:{}: {module} must not name `crate::{other}`", at + 1));
+            }
+        }
+    }
+    complaints
+}
+
+fn impure(name: &str, text: &str) -> Vec<String> {
+    if name.ends_with("/tests.rs") || !PURE.iter().any(|pure| name.starts_with(&format!("src/{pure}"))) {
+        return Vec::new();
+    }
+    let lines = shipped(text).lines().enumerate();
+    let impure = |line: &str| IMPURE.iter().find(|word| without_comment(line).contains(**word)).copied();
+    lines.filter_map(|(at, line)| Some(format!("{name}:{}: `{}` in a pure folder", at + 1, impure(line)?))).collect()
+}
+
+fn unargued_unsafe(name: &str, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut complaints = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = without_comment(line);
+        if !["unsafe {", "unsafe impl", "unsafe fn", "unsafe extern"].iter().any(|form| code.contains(form)) {
+            continue;
+        }
+        if !name.starts_with("src/runtime/") {
+            complaints.push(format!("{name}:{}: unsafe outside src/runtime/", at + 1));
+        }
+        if !lines[at.saturating_sub(6)..=at].iter().any(|line| line.contains("SAFETY") || line.contains("# Safety")) {
+            complaints.push(format!("{name}:{}: unsafe without its argument", at + 1));
+        }
+    }
+    complaints
+}
+
+fn no_essay(name: &str, text: &str) -> Vec<String> {
+    let essay = text.lines().take_while(|line| line.starts_with("//!")).count();
+    let short = name.starts_with("src/") && name.ends_with("/mod.rs") && essay < ESSAY_LINES_MIN;
+    short.then(|| format!("{name}: opens with {essay} lines on what the folder is for")).into_iter().collect()
+}
+
+fn unreasoned_dependencies(text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line.starts_with('[') {
+            inside = line.contains("dependencies");
+        } else if inside && line.contains('=') && !line.trim_start().starts_with('#') && !line.contains(" # ") {
+            complaints.push(format!("Cargo.toml: no reason for `{line}`"));
+        }
+    }
+    complaints
+}
+
+#[test]
+fn the_top_level_holds_what_the_design_lists() {
+    let status = fs::read_to_string(root().join(".gitignore")).unwrap_or_default();
+    let ignored: Vec<&str> = status.lines().map(|line| line.trim_matches('/')).collect();
+    let entries = fs::read_dir(root()).expect("the root can be listed");
+    let names = entries.map(|entry| entry.expect("an entry has a name").file_name().to_string_lossy().into_owned());
+    none(names.filter(|name| !TOP_LEVEL.contains(&name.as_str()) && !ignored.contains(&name.as_str())).collect());
+}
+
+#[test]
+fn rooms_are_small() {
+    let all = ["src", "tests", "benches", "scripts"].iter().flat_map(|folder| files(folder, ".rs"));
+    none(all.flat_map(|(name, text)| too_long(&name, &text)).collect());
+}
+
+#[test]
+fn folders_name_only_whom_they_may() {
+    none(files("src", ".rs").iter().flat_map(|(name, text)| named_out_of_turn(name, text)).collect());
+}
+
+#[test]
+fn the_pure_folders_are_pure() {
+    none(files("src", ".rs").iter().flat_map(|(name, text)| impure(name, text)).collect());
+}
+
+#[test]
+fn unsafe_lives_in_one_folder_and_argues_for_itself() {
+    let all = ["src", "benches", "scripts"].iter().flat_map(|folder| files(folder, ".rs"));
+    none(all.flat_map(|(name, text)| unargued_unsafe(&name, &text)).collect());
+}
+
+#[test]
+fn each_folder_opens_with_what_it_is_for() {
+    none(files("src", ".rs").iter().flat_map(|(name, text)| no_essay(name, text)).collect());
+}
+
+#[test]
+fn glommio_stays_behind_one_file() {
+    let naming: Vec<String> = files("src", ".rs")
+        .into_iter()
+        .filter(|(_, text)| text.lines().any(|line| without_comment(line).contains("glommio::")))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(naming.len() <= 1, "glommio is named in {naming:?}");
+}
+
+#[test]
+fn nothing_is_kept_in_a_drawer() {
+    let names = files("src", ".rs").into_keys().chain(files("tests", ".rs").into_keys());
+    let parts = |name: &str| name.trim_end_matches(".rs").split('/').map(str::to_owned).collect::<Vec<_>>();
+    none(names.filter(|name| parts(name).iter().any(|part| DRAWERS.contains(&part.as_str()))).collect());
+}
+
+#[test]
+fn each_dependency_has_its_reason() {
+    none(unreasoned_dependencies(&fs::read_to_string(root().join("Cargo.toml")).expect("the manifest is there")));
+}
+
+#[test]
+fn every_rule_can_be_broken() {
+    assert_eq!(too_long("a.rs", &"//\n".repeat(701)).len(), 1);
+    assert_eq!(too_long("a.rs", &format!("    pub fn f() {{\n{}    }}\n", "        x;\n".repeat(79))).len(), 1);
+    assert_eq!(too_long("a.rs", &format!("fn f() {{\n{}}}\nfn g() {{\n}}\n", "    x;\n".repeat(78))).len(), 0);
+    assert_eq!(named_out_of_turn("src/paxos/mod.rs", "use crate::namespace::Command;").len(), 1);
+    assert_eq!(named_out_of_turn("src/paxos/mod.rs", "use crate::time::Instant; // crate::namespace").len(), 0);
+    assert_eq!(named_out_of_turn("src/odds/mod.rs", "").len(), 1);
+    assert_eq!(impure("src/journal/writer.rs", "use std::fs::File;\n#[cfg(test)]\nuse std::net::TcpStream;").len(), 1);
+    assert_eq!(impure("src/client/driver.rs", "use std::net::TcpStream;").len(), 0);
+    assert_eq!(unargued_unsafe("src/server/mod.rs", "// SAFETY: none\nunsafe { x() }").len(), 1);
+    assert_eq!(unargued_unsafe("src/runtime/ring.rs", "let x = unsafe { y() };").len(), 1);
+    assert_eq!(unargued_unsafe("src/runtime/ring.rs", "// SAFETY: it is so\nlet x = unsafe { y() };").len(), 0);
+    assert_eq!(no_essay("src/paxos/mod.rs", "//! Paxos.\n").len(), 1);
+    assert_eq!(unreasoned_dependencies("[dependencies]\nbytes = \"1\"\nrtrb = \"0.4\" # rings\n").len(), 1);
+}
