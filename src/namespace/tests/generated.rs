@@ -62,7 +62,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 #[derive(Clone, Debug)]
 pub enum Deed {
     Open { token: u64 },
-    Resume { which: usize },
+    Resume { which: usize, secret: u128 },
     Expire { which: usize, late: bool },
     Request { which: usize, ahead: i64, acked_behind: u64, operation: Operation },
 }
@@ -70,7 +70,7 @@ pub enum Deed {
 pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
     let deed = prop_oneof![
         2 => (0..4_u64).prop_map(|token| Deed::Open { token }),
-        1 => any::<usize>().prop_map(|which| Deed::Resume { which }),
+        1 => (any::<usize>(), 5..7_u128).prop_map(|(which, secret)| Deed::Resume { which, secret }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
         16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
             .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
@@ -86,7 +86,7 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
     };
     match deed {
         Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000 },
-        Deed::Resume { which } => Command::ResumeSession { session: pick(*which) },
+        Deed::Resume { which, secret } => Command::ResumeSession { token: 8, session: pick(*which), secret: *secret },
         Deed::Expire { which, late } => {
             let session = pick(*which);
             let counter = model.sessions.get(&session).map_or(1, |found| found.counter);
@@ -108,9 +108,8 @@ fn expected(outcome: &CommandOutcome) -> Expected {
         CommandOutcome::SessionOpened { session, .. } => Expected::Opened(*session),
         CommandOutcome::SessionResumed { last_number, .. } => Expected::Resumed(*last_number),
         CommandOutcome::SessionExpired { .. } => Expected::Expired,
-        CommandOutcome::ResumptionMissed { .. }
-        | CommandOutcome::ExpiryMissed { .. }
-        | CommandOutcome::RequestMissed { .. } => Expected::Missed,
+        CommandOutcome::SessionRefused { wrong_secret, .. } => Expected::NotResumed { wrong_secret: *wrong_secret },
+        CommandOutcome::ExpiryMissed { .. } | CommandOutcome::RequestMissed { .. } => Expected::Missed,
         CommandOutcome::Replied { revision, outcome, .. } => Expected::Replied(*revision, decoded(outcome)),
         CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),
         CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),

@@ -30,6 +30,7 @@ pub struct ModelSession {
 pub enum Expected {
     Opened(SessionId),
     Resumed(u64),
+    NotResumed { wrong_secret: bool },
     Expired,
     Missed,
     Replied(u64, Outcome),
@@ -67,12 +68,12 @@ impl Model {
                 self.sessions.insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new() });
                 Expected::Opened(id)
             }
-            Command::ResumeSession { session } => match self.sessions.get_mut(session) {
-                Some(session) => {
+            Command::ResumeSession { session, secret, .. } => match self.sessions.get_mut(session) {
+                Some(session) if session.token.1 == *secret => {
                     session.counter += 1;
                     Expected::Resumed(session.last)
                 }
-                None => Expected::Missed,
+                found => Expected::NotResumed { wrong_secret: found.is_some() },
             },
             Command::ExpireSession { session, counter } => match self.sessions.get(session) {
                 Some(found) if found.counter == *counter => {

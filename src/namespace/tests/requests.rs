@@ -9,6 +9,23 @@ fn request(session: SessionId, number: u64, acked_upto: u64, operation: Operatio
     Command::Request { session, number, acked_upto, operation }
 }
 
+fn resume(session: SessionId, secret: u128) -> Command {
+    Command::ResumeSession { token: 4, session, secret }
+}
+
+#[test]
+fn a_wrong_secret_takes_up_nothing() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let digest = bench.namespace.digest();
+    let refused = CommandOutcome::SessionRefused { token: 4, session, wrong_secret: true };
+    assert_eq!(bench.command(resume(session, 98)), refused);
+    assert_eq!(bench.namespace.digest(), digest, "a stranger does not keep a session alive");
+    let (timeout_ms, last_number) = (12_000, 0);
+    let resumed = CommandOutcome::SessionResumed { token: 4, session, timeout_ms, last_number };
+    assert_eq!(bench.command(resume(session, 99)), resumed);
+}
+
 #[test]
 fn a_window_sent_again_is_told_what_it_was_told() {
     let mut bench = Bench::new();
@@ -107,7 +124,7 @@ fn an_expiry_misses_a_session_that_stirred() {
     let session = bench.session;
     let counter = |bench: &Bench| bench.namespace.session(session).expect("it lives").counter;
     for stir in [
-        Command::ResumeSession { session },
+        resume(session, 99),
         Command::OpenSession { token: 1, secret: 99, timeout_ms: 12_000 },
         request(session, 1, 0, create_ephemeral("/e")),
     ] {
@@ -121,7 +138,8 @@ fn an_expiry_misses_a_session_that_stirred() {
     let expire = Command::ExpireSession { session, counter };
     assert_eq!(bench.command(expire.clone()), CommandOutcome::SessionExpired { session });
     assert_eq!(bench.command(expire), CommandOutcome::ExpiryMissed { session, counter: None });
-    assert_eq!(bench.command(Command::ResumeSession { session }), CommandOutcome::ResumptionMissed { session });
+    let refused = CommandOutcome::SessionRefused { token: 4, session, wrong_secret: false };
+    assert_eq!(bench.command(resume(session, 99)), refused);
     let ghost = bench.command(request(session, 2, 0, create("/ghost")));
     assert_eq!(ghost, CommandOutcome::RequestMissed { session, number: 2 });
     assert!(bench.namespace.tree().get("/ghost").is_none(), "a request of a session that is over has no effect");
