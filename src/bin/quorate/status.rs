@@ -121,6 +121,7 @@ fn ask(endpoints: Vec<String>, cell: Option<CellId>, patience: Duration) -> BTre
 fn why(error: &Error) -> String {
     match error {
         Error::Io(error) => error.to_string(),
+        Error::Deadline { after } => format!("no answer within {after:?}"),
         error => error.to_string(),
     }
 }
