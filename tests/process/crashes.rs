@@ -96,7 +96,7 @@ fn connections_break_all_the_time_and_each_request_is_applied_once() {
         let cell = Cell::start(3, settings);
         let proxies: Vec<Proxy> = (0..3).map(|index| Proxy::before(cell.address(index), index as u64)).collect();
         let endpoints = proxies.iter().map(|proxy| proxy.address().to_string()).collect::<Vec<_>>().join(",");
-        let load = Load::start(6, &endpoints, &[endpoints.clone()]);
+        let load = Load::start(6, &endpoints, std::slice::from_ref(&endpoints));
         load.progress(400);
         assert!(proxies.iter().map(Proxy::cuts).sum::<u64>() > 20, "connections did break");
         load.finish(&endpoints);
