@@ -2,7 +2,7 @@
 //! writes and notices for the fronts come out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fs::File;
 
 use bytes::Bytes;
 
@@ -11,15 +11,15 @@ use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::links::{self, Links};
 use super::start::Started;
-use crate::journal::SegmentId;
+use crate::journal::{Identity, Place, SegmentId};
 use crate::limits::DISK_STALL_MAX;
-use crate::paxos::ReplicaId;
+use crate::paxos::{self, ReplicaId, Slot};
 use crate::replica::Replica;
 use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input};
-use crate::runtime::background::{Background, Done, Job};
+use crate::runtime::background::{Background, Done, FilePlace, Job};
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
-use crate::wire::client::Status;
+use crate::wire::client::{Role, Status};
 
 /// A replica and everything it needs of its core.
 pub(super) struct Core {
@@ -37,24 +37,30 @@ pub(super) struct Core {
     notices: Vec<(FrontId, FrontNotice)>,
     sends: Vec<(ConnectionId, Bytes)>,
     closes: Vec<ConnectionId>,
+    /// Records being read for peers far behind.
+    reading: BTreeMap<u64, ColdRead>,
+    next_read: u64,
     started_at: Instant,
-    facts: StatusFacts,
+    identity: links::Identity,
+    journal_identity: Identity,
 }
 
-struct StatusFacts {
-    identity: links::Identity,
+struct ColdRead {
+    to: ReplicaId,
+    from: Slot,
+    places: Vec<Place>,
 }
 
 impl Core {
     pub(super) fn new(config: &Config, started: Started, ring: &mut Ring) -> Result<Self, Failure> {
-        let Started { replica, folder, identity, background } = started;
-        let hard_state = ring.register_file(folder.open_hard_state()?);
+        let Started { replica, folder, identity: journal_identity, background } = started;
+        let hard_state = register(ring, folder.open_hard_state()?)?;
         let mut segments = BTreeMap::new();
         for segment in folder.segments()? {
-            segments.insert(segment, ring.register_file(folder.open_segment(segment)?));
+            segments.insert(segment, register(ring, folder.open_segment(segment)?)?);
         }
-        let identity =
-            links::Identity { cell: config.cell.id, replica: identity.replica, incarnation: identity.incarnation };
+        let Identity { cell, replica: me, incarnation } = journal_identity;
+        let identity = links::Identity { cell, replica: me, incarnation };
         let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer));
         Ok(Self {
             replica,
@@ -70,8 +76,11 @@ impl Core {
             notices: Vec::new(),
             sends: Vec::new(),
             closes: Vec::new(),
+            reading: BTreeMap::new(),
+            next_read: 0,
             started_at: clock::now(),
-            facts: StatusFacts { identity },
+            identity,
+            journal_identity,
         })
     }
 
@@ -182,7 +191,15 @@ impl Core {
                 self.background.submit(Job::ZeroFile { path, bytes: self.segment_bytes, token: segment.0 });
             }
             Effect::ReadLog { to, from, places } => {
-                self.background.submit(cold_read(&self.folder, to, from, &places));
+                let files = places.iter().map(|place| FilePlace {
+                    path: folder::segment_path(&self.folder.path, place.segment),
+                    offset: place.offset,
+                    bytes: place.bytes as usize,
+                });
+                let job = Job::Read { places: files.collect(), token: self.next_read };
+                self.reading.insert(self.next_read, ColdRead { to, from, places });
+                self.next_read += 1;
+                self.background.submit(job);
             }
             Effect::Front { .. } => unreachable!("notices were told before"),
         }
@@ -200,8 +217,15 @@ impl Core {
                 Done::ZeroFile { token, result } => {
                     let segment = SegmentId(token);
                     result.map_err(|error| disk_failed(&self.folder, &error.to_string()))?;
-                    self.segments.insert(segment, ring.register_file(self.folder.open_segment(segment)?));
+                    self.segments.insert(segment, register(ring, self.folder.open_segment(segment)?)?);
                     self.step(now, Input::SegmentReady { segment });
+                }
+                Done::Read { token, result } => {
+                    let ColdRead { to, from, places } = self.reading.remove(&token).expect("a read is answered once");
+                    let records = result.map_err(|error| disk_failed(&self.folder, &error.to_string()))?;
+                    // A damaged record ends what can be told; the peer asks somebody else for the rest.
+                    let values = places.iter().zip(&records).map_while(|(place, record)| place.value(self.journal_identity, record)).collect();
+                    self.step(now, Input::LogRead { to, from, values });
                 }
             }
         }
@@ -223,17 +247,21 @@ impl Core {
     }
 
     fn status(&self, now: Instant) -> Status {
-        let (paxos, namespace) = (self.replica.paxos(), self.replica.namespace());
+        let (paxos, namespace) = (self.replica.paxos().status(), self.replica.namespace());
         Status {
-            replica: self.facts.identity.replica,
-            incarnation: self.facts.identity.incarnation,
-            cell: self.facts.identity.cell,
-            role: paxos.role(now),
-            leader: paxos.leader(),
-            ballot: paxos.ballot(),
-            chosen_upto: paxos.chosen_upto(),
+            replica: self.identity.replica,
+            incarnation: self.identity.incarnation,
+            cell: self.identity.cell,
+            role: match paxos.role {
+                paxos::Role::Follower => Role::Follower,
+                paxos::Role::Probing | paxos::Role::Preparing => Role::Candidate,
+                paxos::Role::Leading => Role::Leader,
+            },
+            leader: paxos.leader,
+            ballot: paxos.promised,
+            chosen_upto: paxos.chosen_upto,
             applied_upto: self.replica.applied_upto(),
-            trimmed_upto: paxos.trimmed_upto(),
+            trimmed_upto: paxos.trimmed_upto,
             revision: namespace.revision(),
             sessions: namespace.session_count() as u64,
             nodes: namespace.tree().len() as u64,
@@ -244,6 +272,14 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
+}
+
+fn register(ring: &mut Ring, file: File) -> Result<FileId, Failure> {
+    ring.register_file(file).map_err(|error| {
+        Failure::new(Code::HostLimit, "cannot register a file with the ring")
+            .found(error.to_string())
+            .fix("raise the limit of open files: LimitNOFILE=1048576 in the unit, or ulimit -n")
+    })
 }
 
 fn disk_failed(folder: &Folder, found: &str) -> Failure {
