@@ -6,4 +6,6 @@ pub mod limits;
 pub mod namespace;
 #[cfg(feature = "server")]
 pub mod paxos;
+#[cfg(feature = "server")]
+pub mod runtime;
 pub mod time;

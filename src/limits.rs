@@ -58,7 +58,10 @@ pub const REPLICAS_MAX: usize = 13;
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(RECORD_HEADER_BYTES < BLOCK_BYTES);
 const _: () = assert!(NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= REQUEST_BYTES_MAX, "a full node fits a request");
-const _: () = assert!(BATCH_BYTES_TARGET + REQUEST_BYTES_MAX + 4096 <= VALUE_BYTES_MAX, "a batch and its last command fit a value");
+const _: () = assert!(
+    BATCH_BYTES_TARGET + REQUEST_BYTES_MAX + 4096 <= VALUE_BYTES_MAX,
+    "a batch and its last command fit a value"
+);
 const _: () = assert!(NAME_BYTES_MAX < PATH_BYTES_MAX);
 const _: () = assert!(SLOT_WINDOW >= 2 * JOURNAL_WRITES_IN_FLIGHT as u64);
 const _: () = assert!(REPLICAS_MAX < 64, "a set of replicas is one 64-bit word");

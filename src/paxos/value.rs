@@ -127,7 +127,10 @@ impl Draft {
 
     /// Appends to the value.
     pub fn extend(&mut self, bytes: &[u8]) {
-        assert!(self.body.len() + bytes.len() <= self.capacity, "a draft never grows past the capacity it was made with");
+        assert!(
+            self.body.len() + bytes.len() <= self.capacity,
+            "a draft never grows past the capacity it was made with"
+        );
         self.body.put_slice(bytes);
     }
 
