@@ -62,6 +62,7 @@ pub(super) struct Sockets {
     /// Accepting failed for want of something; it is tried again then, or when a connection ends.
     accept_again_at: Option<Instant>,
     /// Sends at rest: one is needed for each connection that is sending right now.
+    #[expect(clippy::vec_box, reason = "a send keeps its place from one connection to the next")]
     spare: Vec<Box<Outgoing>>,
 }
 
