@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::Failure;
 use crate::front::{self, Facts, Front, Output};
 use crate::limits::CLIENT_OUTPUT_BYTES_MAX;
 use crate::namespace::Tree;
@@ -101,10 +100,4 @@ impl Clients {
             }
         });
     }
-}
-
-/// A listener's address as it is printed, for scripts that asked for any free port.
-pub(super) fn announce(what: &str, address: std::net::SocketAddr) -> Result<(), Failure> {
-    tracing::info!("listening on {address} for {what}");
-    Ok(())
 }

@@ -40,14 +40,14 @@ pub(super) struct FrontEnd {
 
 /// A front's core.
 pub(super) struct FrontCore {
-    pub(super) clients: Clients,
-    pub(super) tree: Tree,
-    pub(super) applied_upto: Slot,
-    pub(super) requests: Sender<FrontRequest>,
+    clients: Clients,
+    tree: Tree,
+    applied_upto: Slot,
+    requests: Sender<FrontRequest>,
     /// Requests that did not fit.
-    pub(super) waiting: VecDeque<FrontRequest>,
-    pub(super) notices: Receiver<FrontNotice>,
-    pub(super) published: Arc<Published>,
+    waiting: VecDeque<FrontRequest>,
+    notices: Receiver<FrontNotice>,
+    published: Arc<Published>,
 }
 
 impl ReplicaCore {
@@ -57,7 +57,7 @@ impl ReplicaCore {
             let deadline = self.next_deadline();
             let mut outcome = Ok(());
             let mut now = None;
-            ring.turn(Some(deadline), &mut |event| {
+            ring.turn(deadline, &mut |event| {
                 let now = *now.get_or_insert_with(clock::now);
                 if let Err(failure) = self.event(now, event) {
                     outcome = Err(failure);
@@ -92,9 +92,9 @@ impl ReplicaCore {
             Event::Accepted { connection, .. } => self.core.accepted(connection),
             Event::Connected { connection } => self.core.connected(now, connection),
             Event::Received { connection, bytes } => self.core.received(now, connection, bytes),
-            Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => self.core.closed(now, connection),
+            Event::Closed { connection, .. } => self.core.closed(now, connection),
             Event::Written { token, result } => self.core.written(now, token, result)?,
-            Event::Drained { .. } | Event::Woken => {}
+            Event::Woken => {}
         }
         Ok(())
     }
@@ -143,12 +143,22 @@ impl FrontEnd {
 }
 
 impl FrontCore {
+    pub(super) fn new(
+        clients: Clients,
+        tree: Tree,
+        requests: Sender<FrontRequest>,
+        notices: Receiver<FrontNotice>,
+        published: Arc<Published>,
+    ) -> Self {
+        Self { clients, tree, applied_upto: Slot(0), requests, waiting: VecDeque::new(), notices, published }
+    }
+
     /// Runs until it fails; it ends with its process.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
         loop {
             let deadline = if self.waiting.is_empty() { self.clients.next_deadline() } else { clock::now() + RING_FULL_RETRY };
             let mut now = None;
-            ring.turn(Some(deadline), &mut |event| {
+            ring.turn(deadline, &mut |event| {
                 let now = *now.get_or_insert_with(clock::now);
                 match event {
                     Event::Accepted { connection, .. } => self.clients.accepted(now, connection),
