@@ -101,19 +101,19 @@ impl Links {
         due.min().unwrap_or(Instant::FOREVER)
     }
 
-    /// Sends, if there is a link; a peer that does not take what it is sent loses its link.
-    pub(super) fn send(&mut self, to: ReplicaId, message: &PeerMessage, ring: &mut Ring) {
-        let Some((connection, true)) = self.peers.get(&to).and_then(|peer| peer.dialled) else { return };
+    /// Sends, if there is a link. A peer that does not take what it is sent loses its link, which is returned.
+    pub(super) fn send(&mut self, to: ReplicaId, message: &PeerMessage, ring: &mut Ring) -> Option<ConnectionId> {
+        let Some((connection, true)) = self.peers.get(&to).and_then(|peer| peer.dialled) else { return None };
         if ring.queued_bytes(connection) > PEER_OUTPUT_BYTES_MAX {
-            tracing::warn!(peer = to.0, "peer takes no more: dropping its link");
-            ring.close(connection);
-            return;
+            tracing::warn!(peer = to.0, "a peer does not take what it is sent: dropping its link");
+            return Some(connection);
         }
         let encoded = peer::encode(message, &mut self.scratch);
         ring.send(connection, encoded.head);
         if let Some(tail) = encoded.tail {
             ring.send(connection, tail);
         }
+        None
     }
 
     /// Somebody dialled us.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use super::clients::Clients;
 use super::config::Config;
@@ -20,7 +20,7 @@ use crate::limits::MESH_CAPACITY;
 use crate::paxos::ReplicaId;
 use crate::runtime::background::Background;
 use crate::runtime::mesh::{self, Receiver, Sender};
-use crate::runtime::{self, Ring};
+use crate::runtime::{self, Ring, SetupError, Waker, cores};
 use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::wire::client::MemberAddress;
 
@@ -36,7 +36,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
         pin(*core)?;
     }
     let mut ring = new_ring()?;
-    let background = Background::start(ring.waker())
+    let background = Background::start(None, ring.waker())
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     let fronts = cores.len().saturating_sub(1).max(1);
     let started = start(config, folder, background, fronts as u8)?;
@@ -72,7 +72,7 @@ struct FrontStart {
     core: usize,
     address: SocketAddr,
     published: Arc<Published>,
-    requests: Sender<FrontRequest>,
+    replica: Waker,
 }
 
 fn start_front(
@@ -84,28 +84,32 @@ fn start_front(
     replica_ring: &Ring,
     published: &Arc<Published>,
 ) -> Result<FrontEnd, Failure> {
-    let (requests, requested) = mesh::ring(MESH_CAPACITY, replica_ring.waker());
-    let clients = Clients::new(facts(config, me));
-    let given = FrontStart { clients, tree, core, address, published: Arc::clone(published), requests };
-    let (listening, when_listening) = std::sync::mpsc::channel();
+        let clients = Clients::new(facts(config, me));
+    let given = FrontStart { clients, tree, core, address, published: Arc::clone(published), replica: replica_ring.waker() };
+    let (listening, when_listening) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("front-{core}"))
         .spawn(move || run_front(given, &listening))
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     match when_listening.recv() {
-        Ok(notices) => Ok(FrontEnd { requests: requested, notices, waiting: VecDeque::new(), thread }),
+        Ok((requests, notices)) => Ok(FrontEnd { requests, notices, waiting: VecDeque::new(), thread }),
         Err(_) => Err(thread.join().expect("a front's thread does not panic").expect_err("a front that serves says so")),
     }
 }
 
+/// The replica's ends of the rings to a front.
+type Ends = (Receiver<FrontRequest>, Sender<FrontNotice>);
+
 /// A front's thread. Its ring is made here, because only the thread that made it may use it.
-fn run_front(given: FrontStart, listening: &std::sync::mpsc::Sender<Sender<FrontNotice>>) -> Result<(), Failure> {
-    let FrontStart { clients, tree, core, address, published, requests } = given;
+fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Failure> {
+    let FrontStart { clients, tree, core, address, published, replica } = given;
     pin(core)?;
     let mut ring = new_ring()?;
     listen(&mut ring, address, true)?;
-    let (notices, noticed): (_, Receiver<FrontNotice>) = mesh::ring(MESH_CAPACITY, ring.waker());
-    if listening.send(notices).is_err() {
+    let (requests, requested) = mesh::channel(MESH_CAPACITY, replica.clone(), ring.waker());
+    let (notices, noticed) = mesh::channel(MESH_CAPACITY, ring.waker(), replica);
+    if listening.send((requested, notices)).is_err() {
+        // Whoever started this thread is gone, and with it the replica.
         return Ok(());
     }
     FrontCore::new(clients, tree, requests, noticed, published).run(&mut ring)
@@ -141,20 +145,13 @@ fn introduce(config: &Config, folder: &Path, started: &Started) {
 
 fn new_ring() -> Result<Ring, Failure> {
     Ring::new(runtime::Options::default()).map_err(|error| {
-        Failure::new(Code::RingUnavailable, "no io_uring for this thread")
-            .found(error.to_string())
-            .needed("Linux 6.1 or newer, kernel.io_uring_disabled = 0, and a system call filter that lets it through")
-            .why("sockets and the journal are driven by it, and by nothing else")
-            .fix("sysctl kernel.io_uring_disabled=0; in a container, allow io_uring_setup, _enter and _register")
+        let code = if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
+        Failure::new(code, error.to_string())
     })
 }
 
 fn pin(core: usize) -> Result<(), Failure> {
-    runtime::core::pin(core).map_err(|there| {
-        Failure::new(Code::CoreUnavailable, format!("cannot run on core {core}"))
-            .found(format!("cores {there:?}"))
-            .fix("name some of these in server.cores, or none to run unpinned")
-    })
+    cores::pin(core).map_err(|error| Failure::new(Code::CoreUnavailable, error.to_string()))
 }
 
 fn listen(ring: &mut Ring, address: SocketAddr, shared: bool) -> Result<(runtime::ListenerId, SocketAddr), Failure> {

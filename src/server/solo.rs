@@ -26,7 +26,7 @@ impl Solo {
             let deadline = if restless { Instant::ZERO } else { self.next_deadline() };
             let mut outcome = Ok(());
             let mut now = None;
-            ring.turn(deadline, &mut |event| {
+            ring.turn(Some(deadline), &mut |_, event| {
                 // One reading of the clock a turn, taken when there is something to do.
                 let now = *now.get_or_insert_with(clock::now);
                 if let Err(failure) = self.event(now, event) {
@@ -53,14 +53,15 @@ impl Solo {
 
     fn event(&mut self, now: Instant, event: Event<'_>) -> Result<(), Failure> {
         match event {
-            Event::Accepted { listener, connection } if listener == self.peer_listener => {
+            Event::Accepted { listener, connection, .. } if listener == self.peer_listener => {
                 self.core.accepted(connection)
             }
-            Event::Accepted { listener, connection } => {
+            Event::Accepted { listener, connection, .. } => {
                 debug_assert_eq!(listener, self.client_listener, "there are two listeners");
                 self.clients.accepted(now, connection);
             }
             Event::Connected { connection } => self.core.connected(now, connection),
+            Event::ConnectFailed { connection, .. } => self.core.closed(now, connection),
             Event::Received { connection, bytes } => {
                 if self.core.owns(connection) {
                     self.core.received(now, connection, bytes);
@@ -76,7 +77,7 @@ impl Solo {
                 }
             }
             Event::Written { token, result } => self.core.written(now, token, result)?,
-            Event::Woken => {}
+            Event::Drained { .. } | Event::Woken => {}
         }
         Ok(())
     }
