@@ -1,7 +1,8 @@
 //! The acceptor: what this replica promised, what it granted, and what it may not say before the disk has it.
 //!
 //! A vote waits for its record (and, where it grants a longer lease than any before, for the hard state), a promise for
-//! the hard state and for the votes it reports. Both wait in order and are freed by [`Paxos::durable`] and [`Paxos::hard_state_durable`].
+//! the hard state and for the votes it reports. Both wait in order and are freed by [`Paxos::durable`] and
+//! [`Paxos::hard_state_durable`].
 
 use std::collections::VecDeque;
 
@@ -58,8 +59,8 @@ struct Saving {
     state: Durable,
 }
 
-/// A Promise that waits for the hard state, and for the votes it will report: a vote that a crash could still undo would
-/// make the candidate wait for a value that nobody has.
+/// A Promise that waits for the hard state, and for the votes it will report: a vote that a crash could still undo
+/// would make the candidate wait for a value that nobody has.
 #[derive(Debug)]
 struct ParkedPromise {
     to: ReplicaId,
