@@ -58,7 +58,8 @@ impl Storage {
     /// The write with that token is durable.
     pub(super) fn written(&mut self, now: Instant, token: u64, paxos: &mut Paxos, outputs: &mut Vec<Output>) {
         if token & HARD_STATE_BIT != 0 {
-            if let Some(version) = self.hard_state.completed(token & !HARD_STATE_BIT) {
+            if let Some((version, sequence)) = self.hard_state.completed(token & !HARD_STATE_BIT) {
+                self.journal.hard_state_durable(sequence);
                 paxos.hard_state_durable(now, version, outputs);
             }
         } else if let Some(sequence) = self.journal.completed(now, token) {

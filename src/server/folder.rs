@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::failure::{Code, Failure};
-use crate::journal::hard_state::{self, HardStateFile};
+use crate::journal::hard_state;
 use crate::journal::{Identity, SegmentId};
 use crate::paxos::{self, Incarnation, Member, ReplicaId};
 use crate::runtime::disk::{self, Access, DiskError, FolderLock};
@@ -55,9 +55,9 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
         let incarnation = Incarnation(random_u128());
     let identity = Identity { cell: config.cell.id, replica, incarnation };
     let members = config.replicas.iter().map(|r| Member { replica: r.id, incarnation: None }).collect();
-    let state = hard_state::HardState::new(paxos::Config::new(members));
+    let state = paxos::HardState::fresh(paxos::Config::new(members));
     let path = made.join(HARD_STATE);
-    write_whole(&path, &HardStateFile::format(identity, &state))
+    write_whole(&path, &hard_state::format(identity, &state))
         .map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))?;
     let (_, alignment) = disk::open_direct(&path, Access::ReadWrite).map_err(disk_failure)?;
     for number in 1..=SEGMENTS_AT_FORMAT {
