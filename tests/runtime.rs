@@ -276,7 +276,7 @@ fn a_paused_connection_goes_on_where_it_stopped() {
             state.0.extend_from_slice(bytes);
             ring.pause_receiving(connection);
             // Resumed at once now and then: the pause is then still on its way.
-            if state.0.len() % 3 == 0 {
+            if state.0.len().is_multiple_of(3) {
                 ring.resume_receiving(connection);
             }
         }
@@ -400,7 +400,9 @@ fn a_short_write_is_an_error_and_not_flushed() {
     let mut results = Results::new();
     turn_until(&mut ring, &mut results, collect, |results, _| results.len() == 1);
     let error = results[&1].as_ref().expect_err("not all was written");
-    eprintln!("{error:?}");
+    // Some kernels refuse the write as a whole.
+    let (short, refused) = (std::io::ErrorKind::WriteZero, std::io::ErrorKind::PermissionDenied);
+    assert!(error.kind() == short || error.kind() == refused, "{error}");
 }
 
 struct AlignedBlock;
@@ -584,7 +586,11 @@ fn background_jobs_zero_write_and_read() {
 
     let read = Job::ReadFile { path: image.clone(), offset: 777, bytes: 2 << 20 };
     let Outcome::Read(read) = finish(&background, &mut ring, 4, read).expect("read") else { panic!("a read reads") };
-    assert!(read == content[777..], "a read ends at the file's end");
+    assert_eq!(read.len(), content.len() - 777, "a read ends at the file's end");
+    assert!(read == content[777..]);
+    let past = Job::ReadFile { path: image.clone(), offset: content.len() as u64, bytes: 100 };
+    let Outcome::Read(read) = finish(&background, &mut ring, 4, past).expect("read") else { panic!("a read reads") };
+    assert!(read.is_empty());
     let missing = Job::ReadFile { path: folder.path().join("missing"), offset: 0, bytes: 1 };
     let error = finish(&background, &mut ring, 5, missing).expect_err("there is no such file");
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
