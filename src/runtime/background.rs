@@ -238,12 +238,17 @@ impl Worker {
         let file = DmaFile::open(path).await?;
         let mut read = BytesMut::with_capacity(bytes);
         while read.len() < bytes {
-            let step = (bytes - read.len()).min(CHUNK_BYTES);
-            let part = file.read_at(offset + read.len() as u64, step).await?;
-            if part.is_empty() {
+            // Aligned here: the executor's own unaligned read returns bytes from beyond the end of a file.
+            let position = offset + read.len() as u64;
+            let before = (position % BLOCK_BYTES as u64) as usize;
+            let step = (bytes - read.len()).min(CHUNK_BYTES - before);
+            let padded = (before + step).next_multiple_of(BLOCK_BYTES);
+            let part = file.read_at_aligned(position - before as u64, padded).await?;
+            let upto = part.len().min(before + step);
+            if upto <= before {
                 break;
             }
-            read.extend_from_slice(&part);
+            read.extend_from_slice(&part[before..upto]);
         }
         file.close().await?;
         Ok(read.freeze())

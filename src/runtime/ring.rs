@@ -287,8 +287,10 @@ impl Ring {
         let told = self.enter(wait)?;
         self.reap();
         let mut reaped = std::mem::take(&mut self.reaped);
+        let identity = self.uring.as_raw_fd();
         for completion in reaped.drain(..) {
             self.complete(&completion, handler);
+            assert_eq!(self.uring.as_raw_fd(), identity, "a handler leaves the ring where it is");
         }
         self.reaped = reaped;
         if told {

@@ -268,12 +268,12 @@ impl Ring {
         let connection = ConnectionId { slot: tag.slot, generation: entry.generation };
         let open = entry.state == State::Open;
         let buffer = cqueue::buffer_select(flags);
+        let buffers = Rc::clone(&self.receive);
         match result {
             Ok(0) => self.fail(connection, CloseReason::EndOfStream, handler),
             Ok(len) if open => {
                 self.counters.receives += 1;
                 self.counters.received_bytes += u64::from(len);
-                let buffers = Rc::clone(&self.receive);
                 let id = buffer.expect("received bytes lie in a buffer of ours");
                 handler(self, Event::Received { connection, bytes: buffers.bytes(id, len as usize) });
             }
@@ -286,7 +286,7 @@ impl Ring {
             },
         }
         if let Some(id) = buffer {
-            self.receive.give_back(id);
+            buffers.give_back(id);
         }
         if !more {
             let entry = self.sockets.at(tag.slot);
