@@ -1,8 +1,9 @@
-//! The log on disk, pure.
+//! placeholder
 pub mod hard_state;
 mod evidence;
 mod finding;
 mod index;
+pub mod inspect;
 pub mod record;
 mod recover;
 mod scan;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::failure::{Code, Failure};
-use crate::journal::hard_state;
+use crate::journal::hard_state::HardStateFile;
 use crate::journal::{Identity, SegmentId};
 use crate::paxos::{self, Incarnation, Member, ReplicaId};
 use crate::runtime::disk::{self, Access, DiskError, FolderLock};
@@ -57,7 +57,7 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
     let members = config.replicas.iter().map(|r| Member { replica: r.id, incarnation: None }).collect();
     let state = paxos::HardState::fresh(paxos::Config::new(members));
     let path = made.join(HARD_STATE);
-    write_whole(&path, &hard_state::format(identity, &state))
+    write_whole(&path, &HardStateFile::format(identity, &state))
         .map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))?;
     let (_, alignment) = disk::open_direct(&path, Access::ReadWrite).map_err(disk_failure)?;
     for number in 1..=SEGMENTS_AT_FORMAT {

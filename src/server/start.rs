@@ -9,7 +9,7 @@ use std::path::Path;
 use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{Folder, HARD_STATE, random_u128, segment_path, zero_file};
-use crate::journal::hard_state::{self, HardStateFile, Loaded};
+use crate::journal::hard_state::{HardStateError, HardStateFile};
 use crate::journal::{self, Finding, Identity, Journal, Known, Recovery, SegmentId, SegmentRead, Settings};
 use crate::limits::{CLOCK_ERROR_PPM, LOG_MEMORY_BYTES};
 use crate::namespace::{Applied, Namespace};
@@ -31,11 +31,13 @@ pub(super) struct Started {
 /// journal durable: from then on the replica may speak.
 pub(super) fn start(config: &Config, path: &Path, background: Background, fronts: u8) -> Result<Started, Failure> {
     let folder = Folder::take(path)?;
-    let loaded = load_hard_state(config, &folder)?;
-    let identity = loaded.identity;
+    let hard_state = load_hard_state(config, &folder)?;
+    let contents = hard_state.contents().clone();
+    let identity = contents.identity;
     let mut namespace = Namespace::new(random_u128() as u64);
     let mut segments = Segments::open(&folder)?;
-    let known = Known { identity, start: loaded.start, hard_state: loaded.sequence, image_upto: Slot(0) };
+    let known =
+        Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto: Slot(0) };
     let mut applied = Applied::default();
     let recovery = journal::recover(&mut segments, known, &mut |_, value: Value| {
         if value.kind() == Some(Kind::Commands) {
@@ -51,7 +53,7 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
     for segment in flush {
         segments.files[segment].0.sync_data().map_err(failed)?;
     }
-    let mut state = loaded.state.clone();
+    let mut state = contents.paxos;
     state.promised = state.promised.max(*highest_ballot);
     let paxos = paxos::Recovered {
         hard_state: state,
@@ -63,36 +65,33 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
     };
     let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
-    let start = journal.start();
-    let storage = Storage::new(journal, HardStateFile::open(&loaded, start));
+    let storage = Storage::new(journal, hard_state);
     let recovered = Recovered { paxos, namespace, storage };
     let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts);
     Ok(Started { replica, folder, identity, background })
 }
 
-fn load_hard_state(config: &Config, folder: &Folder) -> Result<Loaded, Failure> {
+fn load_hard_state(config: &Config, folder: &Folder) -> Result<HardStateFile, Failure> {
     let path = folder.path.join(HARD_STATE);
     let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
-    let loaded = hard_state::load(&bytes).map_err(|error| match error {
-        hard_state::Error::NewerFormat { .. } => Failure::new(Code::NewerFormat, format!("{}: {error}", path.display()))
-            .fix("start the newer program"),
-        hard_state::Error::Amnesia => Failure::new(Code::Amnesia, format!("{}: {error}", path.display()))
-            .why("a replica that forgot what it promised could help to choose two values for one slot")
-            .fix("put the folder's own files back; otherwise this replica must rejoin as a new one"),
+    let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| {
+        let code = match error {
+            HardStateError::Amnesia => Code::Amnesia,
+            HardStateError::ForeignCell { .. } => Code::OtherCell,
+            HardStateError::NewerFormat { .. } => Code::NewerFormat,
+        };
+        Failure::new(code, format!("{}: {error}", path.display()))
     })?;
-    if loaded.identity.cell != config.cell.id {
-        return Err(Failure::new(Code::OtherCell, format!("{} belongs to another cell", folder.path.display()))
-            .found(loaded.identity.cell.to_string())
-            .needed(config.cell.id.to_string())
-            .why("its promises and its log are those of another cell")
-            .fix("name the right folder, or the right configuration"));
-    }
-    if config.replica(loaded.identity.replica).is_none() {
+    let replica = hard_state.contents().identity.replica;
+    if config.replica(replica).is_none() {
         return Err(Failure::new(Code::UnknownReplica, format!("{} is not in the configuration", folder.path.display()))
-            .found(format!("replica {}", loaded.identity.replica))
+            .found(format!("replica {replica}"))
             .fix("add its [[replica]] to the configuration, the same on every replica"));
     }
-    Ok(loaded)
+    if hard_state.damaged_copies() > 0 {
+        tracing::warn!("{} of the 4 copies of {} are damaged; they are written again", hard_state.damaged_copies(), path.display());
+    }
+    Ok(hard_state)
 }
 
 fn paxos_settings(config: &Config, identity: Identity) -> paxos::Settings {
