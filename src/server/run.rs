@@ -18,10 +18,10 @@ use super::stop::Stop;
 use crate::front::Facts;
 use crate::limits::MESH_CAPACITY;
 use crate::paxos::ReplicaId;
+use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::background::Background;
 use crate::runtime::mesh::{self, Receiver, Sender};
 use crate::runtime::{self, Ring, SetupError, Waker, cores};
-use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::wire::client::MemberAddress;
 
 /// Runs the replica in `folder` until SIGTERM or SIGINT, or until it fails. What it is and where it listens is said at the
@@ -32,9 +32,6 @@ use crate::wire::client::MemberAddress;
 /// A [`Failure`] that says what is wrong and how it is mended. A failing disk is one: it is never retried.
 pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let cores = &config.server.cores;
-    if let Some(core) = cores.first() {
-        pin(*core)?;
-    }
     let mut ring = new_ring()?;
     let background = Background::start(None, ring.waker())
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
@@ -48,6 +45,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let (peer_listener, peer_address) = listen(&mut ring, section.peer, false)?;
     tracing::info!("listening on {peer_address} for peers");
     if cores.len() < 2 {
+        pin_first(cores)?;
         let (client_listener, client_address) = listen(&mut ring, section.client, false)?;
         tracing::info!("listening on {client_address} for clients");
         let core = Core::new(config, started, &mut ring)?;
@@ -61,6 +59,8 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
         ends.push(start_front(config, me, *core, section.client, tree, &ring, &published)?);
     }
     tracing::info!("listening on {} for clients, on {} cores", section.client, ends.len());
+    // Last, since threads inherit where their maker may run.
+    pin_first(cores)?;
     let core = Core::new(config, started, &mut ring)?;
     ReplicaCore { core, fronts: ends, published, stop }.run(&mut ring)
 }
@@ -84,8 +84,9 @@ fn start_front(
     replica_ring: &Ring,
     published: &Arc<Published>,
 ) -> Result<FrontEnd, Failure> {
-        let clients = Clients::new(facts(config, me));
-    let given = FrontStart { clients, tree, core, address, published: Arc::clone(published), replica: replica_ring.waker() };
+    let clients = Clients::new(facts(config, me));
+    let given =
+        FrontStart { clients, tree, core, address, published: Arc::clone(published), replica: replica_ring.waker() };
     let (listening, when_listening) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("front-{core}"))
@@ -93,7 +94,9 @@ fn start_front(
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     match when_listening.recv() {
         Ok((requests, notices)) => Ok(FrontEnd { requests, notices, waiting: VecDeque::new(), thread }),
-        Err(_) => Err(thread.join().expect("a front's thread does not panic").expect_err("a front that serves says so")),
+        Err(_) => {
+            Err(thread.join().expect("a front's thread does not panic").expect_err("a front that serves says so"))
+        }
     }
 }
 
@@ -116,7 +119,8 @@ fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Fa
 }
 
 fn facts(config: &Config, me: ReplicaId) -> Facts {
-    let members = config.replicas.iter().map(|r| MemberAddress { replica: r.id, address: r.client.to_string() }).collect();
+    let members =
+        config.replicas.iter().map(|r| MemberAddress { replica: r.id, address: r.client.to_string() }).collect();
     Facts {
         cell: config.cell.id,
         replica: me,
@@ -148,6 +152,10 @@ fn new_ring() -> Result<Ring, Failure> {
         let code = if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
         Failure::new(code, error.to_string())
     })
+}
+
+fn pin_first(cores: &[usize]) -> Result<(), Failure> {
+    cores.first().map_or(Ok(()), |core| pin(*core))
 }
 
 fn pin(core: usize) -> Result<(), Failure> {

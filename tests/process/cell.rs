@@ -65,7 +65,8 @@ impl Cell {
         for index in 0..count {
             let replica = (index + 1).to_string();
             let folder = cell.folder(index).to_owned();
-            let done = run(&["format", "--cell", &id, "--replica", &replica, "--config", path(&cell.config), path(&folder)]);
+            let done =
+                run(&["format", "--cell", &id, "--replica", &replica, "--config", path(&cell.config), path(&folder)]);
             assert!(done.status.success(), "format: {}", String::from_utf8_lossy(&done.stderr));
             cell.restart(index);
         }
@@ -136,6 +137,27 @@ impl Cell {
         panic!("replica {} did not end", index + 1);
     }
 
+    /// Waits until two of three processes have ended by themselves, and kills the third if it has not; the exit statuses of
+    /// those that ended.
+    pub fn wait_for_two_ends(&mut self) -> Vec<Option<i32>> {
+        let mut statuses = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while statuses.len() < 2 {
+            assert!(Instant::now() < deadline, "the processes did not end: {statuses:?}");
+            for replica in &mut self.replicas {
+                let ended = replica.child.as_mut().and_then(|child| child.try_wait().expect("it can be waited for"));
+                if let Some(status) = ended {
+                    replica.child = None;
+                    statuses.push(status.code());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left: Vec<usize> = (0..self.replicas.len()).filter(|index| self.replicas[*index].child.is_some()).collect();
+        left.into_iter().for_each(|index| self.kill(index));
+        statuses
+    }
+
     /// Waits for a leader that is reachable and serves; its index.
     pub fn leader(&self) -> usize {
         self.wait("a leader", |cell| {
@@ -147,7 +169,8 @@ impl Cell {
     pub fn wait_until_equal(&self) {
         self.wait("equal replicas", |cell| {
             let running = (0..cell.replicas.len()).filter(|index| cell.replicas[*index].child.is_some());
-            let applied: Vec<_> = running.map(|index| cell.status(index).map(|s| (s.applied_upto, s.revision))).collect();
+            let applied: Vec<_> =
+                running.map(|index| cell.status(index).map(|s| (s.applied_upto, s.revision))).collect();
             (applied[0].is_some() && applied.iter().all(|state| *state == applied[0])).then_some(())
         });
     }
@@ -159,7 +182,9 @@ impl Cell {
 
     /// A session with the cell.
     pub fn connect(&self) -> Client {
-        Client::connect(&self.endpoints()).wait_timeout(PATIENCE).unwrap_or_else(|error| panic!("{error}: {}", self.logs()))
+        Client::connect(&self.endpoints())
+            .wait_timeout(PATIENCE)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.logs()))
     }
 
     /// What the replicas said, for a failure's text.

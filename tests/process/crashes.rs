@@ -139,9 +139,9 @@ fn the_power_goes_for_all_replicas_in_mid_batch() {
     for _ in 0..2 {
         load.progress(60);
         disk.cut_power();
-        for index in 0..3 {
-            assert_eq!(cell.wait_for_end(index), Some(40), "a disk error ends the process with its own status");
-        }
+        // Whoever writes meets the error; with two of them gone the third has nothing to write.
+        let statuses = cell.wait_for_two_ends();
+        assert!(statuses.iter().all(|status| *status == Some(40)), "a disk error has its own status: {statuses:?}");
         disk.remount();
         (0..3).for_each(|index| cell.restart(index));
     }
@@ -171,7 +171,8 @@ impl Disk {
 
     /// FS_IOC_SHUTDOWN without flushing: from now on every access is an error, and what was not on the disk is gone.
     fn cut_power(&self) {
-        let script = "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
+        let script =
+            "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
         command("perl", &["-e", script, path(&self.mount)]);
     }
 
@@ -185,7 +186,12 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // A process that a failed test left may be about to end; the folder is removed only when this succeeds.
         for _ in 0..100 {
-            if Command::new("umount").arg(&self.mount).stderr(std::process::Stdio::null()).status().is_ok_and(|s| s.success()) {
+            if Command::new("umount")
+                .arg(&self.mount)
+                .stderr(std::process::Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+            {
                 return;
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -15,7 +15,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before `server`; connections break after 2,000 to 34,000 bytes of answers.
+    /// A proxy before `server`; connections break after 1,000 to 9,000 bytes of answers.
     pub fn before(server: SocketAddr, seed: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it has an address");
@@ -29,7 +29,7 @@ impl Proxy {
                         return;
                     }
                     random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    let allowance = 2_000 + (random >> 33) % 32_000;
+                    let allowance = 1_000 + (random >> 33) % 8_000;
                     if let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) {
                         pass(client, server, allowance as usize, &cuts);
                     }
