@@ -36,9 +36,9 @@ use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, HELLO_TIMEOUT, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
     SESSION_REQUESTS_IN_FLIGHT,
 };
-use crate::namespace::{CommandOutcome, Tree};
 use crate::namespace::codec::OperationRef;
 use crate::namespace::command::{Command, Revision, SessionId};
+use crate::namespace::{CommandOutcome, Tree};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest, Gathering};
 use crate::time::{Duration, Instant};

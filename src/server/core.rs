@@ -49,7 +49,11 @@ pub(super) struct Core {
 enum Asked {
     Segment(SegmentId),
     /// Values for a peer far behind.
-    Values { to: ReplicaId, from: Slot, places: Vec<Place> },
+    Values {
+        to: ReplicaId,
+        from: Slot,
+        places: Vec<Place>,
+    },
 }
 
 impl Core {
@@ -207,7 +211,9 @@ impl Core {
             }
             Effect::ReadLog { to, from, places } => {
                 let places = neighbours(places);
-                let Some(first) = places.first() else { return self.step(now, Input::LogRead { to, from, values: Vec::new() }) };
+                let Some(first) = places.first() else {
+                    return self.step(now, Input::LogRead { to, from, values: Vec::new() });
+                };
                 let path = folder::segment_path(&self.folder.path, first.segment);
                 let job = Job::ReadFile { path, offset: first.offset, bytes: span(&places) };
                 self.ask(Asked::Values { to, from, places }, job);

@@ -52,7 +52,7 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
         std::fs::remove_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "clear", &made, &e))?;
     }
     std::fs::create_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "create", &made, &e))?;
-        let incarnation = Incarnation(random_u128());
+    let incarnation = Incarnation(random_u128());
     let identity = Identity { cell: config.cell.id, replica, incarnation };
     let members = config.replicas.iter().map(|r| Member { replica: r.id, incarnation: None }).collect();
     let state = paxos::HardState::fresh(paxos::Config::new(members));

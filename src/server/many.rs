@@ -91,7 +91,9 @@ impl ReplicaCore {
             Event::Accepted { connection, .. } => self.core.accepted(connection),
             Event::Connected { connection } => self.core.connected(now, connection),
             Event::Received { connection, bytes } => self.core.received(now, connection, bytes),
-            Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => self.core.closed(now, connection),
+            Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => {
+                self.core.closed(now, connection)
+            }
             Event::Written { token, result } => self.core.written(now, token, result)?,
             Event::Drained { .. } | Event::Woken => {}
         }

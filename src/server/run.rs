@@ -18,10 +18,10 @@ use super::stop::Stop;
 use crate::front::Facts;
 use crate::limits::MESH_CAPACITY;
 use crate::paxos::ReplicaId;
+use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::background::Background;
 use crate::runtime::mesh::{self, Receiver, Sender};
 use crate::runtime::{self, Ring, SetupError, Waker, cores};
-use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::wire::client::MemberAddress;
 
 /// Runs the replica in `folder` until SIGTERM or SIGINT, or until it fails. What it is and where it listens is said at the
@@ -84,8 +84,9 @@ fn start_front(
     replica_ring: &Ring,
     published: &Arc<Published>,
 ) -> Result<FrontEnd, Failure> {
-        let clients = Clients::new(facts(config, me));
-    let given = FrontStart { clients, tree, core, address, published: Arc::clone(published), replica: replica_ring.waker() };
+    let clients = Clients::new(facts(config, me));
+    let given =
+        FrontStart { clients, tree, core, address, published: Arc::clone(published), replica: replica_ring.waker() };
     let (listening, when_listening) = mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("front-{core}"))
@@ -93,7 +94,9 @@ fn start_front(
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     match when_listening.recv() {
         Ok((requests, notices)) => Ok(FrontEnd { requests, notices, waiting: VecDeque::new(), thread }),
-        Err(_) => Err(thread.join().expect("a front's thread does not panic").expect_err("a front that serves says so")),
+        Err(_) => {
+            Err(thread.join().expect("a front's thread does not panic").expect_err("a front that serves says so"))
+        }
     }
 }
 
@@ -116,7 +119,8 @@ fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Fa
 }
 
 fn facts(config: &Config, me: ReplicaId) -> Facts {
-    let members = config.replicas.iter().map(|r| MemberAddress { replica: r.id, address: r.client.to_string() }).collect();
+    let members =
+        config.replicas.iter().map(|r| MemberAddress { replica: r.id, address: r.client.to_string() }).collect();
     Facts {
         cell: config.cell.id,
         replica: me,

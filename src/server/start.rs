@@ -84,12 +84,19 @@ fn load_hard_state(config: &Config, folder: &Folder) -> Result<HardStateFile, Fa
     })?;
     let replica = hard_state.contents().identity.replica;
     if config.replica(replica).is_none() {
-        return Err(Failure::new(Code::UnknownReplica, format!("{} is not in the configuration", folder.path.display()))
-            .found(format!("replica {replica}"))
-            .fix("add its [[replica]] to the configuration, the same on every replica"));
+        return Err(Failure::new(
+            Code::UnknownReplica,
+            format!("{} is not in the configuration", folder.path.display()),
+        )
+        .found(format!("replica {replica}"))
+        .fix("add its [[replica]] to the configuration, the same on every replica"));
     }
     if hard_state.damaged_copies() > 0 {
-        tracing::warn!("{} of the 4 copies of {} are damaged; they are written again", hard_state.damaged_copies(), path.display());
+        tracing::warn!(
+            "{} of the 4 copies of {} are damaged; they are written again",
+            hard_state.damaged_copies(),
+            path.display()
+        );
     }
     Ok(hard_state)
 }

@@ -65,7 +65,8 @@ impl Cell {
         for index in 0..count {
             let replica = (index + 1).to_string();
             let folder = cell.folder(index).to_owned();
-            let done = run(&["format", "--cell", &id, "--replica", &replica, "--config", path(&cell.config), path(&folder)]);
+            let done =
+                run(&["format", "--cell", &id, "--replica", &replica, "--config", path(&cell.config), path(&folder)]);
             assert!(done.status.success(), "format: {}", String::from_utf8_lossy(&done.stderr));
             cell.restart(index);
         }
@@ -147,7 +148,8 @@ impl Cell {
     pub fn wait_until_equal(&self) {
         self.wait("equal replicas", |cell| {
             let running = (0..cell.replicas.len()).filter(|index| cell.replicas[*index].child.is_some());
-            let applied: Vec<_> = running.map(|index| cell.status(index).map(|s| (s.applied_upto, s.revision))).collect();
+            let applied: Vec<_> =
+                running.map(|index| cell.status(index).map(|s| (s.applied_upto, s.revision))).collect();
             (applied[0].is_some() && applied.iter().all(|state| *state == applied[0])).then_some(())
         });
     }
@@ -159,7 +161,9 @@ impl Cell {
 
     /// A session with the cell.
     pub fn connect(&self) -> Client {
-        Client::connect(&self.endpoints()).wait_timeout(PATIENCE).unwrap_or_else(|error| panic!("{error}: {}", self.logs()))
+        Client::connect(&self.endpoints())
+            .wait_timeout(PATIENCE)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.logs()))
     }
 
     /// What the replicas said, for a failure's text.

@@ -171,7 +171,8 @@ impl Disk {
 
     /// FS_IOC_SHUTDOWN without flushing: from now on every access is an error, and what was not on the disk is gone.
     fn cut_power(&self) {
-        let script = "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
+        let script =
+            "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
         command("perl", &["-e", script, path(&self.mount)]);
     }
 
@@ -185,7 +186,12 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // A process that a failed test left may be about to end; the folder is removed only when this succeeds.
         for _ in 0..100 {
-            if Command::new("umount").arg(&self.mount).stderr(std::process::Stdio::null()).status().is_ok_and(|s| s.success()) {
+            if Command::new("umount")
+                .arg(&self.mount)
+                .stderr(std::process::Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+            {
                 return;
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -39,7 +39,10 @@ impl Load {
         let nodes: Vec<Node> = (0..writers)
             .map(|index| {
                 let path = format!("/writer-{index}");
-                setup.create(&path, "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node to write to");
+                setup
+                    .create(&path, "0", CreateOptions::permanent())
+                    .wait_timeout(PATIENCE)
+                    .expect("a node to write to");
                 Node { path, acknowledged: Arc::default() }
             })
             .collect();
@@ -79,13 +82,18 @@ impl Load {
         for writer in self.writers {
             writer.join().expect("no writer saw a wrong answer");
         }
-        let reads: Vec<u64> = self.readers.into_iter().map(|r| r.join().expect("no reader saw a wrong answer")).collect();
+        let reads: Vec<u64> =
+            self.readers.into_iter().map(|r| r.join().expect("no reader saw a wrong answer")).collect();
         assert!(reads.iter().all(|count| *count > 0), "every reader was answered: {reads:?}");
         let client = connect(endpoints);
         for node in &self.nodes {
             let acknowledged = node.acknowledged.load(Ordering::Acquire);
             let (data, stat) = client.get(&node.path).wait_timeout(PATIENCE).expect("the node is there");
-            assert_eq!(stat.version, acknowledged, "{}: each acknowledged write was applied once, nothing else was", node.path);
+            assert_eq!(
+                stat.version, acknowledged,
+                "{}: each acknowledged write was applied once, nothing else was",
+                node.path
+            );
             assert_eq!(data, acknowledged.to_string(), "{}: the last write is what is there", node.path);
         }
     }
