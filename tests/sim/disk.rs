@@ -44,7 +44,15 @@ struct Write {
 impl Disk {
     pub fn new(hard_state: Vec<u8>, segment_bytes: usize, segments: u64) -> Self {
         let segments = (1..=segments).map(|number| (SegmentId(number), vec![0; segment_bytes])).collect();
-        Self { hard_state, segments, segment_bytes, stalled_until: 0, writes: BTreeMap::new(), journal: VecDeque::new(), zeroing: None }
+        Self {
+            hard_state,
+            segments,
+            segment_bytes,
+            stalled_until: 0,
+            writes: BTreeMap::new(),
+            journal: VecDeque::new(),
+            zeroing: None,
+        }
     }
 
     /// A write begins; it is durable when its event comes.

@@ -152,7 +152,10 @@ impl Oracle {
 
     /// Every chosen value from slot 1 on.
     pub fn log(&self) -> impl Iterator<Item = (Slot, &Bytes)> {
-        self.chosen.iter().take_while(|(slot, _)| **slot <= self.chosen_upto).map(|(slot, chosen)| (*slot, &chosen.value))
+        self.chosen
+            .iter()
+            .take_while(|(slot, _)| **slot <= self.chosen_upto)
+            .map(|(slot, chosen)| (*slot, &chosen.value))
     }
 
     /// Every slot up to here is chosen.
@@ -176,7 +179,11 @@ impl Oracle {
     fn choose(&mut self, slot: Slot, ballot: Ballot, value: &Value) {
         let new = || Chosen { ballot, value: value.bytes().clone(), hash: value.hash() };
         let chosen = self.chosen.entry(slot).or_insert_with(new);
-        assert!(chosen.hash == value.hash(), "{slot:?} was chosen at {:?}, and differently at {ballot:?}", chosen.ballot);
+        assert!(
+            chosen.hash == value.hash(),
+            "{slot:?} was chosen at {:?}, and differently at {ballot:?}",
+            chosen.ballot
+        );
         chosen.ballot = chosen.ballot.min(ballot);
         let (lowest, hash) = (chosen.ballot, chosen.hash);
         let higher = (slot, lowest)..(slot.next(), Ballot::NONE);

@@ -20,7 +20,12 @@ pub fn format(plan: &Plan, _node: usize, _incarnation: Incarnation) -> Disk {
 }
 
 /// Everything a start takes from the disk, and the records found there, oldest first.
-pub fn recover(disk: &mut Disk, plan: &Plan, _node: usize, _incarnation: Incarnation) -> (Recovered, Vec<AcceptedRecord>) {
+pub fn recover(
+    disk: &mut Disk,
+    plan: &Plan,
+    _node: usize,
+    _incarnation: Incarnation,
+) -> (Recovered, Vec<AcceptedRecord>) {
     let (hard_state_file, hard_state) = HardStateFile::open(&disk.hard_state).expect("one copy is sound");
     let mut records = Vec::new();
     let mut places = BTreeMap::new();
@@ -38,21 +43,34 @@ pub fn recover(disk: &mut Disk, plan: &Plan, _node: usize, _incarnation: Incarna
         }
     }
     for (segment, _) in &disk.segments {
-        if segment.0 > last { free.push(*segment); }
+        if segment.0 > last {
+            free.push(*segment);
+        }
     }
     let next = disk.segments.keys().last().map_or(1, |s| s.0 + 1);
     let chosen_upto = records.iter().map(|r| r.chosen_upto).max().unwrap_or(Slot(0));
     let mut newest = BTreeMap::new();
-    for r in &records { newest.insert(r.slot, r.clone()); }
+    for r in &records {
+        newest.insert(r.slot, r.clone());
+    }
     let mut namespace = Namespace::new(7);
     let mut applied = Applied::default();
     for slot in 1..=chosen_upto.0 {
         let value = &newest[&Slot(slot)].value;
-        if value.kind() == Some(Kind::Commands) { namespace.apply(&value.body(), &mut applied); }
+        if value.kind() == Some(Kind::Commands) {
+            namespace.apply(&value.body(), &mut applied);
+        }
         applied.clear();
     }
     let accepted = newest.into_values().filter(|r| r.slot > chosen_upto).collect();
-    let paxos = paxos::Recovered { hard_state, chosen_upto, trimmed_upto: Slot(0), accepted, lost: Vec::new(), unknown: Vec::new() };
+    let paxos = paxos::Recovered {
+        hard_state,
+        chosen_upto,
+        trimmed_upto: Slot(0),
+        accepted,
+        lost: Vec::new(),
+        unknown: Vec::new(),
+    };
     let journal = Journal::open(plan.segment_bytes as u64, free, next, places);
     (Recovered { paxos, namespace, storage: Storage::new(journal, hard_state_file) }, records)
 }
@@ -67,7 +85,10 @@ pub fn read_value(disk: &Disk, place: &Place) -> Option<Value> {
 pub fn records_of(bytes: &[u8]) -> Vec<AcceptedRecord> {
     let mut records = Vec::new();
     let mut at = 0;
-    while let Some((record, size)) = journal::decode(&bytes[at..]) { records.push(record); at += size; }
+    while let Some((record, size)) = journal::decode(&bytes[at..]) {
+        records.push(record);
+        at += size;
+    }
     records
 }
 
