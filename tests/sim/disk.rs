@@ -103,29 +103,42 @@ impl Disk {
         self.segments.insert(segment, vec![0; self.segment_bytes]);
     }
 
+    /// A write of a process that does nothing else yet: whole, or torn by a crash.
+    pub fn write_at_start(&mut self, segment: SegmentId, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
+        let file = DiskFile::Segment(segment);
+        match torn {
+            None => self.file(file)[offset..offset + bytes.len()].copy_from_slice(bytes),
+            Some(random) => self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
+        }
+    }
+
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
     pub fn crash(&mut self, random: &mut Random) {
-        for (_, Write { file, offset, bytes }) in std::mem::take(&mut self.writes) {
-            let fate = random.below(4);
-            let upto = random.below(bytes.len() as u64 / SECTOR_BYTES as u64 + 1) as usize;
-            for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
-                let kept = match fate {
-                    0 => false,
-                    1 => true,
-                    2 => index < upto,
-                    _ => random.below(2) == 0,
-                };
-                if kept {
-                    let at = offset + index * SECTOR_BYTES;
-                    self.file(file)[at..at + sector.len()].copy_from_slice(sector);
-                }
-            }
+        for (_, write) in std::mem::take(&mut self.writes) {
+            self.tear(random, &write);
         }
         self.journal.clear();
         if let Some(segment) = self.zeroing.take().filter(|_| random.below(2) == 0) {
             self.zeroed(segment);
         }
         self.stalled_until = 0;
+    }
+
+    fn tear(&mut self, random: &mut Random, Write { file, offset, bytes }: &Write) {
+        let fate = random.below(4);
+        let upto = random.below(bytes.len() as u64 / SECTOR_BYTES as u64 + 1) as usize;
+        for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+            let kept = match fate {
+                0 => false,
+                1 => true,
+                2 => index < upto,
+                _ => random.below(2) == 0,
+            };
+            if kept {
+                let at = offset + index * SECTOR_BYTES;
+                self.file(*file)[at..at + sector.len()].copy_from_slice(sector);
+            }
+        }
     }
 
     fn file(&mut self, file: DiskFile) -> &mut Vec<u8> {

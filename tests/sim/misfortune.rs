@@ -56,7 +56,7 @@ pub fn end_all(run: &mut Run) {
     run.lasting.clear();
     run.network.unblock_all();
     run.network.conduct.calm_down();
-    (run.plan.hiccups, run.plan.disk.slow) = (0, 0);
+    (run.plan.hiccups, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0);
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
         if run.nodes[node].running.is_none() {

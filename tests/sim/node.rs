@@ -87,10 +87,13 @@ impl Node {
         self.life += 1;
         let now = self.clock.read(around.world.now);
         let seed = around.world.random.draw();
-        let (recovered, votes) = recovery::recover(&mut self.disk, around.plan, self.index, self.incarnation);
-        around.oracle.recovered(self.index, &votes, recovered.paxos.chosen_upto);
+        let Some(found) = recovery::recover(&mut self.disk, around.plan, &mut around.world.random) else {
+            let delay = around.world.random.around(10 * MILLI);
+            return around.world.after(delay, Event::Start { node: self.index });
+        };
+        around.oracle.recovered(self.index, &found);
         let settings = around.plan.settings(self.index, self.incarnation, seed);
-        let started = Replica::start(now, settings, recovered, 1);
+        let started = Replica::start(now, settings, found.recovered, 1);
         let plan = around.plan;
         let members = (0..plan.nodes).map(|node| MemberAddress { replica: replica(node), address: address(node) });
         let facts = Facts {
@@ -273,7 +276,8 @@ impl Node {
 
     /// The background read of a lagging peer's values.
     pub fn read_log(&self, places: &[Place]) -> Vec<Value> {
-        places.iter().map_while(|place| recovery::read_value(&self.disk, place)).collect()
+        let read = |place| recovery::read_value(&self.disk, self.index, self.incarnation, place);
+        places.iter().map_while(read).collect()
     }
 }
 

@@ -15,6 +15,8 @@ use quorate::paxos::{AcceptedRecord, Ballot, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::wire::peer::PeerMessage;
 
+use super::recovery::Found;
+
 /// Everything seen so far.
 #[derive(Debug)]
 pub struct Oracle {
@@ -114,15 +116,15 @@ impl Oracle {
         }
     }
 
-    /// A node starts with these records on its disk, in order, and takes everything up to `chosen_upto` for chosen.
-    pub fn recovered(&mut self, node: usize, records: &[AcceptedRecord], chosen_upto: Slot) {
-        self.recorded(node, records);
-        self.is_chosen_upto(node, chosen_upto);
-        let mut newest = BTreeMap::new();
-        for record in records {
-            newest.insert(record.slot, record);
+    /// A node starts with what its disk told.
+    pub fn recovered(&mut self, node: usize, found: &Found) {
+        for (slot, value) in &found.chosen {
+            self.is_chosen(node, *slot, value);
         }
-        for (slot, ballot) in &self.seen[node].durable {
+        self.recorded(node, &found.accepted);
+        let chosen_upto = found.chosen.last().map_or(Slot(0), |(slot, _)| *slot);
+        let newest: BTreeMap<Slot, &AcceptedRecord> = found.accepted.iter().map(|record| (record.slot, record)).collect();
+        for (slot, ballot) in self.seen[node].durable.range(chosen_upto.next()..) {
             let found = newest.get(slot).is_some_and(|record| record.learned || record.ballot >= *ballot);
             assert!(found, "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more");
         }
