@@ -123,7 +123,8 @@ impl Oracle {
         }
         self.recorded(node, &found.accepted);
         let chosen_upto = found.chosen.last().map_or(Slot(0), |(slot, _)| *slot);
-        let newest: BTreeMap<Slot, &AcceptedRecord> = found.accepted.iter().map(|record| (record.slot, record)).collect();
+        let newest: BTreeMap<Slot, &AcceptedRecord> =
+            found.accepted.iter().map(|record| (record.slot, record)).collect();
         for (slot, ballot) in self.seen[node].durable.range(chosen_upto.next()..) {
             let found = newest.get(slot).is_some_and(|record| record.learned || record.ballot >= *ballot);
             assert!(found, "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more");

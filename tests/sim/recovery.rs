@@ -5,9 +5,7 @@ use quorate::journal::record::{Block, RecordKind, Twin};
 use quorate::journal::{self, Identity, Journal, Known, Place, Recovery, SegmentId, SegmentRead, Settings};
 use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 use quorate::namespace::{Applied, Namespace};
-use quorate::paxos::{
-    self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, Member, Slot, Value,
-};
+use quorate::paxos::{self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, Member, Slot, Value};
 use quorate::replica::{Recovered, Storage};
 use quorate::time::Instant;
 
