@@ -186,6 +186,11 @@ impl Network {
         }
     }
 
+    /// A process that was not started yet.
+    pub fn absent(&mut self, host: Host) {
+        self.down.insert(host, true);
+    }
+
     /// A process listens again.
     pub fn started(&mut self, host: Host) {
         self.down.remove(&host);

@@ -248,7 +248,8 @@ impl Node {
         match effect {
             Effect::Peer { to, message } => {
                 if let PeerMessage::Paxos(Message::Promise { ballot, .. }) = &message {
-                    let durable = recovery::durable_promise(&self.disk);
+                    let proved = around.oracle.proved(self.index);
+                    let durable = recovery::durable_promise(&self.disk).max(proved);
                     assert!(durable >= *ballot, "node {} promises {ballot:?}, its disk {durable:?}", self.index);
                 }
                 around.oracle.says(self.index, to, &message);

@@ -43,6 +43,8 @@ struct Chosen {
 struct Seen {
     /// The newest durable vote of each slot.
     durable: BTreeMap<Slot, Ballot>,
+    /// The highest ballot of any durable record: a restart promises at least that.
+    proved: Ballot,
     applied_upto: Slot,
     ballot: Ballot,
 }
@@ -103,6 +105,8 @@ impl Oracle {
         for record in records {
             let AcceptedRecord { slot, ballot, value, learned, chosen_upto } = record;
             self.is_chosen_upto(node, *chosen_upto);
+            let seen = &mut self.seen[node];
+            seen.proved = seen.proved.max(*ballot);
             if *learned {
                 self.is_chosen(node, *slot, value);
                 continue;
@@ -151,6 +155,11 @@ impl Oracle {
             let known = *self.digests.entry(applied_upto).or_insert(digest);
             assert!(known == digest, "node {node} differs from another at {applied_upto:?}");
         }
+    }
+
+    /// The ballot that a node's durable records prove.
+    pub fn proved(&self, node: usize) -> Ballot {
+        self.seen[node].proved
     }
 
     /// Every chosen value from slot 1 on.
