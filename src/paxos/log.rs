@@ -38,6 +38,8 @@ pub(super) struct OpenSlot {
     pub held: Option<Held>,
     /// Accepted at that ballot; the value with that hash is damaged here.
     pub lost: Option<(Ballot, u128)>,
+    /// `lost` was torn by a crash, and perhaps nobody was told of it.
+    pub maybe: bool,
     /// A newer vote than anything known here may have been damaged.
     pub unknown: bool,
     /// `held` is the chosen value.
@@ -74,12 +76,17 @@ impl Log {
         let chosen = ballot == self.told.0 && slot <= self.told.1;
         let open = self.open_mut(slot);
         assert!(!open.chosen, "a chosen slot takes no further vote");
-        *open = OpenSlot { held: Some(Held { ballot, value }), lost: None, unknown: false, chosen };
+        *open = OpenSlot { held: Some(Held { ballot, value }), chosen, ..OpenSlot::default() };
     }
 
     /// Says of an open slot that its newest vote is known by ballot and hash alone.
     pub fn set_lost(&mut self, slot: Slot, ballot: Ballot, hash: u128) {
         *self.open_mut(slot) = OpenSlot { lost: Some((ballot, hash)), ..OpenSlot::default() };
+    }
+
+    /// Says of an open slot that its newest vote may be one that a crash tore before anybody was told.
+    pub fn set_maybe(&mut self, slot: Slot, ballot: Ballot, hash: u128) {
+        *self.open_mut(slot) = OpenSlot { lost: Some((ballot, hash)), maybe: true, ..OpenSlot::default() };
     }
 
     /// Says of an open slot that nothing is known.
@@ -201,6 +208,7 @@ impl Log {
         let evidence = match (&open.held, open.lost) {
             _ if open.unknown => Evidence::Unknown,
             (Some(held), _) => Evidence::Have { accepted: held.ballot, hash: held.value.hash() },
+            (None, Some((accepted, hash))) if open.maybe => Evidence::Maybe { accepted, hash },
             (None, Some((accepted, hash))) => Evidence::Lost { accepted, hash },
             (None, None) => return None,
         };

@@ -70,6 +70,9 @@ pub enum Evidence {
     Have { accepted: Ballot, hash: u128 },
     /// Accepted at that ballot; its value is lost here and may be had elsewhere.
     Lost { accepted: Ballot, hash: u128 },
+    /// Perhaps accepted at that ballot, and nobody was told: a crash tore it. Newest here, and its value is lost. Neither
+    /// "never" nor "accepted".
+    Maybe { accepted: Ballot, hash: u128 },
     /// Something may have been accepted here: never counted as "never".
     Unknown,
 }

@@ -129,9 +129,11 @@ impl Promises {
             }
             match given.evidence(slot) {
                 Some(Evidence::Unknown) => continue,
-                Some(Evidence::Have { accepted, hash } | Evidence::Lost { accepted, hash }) => {
-                    votes.push((accepted, hash))
-                }
+                Some(
+                    Evidence::Have { accepted, hash }
+                    | Evidence::Lost { accepted, hash }
+                    | Evidence::Maybe { accepted, hash },
+                ) => votes.push((accepted, hash)),
                 None => {}
             }
             counted.insert(given.replica);
@@ -155,7 +157,9 @@ impl Promises {
                 return Decision::Fetch { from, accepted };
             }
             let nacks = known.iter().filter(|given| given.never_accepted_at(slot, ballot)).count();
-            if nacks < config.members().len() - config.quorum() + 1 {
+            let refuted = nacks > config.members().len() - config.quorum();
+            let torn = || known.len() == config.members().len() && known.iter().all(|g| g.never_held(slot, ballot));
+            if !refuted && !torn() {
                 return Decision::Wait;
             }
         }
@@ -175,8 +179,18 @@ impl Given {
         match self.evidence(slot) {
             None => true,
             Some(Evidence::Unknown) => false,
-            Some(Evidence::Have { accepted, .. } | Evidence::Lost { accepted, .. }) => accepted < ballot,
+            Some(
+                Evidence::Have { accepted, .. } | Evidence::Lost { accepted, .. } | Evidence::Maybe { accepted, .. },
+            ) => accepted < ballot,
         }
+    }
+
+    /// Whether this replica never told anybody that it voted in `slot` at `ballot`, as far as it knows. When all members
+    /// say so nobody can have been told by a quorum: had the value been chosen, every copy that its quorum flushed would
+    /// have gone bad since, which no disk fault we answer for does.
+    fn never_held(&self, slot: Slot, ballot: Ballot) -> bool {
+        let torn = matches!(self.evidence(slot), Some(Evidence::Maybe { accepted, .. }) if accepted == ballot);
+        torn || self.never_accepted_at(slot, ballot)
     }
 }
 

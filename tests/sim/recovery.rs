@@ -59,7 +59,8 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
         trimmed_upto: Slot(0),
         accepted: recovery.accepted.clone(),
         lost: recovery.lost_tuples(),
-        unknown: recovery.unknown_or_maybe(),
+        maybe: recovery.maybe_tuples(),
+        unknown: recovery.unknown.clone(),
     };
     let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
     let mut journal = Journal::open(identity, settings, recovery.tail);
