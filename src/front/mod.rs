@@ -421,7 +421,8 @@ impl Front {
                     if let Some(connection) = self.connections.get_mut(&old) {
                         connection.session = None;
                     }
-                    self.fault(old, FaultCode::OutOfTurn, "the session was taken up on another connection");
+                    // The client knows best which of its connections it wants: if it is this one, it takes the session up again.
+                    self.fault(old, FaultCode::Unavailable, "the session was taken up on another connection");
                 }
                 if let Some(id) = entered {
                     self.say(id, &ServerMessage::SessionResumed { session, timeout_ms, applied_upto: last_number });

@@ -10,6 +10,8 @@ use quorate::client::{self, Client, Role};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::proxy::Proxy;
+
 /// The program under test.
 pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
 
@@ -35,12 +37,24 @@ impl Cell {
     pub fn start(count: usize, settings: &str) -> Self {
         let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
         let data = home.path().to_owned();
-        Self::start_in(home, &data, count, settings)
+        Self::start_in(home, &data, free_ports(2 * count), settings, &[])
     }
 
-    /// As [`Cell::start`], with the replicas' folders in `data`.
-    pub fn start_in(home: TempDir, data: &Path, count: usize, settings: &str) -> Self {
+    /// As [`Cell::start`], with a proxy before each replica, which is all that clients know.
+    pub fn start_behind_proxies(count: usize, settings: &str) -> (Self, Vec<Proxy>) {
+        let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+        let data = home.path().to_owned();
         let ports = free_ports(2 * count);
+        let server = |index: usize| SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2 * index]));
+        let proxies: Vec<Proxy> = (0..count).map(|index| Proxy::before(server(index), index as u64)).collect();
+        let advertised: Vec<SocketAddr> = proxies.iter().map(Proxy::address).collect();
+        (Self::start_in(home, &data, ports, settings, &advertised), proxies)
+    }
+
+    /// As [`Cell::start`], with two ports for each replica and the replicas' folders in `data`; clients are told the
+    /// `advertised` addresses.
+    pub fn start_in(home: TempDir, data: &Path, ports: Vec<u16>, settings: &str, advertised: &[SocketAddr]) -> Self {
+        let count = ports.len() / 2;
         let id = format!("{:032x}", u128::from(std::process::id()) << 64 | u128::from(ports[0]));
         let mut text = format!("[cell]\nid = \"{id}\"\n");
         for index in 0..count {
@@ -49,6 +63,9 @@ impl Cell {
                 "[[replica]]\nid = {}\nclient = \"127.0.0.1:{client}\"\npeer = \"127.0.0.1:{peer}\"\n",
                 index + 1
             );
+            if let Some(address) = advertised.get(index) {
+                text += &format!("advertise = \"{address}\"\n");
+            }
         }
         text += "[journal]\nsegment = \"16MiB\"\n";
         text += settings;
@@ -237,7 +254,7 @@ pub fn path(path: &Path) -> &str {
 
 /// Ports below the range from which the kernel serves outgoing connections, so that nobody takes one between two lives of
 /// a replica.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 12_000 + (std::process::id() % 1_500) as u16 * 12;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::cell::{Cell, path};
+use super::cell::{Cell, free_ports, path};
 use super::load::Load;
 use super::proxy::Proxy;
 
@@ -93,14 +93,13 @@ fn a_leader_paused_past_its_lease_serves_nothing_stale() {
 #[test]
 fn connections_break_all_the_time_and_each_request_is_applied_once() {
     for settings in CORES {
-        let cell = Cell::start(3, settings);
-        let proxies: Vec<Proxy> = (0..3).map(|index| Proxy::before(cell.address(index), index as u64)).collect();
+        let (cell, proxies) = Cell::start_behind_proxies(3, settings);
         let endpoints = proxies.iter().map(|proxy| proxy.address().to_string()).collect::<Vec<_>>().join(",");
         let load = Load::start(6, &endpoints, std::slice::from_ref(&endpoints));
         load.progress(400);
         assert!(proxies.iter().map(Proxy::cuts).sum::<u64>() > 20, "connections did break");
         load.finish(&endpoints);
-        drop(proxies);
+        cell.wait_until_equal();
     }
 }
 
@@ -134,7 +133,7 @@ fn the_power_goes_for_all_replicas_in_mid_batch() {
     let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
     let disk = Disk::make(home.path().join("disk"), home.path().join("mounted"));
     let data = home.path().join("mounted");
-    let mut cell = Cell::start_in(home, &data, 3, "");
+    let mut cell = Cell::start_in(home, &data, free_ports(6), "", &[]);
     let load = Load::start(6, &cell.endpoints(), &[cell.endpoints()]);
     for _ in 0..2 {
         load.progress(60);

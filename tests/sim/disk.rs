@@ -44,7 +44,15 @@ struct Write {
 impl Disk {
     pub fn new(hard_state: Vec<u8>, segment_bytes: usize, segments: u64) -> Self {
         let segments = (1..=segments).map(|number| (SegmentId(number), vec![0; segment_bytes])).collect();
-        Self { hard_state, segments, segment_bytes, stalled_until: 0, writes: BTreeMap::new(), journal: VecDeque::new(), zeroing: None }
+        Self {
+            hard_state,
+            segments,
+            segment_bytes,
+            stalled_until: 0,
+            writes: BTreeMap::new(),
+            journal: VecDeque::new(),
+            zeroing: None,
+        }
     }
 
     /// A write begins; it is durable when its event comes.
@@ -96,8 +104,7 @@ impl Disk {
     }
 
     /// A write of a process that does nothing else yet: whole, or torn by a crash.
-    pub fn write_at_start(&mut self, segment: SegmentId, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
-        let file = DiskFile::Segment(segment);
+    pub fn write_at_start(&mut self, file: DiskFile, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
         match torn {
             None => self.file(file)[offset..offset + bytes.len()].copy_from_slice(bytes),
             Some(random) => self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),

@@ -95,8 +95,7 @@ impl Node {
         let settings = around.plan.settings(self.index, self.incarnation, seed);
         let started = Replica::start(now, settings, found.recovered, 1);
         let plan = around.plan;
-        let members =
-            (0..plan.nodes).map(|node| MemberAddress { replica: replica(node), address: address(node) });
+        let members = (0..plan.nodes).map(|node| MemberAddress { replica: replica(node), address: address(node) });
         let facts = Facts {
             cell: CELL,
             replica: replica(self.index),

@@ -127,7 +127,8 @@ impl Oracle {
         }
         self.recorded(node, &found.accepted);
         let chosen_upto = found.chosen.last().map_or(Slot(0), |(slot, _)| *slot);
-        let newest: BTreeMap<Slot, &AcceptedRecord> = found.accepted.iter().map(|record| (record.slot, record)).collect();
+        let newest: BTreeMap<Slot, &AcceptedRecord> =
+            found.accepted.iter().map(|record| (record.slot, record)).collect();
         for (slot, ballot) in self.seen[node].durable.range(chosen_upto.next()..) {
             let found = newest.get(slot).is_some_and(|record| record.learned || record.ballot >= *ballot);
             assert!(found, "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more");
@@ -163,7 +164,10 @@ impl Oracle {
 
     /// Every chosen value from slot 1 on.
     pub fn log(&self) -> impl Iterator<Item = (Slot, &Bytes)> {
-        self.chosen.iter().take_while(|(slot, _)| **slot <= self.chosen_upto).map(|(slot, chosen)| (*slot, &chosen.value))
+        self.chosen
+            .iter()
+            .take_while(|(slot, _)| **slot <= self.chosen_upto)
+            .map(|(slot, chosen)| (*slot, &chosen.value))
     }
 
     /// Every slot up to here is chosen.
@@ -187,7 +191,11 @@ impl Oracle {
     fn choose(&mut self, slot: Slot, ballot: Ballot, value: &Value) {
         let new = || Chosen { ballot, value: value.bytes().clone(), hash: value.hash() };
         let chosen = self.chosen.entry(slot).or_insert_with(new);
-        assert!(chosen.hash == value.hash(), "{slot:?} was chosen at {:?}, and differently at {ballot:?}", chosen.ballot);
+        assert!(
+            chosen.hash == value.hash(),
+            "{slot:?} was chosen at {:?}, and differently at {ballot:?}",
+            chosen.ballot
+        );
         chosen.ballot = chosen.ballot.min(ballot);
         let (lowest, hash) = (chosen.ballot, chosen.hash);
         let higher = (slot, lowest)..(slot.next(), Ballot::NONE);

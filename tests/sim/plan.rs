@@ -88,10 +88,7 @@ impl Plan {
                 reordered,
                 cut: random.below(2) == 0,
             },
-            disk: disk::Conduct {
-                latency: disk_latency,
-                slow: random.pick(&[0, 0, 5, 50]),
-            },
+            disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
             misfortune_every: random.pick(&[30 * MILLI, 150 * MILLI, 600 * MILLI]),
