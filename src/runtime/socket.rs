@@ -51,6 +51,7 @@ pub(super) struct Sockets {
     /// Connections whose receive ended and is to go on.
     to_receive: Vec<u32>,
     /// Sends at rest: one is needed for each connection that is sending right now.
+    #[allow(clippy::vec_box, reason = "the kernel is given their addresses: they must not move with the vector")]
     spare: Vec<Box<Outgoing>>,
 }
 

@@ -12,6 +12,9 @@ pub enum Lasting {
 }
 
 /// Something goes wrong now, and something else a while later.
+/// One kind of misfortune.
+type Act = fn(&mut Run);
+
 pub fn strike(run: &mut Run) {
     if run.calm {
         return;
@@ -20,7 +23,7 @@ pub fn strike(run: &mut Run) {
     run.world.after(delay, Event::Misfortune);
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, fn(&mut Run)); 9] = [
+    let kinds: [(u64, Act); 9] = [
         (w.crash, crash_one),
         (w.crash_all, crash_all),
         (w.pause, pause),
