@@ -1,0 +1,501 @@
+//! What must never be forgotten, in four copies.
+//!
+//! ```text
+//! hard-state   0       64 KiB    128 KiB   192 KiB      each copy one block, each at its own stride
+//!              copy 0  copy 1    copy 2    copy 3
+//!              \_ one pair ___/  \_ other pair _/
+//! ```
+//!
+//! A change is written to one pair, flushed, then to the other, flushed; only then may anyone be told. So one pair is
+//! whole at every moment, whatever a crash does to the other, and a damaged block or two are survived. The newest whole
+//! copy counts. A start saves once before it speaks, which makes all four equal again.
+
+use std::collections::BTreeSet;
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+
+use super::Identity;
+use super::record::FORMAT_VERSION;
+use crate::limits::BLOCK_BYTES;
+use crate::paxos::{Ballot, CellId, Config, HardState, Incarnation, ReplicaId, Slot, Value};
+use crate::time::Duration;
+
+/// Distance between copies, in bytes: no device damages two of them at once by failing one of its own pages.
+pub const STRIDE_BYTES: usize = 64 << 10;
+
+/// Size of the file, in bytes.
+pub const FILE_BYTES: usize = COPIES * STRIDE_BYTES;
+
+const COPIES: usize = 4;
+
+/// Everything in the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contents {
+    /// Whose file this is. The incarnation is told nowhere else.
+    pub identity: Identity,
+    /// What Paxos must remember.
+    pub paxos: HardState,
+    /// The newest image; `None`: the log holds everything from slot 1 on.
+    pub image: Option<ImagePointer>,
+    /// The newest start of which the journal holds a durable record.
+    pub start: u64,
+}
+
+/// Which image the log goes on from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ImagePointer {
+    /// Everything up to there is in it.
+    pub slot: Slot,
+    /// The state machine's revision in it.
+    pub revision: u64,
+    /// Number of its file.
+    pub file: u64,
+}
+
+/// One copy to be written and flushed. Answered by [`HardStateFile::completed`].
+#[derive(Debug)]
+pub struct HardStateWrite {
+    /// Counts up from 1.
+    pub id: u64,
+    /// Where it goes, in bytes.
+    pub offset: u64,
+    /// One block.
+    pub pieces: Vec<Bytes>,
+}
+
+/// Why a hard state cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum HardStateError {
+    /// No copy is whole.
+    #[error(
+        "all four copies of the hard state are damaged: this replica no longer knows what it promised and must not vote; \
+         rejoin with a fresh folder"
+    )]
+    Amnesia,
+    /// Somebody else's.
+    #[error("the hard state is of cell {found}, and the configuration names cell {needed}; name the right folder")]
+    ForeignCell { found: CellId, needed: CellId },
+    /// Another member's.
+    #[error("the hard state is of replica {found}, and this should be replica {needed}; name the right folder")]
+    ForeignReplica { found: ReplicaId, needed: ReplicaId },
+    /// Written by a later program.
+    #[error("the hard state is in format {found}, and this program reads up to {newest}; start the newer program")]
+    NewerFormat { found: u16, newest: u16 },
+}
+
+/// The writing end of the file.
+#[derive(Debug)]
+pub struct HardStateFile {
+    contents: Contents,
+    /// Rises with every round of four copies.
+    sequence: u64,
+    durable: u64,
+    /// The newest version asked to be saved, and the one that is durable.
+    version: u64,
+    version_durable: u64,
+    /// `contents` differs from what was last encoded.
+    changed: bool,
+    /// The pair to be written first: never the only one that holds the newest copy.
+    first_pair: usize,
+    round: Option<Round>,
+    writes: u64,
+    damaged_copies: usize,
+}
+
+/// One round of four copies.
+#[derive(Debug)]
+struct Round {
+    version: u64,
+    block: Bytes,
+    /// The copies still to be handed out, last one first; the upper two wait for the lower two.
+    copies: Vec<usize>,
+    under_way: BTreeSet<u64>,
+}
+
+impl Contents {
+    /// What `format` writes for a replica of a cell with these members.
+    #[must_use]
+    pub fn fresh(identity: Identity, paxos: HardState) -> Self {
+        Self { identity, paxos, image: None, start: 0 }
+    }
+}
+
+impl HardStateFile {
+    /// The file of a freshly formatted replica, [`FILE_BYTES`] long.
+    #[must_use]
+    pub fn format(identity: Identity, paxos: &HardState) -> Bytes {
+        let contents = Contents::fresh(identity, paxos.clone());
+        let mut file = BytesMut::zeroed(FILE_BYTES);
+        for copy in 0..COPIES {
+            file[copy * STRIDE_BYTES..][..BLOCK_BYTES].copy_from_slice(&encode(&contents, 1));
+        }
+        file.freeze()
+    }
+
+    /// Reads the file's bytes. Never panics, whatever they are.
+    ///
+    /// # Errors
+    ///
+    /// [`HardStateError`], if nothing can be relied on.
+    pub fn open(cell: CellId, replica: ReplicaId, file: &[u8]) -> Result<Self, HardStateError> {
+        let mut newest: Option<(u64, Contents)> = None;
+        let mut sequences = [0; COPIES];
+        for (copy, sequence) in sequences.iter_mut().enumerate() {
+            let block = file.get(copy * STRIDE_BYTES..).and_then(|rest| rest.get(..BLOCK_BYTES));
+            let Some((found, contents)) = block.map_or(Ok(None), decode)? else { continue };
+            *sequence = found;
+            if newest.as_ref().is_none_or(|(sequence, _)| found > *sequence) {
+                newest = Some((found, contents));
+            }
+        }
+        let (sequence, contents) = newest.ok_or(HardStateError::Amnesia)?;
+        let Identity { cell: found_cell, replica: found, .. } = contents.identity;
+        if found_cell != cell {
+            return Err(HardStateError::ForeignCell { found: found_cell, needed: cell });
+        }
+        if found != replica {
+            return Err(HardStateError::ForeignReplica { found, needed: replica });
+        }
+        let lower_is_newest = sequences[..2].contains(&sequence);
+        Ok(Self {
+            contents,
+            sequence,
+            durable: sequence,
+            version: 0,
+            version_durable: 0,
+            changed: false,
+            first_pair: usize::from(lower_is_newest),
+            round: None,
+            writes: 0,
+            damaged_copies: sequences.iter().filter(|found| **found == 0).count(),
+        })
+    }
+
+    /// Paxos' part is to be saved. Of several saves waiting only the newest is written.
+    pub fn save(&mut self, version: u64, state: HardState) {
+        assert!(version > self.version, "versions rise");
+        assert!(state.promised >= self.contents.paxos.promised, "a promise never falls");
+        self.version = version;
+        self.contents.paxos = state;
+        self.changed = true;
+    }
+
+    /// The journal holds a durable record of that start. Also makes all four copies equal, so every start saves it.
+    pub fn save_start(&mut self, start: u64) {
+        assert!(start > self.contents.start, "starts are numbered upwards");
+        self.contents.start = start;
+        self.changed = true;
+    }
+
+    /// An image is durable, its folder entry included.
+    pub fn save_image(&mut self, image: ImagePointer) {
+        assert!(self.contents.image.is_none_or(|before| before.slot <= image.slot), "images only move forward");
+        self.contents.image = Some(image);
+        self.changed = true;
+    }
+
+    /// The next copy to be written.
+    pub fn next_write(&mut self) -> Option<HardStateWrite> {
+        if self.round.is_none() && self.changed {
+            self.changed = false;
+            self.sequence += 1;
+            let [first, second] = [self.first_pair, 1 - self.first_pair].map(|pair| [2 * pair + 1, 2 * pair]);
+            let copies = second.into_iter().chain(first).collect();
+            let block = encode(&self.contents, self.sequence);
+            self.round = Some(Round { version: self.version, block, copies, under_way: BTreeSet::new() });
+        }
+        let round = self.round.as_mut()?;
+        let second_pair_waits = round.copies.len() == 2 && !round.under_way.is_empty();
+        if second_pair_waits {
+            return None;
+        }
+        let copy = round.copies.pop()?;
+        self.writes += 1;
+        round.under_way.insert(self.writes);
+        let offset = (copy * STRIDE_BYTES) as u64;
+        Some(HardStateWrite { id: self.writes, offset, pieces: vec![round.block.clone()] })
+    }
+
+    /// That copy is durable. Returns the version that is durable in all four copies, if that rose.
+    pub fn completed(&mut self, id: u64) -> Option<u64> {
+        let round = self.round.as_mut().expect("only a copy under way completes");
+        assert!(round.under_way.remove(&id), "only a copy under way completes, and once");
+        if !round.copies.is_empty() || !round.under_way.is_empty() {
+            return None;
+        }
+        let version = round.version;
+        self.round = None;
+        self.durable = self.sequence;
+        let rose = version > self.version_durable;
+        self.version_durable = version;
+        rose.then_some(version)
+    }
+
+    /// What the file holds, or will once the saves asked for are durable.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The newest sequence that all four copies have, or that was found at the start; for
+    /// [`super::Journal::hard_state_durable`].
+    #[must_use]
+    pub fn durable_sequence(&self) -> u64 {
+        self.durable
+    }
+
+    /// Whether nothing waits to be written or to become durable.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.round.is_none() && !self.changed
+    }
+
+    /// How many copies were found damaged at the start; for the operator.
+    #[must_use]
+    pub fn damaged_copies(&self) -> usize {
+        self.damaged_copies
+    }
+}
+
+/// One copy:
+///
+/// ```text
+///    0  magic "QuorHard"   8  format u16   10  zeros   16  sequence u64
+///   24  cell u128   40  incarnation u128   56  replica u8   57  image u8   58  zeros
+///   64  promised round u64   72  its replica u64   80  config slot u64   88  longest lease, ns u64   96  start u64
+///  104  image: slot u64, revision u64, file u64
+///  128  config: length u32, bytes; previous config: length u32, bytes; zeros
+/// 4092  CRC-32 of all before
+/// ```
+fn encode(contents: &Contents, sequence: u64) -> Bytes {
+    let Contents { identity, paxos, image, start } = contents;
+    let mut block = aligned_block();
+    let put = |block: &mut BytesMut, at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+    put(&mut block, 0, MAGIC);
+    put(&mut block, 8, &FORMAT_VERSION.to_le_bytes());
+    put(&mut block, 24, &identity.cell.0.to_le_bytes());
+    put(&mut block, 40, &identity.incarnation.0.to_le_bytes());
+    put(&mut block, 56, &[identity.replica.0, u8::from(image.is_some())]);
+    let pointer = image.unwrap_or(ImagePointer { slot: Slot(0), revision: 0, file: 0 });
+    for (at, number) in [
+        (16, sequence),
+        (64, paxos.promised.round),
+        (72, u64::from(paxos.promised.replica.0)),
+        (80, paxos.config_slot.0),
+        (88, paxos.lease_max.as_nanos()),
+        (96, *start),
+        (104, pointer.slot.0),
+        (112, pointer.revision),
+        (120, pointer.file),
+    ] {
+        put(&mut block, at, &number.to_le_bytes());
+    }
+    let mut at = 128;
+    for config in [&paxos.config, &paxos.previous] {
+        let value = config.to_value();
+        let length = u32::try_from(value.bytes().len()).expect("a member list is short");
+        put(&mut block, at, &length.to_le_bytes());
+        put(&mut block, at + 4, value.bytes());
+        at += 4 + value.bytes().len();
+    }
+    assert!(at <= CRC_AT, "two member lists fit a block");
+    let crc = crc32fast::hash(&block[..CRC_AT]);
+    put(&mut block, CRC_AT, &crc.to_le_bytes());
+    block.freeze()
+}
+
+/// Zeros, starting on a block of memory so that they can be written past the page cache.
+fn aligned_block() -> BytesMut {
+    let mut memory = BytesMut::zeroed(2 * BLOCK_BYTES);
+    let lead = memory.as_ptr().align_offset(BLOCK_BYTES);
+    let mut block = memory.split_off(lead);
+    block.truncate(BLOCK_BYTES);
+    block
+}
+
+/// A whole copy and its sequence; `None` if it is damaged.
+fn decode(block: &[u8]) -> Result<Option<(u64, Contents)>, HardStateError> {
+    if block[..8] != *MAGIC || crc32fast::hash(&block[..CRC_AT]).to_le_bytes() != block[CRC_AT..] {
+        return Ok(None);
+    }
+    let number = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().expect("8 bytes"));
+    let wide = |at: usize| u128::from_le_bytes(block[at..at + 16].try_into().expect("16 bytes"));
+    let found = u16::from_le_bytes([block[8], block[9]]);
+    if found > FORMAT_VERSION {
+        return Err(HardStateError::NewerFormat { found, newest: FORMAT_VERSION });
+    }
+    let mut configs = &block[128..CRC_AT];
+    let (Some(config), Some(previous)) = (take_config(&mut configs), take_config(&mut configs)) else {
+        return Ok(None);
+    };
+    let Ok(promised_to) = u8::try_from(number(72)) else { return Ok(None) };
+    let image = ImagePointer { slot: Slot(number(104)), revision: number(112), file: number(120) };
+    let contents = Contents {
+        identity: Identity {
+            cell: CellId(wide(24)),
+            replica: ReplicaId(block[56]),
+            incarnation: Incarnation(wide(40)),
+        },
+        paxos: HardState {
+            promised: Ballot { round: number(64), replica: ReplicaId(promised_to) },
+            config,
+            config_slot: Slot(number(80)),
+            previous,
+            lease_max: Duration::from_nanos(number(88)),
+        },
+        image: (block[57] != 0).then_some(image),
+        start: number(96),
+    };
+    Ok(Some((number(16), contents)))
+}
+
+fn take_config(from: &mut &[u8]) -> Option<Config> {
+    let (length, rest) = from.split_first_chunk()?;
+    let (config, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *from = rest;
+    Config::from_value(&Value::copy_of(config))
+}
+
+const MAGIC: &[u8; 8] = b"QuorHard";
+const CRC_AT: usize = BLOCK_BYTES - 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::Member;
+
+    fn identity() -> Identity {
+        Identity { cell: CellId(1), replica: ReplicaId(2), incarnation: Incarnation(3) }
+    }
+
+    fn state(round: u64) -> HardState {
+        let member = |id: u8| Member { replica: ReplicaId(id), incarnation: (id == 2).then_some(Incarnation(3)) };
+        let config = Config::new((1..=13).map(member).collect());
+        let promised = Ballot { round, replica: ReplicaId(1) };
+        HardState { promised, lease_max: Duration::from_millis(250), ..HardState::fresh(config) }
+    }
+
+    fn open(file: &[u8]) -> Result<HardStateFile, HardStateError> {
+        HardStateFile::open(CellId(1), ReplicaId(2), file)
+    }
+
+    fn apply(file: &mut [u8], write: &HardStateWrite) {
+        file[write.offset as usize..][..BLOCK_BYTES].copy_from_slice(&write.pieces[0]);
+    }
+
+    fn finish(hard: &mut HardStateFile, file: &mut [u8]) -> Option<u64> {
+        let mut version = None;
+        while let Some(write) = hard.next_write() {
+            apply(file, &write);
+            version = hard.completed(write.id).or(version);
+        }
+        version
+    }
+
+    #[test]
+    fn what_is_saved_is_found_and_only_after_two_pairs() {
+        let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
+        let mut hard = open(&file).unwrap();
+        hard.save(1, state(7));
+        let (one, two) = (hard.next_write().unwrap(), hard.next_write().unwrap());
+        assert!(hard.next_write().is_none(), "the second pair waits for the first");
+        apply(&mut file, &one);
+        apply(&mut file, &two);
+        assert_eq!(hard.completed(two.id), None);
+        assert!(hard.next_write().is_none());
+        hard.save(2, state(8));
+        hard.save(3, state(9));
+        assert_eq!(hard.completed(one.id), None);
+        let (three, four) = (hard.next_write().unwrap(), hard.next_write().unwrap());
+        assert!(one.offset.abs_diff(three.offset) >= 2 * STRIDE_BYTES as u64, "the other pair");
+        assert_eq!(hard.completed(three.id), None);
+        assert_eq!(hard.completed(four.id), Some(1), "the saves that waited are not part of this round");
+        assert_eq!(finish(&mut hard, &mut file), Some(3), "waiting saves become one");
+        assert_eq!(open(&file).unwrap().contents().paxos, state(9));
+        assert!(hard.is_idle());
+    }
+
+    #[test]
+    fn start_and_image_are_saved_without_a_version() {
+        let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
+        let mut hard = open(&file).unwrap();
+        let image = ImagePointer { slot: Slot(4), revision: 5, file: 6 };
+        hard.save_start(1);
+        hard.save_image(image);
+        assert_eq!(finish(&mut hard, &mut file), None);
+        assert_eq!(hard.durable_sequence(), 2);
+        let again = open(&file).unwrap();
+        assert_eq!((again.contents().start, again.contents().image), (1, Some(image)));
+        assert_eq!(again.damaged_copies(), 0);
+    }
+
+    #[test]
+    fn any_crash_point_leaves_the_old_or_the_new_and_acknowledged_is_never_lost() {
+        for crash_after in 0..=8 {
+            for torn in [false, true] {
+                let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
+                let mut hard = open(&file).unwrap();
+                let mut promised = 0;
+                for version in 1..=2 {
+                    hard.save(version, state(version));
+                    while let Some(write) = hard.next_write() {
+                        if write.id > crash_after {
+                            if torn {
+                                file[write.offset as usize..][..512].copy_from_slice(&write.pieces[0][..512]);
+                            }
+                            break;
+                        }
+                        apply(&mut file, &write);
+                        promised = hard.completed(write.id).unwrap_or(promised);
+                    }
+                    if !hard.is_idle() {
+                        break;
+                    }
+                }
+                let found = open(&file).unwrap().contents().paxos.promised.round;
+                assert!(found >= promised, "crash after {crash_after}: found {found}, spoke of {promised}");
+            }
+        }
+    }
+
+    #[test]
+    fn three_damaged_copies_are_survived_and_four_are_amnesia() {
+        let mut file = HardStateFile::format(identity(), &state(3)).to_vec();
+        for copy in 0..COPIES {
+            assert!(open(&file).is_ok(), "{copy} damaged");
+            file[copy * STRIDE_BYTES + 130] ^= 1;
+        }
+        assert_eq!(open(&file).unwrap_err(), HardStateError::Amnesia);
+        assert_eq!(open(&[]).unwrap_err(), HardStateError::Amnesia);
+    }
+
+    #[test]
+    fn somebody_elses_or_a_newer_file_is_refused_by_name() {
+        let file = HardStateFile::format(identity(), &state(3)).to_vec();
+        let foreign = HardStateFile::open(CellId(9), ReplicaId(2), &file).unwrap_err();
+        assert_eq!(foreign, HardStateError::ForeignCell { found: CellId(1), needed: CellId(9) });
+        let foreign = HardStateFile::open(CellId(1), ReplicaId(3), &file).unwrap_err();
+        assert_eq!(foreign, HardStateError::ForeignReplica { found: ReplicaId(2), needed: ReplicaId(3) });
+        let mut newer = file;
+        newer[8] = 9;
+        let crc = crc32fast::hash(&newer[..CRC_AT]);
+        newer[CRC_AT..BLOCK_BYTES].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(open(&newer).unwrap_err(), HardStateError::NewerFormat { found: 9, newest: FORMAT_VERSION });
+    }
+
+    #[test]
+    fn the_only_pair_with_the_newest_copy_is_not_overwritten_first() {
+        let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
+        let mut hard = open(&file).unwrap();
+        hard.save(1, state(5));
+        let (one, two) = (hard.next_write().unwrap(), hard.next_write().unwrap());
+        apply(&mut file, &one);
+        apply(&mut file, &two);
+        let mut again = open(&file).unwrap();
+        assert_eq!(again.contents().paxos.promised.round, 5);
+        again.save_start(1);
+        let next = again.next_write().unwrap();
+        assert!(next.offset != one.offset && next.offset != two.offset);
+    }
+}

@@ -1,0 +1,135 @@
+//! Where things lie: which segments hold what, and where each slot's newest record is.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::record::{Block, Head};
+use super::{Identity, SegmentId};
+use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
+use crate::paxos::{Ballot, Slot, Value};
+
+/// Where one durable record lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Whose value it holds.
+    pub slot: Slot,
+    /// The segment's file.
+    pub segment: SegmentId,
+    /// Where the record begins, in bytes.
+    pub offset: u64,
+    /// How much to read from there: the whole record, in whole blocks.
+    pub bytes: u32,
+}
+
+/// The segments that still count, oldest first, and the records in them.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    segments: VecDeque<Filled>,
+    places: BTreeMap<Slot, Place>,
+}
+
+/// What trimming asks of one segment.
+#[derive(Clone, Copy, Debug)]
+struct Filled {
+    segment: SegmentId,
+    highest_slot: Slot,
+    highest_ballot: Ballot,
+}
+
+impl Place {
+    pub(super) fn of(head: &Head) -> Self {
+        let bytes = u32::try_from(head.span()).expect("a record is far below 4 GiB");
+        Self { slot: head.name.slot, segment: head.segment, offset: head.offset, bytes }
+    }
+
+    /// The record's value from the [`Place::bytes`] read at [`Place::offset`]. `None` when that is not (any longer) the
+    /// record: damaged, or its segment was recycled meanwhile.
+    #[must_use]
+    pub fn value(&self, identity: Identity, bytes: &[u8]) -> Option<Value> {
+        let head = self.head(identity, bytes)?;
+        let content = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + head.value_bytes as usize)?;
+        let value = head.names(content).then(|| Value::copy_of(content))?;
+        (value.hash() == head.name.hash).then_some(value)
+    }
+
+    fn head(&self, identity: Identity, bytes: &[u8]) -> Option<Head> {
+        let trailer = (self.bytes as usize).checked_sub(BLOCK_BYTES)?;
+        [bytes, bytes.get(trailer..)?].into_iter().find_map(|block| match Block::decode(block) {
+            Block::Head(_, head) => {
+                let same = head.identity == identity && Self::of(&head) == *self;
+                same.then_some(*head)
+            }
+            Block::Newer(_) | Block::Other => None,
+        })
+    }
+}
+
+impl Index {
+    /// From now on records are written to `segment`, or are read there.
+    pub(super) fn begin(&mut self, segment: SegmentId) {
+        let last = self.segments.back().map(|last| last.segment);
+        if last == Some(segment) {
+            return;
+        }
+        assert!(last.is_none_or(|last| last < segment), "segments are filled in the order of their numbers");
+        self.segments.push_back(Filled { segment, highest_slot: Slot(0), highest_ballot: Ballot::NONE });
+    }
+
+    /// `segment` holds a record of that slot and ballot, perhaps not durably yet.
+    pub(super) fn holds(&mut self, segment: SegmentId, slot: Slot, ballot: Ballot) {
+        let filled = self.segments.iter_mut().rev().find(|filled| filled.segment == segment);
+        let filled = filled.expect("a record lies in a segment that was begun");
+        filled.highest_slot = filled.highest_slot.max(slot);
+        filled.highest_ballot = filled.highest_ballot.max(ballot);
+    }
+
+    /// The newest durable record of its slot lies there.
+    pub(super) fn insert(&mut self, place: Place) {
+        self.places.insert(place.slot, place);
+    }
+
+    /// What is known of this slot's older records is not worth having: a newer one is lost.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        self.places.remove(&slot);
+    }
+
+    /// As [`Index::forget`], for every slot from `from` to `upto`.
+    pub(super) fn forget_all(&mut self, from: Slot, upto: Slot) {
+        self.places.retain(|slot, _| *slot < from || *slot > upto);
+    }
+
+    pub(super) fn place_of(&self, slot: Slot) -> Option<Place> {
+        self.places.get(&slot).copied()
+    }
+
+    /// Segments after `last` hold nothing that counts.
+    pub(super) fn end_with(&mut self, last: SegmentId) {
+        while self.segments.back().is_some_and(|filled| filled.segment > last) {
+            self.segments.pop_back();
+        }
+    }
+
+    pub(super) fn segments(&self) -> impl DoubleEndedIterator<Item = SegmentId> {
+        self.segments.iter().map(|filled| filled.segment)
+    }
+
+    pub(super) fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Gives up the oldest segments up to the first that is still needed.
+    pub(super) fn trim(&mut self, upto: Slot, promised: Ballot, keep: SegmentId) -> Vec<SegmentId> {
+        let mut freed = Vec::new();
+        while let Some(first) = self.segments.front()
+            && first.segment < keep
+            && first.highest_slot <= upto
+            && first.highest_ballot <= promised
+        {
+            freed.push(first.segment);
+            self.segments.pop_front();
+        }
+        if let Some(last) = freed.last() {
+            self.places.retain(|_, place| place.segment > *last);
+        }
+        freed
+    }
+}
