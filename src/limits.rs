@@ -64,11 +64,32 @@ pub const OVERLOAD_RETRY_MS: u32 = 20;
 /// How long a read waits before the leader is asked again, when none could be.
 pub const READ_RETRY: Duration = Duration::from_millis(10);
 
+/// Items in a ring between two cores. One item carries a whole turn's work, so this many turns may pass unseen.
+pub const MESH_CAPACITY: usize = 1024;
+
+/// How far two hosts' boot clocks may differ in rate, in parts per million: twice what a clock is slewed by at most.
+pub const CLOCK_ERROR_PPM: u64 = 1_000;
+
+/// Chosen values kept in memory for peers that lag, in bytes; older ones are read from the journal.
+pub const LOG_MEMORY_BYTES: usize = 32 << 20;
+
+/// A disk write outstanding for so long counts as failed.
+pub const DISK_STALL_MAX: Duration = Duration::from_secs(10);
+
+/// How long a leader that is asked to stop waits for another one.
+pub const HAND_OVER_MAX: Duration = Duration::from_secs(2);
+
 /// Bytes that may wait to be sent to one client: past it the client does not read, and is dropped.
 pub const CLIENT_OUTPUT_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes that may wait to be sent to one peer: past it they are dropped with the link, and the peer catches up.
 pub const PEER_OUTPUT_BYTES_MAX: usize = 64 << 20;
+
+/// A journal write takes up further records until it has this many bytes.
+pub const JOURNAL_WRITE_BYTES_TARGET: u64 = 1 << 20;
+
+/// How long the journal is idle before it seals what it wrote.
+pub const SEAL_AFTER: Duration = Duration::from_millis(5);
 
 /// Requests of one session that may be unanswered at once.
 pub const SESSION_REQUESTS_IN_FLIGHT: usize = 4096;

@@ -231,6 +231,9 @@ fn heal(cell: &mut Cell) {
         }
     }
     cell.run(Duration::from_secs(4));
+    if std::env::var_os("QUORATE_TRACE").is_some() {
+        cell.transcript.drain(..).for_each(|line| eprintln!("{line}"));
+    }
     let leader = ids.iter().copied().find(|id| cell.nodes[usize::from(id.0) - 1].paxos.as_ref().unwrap().is_leading());
     let leader = leader.expect("a healed cell has a leader");
     let ballot = cell.node(leader).paxos.as_ref().unwrap().ballot();

@@ -64,7 +64,11 @@ fn the_readme_does_what_it_says() {
         script += &format!("echo '@@{number}'\n(exit $status)\n{}\nstatus=$?\n", step.command);
     }
     let program = Path::new(env!("CARGO_BIN_EXE_quorate"));
-    let path = format!("{}:{}", program.parent().expect("it lies in a folder").display(), env!("PATH"));
+    let path = format!(
+        "{}:{}",
+        program.parent().expect("it lies in a folder").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
     let performed = Command::new(program).args(["dev", "--exec", &script]).env("PATH", path).output();
     let performed = performed.expect("the program can be started");
     let (output, errors) = (String::from_utf8_lossy(&performed.stdout), String::from_utf8_lossy(&performed.stderr));

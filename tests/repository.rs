@@ -30,13 +30,13 @@ const TOP_LEVEL: [&str; 13] = [
 
 /// Which modules of the crate each of them may name, itself aside.
 const MAY_NAME: [(&str, &[&str]); 13] = [
-    ("limits", &[]),
+    ("limits", &["time"]),
     ("time", &[]),
     ("paxos", &["limits", "time"]),
     ("namespace", &["limits", "time"]),
     ("journal", &["limits", "time", "paxos"]),
     ("wire", &["limits", "time", "paxos", "namespace"]),
-    ("replica", &["limits", "time", "paxos", "journal", "namespace"]),
+    ("replica", &["limits", "time", "paxos", "journal", "namespace", "wire"]),
     ("front", &["limits", "time", "paxos", "namespace", "replica", "wire"]),
     ("runtime", &["limits", "time"]),
     ("server", &["limits", "time", "paxos", "journal", "namespace", "replica", "wire", "front", "runtime"]),

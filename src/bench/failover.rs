@@ -58,14 +58,9 @@ pub fn failover(plan: &Plan, blow: &Blow, stop: &AtomicBool) -> Result<FailoverR
     let ended = run.now();
     let seconds = ended.since(began).as_nanos() as f64 / 1e9;
     let acks = run.tally.acks.take().unwrap_or_default();
-    let report = run.report("failover", seconds, meter.read());
-    run.drain()?;
-    run.conclude_all()?;
-    let mut report = silence(&acks, dealt, ended, report);
-    report.signal = blow.signal.as_raw();
-    let (wrong_answers, wrong) = run.workload.wrong();
-    (report.run.wrong_answers, report.run.wrong) = (wrong_answers, wrong.to_vec());
-    Ok(report)
+    let mut report = run.report("failover", seconds, meter.read());
+    run.finish(&mut report)?;
+    Ok(FailoverReport { signal: blow.signal.as_raw(), ..silence(&acks, dealt, ended, report) })
 }
 
 fn silence(acks: &[Instant], dealt: Instant, ended: Instant, run: Report) -> FailoverReport {

@@ -80,6 +80,8 @@ pub struct Report {
     pub wrong_answers: u64,
     /// The first of them.
     pub wrong: Vec<String>,
+    /// Why the keys were not verified at the end and taken away, if they were not.
+    pub unverified: Option<String>,
     /// Connections made again.
     pub reconnects: u64,
     /// The first thing that went wrong.
@@ -114,6 +116,7 @@ pub struct Run<'a> {
     fleet: Fleet,
     pub(super) workload: Workload,
     pub(super) tally: Tally,
+    preparing: bool,
     finished: Vec<Finished>,
     /// What each client has under way, by tag.
     slots: Vec<Option<Operation>>,
@@ -141,6 +144,7 @@ impl<'a> Run<'a> {
             fleet: Fleet::new(plan.connections, &settings)?,
             workload: Workload::new(&plan.prefix, plan.keys, plan.value_bytes, plan.read_pct, plan.seed),
             tally: Tally::default(),
+            preparing: true,
             finished: Vec::new(),
             slots: vec![None; plan.connections * plan.depth],
             under_way: 0,
@@ -148,6 +152,7 @@ impl<'a> Run<'a> {
         };
         run.make_folders()?;
         run.fill()?;
+        run.preparing = false;
         Ok(run)
     }
 
@@ -177,7 +182,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits for what is under way, without asking for more.
-    pub fn drain(&mut self) -> Result<(), RunError> {
+    fn drain(&mut self) -> Result<(), RunError> {
         let until = self.fleet.now() + DRAIN;
         while self.under_way > 0 && self.fleet.now() < until {
             self.turn(until)?;
@@ -195,9 +200,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Waits for what is under way, verifies, cleans up, and completes the report. What was measured is reported
+    /// whatever becomes of the rest.
+    pub fn finish(&mut self, report: &mut Report) -> Result<(), RunError> {
+        self.drain()?;
+        report.unverified = self.verify().err().map(|error| error.to_string());
+        let (wrong_answers, wrong) = self.workload.wrong();
+        (report.wrong_answers, report.wrong) = (wrong_answers, wrong.to_vec());
+        Ok(())
+    }
+
     /// Holds every key's version against what was acknowledged, then takes the keys away unless they are to be kept,
     /// and ends the sessions.
-    pub fn conclude_all(&mut self) -> Result<(), RunError> {
+    fn verify(&mut self) -> Result<(), RunError> {
         let keys = self.plan.keys as usize;
         let exists = |run: &Self, key: usize| Chore::Read(Read::Exists { path: run.workload.path(key as u32).into() });
         self.chores(keys, exists, |run, key, result| {
@@ -239,6 +254,7 @@ impl<'a> Run<'a> {
             errors: self.tally.errors,
             wrong_answers,
             wrong: wrong.to_vec(),
+            unverified: None,
             reconnects: self.fleet.reconnects,
             first_error: self.tally.first_error.clone().or_else(|| self.fleet.trouble.clone()),
             cost,
@@ -362,7 +378,6 @@ impl<'a> Run<'a> {
         })?;
         match refused {
             Some(error) => Err(RunError::Prepare(error)),
-            None if self.is_stopped() => Err(RunError::Interrupted),
             None => Ok(()),
         }
     }
@@ -377,6 +392,9 @@ impl<'a> Run<'a> {
         let (mut begun, mut done) = (0, 0);
         let clients = self.fleet.len();
         while done < count {
+            if self.preparing && self.is_stopped() {
+                return Err(RunError::Interrupted);
+            }
             while begun < count && begun - done < CHORES_UNDER_WAY {
                 let living = (0..clients).map(|step| (begun + step) % clients).find(|c| !self.fleet.is_over(*c));
                 let Some(client) = living else {
@@ -465,9 +483,6 @@ pub fn run(plan: &Plan, workload: &str, stop: &AtomicBool) -> Result<Report, Run
     let cost = meter.read();
     // What ends after the window is checked, and not counted.
     let mut report = run.report(workload, seconds, cost);
-    run.drain()?;
-    run.conclude_all()?;
-    let (wrong_answers, wrong) = run.workload.wrong();
-    (report.wrong_answers, report.wrong) = (wrong_answers, wrong.to_vec());
+    run.finish(&mut report)?;
     Ok(report)
 }

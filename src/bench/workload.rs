@@ -161,7 +161,10 @@ impl Workload {
             let lost_or_twice = if version < least { "was lost" } else { "was applied twice" };
             self.is_wrong(
                 &operation,
-                format!("version {version} after {} acknowledged writes on {}: one {lost_or_twice}", known.acked, known.base),
+                format!(
+                    "version {version} after {} acknowledged writes on {}: one {lost_or_twice}",
+                    known.acked, known.base
+                ),
             );
         }
     }

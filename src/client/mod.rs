@@ -61,6 +61,8 @@ mod session;
 mod socket;
 mod status;
 mod target;
+#[cfg(test)]
+mod tests;
 mod txn;
 
 pub use api::{Client, CreateOptions, Created};

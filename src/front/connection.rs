@@ -94,14 +94,17 @@ impl Connection {
         self.refused_from.is_some()
     }
 
-    /// From now on everything is dropped until request `number` comes again. False if the client was told so already.
-    pub(super) fn refuse_from(&mut self, number: u64) -> bool {
+    /// From now on everything is dropped until request `number`, or the first unanswered one after it, comes again: that
+    /// one's number; none if the client was told so already.
+    pub(super) fn refuse_from(&mut self, number: u64) -> Option<u64> {
+        // What was answered from an earlier sending is not asked for again.
+        let number = number.max(self.answered_upto + 1);
         if self.refused_from.is_some_and(|from| from <= number) {
-            return false;
+            return None;
         }
         self.refused_from = Some(number);
-        self.submitted_upto = self.submitted_upto.min(number.saturating_sub(1)).max(self.answered_upto);
-        true
+        self.submitted_upto = self.submitted_upto.min(number - 1);
+        Some(number)
     }
 }
 

@@ -36,9 +36,9 @@ use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, HELLO_TIMEOUT, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
     SESSION_REQUESTS_IN_FLIGHT,
 };
-use crate::namespace::{CommandOutcome, Tree};
 use crate::namespace::codec::OperationRef;
 use crate::namespace::command::{Command, Revision, SessionId};
+use crate::namespace::{CommandOutcome, Tree};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest, Gathering};
 use crate::time::{Duration, Instant};
@@ -394,7 +394,8 @@ impl Front {
                 let Some(id) = self.sessions.get(&session).copied() else { return };
                 self.say(id, &ServerMessage::Reply { number, revision, outcome: &outcome });
                 let connection = self.connections.get_mut(&id).expect("a session's connection is open");
-                if number > connection.answered_upto {
+                // A late copy from another connection may be answered before what comes before it was sent again.
+                if number == connection.answered_upto + 1 {
                     connection.answered_upto = number;
                     self.reads.unblock(id, number);
                 }
@@ -420,7 +421,8 @@ impl Front {
                     if let Some(connection) = self.connections.get_mut(&old) {
                         connection.session = None;
                     }
-                    self.fault(old, FaultCode::OutOfTurn, "the session was taken up on another connection");
+                    // The client knows best which of its connections it wants: if it is this one, it takes the session up again.
+                    self.fault(old, FaultCode::Unavailable, "the session was taken up on another connection");
                 }
                 if let Some(id) = entered {
                     self.say(id, &ServerMessage::SessionResumed { session, timeout_ms, applied_upto: last_number });
@@ -507,9 +509,7 @@ impl Front {
     /// Tells the client that requests from `number` on had no effect and must be sent again.
     fn refuse(&mut self, id: ConnectionId, number: u64, reason: Reason) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if !connection.refuse_from(number) {
-            return;
-        }
+        let Some(number) = connection.refuse_from(number) else { return };
         self.reads.drop_after(id, number);
         self.say(id, &ServerMessage::Refused { number, reason });
     }

@@ -15,7 +15,9 @@ pub enum Finding {
     #[error("{segment} byte {offset}: one of the two heads of record {sequence} is damaged; nothing is lost")]
     HeadDamaged { segment: SegmentId, offset: u64, sequence: u64 },
     /// A value is bad; what was accepted is known.
-    #[error("{segment} byte {offset}: the value of slot {slot}, accepted at ballot {ballot}, is damaged; peers have it")]
+    #[error(
+        "{segment} byte {offset}: the value of slot {slot}, accepted at ballot {ballot}, is damaged; peers have it"
+    )]
     ValueDamaged { segment: SegmentId, offset: u64, slot: Slot, ballot: Ballot },
     /// Records are bad beyond recognition.
     #[error("{segment} before byte {offset}: {records} records are damaged; slots {from} to {upto} are not known here")]

@@ -76,9 +76,6 @@ pub enum HardStateError {
     /// Somebody else's.
     #[error("the hard state is of cell {found}, and the configuration names cell {needed}; name the right folder")]
     ForeignCell { found: CellId, needed: CellId },
-    /// Another member's.
-    #[error("the hard state is of replica {found}, and this should be replica {needed}; name the right folder")]
-    ForeignReplica { found: ReplicaId, needed: ReplicaId },
     /// Written by a later program.
     #[error("the hard state is in format {found}, and this program reads up to {newest}; start the newer program")]
     NewerFormat { found: u16, newest: u16 },
@@ -138,7 +135,7 @@ impl HardStateFile {
     /// # Errors
     ///
     /// [`HardStateError`], if nothing can be relied on.
-    pub fn open(cell: CellId, replica: ReplicaId, file: &[u8]) -> Result<Self, HardStateError> {
+    pub fn open(cell: CellId, file: &[u8]) -> Result<Self, HardStateError> {
         let mut newest: Option<(u64, Contents)> = None;
         let mut sequences = [0; COPIES];
         for (copy, sequence) in sequences.iter_mut().enumerate() {
@@ -150,12 +147,8 @@ impl HardStateFile {
             }
         }
         let (sequence, contents) = newest.ok_or(HardStateError::Amnesia)?;
-        let Identity { cell: found_cell, replica: found, .. } = contents.identity;
-        if found_cell != cell {
-            return Err(HardStateError::ForeignCell { found: found_cell, needed: cell });
-        }
-        if found != replica {
-            return Err(HardStateError::ForeignReplica { found, needed: replica });
+        if contents.identity.cell != cell {
+            return Err(HardStateError::ForeignCell { found: contents.identity.cell, needed: cell });
         }
         let lower_is_newest = sequences[..2].contains(&sequence);
         Ok(Self {
@@ -377,7 +370,7 @@ mod tests {
     }
 
     fn open(file: &[u8]) -> Result<HardStateFile, HardStateError> {
-        HardStateFile::open(CellId(1), ReplicaId(2), file)
+        HardStateFile::open(CellId(1), file)
     }
 
     fn apply(file: &mut [u8], write: &HardStateWrite) {
@@ -473,10 +466,8 @@ mod tests {
     #[test]
     fn somebody_elses_or_a_newer_file_is_refused_by_name() {
         let file = HardStateFile::format(identity(), &state(3)).to_vec();
-        let foreign = HardStateFile::open(CellId(9), ReplicaId(2), &file).unwrap_err();
+        let foreign = HardStateFile::open(CellId(9), &file).unwrap_err();
         assert_eq!(foreign, HardStateError::ForeignCell { found: CellId(1), needed: CellId(9) });
-        let foreign = HardStateFile::open(CellId(1), ReplicaId(3), &file).unwrap_err();
-        assert_eq!(foreign, HardStateError::ForeignReplica { found: ReplicaId(2), needed: ReplicaId(3) });
         let mut newer = file;
         newer[8] = 9;
         let crc = crc32fast::hash(&newer[..CRC_AT]);

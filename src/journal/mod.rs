@@ -1,7 +1,7 @@
 //! placeholder
-pub mod hard_state;
 mod evidence;
 mod finding;
+pub mod hard_state;
 mod index;
 pub mod inspect;
 pub mod record;
@@ -14,7 +14,9 @@ pub use finding::{Error, Finding};
 pub use index::Place;
 pub use recover::{Known, Recovery, recover};
 pub use scan::SegmentRead;
-pub use writer::{IN_FLIGHT_BYTES_MAX, Journal, SEAL_AFTER, Settings, Tail, WRITE_BYTES_MAX, WRITE_BYTES_TARGET, Write};
+pub use writer::{
+    IN_FLIGHT_BYTES_MAX, Journal, SEAL_AFTER, Settings, Tail, WRITE_BYTES_MAX, WRITE_BYTES_TARGET, Write,
+};
 
 use crate::paxos::{CellId, Incarnation, ReplicaId};
 
@@ -43,6 +45,6 @@ impl SegmentId {
 
 impl std::fmt::Display for SegmentId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "segment-{:08}", self.0)
+        write!(f, "segment {}", self.0)
     }
 }

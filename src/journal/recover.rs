@@ -74,7 +74,11 @@ impl Recovery {
 /// # Errors
 ///
 /// The files are somebody else's, in a newer format, or not those the hard state belongs with.
-pub fn recover(disk: &mut dyn SegmentRead, known: Known, visit: &mut dyn FnMut(Slot, Value)) -> Result<Recovery, Error> {
+pub fn recover(
+    disk: &mut dyn SegmentRead,
+    known: Known,
+    visit: &mut dyn FnMut(Slot, Value),
+) -> Result<Recovery, Error> {
     let mut files = disk.segments();
     files.sort_unstable();
     let mut window = Window::default();
@@ -331,9 +335,9 @@ impl<'v> Fold<'v> {
     fn count(&mut self, found: Found) {
         let Found { head, header, trailer, value } = found;
         let (segment, offset, sequence) = (head.segment, head.offset, head.sequence);
-        let follows = self.last.is_none_or(|last| {
-            last.sequence + 1 != sequence || head.chain == 0 || head.chain == last.chain_hash()
-        });
+        let follows = self
+            .last
+            .is_none_or(|last| last.sequence + 1 != sequence || head.chain == 0 || head.chain == last.chain_hash());
         if !follows {
             self.findings.push(Finding::ChainBroken { segment, offset, sequence });
             self.lost_without_trace(&head, 1, head.name.slot);

@@ -142,9 +142,7 @@ impl<'a> Scanner<'a> {
                 self.misdirected(block);
                 Ok(None)
             }
-            Block::Newer(found) => {
-                Err(Error::NewerFormat { segment: self.segment, found, newest: FORMAT_VERSION })
-            }
+            Block::Newer(found) => Err(Error::NewerFormat { segment: self.segment, found, newest: FORMAT_VERSION }),
             Block::Other => Ok(None),
         }
     }

@@ -59,3 +59,6 @@ pub use query::answer;
 pub use session::SessionView;
 #[cfg(feature = "server")]
 pub use tree::{Change, Node, Tree};
+
+#[cfg(all(test, feature = "server"))]
+mod tests;

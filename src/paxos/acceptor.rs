@@ -1,7 +1,8 @@
 //! The acceptor: what this replica promised, what it granted, and what it may not say before the disk has it.
 //!
 //! A vote waits for its record (and, where it grants a longer lease than any before, for the hard state), a promise for
-//! the hard state. Both wait in order and are freed by [`Paxos::durable`] and [`Paxos::hard_state_durable`].
+//! the hard state and for the votes it reports. Both wait in order and are freed by [`Paxos::durable`] and
+//! [`Paxos::hard_state_durable`].
 
 use std::collections::VecDeque;
 
@@ -58,12 +59,14 @@ struct Saving {
     state: Durable,
 }
 
-/// A Promise that waits for the hard state.
+/// A Promise that waits for the hard state, and for the votes it will report: a vote that a crash could still undo
+/// would make the candidate wait for a value that nobody has.
 #[derive(Debug)]
 struct ParkedPromise {
     to: ReplicaId,
     ballot: Ballot,
     from: Slot,
+    sequence: u64,
 }
 
 /// A record that waits for its flush.
@@ -143,6 +146,7 @@ impl Paxos {
     pub fn durable(&mut self, now: Instant, sequence: u64, out: &mut Vec<Output>) {
         assert!(sequence <= self.acceptor.appended, "only what was appended becomes durable");
         self.acceptor.flushed = self.acceptor.flushed.max(sequence);
+        self.free_promise(now, out);
         self.free_votes(now, out);
         self.announce(out);
     }
@@ -241,7 +245,8 @@ impl Paxos {
     /// Makes a promise already raised in memory durable, then says it (to itself, if this replica is the candidate).
     pub(super) fn promise(&mut self, now: Instant, to: ReplicaId, ballot: Ballot, from: Slot, out: &mut Vec<Output>) {
         let under_way = self.acceptor.saving.iter().any(|saving| saving.state.promised >= ballot);
-        self.acceptor.promise = Some(ParkedPromise { to, ballot, from });
+        let sequence = self.acceptor.appended;
+        self.acceptor.promise = Some(ParkedPromise { to, ballot, from, sequence });
         if self.acceptor.durable.promised >= ballot {
             self.free_promise(now, out);
         } else if !under_way {
@@ -250,10 +255,9 @@ impl Paxos {
     }
 
     fn free_promise(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let durable = self.acceptor.durable.promised;
-        let Some(ParkedPromise { to, ballot, from }) = self.acceptor.promise.take_if(|p| p.ballot <= durable) else {
-            return;
-        };
+        let (durable, flushed) = (self.acceptor.durable.promised, self.acceptor.flushed);
+        let ready = |parked: &mut ParkedPromise| parked.ballot <= durable && parked.sequence <= flushed;
+        let Some(ParkedPromise { to, ballot, from, .. }) = self.acceptor.promise.take_if(ready) else { return };
         assert!(ballot == self.acceptor.promised, "a promise overtaken by a higher one is never said");
         assert!(ballot <= self.acceptor.durable.promised, "a Promise leaves only after its ballot is durable");
         if to == self.settings.me {

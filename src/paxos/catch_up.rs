@@ -20,6 +20,8 @@ pub(super) struct CatchUp {
     pub known: Slot,
     /// Who said so last.
     source: Option<ReplicaId>,
+    /// Who was asked last.
+    asked: Option<ReplicaId>,
     /// When the request that is out is given up.
     waits_until: Option<Instant>,
     /// A peer has everything up to here as an image only.
@@ -62,6 +64,7 @@ impl Paxos {
         }
         let Some(source) = self.catch_up.source else { return };
         let upto = self.catch_up.known.min(from.plus(ANSWER_SLOTS_MAX - 1));
+        self.catch_up.asked = Some(source);
         self.catch_up.waits_until = Some(now + self.settings.heartbeat.scaled(4, 1));
         send(out, source, Message::CatchUp { from, upto });
     }
@@ -72,9 +75,10 @@ impl Paxos {
         }
         self.catch_up.waits_until = None;
         let up: Vec<ReplicaId> = self.links.iter().filter(|link| link.up).map(|link| link.replica).collect();
-        let after = up.iter().position(|replica| Some(*replica) == self.catch_up.source).map_or(0, |i| i + 1);
-        if !up.is_empty() {
-            self.catch_up.source = Some(up[after % up.len()]);
+        // Whoever was asked in vain is passed over once, unless it is the only one.
+        if self.catch_up.asked == self.catch_up.source && !up.is_empty() {
+            let asked = up.iter().position(|replica| Some(*replica) == self.catch_up.asked);
+            self.catch_up.source = Some(up[asked.map_or(0, |i| i + 1) % up.len()]);
         }
         self.ask_for_chosen(now, out);
     }

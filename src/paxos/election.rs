@@ -251,7 +251,10 @@ impl Paxos {
         let stuck = self.acceptor.oldest_unflushed_at().is_some_and(|at| now.since(at) > patience);
         let founded = self.configs.newest_slot() > Slot(0);
         let deaf = if founded { now.since(heard) > patience } else { !self.hears_listed(now) };
-        if stuck || deaf {
+        // Who reported a value and cannot send it any more lost it since: another phase 1 will hear so.
+        let fetching = self.leading().and_then(|(_, leading)| leading.fetching_since);
+        let in_vain = fetching.is_some_and(|since| now.since(since) > patience.scaled(4, 1));
+        if stuck || deaf || in_vain {
             self.step_down(now, out);
             return;
         }

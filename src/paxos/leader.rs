@@ -59,8 +59,10 @@ pub(super) struct Leading {
     pub peers: Vec<Peer>,
     /// The next heartbeat.
     pub heartbeat_at: Instant,
-    /// When values or promises were last asked for again.
+    /// Values or promises that are missing are asked for again then.
     pub ask_again_at: Instant,
+    /// Since when the next slot's value is asked for in vain.
+    pub fetching_since: Option<Instant>,
     pub rounds: Rounds,
     pub reign: Reign,
     pub hand_over: Option<HandOver>,
@@ -106,6 +108,7 @@ impl Leading {
             peers: vec![Peer::new(now, heartbeat); peers],
             heartbeat_at: now,
             ask_again_at: now,
+            fetching_since: None,
             rounds: Rounds::default(),
             reign: Reign::default(),
             hand_over: None,
@@ -188,6 +191,7 @@ impl Paxos {
             leading.sent.pop_front();
         }
         leading.reign.wanted = false;
+        leading.fetching_since = None;
         if value.kind() == Some(Kind::Config) {
             leading.reign.changing = Some(slot);
         }

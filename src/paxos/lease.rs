@@ -207,7 +207,7 @@ impl Paxos {
 
     /// Proposes a no-op if the lease is worth keeping and nothing else renews it.
     pub(super) fn renew_if_wanted(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if now >= self.renew_at() && self.can_propose() && self.in_flight() == 0 {
+        if now >= self.renew_at() {
             self.propose(now, super::Value::noop(), out);
         }
     }
@@ -215,7 +215,12 @@ impl Paxos {
     /// When [`Paxos::renew_if_wanted`] has something to do.
     pub(super) fn renew_at(&self) -> Instant {
         match self.leading() {
-            Some((_, leading)) if leading.reign.wanted && leading.proposals.is_empty() && self.grants_are_wanted() => {
+            Some((_, leading))
+                if leading.reign.wanted
+                    && leading.proposals.is_empty()
+                    && self.grants_are_wanted()
+                    && self.can_propose() =>
+            {
                 leading.reign.lease_until.before(self.settings.lease.scaled(1, 2))
             }
             _ => Instant::FOREVER,

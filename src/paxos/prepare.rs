@@ -262,6 +262,7 @@ impl Paxos {
         let ballot = *ballot;
         if let Some((from, slot, accepted)) = value {
             leading.ask_again_at = now + heartbeat.scaled(2, 1);
+            leading.fetching_since.get_or_insert(now);
             send(out, from, Message::FetchAccepted { ballot, slot, accepted });
             return;
         }

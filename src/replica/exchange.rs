@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
-use crate::namespace::{Change, CommandOutcome};
 use crate::namespace::command::{Revision, SessionId};
+use crate::namespace::{Change, CommandOutcome};
 use crate::paxos::{Incarnation, ReplicaId, Slot, Value};
 use crate::wire::client::Status;
 use crate::wire::peer::PeerMessage;

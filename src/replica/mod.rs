@@ -200,7 +200,8 @@ impl Replica {
             PeerMessage::Paxos(message) => self.paxos.receive(now, from, incarnation, message, &mut self.outputs),
             PeerMessage::Forward { count, run } => {
                 let submission = Submission { run, count };
-                let refused = if self.paxos.is_leader() { self.pending.push(submission).err() } else { Some(submission) };
+                let refused =
+                    if self.paxos.is_leader() { self.pending.push(submission).err() } else { Some(submission) };
                 if let Some(submission) = refused {
                     let message = PeerMessage::ForwardRefused {
                         requests: submission.requests(),
@@ -373,7 +374,10 @@ impl Replica {
 
     fn role_changed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.paxos.is_leading() && self.liveness.is_none() {
-            self.liveness = Some(Liveness::begin(now, self.namespace.sessions().map(|s| (s.session, Duration::from_millis(s.timeout_ms.into())))));
+            self.liveness = Some(Liveness::begin(
+                now,
+                self.namespace.sessions().map(|s| (s.session, Duration::from_millis(s.timeout_ms.into()))),
+            ));
         } else if !self.paxos.is_leading() {
             self.liveness = None;
         }
@@ -444,8 +448,6 @@ fn answer_read_point(asker: Asker, upto: Option<Slot>, withheld: Vec<SessionId>,
         Asker::Front(front, ticket) => {
             Effect::Front { front, notice: FrontNotice::ReadPoint { ticket, upto, withheld } }
         }
-        Asker::Peer(to, ticket) => {
-            Effect::Peer { to, message: PeerMessage::ReadPointReply { ticket, upto, withheld } }
-        }
+        Asker::Peer(to, ticket) => Effect::Peer { to, message: PeerMessage::ReadPointReply { ticket, upto, withheld } },
     });
 }

@@ -31,7 +31,9 @@ pub struct Storage {
 impl Storage {
     /// From what was recovered.
     #[must_use]
-    pub fn new(journal: Journal, hard_state: HardStateFile) -> Self {
+    pub fn new(journal: Journal, mut hard_state: HardStateFile) -> Self {
+        assert!(journal.started(), "the end of the journal is durable before anybody speaks");
+        hard_state.save_start(journal.start());
         Self { journal, hard_state, wanted: None }
     }
 
@@ -58,7 +60,9 @@ impl Storage {
     /// The write with that token is durable.
     pub(super) fn written(&mut self, now: Instant, token: u64, paxos: &mut Paxos, outputs: &mut Vec<Output>) {
         if token & HARD_STATE_BIT != 0 {
-            if let Some(version) = self.hard_state.completed(token & !HARD_STATE_BIT) {
+            let version = self.hard_state.completed(token & !HARD_STATE_BIT);
+            self.journal.hard_state_durable(self.hard_state.durable_sequence());
+            if let Some(version) = version {
                 paxos.hard_state_durable(now, version, outputs);
             }
         } else if let Some(sequence) = self.journal.completed(now, token) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::Failure;
 use crate::front::{self, Facts, Front, Output};
 use crate::limits::CLIENT_OUTPUT_BYTES_MAX;
 use crate::namespace::Tree;
@@ -84,27 +83,25 @@ impl Clients {
     /// Sends what was written; a client that does not read is dropped.
     pub(super) fn send(&mut self, ring: &mut Ring) {
         let connections = &self.connections;
+        let mut over = Vec::new();
         self.front.take_output(|output| match output {
             Output::Send { connection, bytes } => {
                 let Some(connection) = connections.get(&connection).copied() else { return };
                 if ring.queued_bytes(connection) > CLIENT_OUTPUT_BYTES_MAX {
                     tracing::info!("a client does not read what it asked for: dropping its connection");
-                    ring.close(connection);
+                    ring.abort(connection);
+                    over.push(connection);
                 } else {
                     ring.send(connection, bytes);
                 }
             }
             Output::Close { connection } => {
-                if let Some(connection) = connections.get(&connection) {
-                    ring.close_when_sent(*connection);
+                if let Some(connection) = connections.get(&connection).copied() {
+                    ring.close(connection);
+                    over.push(connection);
                 }
             }
         });
+        over.into_iter().for_each(|connection| self.closed(connection));
     }
-}
-
-/// A listener's address as it is printed, for scripts that asked for any free port.
-pub(super) fn announce(what: &str, address: std::net::SocketAddr) -> Result<(), Failure> {
-    tracing::info!("listening on {address} for {what}");
-    Ok(())
 }

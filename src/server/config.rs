@@ -72,6 +72,9 @@ pub struct ReplicaSection {
     pub client: SocketAddr,
     /// Where it listens for the other replicas.
     pub peer: SocketAddr,
+    /// Where clients are told to find it, if that is another address than it listens on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<SocketAddr>,
 }
 
 /// `[server]`

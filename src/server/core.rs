@@ -2,7 +2,7 @@
 //! writes and notices for the fronts come out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fs::File;
 
 use bytes::Bytes;
 
@@ -11,15 +11,15 @@ use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::links::{self, Links};
 use super::start::Started;
-use crate::journal::SegmentId;
+use crate::journal::{Identity, Place, SegmentId};
 use crate::limits::DISK_STALL_MAX;
-use crate::paxos::ReplicaId;
+use crate::paxos::{self, ReplicaId, Slot, Value};
 use crate::replica::Replica;
 use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input};
-use crate::runtime::background::{Background, Done, Job};
+use crate::runtime::background::{Background, Completion, Job, Outcome};
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
-use crate::wire::client::Status;
+use crate::wire::client::{Role, Status};
 
 /// A replica and everything it needs of its core.
 pub(super) struct Core {
@@ -37,24 +37,35 @@ pub(super) struct Core {
     notices: Vec<(FrontId, FrontNotice)>,
     sends: Vec<(ConnectionId, Bytes)>,
     closes: Vec<ConnectionId>,
+    /// What the background executor was asked, by ticket.
+    jobs: BTreeMap<u64, Asked>,
+    last_ticket: u64,
     started_at: Instant,
-    facts: StatusFacts,
+    identity: links::Identity,
+    journal_identity: Identity,
 }
 
-struct StatusFacts {
-    identity: links::Identity,
+/// A job of the background executor.
+enum Asked {
+    Segment(SegmentId),
+    /// Values for a peer far behind.
+    Values {
+        to: ReplicaId,
+        from: Slot,
+        places: Vec<Place>,
+    },
 }
 
 impl Core {
     pub(super) fn new(config: &Config, started: Started, ring: &mut Ring) -> Result<Self, Failure> {
-        let Started { replica, folder, identity, background } = started;
-        let hard_state = ring.register_file(folder.open_hard_state()?);
+        let Started { replica, folder, identity: journal_identity, background } = started;
+        let hard_state = register(ring, folder.open_hard_state()?)?;
         let mut segments = BTreeMap::new();
         for segment in folder.segments()? {
-            segments.insert(segment, ring.register_file(folder.open_segment(segment)?));
+            segments.insert(segment, register(ring, folder.open_segment(segment)?)?);
         }
-        let identity =
-            links::Identity { cell: config.cell.id, replica: identity.replica, incarnation: identity.incarnation };
+        let Identity { cell, replica: me, incarnation } = journal_identity;
+        let identity = links::Identity { cell, replica: me, incarnation };
         let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer));
         Ok(Self {
             replica,
@@ -70,8 +81,11 @@ impl Core {
             notices: Vec::new(),
             sends: Vec::new(),
             closes: Vec::new(),
+            jobs: BTreeMap::new(),
+            last_ticket: 0,
             started_at: clock::now(),
-            facts: StatusFacts { identity },
+            identity,
+            journal_identity,
         })
     }
 
@@ -152,8 +166,8 @@ impl Core {
         for (connection, bytes) in self.sends.drain(..) {
             ring.send(connection, bytes);
         }
-        for connection in self.closes.drain(..) {
-            ring.close(connection);
+        for connection in std::mem::take(&mut self.closes) {
+            self.close(now, connection, ring);
         }
         for effect in others {
             self.perform(now, effect, ring);
@@ -166,9 +180,23 @@ impl Core {
         }
     }
 
+    /// Ends a link; the other direction's, which is as dead, goes with it.
+    fn close(&mut self, now: Instant, connection: ConnectionId, ring: &mut Ring) {
+        let mut next = Some(connection);
+        while let Some(connection) = next {
+            ring.abort(connection);
+            next = self.links.closed(now, connection, &mut self.inputs);
+        }
+        self.take_inputs(now);
+    }
+
     fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {
         match effect {
-            Effect::Peer { to, message } => self.links.send(to, &message, ring),
+            Effect::Peer { to, message } => {
+                if let Some(broken) = self.links.send(to, &message, ring) {
+                    self.close(now, broken, ring);
+                }
+            }
             Effect::Write { token, file, offset, pieces } => {
                 let file = match file {
                     DiskFile::HardState => self.hard_state,
@@ -179,10 +207,16 @@ impl Core {
             }
             Effect::PrepareSegment { segment } => {
                 let path = folder::segment_path(&self.folder.path, segment);
-                self.background.submit(Job::ZeroFile { path, bytes: self.segment_bytes, token: segment.0 });
+                self.ask(Asked::Segment(segment), Job::ZeroFile { path, bytes: self.segment_bytes });
             }
             Effect::ReadLog { to, from, places } => {
-                self.background.submit(cold_read(&self.folder, to, from, &places));
+                let places = neighbours(places);
+                let Some(first) = places.first() else {
+                    return self.step(now, Input::LogRead { to, from, values: Vec::new() });
+                };
+                let path = folder::segment_path(&self.folder.path, first.segment);
+                let job = Job::ReadFile { path, offset: first.offset, bytes: span(&places) };
+                self.ask(Asked::Values { to, from, places }, job);
             }
             Effect::Front { .. } => unreachable!("notices were told before"),
         }
@@ -195,17 +229,28 @@ impl Core {
     }
 
     fn finish_background(&mut self, now: Instant, ring: &mut Ring) -> Result<(), Failure> {
-        while let Some(done) = self.background.completed() {
-            match done {
-                Done::ZeroFile { token, result } => {
-                    let segment = SegmentId(token);
-                    result.map_err(|error| disk_failed(&self.folder, &error.to_string()))?;
-                    self.segments.insert(segment, ring.register_file(self.folder.open_segment(segment)?));
+        let completions: Vec<_> = self.background.completions().collect();
+        for Completion { ticket, outcome } in completions {
+            let outcome = outcome.map_err(|error| disk_failed(&self.folder, &error.to_string()))?;
+            match (self.jobs.remove(&ticket).expect("a job is answered once"), outcome) {
+                (Asked::Segment(segment), _) => {
+                    self.segments.insert(segment, register(ring, self.folder.open_segment(segment)?)?);
                     self.step(now, Input::SegmentReady { segment });
                 }
+                (Asked::Values { to, from, places }, Outcome::Read(bytes)) => {
+                    let values = values_in(self.journal_identity, &places, &bytes);
+                    self.step(now, Input::LogRead { to, from, values });
+                }
+                (Asked::Values { .. }, Outcome::Done) => unreachable!("a read brings bytes"),
             }
         }
         Ok(())
+    }
+
+    fn ask(&mut self, asked: Asked, job: Job) {
+        self.last_ticket += 1;
+        self.jobs.insert(self.last_ticket, asked);
+        self.background.submit(self.last_ticket, job);
     }
 
     fn step(&mut self, now: Instant, input: Input) {
@@ -223,17 +268,21 @@ impl Core {
     }
 
     fn status(&self, now: Instant) -> Status {
-        let (paxos, namespace) = (self.replica.paxos(), self.replica.namespace());
+        let (paxos, namespace) = (self.replica.paxos().status(), self.replica.namespace());
         Status {
-            replica: self.facts.identity.replica,
-            incarnation: self.facts.identity.incarnation,
-            cell: self.facts.identity.cell,
-            role: paxos.role(now),
-            leader: paxos.leader(),
-            ballot: paxos.ballot(),
-            chosen_upto: paxos.chosen_upto(),
+            replica: self.identity.replica,
+            incarnation: self.identity.incarnation,
+            cell: self.identity.cell,
+            role: match paxos.role {
+                paxos::Role::Follower => Role::Follower,
+                paxos::Role::Probing | paxos::Role::Preparing => Role::Candidate,
+                paxos::Role::Leading => Role::Leader,
+            },
+            leader: paxos.leader,
+            ballot: paxos.promised,
+            chosen_upto: paxos.chosen_upto,
             applied_upto: self.replica.applied_upto(),
-            trimmed_upto: paxos.trimmed_upto(),
+            trimmed_upto: paxos.trimmed_upto,
             revision: namespace.revision(),
             sessions: namespace.session_count() as u64,
             nodes: namespace.tree().len() as u64,
@@ -244,6 +293,51 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
+}
+
+/// The first of these places that lie one behind the other in one segment, so that one read brings them.
+fn neighbours(mut places: Vec<Place>) -> Vec<Place> {
+    let near = |pair: &[Place]| {
+        let [before, after] = pair else { return true };
+        let gap = after.offset.checked_sub(before.offset + u64::from(before.bytes));
+        before.segment == after.segment && gap.is_some_and(|gap| gap <= COLD_GAP_BYTES_MAX)
+    };
+    let bytes = |count: &usize| span(&places[..*count]) <= COLD_READ_BYTES_MAX;
+    let linked = 1 + places.windows(2).take_while(|pair| near(pair)).count();
+    let count = (1..=linked.min(places.len())).rev().find(bytes).unwrap_or(places.len().min(1));
+    places.truncate(count);
+    places
+}
+
+fn span(places: &[Place]) -> usize {
+    match (places.first(), places.last()) {
+        (Some(first), Some(last)) => (last.offset + u64::from(last.bytes) - first.offset) as usize,
+        _ => 0,
+    }
+}
+
+/// The values at these places, up to the first that is damaged: the peer asks somebody else for the rest.
+fn values_in(identity: Identity, places: &[Place], bytes: &[u8]) -> Vec<Value> {
+    let start = places.first().map_or(0, |place| place.offset);
+    let record = |place: &Place| {
+        let at = (place.offset - start) as usize;
+        bytes.get(at..at + place.bytes as usize).and_then(|record| place.value(identity, record))
+    };
+    places.iter().map_while(record).collect()
+}
+
+/// What is read at once for a peer far behind, unless one record is larger.
+const COLD_READ_BYTES_MAX: usize = 4 << 20;
+
+/// A seal between two records is read along.
+const COLD_GAP_BYTES_MAX: u64 = 64 << 10;
+
+fn register(ring: &mut Ring, file: File) -> Result<FileId, Failure> {
+    ring.register_file(file).map_err(|error| {
+        Failure::new(Code::HostLimit, "cannot register a file with the ring")
+            .found(error.to_string())
+            .fix("raise the limit of open files: LimitNOFILE=1048576 in the unit, or ulimit -n")
+    })
 }
 
 fn disk_failed(folder: &Folder, found: &str) -> Failure {

@@ -8,14 +8,15 @@
 //! ```
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::failure::{Code, Failure};
-use crate::journal::hard_state::{self, HardStateFile};
+use crate::journal::hard_state::HardStateFile;
 use crate::journal::{Identity, SegmentId};
 use crate::paxos::{self, Incarnation, Member, ReplicaId};
-use crate::runtime::disk;
+use crate::runtime::disk::{self, Access, DiskError, FolderLock};
 
 /// Name of the file with the hard state.
 pub const HARD_STATE: &str = "hard-state";
@@ -51,17 +52,17 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
         std::fs::remove_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "clear", &made, &e))?;
     }
     std::fs::create_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "create", &made, &e))?;
-    let alignment = disk::direct_alignment(&made).map_err(|e| unfit(folder, &e.to_string()))?;
     let incarnation = Incarnation(random_u128());
     let identity = Identity { cell: config.cell.id, replica, incarnation };
     let members = config.replicas.iter().map(|r| Member { replica: r.id, incarnation: None }).collect();
-    let state = hard_state::HardState::new(paxos::Config::new(members));
+    let state = paxos::HardState::fresh(paxos::Config::new(members));
     let path = made.join(HARD_STATE);
-    disk::write_whole(&path, &HardStateFile::format(identity, &state))
+    write_whole(&path, &HardStateFile::format(identity, &state))
         .map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))?;
+    let (_, alignment) = disk::open_direct(&path, Access::ReadWrite).map_err(disk_failure)?;
     for number in 1..=SEGMENTS_AT_FORMAT {
         let path = segment_path(&made, SegmentId(number));
-        disk::zero_file(&path, config.journal.segment.0)
+        zero_file(&path, config.journal.segment.0)
             .map_err(|e| Failure::io(Code::DiskFailed, "write with zeros", &path, &e))?;
     }
     let _ = std::fs::remove_dir(folder);
@@ -70,6 +71,7 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
     std::fs::rename(&made, folder).map_err(|e| Failure::io(Code::DiskFailed, "rename to", folder, &e))?;
     sync(parent(folder))?;
     let journal_bytes = SEGMENTS_AT_FORMAT * config.journal.segment.0;
+    let alignment = alignment.position as u64;
     Ok(Formatted { folder: folder.to_owned(), replica, incarnation, journal_bytes, alignment })
 }
 
@@ -77,7 +79,7 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
-    _lock: disk::FolderLock,
+    _lock: FolderLock,
 }
 
 impl Folder {
@@ -88,16 +90,7 @@ impl Folder {
                 .needed(format!("a file {HARD_STATE} in it"))
                 .fix("quorate format --cell ID --replica I --config F DIR"));
         }
-        let lock = disk::lock_folder(path).map_err(|error| match error {
-            disk::LockError::Held { pid } => {
-                Failure::new(Code::FolderInUse, format!("another process holds {}", path.display()))
-                    .found(pid.map_or_else(|| "an unknown process".to_owned(), |pid| format!("process {pid}")))
-                    .why("two processes on one journal would each overwrite what the other acknowledged")
-                    .fix("stop that process first, or name another folder")
-            }
-            disk::LockError::Io(error) => Failure::io(Code::DiskFailed, "lock", path, &error),
-        })?;
-        disk::direct_alignment(path).map_err(|error| unfit(path, &error.to_string()))?;
+        let lock = FolderLock::acquire(path).map_err(disk_failure)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -117,13 +110,13 @@ impl Folder {
     /// Opens a segment for direct writes.
     pub(super) fn open_segment(&self, segment: SegmentId) -> Result<File, Failure> {
         let path = segment_path(&self.path, segment);
-        disk::open_direct(&path).map_err(|e| Failure::io(Code::DiskFailed, "open", &path, &e))
+        disk::open_direct(&path, Access::ReadWrite).map(|(file, _)| file).map_err(disk_failure)
     }
 
     /// Opens the hard state for direct writes.
     pub(super) fn open_hard_state(&self) -> Result<File, Failure> {
         let path = self.path.join(HARD_STATE);
-        disk::open_direct(&path).map_err(|e| Failure::io(Code::DiskFailed, "open", &path, &e))
+        disk::open_direct(&path, Access::ReadWrite).map(|(file, _)| file).map_err(disk_failure)
     }
 }
 
@@ -156,12 +149,33 @@ fn refuse_content(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn unfit(folder: &Path, found: &str) -> Failure {
-    Failure::new(Code::FilesystemUnfit, format!("{} cannot hold a journal", folder.display()))
-        .found(found)
-        .needed("a local filesystem with direct I/O, such as XFS or ext4")
-        .why("without it an acknowledged write may still be in memory when the power fails")
-        .fix("name a folder on such a filesystem")
+fn disk_failure(error: DiskError) -> Failure {
+    let code = match &error {
+        DiskError::NotDirect { .. } | DiskError::Coarse { .. } => Code::FilesystemUnfit,
+        DiskError::InUse { .. } => Code::FolderInUse,
+        DiskError::Io { .. } => Code::DiskFailed,
+    };
+    Failure::new(code, error.to_string())
+}
+
+/// Makes a file with that content, durable but for its name.
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Makes a file of zeros, every block written, durable but for its name.
+pub(super) fn zero_file(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    let zeros = vec![0; ZEROS_BYTES];
+    let mut left = bytes;
+    while left > 0 {
+        let piece = left.min(ZEROS_BYTES as u64);
+        file.write_all(&zeros[..piece as usize])?;
+        left -= piece;
+    }
+    file.sync_all()
 }
 
 fn parent(folder: &Path) -> &Path {
@@ -174,3 +188,6 @@ fn list(config: &Config) -> String {
 
 /// One to write, one ready.
 const SEGMENTS_AT_FORMAT: u64 = 2;
+
+/// What is written with zeros at once.
+const ZEROS_BYTES: usize = 1 << 20;

@@ -84,7 +84,13 @@ impl Links {
     pub(super) fn dial(&mut self, now: Instant, ring: &mut Ring) {
         for peer in self.peers.values_mut() {
             if peer.dialled.is_none() && peer.dial_at <= now {
-                peer.dialled = Some((ring.connect(peer.address), false));
+                match ring.connect(peer.address) {
+                    Ok(connection) => peer.dialled = Some((connection, false)),
+                    Err(error) => {
+                        tracing::warn!(%error, address = %peer.address, "cannot dial a peer");
+                        peer.dial_later(now);
+                    }
+                }
             }
         }
     }
@@ -95,19 +101,19 @@ impl Links {
         due.min().unwrap_or(Instant::FOREVER)
     }
 
-    /// Sends, if there is a link; a peer that does not take what it is sent loses its link.
-    pub(super) fn send(&mut self, to: ReplicaId, message: &PeerMessage, ring: &mut Ring) {
-        let Some((connection, true)) = self.peers.get(&to).and_then(|peer| peer.dialled) else { return };
+    /// Sends, if there is a link. A peer that does not take what it is sent loses its link, which is returned.
+    pub(super) fn send(&mut self, to: ReplicaId, message: &PeerMessage, ring: &mut Ring) -> Option<ConnectionId> {
+        let Some((connection, true)) = self.peers.get(&to).and_then(|peer| peer.dialled) else { return None };
         if ring.queued_bytes(connection) > PEER_OUTPUT_BYTES_MAX {
-            tracing::warn!(peer = to.0, "peer takes no more: dropping its link");
-            ring.close(connection);
-            return;
+            tracing::warn!(peer = to.0, "a peer does not take what it is sent: dropping its link");
+            return Some(connection);
         }
         let encoded = peer::encode(message, &mut self.scratch);
         ring.send(connection, encoded.head);
         if let Some(tail) = encoded.tail {
             ring.send(connection, tail);
         }
+        None
     }
 
     /// Somebody dialled us.
@@ -186,8 +192,7 @@ impl Links {
         }
         let (id, peer) = self.peers.iter_mut().find(|(_, p)| p.dialled.is_some_and(|(c, _)| c == connection))?;
         peer.dialled = None;
-        peer.dial_at = now + redial_after(peer.failures);
-        peer.failures += 1;
+        peer.dial_later(now);
         peer.fall(*id, inputs);
         peer.heard.map(|(heard, _)| heard)
     }
@@ -200,6 +205,11 @@ impl Links {
 }
 
 impl Peer {
+    fn dial_later(&mut self, now: Instant) {
+        self.dial_at = now + redial_after(self.failures);
+        self.failures += 1;
+    }
+
     fn rise(&mut self, replica: ReplicaId, inputs: &mut Vec<Input>) {
         if let (Some((_, true)), Some((_, incarnation)), false) = (self.dialled, self.heard, self.up) {
             self.up = true;

@@ -3,7 +3,8 @@
 //!
 //! Requests go one way and notices the other through bounded rings, one pair a front. A front's ring of notices that is full
 //! makes the replica's core stop taking that front's requests and keep the notices in order; heartbeats, the journal and
-//! peers go on. A front drains its notices before it does anything else, so it cannot block the replica by waiting.
+//! peers go on. A front drains its notices before it does anything else, so it cannot block the replica
+//! by waiting. Whoever found a ring full is woken when there is room.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::paxos::{Ballot, Lease, Slot};
 use crate::replica::exchange::{FrontId, FrontNotice, FrontRequest};
 use crate::runtime::mesh::{Receiver, Sender};
 use crate::runtime::{Event, Ring, clock};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// The replica's core beside fronts on other cores.
 pub(super) struct ReplicaCore {
@@ -40,14 +41,14 @@ pub(super) struct FrontEnd {
 
 /// A front's core.
 pub(super) struct FrontCore {
-    pub(super) clients: Clients,
-    pub(super) tree: Tree,
-    pub(super) applied_upto: Slot,
-    pub(super) requests: Sender<FrontRequest>,
+    clients: Clients,
+    tree: Tree,
+    applied_upto: Slot,
+    requests: Sender<FrontRequest>,
     /// Requests that did not fit.
-    pub(super) waiting: VecDeque<FrontRequest>,
-    pub(super) notices: Receiver<FrontNotice>,
-    pub(super) published: Arc<Published>,
+    waiting: VecDeque<FrontRequest>,
+    notices: Receiver<FrontNotice>,
+    published: Arc<Published>,
 }
 
 impl ReplicaCore {
@@ -57,7 +58,7 @@ impl ReplicaCore {
             let deadline = self.next_deadline();
             let mut outcome = Ok(());
             let mut now = None;
-            ring.turn(Some(deadline), &mut |event| {
+            ring.turn(Some(deadline), &mut |_, event| {
                 let now = *now.get_or_insert_with(clock::now);
                 if let Err(failure) = self.event(now, event) {
                     outcome = Err(failure);
@@ -82,9 +83,7 @@ impl ReplicaCore {
 
     fn next_deadline(&self) -> Instant {
         let now = clock::now();
-        let full = self.fronts.iter().any(|front| !front.waiting.is_empty());
-        let retry = if full { now + RING_FULL_RETRY } else { Instant::FOREVER };
-        self.core.next_deadline(now).min(self.stop.next_deadline()).min(retry)
+        self.core.next_deadline(now).min(self.stop.next_deadline())
     }
 
     fn event(&mut self, now: Instant, event: Event<'_>) -> Result<(), Failure> {
@@ -92,7 +91,9 @@ impl ReplicaCore {
             Event::Accepted { connection, .. } => self.core.accepted(connection),
             Event::Connected { connection } => self.core.connected(now, connection),
             Event::Received { connection, bytes } => self.core.received(now, connection, bytes),
-            Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => self.core.closed(now, connection),
+            Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => {
+                self.core.closed(now, connection)
+            }
             Event::Written { token, result } => self.core.written(now, token, result)?,
             Event::Drained { .. } | Event::Woken => {}
         }
@@ -125,7 +126,7 @@ impl ReplicaCore {
             }
         })?;
         for front in &mut self.fronts {
-            front.notices.wake();
+            front.notices.flush_with(ring);
         }
         Ok(())
     }
@@ -143,12 +144,22 @@ impl FrontEnd {
 }
 
 impl FrontCore {
+    pub(super) fn new(
+        clients: Clients,
+        tree: Tree,
+        requests: Sender<FrontRequest>,
+        notices: Receiver<FrontNotice>,
+        published: Arc<Published>,
+    ) -> Self {
+        Self { clients, tree, applied_upto: Slot(0), requests, waiting: VecDeque::new(), notices, published }
+    }
+
     /// Runs until it fails; it ends with its process.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
         loop {
-            let deadline = if self.waiting.is_empty() { self.clients.next_deadline() } else { clock::now() + RING_FULL_RETRY };
+            let deadline = self.clients.next_deadline();
             let mut now = None;
-            ring.turn(Some(deadline), &mut |event| {
+            ring.turn(Some(deadline), &mut |_, event| {
                 let now = *now.get_or_insert_with(clock::now);
                 match event {
                     Event::Accepted { connection, .. } => self.clients.accepted(now, connection),
@@ -177,7 +188,7 @@ impl FrontCore {
         if self.clients.finish(now, &self.tree, leased, still_leased) {
             self.waiting.push_back(FrontRequest::LeaseUsed);
         }
-        self.push_waiting();
+        self.push_waiting(ring);
         self.clients.send(ring);
     }
 
@@ -194,24 +205,17 @@ impl FrontCore {
         }
     }
 
-    fn push_waiting(&mut self) {
-        let mut pushed = false;
+    fn push_waiting(&mut self, ring: &mut Ring) {
         while let Some(request) = self.waiting.pop_front() {
             if let Err(request) = self.requests.push(request) {
                 self.waiting.push_front(request);
                 break;
             }
-            pushed = true;
         }
-        if pushed {
-            self.requests.wake();
-        }
+        self.requests.flush_with(ring);
     }
 }
 
 fn loop_failed(error: &std::io::Error) -> Failure {
     Failure::new(Code::LoopFailed, "the event loop failed").found(error.to_string())
 }
-
-/// How soon a full ring is tried again.
-const RING_FULL_RETRY: Duration = Duration::from_micros(200);

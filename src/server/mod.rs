@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`config`], [`failure`] | what an operator writes, and what an operator reads when something is wrong |
 //! | [`folder`] | a replica's folder: made by `format`, held by one process |
+//! | `run` | listeners, loops, threads |
 //! | `start` | from a folder to a replica: the journal is read, judged and applied |
 //! | `core` | the replica's core: peers, disk, effects |
 //! | `links` | connections to the other replicas |
@@ -31,6 +32,7 @@ pub mod folder;
 mod links;
 mod many;
 mod published;
+mod run;
 mod solo;
 mod start;
 mod stop;
@@ -38,4 +40,4 @@ mod stop;
 pub use config::Config;
 pub use failure::{Code, Failure};
 pub use folder::{Formatted, format};
-pub use start::{Options, run};
+pub use run::run;

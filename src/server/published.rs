@@ -96,7 +96,11 @@ mod tests {
 
     #[test]
     fn a_ballot_survives_its_packing() {
-        for ballot in [Ballot::NONE, Ballot { round: 1, replica: ReplicaId(63) }, Ballot { round: (1 << 58) - 1, replica: ReplicaId(7) }] {
+        for ballot in [
+            Ballot::NONE,
+            Ballot { round: 1, replica: ReplicaId(63) },
+            Ballot { round: (1 << 58) - 1, replica: ReplicaId(7) },
+        ] {
             assert_eq!(unpack(pack(ballot)), ballot);
         }
     }

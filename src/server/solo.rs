@@ -26,7 +26,7 @@ impl Solo {
             let deadline = if restless { Instant::ZERO } else { self.next_deadline() };
             let mut outcome = Ok(());
             let mut now = None;
-            ring.turn(Some(deadline), &mut |event| {
+            ring.turn(Some(deadline), &mut |_, event| {
                 // One reading of the clock a turn, taken when there is something to do.
                 let now = *now.get_or_insert_with(clock::now);
                 if let Err(failure) = self.event(now, event) {

@@ -1,18 +1,23 @@
 //! From a folder to a replica: what the disk tells is read, judged and applied, before anything is said to anyone.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::config::Config;
 use super::failure::{Code, Failure};
-use super::folder::{self, Folder, HARD_STATE};
-use crate::journal::hard_state::HardStateFile;
-use crate::journal::{self, Identity, Journal, SegmentId};
+use super::folder::{Folder, HARD_STATE, random_u128, segment_path, zero_file};
+use crate::journal::hard_state::{HardStateError, HardStateFile};
+use crate::journal::{self, Finding, Identity, Journal, Known, Recovery, SegmentId, SegmentRead, Settings};
 use crate::limits::{CLOCK_ERROR_PPM, LOG_MEMORY_BYTES};
-use crate::namespace::Namespace;
-use crate::paxos;
+use crate::namespace::{Applied, Namespace};
+use crate::paxos::{self, Kind, Slot, Value};
 use crate::replica::{Recovered, Replica, Storage};
 use crate::runtime::background::Background;
-use crate::runtime::{Waker, clock, disk};
+use crate::runtime::clock;
+use crate::runtime::disk::{self, AlignedBuffer};
 
 /// A replica ready to run.
 pub(super) struct Started {
@@ -20,4 +25,169 @@ pub(super) struct Started {
     pub(super) folder: Folder,
     pub(super) identity: Identity,
     pub(super) background: Background,
+}
+
+/// Takes the folder, reads the hard state and the journal, applies what is known to be chosen, and makes the end of the
+/// journal durable: from then on the replica may speak.
+pub(super) fn start(config: &Config, path: &Path, background: Background, fronts: u8) -> Result<Started, Failure> {
+    let folder = Folder::take(path)?;
+    let hard_state = load_hard_state(config, &folder)?;
+    let contents = hard_state.contents().clone();
+    let identity = contents.identity;
+    let mut namespace = Namespace::new(random_u128() as u64);
+    let mut segments = Segments::open(&folder)?;
+    let known =
+        Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto: Slot(0) };
+    let mut applied = Applied::default();
+    let recovery = journal::recover(&mut segments, known, &mut |_, value: Value| {
+        if value.kind() == Some(Kind::Commands) {
+            namespace.apply(&value.body(), &mut applied);
+            applied.clear();
+        }
+    })
+    .map_err(|error| damaged(&folder, &error))?;
+    report(&recovery.findings);
+    let Recovery { flush, chosen_upto, accepted, highest_ballot, .. } = &recovery;
+    tracing::info!("the journal holds {} chosen entries, {} open ones", chosen_upto.0, accepted.len());
+    let failed = |error: io::Error| Failure::io(Code::DiskFailed, "write the journal in", &folder.path, &error);
+    for segment in flush {
+        segments.files[segment].0.sync_data().map_err(failed)?;
+    }
+    let mut state = contents.paxos;
+    state.promised = state.promised.max(*highest_ballot);
+    let paxos = paxos::Recovered {
+        hard_state: state,
+        chosen_upto: recovery.chosen_upto,
+        trimmed_upto: Slot(0),
+        accepted: recovery.accepted.clone(),
+        lost: recovery.lost_tuples(),
+        unknown: recovery.unknown_or_maybe(),
+    };
+    let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
+    mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
+    let storage = Storage::new(journal, hard_state);
+    let recovered = Recovered { paxos, namespace, storage };
+    let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts);
+    Ok(Started { replica, folder, identity, background })
+}
+
+fn load_hard_state(config: &Config, folder: &Folder) -> Result<HardStateFile, Failure> {
+    let path = folder.path.join(HARD_STATE);
+    let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
+    let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| {
+        let code = match error {
+            HardStateError::Amnesia => Code::Amnesia,
+            HardStateError::ForeignCell { .. } => Code::OtherCell,
+            HardStateError::NewerFormat { .. } => Code::NewerFormat,
+        };
+        Failure::new(code, format!("{}: {error}", path.display()))
+    })?;
+    let replica = hard_state.contents().identity.replica;
+    if config.replica(replica).is_none() {
+        return Err(Failure::new(
+            Code::UnknownReplica,
+            format!("{} is not in the configuration", folder.path.display()),
+        )
+        .found(format!("replica {replica}"))
+        .fix("add its [[replica]] to the configuration, the same on every replica"));
+    }
+    if hard_state.damaged_copies() > 0 {
+        tracing::warn!(
+            "{} of the 4 copies of {} are damaged; they are written again",
+            hard_state.damaged_copies(),
+            path.display()
+        );
+    }
+    Ok(hard_state)
+}
+
+fn paxos_settings(config: &Config, identity: Identity) -> paxos::Settings {
+    let section = &config.paxos;
+    paxos::Settings {
+        me: identity.replica,
+        incarnation: identity.incarnation,
+        heartbeat: section.heartbeat.0,
+        lease: section.lease.0,
+        lease_reads: section.lease_reads,
+        margin: section.margin.0,
+        clock_error_ppm: CLOCK_ERROR_PPM,
+        election_min: section.election_min().0,
+        election_max: section.election_max().0,
+        log_memory_bytes: LOG_MEMORY_BYTES,
+        seed: random_u128() as u64,
+    }
+}
+
+/// Writes the record that begins this start, and with it the cut behind the last record that counts. Nothing else is
+/// under way yet, so it is done in place.
+fn mark_start(journal: &mut Journal, folder: &Folder, segment_bytes: u64) -> io::Result<()> {
+    while !journal.started() {
+        if let Some(write) = journal.next_write() {
+            let length = write.pieces.iter().map(bytes::Bytes::len).sum();
+            let mut buffer = AlignedBuffer::zeroed(length);
+            let mut at = 0;
+            for piece in &write.pieces {
+                buffer[at..at + piece.len()].copy_from_slice(piece);
+                at += piece.len();
+            }
+            let file = File::options().write(true).open(segment_path(&folder.path, write.segment))?;
+            file.write_all_at(&buffer, write.offset)?;
+            file.sync_data()?;
+            journal.completed(clock::now(), write.id);
+        } else {
+            let segment = journal.segment_wanted().expect("a journal that cannot write wants a segment");
+            let path = segment_path(&folder.path, segment);
+            let made = path.with_extension("zeroing");
+            zero_file(&made, segment_bytes)?;
+            disk::rename_durably(&made, &path)?;
+            journal.segment_ready(segment);
+        }
+    }
+    Ok(())
+}
+
+/// The segments' files, opened to be read around the page cache: what is read is what the disk holds.
+struct Segments {
+    files: BTreeMap<SegmentId, (File, u64)>,
+}
+
+impl Segments {
+    fn open(folder: &Folder) -> Result<Self, Failure> {
+        let mut files = BTreeMap::new();
+        for segment in folder.segments()? {
+            let file = folder.open_segment(segment)?;
+            let bytes = file.metadata().map_err(|e| Failure::io(Code::DiskFailed, "look at", &folder.path, &e))?.len();
+            files.insert(segment, (file, bytes));
+        }
+        Ok(Self { files })
+    }
+}
+
+impl SegmentRead for Segments {
+    fn segments(&self) -> Vec<(SegmentId, u64)> {
+        self.files.iter().map(|(segment, (_, bytes))| (*segment, *bytes)).collect()
+    }
+
+    fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.files[&segment].0.read_exact_at(into, offset)
+    }
+}
+
+fn report(findings: &[Finding]) {
+    for finding in findings {
+        if finding.is_ordinary() {
+            tracing::info!("{finding}");
+        } else {
+            tracing::warn!("{finding}");
+        }
+    }
+}
+
+fn damaged(folder: &Folder, error: &journal::Error) -> Failure {
+    let code = match error {
+        journal::Error::Foreign { .. } => Code::OtherCell,
+        journal::Error::NewerFormat { .. } => Code::NewerFormat,
+        journal::Error::JournalBehind { .. } | journal::Error::HardStateBehind { .. } => Code::Amnesia,
+    };
+    Failure::new(code, format!("the journal in {} cannot be used: {error}", folder.path.display()))
 }

@@ -35,9 +35,9 @@
 
 pub mod client;
 pub mod frame;
-pub mod status;
 #[cfg(feature = "server")]
 pub mod peer;
+pub mod status;
 
 #[cfg(test)]
 mod tests;

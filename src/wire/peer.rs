@@ -145,10 +145,30 @@ fn put_message(message: &PeerMessage, out: &mut BytesMut) -> (u8, Option<Bytes>)
 }
 
 fn put_paxos(message: &Message, out: &mut BytesMut) -> (u8, Option<Bytes>) {
-    let kind = match message {
-        Message::Probe { ballot, chosen_upto } => {
-            put_ballot(*ballot, out);
+    match message {
+        Message::Accept { ballot, slot, value, chosen_upto, lease } => {
+            put_at(*ballot, *slot, out);
             out.put_u64_le(chosen_upto.0);
+            out.put_u64_le(lease.as_nanos());
+            (kind::ACCEPT, Some(value.bytes().clone()))
+        }
+        Message::AcceptedValue { ballot, slot, accepted, value } => {
+            put_at(*ballot, *slot, out);
+            put_ballot(*accepted, out);
+            (kind::ACCEPTED_VALUE, Some(value.bytes().clone()))
+        }
+        Message::Probe { .. } | Message::ProbeReply { .. } | Message::Prepare { .. } | Message::Promise { .. } => {
+            (put_election(message, out), None)
+        }
+        _ => (put_reign(message, out), None),
+    }
+}
+
+/// The messages of phase 1.
+fn put_election(message: &Message, out: &mut BytesMut) -> u8 {
+    match message {
+        Message::Probe { ballot, chosen_upto } => {
+            put_at(*ballot, *chosen_upto, out);
             kind::PROBE
         }
         Message::ProbeReply { ballot, granted, promised } => {
@@ -158,47 +178,37 @@ fn put_paxos(message: &Message, out: &mut BytesMut) -> (u8, Option<Bytes>) {
             kind::PROBE_REPLY
         }
         Message::Prepare { ballot, from, released } => {
-            put_ballot(*ballot, out);
-            out.put_u64_le(from.0);
+            put_at(*ballot, *from, out);
             put_option(*released, out, put_ballot);
             kind::PREPARE
         }
         Message::Promise { ballot, chosen_upto, part, last, reports } => {
-            put_ballot(*ballot, out);
-            out.put_u64_le(chosen_upto.0);
+            put_at(*ballot, *chosen_upto, out);
             out.put_u32_le(*part);
             out.put_u8(u8::from(*last));
             out.put_u32_le(reports.len() as u32);
             reports.iter().for_each(|report| put_report(report, out));
             kind::PROMISE
         }
+        other => unreachable!("{other:?} is not of phase 1"),
+    }
+}
+
+/// The messages of a reign that carry no value of an open slot.
+fn put_reign(message: &Message, out: &mut BytesMut) -> u8 {
+    match message {
         Message::Refused { ballot, promised } => {
             put_ballot(*ballot, out);
             put_ballot(*promised, out);
             kind::REFUSED
         }
         Message::FetchAccepted { ballot, slot, accepted } => {
-            put_ballot(*ballot, out);
-            out.put_u64_le(slot.0);
+            put_at(*ballot, *slot, out);
             put_ballot(*accepted, out);
             kind::FETCH_ACCEPTED
         }
-        Message::AcceptedValue { ballot, slot, accepted, value } => {
-            put_ballot(*ballot, out);
-            out.put_u64_le(slot.0);
-            put_ballot(*accepted, out);
-            return (kind::ACCEPTED_VALUE, Some(value.bytes().clone()));
-        }
-        Message::Accept { ballot, slot, value, chosen_upto, lease } => {
-            put_ballot(*ballot, out);
-            out.put_u64_le(slot.0);
-            out.put_u64_le(chosen_upto.0);
-            out.put_u64_le(lease.as_nanos());
-            return (kind::ACCEPT, Some(value.bytes().clone()));
-        }
         Message::Accepted { ballot, from, upto } => {
-            put_ballot(*ballot, out);
-            out.put_u64_le(from.0);
+            put_at(*ballot, *from, out);
             out.put_u64_le(upto.0);
             kind::ACCEPTED
         }
@@ -229,12 +239,11 @@ fn put_paxos(message: &Message, out: &mut BytesMut) -> (u8, Option<Bytes>) {
             kind::TRIMMED
         }
         Message::Release { ballot, chosen_upto } => {
-            put_ballot(*ballot, out);
-            out.put_u64_le(chosen_upto.0);
+            put_at(*ballot, *chosen_upto, out);
             kind::RELEASE
         }
-    };
-    (kind, None)
+        other => unreachable!("{other:?} is encoded elsewhere"),
+    }
 }
 
 /// Reads any message but a hello.
@@ -325,6 +334,11 @@ fn get_chosen(fields: &mut Fields<'_>) -> Result<Message, PeerError> {
 fn put_ballot(ballot: Ballot, out: &mut BytesMut) {
     out.put_u64_le(ballot.round);
     out.put_u8(ballot.replica.0);
+}
+
+fn put_at(ballot: Ballot, slot: Slot, out: &mut BytesMut) {
+    put_ballot(ballot, out);
+    out.put_u64_le(slot.0);
 }
 
 fn put_round(ballot: Ballot, round: u64, chosen_upto: Slot, out: &mut BytesMut) {

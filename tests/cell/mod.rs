@@ -370,6 +370,8 @@ impl Cell {
             let Some((at, id)) = due.filter(|(at, _)| *at <= end) else { break };
             self.now = self.now.max(at);
             self.with(id, |paxos, now, out| paxos.tick(now, out));
+            let next = self.node(id).paxos.as_ref().map(Paxos::next_deadline);
+            assert!(next.is_none_or(|next| next > self.now), "n{id} ticks for ever: a deadline that passed stays due");
         }
         self.now = end;
         self.settle();

@@ -69,9 +69,9 @@ pub struct Load {
     /// Servers whose CPU time and memory to report
     #[arg(long, value_delimiter = ',')]
     pids: Vec<u32>,
-    /// Where in the tree the keys go
-    #[arg(long, default_value = "/quorate-bench")]
-    prefix: String,
+    /// Where in the tree the keys go; runs at the same time need different places [default: one of this run's own]
+    #[arg(long)]
+    prefix: Option<String>,
     /// Leave the keys in the cell
     #[arg(long)]
     keep: bool,
@@ -134,8 +134,13 @@ impl Load {
         getrandom::fill(&mut secret).and_then(|()| getrandom::fill(&mut token)).map_err(|error| {
             Failure::new(Code::RunFailed, "the kernel gives no random numbers").found(error.to_string())
         })?;
+        let own_prefix = || format!("/quorate-bench-{}", std::process::id());
+        let prefix = self.prefix.clone().unwrap_or_else(own_prefix);
+        if !prefix.starts_with('/') || prefix.len() < 2 || prefix.ends_with('/') {
+            return Err(Failure::new(Code::Usage, format!("--prefix {prefix} cannot be")).needed("a path, like /load"));
+        }
         let settings = Settings {
-            endpoints: place.endpoints,
+            endpoints: place.endpoints.clone(),
             cell: self.target.cell.or(place.cell),
             name: format!("quorate-bench-{}", std::process::id()),
             prefer: self.prefer,
@@ -159,7 +164,7 @@ impl Load {
             consistency: if self.stale { Consistency::Stale } else { Consistency::Linearizable },
             value_bytes: self.value_bytes,
             keys: self.keys,
-            prefix: format!("{}{}", place.chroot, self.prefix),
+            prefix: format!("{}{prefix}", place.chroot),
             warmup: Duration::from_secs_f64(self.warmup).into(),
             measure: Duration::from_secs_f64(self.seconds).into(),
             pids: self.pids.clone(),
@@ -193,7 +198,10 @@ fn run_failed(error: RunError) -> Failure {
 /// A run that saw a wrong answer is no success, whatever its figures.
 fn judge(report: &Report) -> Result<(), Failure> {
     if report.wrong_answers == 0 {
-        return Ok(());
+        return match &report.unverified {
+            None => Ok(()),
+            Some(why) => Err(Failure::new(Code::RunFailed, "the keys could not be verified at the end").found(why)),
+        };
     }
     Err(Failure::new(Code::WrongAnswer, format!("{} answers cannot be true", report.wrong_answers))
         .found(report.wrong.join("\n"))

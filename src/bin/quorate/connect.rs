@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Error, Outcome};
+use quorate::client::{Client, Error, Outcome, Prefer, Target as Place};
 use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
 use quorate::server::{Code, Failure};
@@ -37,12 +37,21 @@ impl Target {
 
     /// Opens a session for one command and closes it again, whatever became of the command.
     pub fn with_client<T>(&self, work: impl FnOnce(&Client, Duration) -> Result<T, Failure>) -> Result<T, Failure> {
-        let client = Client::connect(&self.text()).wait_timeout(self.timeout).map_err(|error| failed(&error))?;
+        let client = open(&self.text(), self.timeout)?;
         let done = work(&client, self.timeout);
         // A session that cannot be closed now ends by itself when its time is over.
         let _ = client.close().wait_timeout(self.timeout);
         done
     }
+}
+
+/// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
+pub fn open(text: &str, timeout: Duration) -> Result<Client, Failure> {
+    let place: Place = text.parse().map_err(|error| failed(&error))?;
+    let builder = Client::builder(text).map_err(|error| failed(&error))?;
+    let builder = builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any));
+    // The client gives up by itself, and says what it met.
+    builder.connect().wait_timeout(timeout + Duration::from_secs(1)).map_err(|error| failed(&error))
 }
 
 /// Waits until the cell answers one linearizable read.
@@ -53,7 +62,7 @@ pub fn first_read(endpoints: &str, patience: Duration) -> Result<(), Failure> {
     })
 }
 
-/// What a client's error means for a command.
+/// What a client's error means for a command that changes nothing.
 pub fn failed(error: &Error) -> Failure {
     let code = match error {
         Error::NoNode { .. }
@@ -70,16 +79,20 @@ pub fn failed(error: &Error) -> Failure {
         _ => Code::Unavailable,
     };
     let failure = Failure::new(code, error.to_string());
-    match code {
-        Code::Unavailable => {
-            let fix = "see `quorate status`; give it more time with --timeout";
-            if error.outcome() == Outcome::Unknown {
-                return Failure::new(Code::OutcomeUnknown, error.to_string())
-                    .why("a change that was sent may have been made before the answer was lost")
-                    .fix("read what is there before doing it again");
-            }
-            failure.why("a majority of the replicas has to agree to every answer").fix(fix)
-        }
-        _ => failure,
+    if code != Code::Unavailable {
+        return failure;
     }
+    failure
+        .why("a majority of the replicas has to agree to every answer")
+        .fix("see `quorate status`; give it more time with --timeout")
+}
+
+/// What a client's error means for a command that changes something.
+pub fn change_failed(error: &Error) -> Failure {
+    if error.outcome() == Outcome::NotApplied {
+        return failed(error);
+    }
+    Failure::new(Code::OutcomeUnknown, error.to_string())
+        .why("a change that was sent may have been made before its answer was lost")
+        .fix("read what is there before doing it again")
 }

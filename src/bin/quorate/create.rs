@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate::client::{Client, CreateOptions};
 use quorate::server::Failure;
 
-use super::connect::{Target, failed};
+use super::connect::{Target, change_failed};
 use super::input::Data;
 
 #[derive(clap::Args)]
@@ -44,5 +44,5 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
         options = options.parents();
     }
     let made = client.create(&what.path, what.data.read()?, options).wait_timeout(timeout);
-    crate::print_line(&made.map_err(|error| failed(&error))?.path)
+    crate::print_line(&made.map_err(|error| change_failed(&error))?.path)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate::client::{Client, Expect};
 use quorate::server::Failure;
 
-use super::connect::{Target, failed};
+use super::connect::{Target, change_failed};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -31,5 +31,5 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Prints nothing.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let expect = what.version.map_or(Expect::Any, Expect::Version);
-    client.delete(&what.path, expect).wait_timeout(timeout).map_err(|error| failed(&error))
+    client.delete(&what.path, expect).wait_timeout(timeout).map_err(|error| change_failed(&error))
 }

@@ -8,6 +8,7 @@
 )]
 
 use std::io::{self, BufRead, IsTerminal};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use quorate::paxos::ReplicaId;
 use quorate::server::config::Override;
 use quorate::server::{Code, Failure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -155,6 +156,12 @@ fn execute(command: &str, restart: bool, cell: &mut Cell, happened: &Receiver<Ev
     command.env("QUORATE_ENDPOINTS", cell.endpoints());
     command.env("QUORATE_CONFIG", cell.config_path()).env("QUORATE_DEV_DIR", cell.dir());
     let cannot = |error: io::Error| Failure::new(Code::RunFailed, "cannot run the command").found(error.to_string());
+    // Away from a terminal the command gets a process group, so that what it started can be ended with it. On one it
+    // stays in ours, which is the one that may read the terminal and that Ctrl-C reaches.
+    let own_group = !io::stdin().is_terminal();
+    if own_group {
+        command.process_group(0);
+    }
     let mut child = command.spawn().map_err(cannot)?;
     loop {
         if let Some(status) = child.try_wait().map_err(cannot)? {
@@ -163,7 +170,7 @@ fn execute(command: &str, restart: bool, cell: &mut Cell, happened: &Receiver<Ev
         match receive(happened) {
             Event::Signal(SIGCHLD) => tell_ended(cell, restart)?,
             Event::Signal(signal) => {
-                end_command(&mut child, happened).map_err(cannot)?;
+                end_command(&mut child, own_group, happened).map_err(cannot)?;
                 return Ok(128 + signal as u8);
             }
             Event::Line(_) | Event::NoMoreLines | Event::Serving(_) => {}
@@ -171,15 +178,15 @@ fn execute(command: &str, restart: bool, cell: &mut Cell, happened: &Receiver<Ev
     }
 }
 
-fn end_command(child: &mut Child, happened: &Receiver<Event>) -> io::Result<()> {
+fn end_command(child: &mut Child, own_group: bool, happened: &Receiver<Event>) -> io::Result<()> {
     let deadline = Instant::now() + STOP_PATIENCE;
-    if let Some(pid) = Pid::from_raw(child.id() as i32) {
-        // It may have ended this very moment; the wait below finds out.
-        let _ = kill_process(pid, Signal::TERM);
-    }
+    let pid = Pid::from_raw(child.id() as i32).expect("a child has a process id");
+    let signal = |signal| if own_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+    // It may have ended this very moment; the wait below finds out.
+    let _ = signal(Signal::TERM);
     while child.try_wait()?.is_none() {
         if receive_until(happened, deadline).is_none() {
-            child.kill()?;
+            let _ = signal(Signal::KILL);
             child.wait()?;
         }
     }

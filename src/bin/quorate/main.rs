@@ -13,6 +13,7 @@ mod dev;
 mod format;
 mod get;
 mod input;
+mod inspect;
 mod ls;
 mod set;
 mod shell;
@@ -64,6 +65,9 @@ enum Command {
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(bench::Args),
+    /// Looks into a replica's folder
+    #[command(subcommand)]
+    Inspect(inspect::Args),
     #[command(hide = true)]
     Supervised(supervised::Args),
 }
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
+        Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Supervised(args) => supervised::run(&args).map(|()| 0),
     };
     match ended {

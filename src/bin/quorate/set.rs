@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate::client::{Client, Expect};
 use quorate::server::Failure;
 
-use super::connect::{Target, failed};
+use super::connect::{Target, change_failed};
 use super::input::Data;
 
 #[derive(clap::Args)]
@@ -35,5 +35,5 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let expect = what.version.map_or(Expect::Any, Expect::Version);
     let stat = client.set(&what.path, what.data.read()?, expect).wait_timeout(timeout);
-    crate::print_line(&format!("version {}", stat.map_err(|error| failed(&error))?.version))
+    crate::print_line(&format!("version {}", stat.map_err(|error| change_failed(&error))?.version))
 }

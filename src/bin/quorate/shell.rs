@@ -127,8 +127,7 @@ fn with_client(
     work: impl FnOnce(&Client) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     if client.is_none() {
-        let opened = Client::connect(endpoints).wait_timeout(PATIENCE);
-        *client = Some(opened.map_err(|error| connect::failed(&error))?);
+        *client = Some(connect::open(endpoints, PATIENCE)?);
     }
     client.as_ref().map_or(Ok(()), work)
 }

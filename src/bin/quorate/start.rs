@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use quorate::server::config::Override;
-use quorate::server::{self, Config, Failure, Options};
+use quorate::server::{self, Config, Failure};
 use tracing_subscriber::EnvFilter;
 
 #[derive(clap::Args)]
@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::read(&args.config, &args.overrides())?;
     log_to_stderr("info");
-    server::run(&config, &args.dir, Options::default())
+    server::run(&config, &args.dir)
 }
 
 impl Args {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use quorate::client::{self, CellId, Report, Role, Target as Place};
+use quorate::client::{self, CellId, Error, Report, Role, Target as Place};
 use quorate::server::config::Size;
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
@@ -55,6 +55,11 @@ pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration, as_json: 
         table(&rows)
     };
     crate::print_line(&text)?;
+    for row in &rows {
+        if let Err(why) = &row.answer {
+            eprintln!("{}: {why}", row.address);
+        }
+    }
     if healthy {
         return Ok(());
     }
@@ -106,11 +111,19 @@ fn ask(endpoints: Vec<String>, cell: Option<CellId>, patience: Duration) -> BTre
             .into_iter()
             .map(|endpoint| {
                 let text = cell.map_or_else(|| endpoint.clone(), |cell| format!("{endpoint}?cell={cell}"));
-                (endpoint, scope.spawn(move || client::status(&text, patience).map_err(|error| error.to_string())))
+                (endpoint, scope.spawn(move || client::status(&text, patience).map_err(|error| why(&error))))
             })
             .collect();
         asked.into_iter().map(|(endpoint, asked)| (endpoint, asked.join().expect("a panic aborts"))).collect()
     })
+}
+
+fn why(error: &Error) -> String {
+    match error {
+        Error::Io(error) => error.to_string(),
+        Error::Deadline { after } => format!("no answer within {after:?}"),
+        error => error.to_string(),
+    }
 }
 
 fn table(rows: &[Row]) -> String {
@@ -137,7 +150,7 @@ fn table(rows: &[Row]) -> String {
                     status.version.clone(),
                 ])
             }
-            Err(why) => table.add_row([id, row.address.clone(), format!("no answer: {why}")]),
+            Err(_) => table.add_row([id, row.address.clone(), "silent".into()]),
         };
     }
     for index in 4..9 {

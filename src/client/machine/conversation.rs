@@ -200,7 +200,6 @@ impl Machine {
         let (backoff_min, backoff_max) = (self.settings.backoff_min, self.settings.backoff_max);
         let wait = match reason {
             Reason::NotReady if self.refusals >= REFUSALS_MAX => {
-                self.refusals = 0;
                 return Err(Trouble::Leave("the replica reaches no leader".to_owned()));
             }
             Reason::Resend if self.refusals == 1 => return Ok(()),

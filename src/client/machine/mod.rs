@@ -11,7 +11,8 @@
 //!
 //! 1. **Each request has one number for ever**, from 1 on without a hole. It is sent again, under that number, after every
 //!    new connection and every refusal, until it is answered; the cell applies it once.
-//! 2. **Order is the caller's.** Requests and reads are sent in the order they were made, again and again if need be.
+//! 2. **Order is the caller's.** Requests and reads are sent in the order they were made, again and again if need be. (Only
+//!    behind a refused request may a read made before it be asked after it, while neither is answered.)
 //! 3. **Nothing is shown that is older than what was shown before**: a replica that answers so is left.
 //! 4. **The lease is counted from the sending** of the ping, or the opening, that was answered, by this host's clock, and
 //!    given up early by the error two clocks may have. An answer to anything else extends nothing.
@@ -25,6 +26,8 @@
 mod conversation;
 mod ending;
 mod queue;
+#[cfg(test)]
+mod random;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -161,7 +164,7 @@ pub struct Machine {
     ping_at: Instant,
     /// Nothing is sent before.
     hold_until: Instant,
-    /// Refusals since the last answer.
+    /// Refusals on this connection since its last answer.
     refusals: u32,
     /// What the last attempt met.
     trouble: String,
@@ -531,6 +534,7 @@ impl Machine {
         self.queue.rewind();
         self.ping = None;
         self.hold_until = Instant::ZERO;
+        self.refusals = 0;
         let delay = self.route.delay().max(pause);
         self.link = Link::Down { retry_at: now + delay };
         if delay == Duration::ZERO {

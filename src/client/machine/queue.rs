@@ -22,6 +22,8 @@ pub(super) struct Queue {
     acked_upto: u64,
     /// The next request to send on this connection.
     next_request: u64,
+    /// The server drops all else until `next_request` has come: reads made before it wait for it too.
+    request_first: bool,
     /// The last request ever sent on any connection.
     sent_upto: u64,
     /// Reads from number `first_read` on; `None` once answered.
@@ -101,7 +103,7 @@ impl Queue {
                 None => None,
             };
             let sent = match behind {
-                Some(behind) if behind < self.next_request => self.send_read(in_flight_max, out),
+                Some(behind) if behind < self.next_request && !self.request_first => self.send_read(in_flight_max, out),
                 Some(_) | None => self.send_request(in_flight_max, out),
             };
             if !sent {
@@ -113,23 +115,23 @@ impl Queue {
     /// All that is unanswered is to be sent again: the connection is a new one.
     pub(super) fn rewind(&mut self) {
         self.next_request = self.acked_upto + 1;
+        self.request_first = false;
         self.next_read = self.first_read;
         self.turn = self.turn.wrapping_add(1);
     }
 
-    /// Request `number` was turned away: it and all behind it are to be sent again. False if it is not under way.
+    /// Request `number` was turned away: it, all behind it and all reads are to be sent again. False if it is not under way.
+    ///
+    /// It may have been answered nevertheless, if an earlier sending of it was applied; the server waits for it all the
+    /// same.
     pub(super) fn refused(&mut self, number: u64) -> bool {
-        if number <= self.acked_upto || number >= self.next_request {
+        if number == 0 || number >= self.next_request {
             return false;
         }
         self.next_request = number;
-        while self.next_read > self.first_read {
-            let at = (self.next_read - 1 - self.first_read) as usize;
-            if self.reads[at].as_ref().is_some_and(|question| question.behind < number) {
-                break;
-            }
-            self.next_read -= 1;
-        }
+        self.request_first = true;
+        // A read asked again after the request had been sent may have been dropped, whatever its place in the order.
+        self.next_read = self.first_read;
         self.turn = self.turn.wrapping_add(1);
         true
     }
@@ -156,7 +158,6 @@ impl Queue {
     pub(super) fn answered(&mut self) -> (u64, Operation) {
         let Request { tag, operation } = self.requests.pop_front().expect("only what is queued is answered");
         self.acked_upto += 1;
-        self.next_request = self.next_request.max(self.acked_upto + 1);
         (tag, operation)
     }
 
@@ -204,11 +205,19 @@ impl Queue {
     }
 
     fn send_request(&mut self, in_flight_max: u64, out: &mut BytesMut) -> bool {
-        let at = self.next_request - self.acked_upto - 1;
-        let Some(request) = self.requests.get(at as usize).filter(|_| at < in_flight_max) else { return false };
-        encode_request(out, self.next_request, self.acked_upto, |out| request.operation.encode(out));
-        self.sent_upto = self.sent_upto.max(self.next_request);
+        let number = self.next_request;
+        if number <= self.acked_upto {
+            // Refused here and applied from elsewhere: its place has to be filled. The log knows the number, and does not
+            // look at what is asked.
+            encode_request(out, number, number - 1, |out| Operation::Sync.encode(out));
+        } else {
+            let at = number - self.acked_upto - 1;
+            let Some(request) = self.requests.get(at as usize).filter(|_| at < in_flight_max) else { return false };
+            encode_request(out, number, self.acked_upto, |out| request.operation.encode(out));
+            self.sent_upto = self.sent_upto.max(number);
+        }
         self.next_request += 1;
+        self.request_first = false;
         true
     }
 

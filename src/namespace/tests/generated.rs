@@ -1,0 +1,189 @@
+//! Random batches: the namespace agrees with the model, a mirror with its tree, and a seed with every other seed.
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::super::codec::{ReadRef, decode_outcome};
+use super::super::command::{Answer, Command, Expect, Lifetime, Operation, SessionId, Step};
+use super::super::{Applied, CommandOutcome, Namespace, Tree, answer};
+use super::batch;
+use super::model::{Expected, Model};
+
+fn path() -> impl Strategy<Value = String> {
+    let good = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/b/-", "/a/b/", "/a/s-0000000001"];
+    let bad = ["", "a", "//", "/a//b", "/a/.", "/a/../b", "/\0"];
+    prop_oneof![
+        12 => prop::sample::select(good.to_vec()).prop_map(str::to_owned),
+        1 => prop::sample::select(bad.to_vec()).prop_map(str::to_owned),
+    ]
+}
+
+fn data() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..5).prop_map(Bytes::from)
+}
+
+fn expect() -> impl Strategy<Value = Expect> {
+    prop_oneof![6 => Just(Expect::Any), 3 => (0..3_u64).prop_map(Expect::Version), 1 => Just(Expect::Absent)]
+}
+
+fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
+    let lifetime = prop_oneof![2 => Just(Lifetime::Permanent), 1 => Just(Lifetime::Ephemeral)];
+    let plain = (path(), data(), lifetime.clone(), Just(false));
+    let sequential =
+        (prop_oneof![Just("/a/s-".to_owned()), Just("/".to_owned()), path()], data(), lifetime, Just(true));
+    prop_oneof![3 => plain, 1 => sequential]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        1 => (path(), expect()).prop_map(|(path, expect)| Step::Check { path, expect }),
+        4 => creation()
+            .prop_map(|(path, data, lifetime, sequential)| Step::Create { path, data, lifetime, sequential }),
+        2 => (path(), data(), expect()).prop_map(|(path, data, expect)| Step::Set { path, data, expect }),
+        2 => (path(), expect()).prop_map(|(path, expect)| Step::Delete { path, expect }),
+        1 => path().prop_map(|path| Step::Get { path }),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        8 => creation()
+            .prop_map(|(path, data, lifetime, sequential)| Operation::Create { path, data, lifetime, sequential }),
+        4 => (path(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
+        4 => (path(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
+        6 => vec(step(), 0..5).prop_map(|steps| Operation::Multi { steps }),
+        1 => Just(Operation::Sync),
+        1 => Just(Operation::CloseSession),
+    ]
+}
+
+/// What a generated client does; numbers become real ones when it is known where its session stands.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    Open { token: u64 },
+    Resume { which: usize, secret: u128 },
+    Expire { which: usize, late: bool },
+    Request { which: usize, ahead: i64, acked_behind: u64, operation: Operation },
+}
+
+pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
+    let deed = prop_oneof![
+        2 => (0..4_u64).prop_map(|token| Deed::Open { token }),
+        1 => (any::<usize>(), 5..7_u128).prop_map(|(which, secret)| Deed::Resume { which, secret }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
+        16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
+            .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
+    ];
+    vec(vec(deed, 0..6), 1..count)
+}
+
+/// The command of a deed, done in the model's state.
+pub fn command(model: &Model, deed: &Deed) -> Command {
+    let pick = |which: usize| {
+        let known: Vec<_> = model.sessions.keys().copied().chain([SessionId(1)]).collect();
+        known[which % known.len()]
+    };
+    match deed {
+        Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000 },
+        Deed::Resume { which, secret } => Command::ResumeSession { token: 8, session: pick(*which), secret: *secret },
+        Deed::Expire { which, late } => {
+            let session = pick(*which);
+            let counter = model.sessions.get(&session).map_or(1, |found| found.counter);
+            Command::ExpireSession { session, counter: counter - u64::from(*late) }
+        }
+        Deed::Request { which, ahead, acked_behind, operation } => {
+            let session = pick(*which);
+            let next = model.sessions.get(&session).map_or(1, |found| found.last + 1);
+            let number = next.saturating_add_signed(*ahead);
+            let acked_upto = next.saturating_sub(1 + acked_behind);
+            Command::Request { session, number, acked_upto, operation: operation.clone() }
+        }
+    }
+}
+
+fn expected(outcome: &CommandOutcome) -> Expected {
+    let decoded = |bytes: &Bytes| decode_outcome(bytes).expect("the namespace encoded it");
+    match outcome {
+        CommandOutcome::SessionOpened { session, .. } => Expected::Opened(*session),
+        CommandOutcome::SessionResumed { last_number, .. } => Expected::Resumed(*last_number),
+        CommandOutcome::SessionExpired { .. } => Expected::Expired,
+        CommandOutcome::SessionRefused { wrong_secret, .. } => Expected::NotResumed { wrong_secret: *wrong_secret },
+        CommandOutcome::ExpiryMissed { .. } | CommandOutcome::RequestMissed { .. } => Expected::Missed,
+        CommandOutcome::Replied { revision, outcome, .. } => Expected::Replied(*revision, decoded(outcome)),
+        CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),
+        CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),
+        CommandOutcome::Unacknowledged { .. } => panic!("no generated client is that far behind"),
+    }
+}
+
+fn same_nodes(tree: &Tree, model: &Model) {
+    assert_eq!(tree.len(), model.nodes.len());
+    for (path, node) in &model.nodes {
+        let found = tree.get(path).unwrap_or_else(|| panic!("{path} is missing"));
+        assert_eq!((&found.data, &found.stat), (&node.data, &node.stat), "{path}");
+        let below: Vec<_> =
+            model.nodes.keys().filter(|other| super::super::path::parent(other) == Some(path)).collect();
+        let Ok(Answer::Children { names, .. }) = answer(tree, ReadRef::List { path, after: "", limit: 0 }) else {
+            panic!("{path} is there")
+        };
+        let mut names_below: Vec<_> = below.iter().map(|path| super::super::path::name(path)).collect();
+        names_below.sort_unstable();
+        assert_eq!(names, names_below, "{path}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn the_namespace_does_what_the_model_does(deeds in deeds(30), seeds in any::<[u64; 2]>()) {
+        let mut model = Model::new();
+        let (mut one, mut other) = (Namespace::new(seeds[0]), Namespace::new(seeds[1]));
+        let mut mirror = one.tree().twin(3);
+        let (mut applied, mut applied_by_other) = (Applied::default(), Applied::default());
+        for (turn, deeds) in (1..).zip(&deeds) {
+            let wall_ms = 1_000_000 - turn;
+            let mut commands = Vec::new();
+            let mut wanted = Vec::new();
+            for deed in deeds {
+                let command = command(&model, deed);
+                wanted.push(model.apply(&command, wall_ms));
+                commands.push(command);
+            }
+            let bytes = batch(turn, wall_ms, &commands);
+            let before = one.revision();
+            one.apply(&bytes, &mut applied);
+            other.apply(&bytes, &mut applied_by_other);
+            one.invariants();
+
+            let found: Vec<_> = applied.outcomes.iter().map(expected).collect();
+            prop_assert_eq!(&found, &wanted);
+            prop_assert_eq!(applied.revision, model.revision);
+            prop_assert_eq!(one.session_count(), model.sessions.len());
+            for (id, session) in &model.sessions {
+                let view = one.session(*id).expect("it lives in the model");
+                prop_assert_eq!((view.counter, view.last_number), (session.counter, session.last));
+                prop_assert_eq!(view.results, session.results.len());
+            }
+            same_nodes(one.tree(), &model);
+
+            let mut last = before;
+            for change in &applied.changes {
+                prop_assert!(change.revision > before && change.revision >= last, "revisions rise");
+                last = change.revision;
+                mirror.mirror(change);
+            }
+            prop_assert!(last <= applied.revision);
+            mirror.invariants();
+            same_nodes(&mirror, &model);
+            prop_assert_eq!(mirror.digest(), one.tree().digest());
+
+            prop_assert_eq!(one.digest(), other.digest(), "a seed shows nowhere");
+            prop_assert_eq!(&applied.outcomes, &applied_by_other.outcomes);
+            prop_assert_eq!(&applied.changes, &applied_by_other.changes);
+            applied.clear();
+            applied_by_other.clear();
+        }
+    }
+}

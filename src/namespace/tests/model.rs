@@ -1,0 +1,289 @@
+//! What the namespace should do, written for plainness: every state is copied whole before anything that might fail.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::super::command::{
+    Command, Done, Expect, Lifetime, Operation, Outcome, Refusal, SessionId, Stat, Step, StepDone,
+};
+use super::super::path;
+
+/// A node, and how many children it ever had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModelNode {
+    pub data: Bytes,
+    pub stat: Stat,
+    born: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct ModelSession {
+    pub token: (u64, u128),
+    pub counter: u64,
+    pub last: u64,
+    pub results: BTreeMap<u64, (u64, Outcome)>,
+}
+
+/// What a command should come to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expected {
+    Opened(SessionId),
+    Resumed(u64),
+    NotResumed { wrong_secret: bool },
+    Expired,
+    Missed,
+    Replied(u64, Outcome),
+    Closed(u64, Outcome),
+    Gap(u64),
+}
+
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub nodes: BTreeMap<String, ModelNode>,
+    pub sessions: BTreeMap<SessionId, ModelSession>,
+    pub revision: u64,
+    instances: u64,
+    wall_ms: u64,
+}
+
+impl Model {
+    pub fn new() -> Self {
+        let root = ModelNode { data: Bytes::new(), stat: Stat::default(), born: 0 };
+        let nodes = BTreeMap::from([("/".to_owned(), root)]);
+        Self { nodes, sessions: BTreeMap::new(), revision: 0, instances: 0, wall_ms: 0 }
+    }
+
+    pub fn apply(&mut self, command: &Command, wall_ms: u64) -> Expected {
+        self.wall_ms = wall_ms;
+        match command {
+            Command::OpenSession { token, secret, .. } => {
+                let token = (*token, *secret);
+                if let Some((id, session)) = self.sessions.iter_mut().find(|(_, session)| session.token == token) {
+                    session.counter += 1;
+                    return Expected::Opened(*id);
+                }
+                self.revision += 1;
+                let id = SessionId(self.revision);
+                self.sessions.insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new() });
+                Expected::Opened(id)
+            }
+            Command::ResumeSession { session, secret, .. } => match self.sessions.get_mut(session) {
+                Some(session) if session.token.1 == *secret => {
+                    session.counter += 1;
+                    Expected::Resumed(session.last)
+                }
+                found => Expected::NotResumed { wrong_secret: found.is_some() },
+            },
+            Command::ExpireSession { session, counter } => match self.sessions.get(session) {
+                Some(found) if found.counter == *counter => {
+                    self.revision += 1;
+                    self.end(*session);
+                    Expected::Expired
+                }
+                _ => Expected::Missed,
+            },
+            Command::Request { session, number, acked_upto, operation } => {
+                self.request(*session, *number, *acked_upto, operation)
+            }
+        }
+    }
+
+    fn request(&mut self, id: SessionId, number: u64, acked_upto: u64, operation: &Operation) -> Expected {
+        let Some(session) = self.sessions.get(&id) else { return Expected::Missed };
+        if number > session.last + 1 {
+            return Expected::Gap(session.last + 1);
+        }
+        if number <= session.last {
+            return match session.results.get(&number) {
+                Some((revision, outcome)) => Expected::Replied(*revision, outcome.clone()),
+                None => Expected::Replied(self.revision, Err(Refusal::ResultDropped)),
+            };
+        }
+        let before = (self.nodes.clone(), self.instances, self.revision);
+        self.revision += 1;
+        if *operation == Operation::CloseSession {
+            self.end(id);
+            return Expected::Closed(self.revision, Ok(Done::SessionClosed));
+        }
+        let outcome = self.operate(id, operation);
+        if outcome.is_err() {
+            (self.nodes, self.instances, self.revision) = before;
+        } else if self.nodes == before.0 && !made_and_unmade(&outcome) {
+            self.revision = before.2;
+        }
+        let session = self.sessions.get_mut(&id).expect("only closing ends it");
+        session.results.retain(|kept, _| *kept > acked_upto);
+        session.last = number;
+        session.counter += 1;
+        session.results.insert(number, (self.revision, outcome.clone()));
+        Expected::Replied(self.revision, outcome)
+    }
+
+    fn operate(&mut self, id: SessionId, operation: &Operation) -> Outcome {
+        let steps = match operation.clone() {
+            Operation::Sync => return Ok(Done::Synced),
+            Operation::CloseSession => unreachable!("its caller ends the session"),
+            Operation::Multi { steps } => steps,
+            Operation::Create { path, data, lifetime, sequential } => {
+                vec![Step::Create { path, data, lifetime, sequential }]
+            }
+            Operation::Set { path, data, expect } => vec![Step::Set { path, data, expect }],
+            Operation::Delete { path, expect } => vec![Step::Delete { path, expect }],
+        };
+        let is_multi = matches!(operation, Operation::Multi { .. });
+        let mut results = Vec::new();
+        for (index, step) in (0..).zip(steps) {
+            match self.step(id, step) {
+                Ok(result) => results.push(result),
+                Err(cause) if is_multi => return Err(Refusal::Aborted { index, cause: Box::new(cause) }),
+                Err(cause) => return Err(cause),
+            }
+        }
+        if is_multi {
+            return Ok(Done::Multi { results });
+        }
+        Ok(match results.remove(0) {
+            StepDone::Created { path, stat } => Done::Created { path, stat },
+            StepDone::Set { stat } => Done::Set { stat },
+            StepDone::Deleted => Done::Deleted,
+            StepDone::Checked | StepDone::Got { .. } => unreachable!("only a multi reads"),
+        })
+    }
+
+    fn step(&mut self, id: SessionId, step: Step) -> Result<StepDone, Refusal> {
+        match step {
+            Step::Check { path, expect: Expect::Absent } => {
+                path::check(&path)?;
+                if self.nodes.contains_key(&path) { Err(Refusal::NodeExists { path }) } else { Ok(StepDone::Checked) }
+            }
+            Step::Check { path, expect } => self.expect(&path, expect).map(|()| StepDone::Checked),
+            Step::Get { path } => {
+                path::check(&path)?;
+                Ok(StepDone::Got { node: self.nodes.get(&path).map(|node| (node.data.clone(), node.stat)) })
+            }
+            Step::Set { path, data, expect } => {
+                self.expect(&path, expect)?;
+                let (revision, wall_ms) = (self.revision, self.wall_ms);
+                let node = self.nodes.get_mut(&path).expect("as expected");
+                node.stat.version += 1;
+                node.stat.modified = revision;
+                node.stat.modified_ms = wall_ms;
+                store(node, data);
+                Ok(StepDone::Set { stat: node.stat })
+            }
+            Step::Delete { path, expect } => {
+                if path == "/" {
+                    return Err(Refusal::BadArgument { why: "the root is not deleted: delete its children".into() });
+                }
+                self.expect(&path, expect)?;
+                if self.nodes.keys().any(|other| parent(other) == path) {
+                    return Err(Refusal::NotEmpty { path });
+                }
+                self.delete(&path);
+                Ok(StepDone::Deleted)
+            }
+            Step::Create { path, data, lifetime, sequential } => self.create(id, path, data, lifetime, sequential),
+        }
+    }
+
+    fn create(
+        &mut self,
+        id: SessionId,
+        mut path: String,
+        data: Bytes,
+        lifetime: Lifetime,
+        sequential: bool,
+    ) -> Result<StepDone, Refusal> {
+        if sequential {
+            path::check(&format!("{path}0000000000"))?;
+            let born = self.nodes.get(&parent(&format!("{path}0"))).map_or(0, |node| node.born);
+            path = format!("{path}{born:010}");
+        }
+        path::check(&path)?;
+        let above = parent(&path);
+        if path == "/" {
+            return Err(Refusal::NodeExists { path });
+        }
+        let revision = self.revision;
+        let Some(over) = self.nodes.get(&above) else { return Err(Refusal::NoParent { path: above }) };
+        if over.stat.owner.is_some() {
+            return Err(Refusal::EphemeralParent { path: above });
+        }
+        if self.nodes.contains_key(&path) {
+            return Err(Refusal::NodeExists { path });
+        }
+        self.instances += 1;
+        let stat = Stat {
+            created: revision,
+            modified: revision,
+            children_modified: revision,
+            created_ms: self.wall_ms,
+            modified_ms: self.wall_ms,
+            owner: (lifetime == Lifetime::Ephemeral).then_some(id),
+            instance: self.instances,
+            ..Stat::default()
+        };
+        let mut node = ModelNode { data: Bytes::new(), stat, born: 0 };
+        store(&mut node, data);
+        let stat = node.stat;
+        self.nodes.insert(path.clone(), node);
+        let over = self.nodes.get_mut(&above).expect("seen above");
+        over.born += 1;
+        over.stat.children += 1;
+        over.stat.children_version += 1;
+        over.stat.children_modified = revision;
+        Ok(StepDone::Created { path, stat })
+    }
+
+    fn delete(&mut self, path: &str) {
+        self.nodes.remove(path);
+        let over = self.nodes.get_mut(&parent(path)).expect("a node has a parent");
+        over.stat.children -= 1;
+        over.stat.children_version += 1;
+        over.stat.children_modified = self.revision;
+    }
+
+    fn end(&mut self, id: SessionId) {
+        let owned: Vec<_> = self.nodes.iter().filter(|(_, node)| node.stat.owner == Some(id)).collect();
+        let owned: Vec<_> = owned.into_iter().map(|(path, _)| path.clone()).collect();
+        owned.iter().for_each(|path| self.delete(path));
+        self.sessions.remove(&id);
+    }
+
+    fn expect(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
+        path::check(path)?;
+        let Some(node) = self.nodes.get(path) else { return Err(Refusal::NoNode { path: path.to_owned() }) };
+        match expect {
+            Expect::Any => Ok(()),
+            Expect::Version(expected) if expected == node.stat.version => Ok(()),
+            Expect::Version(expected) => {
+                Err(Refusal::BadVersion { path: path.to_owned(), expected, found: node.stat.version })
+            }
+            Expect::Absent => Err(Refusal::BadArgument {
+                why: "only a check may expect a node to be absent: use a check, or create the node".into(),
+            }),
+        }
+    }
+}
+
+fn store(node: &mut ModelNode, data: Bytes) {
+    node.stat.data_bytes = u32::try_from(data.len()).expect("small");
+    node.stat.checksum = crc32fast::hash(&data);
+    node.data = data;
+}
+
+/// The path up to its last '/', which stays only if it is all there is; nothing for the root.
+fn parent(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some(("", "")) | None => String::new(),
+        Some(("", _)) => "/".to_owned(),
+        Some((parent, _)) => parent.to_owned(),
+    }
+}
+
+/// A node made and deleted in one multi leaves its parent's numbers changed, so equal trees mean nothing was done.
+fn made_and_unmade(outcome: &Outcome) -> bool {
+    let Ok(Done::Multi { results }) = outcome else { return false };
+    results.iter().any(|result| matches!(result, StepDone::Created { .. } | StepDone::Set { .. } | StepDone::Deleted))
+}

@@ -1,0 +1,224 @@
+//! Sessions: each request once, in order, told the same however often it is sent; and what an end takes along.
+
+use super::super::codec::decode_outcome;
+use super::super::command::{Command, Done, Expect, Operation, Refusal, SessionId, Step, StepDone};
+use super::*;
+use crate::limits::{SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN};
+
+fn request(session: SessionId, number: u64, acked_upto: u64, operation: Operation) -> Command {
+    Command::Request { session, number, acked_upto, operation }
+}
+
+fn resume(session: SessionId, secret: u128) -> Command {
+    Command::ResumeSession { token: 4, session, secret }
+}
+
+#[test]
+fn a_wrong_secret_takes_up_nothing() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let digest = bench.namespace.digest();
+    let refused = CommandOutcome::SessionRefused { token: 4, session, wrong_secret: true };
+    assert_eq!(bench.command(resume(session, 98)), refused);
+    assert_eq!(bench.namespace.digest(), digest, "a stranger does not keep a session alive");
+    let (timeout_ms, last_number) = (12_000, 0);
+    let resumed = CommandOutcome::SessionResumed { token: 4, session, timeout_ms, last_number };
+    assert_eq!(bench.command(resume(session, 99)), resumed);
+}
+
+#[test]
+fn a_window_sent_again_is_told_what_it_was_told() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let window: Vec<_> = (1..=64)
+        .map(|number| {
+            let operation = match number % 3 {
+                0 => create("/a"),
+                1 => set("/a", &[u8::try_from(number).expect("small")], Expect::Any),
+                _ => create_sequential("/s-"),
+            };
+            request(session, number, 0, operation)
+        })
+        .collect();
+    let first: Vec<_> = window.iter().map(|command| bench.command(command.clone())).collect();
+    let digest = bench.namespace.digest();
+    for (command, told) in window.iter().zip(&first).rev() {
+        assert_eq!(&bench.command(command.clone()), told);
+    }
+    assert_eq!(bench.namespace.digest(), digest, "a resend leaves no trace");
+}
+
+#[test]
+fn a_request_ahead_of_its_turn_has_no_effect() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let digest = bench.namespace.digest();
+    let outcome = bench.command(request(session, 2, 0, create("/a")));
+    assert_eq!(outcome, CommandOutcome::Gap { session, number: 2, expected: 1 });
+    assert_eq!(bench.namespace.digest(), digest);
+}
+
+#[test]
+fn only_an_acknowledgement_drops_a_result() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    for number in 1..=3 {
+        bench.command(request(session, number, 0, create_sequential("/s-")));
+    }
+    bench.command(request(session, 4, 2, Operation::Sync));
+    let told = |bench: &mut Bench, number| {
+        let CommandOutcome::Replied { outcome, .. } = bench.command(request(session, number, 0, create("/x"))) else {
+            panic!("it was applied before")
+        };
+        decode_outcome(&outcome).expect("it was just encoded")
+    };
+    for number in 0..=2 {
+        assert_eq!(told(&mut bench, number), Err(Refusal::ResultDropped));
+    }
+    assert!(matches!(told(&mut bench, 3), Ok(Done::Created { path, .. }) if path == "/s-0000000002"));
+    assert_eq!(told(&mut bench, 4), Ok(Done::Synced));
+}
+
+#[test]
+fn an_acknowledgement_of_the_future_drops_no_more_than_the_past() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    bench.command(request(session, 1, u64::MAX, create("/a")));
+    let outcome = bench.command(request(session, 1, 0, create("/a")));
+    let CommandOutcome::Replied { outcome, .. } = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(decode_outcome(&outcome), Ok(Ok(Done::Created { .. }))), "its own result is kept");
+}
+
+#[test]
+fn a_client_that_acknowledges_nothing_is_held_up() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let last = SESSION_RESULTS_MAX as u64;
+    let commands: Vec<_> = (1..=last).map(|number| request(session, number, 0, Operation::Sync)).collect();
+    bench.namespace.apply(&batch(1, 1, &commands), &mut Applied::default());
+    let number = last + 1;
+    let held_up = CommandOutcome::Unacknowledged { session, number };
+    assert_eq!(bench.command(request(session, number, 0, Operation::Sync)), held_up);
+    let outcome = bench.command(request(session, number, 1, Operation::Sync));
+    assert!(matches!(outcome, CommandOutcome::Replied { number: found, .. } if found == number));
+}
+
+#[test]
+fn opening_again_finds_the_session_that_lives() {
+    let mut bench = Bench::new();
+    let first = bench.session;
+    assert_eq!(bench.open(1), first);
+    let other_secret = bench.command(Command::OpenSession { token: 1, secret: 98, timeout_ms: 1 });
+    let CommandOutcome::SessionOpened { session, timeout_ms, .. } = other_secret else { panic!("{other_secret:?}") };
+    assert_ne!(session, first, "a token alone opens nothing");
+    assert_eq!(timeout_ms, SESSION_TIMEOUT_MS_MIN);
+    let long = bench.command(Command::OpenSession { token: 2, secret: 1, timeout_ms: u32::MAX });
+    assert!(matches!(long, CommandOutcome::SessionOpened { timeout_ms: SESSION_TIMEOUT_MS_MAX, .. }));
+    assert_eq!(bench.ask(Operation::CloseSession), Ok(Done::SessionClosed));
+    assert!(bench.open(1) > session, "an id is never given twice");
+}
+
+#[test]
+fn an_expiry_misses_a_session_that_stirred() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let counter = |bench: &Bench| bench.namespace.session(session).expect("it lives").counter;
+    for stir in [
+        resume(session, 99),
+        Command::OpenSession { token: 1, secret: 99, timeout_ms: 12_000 },
+        request(session, 1, 0, create_ephemeral("/e")),
+    ] {
+        let seen = counter(&bench);
+        bench.command(stir);
+        let now = counter(&bench);
+        let missed = CommandOutcome::ExpiryMissed { session, counter: Some(now) };
+        assert_eq!(bench.command(Command::ExpireSession { session, counter: seen }), missed);
+    }
+    let counter = counter(&bench);
+    let expire = Command::ExpireSession { session, counter };
+    assert_eq!(bench.command(expire.clone()), CommandOutcome::SessionExpired { session });
+    assert_eq!(bench.command(expire), CommandOutcome::ExpiryMissed { session, counter: None });
+    let refused = CommandOutcome::SessionRefused { token: 4, session, wrong_secret: false };
+    assert_eq!(bench.command(resume(session, 99)), refused);
+    let ghost = bench.command(request(session, 2, 0, create("/ghost")));
+    assert_eq!(ghost, CommandOutcome::RequestMissed { session, number: 2 });
+    assert!(bench.namespace.tree().get("/ghost").is_none(), "a request of a session that is over has no effect");
+}
+
+#[test]
+fn a_session_takes_its_ephemeral_nodes_along_in_one_revision() {
+    let mut bench = Bench::new();
+    bench.ask(create("/a")).expect("it is new");
+    for path in ["/e", "/a/e", "/a/f"] {
+        bench.ask(create_ephemeral(path)).expect("it is new");
+    }
+    let revision = bench.namespace.revision() + 1;
+    let close = request(bench.session, bench.number + 1, 0, Operation::CloseSession);
+    let mut applied = Applied::default();
+    bench.namespace.apply(&batch(1, 1, &[close]), &mut applied);
+    bench.namespace.invariants();
+    assert!(applied.changes.iter().all(|change| change.revision == revision));
+    let gone: Vec<_> =
+        applied.changes.iter().filter(|change| change.node.is_none()).map(|change| &*change.path).collect();
+    assert_eq!(gone, ["/a/e", "/a/f", "/e"]);
+    assert_eq!(bench.namespace.tree().len(), 2);
+    assert!(matches!(applied.outcomes[..], [CommandOutcome::SessionClosed { .. }]));
+}
+
+#[test]
+fn sequential_names_never_fall_back() {
+    let mut bench = Bench::new();
+    bench.ask(create("/q")).expect("it is new");
+    let made = |bench: &mut Bench| {
+        let Ok(Done::Created { path, .. }) = bench.ask(create_sequential("/q/n-")) else {
+            panic!("the parent is there")
+        };
+        path
+    };
+    assert_eq!(made(&mut bench), "/q/n-0000000000");
+    assert_eq!(made(&mut bench), "/q/n-0000000001");
+    bench.ask(delete("/q/n-0000000001", Expect::Any)).expect("it is there");
+    assert_eq!(made(&mut bench), "/q/n-0000000002");
+    bench.ask(create("/q/other")).expect("it is new");
+    assert_eq!(made(&mut bench), "/q/n-0000000004");
+}
+
+#[test]
+fn a_multi_sees_its_own_work_under_one_revision() {
+    let mut bench = Bench::new();
+    let path = || "/m".to_owned();
+    let revision = bench.namespace.revision() + 1;
+    let steps = vec![
+        Step::Check { path: path(), expect: Expect::Absent },
+        step_create("/m"),
+        Step::Set { path: path(), data: "x".into(), expect: Expect::Version(0) },
+        Step::Get { path: path() },
+        Step::Delete { path: path(), expect: Expect::Version(1) },
+        step_create("/m"),
+    ];
+    let Ok(Done::Multi { results }) = bench.ask(multi(steps)) else { panic!("all hold") };
+    assert_eq!(bench.namespace.revision(), revision);
+    assert!(matches!(&results[3], StepDone::Got { node: Some((data, stat)) } if data == "x" && stat.version == 1));
+    let instance = |result: &StepDone| match result {
+        StepDone::Created { stat, .. } => (stat.created, stat.instance),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(instance(&results[1]).0, revision);
+    assert!(instance(&results[5]).1 > instance(&results[1]).1, "a name made anew is another instance");
+}
+
+#[test]
+fn log_time_never_goes_back() {
+    let mut namespace = Namespace::new(0);
+    for (given, kept) in [(5, 5), (3, 5), (9, 9)] {
+        namespace.apply(&batch(given, 1, &[]), &mut Applied::default());
+        assert_eq!(namespace.log_time_ns(), kept);
+    }
+}
+
+#[test]
+#[should_panic(expected = "a chosen command does not decode")]
+fn a_chosen_command_of_an_unknown_kind_stops_the_process() {
+    let bytes = [&batch_header(1, 1, 1)[..], &command_prefix(1), &[200]].concat();
+    Namespace::new(0).apply(&bytes, &mut Applied::default());
+}

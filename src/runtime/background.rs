@@ -1,0 +1,354 @@
+//! Bulk file work beside the hot path: zeroing segments, reading ranges, writing images. The one file that knows the
+//! executor behind it.
+//!
+//! The executor runs on a thread of its own. While there is nothing to do the thread sleeps in a plain channel, outside
+//! the executor, and costs nothing; while there is, jobs run in two lanes, each in order: whole-file jobs, and streams.
+//!
+//! A file comes into being under a partial name, is made durable, and only then gets its own: after a crash it is whole
+//! or absent.
+//!
+//! The executor finds out whether a device polls for completions by trying it once, wrongly believes most that do not,
+//! and then spins. It is kept from that by opening the first file of each device for writing only, where the trial fails.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+
+use bytes::{Bytes, BytesMut};
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+
+use super::wake::Waker;
+use super::{cores, disk};
+use crate::limits::BLOCK_BYTES;
+
+/// What can be asked for.
+#[derive(Debug)]
+pub enum Job {
+    /// Make `path` a file of `bytes` zeros (a multiple of the block), all written, so that overwriting it later changes
+    /// nothing but its data.
+    ZeroFile { path: PathBuf, bytes: u64 },
+    /// Read up to `bytes` from `offset`: fewer only at the file's end.
+    ReadFile { path: PathBuf, offset: u64, bytes: usize },
+    /// Start writing what will be `path`; the caller chooses the number of the stream.
+    Begin { stream: u64, path: PathBuf },
+    /// Append to the stream.
+    Chunk { stream: u64, bytes: Bytes },
+    /// Make the stream's file durable and give it its name.
+    Finish { stream: u64 },
+    /// Drop the stream and what it wrote.
+    Discard { stream: u64 },
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub struct Completion {
+    /// The number the job was submitted under.
+    pub ticket: u64,
+    pub outcome: io::Result<Outcome>,
+}
+
+/// What a job brought.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is done; for a file: it is whole and durable under its name.
+    Done,
+    /// The bytes that were read.
+    Read(Bytes),
+}
+
+/// The thread that does the jobs. Dropping it waits for the jobs submitted.
+#[derive(Debug)]
+pub struct Background {
+    jobs: Option<Sender<(u64, Job)>>,
+    completions: Receiver<Completion>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Starts the thread, on `core` if one is named; `waker` is used after each completion.
+    pub fn start(core: Option<usize>, waker: Waker) -> io::Result<Self> {
+        let (jobs, inbox) = mpsc::channel();
+        let (outbox, completions) = mpsc::channel();
+        let (started, start) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("background".into()).spawn(move || {
+            let executor = match executor(core) {
+                Ok(executor) => executor,
+                Err(error) => {
+                    // Whoever started us waits for this word.
+                    let _ = started.send(Err(error));
+                    return;
+                }
+            };
+            let _ = started.send(Ok(()));
+            let (lanes, streams, known_devices) = Default::default();
+            let worker = Rc::new(Worker { lanes, streams, known_devices, outbox, waker });
+            while let Ok((ticket, job)) = inbox.recv() {
+                // The executor owns its tasks: the inbox goes in and comes out.
+                let worker = Rc::clone(&worker);
+                executor.run(worker.work(&inbox, ticket, job));
+            }
+            executor.run(async move { worker.streams.borrow_mut().clear() });
+        })?;
+        start.recv().unwrap_or_else(|_| Err(io::Error::other("the background thread ended at once")))?;
+        Ok(Self { jobs: Some(jobs), completions, thread: Some(thread) })
+    }
+
+    /// Queues a job; its completion carries `ticket`.
+    pub fn submit(&self, ticket: u64, job: Job) {
+        let jobs = self.jobs.as_ref().expect("jobs are taken until the end");
+        assert!(jobs.send((ticket, job)).is_ok(), "the background thread lives as long as its handle");
+    }
+
+    /// What has ended since the last call.
+    pub fn completions(&self) -> impl Iterator<Item = Completion> + '_ {
+        self.completions.try_iter()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by its own hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread keeps between jobs.
+struct Worker {
+    lanes: [Lane; 2],
+    streams: RefCell<BTreeMap<u64, Stream>>,
+    /// Devices of which the executor knows that they do not poll.
+    known_devices: RefCell<BTreeSet<u64>>,
+    outbox: Sender<Completion>,
+    waker: Waker,
+}
+
+/// Jobs that run one after the other.
+#[derive(Default)]
+struct Lane {
+    jobs: RefCell<VecDeque<(u64, Job)>>,
+    running: Cell<bool>,
+}
+
+/// A file being written.
+struct Stream {
+    path: PathBuf,
+    file: DmaFile,
+    buffer: DmaBuffer,
+    /// Bytes of `buffer` that are filled.
+    filled: usize,
+    /// Bytes of the file that are written.
+    written: u64,
+}
+
+impl Worker {
+    /// Runs `job`, and what else arrives, until nothing is left to do.
+    async fn work(self: Rc<Self>, inbox: &Receiver<(u64, Job)>, ticket: u64, job: Job) {
+        self.accept(ticket, job);
+        loop {
+            for (ticket, job) in inbox.try_iter() {
+                self.accept(ticket, job);
+            }
+            if !self.lanes.iter().any(|lane| lane.running.get()) {
+                return;
+            }
+            glommio::timer::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn accept(self: &Rc<Self>, ticket: u64, job: Job) {
+        let lane = match job {
+            Job::ZeroFile { .. } | Job::ReadFile { .. } => 0,
+            Job::Begin { .. } | Job::Chunk { .. } | Job::Finish { .. } | Job::Discard { .. } => 1,
+        };
+        self.lanes[lane].jobs.borrow_mut().push_back((ticket, job));
+        if self.lanes[lane].running.replace(true) {
+            return;
+        }
+        let worker = Rc::clone(self);
+        let run = async move {
+            let lane = &worker.lanes[lane];
+            loop {
+                let next = lane.jobs.borrow_mut().pop_front();
+                let Some((ticket, job)) = next else { break };
+                let outcome = worker.perform(job).await;
+                // Nobody listens any more when the handle is being dropped.
+                let _ = worker.outbox.send(Completion { ticket, outcome });
+                worker.waker.wake();
+            }
+            lane.running.set(false);
+        };
+        glommio::spawn_local(run).detach();
+    }
+
+    async fn perform(&self, job: Job) -> io::Result<Outcome> {
+        match job {
+            Job::ZeroFile { path, bytes } => self.zero(&path, bytes).await,
+            Job::ReadFile { path, offset, bytes } => self.read(&path, offset, bytes).await.map(Outcome::Read),
+            Job::Begin { stream, path } => self.begin(stream, path).await,
+            Job::Chunk { stream, bytes } => {
+                let mut writing = self.take(stream)?;
+                writing.append(&bytes).await?;
+                self.streams.borrow_mut().insert(stream, writing);
+                Ok(Outcome::Done)
+            }
+            Job::Finish { stream } => self.take(stream)?.finish().await,
+            Job::Discard { stream } => {
+                let writing = self.take(stream)?;
+                let path = partial(&writing.path);
+                writing.file.close().await?;
+                std::fs::remove_file(path).map(|()| Outcome::Done)
+            }
+        }
+    }
+
+    async fn zero(&self, path: &Path, bytes: u64) -> io::Result<Outcome> {
+        assert_eq!(bytes % BLOCK_BYTES as u64, 0, "a zeroed file is a whole number of blocks");
+        let file = create(&partial(path)).await?;
+        let mut zeros = file.alloc_dma_buffer(CHUNK_BYTES);
+        zeros.as_bytes_mut().fill(0);
+        let zeros = Rc::new(zeros);
+        let mut written = 0;
+        while written + CHUNK_BYTES as u64 <= bytes {
+            whole(file.write_rc_at(Rc::clone(&zeros), written).await?, CHUNK_BYTES)?;
+            written += CHUNK_BYTES as u64;
+        }
+        let rest = (bytes - written) as usize;
+        if rest > 0 {
+            let mut zeros = file.alloc_dma_buffer(rest);
+            zeros.as_bytes_mut().fill(0);
+            whole(file.write_at(zeros, written).await?, rest)?;
+        }
+        name(file, path).await
+    }
+
+    async fn read(&self, path: &Path, offset: u64, bytes: usize) -> io::Result<Bytes> {
+        let device = std::fs::metadata(path)?.dev();
+        if self.known_devices.borrow_mut().insert(device) {
+            OpenOptions::new().write(true).dma_open(path).await?.close().await?;
+        }
+        let file = DmaFile::open(path).await?;
+        let mut read = BytesMut::with_capacity(bytes);
+        while read.len() < bytes {
+            // Aligned here: the executor's own unaligned read returns bytes from beyond the end of a file.
+            let position = offset + read.len() as u64;
+            let before = (position % BLOCK_BYTES as u64) as usize;
+            let step = (bytes - read.len()).min(CHUNK_BYTES - before);
+            let padded = (before + step).next_multiple_of(BLOCK_BYTES);
+            let part = file.read_at_aligned(position - before as u64, padded).await?;
+            let upto = part.len().min(before + step);
+            if upto <= before {
+                break;
+            }
+            read.extend_from_slice(&part[before..upto]);
+        }
+        file.close().await?;
+        Ok(read.freeze())
+    }
+
+    async fn begin(&self, stream: u64, path: PathBuf) -> io::Result<Outcome> {
+        let file = create(&partial(&path)).await?;
+        let buffer = file.alloc_dma_buffer(CHUNK_BYTES);
+        let writing = Stream { path, file, buffer, filled: 0, written: 0 };
+        match self.streams.borrow_mut().insert(stream, writing) {
+            None => Ok(Outcome::Done),
+            Some(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a stream of that number is being written")),
+        }
+    }
+
+    /// A stream that fails is gone: what it wrote stays under its partial name and is overwritten by the next.
+    fn take(&self, stream: u64) -> io::Result<Stream> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "no stream of that number is being written");
+        self.streams.borrow_mut().remove(&stream).ok_or_else(missing)
+    }
+}
+
+impl Stream {
+    async fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let step = bytes.len().min(CHUNK_BYTES - self.filled);
+            let (now, later) = bytes.split_at(step);
+            self.buffer.as_bytes_mut()[self.filled..self.filled + step].copy_from_slice(now);
+            self.filled += step;
+            bytes = later;
+            if self.filled == CHUNK_BYTES {
+                let full = std::mem::replace(&mut self.buffer, self.file.alloc_dma_buffer(CHUNK_BYTES));
+                whole(self.file.write_at(full, self.written).await?, CHUNK_BYTES)?;
+                self.written += CHUNK_BYTES as u64;
+                self.filled = 0;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> io::Result<Outcome> {
+        let Self { path, file, mut buffer, filled, written } = self;
+        if filled > 0 {
+            // The last write is a whole number of blocks; the file is then cut to what it holds.
+            let padded = filled.next_multiple_of(BLOCK_BYTES);
+            buffer.as_bytes_mut()[filled..padded].fill(0);
+            buffer.trim_to_size(padded);
+            whole(file.write_at(buffer, written).await?, padded)?;
+            file.truncate(written + filled as u64).await?;
+        }
+        name(file, &path).await
+    }
+}
+
+/// Makes a file durable, and then gives it its name.
+async fn name(file: DmaFile, path: &Path) -> io::Result<Outcome> {
+    file.fdatasync().await?;
+    file.close().await?;
+    disk::rename_durably(&partial(path), path)?;
+    Ok(Outcome::Done)
+}
+
+/// Opened for writing only: see the essay above.
+async fn create(path: &Path) -> io::Result<DmaFile> {
+    Ok(OpenOptions::new().write(true).create(true).truncate(true).dma_open(path).await?)
+}
+
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(PARTIAL_SUFFIX);
+    name.into()
+}
+
+fn whole(written: usize, asked: usize) -> io::Result<()> {
+    let short = || io::Error::new(io::ErrorKind::WriteZero, format!("only {written} of {asked} bytes were written"));
+    (written == asked).then_some(()).ok_or_else(short)
+}
+
+fn executor(core: Option<usize>) -> io::Result<LocalExecutor> {
+    if let Some(core) = core {
+        cores::pin(core).map_err(io::Error::other)?;
+    }
+    let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(IO_MEMORY_BYTES).ring_depth(RING_DEPTH);
+    builder.make().map_err(io::Error::from)
+}
+
+/// What a file is called while it is written.
+const PARTIAL_SUFFIX: &str = ".partial";
+
+/// One read or write: long enough to be efficient, short enough to let the journal's writes through.
+const CHUNK_BYTES: usize = 512 << 10;
+
+/// Registered with the kernel for as long as the process lives, and locked three times over by the executor's rings: room
+/// for one chunk of each lane, within the usual limit of 8 MiB. Chunks beyond it come from the allocator.
+const IO_MEMORY_BYTES: usize = 1 << 20;
+
+/// Requests at once; the two lanes have one each.
+const RING_DEPTH: usize = 16;
+
+/// While busy, new jobs are looked for this often.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(1);
+
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));

@@ -1,0 +1,174 @@
+//! Running a replica: listeners, loops, threads.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+use super::clients::Clients;
+use super::config::Config;
+use super::core::Core;
+use super::failure::{Code, Failure};
+use super::folder::random_u128;
+use super::many::{FrontCore, FrontEnd, ReplicaCore};
+use super::published::Published;
+use super::solo::Solo;
+use super::start::{Started, start};
+use super::stop::Stop;
+use crate::front::Facts;
+use crate::limits::MESH_CAPACITY;
+use crate::paxos::ReplicaId;
+use crate::replica::exchange::{FrontNotice, FrontRequest};
+use crate::runtime::background::Background;
+use crate::runtime::mesh::{self, Receiver, Sender};
+use crate::runtime::{self, Ring, SetupError, Waker, cores};
+use crate::wire::client::MemberAddress;
+
+/// Runs the replica in `folder` until SIGTERM or SIGINT, or until it fails. What it is and where it listens is said at the
+/// start, as diagnostics.
+///
+/// # Errors
+///
+/// A [`Failure`] that says what is wrong and how it is mended. A failing disk is one: it is never retried.
+pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
+    let cores = &config.server.cores;
+    let mut ring = new_ring()?;
+    let background = Background::start(None, ring.waker())
+        .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
+    let fronts = cores.len().saturating_sub(1).max(1);
+    let started = start(config, folder, background, fronts as u8)?;
+    let me = started.identity.replica;
+    let section = *config.replica(me).expect("the start has checked that the configuration has it");
+    let waker = ring.waker();
+    let stop = Stop::on_signals(move || waker.wake())?;
+    introduce(config, folder, &started);
+    let (peer_listener, peer_address) = listen(&mut ring, section.peer, false)?;
+    tracing::info!("listening on {peer_address} for peers");
+    if cores.len() < 2 {
+        pin_first(cores)?;
+        let (client_listener, client_address) = listen(&mut ring, section.client, false)?;
+        tracing::info!("listening on {client_address} for clients");
+        let core = Core::new(config, started, &mut ring)?;
+        let clients = Clients::new(facts(config, me));
+        return Solo { core, clients, peer_listener, client_listener, stop }.run(&mut ring);
+    }
+    let published = Arc::new(Published::default());
+    let mut ends = Vec::new();
+    for core in &cores[1..] {
+        let tree = started.replica.tree().twin(random_u128() as u64);
+        ends.push(start_front(config, me, *core, section.client, tree, &ring, &published)?);
+    }
+    tracing::info!("listening on {} for clients, on {} cores", section.client, ends.len());
+    // Last, since threads inherit where their maker may run.
+    pin_first(cores)?;
+    let core = Core::new(config, started, &mut ring)?;
+    ReplicaCore { core, fronts: ends, published, stop }.run(&mut ring)
+}
+
+/// What a front's thread is given, and gives back once it listens.
+struct FrontStart {
+    clients: Clients,
+    tree: crate::namespace::Tree,
+    core: usize,
+    address: SocketAddr,
+    published: Arc<Published>,
+    replica: Waker,
+}
+
+fn start_front(
+    config: &Config,
+    me: ReplicaId,
+    core: usize,
+    address: SocketAddr,
+    tree: crate::namespace::Tree,
+    replica_ring: &Ring,
+    published: &Arc<Published>,
+) -> Result<FrontEnd, Failure> {
+    let clients = Clients::new(facts(config, me));
+    let given =
+        FrontStart { clients, tree, core, address, published: Arc::clone(published), replica: replica_ring.waker() };
+    let (listening, when_listening) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("front-{core}"))
+        .spawn(move || run_front(given, &listening))
+        .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
+    match when_listening.recv() {
+        Ok((requests, notices)) => Ok(FrontEnd { requests, notices, waiting: VecDeque::new(), thread }),
+        Err(_) => {
+            Err(thread.join().expect("a front's thread does not panic").expect_err("a front that serves says so"))
+        }
+    }
+}
+
+/// The replica's ends of the rings to a front.
+type Ends = (Receiver<FrontRequest>, Sender<FrontNotice>);
+
+/// A front's thread. Its ring is made here, because only the thread that made it may use it.
+fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Failure> {
+    let FrontStart { clients, tree, core, address, published, replica } = given;
+    pin(core)?;
+    let mut ring = new_ring()?;
+    listen(&mut ring, address, true)?;
+    let (requests, requested) = mesh::channel(MESH_CAPACITY, replica.clone(), ring.waker());
+    let (notices, noticed) = mesh::channel(MESH_CAPACITY, ring.waker(), replica);
+    if listening.send((requested, notices)).is_err() {
+        // Whoever started this thread is gone, and with it the replica.
+        return Ok(());
+    }
+    FrontCore::new(clients, tree, requests, noticed, published).run(&mut ring)
+}
+
+fn facts(config: &Config, me: ReplicaId) -> Facts {
+    let members = config
+        .replicas
+        .iter()
+        .map(|r| MemberAddress { replica: r.id, address: r.advertise.unwrap_or(r.client).to_string() })
+        .collect();
+    Facts {
+        cell: config.cell.id,
+        replica: me,
+        members,
+        timeout_min: config.session.timeout_min.0,
+        timeout_max: config.session.timeout_max.0,
+        seed: random_u128() as u64,
+    }
+}
+
+fn introduce(config: &Config, folder: &Path, started: &Started) {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let identity = started.identity;
+    tracing::info!(
+        "quorate {}, replica {} of {}, cell {}, incarnation {}, folder {}, Linux {}, cores {:?}",
+        env!("CARGO_PKG_VERSION"),
+        identity.replica,
+        config.replicas.len(),
+        identity.cell,
+        identity.incarnation,
+        folder.display(),
+        kernel.trim(),
+        config.server.cores,
+    );
+}
+
+fn new_ring() -> Result<Ring, Failure> {
+    Ring::new(runtime::Options::default()).map_err(|error| {
+        let code = if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
+        Failure::new(code, error.to_string())
+    })
+}
+
+fn pin_first(cores: &[usize]) -> Result<(), Failure> {
+    cores.first().map_or(Ok(()), |core| pin(*core))
+}
+
+fn pin(core: usize) -> Result<(), Failure> {
+    cores::pin(core).map_err(|error| Failure::new(Code::CoreUnavailable, error.to_string()))
+}
+
+fn listen(ring: &mut Ring, address: SocketAddr, shared: bool) -> Result<(runtime::ListenerId, SocketAddr), Failure> {
+    ring.listen(address, shared).map_err(|error| {
+        Failure::new(Code::ListenFailed, format!("cannot listen on {address}"))
+            .found(error.to_string())
+            .fix("end what listens there, or change the address in the configuration of every replica")
+    })
+}

@@ -1,0 +1,265 @@
+//! A cell of real processes. Only processes started here are ever ended, by their handles.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use quorate::client::{self, Client, Role};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::proxy::Proxy;
+
+/// The program under test.
+pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
+
+/// Longer than anything a healthy cell takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running cell; its processes end with it.
+pub struct Cell {
+    replicas: Vec<Replica>,
+    config: PathBuf,
+    /// Removed last.
+    home: TempDir,
+}
+
+struct Replica {
+    address: SocketAddr,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Cell {
+    /// Formats and starts a cell of `count` replicas; `settings` are further lines of the configuration.
+    pub fn start(count: usize, settings: &str) -> Self {
+        let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+        let data = home.path().to_owned();
+        Self::start_in(home, &data, free_ports(2 * count), settings, &[])
+    }
+
+    /// As [`Cell::start`], with a proxy before each replica, which is all that clients know.
+    pub fn start_behind_proxies(count: usize, settings: &str) -> (Self, Vec<Proxy>) {
+        let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+        let data = home.path().to_owned();
+        let ports = free_ports(2 * count);
+        let server = |index: usize| SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2 * index]));
+        let proxies: Vec<Proxy> = (0..count).map(|index| Proxy::before(server(index), index as u64)).collect();
+        let advertised: Vec<SocketAddr> = proxies.iter().map(Proxy::address).collect();
+        (Self::start_in(home, &data, ports, settings, &advertised), proxies)
+    }
+
+    /// As [`Cell::start`], with two ports for each replica and the replicas' folders in `data`; clients are told the
+    /// `advertised` addresses.
+    pub fn start_in(home: TempDir, data: &Path, ports: Vec<u16>, settings: &str, advertised: &[SocketAddr]) -> Self {
+        let count = ports.len() / 2;
+        let id = format!("{:032x}", u128::from(std::process::id()) << 64 | u128::from(ports[0]));
+        let mut text = format!("[cell]\nid = \"{id}\"\n");
+        for index in 0..count {
+            let (client, peer) = (ports[2 * index], ports[2 * index + 1]);
+            text += &format!(
+                "[[replica]]\nid = {}\nclient = \"127.0.0.1:{client}\"\npeer = \"127.0.0.1:{peer}\"\n",
+                index + 1
+            );
+            if let Some(address) = advertised.get(index) {
+                text += &format!("advertise = \"{address}\"\n");
+            }
+        }
+        text += "[journal]\nsegment = \"16MiB\"\n";
+        text += settings;
+        let config = home.path().join("cell.toml");
+        std::fs::write(&config, text).expect("the configuration is written");
+        let replicas = (0..count)
+            .map(|index| Replica {
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2 * index])),
+                folder: data.join(format!("replica-{}", index + 1)),
+                child: None,
+            })
+            .collect();
+        let mut cell = Self { replicas, config, home };
+        for index in 0..count {
+            let replica = (index + 1).to_string();
+            let folder = cell.folder(index).to_owned();
+            let done =
+                run(&["format", "--cell", &id, "--replica", &replica, "--config", path(&cell.config), path(&folder)]);
+            assert!(done.status.success(), "format: {}", String::from_utf8_lossy(&done.stderr));
+            cell.restart(index);
+        }
+        cell
+    }
+
+    pub fn folder(&self, index: usize) -> &Path {
+        &self.replicas[index].folder
+    }
+
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    pub fn address(&self, index: usize) -> SocketAddr {
+        self.replicas[index].address
+    }
+
+    /// Where clients of the whole cell connect.
+    pub fn endpoints(&self) -> String {
+        self.replicas.iter().map(|replica| replica.address.to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Starts a replica that does not run.
+    pub fn restart(&mut self, index: usize) {
+        assert!(self.replicas[index].child.is_none(), "replica {} runs", index + 1);
+        let log = File::options().create(true).append(true).open(self.log_path(index)).expect("a log");
+        let child = Command::new(QUORATE)
+            .args(["start", "--config", path(&self.config), path(&self.replicas[index].folder)])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        self.replicas[index].child = Some(child);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self, index: usize) {
+        let mut child = self.replicas[index].child.take().expect("it runs");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it can be waited for");
+    }
+
+    /// kill -9 for all of them, as close together as can be.
+    pub fn kill_all(&mut self) {
+        (0..self.replicas.len()).for_each(|index| self.signal(index, Signal::STOP));
+        (0..self.replicas.len()).for_each(|index| self.kill(index));
+    }
+
+    pub fn signal(&self, index: usize, signal: Signal) {
+        let child = self.replicas[index].child.as_ref().expect("it runs");
+        let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");
+        kill_process(pid, signal).expect("it can be signalled");
+    }
+
+    /// Waits for a process to end by itself; its exit status.
+    pub fn wait_for_end(&mut self, index: usize) -> Option<i32> {
+        let mut child = self.replicas[index].child.take().expect("it runs");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait().expect("it can be waited for") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.replicas[index].child = Some(child);
+        panic!("replica {} did not end", index + 1);
+    }
+
+    /// Waits until two of three processes have ended by themselves, and kills the third if it has not; the exit statuses of
+    /// those that ended.
+    pub fn wait_for_two_ends(&mut self) -> Vec<Option<i32>> {
+        let mut statuses = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while statuses.len() < 2 {
+            assert!(Instant::now() < deadline, "the processes did not end: {statuses:?}");
+            for replica in &mut self.replicas {
+                let ended = replica.child.as_mut().and_then(|child| child.try_wait().expect("it can be waited for"));
+                if let Some(status) = ended {
+                    replica.child = None;
+                    statuses.push(status.code());
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let left: Vec<usize> = (0..self.replicas.len()).filter(|index| self.replicas[*index].child.is_some()).collect();
+        left.into_iter().for_each(|index| self.kill(index));
+        statuses
+    }
+
+    /// Waits for a leader that is reachable and serves; its index.
+    pub fn leader(&self) -> usize {
+        self.wait("a leader", |cell| {
+            (0..cell.replicas.len()).find(|index| cell.status(*index).is_some_and(|status| status.role == Role::Leader))
+        })
+    }
+
+    /// Waits until every running replica has applied the same, and everything that was chosen.
+    pub fn wait_until_equal(&self) {
+        self.wait("equal replicas", |cell| {
+            let running = (0..cell.replicas.len()).filter(|index| cell.replicas[*index].child.is_some());
+            let applied: Vec<_> =
+                running.map(|index| cell.status(index).map(|s| (s.applied_upto, s.revision))).collect();
+            (applied[0].is_some() && applied.iter().all(|state| *state == applied[0])).then_some(())
+        });
+    }
+
+    pub fn status(&self, index: usize) -> Option<client::Status> {
+        let address = self.replicas[index].address.to_string();
+        client::status(&address, Duration::from_secs(1)).ok().map(|report| report.status)
+    }
+
+    /// A session with the cell.
+    pub fn connect(&self) -> Client {
+        Client::connect(&self.endpoints())
+            .wait_timeout(PATIENCE)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.logs()))
+    }
+
+    /// What the replicas said, for a failure's text.
+    pub fn logs(&self) -> String {
+        (0..self.replicas.len())
+            .map(|index| std::fs::read_to_string(self.log_path(index)).unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("\n--\n")
+    }
+
+    fn log_path(&self, index: usize) -> PathBuf {
+        self.home.path().join(format!("replica-{}.log", index + 1))
+    }
+
+    fn wait<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {what}:\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        for replica in &mut self.replicas {
+            if let Some(child) = &mut replica.child {
+                // It may have ended already; then there is nothing to do.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}
+
+/// Runs the program to its end.
+pub fn run(args: &[&str]) -> Output {
+    Command::new(QUORATE).args(args).stdin(Stdio::null()).output().expect("the program runs")
+}
+
+pub fn path(path: &Path) -> &str {
+    path.to_str().expect("the folder's name is text")
+}
+
+/// Ports below the range from which the kernel serves outgoing connections, so that nobody takes one between two lives of
+/// a replica.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 12_000 + (std::process::id() % 1_500) as u16 * 12;
+    std::iter::from_fn(|| Some(start + NEXT.fetch_add(1, Ordering::Relaxed)))
+        .filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .take(count)
+        .collect()
+}

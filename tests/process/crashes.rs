@@ -1,0 +1,204 @@
+//! Crashes, pauses and broken connections, under load.
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::cell::{Cell, free_ports, path};
+use super::load::Load;
+use super::proxy::Proxy;
+
+fn readers(cell: &Cell, count: usize) -> Vec<String> {
+    (0..count).map(|index| cell.address(index).to_string()).collect()
+}
+
+/// The configurations that everything must hold under: one loop for all, and a loop for the replica beside one for its
+/// clients.
+const CORES: [&str; 2] = ["", "[server]\ncores = [0, 1]\n"];
+
+#[test]
+fn the_leader_is_killed_under_load_and_comes_back() {
+    for settings in CORES {
+        let mut cell = Cell::start(3, settings);
+        let load = Load::start(6, &cell.endpoints(), &[cell.endpoints()]);
+        load.progress(50);
+        for _ in 0..3 {
+            let leader = cell.leader();
+            cell.kill(leader);
+            load.progress(50);
+            cell.restart(leader);
+            load.progress(50);
+        }
+        load.finish(&cell.endpoints());
+        cell.wait_until_equal();
+    }
+}
+
+#[test]
+fn followers_are_killed_under_load_and_catch_up() {
+    for settings in CORES {
+        let mut cell = Cell::start(3, settings);
+        let load = Load::start(6, &cell.endpoints(), &[cell.endpoints()]);
+        load.progress(50);
+        for step in 0..3 {
+            let leader = cell.leader();
+            let follower = (leader + 1 + step % 2) % 3;
+            cell.kill(follower);
+            load.progress(100);
+            cell.restart(follower);
+            load.progress(20);
+        }
+        load.finish(&cell.endpoints());
+        cell.wait_until_equal();
+    }
+}
+
+#[test]
+fn all_are_killed_at_once_and_lose_nothing() {
+    for settings in CORES {
+        let mut cell = Cell::start(3, settings);
+        let load = Load::start(6, &cell.endpoints(), &[cell.endpoints()]);
+        for _ in 0..3 {
+            load.progress(60);
+            cell.kill_all();
+            (0..3).for_each(|index| cell.restart(index));
+        }
+        load.progress(60);
+        load.finish(&cell.endpoints());
+        cell.wait_until_equal();
+    }
+}
+
+#[test]
+fn a_leader_paused_past_its_lease_serves_nothing_stale() {
+    for settings in CORES {
+        let cell = Cell::start(3, settings);
+        // A reader on each replica alone: the one on the paused leader asks it, and only it, as it wakes.
+        let load = Load::start(6, &cell.endpoints(), &readers(&cell, 3));
+        load.progress(50);
+        for _ in 0..3 {
+            let leader = cell.leader();
+            cell.signal(leader, Signal::STOP);
+            // Writes go on elsewhere, so the paused leader's state is old when it wakes.
+            load.progress(50);
+            cell.signal(leader, Signal::CONT);
+            load.progress(50);
+        }
+        load.finish(&cell.endpoints());
+        cell.wait_until_equal();
+    }
+}
+
+#[test]
+fn connections_break_all_the_time_and_each_request_is_applied_once() {
+    for settings in CORES {
+        let (cell, proxies) = Cell::start_behind_proxies(3, settings);
+        let endpoints = proxies.iter().map(|proxy| proxy.address().to_string()).collect::<Vec<_>>().join(",");
+        let load = Load::start(6, &endpoints, std::slice::from_ref(&endpoints));
+        load.progress(400);
+        assert!(proxies.iter().map(Proxy::cuts).sum::<u64>() > 20, "connections did break");
+        load.finish(&endpoints);
+        cell.wait_until_equal();
+    }
+}
+
+#[test]
+fn a_stopped_leader_hands_over_and_ends_with_status_0() {
+    let mut cell = Cell::start(3, "");
+    let load = Load::start(4, &cell.endpoints(), &[cell.endpoints()]);
+    for _ in 0..3 {
+        load.progress(50);
+        let leader = cell.leader();
+        let ballot = cell.status(leader).expect("the leader answers").ballot;
+        cell.signal(leader, Signal::TERM);
+        assert_eq!(cell.wait_for_end(leader), Some(0), "SIGTERM is a clean end");
+        let next = cell.leader();
+        assert!(cell.status(next).is_some_and(|status| status.ballot > ballot), "somebody else leads");
+        load.progress(50);
+        cell.restart(leader);
+    }
+    load.finish(&cell.endpoints());
+    cell.wait_until_equal();
+}
+
+/// The file system that holds all three folders is shut down in mid-batch: nothing that was on its way arrives, every
+/// process meets an error and ends, and after the "reboot" the cell goes on by itself.
+#[test]
+fn the_power_goes_for_all_replicas_in_mid_batch() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: mounting a file system of its own needs root");
+        return;
+    }
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let disk = Disk::make(home.path().join("disk"), home.path().join("mounted"));
+    let data = home.path().join("mounted");
+    let mut cell = Cell::start_in(home, &data, free_ports(6), "", &[]);
+    let load = Load::start(6, &cell.endpoints(), &[cell.endpoints()]);
+    for _ in 0..2 {
+        load.progress(60);
+        disk.cut_power();
+        // Whoever writes meets the error; with two of them gone the third has nothing to write.
+        let statuses = cell.wait_for_two_ends();
+        assert!(statuses.iter().all(|status| *status == Some(40)), "a disk error has its own status: {statuses:?}");
+        disk.remount();
+        (0..3).for_each(|index| cell.restart(index));
+    }
+    load.progress(60);
+    load.finish(&cell.endpoints());
+    cell.wait_until_equal();
+    cell.kill_all();
+    drop(disk);
+}
+
+/// An ext4 of its own in a file.
+struct Disk {
+    image: std::path::PathBuf,
+    mount: std::path::PathBuf,
+}
+
+impl Disk {
+    fn make(image: std::path::PathBuf, mount: std::path::PathBuf) -> Self {
+        std::fs::create_dir(&mount).expect("a folder to mount on");
+        let file = std::fs::File::create(&image).expect("a file for the disk");
+        file.set_len(512 << 20).expect("room for the disk");
+        command("mkfs.ext4", &["-q", "-F", path(&image)]);
+        let disk = Self { image, mount };
+        command("mount", &["-o", "loop", path(&disk.image), path(&disk.mount)]);
+        disk
+    }
+
+    /// FS_IOC_SHUTDOWN without flushing: from now on every access is an error, and what was not on the disk is gone.
+    fn cut_power(&self) {
+        let script =
+            "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
+        command("perl", &["-e", script, path(&self.mount)]);
+    }
+
+    fn remount(&self) {
+        command("umount", &[path(&self.mount)]);
+        command("mount", &["-o", "loop", path(&self.image), path(&self.mount)]);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // A process that a failed test left may be about to end; the folder is removed only when this succeeds.
+        for _ in 0..100 {
+            if Command::new("umount")
+                .arg(&self.mount)
+                .stderr(std::process::Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn command(program: &str, args: &[&str]) {
+    let done = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}

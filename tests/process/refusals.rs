@@ -1,0 +1,65 @@
+//! Mistakes of an operator: each is refused, with its own status, and nothing is harmed.
+
+use super::cell::{Cell, path, run};
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_second_process_on_one_folder_is_refused() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let second = run(&["start", "--config", path(cell.config()), path(cell.folder(0))]);
+    assert_eq!(second.status.code(), Some(31), "{}", stderr(&second));
+    assert!(stderr(&second).contains("E031"), "{}", stderr(&second));
+    assert!(cell.status(0).is_some(), "the first process is not disturbed");
+}
+
+#[test]
+fn a_folder_of_another_cell_is_refused() {
+    let mut ours = Cell::start(1, "");
+    let other = Cell::start(1, "");
+    ours.kill(0);
+    let mixed = run(&["start", "--config", path(other.config()), path(ours.folder(0))]);
+    assert_eq!(mixed.status.code(), Some(32), "{}", stderr(&mixed));
+}
+
+#[test]
+fn a_folder_with_content_is_not_formatted_again() {
+    let mut cell = Cell::start(1, "");
+    cell.leader();
+    cell.kill(0);
+    let text = std::fs::read_to_string(cell.config()).expect("the configuration");
+    let id = text.lines().find_map(|line| line.strip_prefix("id = \"")).expect("the cell's id").trim_end_matches('"');
+    let args = ["format", "--cell", id, "--replica", "1", "--config", path(cell.config()), path(cell.folder(0))];
+    let again = run(&args);
+    assert_eq!(again.status.code(), Some(30), "{}", stderr(&again));
+    cell.restart(0);
+    cell.leader();
+}
+
+#[test]
+fn a_folder_that_was_never_formatted_is_refused() {
+    let cell = Cell::start(1, "");
+    let empty = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let started = run(&["start", "--config", path(cell.config()), path(empty.path())]);
+    assert_eq!(started.status.code(), Some(33), "{}", stderr(&started));
+}
+
+#[test]
+fn strangers_on_either_port_cost_nobody_anything() {
+    use std::io::{Read, Write};
+    let cell = Cell::start(3, "");
+    let client = cell.connect();
+    for index in 0..3 {
+        for noise in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 4096], &[0; 64]] {
+            let mut stream = std::net::TcpStream::connect(cell.address(index)).expect("it listens");
+            stream.write_all(noise).expect("it takes bytes");
+            let mut answer = Vec::new();
+            // A refusal, then the end; or a reset, since the rest of the noise was not read.
+            let _ = stream.read_to_end(&mut answer);
+        }
+    }
+    client.sync().wait_timeout(super::cell::PATIENCE).expect("the cell serves on");
+}

@@ -1,0 +1,286 @@
+//! A client: the library's session machine, a host's clock, and somebody who calls.
+
+use std::collections::BTreeMap;
+
+use quorate::client::machine::{Answered, Effect, Machine};
+use quorate::namespace::command::Operation;
+
+use super::history::{Asked, Call, History, Life};
+use super::network::{Host, Network, Port};
+use super::plan::Plan;
+use super::workload;
+use super::world::{Event, HostClock, MICRO, Moment, World};
+
+/// One client, over all its sessions.
+#[derive(Debug)]
+pub struct Client {
+    index: usize,
+    clock: HostClock,
+    machine: Machine,
+    /// Sessions it had before.
+    lives: u64,
+    /// The connection, and whether it stands.
+    conn: Option<(u64, bool)>,
+    /// Calls without an answer, by tag: their place in the history.
+    waiting: BTreeMap<u64, usize>,
+    tags: u64,
+    /// The last request made in this session.
+    number: u64,
+    /// Calls still to be made.
+    left: u64,
+    next_call: Moment,
+    /// Versions seen, for compare-and-set.
+    versions: BTreeMap<String, u64>,
+    /// Answers in the present session.
+    answered: u64,
+    phase: Phase,
+    wake: Moment,
+    calls: u64,
+}
+
+/// What a client is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Calling,
+    /// The last sync is answered before anything else.
+    Proving,
+    Closing,
+    Done,
+}
+
+/// What surrounds a client.
+pub struct Around<'a> {
+    pub world: &'a mut World,
+    pub network: &'a mut Network,
+    pub history: &'a mut History,
+    pub plan: &'a Plan,
+}
+
+impl Client {
+    pub fn new(index: usize, world: &mut World, plan: &Plan, clock: HostClock) -> Self {
+        let settings = plan.client(&mut world.random);
+        let machine = Machine::new(clock.read(world.now), settings);
+        Self {
+            index,
+            clock,
+            machine,
+            lives: 0,
+            conn: None,
+            waiting: BTreeMap::new(),
+            tags: 0,
+            number: 0,
+            left: plan.calls,
+            next_call: 0,
+            versions: BTreeMap::new(),
+            answered: 0,
+            phase: Phase::Calling,
+            wake: Moment::MAX,
+            calls: 0,
+        }
+    }
+
+    /// From now on: finish what was begun, prove that the cell serves, close the session.
+    pub fn wind_up(&mut self, around: &mut Around<'_>) {
+        self.left = 0;
+        self.phase = Phase::Proving;
+        self.answered = 0;
+        self.go_on(around);
+    }
+
+    /// Whether every call ended and, after [`Client::wind_up`], the session was closed.
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Done && self.waiting.is_empty()
+    }
+
+    /// Whether nothing is left to call.
+    pub fn is_idle(&self) -> bool {
+        self.left == 0 && self.waiting.is_empty()
+    }
+
+    /// What it is about, for whoever finds it stuck.
+    pub fn story(&self) -> String {
+        let (phase, state) = (self.phase, self.machine.state());
+        format!(
+            "client {}: {phase:?}, session {state:?}, {} calls wait, {} left",
+            self.index,
+            self.waiting.len(),
+            self.left
+        )
+    }
+
+    pub fn is_called(&self, call: u64) -> bool {
+        self.calls == call
+    }
+
+    pub fn woken(&mut self, around: &mut Around<'_>) {
+        self.wake = Moment::MAX;
+        self.machine.tick(self.clock.read(around.world.now));
+        self.go_on(around);
+    }
+
+    pub fn connected(&mut self, around: &mut Around<'_>, conn: u64) {
+        if self.conn == Some((conn, false)) {
+            self.conn = Some((conn, true));
+            self.machine.connected(self.clock.read(around.world.now));
+            self.go_on(around);
+        }
+    }
+
+    pub fn received(&mut self, around: &mut Around<'_>, conn: u64, bytes: &[u8]) {
+        if self.conn == Some((conn, true)) {
+            self.machine.received(self.clock.read(around.world.now), bytes);
+            self.go_on(around);
+        }
+    }
+
+    pub fn lost(&mut self, around: &mut Around<'_>, conn: u64) {
+        if self.conn.is_some_and(|(mine, _)| mine == conn) {
+            self.conn = None;
+            self.machine.disconnected(self.clock.read(around.world.now), "the connection broke");
+            self.go_on(around);
+        }
+    }
+
+    /// Does what the machine wants, calls what is due, and sleeps.
+    pub fn go_on(&mut self, around: &mut Around<'_>) {
+        self.effects(around);
+        if self.machine.is_over() && self.phase != Phase::Done {
+            self.begin_anew(around);
+        }
+        self.call_what_is_due(around);
+        self.effects(around);
+        if let Some((conn, true)) = self.conn {
+            let outgoing = self.machine.outgoing();
+            if !outgoing.is_empty() {
+                let bytes = outgoing.split().freeze();
+                around.network.send(around.world, conn, Host::Client(self.index), bytes);
+            }
+        }
+        if let Some(session) = self.machine.session() {
+            around.history.sessions.insert(self.life(), session);
+        }
+        self.sleep(around.world);
+    }
+
+    fn life(&self) -> Life {
+        (self.index, self.lives)
+    }
+
+    fn effects(&mut self, around: &mut Around<'_>) {
+        while let Some(effect) = self.machine.poll_effect() {
+            match effect {
+                Effect::Connect { endpoint } => {
+                    assert!(self.conn.is_none(), "a client has one connection");
+                    let node = node_of(self.machine.address(endpoint));
+                    let me = Host::Client(self.index);
+                    let conn = around.network.dial(around.world, me, Host::Node(node), Port::Clients);
+                    self.conn = Some((conn, false));
+                }
+                Effect::Disconnect => {
+                    if let Some((conn, _)) = self.conn.take() {
+                        around.network.close(around.world, conn, Host::Client(self.index));
+                    }
+                }
+                Effect::Done { tag, result } => {
+                    let place = self.waiting.remove(&tag).expect("a call ends once");
+                    let call = &mut around.history.calls[place];
+                    around.world.trace.mix_bytes(format!("{result:?}").as_bytes());
+                    if let Ok(Answered::Request { outcome, .. }) = &result {
+                        workload::learn(&mut self.versions, &call.asked, outcome);
+                        self.answered += 1;
+                    }
+                    let closes = matches!(call.asked, Asked::Request { operation: Operation::CloseSession, .. });
+                    if closes && result.is_ok() && self.phase == Phase::Closing {
+                        self.phase = Phase::Done;
+                    }
+                    call.ended = Some((around.world.now, result));
+                }
+                Effect::Session(_) => {}
+            }
+        }
+    }
+
+    fn begin_anew(&mut self, around: &mut Around<'_>) {
+        assert!(self.waiting.is_empty(), "when a machine is over, every call of it has ended");
+        assert!(self.conn.is_none(), "when a machine is over, it has let go of its connection");
+        self.lives += 1;
+        (self.number, self.answered) = (0, 0);
+        if self.phase == Phase::Closing {
+            self.phase = Phase::Proving;
+        }
+        let settings = around.plan.client(&mut around.world.random);
+        self.machine = Machine::new(self.clock.read(around.world.now), settings);
+        self.effects(around);
+    }
+
+    fn call_what_is_due(&mut self, around: &mut Around<'_>) {
+        match self.phase {
+            Phase::Calling => {
+                while self.left > 0
+                    && (self.waiting.len() as u64) < around.plan.depth
+                    && self.next_call <= around.world.now
+                {
+                    self.left -= 1;
+                    let random = &mut around.world.random;
+                    self.next_call = around.world.now + random.around(around.plan.think);
+                    let asked = workload::draw(random, around.plan, &self.versions, self.machine.revision());
+                    self.call(around, asked);
+                }
+            }
+            Phase::Proving if self.waiting.is_empty() && self.answered == 0 => {
+                self.call(around, workload::Wish::Request(Operation::Sync));
+            }
+            Phase::Proving if self.waiting.is_empty() => {
+                self.phase = Phase::Closing;
+                self.call(around, workload::Wish::Request(Operation::CloseSession));
+            }
+            Phase::Proving | Phase::Closing | Phase::Done => {}
+        }
+    }
+
+    fn call(&mut self, around: &mut Around<'_>, wish: workload::Wish) {
+        let (now, made) = (self.clock.read(around.world.now), around.world.now);
+        self.tags += 1;
+        let tag = self.tags;
+        let (asked, taken) = match wish {
+            workload::Wish::Request(operation) => {
+                self.number += 1;
+                let taken = match operation {
+                    Operation::CloseSession => {
+                        self.machine.close(now, tag);
+                        Ok(())
+                    }
+                    _ => self.machine.request(now, tag, operation.clone()),
+                };
+                (Asked::Request { number: self.number, operation }, taken)
+            }
+            workload::Wish::Read(read, consistency) => {
+                let taken = self.machine.read(now, tag, read.clone(), consistency);
+                (Asked::Read { read, consistency, behind: self.number }, taken)
+            }
+        };
+        let life = self.life();
+        taken.unwrap_or_else(|error| panic!("client {life:?} may call: {error}"));
+        self.waiting.insert(tag, around.history.calls.len());
+        around.history.calls.push(Call { life, made, asked, ended: None });
+    }
+
+    fn sleep(&mut self, world: &mut World) {
+        let due = self.clock.moment_of(self.machine.next_deadline());
+        let calling = self.phase == Phase::Calling && self.left > 0 && self.next_call > world.now;
+        let due = if calling { due.min(self.next_call) } else { due };
+        let due = due.max(world.now + MICRO);
+        if due < self.wake || self.wake <= world.now {
+            self.wake = due;
+            self.calls += 1;
+            if due != Moment::MAX {
+                world.at(due, Event::Client { client: self.index, call: self.calls });
+            }
+        }
+    }
+}
+
+fn node_of(address: &str) -> usize {
+    let number = address.strip_prefix("node").and_then(|rest| rest.split_once(':'));
+    number.and_then(|(number, _)| number.parse().ok()).expect("every address is a node's")
+}

@@ -1,0 +1,218 @@
+//! What clients asked and were told, and whether one order explains it all.
+//!
+//! The chosen log gives the order; the model replays it. Then each answered request must stand in it exactly once, with
+//! the outcome and the revision its client was told; a request asked after another was answered must stand behind it; each
+//! read must be what the model held at the revision it names, which covers everything anybody had been told before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use quorate::client::machine::Answered;
+use quorate::client::{Error, Outcome as Known};
+use quorate::namespace::command::{
+    Answer, Done, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, StepDone,
+};
+use quorate::wire::client::Consistency;
+
+use super::model::Model;
+use super::world::Moment;
+
+/// One session of one client: the client, and how many it had before.
+pub type Life = (usize, u64);
+
+/// A call, from its making to its end.
+#[derive(Debug)]
+pub struct Call {
+    pub life: Life,
+    pub made: Moment,
+    pub asked: Asked,
+    pub ended: Option<(Moment, Result<Answered, Error>)>,
+}
+
+/// What was asked.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    Request {
+        number: u64,
+        operation: Operation,
+    },
+    /// `behind`: the last request of the session before it.
+    Read {
+        read: Read,
+        consistency: Consistency,
+        behind: u64,
+    },
+}
+
+/// Every call of a run.
+#[derive(Debug, Default)]
+pub struct History {
+    pub calls: Vec<Call>,
+    pub sessions: BTreeMap<Life, SessionId>,
+}
+
+/// How much a history holds.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Tally {
+    pub requests: u64,
+    pub reads: u64,
+    pub refused: u64,
+    pub unknown: u64,
+}
+
+impl History {
+    /// Judges every call against the model of the whole log.
+    pub fn judge(&self, model: &Model) -> Tally {
+        let mut tally = Tally::default();
+        let mut names = BTreeSet::new();
+        for call in &self.calls {
+            let session = self.sessions.get(&call.life).copied();
+            match (&call.asked, call.ended.as_ref().map(|(_, result)| result)) {
+                (Asked::Request { number, operation }, Some(Ok(Answered::Request { revision, outcome }))) => {
+                    tally.requests += 1;
+                    tally.refused += u64::from(outcome.is_err());
+                    if *operation != Operation::CloseSession {
+                        let session = session.expect("an answered request has a session");
+                        request_fits(model, session, *number, operation, (*revision, outcome));
+                    }
+                    if let (Operation::Create { sequential: true, .. }, Ok(Done::Created { path, stat })) =
+                        (operation, outcome)
+                    {
+                        assert!(names.insert((path.clone(), stat.created)), "{path} was given to two requests");
+                    }
+                }
+                (Asked::Read { read, behind, .. }, Some(Ok(Answered::Read { revision, answer }))) => {
+                    tally.reads += 1;
+                    read_fits(model, read, *revision, answer);
+                    let session = session.expect("an answered read has a session");
+                    let before = (*behind > 0).then(|| {
+                        model
+                            .placed(session, *behind)
+                            .expect("a read is answered after the requests before it")
+                            .revision
+                    });
+                    assert!(
+                        before.is_none_or(|before| before <= *revision),
+                        "a read does not see its own session's write"
+                    );
+                }
+                (Asked::Request { number, .. }, Some(Err(error))) => {
+                    tally.unknown += 1;
+                    let applied = session.is_some_and(|session| model.placed(session, *number).is_some());
+                    let denied = error.outcome() == Known::NotApplied;
+                    assert!(!(denied && applied), "{session:?} was told that request {number} had no effect: {error}");
+                }
+                (_, Some(Err(_)) | None) => tally.unknown += 1,
+                (asked, Some(Ok(answered))) => panic!("{asked:?} was answered with {answered:?}"),
+            }
+        }
+        self.real_time(model);
+        tally
+    }
+
+    /// Nothing that was made after an answer came stands before what was answered.
+    fn real_time(&self, model: &Model) {
+        let mut answered: Vec<(Moment, &Call)> =
+            self.calls.iter().filter_map(|call| call.ended.as_ref().map(|(at, _)| (*at, call))).collect();
+        answered.sort_by_key(|(at, _)| *at);
+        let mut made: Vec<&Call> = self.calls.iter().collect();
+        made.sort_by_key(|call| call.made);
+        let (mut position, mut revision) = (0, 0);
+        let mut next = 0;
+        for call in made {
+            while answered.get(next).is_some_and(|(at, _)| *at < call.made) {
+                let (its_position, its_revision) = self.stands(answered[next].1, model);
+                position = position.max(its_position.unwrap_or(0));
+                revision = revision.max(its_revision.unwrap_or(0));
+                next += 1;
+            }
+            let (its_position, its_revision) = self.stands(call, model);
+            let stale_allowed =
+                matches!(call.asked, Asked::Read { consistency: Consistency::Stale | Consistency::AtLeast(_), .. });
+            assert!(its_position.is_none_or(|its| its > position), "{call:?} stands before what was answered before");
+            assert!(
+                stale_allowed || its_revision.is_none_or(|its| its >= revision),
+                "{call:?} does not cover revision {revision}, which somebody was told before it was made"
+            );
+            if let Asked::Read { consistency: Consistency::AtLeast(least), .. } = call.asked {
+                assert!(its_revision.is_none_or(|its| its >= least), "{call:?} asked for at least {least}");
+            }
+        }
+    }
+
+    /// Where in the order an answered call stands: its position, if it is a request, and its revision.
+    fn stands(&self, call: &Call, model: &Model) -> (Option<u64>, Option<Revision>) {
+        match (&call.asked, &call.ended) {
+            (Asked::Request { number, operation }, Some((_, Ok(_)))) if *operation != Operation::CloseSession => {
+                let placed = model.placed(self.sessions[&call.life], *number).expect("it was judged before");
+                (Some(placed.position), Some(placed.revision))
+            }
+            (Asked::Read { .. }, Some((_, Ok(Answered::Read { revision, .. })))) => (None, Some(*revision)),
+            _ => (None, None),
+        }
+    }
+}
+
+fn request_fits(
+    model: &Model,
+    session: SessionId,
+    number: u64,
+    operation: &Operation,
+    (revision, outcome): (Revision, &Outcome),
+) {
+    let placed = model.placed(session, number);
+    let placed = placed.unwrap_or_else(|| panic!("{session:?}, request {number}: acknowledged, and not in the log"));
+    assert!(placed.operation == *operation, "{session:?}, request {number}: the log holds another operation");
+    let (told, is) = (plain_outcome(outcome.clone()), plain_outcome(placed.outcome.clone()));
+    assert!(
+        (revision, &told) == (placed.revision, &is),
+        "{session:?}, request {number}, {operation:?}: told {told:?} at {revision}, but it is {is:?} at {}",
+        placed.revision
+    );
+}
+
+fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Answer, Refusal>) {
+    assert!(revision <= model.revision(), "a read tells of revision {revision}, which was never reached");
+    let is = model.answer(read, revision);
+    let told = answer.clone().map(|answer| match answer {
+        Answer::Node { data, stat } => Answer::Node { data, stat: plain(stat) },
+        Answer::Exists { stat } => Answer::Exists { stat: stat.map(plain) },
+        Answer::Children { names, stat, more } => Answer::Children { names, stat: plain(stat), more },
+    });
+    assert!(told == is, "{read:?} was answered {told:?} at {revision}, but it is {is:?}");
+}
+
+/// Without what is for people only.
+pub fn plain(stat: Stat) -> Stat {
+    Stat { created_ms: 0, modified_ms: 0, ..stat }
+}
+
+fn plain_outcome(outcome: Outcome) -> Outcome {
+    outcome.map(plain_done).map_err(plain_refusal)
+}
+
+fn plain_done(done: Done) -> Done {
+    match done {
+        Done::Created { path, stat } => Done::Created { path, stat: plain(stat) },
+        Done::Set { stat } => Done::Set { stat: plain(stat) },
+        Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
+        Done::Deleted | Done::Synced | Done::SessionClosed => done,
+    }
+}
+
+fn plain_step(done: StepDone) -> StepDone {
+    match done {
+        StepDone::Created { path, stat } => StepDone::Created { path, stat: plain(stat) },
+        StepDone::Set { stat } => StepDone::Set { stat: plain(stat) },
+        StepDone::Got { node } => StepDone::Got { node: node.map(|(data, stat)| (data, plain(stat))) },
+        StepDone::Checked | StepDone::Deleted => done,
+    }
+}
+
+/// Advice is not compared.
+fn plain_refusal(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::BadArgument { .. } => Refusal::BadArgument { why: String::new() },
+        Refusal::Aborted { index, cause } => Refusal::Aborted { index, cause: Box::new(plain_refusal(*cause)) },
+        other => other,
+    }
+}

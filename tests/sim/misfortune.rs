@@ -1,0 +1,176 @@
+//! What goes wrong, and when it is over.
+
+use super::network::Host;
+use super::node::{Happening, Node};
+use super::run::Run;
+use super::world::{Event, MILLI, SECOND};
+
+/// A misfortune that lasts until it is relieved.
+#[derive(Clone, Debug)]
+pub enum Lasting {
+    Blocked(Vec<(Host, Host)>),
+}
+
+/// Something goes wrong now, and something else a while later.
+pub fn strike(run: &mut Run) {
+    if run.calm {
+        return;
+    }
+    let delay = run.world.random.around(run.plan.misfortune_every);
+    run.world.after(delay, Event::Misfortune);
+    run.misfortunes += 1;
+    let w = run.plan.weights.clone();
+    let kinds: [(u64, fn(&mut Run)); 9] = [
+        (w.crash, crash_one),
+        (w.crash_all, crash_all),
+        (w.pause, pause),
+        (w.isolate, isolate),
+        (w.one_way, one_way),
+        (w.cut_client, cut_client),
+        (w.break_link, break_link),
+        (w.stall_disk, stall_disk),
+        (w.hand_over, hand_over),
+    ];
+    let total: u64 = kinds.iter().map(|(weight, _)| weight).sum();
+    if total == 0 {
+        return;
+    }
+    let mut draw = run.world.random.below(total);
+    for (weight, act) in kinds {
+        if draw < weight {
+            return act(run);
+        }
+        draw -= weight;
+    }
+}
+
+/// A misfortune is over.
+pub fn relieve(run: &mut Run, what: u64) {
+    if run.lasting.remove(&what).is_some() {
+        block_what_lasts(run);
+    }
+}
+
+/// No misfortune any more, and everybody runs.
+pub fn end_all(run: &mut Run) {
+    run.lasting.clear();
+    run.network.unblock_all();
+    run.network.conduct.calm_down();
+    (run.plan.hiccups, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0);
+    for node in 0..run.nodes.len() {
+        run.nodes[node].disk.stalled_until = 0;
+        if run.nodes[node].running.is_none() {
+            run.with_node(node, Node::start);
+        }
+    }
+}
+
+/// A node's process dies, its host perhaps with it, and comes back.
+pub fn crash(run: &mut Run, node: usize) {
+    if run.calm {
+        return;
+    }
+    let host_lives = run.world.random.below(3) > 0;
+    run.with_node(node, |node, around| node.crash(around, host_lives));
+    let mean = run.world.random.pick(&[MILLI, 50 * MILLI, 500 * MILLI]);
+    let delay = run.world.random.around(mean);
+    run.world.after(delay, Event::Start { node });
+}
+
+fn any_node(run: &mut Run) -> usize {
+    // Leaders are where the interesting things go wrong.
+    let leads = |node: &Node| node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leader());
+    let leader = run.nodes.iter().position(leads);
+    match leader {
+        Some(leader) if run.world.random.below(2) == 0 => leader,
+        _ => run.world.random.below(run.nodes.len() as u64) as usize,
+    }
+}
+
+fn crash_one(run: &mut Run) {
+    let node = any_node(run);
+    crash(run, node);
+}
+
+fn crash_all(run: &mut Run) {
+    let apart = run.world.random.pick(&[0, MILLI, 20 * MILLI]);
+    for node in 0..run.nodes.len() {
+        let (delay, life) = (run.world.random.below(apart + 1), run.nodes[node].life);
+        run.world.after(delay, Event::Crash { node, life });
+    }
+}
+
+fn pause(run: &mut Run) {
+    let node = any_node(run);
+    let span = run.world.random.below(3 * run.plan.lease);
+    let until = run.world.now + span;
+    let node = &mut run.nodes[node];
+    node.busy_until = node.busy_until.max(until);
+}
+
+fn isolate(run: &mut Run) {
+    let node = any_node(run);
+    let others = (0..run.nodes.len()).filter(|other| *other != node).map(Host::Node);
+    // With or without the clients that may talk to it.
+    let clients = if run.world.random.below(2) == 0 { 0 } else { run.clients.len() };
+    let everybody = others.chain((0..clients).map(Host::Client));
+    let paths = everybody.flat_map(|other| [(Host::Node(node), other), (other, Host::Node(node))]).collect();
+    block(run, paths);
+}
+
+fn one_way(run: &mut Run) {
+    let node = any_node(run);
+    let others = (0..run.nodes.len()).filter(|other| *other != node);
+    let some: Vec<usize> = others.filter(|_| run.world.random.below(3) > 0).collect();
+    let deaf = run.world.random.below(2) == 0;
+    let path = |other: usize| {
+        let (node, other) = (Host::Node(node), Host::Node(other));
+        if deaf { (other, node) } else { (node, other) }
+    };
+    block(run, some.into_iter().map(path).collect());
+}
+
+fn cut_client(run: &mut Run) {
+    let client = Host::Client(run.world.random.below(run.clients.len() as u64) as usize);
+    let node = Host::Node(any_node(run));
+    let paths = match run.world.random.below(3) {
+        0 => vec![(client, node)],
+        1 => vec![(node, client)],
+        _ => vec![(client, node), (node, client)],
+    };
+    block(run, paths);
+}
+
+fn block(run: &mut Run, paths: Vec<(Host, Host)>) {
+    let mean = run.world.random.pick(&[run.plan.lease / 2, run.plan.lease * 2, SECOND]);
+    let delay = run.world.random.around(mean);
+    let what = run.misfortunes;
+    run.lasting.insert(what, Lasting::Blocked(paths));
+    run.world.after(delay, Event::Relief { what });
+    block_what_lasts(run);
+}
+
+fn block_what_lasts(run: &mut Run) {
+    run.network.unblock_all();
+    for Lasting::Blocked(paths) in run.lasting.values() {
+        paths.iter().for_each(|(from, to)| run.network.block(*from, *to));
+    }
+}
+
+fn break_link(run: &mut Run) {
+    run.network.break_one(&mut run.world);
+}
+
+fn stall_disk(run: &mut Run) {
+    let node = any_node(run);
+    let until = run.world.now + run.world.random.below(10 * run.plan.lease);
+    run.nodes[node].disk.stalled_until = until;
+}
+
+fn hand_over(run: &mut Run) {
+    let node = any_node(run);
+    run.nodes[node].happens(&mut run.world, Happening::HandOver);
+    let delay = run.world.random.below(SECOND);
+    let life = run.nodes[node].life;
+    run.world.after(delay, Event::Crash { node, life });
+}

@@ -1,0 +1,346 @@
+//! An independent, plain model of the namespace, fed with the chosen log. It keeps every state of every node, so that an
+//! answer can be judged at any revision.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate::namespace::codec::Batch;
+use quorate::namespace::command::{
+    Answer, Command, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, Step,
+    StepDone,
+};
+
+/// A node of the model.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Node {
+    data: Bytes,
+    created: Revision,
+    modified: Revision,
+    children_modified: Revision,
+    version: u64,
+    born: u64,
+    gone: u64,
+    owner: Option<SessionId>,
+    instance: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    token: u64,
+    secret: u128,
+    counter: u64,
+    last: u64,
+}
+
+/// Where a request came to stand in the total order, and what it did.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Commands before it.
+    pub position: u64,
+    pub revision: Revision,
+    pub operation: Operation,
+    pub outcome: Outcome,
+}
+
+/// The state after every command so far, and all states before.
+#[derive(Debug)]
+pub struct Model {
+    tree: BTreeMap<String, Node>,
+    past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
+    sessions: BTreeMap<SessionId, Session>,
+    revision: Revision,
+    instances: u64,
+    commands: u64,
+    placed: BTreeMap<(SessionId, u64), Placed>,
+}
+
+impl Model {
+    pub fn new() -> Self {
+        let root = ("/".to_owned(), Node::default());
+        let past = (root.0.clone(), vec![(0, Some(root.1.clone()))]);
+        Self {
+            tree: BTreeMap::from([root]),
+            past: BTreeMap::from([past]),
+            sessions: BTreeMap::new(),
+            revision: 0,
+            instances: 0,
+            commands: 0,
+            placed: BTreeMap::new(),
+        }
+    }
+
+    /// Applies the body of one batch.
+    pub fn apply(&mut self, batch: &[u8]) {
+        for command in Batch::decode(batch).expect("a batch is well made") {
+            self.commands += 1;
+            let command = command.expect("a command is well made").to_command();
+            if std::env::var_os("QUORATE_SIM_LOG").is_some() {
+                eprintln!("LOG r{} {}", self.revision, &format!("{command:?}").chars().take(150).collect::<String>());
+            }
+            self.command(command);
+        }
+    }
+
+    /// What became of a request; `None` if it was never applied.
+    pub fn placed(&self, session: SessionId, number: u64) -> Option<&Placed> {
+        self.placed.get(&(session, number))
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Every node there is: its data and numbers.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &Bytes, Stat)> {
+        self.tree.iter().map(|(path, node)| (path.as_str(), &node.data, node.stat()))
+    }
+
+    /// What a read must have been answered at `revision`.
+    pub fn answer(&self, read: &Read, revision: Revision) -> Result<Answer, Refusal> {
+        let no_node = |path: &str| Refusal::NoNode { path: path.to_owned() };
+        match read {
+            Read::Get { path } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                Ok(Answer::Node { data: node.data.clone(), stat: node.stat() })
+            }
+            Read::Exists { path } => Ok(Answer::Exists { stat: self.at(path, revision).map(Node::stat) }),
+            Read::List { path, after, limit } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+                let below = self.past.range(prefix.clone()..).take_while(|(other, _)| other.starts_with(&prefix));
+                let names = below.filter_map(|(other, _)| other.strip_prefix(&prefix).map(|name| (other, name)));
+                let mut names: Vec<String> = names
+                    .filter(|(_, name)| !name.is_empty() && !name.contains('/') && *name > after.as_str())
+                    .filter(|(other, _)| self.at(other, revision).is_some())
+                    .map(|(_, name)| name.to_owned())
+                    .collect();
+                let most = if *limit == 0 { usize::MAX } else { *limit as usize };
+                let more = names.len() > most;
+                names.truncate(most);
+                Ok(Answer::Children { names, stat: node.stat(), more })
+            }
+        }
+    }
+
+    fn at(&self, path: &str, revision: Revision) -> Option<&Node> {
+        let past = self.past.get(path)?;
+        past.iter().rev().find(|(since, _)| *since <= revision)?.1.as_ref()
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::OpenSession { token, secret, .. } => {
+                let found = self.sessions.values_mut().find(|s| (s.token, s.secret) == (token, secret));
+                if let Some(session) = found {
+                    session.counter += 1;
+                } else {
+                    self.revision += 1;
+                    self.sessions.insert(SessionId(self.revision), Session { token, secret, counter: 1, last: 0 });
+                }
+            }
+            Command::ResumeSession { session, secret, .. } => {
+                if let Some(session) = self.sessions.get_mut(&session).filter(|s| s.secret == secret) {
+                    session.counter += 1;
+                }
+            }
+            Command::ExpireSession { session, counter } => {
+                if self.sessions.get(&session).is_some_and(|s| s.counter == counter) {
+                    let before = self.tree.clone();
+                    self.end_session(session);
+                    self.keep(&before);
+                }
+            }
+            Command::Request { session, number, operation, .. } => self.request(session, number, operation),
+        }
+    }
+
+    fn request(&mut self, session: SessionId, number: u64, operation: Operation) {
+        let Some(row) = self.sessions.get_mut(&session).filter(|row| row.last + 1 == number) else { return };
+        row.last = number;
+        row.counter += 1;
+        let before = self.tree.clone();
+        let outcome = match &operation {
+            Operation::CloseSession => {
+                self.end_session(session);
+                Ok(Done::SessionClosed)
+            }
+            Operation::Sync => Ok(Done::Synced),
+            Operation::Multi { steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
+            Operation::Create { path, data, lifetime, sequential } => self
+                .create(session, path, data, *lifetime, *sequential)
+                .map(|(path, stat)| Done::Created { path, stat }),
+            Operation::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| Done::Set { stat }),
+            Operation::Delete { path, expect } => self.delete(path, *expect).map(|()| Done::Deleted),
+        };
+        self.keep(&before);
+        let (position, revision) = (self.commands, self.revision);
+        self.placed.insert((session, number), Placed { position, revision, operation, outcome });
+    }
+
+    /// Ends a command: what it changed is dated with the new revision.
+    fn keep(&mut self, before: &BTreeMap<String, Node>) {
+        if self.tree != *before {
+            let revision = self.next();
+            let paths = before.keys().chain(self.tree.keys());
+            for path in paths.filter(|path| before.get(*path) != self.tree.get(*path)) {
+                let past = self.past.entry(path.clone()).or_default();
+                if past.last().is_none_or(|(since, _)| *since < revision) {
+                    past.push((revision, self.tree.get(path).cloned()));
+                }
+            }
+            self.revision = revision;
+        }
+    }
+
+    fn next(&self) -> Revision {
+        self.revision + 1
+    }
+
+    fn end_session(&mut self, session: SessionId) {
+        self.sessions.remove(&session);
+        let owned: Vec<String> =
+            self.tree.iter().filter(|(_, node)| node.owner == Some(session)).map(|(path, _)| path.clone()).collect();
+        owned.iter().for_each(|path| self.remove(path));
+        if owned.is_empty() {
+            self.revision = self.next();
+        }
+    }
+
+    fn multi(&mut self, session: SessionId, steps: &[Step]) -> Result<Vec<StepDone>, Refusal> {
+        let (tree, instances) = (self.tree.clone(), self.instances);
+        let mut results = Vec::new();
+        for (index, step) in (0..).zip(steps) {
+            let result = match step {
+                Step::Check { path, expect } => self.check(path, *expect).map(|()| StepDone::Checked),
+                Step::Create { path, data, lifetime, sequential } => self
+                    .create(session, path, data, *lifetime, *sequential)
+                    .map(|(path, stat)| StepDone::Created { path, stat }),
+                Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),
+                Step::Delete { path, expect } => self.delete(path, *expect).map(|()| StepDone::Deleted),
+                Step::Get { path } => {
+                    let node = self.tree.get(path).map(|node| (node.data.clone(), node.stat()));
+                    Ok(StepDone::Got { node })
+                }
+            };
+            match result {
+                Ok(result) => results.push(result),
+                Err(cause) => {
+                    (self.tree, self.instances) = (tree, instances);
+                    return Err(Refusal::Aborted { index, cause: Box::new(cause) });
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    fn create(
+        &mut self,
+        session: SessionId,
+        path: &str,
+        data: &Bytes,
+        lifetime: Lifetime,
+        sequential: bool,
+    ) -> Result<(String, Stat), Refusal> {
+        let revision = self.next();
+        let whole = if sequential { format!("{path}0") } else { path.to_owned() };
+        let parent = parent(&whole).ok_or_else(|| Refusal::NodeExists { path: path.to_owned() })?;
+        let above = self.tree.get(&parent).ok_or_else(|| Refusal::NoParent { path: parent.clone() })?;
+        if above.owner.is_some() {
+            return Err(Refusal::EphemeralParent { path: parent });
+        }
+        let path = if sequential { format!("{path}{:010}", above.born) } else { path.to_owned() };
+        if self.tree.contains_key(&path) {
+            return Err(Refusal::NodeExists { path });
+        }
+        self.instances += 1;
+        let node = Node {
+            data: data.clone(),
+            created: revision,
+            modified: revision,
+            children_modified: revision,
+            owner: (lifetime == Lifetime::Ephemeral).then_some(session),
+            instance: self.instances,
+            ..Node::default()
+        };
+        let stat = node.stat();
+        self.tree.insert(path.clone(), node);
+        let above = self.tree.get_mut(&parent).expect("it was just seen");
+        above.born += 1;
+        above.children_modified = revision;
+        Ok((path, stat))
+    }
+
+    fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
+        self.check(path, expect)?;
+        let revision = self.next();
+        let node = self.tree.get_mut(path).expect("it was just checked");
+        node.data = data.clone();
+        node.modified = revision;
+        node.version += 1;
+        Ok(node.stat())
+    }
+
+    fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
+        if path == "/" {
+            return Err(Refusal::BadArgument { why: String::new() });
+        }
+        self.check(path, expect)?;
+        let node = &self.tree[path];
+        if node.born > node.gone {
+            return Err(Refusal::NotEmpty { path: path.to_owned() });
+        }
+        self.remove(path);
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &str) {
+        let revision = self.next();
+        self.tree.remove(path);
+        let above = parent(path).and_then(|parent| self.tree.get_mut(&parent)).expect("a node has a parent");
+        above.gone += 1;
+        above.children_modified = revision;
+    }
+
+    fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
+        match (self.tree.get(path), expect) {
+            (None, Expect::Absent) => Ok(()),
+            (Some(_), Expect::Absent) => Err(Refusal::NodeExists { path: path.to_owned() }),
+            (None, Expect::Any | Expect::Version(_)) => Err(Refusal::NoNode { path: path.to_owned() }),
+            (Some(node), Expect::Version(expected)) if expected != node.version => {
+                Err(Refusal::BadVersion { path: path.to_owned(), expected, found: node.version })
+            }
+            (Some(_), Expect::Any | Expect::Version(_)) => Ok(()),
+        }
+    }
+}
+
+impl Node {
+    fn stat(&self) -> Stat {
+        Stat {
+            created: self.created,
+            modified: self.modified,
+            children_modified: self.children_modified,
+            version: self.version,
+            children_version: self.born + self.gone,
+            owner: self.owner,
+            data_bytes: self.data.len() as u32,
+            children: (self.born - self.gone) as u32,
+            instance: self.instance,
+            checksum: crc32fast::hash(&self.data),
+            ..Stat::default()
+        }
+    }
+}
+
+fn parent(path: &str) -> Option<String> {
+    let (parent, name) = path.rsplit_once('/')?;
+    match (parent, name) {
+        ("", "") => None,
+        ("", _) => Some("/".to_owned()),
+        (parent, _) => Some(parent.to_owned()),
+    }
+}

@@ -1,0 +1,321 @@
+//! The network: connections that stall, break at any moment, and are known to be broken at one end before the other.
+//!
+//! A connection carries each way an ordered stream of bytes; what a blocked path holds up arrives when it opens, or is
+//! lost with the connection. In a *harsh* run peers' frames are also dropped, doubled and reordered one by one, which no
+//! TCP does and the protocol must survive all the same.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+
+use super::world::{Event, MICRO, MILLI, Moment, SECOND, Side, World};
+
+/// A process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Host {
+    Node(usize),
+    Client(usize),
+}
+
+/// Which listener is dialled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    Peers,
+    Clients,
+}
+
+/// How the network behaves.
+#[derive(Clone, Debug)]
+pub struct Conduct {
+    pub latency: Moment,
+    /// Packets that must be sent again, in a thousand.
+    pub loss: u64,
+    /// Peers' frames dropped, doubled, reordered, in a thousand.
+    pub dropped: u64,
+    pub doubled: u64,
+    pub reordered: u64,
+    /// Bytes are delivered in pieces of their own.
+    pub cut: bool,
+}
+
+impl Conduct {
+    pub fn is_harsh(&self) -> bool {
+        self.dropped + self.doubled + self.reordered > 0
+    }
+
+    /// No faults any more.
+    pub fn calm_down(&mut self) {
+        (self.loss, self.dropped, self.doubled, self.reordered) = (0, 0, 0, 0);
+    }
+}
+
+/// What reaches a process.
+#[derive(Debug)]
+pub enum Arrival {
+    Accepted { conn: u64, at: Host, port: Port },
+    Connected { conn: u64, at: Host },
+    Failed { conn: u64, at: Host },
+    Bytes { conn: u64, at: Host, bytes: Bytes },
+    Closed { conn: u64, at: Host },
+}
+
+/// Every connection there is.
+#[derive(Debug)]
+pub struct Network {
+    pub conduct: Conduct,
+    conns: BTreeMap<u64, Conn>,
+    last: u64,
+    blocked: BTreeSet<(Host, Host)>,
+    down: BTreeMap<Host, bool>,
+}
+
+#[derive(Debug)]
+struct Conn {
+    ends: [Host; 2],
+    port: Port,
+    /// Whether the process at that end still has it.
+    open: [bool; 2],
+    sent: [Stream; 2],
+    give_up_at: Moment,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    pieces: VecDeque<(Moment, Bytes)>,
+    last: Moment,
+    flowing: bool,
+}
+
+impl Network {
+    pub fn new(conduct: Conduct) -> Self {
+        Self { conduct, conns: BTreeMap::new(), last: 0, blocked: BTreeSet::new(), down: BTreeMap::new() }
+    }
+
+    /// Nothing more goes from `from` to `to`.
+    pub fn block(&mut self, from: Host, to: Host) {
+        self.blocked.insert((from, to));
+    }
+
+    /// Every path is open again.
+    pub fn unblock_all(&mut self) {
+        self.blocked.clear();
+    }
+
+    /// `from` dials `to`.
+    pub fn dial(&mut self, world: &mut World, from: Host, to: Host, port: Port) -> u64 {
+        self.last += 1;
+        let conn = self.last;
+        let give_up_at = world.now + world.random.within(200 * MILLI, SECOND);
+        let sent = [Stream::default(), Stream::default()];
+        self.conns.insert(conn, Conn { ends: [from, to], port, open: [true, false], sent, give_up_at });
+        let delay = self.delay(world);
+        world.after(delay, Event::Dialled { conn });
+        conn
+    }
+
+    /// `from` sends bytes, in order with what it sent before.
+    pub fn send(&mut self, world: &mut World, conn: u64, from: Host, bytes: Bytes) {
+        let delay = self.delay(world);
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        let Some(side) = c.side_of(from).filter(|side| c.open[*side]) else { return };
+        if !c.open[1 - side] {
+            world.after(2 * delay, Event::Closed { conn, side, surely: false });
+            return;
+        }
+        let stream = &mut c.sent[side];
+        let at = stream.last.max(world.now + delay);
+        stream.last = at;
+        stream.pieces.push_back((at, bytes));
+        if !std::mem::replace(&mut stream.flowing, true) {
+            world.at(at, Event::Flow { conn, side });
+        }
+    }
+
+    /// `from` sends one frame of a peer link, which a harsh network treats as it likes.
+    pub fn send_frame(&mut self, world: &mut World, conn: u64, from: Host, frame: Bytes) {
+        if world.random.permille(self.conduct.dropped) {
+            return;
+        }
+        let copies = 1 + u64::from(world.random.permille(self.conduct.doubled));
+        for copy in 0..copies {
+            if copy > 0 || world.random.permille(self.conduct.reordered) {
+                let delay = self.delay(world) + world.random.around(20 * self.conduct.latency);
+                world.after(delay, Event::Stray { conn, frame: frame.clone() });
+            } else {
+                self.send(world, conn, from, frame.clone());
+            }
+        }
+    }
+
+    /// `from` is done with the connection; the other end learns it behind everything sent before.
+    pub fn close(&mut self, world: &mut World, conn: u64, from: Host) {
+        let delay = self.delay(world);
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        let Some(side) = c.side_of(from).filter(|side| c.open[*side]) else { return };
+        c.open[side] = false;
+        let at = c.sent[side].last.max(world.now) + delay;
+        world.at(at, Event::Closed { conn, side: 1 - side, surely: false });
+        self.forget_if_done(conn);
+    }
+
+    /// A connection breaks; each end learns it in its own time.
+    pub fn break_one(&mut self, world: &mut World) {
+        let all: Vec<u64> = self.conns.keys().copied().collect();
+        if all.is_empty() {
+            return;
+        }
+        let conn = world.random.pick(&all);
+        self.break_conn(world, conn, 50 * MILLI);
+    }
+
+    /// A process ended. Its host goes on and says so, or is gone without a word.
+    pub fn died(&mut self, world: &mut World, host: Host, host_lives: bool) {
+        self.down.insert(host, host_lives);
+        let all: Vec<u64> = self.conns.iter().filter(|(_, c)| c.ends.contains(&host)).map(|(id, _)| *id).collect();
+        for conn in all {
+            if host_lives {
+                self.close(world, conn, host);
+            } else {
+                let silence = world.random.within(100 * MILLI, 3 * SECOND);
+                self.break_conn(world, conn, silence);
+                let c = self.conns.get_mut(&conn).expect("a broken connection is there until its ends know");
+                let side = c.side_of(host).expect("it is one of the ends");
+                c.open[side] = false;
+            }
+            self.forget_if_done(conn);
+        }
+    }
+
+    /// A process listens again.
+    pub fn started(&mut self, host: Host) {
+        self.down.remove(&host);
+    }
+
+    pub fn dialled(&mut self, world: &mut World, conn: u64) -> Option<Arrival> {
+        let delay = self.delay(world);
+        let c = self.conns.get_mut(&conn)?;
+        let [from, to] = c.ends;
+        let cut_off = self.blocked.contains(&(from, to)) || self.blocked.contains(&(to, from));
+        match self.down.get(&to) {
+            _ if cut_off && world.now < c.give_up_at => {
+                world.after(delay + 20 * MILLI, Event::Dialled { conn });
+                None
+            }
+            None if !cut_off && c.open[0] => {
+                c.open[1] = true;
+                world.after(delay, Event::DialDone { conn, stands: true });
+                Some(Arrival::Accepted { conn, at: to, port: c.port })
+            }
+            Some(false) if world.now < c.give_up_at => {
+                world.at(c.give_up_at, Event::Dialled { conn });
+                None
+            }
+            _ => {
+                world.after(delay, Event::DialDone { conn, stands: false });
+                None
+            }
+        }
+    }
+
+    pub fn dial_done(&mut self, conn: u64, stands: bool) -> Option<Arrival> {
+        let c = self.conns.get_mut(&conn)?;
+        if !c.open[0] {
+            return None;
+        }
+        if stands {
+            return Some(Arrival::Connected { conn, at: c.ends[0] });
+        }
+        let at = c.ends[0];
+        self.conns.remove(&conn);
+        Some(Arrival::Failed { conn, at })
+    }
+
+    pub fn flow(&mut self, world: &mut World, conn: u64, side: Side) -> Option<Arrival> {
+        let delay = self.delay(world);
+        let c = self.conns.get_mut(&conn)?;
+        let (from, to) = (c.ends[side], c.ends[1 - side]);
+        // A stray frame may come between two whole frames, not into the middle of one.
+        let whole = c.port == Port::Peers && self.conduct.is_harsh();
+        let (cut, receiver_open) = (self.conduct.cut && !whole, c.open[1 - side]);
+        let stream = &mut c.sent[side];
+        if !receiver_open {
+            stream.pieces.clear();
+            stream.flowing = false;
+            world.after(delay, Event::Closed { conn, side, surely: false });
+            return None;
+        }
+        if self.blocked.contains(&(from, to)) {
+            world.after(delay + 20 * MILLI, Event::Flow { conn, side });
+            return None;
+        }
+        let mut bytes = BytesMut::new();
+        while stream.pieces.front().is_some_and(|(at, _)| *at <= world.now) {
+            let (_, piece) = stream.pieces.pop_front().expect("it was just seen");
+            bytes.extend_from_slice(&piece);
+        }
+        let mut bytes = bytes.freeze();
+        if cut && bytes.len() > 1 && world.random.below(3) == 0 {
+            let kept = world.random.within(1, bytes.len() as u64 - 1) as usize;
+            stream.pieces.push_front((world.now + world.random.below(50 * MICRO), bytes.split_off(kept)));
+        }
+        stream.flowing = !stream.pieces.is_empty();
+        if let Some((at, _)) = stream.pieces.front() {
+            world.at((*at).max(world.now), Event::Flow { conn, side });
+        }
+        (!bytes.is_empty()).then_some(Arrival::Bytes { conn, at: to, bytes })
+    }
+
+    pub fn stray(&mut self, conn: u64, frame: Bytes) -> Option<Arrival> {
+        let c = self.conns.get(&conn)?;
+        let [from, to] = c.ends;
+        let gets_through = c.open[1] && !self.blocked.contains(&(from, to));
+        gets_through.then_some(Arrival::Bytes { conn, at: to, bytes: frame })
+    }
+
+    pub fn closed(&mut self, world: &mut World, conn: u64, side: Side, surely: bool) -> Option<Arrival> {
+        let delay = self.delay(world);
+        let c = self.conns.get_mut(&conn)?;
+        if !c.open[side] {
+            self.forget_if_done(conn);
+            return None;
+        }
+        let (at, other) = (c.ends[side], c.ends[1 - side]);
+        let behind = !c.sent[1 - side].pieces.is_empty();
+        if !surely && (behind || self.blocked.contains(&(other, at))) {
+            world.after(delay + 5 * MILLI, Event::Closed { conn, side, surely });
+            return None;
+        }
+        c.open[side] = false;
+        self.forget_if_done(conn);
+        Some(Arrival::Closed { conn, at })
+    }
+
+    fn break_conn(&mut self, world: &mut World, conn: u64, within: Moment) {
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        for side in [0, 1] {
+            if world.random.below(2) == 0 {
+                c.sent[side].pieces.clear();
+            }
+            let delay = world.random.below(within) + 1;
+            world.after(delay, Event::Closed { conn, side, surely: true });
+        }
+    }
+
+    fn forget_if_done(&mut self, conn: u64) {
+        let done = |c: &Conn| c.open == [false, false] && c.sent.iter().all(|stream| stream.pieces.is_empty());
+        if self.conns.get(&conn).is_some_and(done) {
+            self.conns.remove(&conn);
+        }
+    }
+
+    fn delay(&self, world: &mut World) -> Moment {
+        let sent_again = if world.random.permille(self.conduct.loss) { world.random.around(30 * MILLI) } else { 0 };
+        world.random.around(self.conduct.latency) + sent_again
+    }
+}
+
+impl Conn {
+    fn side_of(&self, host: Host) -> Option<Side> {
+        self.ends.iter().position(|end| *end == host)
+    }
+}

@@ -1,0 +1,208 @@
+//! What may never happen between replicas, judged from outside: from frames as they are sent, records as they become
+//! durable, and applied states as they are seen.
+//!
+//! 1. One value per (slot, ballot), whoever proposes or votes.
+//! 2. A value with durable votes of a majority at one ballot is *chosen*: no vote or proposal at a higher ballot, no value
+//!    handed out as chosen and no applied state differs from it, ever.
+//! 3. A vote is said only when its record is durable, and a durable record is found again by every restart.
+//! 4. Nothing is called chosen, or applied, that is not.
+//! 5. Applied states are equal at equal slots; they, and chosen marks, never fall while a process lives.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use quorate::paxos::{AcceptedRecord, Ballot, Message, ReplicaId, Slot, Value};
+use quorate::replica::Replica;
+use quorate::wire::peer::PeerMessage;
+
+use super::recovery::Found;
+
+/// Everything seen so far.
+#[derive(Debug)]
+pub struct Oracle {
+    quorum: usize,
+    values: BTreeMap<(Slot, Ballot), u128>,
+    votes: BTreeMap<(Slot, Ballot), BTreeSet<usize>>,
+    chosen: BTreeMap<Slot, Chosen>,
+    /// Every slot up to here is chosen.
+    chosen_upto: Slot,
+    digests: BTreeMap<Slot, u128>,
+    seen: Vec<Seen>,
+}
+
+#[derive(Debug)]
+struct Chosen {
+    /// The lowest ballot known to have chosen it.
+    ballot: Ballot,
+    value: Bytes,
+    hash: u128,
+}
+
+/// One node, as it was last seen.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// The newest durable vote of each slot.
+    durable: BTreeMap<Slot, Ballot>,
+    applied_upto: Slot,
+    ballot: Ballot,
+}
+
+impl Oracle {
+    pub fn new(nodes: usize, quorum: usize) -> Self {
+        Self {
+            quorum,
+            values: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            chosen: BTreeMap::new(),
+            chosen_upto: Slot(0),
+            digests: BTreeMap::new(),
+            seen: vec![Seen::default(); nodes],
+        }
+    }
+
+    /// A node sends a message.
+    pub fn says(&mut self, node: usize, to: ReplicaId, message: &PeerMessage) {
+        let PeerMessage::Paxos(message) = message else { return };
+        match message {
+            Message::Accept { ballot, slot, value, chosen_upto, .. } => {
+                self.valued(*slot, *ballot, value);
+                self.is_chosen_upto(node, *chosen_upto);
+            }
+            Message::Accepted { ballot, from, upto } => {
+                for slot in (from.0..=upto.0).map(Slot) {
+                    let voted = self.votes.get(&(slot, *ballot)).is_some_and(|votes| votes.contains(&node));
+                    let decided = self.chosen.contains_key(&slot);
+                    assert!(
+                        voted || decided,
+                        "node {node} says to {to:?} that it accepted {slot:?} at {ballot:?}, which no durable record proves"
+                    );
+                }
+            }
+            Message::Chosen { from, values } => {
+                for (slot, value) in (from.0..).map(Slot).zip(values) {
+                    self.is_chosen(node, slot, value);
+                }
+            }
+            Message::Heartbeat { chosen_upto, .. }
+            | Message::HeartbeatReply { chosen_upto, .. }
+            | Message::Promise { chosen_upto, .. }
+            | Message::Release { chosen_upto, .. }
+            | Message::Probe { chosen_upto, .. } => self.is_chosen_upto(node, *chosen_upto),
+            Message::ProbeReply { .. }
+            | Message::Prepare { .. }
+            | Message::Refused { .. }
+            | Message::FetchAccepted { .. }
+            | Message::AcceptedValue { .. }
+            | Message::CatchUp { .. }
+            | Message::Trimmed { .. } => {}
+        }
+    }
+
+    /// Records of a node are durable, in this order.
+    pub fn recorded(&mut self, node: usize, records: &[AcceptedRecord]) {
+        for record in records {
+            let AcceptedRecord { slot, ballot, value, learned, chosen_upto } = record;
+            self.is_chosen_upto(node, *chosen_upto);
+            if *learned {
+                self.is_chosen(node, *slot, value);
+                continue;
+            }
+            self.valued(*slot, *ballot, value);
+            self.seen[node].durable.insert(*slot, *ballot);
+            let votes = self.votes.entry((*slot, *ballot)).or_default();
+            if votes.insert(node) && votes.len() == self.quorum {
+                self.choose(*slot, *ballot, value);
+            }
+        }
+    }
+
+    /// A node starts with what its disk told.
+    pub fn recovered(&mut self, node: usize, found: &Found) {
+        for (slot, value) in &found.chosen {
+            self.is_chosen(node, *slot, value);
+        }
+        self.recorded(node, &found.accepted);
+        let chosen_upto = found.chosen.last().map_or(Slot(0), |(slot, _)| *slot);
+        let newest: BTreeMap<Slot, &AcceptedRecord> = found.accepted.iter().map(|record| (record.slot, record)).collect();
+        for (slot, ballot) in self.seen[node].durable.range(chosen_upto.next()..) {
+            let found = newest.get(slot).is_some_and(|record| record.learned || record.ballot >= *ballot);
+            assert!(found, "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more");
+        }
+    }
+
+    /// A node's process died.
+    pub fn crashed(&mut self, node: usize) {
+        let seen = &mut self.seen[node];
+        (seen.applied_upto, seen.ballot) = (Slot(0), Ballot::NONE);
+    }
+
+    /// A node ended a turn.
+    pub fn looked_at(&mut self, node: usize, replica: &Replica) {
+        let (applied_upto, ballot) = (replica.applied_upto(), replica.paxos().ballot());
+        let seen = &mut self.seen[node];
+        assert!(ballot >= seen.ballot, "node {node} went back from {:?} to {ballot:?}", seen.ballot);
+        assert!(applied_upto >= seen.applied_upto, "node {node} went back from {:?}", seen.applied_upto);
+        let applied = applied_upto > seen.applied_upto;
+        (seen.applied_upto, seen.ballot) = (applied_upto, ballot);
+        if applied {
+            assert!(applied_upto <= self.chosen_upto, "node {node} applied {applied_upto:?}, which is not chosen");
+            let digest = replica.namespace().digest();
+            let known = *self.digests.entry(applied_upto).or_insert(digest);
+            assert!(known == digest, "node {node} differs from another at {applied_upto:?}");
+        }
+    }
+
+    /// Every chosen value from slot 1 on.
+    pub fn log(&self) -> impl Iterator<Item = (Slot, &Bytes)> {
+        self.chosen
+            .iter()
+            .take_while(|(slot, _)| **slot <= self.chosen_upto)
+            .map(|(slot, chosen)| (*slot, &chosen.value))
+    }
+
+    /// Every slot up to here is chosen.
+    pub fn chosen_upto(&self) -> Slot {
+        self.chosen_upto
+    }
+
+    fn valued(&mut self, slot: Slot, ballot: Ballot, value: &Value) {
+        let known = *self.values.entry((slot, ballot)).or_insert(value.hash());
+        assert!(known == value.hash(), "two values in {slot:?} at {ballot:?}");
+        if let Some(chosen) = self.chosen.get(&slot) {
+            let may_differ = ballot < chosen.ballot;
+            assert!(
+                may_differ || chosen.hash == value.hash(),
+                "{slot:?} is chosen at {:?}, but another value is about at {ballot:?}",
+                chosen.ballot
+            );
+        }
+    }
+
+    fn choose(&mut self, slot: Slot, ballot: Ballot, value: &Value) {
+        let new = || Chosen { ballot, value: value.bytes().clone(), hash: value.hash() };
+        let chosen = self.chosen.entry(slot).or_insert_with(new);
+        assert!(
+            chosen.hash == value.hash(),
+            "{slot:?} was chosen at {:?}, and differently at {ballot:?}",
+            chosen.ballot
+        );
+        chosen.ballot = chosen.ballot.min(ballot);
+        let (lowest, hash) = (chosen.ballot, chosen.hash);
+        let higher = (slot, lowest)..(slot.next(), Ballot::NONE);
+        for ((_, ballot), other) in self.values.range(higher) {
+            assert!(*other == hash, "{slot:?} was chosen at {lowest:?}, and another value was about at {ballot:?}");
+        }
+        while self.chosen.contains_key(&self.chosen_upto.next()) {
+            self.chosen_upto = self.chosen_upto.next();
+        }
+    }
+
+    fn is_chosen(&self, node: usize, slot: Slot, value: &Value) {
+        let chosen = self.chosen.get(&slot).map(|chosen| chosen.hash);
+        assert!(chosen == Some(value.hash()), "node {node} takes a value for chosen in {slot:?} that is not");
+    }
+
+    fn is_chosen_upto(&self, node: usize, upto: Slot) {
+        assert!(upto <= self.chosen_upto, "node {node} says {upto:?} is chosen, but {:?} is", self.chosen_upto);
+    }
+}

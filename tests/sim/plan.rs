@@ -1,0 +1,159 @@
+//! What one seed is made of: sizes, timings and the mix of faults, each seed its own.
+
+use quorate::client::machine::{Prefer, Settings as ClientSettings};
+use quorate::paxos::{Incarnation, Settings};
+
+use super::links::replica;
+use super::node::{CELL, address};
+use super::world::{MICRO, MILLI, Moment, Random, SECOND, span};
+use super::{disk, network};
+
+/// One run's conditions.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub nodes: usize,
+    pub clients: usize,
+    /// Calls of one client in the phase with faults.
+    pub calls: u64,
+    /// Calls of one client that may wait for an answer.
+    pub depth: u64,
+    /// Pause between two calls, on average.
+    pub think: Moment,
+    /// Names under one parent: the fewer, the more calls conflict.
+    pub names: u64,
+    pub heartbeat: Moment,
+    pub lease: Moment,
+    pub margin: Moment,
+    pub lease_reads: bool,
+    pub log_memory_bytes: usize,
+    pub segment_bytes: usize,
+    pub session_timeout: Moment,
+    pub network: network::Conduct,
+    pub disk: disk::Conduct,
+    /// Starts that crash again before they are through, in a thousand.
+    pub torn_starts: u64,
+    /// Pauses in the middle of a turn, in a thousand.
+    pub hiccups: u64,
+    /// Between two misfortunes, on average.
+    pub misfortune_every: Moment,
+    /// How likely each kind of misfortune is, against the others.
+    pub weights: Weights,
+    /// The phase with faults is not longer.
+    pub storm: Moment,
+}
+
+/// The mix of misfortunes.
+#[derive(Clone, Debug, Default)]
+pub struct Weights {
+    pub crash: u64,
+    pub crash_all: u64,
+    pub pause: u64,
+    pub isolate: u64,
+    pub one_way: u64,
+    pub cut_client: u64,
+    pub break_link: u64,
+    pub stall_disk: u64,
+    pub hand_over: u64,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn draw(random: &mut Random) -> Self {
+        let lease = random.within(40, 400) * MILLI;
+        // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
+        let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
+        let disk_latency = random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]).min(lease / 100);
+        let harsh = random.below(3) == 0;
+        let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
+        let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
+        Self {
+            nodes: random.pick(&[1, 3, 3, 3, 3, 5]),
+            clients: random.within(1, 5) as usize,
+            calls: random.within(10, 70),
+            depth: random.pick(&[1, 1, 4, 16, 64]),
+            think: random.pick(&[0, 100 * MICRO, 5 * MILLI, 50 * MILLI]),
+            names: random.within(1, 8),
+            heartbeat: lease / 10,
+            lease,
+            margin: random.within(1, 5) * MILLI,
+            lease_reads: random.below(4) > 0,
+            log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
+            segment_bytes: random.pick(&[1 << 20, 1 << 21]),
+            session_timeout: random.within(2000, 6000) * MILLI,
+            network: network::Conduct {
+                latency,
+                loss: random.pick(&[0, 0, 10, 100]),
+                dropped,
+                doubled,
+                reordered,
+                cut: random.below(2) == 0,
+            },
+            disk: disk::Conduct {
+                latency: disk_latency,
+                slow: random.pick(&[0, 0, 5, 50]),
+            },
+            torn_starts: random.pick(&[0, 0, 200]),
+            hiccups: random.pick(&[0, 0, 1, 10]),
+            misfortune_every: random.pick(&[30 * MILLI, 150 * MILLI, 600 * MILLI]),
+            weights: Weights::draw(random),
+            storm: random.within(2, 12) * SECOND,
+        }
+    }
+
+    pub fn quorum(&self) -> usize {
+        self.nodes / 2 + 1
+    }
+
+    pub fn settings(&self, node: usize, incarnation: Incarnation, seed: u64) -> Settings {
+        Settings {
+            me: replica(node),
+            incarnation,
+            heartbeat: span(self.heartbeat),
+            lease: span(self.lease),
+            lease_reads: self.lease_reads,
+            margin: span(self.margin),
+            clock_error_ppm: 1000,
+            election_min: span(self.lease),
+            election_max: span(self.lease * 3 / 2),
+            log_memory_bytes: self.log_memory_bytes,
+            seed,
+        }
+    }
+
+    pub fn client(&self, random: &mut Random) -> ClientSettings {
+        ClientSettings {
+            endpoints: (0..self.nodes).map(address).collect(),
+            cell: Some(CELL),
+            name: "simulated".to_owned(),
+            prefer: random.pick(&[Prefer::Leader, Prefer::Leader, Prefer::Any]),
+            session_timeout: span(self.session_timeout),
+            grace: span(random.within(1, 10) * SECOND),
+            open_timeout: span(20 * SECOND),
+            connect_timeout: span(500 * MILLI),
+            patience: span(500 * MILLI),
+            backoff_min: span(10 * MILLI),
+            backoff_max: span(500 * MILLI),
+            calls_max: 1000,
+            token: random.draw(),
+            secret: u128::from(random.draw()) << 64 | u128::from(random.draw()),
+            seed: random.draw(),
+        }
+    }
+}
+
+impl Weights {
+    fn draw(random: &mut Random) -> Self {
+        let mut weight = |most: u64| if random.below(3) == 0 { 0 } else { random.below(most + 1) };
+        Self {
+            crash: weight(10),
+            crash_all: weight(2),
+            pause: weight(10),
+            isolate: weight(6),
+            one_way: weight(6),
+            cut_client: weight(6),
+            break_link: weight(20),
+            stall_disk: weight(6),
+            hand_over: weight(3),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! From a disk to a replica, as `server::start` does it; and what the oracle wants to know of a disk's bytes.
+
+use quorate::journal::hard_state::{FILE_BYTES, HardStateFile, STRIDE_BYTES};
+use quorate::journal::record::{Block, RecordKind, Twin};
+use quorate::journal::{self, Identity, Journal, Known, Place, Recovery, SegmentId, SegmentRead, Settings};
+use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
+use quorate::namespace::{Applied, Namespace};
+use quorate::paxos::{
+    self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, Member, Slot, Value,
+};
+use quorate::replica::{Recovered, Storage};
+use quorate::time::Instant;
+
+use super::disk::Disk;
+use super::links::replica;
+use super::node::CELL;
+use super::plan::Plan;
+use super::world::Random;
+
+/// What a start found.
+pub struct Found {
+    pub recovered: Recovered,
+    /// Values taken for chosen, from slot 1 on.
+    pub chosen: Vec<(Slot, Value)>,
+    /// Votes and learned values above them.
+    pub accepted: Vec<AcceptedRecord>,
+}
+
+/// The disk of a formatted replica.
+pub fn format(plan: &Plan, node: usize, incarnation: Incarnation) -> Disk {
+    let members = (0..plan.nodes).map(|node| Member { replica: replica(node), incarnation: None }).collect();
+    let identity = Identity { cell: CELL, replica: replica(node), incarnation };
+    let hard_state = HardStateFile::format(identity, &HardState::fresh(Config::new(members)));
+    Disk::new(hard_state.to_vec(), plan.segment_bytes, 2)
+}
+
+/// Everything a start takes from the disk. `None`: it crashed again on the way.
+pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Found> {
+    let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
+    let contents = hard_state.contents().clone();
+    let identity = contents.identity;
+    let known =
+        Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto: Slot(0) };
+    let mut namespace = Namespace::new(random.draw());
+    let (mut applied, mut chosen) = (Applied::default(), Vec::new());
+    let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
+        if value.kind() == Some(Kind::Commands) {
+            namespace.apply(&value.body(), &mut applied);
+            applied.clear();
+        }
+        chosen.push((slot, value));
+    })
+    .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
+    only_torn(&recovery);
+    let accepted = recovery.accepted.clone();
+    let mut state = contents.paxos;
+    state.promised = state.promised.max(recovery.highest_ballot);
+    let paxos = paxos::Recovered {
+        hard_state: state,
+        chosen_upto: recovery.chosen_upto,
+        trimmed_upto: Slot(0),
+        accepted: recovery.accepted.clone(),
+        lost: recovery.lost_tuples(),
+        unknown: recovery.unknown_or_maybe(),
+    };
+    let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
+    let mut journal = Journal::open(identity, settings, recovery.tail);
+    mark_start(&mut journal, disk, random, plan.torn_starts)?;
+    let storage = Storage::new(journal, hard_state);
+    Some(Found { recovered: Recovered { paxos, namespace, storage }, chosen, accepted })
+}
+
+/// The record that begins a start is durable before anything else, or the start comes to nothing.
+fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn: u64) -> Option<()> {
+    while !journal.started() {
+        if let Some(write) = journal.next_write() {
+            let bytes = write.pieces.concat();
+            let at = usize::try_from(write.offset).expect("files are small");
+            let whole = !random.permille(torn);
+            disk.write_at_start(write.segment, at, &bytes, if whole { None } else { Some(random) });
+            if !whole {
+                return None;
+            }
+            journal.completed(Instant::ZERO, write.id);
+        } else {
+            let segment = journal.segment_wanted().expect("a journal that cannot write wants a segment");
+            disk.zeroed(segment);
+            journal.segment_ready(segment);
+        }
+    }
+    Some(())
+}
+
+/// Crashes tear what was under way and nothing else; whatever else recovery finds, it imagines.
+fn only_torn(recovery: &Recovery) {
+    let Recovery { lost, unknown, missing, .. } = recovery;
+    let calm = lost.is_empty() && unknown.is_empty() && missing.is_empty();
+    assert!(calm, "no disk was damaged, but recovery says lost {lost:?}, unknown {unknown:?}, missing {missing:?}");
+}
+
+/// The value of one record on disk.
+pub fn read_value(disk: &Disk, node: usize, incarnation: Incarnation, place: &Place) -> Option<Value> {
+    let identity = Identity { cell: CELL, replica: replica(node), incarnation };
+    let from = usize::try_from(place.offset).ok()?;
+    let bytes = disk.segments.get(&place.segment)?.get(from..from + place.bytes as usize)?;
+    place.value(identity, bytes)
+}
+
+/// The votes and learned values in one durable write of the journal.
+pub fn records_of(bytes: &[u8]) -> Vec<AcceptedRecord> {
+    let mut records = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let Block::Head(Twin::Header, head) = Block::decode(&bytes[at..]) else {
+            at += BLOCK_BYTES;
+            continue;
+        };
+        if head.kind == RecordKind::Value {
+            let content = &bytes[at + RECORD_HEADER_BYTES..][..head.value_bytes as usize];
+            assert!(head.names(content), "a record is written whole");
+            records.push(AcceptedRecord {
+                slot: head.name.slot,
+                ballot: head.name.ballot,
+                value: Value::copy_of(content),
+                learned: head.learned,
+                chosen_upto: head.chosen_upto,
+            });
+        }
+        at += usize::try_from(head.span()).expect("records are small");
+    }
+    records
+}
+
+/// The promise that all four copies of the hard state hold.
+pub fn durable_promise(disk: &Disk) -> Ballot {
+    let copies = (0..FILE_BYTES / STRIDE_BYTES).map(|copy| {
+        let mut alone = vec![0; FILE_BYTES];
+        let range = copy * STRIDE_BYTES..copy * STRIDE_BYTES + BLOCK_BYTES;
+        alone[range.clone()].copy_from_slice(&disk.hard_state[range]);
+        HardStateFile::open(CELL, &alone).map_or(Ballot::NONE, |file| file.contents().paxos.promised)
+    });
+    copies.min().unwrap_or_default()
+}
+
+/// A disk's segments, as recovery reads them.
+struct Segments<'a>(&'a Disk);
+
+impl SegmentRead for Segments<'_> {
+    fn segments(&self) -> Vec<(SegmentId, u64)> {
+        self.0.segments.iter().map(|(segment, bytes)| (*segment, bytes.len() as u64)).collect()
+    }
+
+    fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
+        let from = usize::try_from(offset).map_err(std::io::Error::other)?;
+        into.copy_from_slice(&self.0.segments[&segment][from..from + into.len()]);
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! One seed, one run: a storm with every fault of the plan, then calm, in which everything must finish; then judgement.
+
+use std::collections::BTreeMap;
+
+use quorate::paxos::Slot;
+
+use super::client::{self, Client};
+use super::history::{History, Tally, plain};
+use super::misfortune;
+use super::model::Model;
+use super::network::{Arrival, Host, Network};
+use super::node::{self, Happening, Node};
+use super::oracle::Oracle;
+use super::plan::Plan;
+use super::recovery;
+use super::world::{Event, HostClock, MILLI, Moment, SECOND, World};
+
+/// A cell, its clients and its weather.
+pub struct Run {
+    pub world: World,
+    pub network: Network,
+    pub nodes: Vec<Node>,
+    pub clients: Vec<Client>,
+    pub oracle: Oracle,
+    pub history: History,
+    pub plan: Plan,
+    pub calm: bool,
+    /// Misfortunes that last, by their number.
+    pub lasting: BTreeMap<u64, misfortune::Lasting>,
+    pub misfortunes: u64,
+    events: u64,
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    pub trace: u64,
+    pub events: u64,
+    pub misfortunes: u64,
+    pub slots: u64,
+    pub tally: Tally,
+}
+
+/// Runs a seed. Panics with a sentence when something is wrong.
+pub fn run(seed: u64) -> Report {
+    let mut run = Run::new(seed);
+    run.storm();
+    run.calm();
+    run.judge()
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut world = World::new(seed);
+        let plan = Plan::draw(&mut world.random);
+        if std::env::var_os("QUORATE_SIM_SEED").is_some() {
+            eprintln!("{plan:#?}");
+        }
+        let network = Network::new(plan.network.clone());
+        let nodes: Vec<Node> = (0..plan.nodes).map(|index| Node::new(index, &plan, clock(&mut world))).collect();
+        let clocks: Vec<HostClock> = (0..plan.clients).map(|_| clock(&mut world)).collect();
+        let clients =
+            clocks.into_iter().enumerate().map(|(index, clock)| Client::new(index, &mut world, &plan, clock)).collect();
+        let oracle = Oracle::new(plan.nodes, plan.quorum());
+        for node in 0..plan.nodes {
+            world.after(1, Event::Start { node });
+        }
+        for client in 0..plan.clients {
+            world.after(2, Event::Client { client, call: 0 });
+        }
+        world.after(plan.misfortune_every, Event::Misfortune);
+        Self {
+            world,
+            network,
+            nodes,
+            clients,
+            oracle,
+            history: History::default(),
+            plan,
+            calm: false,
+            lasting: BTreeMap::new(),
+            misfortunes: 0,
+            events: 0,
+        }
+    }
+
+    /// Faults, until every client has made its calls or the time is over.
+    fn storm(&mut self) {
+        let until = self.world.now + self.plan.storm;
+        while let Some(event) = self.world.next(until) {
+            self.event(event);
+            if self.events.is_multiple_of(64) && self.clients.iter().all(Client::is_idle) {
+                break;
+            }
+        }
+    }
+
+    /// No more faults: every call must come to its end, and every client must be served.
+    fn calm(&mut self) {
+        self.calm = true;
+        misfortune::end_all(self);
+        let until = self.world.now + PATIENCE;
+        for index in 0..self.clients.len() {
+            self.with_client(index, Client::wind_up);
+        }
+        loop {
+            let done = self.clients.iter().all(Client::is_done);
+            if done && self.events.is_multiple_of(64) && self.is_settled() {
+                return;
+            }
+            match self.world.next(until) {
+                Some(event) => self.event(event),
+                None => break,
+            }
+        }
+        let stories: Vec<String> = self.clients.iter().filter(|c| !c.is_done()).map(Client::story).collect();
+        let states: Vec<String> = self.nodes.iter().map(Node::story).collect();
+        panic!("{}s after the last fault, not everything is done: {stories:#?} {states:#?}", PATIENCE / SECOND);
+    }
+
+    /// Whether all that is chosen is applied everywhere.
+    fn is_settled(&self) -> bool {
+        let chosen = self.oracle.chosen_upto();
+        self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|r| r.replica.applied_upto() == chosen))
+    }
+
+    fn judge(&self) -> Report {
+        let mut model = Model::new();
+        for (_, value) in self.oracle.log() {
+            if value.first() == Some(&COMMANDS) {
+                model.apply(&value[1..]);
+            }
+        }
+        let tally = self.history.judge(&model);
+        for node in &self.nodes {
+            let running = node.running.as_ref().expect("in the calm everybody runs");
+            same_state(node.index, running.replica.namespace(), &model);
+        }
+        let Slot(slots) = self.oracle.chosen_upto();
+        let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
+        Report { trace, events, misfortunes, slots, tally }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.events += 1;
+        assert!(self.events < EVENTS_MAX, "a run comes to its end");
+        match event {
+            Event::Dialled { conn } => {
+                let arrival = self.network.dialled(&mut self.world, conn);
+                self.arrives(arrival);
+            }
+            Event::DialDone { conn, stands } => {
+                let arrival = self.network.dial_done(conn, stands);
+                self.arrives(arrival);
+            }
+            Event::Flow { conn, side } => {
+                let arrival = self.network.flow(&mut self.world, conn, side);
+                self.arrives(arrival);
+            }
+            Event::Stray { conn, frame } => {
+                let arrival = self.network.stray(conn, frame);
+                self.arrives(arrival);
+            }
+            Event::Closed { conn, side, surely } => {
+                let arrival = self.network.closed(&mut self.world, conn, side, surely);
+                self.arrives(arrival);
+            }
+            Event::Turn { node, call } if self.nodes[node].is_called(call) => self.with_node(node, Node::turn),
+            Event::Client { client, call } if self.clients[client].is_called(call) => {
+                self.with_client(client, Client::woken);
+            }
+            Event::Turn { .. } | Event::Client { .. } => {}
+            Event::Written { node, life, token } if self.nodes[node].life == life => self.written(node, token),
+            Event::Zeroed { node, life, segment } if self.nodes[node].life == life => {
+                self.nodes[node].disk.zeroed(segment);
+                self.nodes[node].happens(&mut self.world, Happening::SegmentReady { segment });
+            }
+            Event::LogRead { node, life, to, from, places } if self.nodes[node].life == life => {
+                let values = self.nodes[node].read_log(&places);
+                self.nodes[node].happens(&mut self.world, Happening::LogRead { to, from, values });
+            }
+            Event::Crash { node, life } if self.nodes[node].life == life => misfortune::crash(self, node),
+            Event::Written { .. } | Event::Zeroed { .. } | Event::LogRead { .. } | Event::Crash { .. } => {}
+            Event::Start { node } => {
+                if self.nodes[node].running.is_none() {
+                    self.with_node(node, Node::start);
+                }
+            }
+            Event::Misfortune => misfortune::strike(self),
+            Event::Relief { what } => misfortune::relieve(self, what),
+        }
+    }
+
+    fn written(&mut self, node: usize, token: u64) {
+        for bytes in self.nodes[node].disk.written(token) {
+            self.oracle.recorded(node, &recovery::records_of(&bytes));
+        }
+        self.nodes[node].happens(&mut self.world, Happening::Written { token });
+    }
+
+    fn arrives(&mut self, arrival: Option<Arrival>) {
+        let Some(arrival) = arrival else { return };
+        match arrival {
+            Arrival::Accepted { conn, at: Host::Node(node), port } => {
+                self.nodes[node].happens(&mut self.world, Happening::Accepted { conn, port });
+            }
+            Arrival::Connected { conn, at: Host::Node(node) } => {
+                self.nodes[node].happens(&mut self.world, Happening::Connected { conn });
+            }
+            Arrival::Bytes { conn, at: Host::Node(node), bytes } => {
+                self.world.trace.mix_bytes(&bytes);
+                self.nodes[node].happens(&mut self.world, Happening::Bytes { conn, bytes });
+            }
+            Arrival::Failed { conn, at: Host::Node(node) } | Arrival::Closed { conn, at: Host::Node(node) } => {
+                self.nodes[node].happens(&mut self.world, Happening::Closed { conn });
+            }
+            Arrival::Connected { conn, at: Host::Client(client) } => {
+                self.with_client(client, |client, around| client.connected(around, conn));
+            }
+            Arrival::Bytes { conn, at: Host::Client(client), bytes } => {
+                self.world.trace.mix_bytes(&bytes);
+                self.with_client(client, |client, around| client.received(around, conn, &bytes));
+            }
+            Arrival::Failed { conn, at: Host::Client(client) } | Arrival::Closed { conn, at: Host::Client(client) } => {
+                self.with_client(client, |client, around| client.lost(around, conn));
+            }
+            Arrival::Accepted { at: Host::Client(_), .. } => unreachable!("nobody dials a client"),
+        }
+    }
+
+    pub fn with_node(&mut self, index: usize, act: impl FnOnce(&mut Node, &mut node::Around<'_>)) {
+        let Self { world, network, oracle, plan, nodes, .. } = self;
+        act(&mut nodes[index], &mut node::Around { world, network, oracle, plan });
+    }
+
+    fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
+        let Self { world, network, history, plan, clients, .. } = self;
+        act(&mut clients[index], &mut client::Around { world, network, history, plan });
+    }
+}
+
+fn clock(world: &mut World) -> HostClock {
+    let rate_ppm = world.random.within(0, 2000) as i64 - 1000;
+    HostClock::new(0, world.random.below(1000 * SECOND), rate_ppm)
+}
+
+fn same_state(node: usize, namespace: &quorate::namespace::Namespace, model: &Model) {
+    namespace.invariants();
+    assert!(namespace.revision() == model.revision(), "node {node} is at another revision than the model");
+    assert!(namespace.session_count() == model.session_count(), "node {node} has other sessions than the model");
+    let mut count = 0;
+    for (path, data, stat) in model.nodes() {
+        count += 1;
+        let found = namespace.tree().get(path).map(|found| (&found.data, plain(found.stat)));
+        assert!(found == Some((data, stat)), "node {node} holds {found:?} at {path}, the model {stat:?}");
+    }
+    assert!(namespace.tree().len() == count, "node {node} holds more than the model");
+}
+
+/// The kind byte of a batch of commands.
+const COMMANDS: u8 = 1;
+
+/// In the calm everything finishes within this.
+const PATIENCE: Moment = 60 * SECOND;
+
+const EVENTS_MAX: u64 = 20_000_000;
+
+const _: () = assert!(PATIENCE > 1000 * MILLI);
