@@ -104,8 +104,7 @@ impl Disk {
     }
 
     /// A write of a process that does nothing else yet: whole, or torn by a crash.
-    pub fn write_at_start(&mut self, segment: SegmentId, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
-        let file = DiskFile::Segment(segment);
+    pub fn write_at_start(&mut self, file: DiskFile, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
         match torn {
             None => self.file(file)[offset..offset + bytes.len()].copy_from_slice(bytes),
             Some(random) => self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),

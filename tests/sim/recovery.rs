@@ -6,6 +6,7 @@ use quorate::journal::{self, Identity, Journal, Known, Place, Recovery, SegmentI
 use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 use quorate::namespace::{Applied, Namespace};
 use quorate::paxos::{self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, Member, Slot, Value};
+use quorate::replica::exchange::DiskFile;
 use quorate::replica::{Recovered, Storage};
 use quorate::time::Instant;
 
@@ -34,7 +35,7 @@ pub fn format(plan: &Plan, node: usize, incarnation: Incarnation) -> Disk {
 
 /// Everything a start takes from the disk. `None`: it crashed again on the way.
 pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Found> {
-    let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
+    let mut hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
     let known =
@@ -65,6 +66,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
     let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
     let mut journal = Journal::open(identity, settings, recovery.tail);
     mark_start(&mut journal, disk, random, plan.torn_starts)?;
+    settle_hard_state(&mut hard_state, journal.start(), disk, random, plan.torn_starts)?;
     let storage = Storage::new(journal, hard_state);
     Some(Found { recovered: Recovered { paxos, namespace, storage }, chosen, accepted })
 }
@@ -76,7 +78,7 @@ fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn:
             let bytes = write.pieces.concat();
             let at = usize::try_from(write.offset).expect("files are small");
             let whole = !random.permille(torn);
-            disk.write_at_start(write.segment, at, &bytes, if whole { None } else { Some(random) });
+            disk.write_at_start(DiskFile::Segment(write.segment), at, &bytes, if whole { None } else { Some(random) });
             if !whole {
                 return None;
             }
@@ -86,6 +88,28 @@ fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn:
             disk.zeroed(segment);
             journal.segment_ready(segment);
         }
+    }
+    Some(())
+}
+
+/// All four copies of the hard state are equal and durable, or the start comes to nothing.
+fn settle_hard_state(
+    hard_state: &mut HardStateFile,
+    start: u64,
+    disk: &mut Disk,
+    random: &mut Random,
+    torn: u64,
+) -> Option<()> {
+    hard_state.save_start(start);
+    while let Some(write) = hard_state.next_write() {
+        let at = usize::try_from(write.offset).expect("the file is small");
+        let whole = !random.permille(torn / 4);
+        let bytes = write.pieces.concat();
+        disk.write_at_start(DiskFile::HardState, at, &bytes, if whole { None } else { Some(random) });
+        if !whole {
+            return None;
+        }
+        hard_state.completed(write.id);
     }
     Some(())
 }
