@@ -35,11 +35,13 @@ pub struct Recovery {
     pub flush: Vec<SegmentId>,
     /// Everything up to there is chosen and was handed to the visitor, or is in the image.
     pub chosen_upto: Slot,
-    /// Of each slot above, the newest record, if its value is whole. `learned`: the slot is chosen.
+    /// Of each slot above, the newest record, if its value is whole; of a slot in `maybe`, the newest before that one.
+    /// `learned`: the slot is chosen.
     pub accepted: Vec<AcceptedRecord>,
     /// Accepted and acknowledged, value damaged.
     pub lost: Vec<Name>,
-    /// Accepted, value damaged, and perhaps never acknowledged: neither "have it" nor "never accepted".
+    /// Accepted, value damaged, and perhaps never acknowledged: neither "have it" nor "never accepted". Then what
+    /// `accepted` holds of the slot is still what counts.
     pub maybe: Vec<Name>,
     /// Of these nothing can be said; a slot is in none of the other lists then.
     pub unknown: Vec<Slots>,
@@ -52,20 +54,10 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// `lost` as a core takes it.
+    /// Names as a core takes them.
     #[must_use]
-    pub fn lost_tuples(&self) -> Vec<(Slot, Ballot, u128)> {
-        self.lost.iter().map(|name| (name.slot, name.ballot, name.hash)).collect()
-    }
-
-    /// `unknown` together with the slots of `maybe`, for a core that has no word for "maybe": it will wait where it could
-    /// go on, and never say a thing that is not so.
-    #[must_use]
-    pub fn unknown_or_maybe(&self) -> Vec<Slots> {
-        let mut all = self.unknown.clone();
-        all.extend(self.maybe.iter().map(|name| (name.slot, name.slot)));
-        all.sort_unstable();
-        all
+    pub fn tuples(names: &[Name]) -> Vec<(Slot, Ballot, u128)> {
+        names.iter().map(|name| (name.slot, name.ballot, name.hash)).collect()
     }
 }
 

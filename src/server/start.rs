@@ -62,8 +62,9 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
         chosen_upto: recovery.chosen_upto,
         trimmed_upto: Slot(0),
         accepted: recovery.accepted.clone(),
-        lost: recovery.lost_tuples(),
-        unknown: recovery.unknown_or_maybe(),
+        lost: Recovery::tuples(&recovery.lost),
+        maybe: Recovery::tuples(&recovery.maybe),
+        unknown: recovery.unknown.clone(),
     };
     let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
