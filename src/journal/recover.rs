@@ -35,11 +35,13 @@ pub struct Recovery {
     pub flush: Vec<SegmentId>,
     /// Everything up to there is chosen and was handed to the visitor, or is in the image.
     pub chosen_upto: Slot,
-    /// Of each slot above, the newest record, if its value is whole. `learned`: the slot is chosen.
+    /// Of each slot above, the newest record, if its value is whole; of a slot in `maybe`, the newest before that one.
+    /// `learned`: the slot is chosen.
     pub accepted: Vec<AcceptedRecord>,
     /// Accepted and acknowledged, value damaged.
     pub lost: Vec<Name>,
-    /// Accepted, value damaged, and perhaps never acknowledged: neither "have it" nor "never accepted".
+    /// Accepted, value damaged, and perhaps never acknowledged: neither "have it" nor "never accepted". Then what
+    /// `accepted` holds of the slot is still what counts.
     pub maybe: Vec<Name>,
     /// Of these nothing can be said; a slot is in none of the other lists then.
     pub unknown: Vec<Slots>,
@@ -52,21 +54,11 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// `lost` as a core takes it.
+    /// Names as a core takes them.
     #[must_use]
-    pub fn lost_tuples(&self) -> Vec<(Slot, Ballot, u128)> {
-        tuples(&self.lost)
+    pub fn tuples(names: &[Name]) -> Vec<(Slot, Ballot, u128)> {
+        names.iter().map(|name| (name.slot, name.ballot, name.hash)).collect()
     }
-
-    /// `maybe` as a core takes it.
-    #[must_use]
-    pub fn maybe_tuples(&self) -> Vec<(Slot, Ballot, u128)> {
-        tuples(&self.maybe)
-    }
-}
-
-fn tuples(names: &[Name]) -> Vec<(Slot, Ballot, u128)> {
-    names.iter().map(|name| (name.slot, name.ballot, name.hash)).collect()
 }
 
 /// Reads the whole log. `visit` is given every chosen value above the image, in slot order, each once.

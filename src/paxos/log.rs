@@ -38,8 +38,8 @@ pub(super) struct OpenSlot {
     pub held: Option<Held>,
     /// Accepted at that ballot; the value with that hash is damaged here.
     pub lost: Option<(Ballot, u128)>,
-    /// `lost` was torn by a crash, and perhaps nobody was told of it.
-    pub maybe: bool,
+    /// Perhaps accepted at that ballot, after `held`: the record of it is damaged, or a crash tore it.
+    pub maybe: Option<(Ballot, u128)>,
     /// A newer vote than anything known here may have been damaged.
     pub unknown: bool,
     /// `held` is the chosen value.
@@ -84,9 +84,9 @@ impl Log {
         *self.open_mut(slot) = OpenSlot { lost: Some((ballot, hash)), ..OpenSlot::default() };
     }
 
-    /// Says of an open slot that its newest vote may be one that a crash tore before anybody was told.
+    /// Says of an open slot that it may have a newer vote than the one held, by ballot and hash alone.
     pub fn set_maybe(&mut self, slot: Slot, ballot: Ballot, hash: u128) {
-        *self.open_mut(slot) = OpenSlot { lost: Some((ballot, hash)), maybe: true, ..OpenSlot::default() };
+        self.open_mut(slot).maybe = Some((ballot, hash));
     }
 
     /// Says of an open slot that nothing is known.
@@ -205,12 +205,13 @@ impl Log {
 
     fn report(&self, slot: Slot) -> Option<SlotReport> {
         let open = self.open(slot)?;
-        let evidence = match (&open.held, open.lost) {
+        let held = open.held.as_ref().map(|held| (held.ballot, held.value.hash()));
+        let evidence = match (open.maybe, held, open.lost) {
             _ if open.unknown => Evidence::Unknown,
-            (Some(held), _) => Evidence::Have { accepted: held.ballot, hash: held.value.hash() },
-            (None, Some((accepted, hash))) if open.maybe => Evidence::Maybe { accepted, hash },
-            (None, Some((accepted, hash))) => Evidence::Lost { accepted, hash },
-            (None, None) => return None,
+            (Some((accepted, hash)), older, _) => Evidence::Maybe { accepted, hash, older },
+            (None, Some((accepted, hash)), _) => Evidence::Have { accepted, hash },
+            (None, None, Some((accepted, hash))) => Evidence::Lost { accepted, hash },
+            (None, None, None) => return None,
         };
         Some(SlotReport { slot, evidence })
     }

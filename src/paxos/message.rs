@@ -63,16 +63,16 @@ pub struct SlotReport {
     pub evidence: Evidence,
 }
 
-/// *Have it* or *don't know*. *Never accepted* is said by leaving the slot out.
+/// *Have it*, *may have had it* or *don't know*. *Never accepted* is said by leaving the slot out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Evidence {
     /// Accepted at that ballot, last; the value's hash. The value can be fetched from the reporter.
     Have { accepted: Ballot, hash: u128 },
     /// Accepted at that ballot; its value is lost here and may be had elsewhere.
     Lost { accepted: Ballot, hash: u128 },
-    /// Perhaps accepted at that ballot, and nobody was told: a crash tore it. Newest here, and its value is lost. Neither
-    /// "never" nor "accepted".
-    Maybe { accepted: Ballot, hash: u128 },
+    /// The newest record, at that ballot, is damaged: it was acknowledged and then damaged, or a crash tore it before anyone
+    /// was told of it, and then `older` is what was accepted last. Neither a vote nor the word that there was none.
+    Maybe { accepted: Ballot, hash: u128, older: Option<(Ballot, u128)> },
     /// Something may have been accepted here: never counted as "never".
     Unknown,
 }

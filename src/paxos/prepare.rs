@@ -1,8 +1,9 @@
 //! Phase 1: what the promises tell of each slot, and what a new leader may do about it.
 //!
-//! An acceptor says one of three things of a slot: it has a vote (and its value, or only the value's hash), it never
-//! voted, or it does not know. *Does not know* is never counted. A slot that cannot be decided waits, and with it every
-//! later one: unavailable, never wrong.
+//! An acceptor says one of four things of a slot: it has a vote (and its value, or only the value's hash), it never
+//! voted, it may have a vote that a crash tore, or it does not know. *Does not know* is never counted; *may have* is a vote
+//! until enough others deny it, or until all members have spoken and nobody is sure of it. A slot that cannot be decided
+//! waits, and with it every later one: unavailable, never wrong.
 
 use super::ballot::{Ballot, Incarnation, ReplicaId, Slot};
 use super::config::{Configs, ReplicaSet};
@@ -129,11 +130,13 @@ impl Promises {
             }
             match given.evidence(slot) {
                 Some(Evidence::Unknown) => continue,
-                Some(
-                    Evidence::Have { accepted, hash }
-                    | Evidence::Lost { accepted, hash }
-                    | Evidence::Maybe { accepted, hash },
-                ) => votes.push((accepted, hash)),
+                Some(Evidence::Have { accepted, hash } | Evidence::Lost { accepted, hash }) => {
+                    votes.push((accepted, hash))
+                }
+                Some(Evidence::Maybe { accepted, hash, older }) => {
+                    votes.push((accepted, hash));
+                    votes.extend(older);
+                }
                 None => {}
             }
             counted.insert(given.replica);
@@ -150,7 +153,11 @@ impl Promises {
                 return Decision::Propose(value.clone());
             }
             let holder = known.iter().find_map(|given| match given.evidence(slot) {
-                Some(Evidence::Have { accepted, hash: h }) if h == hash => Some((given.replica, accepted)),
+                Some(Evidence::Have { accepted, hash: h } | Evidence::Maybe { older: Some((accepted, h)), .. })
+                    if h == hash =>
+                {
+                    Some((given.replica, accepted))
+                }
                 _ => None,
             });
             if let Some((from, accepted)) = holder {
@@ -158,8 +165,10 @@ impl Promises {
             }
             let nacks = known.iter().filter(|given| given.never_accepted_at(slot, ballot)).count();
             let refuted = nacks > config.members().len() - config.quorum();
-            let torn = || known.len() == config.members().len() && known.iter().all(|g| g.never_held(slot, ballot));
-            if !refuted && !torn() {
+            // Had a quorum flushed it, every copy would have gone bad: more than any number of crashes does.
+            let torn =
+                counted.len() == config.members().len() && !known.iter().any(|given| given.accepted_at(slot, ballot));
+            if !refuted && !torn {
                 return Decision::Wait;
             }
         }
@@ -185,12 +194,13 @@ impl Given {
         }
     }
 
-    /// Whether this replica never told anybody that it voted in `slot` at `ballot`, as far as it knows. When all members
-    /// say so nobody can have been told by a quorum: had the value been chosen, every copy that its quorum flushed would
-    /// have gone bad since, which no disk fault we answer for does.
-    fn never_held(&self, slot: Slot, ballot: Ballot) -> bool {
-        let torn = matches!(self.evidence(slot), Some(Evidence::Maybe { accepted, .. }) if accepted == ballot);
-        torn || self.never_accepted_at(slot, ballot)
+    /// Whether this replica is certain that it voted in `slot` at `ballot`.
+    fn accepted_at(&self, slot: Slot, ballot: Ballot) -> bool {
+        match self.evidence(slot) {
+            None | Some(Evidence::Unknown) => false,
+            Some(Evidence::Have { accepted, .. } | Evidence::Lost { accepted, .. }) => accepted == ballot,
+            Some(Evidence::Maybe { older, .. }) => older.is_some_and(|(accepted, _)| accepted == ballot),
+        }
     }
 }
 

@@ -71,11 +71,11 @@ pub struct Recovered {
     pub chosen_upto: Slot,
     /// Values up to here are not in the log any more.
     pub trimmed_upto: Slot,
-    /// Of each slot above `chosen_upto`, the newest record that is whole.
+    /// Of each slot above `chosen_upto`, the newest record that is whole; of one in `maybe`, the newest before that.
     pub accepted: Vec<AcceptedRecord>,
     /// Slots whose newest record's value is damaged while its ballot and hash are known.
     pub lost: Vec<(Slot, Ballot, u128)>,
-    /// Slots whose newest record a crash may have torn before anybody was told of it, while its ballot and hash are known.
+    /// Likewise, but a crash may have torn it before anyone was told of it.
     pub maybe: Vec<(Slot, Ballot, u128)>,
     /// First and last slot of each stretch of which nothing can be said, whatever `accepted` holds of it.
     pub unknown: Vec<(Slot, Slot)>,

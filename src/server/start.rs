@@ -62,8 +62,8 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
         chosen_upto: recovery.chosen_upto,
         trimmed_upto: Slot(0),
         accepted: recovery.accepted.clone(),
-        lost: recovery.lost_tuples(),
-        maybe: recovery.maybe_tuples(),
+        lost: Recovery::tuples(&recovery.lost),
+        maybe: Recovery::tuples(&recovery.maybe),
         unknown: recovery.unknown.clone(),
     };
     let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);

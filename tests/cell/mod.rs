@@ -428,8 +428,8 @@ impl Cell {
                         Evidence::Lost { accepted, hash } => {
                             format!(" {}=lost({})@{accepted}", report.slot, named(hash))
                         }
-                        Evidence::Maybe { accepted, hash } => {
-                            format!(" {}=maybe({})@{accepted}", report.slot, named(hash))
+                        Evidence::Maybe { accepted, hash, .. } => {
+                            format!(" {}=maybe {}@{accepted}", report.slot, named(hash))
                         }
                         Evidence::Unknown => format!(" {}=unknown", report.slot),
                     };

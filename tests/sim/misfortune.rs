@@ -11,10 +11,10 @@ pub enum Lasting {
     Blocked(Vec<(Host, Host)>),
 }
 
-/// Something goes wrong now, and something else a while later.
 /// One kind of misfortune.
 type Act = fn(&mut Run);
 
+/// Something goes wrong now, and something else a while later.
 pub fn strike(run: &mut Run) {
     if run.calm {
         return;
