@@ -1,7 +1,10 @@
 //! What one seed is made of: sizes, timings and the mix of faults, each seed its own.
 
 use quorate::client::machine::{Prefer, Settings as ClientSettings};
+use quorate::limits::BLOCK_BYTES;
 use quorate::paxos::{Incarnation, Settings};
+
+use quorate::replica::Bounds;
 
 use super::links::replica;
 use super::node::{CELL, address};
@@ -27,6 +30,10 @@ pub struct Plan {
     pub lease_reads: bool,
     pub log_memory_bytes: usize,
     pub segment_bytes: usize,
+    /// Log after which an image is taken.
+    pub image_after_bytes: u64,
+    /// Newest images that are damaged at a crash, in a thousand.
+    pub damaged_images: u64,
     pub session_timeout: Moment,
     pub network: network::Conduct,
     pub disk: disk::Conduct,
@@ -63,6 +70,9 @@ impl Plan {
         // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
         let disk_latency = random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]).min(lease / 100);
+        let depth = random.pick(&[1, 1, 4, 16, 64]);
+        // Deep pipelines make long entries, and an entry has to fit a segment.
+        let segment_blocks = if depth > 4 { 512 } else { random.pick(&[32, 64, 256]) };
         let harsh = random.below(3) == 0;
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
         let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
@@ -70,7 +80,7 @@ impl Plan {
             nodes: random.pick(&[1, 3, 3, 3, 3, 5]),
             clients: random.within(1, 5) as usize,
             calls: random.within(10, 70),
-            depth: random.pick(&[1, 1, 4, 16, 64]),
+            depth,
             think: random.pick(&[0, 100 * MICRO, 5 * MILLI, 50 * MILLI]),
             names: random.within(1, 8),
             heartbeat: lease / 10,
@@ -78,7 +88,9 @@ impl Plan {
             margin: random.within(1, 5) * MILLI,
             lease_reads: random.below(4) > 0,
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
-            segment_bytes: random.pick(&[1 << 20, 1 << 21]),
+            segment_bytes: segment_blocks * BLOCK_BYTES,
+            image_after_bytes: random.pick(&[64 << 10, 256 << 10, 1 << 20]),
+            damaged_images: random.pick(&[0, 0, 300]),
             session_timeout: random.within(2000, 6000) * MILLI,
             network: network::Conduct {
                 latency,
@@ -95,6 +107,10 @@ impl Plan {
             weights: Weights::draw(random),
             storm: random.within(2, 12) * SECOND,
         }
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        Bounds { image_after_bytes: self.image_after_bytes, journal_bytes_max: 64 * self.segment_bytes as u64 }
     }
 
     pub fn quorum(&self) -> usize {
