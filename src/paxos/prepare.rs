@@ -144,6 +144,8 @@ impl Promises {
         if !config.is_quorum(counted) {
             return Decision::Wait;
         }
+        // A member that is not bound to a disk yet has cast no vote that counts: nobody need wait for it to deny one.
+        let voteless = config.members().iter().filter(|m| !config.is_unfounded() && m.incarnation.is_none()).count();
         votes.sort_unstable();
         votes.dedup();
         while let Some((ballot, hash)) = votes.pop() {
@@ -163,11 +165,11 @@ impl Promises {
             if let Some((from, accepted)) = holder {
                 return Decision::Fetch { from, accepted };
             }
-            let nacks = known.iter().filter(|given| given.never_accepted_at(slot, ballot)).count();
+            let nacks = voteless + known.iter().filter(|given| given.never_accepted_at(slot, ballot)).count();
             let refuted = nacks > config.members().len() - config.quorum();
             // Had a quorum flushed it, every copy would have gone bad: more than any number of crashes does.
-            let torn =
-                counted.len() == config.members().len() && !known.iter().any(|given| given.accepted_at(slot, ballot));
+            let torn = voteless + counted.len() == config.members().len()
+                && !known.iter().any(|given| given.accepted_at(slot, ballot));
             if !refuted && !torn {
                 return Decision::Wait;
             }
