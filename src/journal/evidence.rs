@@ -27,15 +27,7 @@ pub(super) struct Evidence<'v> {
 /// The newest record of a slot.
 enum Newest {
     Have(AcceptedRecord),
-    /// With what was before it, for the case that nobody was ever told of it.
-    Bad(Bad, Before),
-}
-
-/// What the log held of a slot before its newest record.
-enum Before {
-    Nothing,
-    Whole(AcceptedRecord),
-    Damaged,
+    Bad(Bad),
 }
 
 /// A record whose value is bad.
@@ -103,12 +95,7 @@ impl<'v> Evidence<'v> {
             }
             Some(Newest::Have(record)) if record.learned => false,
             _ => {
-                let before = match self.newest.remove(&name.slot) {
-                    Some(Newest::Have(record)) => Before::Whole(record),
-                    Some(Newest::Bad(..)) => Before::Damaged,
-                    None => Before::Nothing,
-                };
-                self.newest.insert(name.slot, Newest::Bad(bad, before));
+                self.newest.insert(name.slot, Newest::Bad(bad));
                 true
             }
         }
@@ -131,7 +118,7 @@ impl<'v> Evidence<'v> {
             let slot = self.emitted_upto.next();
             match self.newest.remove(&slot) {
                 Some(Newest::Have(record)) => (self.visit)(slot, record.value),
-                Some(bad @ Newest::Bad(..)) => {
+                Some(bad @ Newest::Bad(_)) => {
                     self.newest.insert(slot, bad);
                     break;
                 }
@@ -157,18 +144,10 @@ impl<'v> Evidence<'v> {
                     record.learned |= slot <= self.chosen_upto;
                     verdict.accepted.push(record);
                 }
-                Newest::Bad(bad, before) if bad.trailer && maybe(bad.sequence, bad.start) => match before {
-                    Before::Nothing => verdict.maybe.push(bad.name),
-                    Before::Whole(record) => {
-                        verdict.maybe.push(bad.name);
-                        verdict.accepted.push(record);
-                    }
-                    Before::Damaged => verdict.unknown.push((slot, slot)),
-                },
-                Newest::Bad(bad, _) => verdict.lost.push(bad.name),
+                Newest::Bad(bad) if bad.trailer && maybe(bad.sequence, bad.start) => verdict.maybe.push(bad.name),
+                Newest::Bad(bad) => verdict.lost.push(bad.name),
             }
         }
-        verdict.unknown.sort_unstable();
         verdict
     }
 

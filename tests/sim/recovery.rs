@@ -25,6 +25,8 @@ pub struct Found {
     pub chosen: Vec<(Slot, Value)>,
     /// Votes and learned values above them.
     pub accepted: Vec<AcceptedRecord>,
+    /// Slots of which the newest record is torn.
+    pub torn: Vec<Slot>,
 }
 
 /// The disk of a formatted replica.
@@ -54,6 +56,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
     only_torn(&recovery);
     let accepted = recovery.accepted.clone();
+    let torn = recovery.maybe.iter().map(|name| name.slot).collect();
     let mut state = contents.paxos;
     state.promised = state.promised.max(recovery.highest_ballot);
     let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
@@ -73,7 +76,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
     let bounds = plan.bounds();
     let storage = Storage::new(journal, hard_state, bounds);
     let recovered = Recovered { paxos, namespace, images: kept, bounds, storage };
-    Some(Found { recovered, image_upto, chosen, accepted })
+    Some(Found { recovered, image_upto, chosen, accepted, torn })
 }
 
 /// The newest whole image that was ever pointed to, and the slots of those to be kept.
