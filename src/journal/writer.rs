@@ -56,6 +56,8 @@ pub struct Journal {
     start: Start,
     queue: VecDeque<Queued>,
     queued_bytes: u64,
+    /// Bytes of records handed to the disk in this start.
+    handed_bytes: u64,
     writing: VecDeque<Writing>,
     writes: u64,
     /// Of the next record handed to the disk.
@@ -144,6 +146,7 @@ impl Journal {
             start: Start { number: start, first: sequence + 1, synced_before: synced_upto },
             queue: VecDeque::new(),
             queued_bytes: 0,
+            handed_bytes: 0,
             writing: VecDeque::new(),
             writes: 0,
             sequence: sequence + 1,
@@ -317,6 +320,12 @@ impl Journal {
         self.queued_bytes
     }
 
+    /// Bytes of records handed to the disk in this start.
+    #[must_use]
+    pub fn handed_bytes(&self) -> u64 {
+        self.handed_bytes
+    }
+
     /// Bytes of log, whole segments but for the last one, that hold slots above `upto`.
     #[must_use]
     pub fn bytes_beyond(&self, upto: Slot) -> u64 {
@@ -424,6 +433,7 @@ impl Journal {
         self.told_upto = head.synced_upto;
         self.offset += head.span();
         self.queued_bytes -= head.span();
+        self.handed_bytes += head.span();
         self.chain = parts.finish(&head, pieces);
         self.previous = name;
         self.sequence += 1;

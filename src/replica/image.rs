@@ -16,9 +16,9 @@
 
 use bytes::Bytes;
 
-use super::Replica;
 use super::exchange::Effect;
 use super::image_file::{ImageHead, ImageWriter};
+use super::{Replica, Storage};
 use crate::journal::hard_state::ImagePointer;
 use crate::paxos::Slot;
 use crate::time::{Duration, Instant};
@@ -27,6 +27,10 @@ use crate::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Images {
     after_bytes: u64,
+    /// How much log this start found beyond the newest image.
+    found_bytes: u64,
+    /// Bytes of log when the last image was begun, those found at the start included.
+    begun_bytes: u64,
     /// Whole, durable, and pointed to once; at most two, the older one first.
     kept: Vec<Slot>,
     /// Where the hard state pointed to at the start: images only move forward.
@@ -60,10 +64,12 @@ enum Stage {
 }
 
 impl Images {
-    /// `kept` as the start found them; the hard state points to `floor`.
-    pub(super) fn new(after_bytes: u64, kept: Vec<Slot>, floor: Slot) -> Self {
+    /// `kept` as the start found them.
+    pub(super) fn new(after_bytes: u64, kept: Vec<Slot>, storage: &Storage) -> Self {
         assert!(kept.len() <= 2 && kept.is_sorted(), "the two newest images are kept");
-        Self { after_bytes, kept, floor, taking: None }
+        let newest = kept.last().copied().unwrap_or_default();
+        let found_bytes = storage.journal().bytes_beyond(newest);
+        Self { after_bytes, found_bytes, begun_bytes: 0, kept, floor: storage.image_upto(), taking: None }
     }
 
     /// A piece is written.
@@ -105,8 +111,10 @@ impl Images {
 impl Replica {
     /// Does what is due for images and for the log behind them. Called at the end of a turn.
     pub(super) fn tend_images(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let due = self.storage.journal().bytes_beyond(self.images.newest()) >= self.images.after_bytes;
-        if due && self.images.taking.is_none() && self.applied_upto > self.images.newest().max(self.images.floor) {
+        let due = self.log_bytes() - self.images.begun_bytes >= self.images.after_bytes;
+        // The hard state may know of later slots than were applied since the start.
+        let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.config_slot);
+        if due && self.images.taking.is_none() && self.applied_upto > known {
             self.begin_image(now, effects);
         }
         if now >= self.images.next_deadline() {
@@ -119,11 +127,15 @@ impl Replica {
         }
     }
 
+    fn log_bytes(&self) -> u64 {
+        self.images.found_bytes + self.storage.journal().handed_bytes()
+    }
+
     fn begin_image(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.images.begun_bytes = self.log_bytes();
         let (slot, revision) = (self.applied_upto, self.namespace.begin_image());
         effects.push(Effect::BeginImage { slot });
         let (identity, state) = self.storage.about();
-        assert!(state.config_slot <= slot, "a member list is applied when it is known");
         let head = ImageHead {
             identity,
             slot,

@@ -94,7 +94,7 @@ impl Replica {
         let applied_upto = recovered.paxos.chosen_upto;
         let mut paxos = Paxos::new(now, settings, recovered.paxos);
         let (storage, bounds) = (recovered.storage, recovered.bounds);
-        let images = Images::new(bounds.image_after_bytes, recovered.images, storage.image_upto());
+        let images = Images::new(bounds.image_after_bytes, recovered.images, &storage);
         paxos.set_image_upto(images.sure_upto());
         Self {
             me,

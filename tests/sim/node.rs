@@ -280,7 +280,10 @@ impl Node {
     pub fn story(&self) -> String {
         let Some(running) = &self.running else { return format!("node {}: down", self.index) };
         let (status, inbox) = (running.replica.paxos().status(), running.inbox.len());
-        format!("node {}: {status:?}, lease {:?}, inbox {inbox}", self.index, running.replica.lease())
+        let journal = running.replica.storage().journal();
+        let (used, free, waits) = (journal.used_bytes(), journal.free_bytes(), journal.queued_bytes());
+        let lease = running.replica.lease();
+        format!("node {}: {status:?}, {lease:?}, inbox {inbox}, journal {used}, {free} free, {waits} wait", self.index)
     }
 
     /// The background read of a lagging peer's values.

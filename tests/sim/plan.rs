@@ -67,14 +67,19 @@ impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
         let storm = random.within(500, 6000) * MILLI;
-        let calls = random.within(10, 100);
+        // Now and then a log long enough to be trimmed again and again.
+        let calls = if random.below(8) == 0 { 400 } else { random.within(10, 100) };
         let lease = random.within(40, 400) * MILLI;
         // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
         let disk_latency = random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]).min(lease / 100);
         let depth = random.pick(&[1, 1, 4, 16, 64]);
         // Deep pipelines make long entries, and an entry has to fit a segment.
-        let segment_blocks = if depth > 4 { 512 } else { random.pick(&[32, 64, 256]) };
+        let segment_blocks = match depth {
+            1 => 32,
+            4 => 128,
+            _ => 512,
+        };
         let harsh = random.below(3) == 0;
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
         let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
@@ -92,7 +97,7 @@ impl Plan {
             lease_reads: random.below(4) > 0,
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
             segment_bytes: segment_blocks * BLOCK_BYTES,
-            image_after_bytes: random.pick(&[64 << 10, 256 << 10, 1 << 20]),
+            image_after_bytes: random.pick(&[16 << 10, 64 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
             session_timeout: random.within(2000, 6000) * MILLI,
             network: network::Conduct {
