@@ -370,7 +370,7 @@ mod tests {
     }
 
     fn open(file: &[u8]) -> Result<HardStateFile, HardStateError> {
-        HardStateFile::open(CellId(1), ReplicaId(2), file)
+        HardStateFile::open(CellId(1), file)
     }
 
     fn apply(file: &mut [u8], write: &HardStateWrite) {
@@ -466,10 +466,8 @@ mod tests {
     #[test]
     fn somebody_elses_or_a_newer_file_is_refused_by_name() {
         let file = HardStateFile::format(identity(), &state(3)).to_vec();
-        let foreign = HardStateFile::open(CellId(9), ReplicaId(2), &file).unwrap_err();
+        let foreign = HardStateFile::open(CellId(9), &file).unwrap_err();
         assert_eq!(foreign, HardStateError::ForeignCell { found: CellId(1), needed: CellId(9) });
-        let foreign = HardStateFile::open(CellId(1), ReplicaId(3), &file).unwrap_err();
-        assert_eq!(foreign, HardStateError::ForeignReplica { found: ReplicaId(2), needed: ReplicaId(3) });
         let mut newer = file;
         newer[8] = 9;
         let crc = crc32fast::hash(&newer[..CRC_AT]);
