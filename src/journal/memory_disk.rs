@@ -59,6 +59,16 @@ pub(super) struct Story {
     /// The newest start whose first record is durable.
     pub(super) start: u64,
     pub(super) dice: Dice,
+    /// Every write that was completed, oldest first, and what it overwrote.
+    pub(super) writes: Vec<(Extent, Extent)>,
+    /// Everything up to there is in a durable image, and its segments may be given up.
+    pub(super) image_upto: Slot,
+    /// Files that were given up and wait to be used again.
+    freed: Vec<Vec<u8>>,
+    /// Whether it ever takes an image.
+    pub(super) trims: bool,
+    /// Segments that were begun in a file used before.
+    pub(super) recycled: u64,
     /// Records appended ever, so that no two share a ballot.
     appended: u64,
     values: BTreeMap<Name, Value>,
@@ -134,13 +144,18 @@ impl Story {
             in_flight: Vec::new(),
             start: 0,
             dice: Dice(seed),
+            writes: Vec::new(),
+            image_upto: Slot(0),
+            freed: Vec::new(),
+            trims: false,
+            recycled: 0,
             appended: 0,
             values: BTreeMap::new(),
         }
     }
 
     pub(super) fn known(&self) -> Known {
-        Known { identity: IDENTITY, start: self.start, hard_state: 0, image_upto: Slot(0) }
+        Known { identity: IDENTITY, start: self.start, hard_state: 0, image_upto: self.image_upto }
     }
 
     /// Reads the disk; the second part is what the visitor was given, by hash.
@@ -176,6 +191,9 @@ impl Story {
             while !life.writing.is_empty() && self.dice.below(3) > 0 {
                 let at = self.dice.below(life.writing.len() as u64) as usize;
                 self.complete(&mut journal, &mut life, at);
+            }
+            if self.trims && self.dice.below(3) == 0 {
+                self.trim(&mut journal);
             }
             life.now += self.dice.below(7_000_000);
             journal.tick(Instant::from_nanos(life.now));
@@ -236,6 +254,18 @@ impl Story {
         self.told.push(Told { name, acknowledged: false, denied: false, extent: None });
     }
 
+    /// Takes an image of what is chosen and gives up the segments below it.
+    fn trim(&mut self, journal: &mut Journal) {
+        self.image_upto = self.chosen_upto;
+        let promised = Ballot { round: self.appended, replica: ReplicaId(1) };
+        for segment in journal.trim(self.image_upto, promised) {
+            let file = self.disk.files.remove(&segment).expect("only segments that exist are given up");
+            self.freed.push(file);
+            self.disk.unreadable.retain(|(bad, _)| *bad != segment);
+            self.writes.retain(|(write, _)| write.segment != segment);
+        }
+    }
+
     /// The newest record of a slot.
     pub(super) fn held(&self, slot: Slot) -> Option<&Told> {
         self.told.iter().rev().find(|told| told.name.slot == slot && !told.denied)
@@ -244,7 +274,11 @@ impl Story {
     fn hand_out(&mut self, journal: &mut Journal, life: &mut Life) {
         loop {
             if let Some(segment) = journal.segment_wanted() {
-                self.disk.files.entry(segment).or_insert_with(|| vec![0; SEGMENT_BYTES]);
+                if !self.disk.files.contains_key(&segment) {
+                    self.recycled += u64::from(!self.freed.is_empty());
+                    let file = self.freed.pop().unwrap_or_else(|| vec![0; SEGMENT_BYTES]);
+                    self.disk.files.insert(segment, file);
+                }
                 journal.segment_ready(segment);
             }
             let Some(write) = journal.next_write() else { return };
@@ -279,6 +313,9 @@ impl Story {
 
     fn complete(&mut self, journal: &mut Journal, life: &mut Life, at: usize) {
         let (id, extent) = life.writing.remove(at);
+        let end = extent.offset + extent.bytes.len();
+        let before = self.disk.files[&extent.segment][extent.offset..end].to_vec();
+        self.writes.push((extent.clone(), Extent { bytes: before, ..extent }));
         self.disk.put(&extent);
         if let Some(upto) = journal.completed(Instant::from_nanos(life.now), id) {
             let first = life.first;

@@ -280,7 +280,7 @@ impl<'v> Fold<'v> {
             return;
         }
         let head = entry.found.head;
-        let expected = self.expected.unwrap_or_else(|| first_expected(&head, entry.gap.bytes));
+        let expected = self.expected.unwrap_or_else(|| self.first_expected(&head, entry.gap.bytes));
         if expected < head.sequence {
             if expected > self.settled_upto {
                 self.expected = Some(expected);
@@ -300,6 +300,16 @@ impl<'v> Fold<'v> {
         self.count(entry.found);
     }
 
+    /// The number of the log's first record, when `gap` bytes of nothing precede the first that is known.
+    fn first_expected(&self, head: &Head, gap: u64) -> u64 {
+        // Without an image nothing was ever given up.
+        if self.known.image_upto == Slot(0) {
+            return 1;
+        }
+        let room = gap / span_of(0);
+        if gap == 0 { head.sequence } else { head.sequence.saturating_sub(room.clamp(1, head.sequence)).max(1) }
+    }
+
     /// `records` records right before `next` are gone.
     fn lost_before(&mut self, next: &Head, records: u64) {
         let previous = (next.chain != 0).then_some(next.previous);
@@ -308,10 +318,15 @@ impl<'v> Fold<'v> {
             let named = previous.map_or(Slot(0), |name| name.slot);
             self.lost_without_trace(next, without_trace, named.max(next.name.slot));
         }
-        if let Some(name) = previous.filter(|name| *name != Name::NOTHING) {
-            let (sequence, start) = (next.sequence - 1, next.start.number);
-            let bad = Bad { name, learned: false, sequence, start, trailer: false };
-            self.bad(bad, next.segment, next.offset);
+        let (segment, offset, sequence) = (next.segment, next.offset, next.sequence);
+        match previous {
+            // A seal or a start: no slot suffers, but the disk lost a write.
+            Some(Name::NOTHING) => self.findings.push(Finding::ChainBroken { segment, offset, sequence }),
+            Some(name) => {
+                let (sequence, start) = (sequence - 1, next.start.number);
+                self.bad(Bad { name, learned: false, sequence, start, trailer: false }, segment, offset);
+            }
+            None => {}
         }
     }
 
@@ -443,12 +458,6 @@ impl<'v> Fold<'v> {
             index: Index::default(),
         }
     }
-}
-
-/// The number of the log's first record, when `gap` bytes of nothing precede the first that is known.
-fn first_expected(head: &Head, gap: u64) -> u64 {
-    let room = gap / span_of(0);
-    if gap == 0 { head.sequence } else { head.sequence.saturating_sub(room.clamp(1, head.sequence)).max(1) }
 }
 
 /// Segments that writes under way at one time can touch.

@@ -49,11 +49,11 @@ impl Judged {
 
     /// What must hold whatever happened to the disk.
     fn is_safe(&self, story: &Story, what: &str) {
-        for (at, (slot, value)) in self.emitted.iter().enumerate() {
-            assert_eq!(slot.0, at as u64 + 1, "{what}: chosen values leave in slot order");
-            assert_eq!(story.chosen.get(slot).map(Value::hash), Some(*value), "{what}: slot {slot} is emitted with its chosen value");
+        for (slot, (of, value)) in (story.image_upto.0 + 1..).map(Slot).zip(&self.emitted) {
+            assert_eq!(slot, *of, "{what}: chosen values leave in slot order");
+            assert_eq!(story.chosen.get(&slot).map(Value::hash), Some(*value), "{what}: slot {slot} is emitted with its chosen value");
         }
-        assert_eq!(self.recovery.chosen_upto, Slot(self.emitted.len() as u64), "{what}");
+        assert_eq!(self.recovery.chosen_upto, story.image_upto.plus(self.emitted.len() as u64), "{what}");
         let last = story.told.iter().map(|told| told.name.slot).max().unwrap_or(Slot(0));
         for slot in (1..=last.0).map(Slot) {
             let of_slot: Vec<_> = story.told.iter().filter(|told| told.name.slot == slot).collect();
@@ -95,6 +95,14 @@ impl Judged {
                 _ => false,
             };
             assert!(fine, "{what}: slot {slot} was acknowledged as {:?}, and {said:?} is said", newest.name);
+        }
+    }
+
+    /// What this recovery says it has is durable from now on, and may be relied on.
+    fn hold_to(&self, story: &mut Story) {
+        for told in &mut story.told {
+            let name = told.name;
+            told.acknowledged |= matches!(self.said(name.slot), Said::Have(said) if said == name);
         }
     }
 
@@ -339,6 +347,119 @@ fn a_damaged_log_lives_on() {
             for how in [Harm::Noise, Harm::Zeros, Harm::Unreadable] {
                 lives_on(harm(&story, at, how), &format!("seed {seed}: {how:?} at {at:?}"));
             }
+        }
+    }
+}
+
+/// Some of the sectors of what was under way.
+fn torn_at_random(story: &mut Story) -> Story {
+    let fates: Vec<(u64, u64, u64)> = story
+        .in_flight
+        .clone()
+        .iter()
+        .map(|extent| (story.dice.below(5), story.dice.below(sectors(extent) as u64 + 1), story.dice.below(u64::MAX >> 34)))
+        .collect();
+    tear(story, |write, sector| {
+        let (fate, upto, noise) = fates[write];
+        match fate {
+            0 => false,
+            1 => true,
+            2 => (sector as u64) < upto,
+            3 => (sector as u64) != upto,
+            _ => (noise >> (sector % 24)) & 1 == 0,
+        }
+    })
+}
+
+/// Lives, crashes and bad sectors, one a life and never two in one record.
+fn many_lives(seed: u64, lives: u64) -> Story {
+    let mut story = Story::new(seed);
+    story.trims = seed % 2 == 1;
+    let mut harmed = BTreeSet::new();
+    for life in 0..lives {
+        let what = format!("seed {seed}, life {life}");
+        let judged = Judged::of(&story);
+        judged.is_safe(&story, &what);
+        if harmed.is_empty() {
+            judged.is_silent(&story, &what);
+        }
+        judged.deny(&mut story);
+        judged.hold_to(&mut story);
+        let turns = story.dice.below(8);
+        story.live(judged.recovery, turns);
+        story = torn_at_random(&mut story);
+        if story.dice.below(3) == 0 {
+            let sectors = story.disk.sectors();
+            let at = sectors[story.dice.below(sectors.len() as u64) as usize];
+            let record = story.told.iter().rposition(|t| t.extent.as_ref().is_some_and(|e| e.holds(at.0, at.1)));
+            // All that is no record of a slot counts as one: both heads of a start are not damaged at once.
+            if harmed.insert(record) {
+                let how = [Harm::Flip, Harm::Zeros, Harm::Noise, Harm::Unreadable][story.dice.below(4) as usize];
+                story = harm(&story, at, how);
+            }
+        }
+    }
+    story
+}
+
+#[test]
+fn many_lives_with_crashes_and_bad_sectors_deny_nothing() {
+    let seeds = std::env::var("JOURNAL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    let recycled: u64 = (1000..1000 + seeds).map(|seed| many_lives(seed, 6).recycled).sum();
+    assert!(recycled > seeds / 4, "segments were used again, {recycled} of them");
+}
+
+#[test]
+fn a_lost_write_is_noticed_by_those_after_it() {
+    for seed in 600..640 {
+        let mut story = story(seed, 12);
+        story.keep_in_flight();
+        // What claims a write is durable is handed out two writes later.
+        for lost in 0..story.writes.len().saturating_sub(2) {
+            let what = format!("seed {seed}: write {lost} never happened");
+            let mut harmed = story.clone();
+            let (_, before) = &story.writes[lost];
+            harmed.disk.put(before);
+            let judged = Judged::of(&harmed);
+            judged.is_safe(&harmed, &what);
+            assert!(judged.recovery.findings.iter().any(|f| !f.is_ordinary()), "{what}: {:?}", judged.recovery.findings);
+            lives_on(harmed, &what);
+        }
+    }
+}
+
+#[test]
+fn a_misdirected_write_harms_both_places_and_is_noticed() {
+    for seed in 700..720 {
+        let mut story = story(seed, 12);
+        story.keep_in_flight();
+        let sound = story.writes.len().saturating_sub(2);
+        for (strayed, onto) in (0..sound).flat_map(|s| (0..sound).map(move |o| (s, o))).filter(|(s, o)| s != o) {
+            let what = format!("seed {seed}: write {strayed} strayed onto {onto}");
+            let mut harmed = story.clone();
+            let ((write, before), (victim, _)) = (&story.writes[strayed], &story.writes[onto]);
+            harmed.disk.put(before);
+            let room = (super::memory_disk::SEGMENT_BYTES - victim.offset).min(write.bytes.len());
+            let bytes = write.bytes[..room].to_vec();
+            harmed.disk.put(&Extent { bytes, ..*victim });
+            let judged = Judged::of(&harmed);
+            judged.is_safe(&harmed, &what);
+            assert!(judged.recovery.findings.iter().any(|f| !f.is_ordinary()), "{what}: {:?}", judged.recovery.findings);
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_noticed() {
+    for seed in 800..900 {
+        let mut story = story(seed, 14);
+        story.keep_in_flight();
+        let used: Vec<_> = story.told.iter().filter_map(|t| t.extent.as_ref().map(|e| e.segment)).collect();
+        let last = *used.last().expect("something was written");
+        for segment in story.disk.files.keys().copied().filter(|s| *s < last).collect::<Vec<_>>() {
+            let mut harmed = story.clone();
+            harmed.disk.files.remove(&segment);
+            Judged::of(&harmed).is_safe(&harmed, &format!("seed {seed}: without {segment}"));
         }
     }
 }
