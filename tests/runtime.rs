@@ -468,7 +468,7 @@ fn a_hundred_thousand_wakes_from_a_thread_lose_no_message() {
 }
 
 #[test]
-fn two_rings_wake_each_other_and_a_full_channel_wakes_its_sender() {
+fn two_rings_wake_each_other() {
     let mut here = ring(small());
     let here_waker = here.waker();
     let (give, take) = std::sync::mpsc::channel();
@@ -530,6 +530,25 @@ fn a_full_channel_gives_the_message_back() {
     drop(sender);
     assert!(receiver.is_abandoned());
     assert_eq!((receiver.pop(), receiver.pop(), receiver.pop()), (Some(2), Some(3), None));
+}
+
+#[test]
+fn a_sender_that_found_its_channel_full_is_woken_once_there_is_room() {
+    let mut sending = ring(small());
+    let receiving = ring(small());
+    let (mut sender, mut receiver) = mesh::channel::<u8>(2, receiving.waker(), sending.waker());
+    let woken = |ring: &mut Ring, deadline: Instant| {
+        let mut woken = 0;
+        ring.turn(Some(deadline), &mut |_, event| woken += i32::from(matches!(event, Event::Woken))).expect("it turns");
+        woken
+    };
+    assert_eq!((sender.push(1), sender.push(2)), (Ok(()), Ok(())));
+    assert_eq!(receiver.pop(), Some(1));
+    assert_eq!(woken(&mut sending, Instant::ZERO), 0, "nobody waited for room");
+    assert_eq!((sender.push(3), sender.push(4)), (Ok(()), Err(4)));
+    assert_eq!((receiver.pop(), receiver.pop()), (Some(2), Some(3)));
+    assert_eq!(woken(&mut sending, give_up_at()), 1, "room was made for a sender that waits");
+    assert_eq!(woken(&mut sending, Instant::ZERO), 0, "it is told once");
 }
 
 #[test]

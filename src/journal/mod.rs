@@ -1,4 +1,91 @@
-//! placeholder
+//! The log on disk: records in, writes out; and after a crash, what may be said of every slot.
+//!
+//! Nothing here touches a disk. [`Journal`] turns appended records into [`Write`]s and is told when each is durable;
+//! [`recover()`] reads through [`SegmentRead`]; [`hard_state`] does the same for what must survive besides the log;
+//! [`inspect`] shows a segment to a person.
+//!
+//! # On disk
+//!
+//! ```text
+//! segment-00000007   the number is the segment's place in the log, and the generation that its records carry
+//!
+//! 0        4096                                                                             segment_bytes
+//! | segment | record | record | record | ... | (left over: the next record did not fit) |
+//! | header  |
+//!
+//! a record, in whole blocks of 4096:
+//! | header 256 | value | zeros to the end of a block || trailer 256 | zeros to the end of the block |
+//!
+//! a header, and a trailer, which says the same from another block (little-endian):
+//!    0  magic, "QuorRec{" or "QuorRec}"     8  format u16     10  kind u8: 1 value, 2 seal, 3 start    11  learned u8
+//!   12  replica u8, 3 zeros                16  cell u128      32  incarnation u128
+//!   48  segment u64      56  offset u64    64  start u64      72  the start's first sequence u64
+//!   80  synced before the start u64        88  sequence u64   96  synced_upto u64   104  hard state version u64
+//!  112  chosen_upto u64                   120  value length u32                     124  CRC-32 of the value
+//!  128  hash of the head before u128
+//!  144  slot u64   152  round u64   160  value hash u128   176  ballot's replica u8, 3 zeros
+//!  180  the record before: slot, round, hash, replica as above      216  zeros      252  CRC-32 of all before
+//! ```
+//!
+//! A record is one entry of the log, hence one batch of commands. A value brings the memory around it along
+//! ([`crate::paxos::value`]), so that a record is written where it stands: only the two heads are filled in.
+//!
+//! # The story
+//!
+//! 1. Records queue while writes are under way. [`Journal::next_write`] takes all that queue up to
+//!    [`WRITE_BYTES_TARGET`] as one aligned run; at most [`crate::limits::JOURNAL_WRITES_IN_FLIGHT`] are out. Heads are
+//!    filled in at that moment, so each says what is durable by then (`synced_upto`).
+//! 2. A write becomes durable with its flush. Writes may complete in any order; only the contiguous prefix is told.
+//! 3. After [`SEAL_AFTER`] of quiet a seal (a record without a value) tells the disk what is durable.
+//! 4. Segments are filled in order. One is kept ready in advance: written with zeros once, or the file of a trimmed
+//!    segment renamed. What such a file held carries another segment number, and is nothing.
+//! 5. After a crash the log is read once, forwards. Chosen values leave in slot order as soon as some record's
+//!    `chosen_upto` covers them, so a log of any length is replayed in the memory of what was open at once.
+//! 6. Where the log ends the next start goes on, over what was torn. Its first record carries a new start number and the
+//!    sequence from which it counts: whatever earlier starts left from that sequence on is cut off. When that record is
+//!    durable ([`Journal::started`]) the cut is, and the replica may speak.
+//!
+//! # Torn or damaged
+//!
+//! A record that is not whole is one of two things, and to take one for the other is either to lose what was acknowledged
+//! or to stop for nothing:
+//!
+//! | what is found | what is said |
+//! |---|---|
+//! | a head and the value whole | *have it*; one bad head of the two is repaired by the other |
+//! | value bad, and a later record says that it was durable | *lost*: accepted, value to be had elsewhere |
+//! | value bad, trailer there, nobody says that it was durable | *maybe*: torn, or flushed and damaged after |
+//! | no trailer, nobody says that it was durable | torn: this and all after it were never acknowledged; *never* |
+//! | nothing recognisable, a later record says it was durable | lost if the next record names it; otherwise *unknown*, for every slot that was open there, older records of those slots included |
+//! | more bad than can have been under way ([`IN_FLIGHT_BYTES_MAX`]) | damage, whatever was said: nothing is cut |
+//! | blocks that cannot be read where the log ends | *unknown* up to the window, and their numbers are left out |
+//! | a chosen slot damaged | *missing*: the values behind it wait, those of peers are fetched |
+//!
+//! # Invariants
+//!
+//! - J1. A record is told durable only when it, its trailer and all records before it are.
+//! - J2. What was told durable is never called *never accepted* afterwards, while at most one block of any record is bad.
+//! - J3. What a recovery called *never accepted*, no later recovery has: a start cuts by number, and overwrites in place.
+//! - J4. *Have it* is said of the newest acceptance of a slot, or not at all.
+//! - J5. A record counts only in the segment, at the offset, of the start and with the identity that it names.
+//! - J6. The oldest segments go first, and none goes that holds a slot above the image or a ballot above the durable
+//!   promise; what remains ends with a durable record of the running start.
+//!
+//! # What is assumed of the disk
+//!
+//! - A flush that returned covers every write that had returned before it, on all files of the device.
+//! - A write that did not return before a crash may have changed any of its own sectors of 512 bytes, in any order, and
+//!   nothing else; of a block that was damaged later, the rest of the disk tells.
+//! - No write of an ended process reaches the disk after the next process has begun to read: whoever holds the folder's
+//!   lock has nothing under way when it lets go.
+//!
+//! # Deliberately not done
+//!
+//! - A hole in the log is not refilled in place; the value comes back as a new record.
+//! - Nothing is retried. A failed write or flush ends the process.
+//! - A wholly lost tail reads like a shorter log; only peers can tell ([`crate::paxos`]).
+//! - Segments are given up from the oldest end only, even when a later one holds nothing that is needed.
+
 mod evidence;
 mod finding;
 pub mod hard_state;

@@ -52,20 +52,10 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// `lost` as a core takes it.
+    /// Names as a core takes them.
     #[must_use]
-    pub fn lost_tuples(&self) -> Vec<(Slot, Ballot, u128)> {
-        self.lost.iter().map(|name| (name.slot, name.ballot, name.hash)).collect()
-    }
-
-    /// `unknown` together with the slots of `maybe`, for a core that has no word for "maybe": it will wait where it could
-    /// go on, and never say a thing that is not so.
-    #[must_use]
-    pub fn unknown_or_maybe(&self) -> Vec<Slots> {
-        let mut all = self.unknown.clone();
-        all.extend(self.maybe.iter().map(|name| (name.slot, name.slot)));
-        all.sort_unstable();
-        all
+    pub fn tuples(names: &[Name]) -> Vec<(Slot, Ballot, u128)> {
+        names.iter().map(|name| (name.slot, name.ballot, name.hash)).collect()
     }
 }
 

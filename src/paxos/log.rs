@@ -38,6 +38,8 @@ pub(super) struct OpenSlot {
     pub held: Option<Held>,
     /// Accepted at that ballot; the value with that hash is damaged here.
     pub lost: Option<(Ballot, u128)>,
+    /// Perhaps accepted at that ballot: the record of it is damaged, or a crash tore it.
+    pub maybe: Option<(Ballot, u128)>,
     /// A newer vote than anything known here may have been damaged.
     pub unknown: bool,
     /// `held` is the chosen value.
@@ -74,12 +76,17 @@ impl Log {
         let chosen = ballot == self.told.0 && slot <= self.told.1;
         let open = self.open_mut(slot);
         assert!(!open.chosen, "a chosen slot takes no further vote");
-        *open = OpenSlot { held: Some(Held { ballot, value }), lost: None, unknown: false, chosen };
+        *open = OpenSlot { held: Some(Held { ballot, value }), chosen, ..OpenSlot::default() };
     }
 
     /// Says of an open slot that its newest vote is known by ballot and hash alone.
     pub fn set_lost(&mut self, slot: Slot, ballot: Ballot, hash: u128) {
         *self.open_mut(slot) = OpenSlot { lost: Some((ballot, hash)), ..OpenSlot::default() };
+    }
+
+    /// Says of an open slot that it may have a vote, known by ballot and hash alone.
+    pub fn set_maybe(&mut self, slot: Slot, ballot: Ballot, hash: u128) {
+        *self.open_mut(slot) = OpenSlot { maybe: Some((ballot, hash)), ..OpenSlot::default() };
     }
 
     /// Says of an open slot that nothing is known.
@@ -198,11 +205,12 @@ impl Log {
 
     fn report(&self, slot: Slot) -> Option<SlotReport> {
         let open = self.open(slot)?;
-        let evidence = match (&open.held, open.lost) {
+        let evidence = match (&open.held, open.lost, open.maybe) {
             _ if open.unknown => Evidence::Unknown,
-            (Some(held), _) => Evidence::Have { accepted: held.ballot, hash: held.value.hash() },
-            (None, Some((accepted, hash))) => Evidence::Lost { accepted, hash },
-            (None, None) => return None,
+            (Some(held), ..) => Evidence::Have { accepted: held.ballot, hash: held.value.hash() },
+            (None, Some((accepted, hash)), _) => Evidence::Lost { accepted, hash },
+            (None, None, Some((accepted, hash))) => Evidence::Maybe { accepted, hash },
+            (None, None, None) => return None,
         };
         Some(SlotReport { slot, evidence })
     }

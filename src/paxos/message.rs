@@ -63,13 +63,17 @@ pub struct SlotReport {
     pub evidence: Evidence,
 }
 
-/// *Have it* or *don't know*. *Never accepted* is said by leaving the slot out.
+/// *Have it*, *may have had it* or *don't know*. *Never accepted* is said by leaving the slot out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Evidence {
     /// Accepted at that ballot, last; the value's hash. The value can be fetched from the reporter.
     Have { accepted: Ballot, hash: u128 },
     /// Accepted at that ballot; its value is lost here and may be had elsewhere.
     Lost { accepted: Ballot, hash: u128 },
+    /// The newest record, of that ballot, was acknowledged and then damaged, or a crash tore it before anyone was told of
+    /// it: neither a vote nor the word that there was none. Whatever was accepted before it need not be told: had that been
+    /// chosen, the later ballot would have proposed the same value.
+    Maybe { accepted: Ballot, hash: u128 },
     /// Something may have been accepted here: never counted as "never".
     Unknown,
 }

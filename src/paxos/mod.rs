@@ -102,7 +102,7 @@ impl Paxos {
     /// A replica that starts with what its disk told. It promises nothing before every lease it may have granted ran out.
     #[must_use]
     pub fn new(now: Instant, settings: Settings, recovered: Recovered) -> Self {
-        let Recovered { hard_state, chosen_upto, trimmed_upto, accepted, lost, unknown } = recovered;
+        let Recovered { hard_state, chosen_upto, trimmed_upto, accepted, lost, maybe, unknown } = recovered;
         let mut log = Log::new(chosen_upto, trimmed_upto, settings.log_memory_bytes);
         let mut promised = hard_state.promised;
         for record in accepted.into_iter().filter(|record| record.slot > chosen_upto) {
@@ -115,6 +115,10 @@ impl Paxos {
         for (slot, ballot, hash) in lost.into_iter().filter(|(slot, ..)| *slot > chosen_upto) {
             promised = promised.max(ballot);
             log.set_lost(slot, ballot, hash);
+        }
+        for (slot, ballot, hash) in maybe.into_iter().filter(|(slot, ..)| *slot > chosen_upto) {
+            promised = promised.max(ballot);
+            log.set_maybe(slot, ballot, hash);
         }
         for (first, last) in unknown {
             for slot in first.max(chosen_upto.next()).0..=last.0 {

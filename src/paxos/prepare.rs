@@ -1,8 +1,9 @@
 //! Phase 1: what the promises tell of each slot, and what a new leader may do about it.
 //!
-//! An acceptor says one of three things of a slot: it has a vote (and its value, or only the value's hash), it never
-//! voted, or it does not know. *Does not know* is never counted. A slot that cannot be decided waits, and with it every
-//! later one: unavailable, never wrong.
+//! An acceptor says one of four things of a slot: it has a vote (and its value, or only the value's hash), it never
+//! voted, it may have a vote that a crash tore, or it does not know. *Does not know* is never counted; *may have* is a vote
+//! until enough others deny it, or until all members have spoken and nobody is sure of it. A slot that cannot be decided
+//! waits, and with it every later one: unavailable, never wrong.
 
 use super::ballot::{Ballot, Incarnation, ReplicaId, Slot};
 use super::config::{Configs, ReplicaSet};
@@ -129,9 +130,11 @@ impl Promises {
             }
             match given.evidence(slot) {
                 Some(Evidence::Unknown) => continue,
-                Some(Evidence::Have { accepted, hash } | Evidence::Lost { accepted, hash }) => {
-                    votes.push((accepted, hash))
-                }
+                Some(
+                    Evidence::Have { accepted, hash }
+                    | Evidence::Lost { accepted, hash }
+                    | Evidence::Maybe { accepted, hash },
+                ) => votes.push((accepted, hash)),
                 None => {}
             }
             counted.insert(given.replica);
@@ -139,6 +142,8 @@ impl Promises {
         if !config.is_quorum(counted) {
             return Decision::Wait;
         }
+        // Whatever such a member's disk holds never counted.
+        let voteless = config.members().iter().filter(|m| slot > Slot(1) && m.incarnation.is_none()).count();
         votes.sort_unstable();
         votes.dedup();
         while let Some((ballot, hash)) = votes.pop() {
@@ -155,7 +160,11 @@ impl Promises {
                 return Decision::Fetch { from, accepted };
             }
             let nacks = known.iter().filter(|given| given.never_accepted_at(slot, ballot)).count();
-            if nacks < config.members().len() - config.quorum() + 1 {
+            let refuted = nacks + voteless > config.members().len() - config.quorum();
+            // Had a quorum flushed it, every copy would have gone bad: more than any number of crashes does.
+            let torn = counted.len() + voteless == config.members().len()
+                && !known.iter().any(|given| given.accepted_at(slot, ballot));
+            if !refuted && !torn {
                 return Decision::Wait;
             }
         }
@@ -175,7 +184,17 @@ impl Given {
         match self.evidence(slot) {
             None => true,
             Some(Evidence::Unknown) => false,
-            Some(Evidence::Have { accepted, .. } | Evidence::Lost { accepted, .. }) => accepted < ballot,
+            Some(
+                Evidence::Have { accepted, .. } | Evidence::Lost { accepted, .. } | Evidence::Maybe { accepted, .. },
+            ) => accepted < ballot,
+        }
+    }
+
+    /// Whether this replica is certain that it voted in `slot` at `ballot`.
+    fn accepted_at(&self, slot: Slot, ballot: Ballot) -> bool {
+        match self.evidence(slot) {
+            None | Some(Evidence::Unknown | Evidence::Maybe { .. }) => false,
+            Some(Evidence::Have { accepted, .. } | Evidence::Lost { accepted, .. }) => accepted == ballot,
         }
     }
 }

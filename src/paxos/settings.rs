@@ -75,6 +75,8 @@ pub struct Recovered {
     pub accepted: Vec<AcceptedRecord>,
     /// Slots whose newest record's value is damaged while its ballot and hash are known.
     pub lost: Vec<(Slot, Ballot, u128)>,
+    /// Likewise, but a crash may have torn it before anyone was told of it.
+    pub maybe: Vec<(Slot, Ballot, u128)>,
     /// First and last slot of each stretch of which nothing can be said, whatever `accepted` holds of it.
     pub unknown: Vec<(Slot, Slot)>,
 }
@@ -89,6 +91,7 @@ impl Recovered {
             trimmed_upto: Slot(0),
             accepted: Vec::new(),
             lost: Vec::new(),
+            maybe: Vec::new(),
             unknown: Vec::new(),
         }
     }

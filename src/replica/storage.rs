@@ -29,11 +29,14 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// From what was recovered.
+    /// From what was recovered: what it rests on is durable in full, as an older process may have left it half written.
     #[must_use]
-    pub fn new(journal: Journal, mut hard_state: HardStateFile) -> Self {
+    pub fn new(journal: Journal, hard_state: HardStateFile) -> Self {
         assert!(journal.started(), "the end of the journal is durable before anybody speaks");
-        hard_state.save_start(journal.start());
+        assert!(
+            hard_state.is_idle() && hard_state.contents().start == journal.start(),
+            "all four copies of the hard state are durable, and know of this start, before anybody speaks"
+        );
         Self { journal, hard_state, wanted: None }
     }
 

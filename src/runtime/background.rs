@@ -341,8 +341,9 @@ const PARTIAL_SUFFIX: &str = ".partial";
 /// One read or write: long enough to be efficient, short enough to let the journal's writes through.
 const CHUNK_BYTES: usize = 512 << 10;
 
-/// Registered with the kernel for as long as the process lives; chunks beyond it come from the allocator.
-const IO_MEMORY_BYTES: usize = 64 << 10;
+/// Registered with the kernel for as long as the process lives, and locked three times over by the executor's rings: room
+/// for one chunk of each lane, within the usual limit of 8 MiB. Chunks beyond it come from the allocator.
+const IO_MEMORY_BYTES: usize = 1 << 20;
 
 /// Requests at once; the two lanes have one each.
 const RING_DEPTH: usize = 16;

@@ -25,7 +25,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `ring.rs` | the loop: options, events, the turn, set-up and the orderly end |
-//! | `socket.rs` | listeners and connections: accept, connect, receive, send, close |
+//! | `listener.rs` | accepting connections |
+//! | `socket.rs` | connections: connect, receive, send, close |
 //! | `outgoing.rs` | one vectored send in flight |
 //! | `write.rs` | durable writes to registered files |
 //! | `receive.rs` | the buffers the kernel receives into |
@@ -60,6 +61,7 @@ pub mod background;
 pub mod clock;
 pub mod cores;
 pub mod disk;
+mod listener;
 pub mod mesh;
 mod outgoing;
 mod receive;
@@ -69,7 +71,8 @@ mod tag;
 mod wake;
 mod write;
 
+pub use listener::ListenerId;
 pub use ring::{Counters, Durability, Event, Handler, Options, Ring, SetupError};
-pub use socket::{CloseReason, ConnectionId, ListenerId};
+pub use socket::{CloseReason, ConnectionId};
 pub use wake::Waker;
 pub use write::FileId;

@@ -13,8 +13,9 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use thiserror::Error;
 
 use super::clock;
+use super::listener::{self, ListenerId, Listeners};
 use super::receive::ReceiveBuffers;
-use super::socket::{CloseReason, ConnectionId, ListenerId, Sockets};
+use super::socket::{CloseReason, ConnectionId, Sockets};
 use super::tag::{Kind, Tag};
 use super::wake::Waker;
 use super::write::Writes;
@@ -139,6 +140,7 @@ pub struct Ring {
     uring: ManuallyDrop<IoUring>,
     pub(super) receive: ManuallyDrop<Rc<ReceiveBuffers>>,
     pub(super) sockets: ManuallyDrop<Sockets>,
+    pub(super) listeners: ManuallyDrop<Listeners>,
     pub(super) writes: ManuallyDrop<Writes>,
     bell_word: ManuallyDrop<Box<u64>>,
     waker: Waker,
@@ -213,6 +215,7 @@ impl Ring {
             uring: ManuallyDrop::new(uring),
             receive: ManuallyDrop::new(Rc::new(receive)),
             sockets: ManuallyDrop::new(sockets),
+            listeners: ManuallyDrop::new(Listeners::default()),
             writes: ManuallyDrop::new(writes),
             bell_word: ManuallyDrop::new(Box::new(0)),
             waker,
@@ -273,7 +276,8 @@ impl Ring {
     fn turn_once(&mut self, deadline: Option<Instant>, handler: &mut Handler<'_>) -> io::Result<()> {
         let mut must_look = self.report_found(handler);
         self.arm_bell();
-        let retry_at = self.prepare_sockets();
+        let retry_at = self.prepare_listeners();
+        self.prepare_connections();
         must_look |= !self.drain_backlog()?;
         let deadline = match (deadline, retry_at) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -502,7 +506,7 @@ impl Ring {
                     self.in_flight -= 1;
                 }
                 if tag.kind == Kind::Accept && completion.result() >= 0 {
-                    self.sockets.drop_arrival(completion.result());
+                    drop(listener::own(completion.result()));
                 }
             }
         }
@@ -524,6 +528,7 @@ impl Drop for Ring {
             if quiet {
                 ManuallyDrop::drop(&mut self.receive);
                 ManuallyDrop::drop(&mut self.sockets);
+                ManuallyDrop::drop(&mut self.listeners);
                 ManuallyDrop::drop(&mut self.writes);
                 ManuallyDrop::drop(&mut self.bell_word);
             }

@@ -1,4 +1,4 @@
-//! Listeners and connections.
+//! Connections.
 //!
 //! ```text
 //!  connect --> Connecting --> Open --> Flushing --> Ending --> (slot free)
@@ -8,28 +8,20 @@
 //!
 //! A connection in `Flushing` or `Ending` is over for the caller. Its slot is free once no request of it is in flight and
 //! its descriptor has been given back.
-#![allow(unsafe_code)]
-
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use io_uring::types::{CancelBuilder, Fd, Fixed};
+use io_uring::types::{CancelBuilder, Fixed};
 use io_uring::{cqueue, opcode};
-use rustix::net::{self, AddressFamily, SocketAddrAny, SocketFlags, SocketType, sockopt};
+use rustix::net::SocketAddrAny;
 
-use super::clock;
 use super::outgoing::Outgoing;
 use super::ring::{BUFFER_GROUP, Event, Handler, Ring};
 use super::tag::{GENERATION_MASK, Kind, Tag};
-use crate::time::{Duration, Instant};
-
-/// A listening socket of a ring.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ListenerId(u32);
 
 /// A connection of a ring; never used again for another one while anybody could still mean this one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,7 +41,6 @@ pub enum CloseReason {
 
 /// The sockets of one ring.
 pub(super) struct Sockets {
-    listeners: Vec<Listener>,
     connections: Vec<Connection>,
     free: Vec<u32>,
     connections_max: u32,
@@ -59,17 +50,9 @@ pub(super) struct Sockets {
     to_send: Vec<u32>,
     /// Connections whose receive ended and is to go on.
     to_receive: Vec<u32>,
-    /// Accepting failed for want of something; it is tried again then, or when a connection ends.
-    accept_again_at: Option<Instant>,
     /// Sends at rest: one is needed for each connection that is sending right now.
+    #[allow(clippy::vec_box, reason = "the kernel is given their addresses: they must not move with the vector")]
     spare: Vec<Box<Outgoing>>,
-}
-
-struct Listener {
-    /// Kept until the accept on it has ended: its number must not come to mean another socket before.
-    socket: Option<OwnedFd>,
-    armed: bool,
-    stopped: bool,
 }
 
 struct Connection {
@@ -100,33 +83,6 @@ enum State {
 }
 
 impl Ring {
-    /// Listens on `address`; returns where (a port of zero is chosen by the kernel). With `reuse_port` each ring listens
-    /// for itself and the kernel spreads the connections.
-    pub fn listen(&mut self, address: SocketAddr, reuse_port: bool) -> io::Result<(ListenerId, SocketAddr)> {
-        let socket = self.socket_for(address)?;
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        sockopt::set_socket_reuseport(&socket, reuse_port)?;
-        net::bind(&socket, &address)?;
-        net::listen(&socket, LISTEN_BACKLOG)?;
-        let bound = SocketAddr::try_from(net::getsockname(&socket)?)?;
-        self.sockets.listeners.push(Listener { socket: Some(socket), armed: false, stopped: false });
-        Ok((ListenerId(self.sockets.listeners.len() as u32 - 1), bound))
-    }
-
-    /// Stops listening; connections that were accepted stay.
-    pub fn stop_listening(&mut self, listener: ListenerId) {
-        let entry = &mut self.sockets.listeners[listener.0 as usize];
-        if std::mem::replace(&mut entry.stopped, true) {
-            return;
-        }
-        if !entry.armed {
-            entry.socket = None;
-        } else {
-            let cancel = opcode::AsyncCancel::new(Tag::new(Kind::Accept, 0, listener.0).pack()).build();
-            self.push(cancel.user_data(Tag::new(Kind::Ignored, 0, 0).pack()));
-        }
-    }
-
     /// Starts to connect to `address`: `Connected` or `ConnectFailed` follows. What is sent before leaves once connected.
     pub fn connect(&mut self, address: SocketAddr) -> io::Result<ConnectionId> {
         let socket = self.socket_for(address)?;
@@ -160,8 +116,8 @@ impl Ring {
 
     /// Bytes that were queued and not yet taken by the kernel; zero on a connection that is over.
     #[must_use]
-    pub fn queued_bytes(&mut self, connection: ConnectionId) -> usize {
-        self.sockets.live(connection).map_or(0, |entry| entry.queued_bytes)
+    pub fn queued_bytes(&self, connection: ConnectionId) -> usize {
+        self.sockets.peek(connection).map_or(0, |entry| entry.queued_bytes)
     }
 
     /// Stops taking bytes from the peer, whose window then closes; what has already arrived may still be reported.
@@ -206,16 +162,8 @@ impl Ring {
         self.sockets.connections.len() - self.sockets.free.len()
     }
 
-    /// Queues the accepts, receives and sends that are due; returns when to come again at the latest.
-    pub(super) fn prepare_sockets(&mut self) -> Option<Instant> {
-        if self.sockets.accept_again_at.is_some_and(|at| at <= clock::now()) {
-            self.sockets.accept_again_at = None;
-        }
-        if self.sockets.accept_again_at.is_none() {
-            for listener in 0..self.sockets.listeners.len() {
-                self.arm_accept(listener);
-            }
-        }
+    /// Queues the receives and sends that are due.
+    pub(super) fn prepare_connections(&mut self) {
         let mut slots = std::mem::take(&mut self.sockets.to_receive);
         for slot in slots.drain(..) {
             self.arm_receive(slot);
@@ -226,36 +174,6 @@ impl Ring {
             self.start_send(slot);
         }
         self.sockets.to_send = slots;
-        self.sockets.accept_again_at
-    }
-
-    pub(super) fn accepted(&mut self, tag: Tag, result: io::Result<u32>, more: bool, handler: &mut Handler<'_>) {
-        let listener = &mut self.sockets.listeners[tag.slot as usize];
-        listener.armed &= more;
-        let listening = !listener.stopped;
-        if !listening && !more {
-            listener.socket = None;
-        }
-        match result {
-            Ok(descriptor) => {
-                let socket = own(descriptor as RawFd);
-                if !listening {
-                    return;
-                }
-                match self.admit(socket) {
-                    Ok((connection, peer)) => {
-                        self.counters.accepts += 1;
-                        handler(self, Event::Accepted { listener: ListenerId(tag.slot), connection, peer });
-                    }
-                    // Gone before we looked, or no room: the socket is closed, which tells the peer.
-                    Err(_) => self.counters.refusals += 1,
-                }
-            }
-            Err(error) if listening && !is_of_one_arrival(&error) => {
-                self.sockets.accept_again_at = Some(clock::now() + ACCEPT_AGAIN_AFTER);
-            }
-            Err(_) => {}
-        }
     }
 
     pub(super) fn received(&mut self, tag: Tag, result: io::Result<u32>, flags: u32, handler: &mut Handler<'_>) {
@@ -367,7 +285,7 @@ impl Ring {
         if tag.kind == Kind::Close {
             self.sockets.release_slot(tag.slot);
             // A place and a descriptor are free again.
-            self.sockets.accept_again_at = None;
+            self.listeners.try_again();
             return;
         }
         let missed = matches!(result, Ok(cancelled) if *cancelled < u32::from(entry.in_flight)) || result.is_err();
@@ -422,26 +340,15 @@ impl Ring {
         }
     }
 
-    fn admit(&mut self, socket: OwnedFd) -> io::Result<(ConnectionId, SocketAddr)> {
-        let peer = net::getpeername(&socket)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOTCONN))?;
-        let peer = SocketAddr::try_from(peer)?;
+    /// Takes in a connected socket.
+    pub(super) fn adopt(&mut self, socket: &OwnedFd) -> io::Result<ConnectionId> {
         let connection = self.sockets.take_slot(State::Open).ok_or_else(no_slot)?;
-        if let Err(error) = self.install(self.sockets.index(connection.slot), &socket) {
+        if let Err(error) = self.install(self.sockets.index(connection.slot), socket) {
             self.sockets.release_slot(connection.slot);
             return Err(error);
         }
         self.sockets.to_receive.push(connection.slot);
-        Ok((connection, peer))
-    }
-
-    fn arm_accept(&mut self, listener: usize) {
-        let entry = &mut self.sockets.listeners[listener];
-        let Some(socket) = entry.socket.as_ref().filter(|_| !entry.armed && !entry.stopped) else { return };
-        // Plain descriptors, not direct ones: a peer's address can be asked of them, and they are put into the ring's
-        // table right after.
-        let accept = opcode::AcceptMulti::new(Fd(socket.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
-        entry.armed = true;
-        self.push(accept.user_data(Tag::new(Kind::Accept, 0, listener as u32).pack()));
+        Ok(connection)
     }
 
     fn arm_receive(&mut self, slot: u32) {
@@ -475,36 +382,19 @@ impl Ring {
         self.counters.sends += 1;
         self.push(request.user_data(tag));
     }
-
-    /// A socket that sends small frames at once and notices a dead peer; what it accepts inherits both.
-    fn socket_for(&self, address: SocketAddr) -> io::Result<OwnedFd> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        let timeout_ms = u32::try_from(self.options.user_timeout.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(&socket, timeout_ms)?;
-        Ok(socket)
-    }
 }
 
 impl Sockets {
     pub(super) fn new(table_offset: u32, connections_max: u32) -> Self {
         Self {
-            listeners: Vec::new(),
             connections: Vec::new(),
             free: Vec::new(),
             connections_max,
             table_offset,
             to_send: Vec::new(),
             to_receive: Vec::new(),
-            accept_again_at: None,
             spare: Vec::new(),
         }
-    }
-
-    /// Closes a socket that arrived while the ring was ending.
-    pub(super) fn drop_arrival(&self, descriptor: RawFd) {
-        drop(own(descriptor));
     }
 
     fn index(&self, slot: u32) -> u32 {
@@ -528,9 +418,11 @@ impl Sockets {
 
     /// The connection `id` names, unless it is over for the caller.
     fn live(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let entry = self.connections.get_mut(id.slot as usize)?;
-        let live = matches!(entry.state, State::Connecting | State::Open) && entry.generation == id.generation;
-        live.then_some(entry)
+        self.connections.get_mut(id.slot as usize).filter(|entry| entry.is_live(id))
+    }
+
+    fn peek(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(id.slot as usize).filter(|entry| entry.is_live(id))
     }
 
     fn take_slot(&mut self, state: State) -> Option<ConnectionId> {
@@ -590,6 +482,12 @@ impl Connection {
     }
 }
 
+impl Connection {
+    fn is_live(&self, id: ConnectionId) -> bool {
+        self.generation == id.generation && matches!(self.state, State::Connecting | State::Open)
+    }
+}
+
 impl State {
     fn sends(self) -> bool {
         matches!(self, Self::Open | Self::Flushing)
@@ -612,25 +510,9 @@ fn entry_drained(entry: &mut Connection, low: usize) -> bool {
     drained
 }
 
-fn own(descriptor: RawFd) -> OwnedFd {
-    // SAFETY: the descriptor came with the completion of an accept: it is open, and nobody else knows it.
-    unsafe { OwnedFd::from_raw_fd(descriptor) }
-}
-
 fn no_slot() -> io::Error {
     io::Error::other("every place for a connection in this ring is taken")
 }
-
-/// Errors of a connection that ended before it was accepted; the listener is well.
-fn is_of_one_arrival(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EPROTO | libc::ECANCELED | libc::EINTR))
-}
-
-/// Arrivals the kernel keeps for us; it cuts this down to its own bound.
-const LISTEN_BACKLOG: i32 = 4096;
-
-/// Out of descriptors or memory, arrivals wait in the kernel this long before the next try.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// A connection's output queue keeps no more room than this once it is empty.
 const QUEUE_KEPT: usize = 32;

@@ -1,4 +1,15 @@
 //! Durable writes: a write to a registered file, and linked to it in the same submission a flush of its data.
+//!
+//! The memory written from is not registered with the kernel. Registering saves pinning its pages at each write: within
+//! the noise at 4 KiB, 4 to 8 us (3 to 6 % of the write) at 256 KiB from small pages, at most 2 % from huge ones. But a
+//! value stays in memory for as long as a lagging peer may ask for it, so either all of that would have to be registered,
+//! and thereby locked, or each value copied into a registered buffer first: 3 us for 256 KiB still in the cache, 8 us
+//! otherwise, which leaves little or nothing of the gain.
+//!
+//! A linked flush and a synchronous write cost one device write and one device flush each. The synchronous write is 4 to
+//! 15 % faster with one write in flight, and from equal to 11 % faster with two. But it completes in a kernel worker on
+//! the core that takes the disk's interrupts, where a busy loop delays it, and a whole pipeline under load lost a tenth
+//! with it: hence the linked flush is the default.
 
 use std::fs::File;
 use std::io;
@@ -158,6 +169,8 @@ impl Write {
         if kind == Kind::Flush && !self.wrote {
             self.failed = Some(io::Error::other("a flush overtook the write it was linked to"));
         }
+        let ran = kind == Kind::Flush && result.is_ok();
+        assert!(!(ran && self.wrote && self.failed.is_some()), "a flush linked to a failed write does not run");
         let full = kind == Kind::Flush || matches!(result, Ok(written) if u64::from(written) == self.bytes);
         let error = match &result {
             Err(error) => error.raw_os_error().map(io::Error::from_raw_os_error),

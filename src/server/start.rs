@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use bytes::Bytes;
+
 use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{Folder, HARD_STATE, random_u128, segment_path, zero_file};
@@ -31,7 +33,7 @@ pub(super) struct Started {
 /// journal durable: from then on the replica may speak.
 pub(super) fn start(config: &Config, path: &Path, background: Background, fronts: u8) -> Result<Started, Failure> {
     let folder = Folder::take(path)?;
-    let hard_state = load_hard_state(config, &folder)?;
+    let mut hard_state = load_hard_state(config, &folder)?;
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
     let mut namespace = Namespace::new(random_u128() as u64);
@@ -60,11 +62,13 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
         chosen_upto: recovery.chosen_upto,
         trimmed_upto: Slot(0),
         accepted: recovery.accepted.clone(),
-        lost: recovery.lost_tuples(),
-        unknown: recovery.unknown_or_maybe(),
+        lost: Recovery::tuples(&recovery.lost),
+        maybe: Recovery::tuples(&recovery.maybe),
+        unknown: recovery.unknown.clone(),
     };
     let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
+    settle_hard_state(&mut hard_state, journal.start(), &folder).map_err(failed)?;
     let storage = Storage::new(journal, hard_state);
     let recovered = Recovered { paxos, namespace, storage };
     let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts);
@@ -123,16 +127,7 @@ fn paxos_settings(config: &Config, identity: Identity) -> paxos::Settings {
 fn mark_start(journal: &mut Journal, folder: &Folder, segment_bytes: u64) -> io::Result<()> {
     while !journal.started() {
         if let Some(write) = journal.next_write() {
-            let length = write.pieces.iter().map(bytes::Bytes::len).sum();
-            let mut buffer = AlignedBuffer::zeroed(length);
-            let mut at = 0;
-            for piece in &write.pieces {
-                buffer[at..at + piece.len()].copy_from_slice(piece);
-                at += piece.len();
-            }
-            let file = File::options().write(true).open(segment_path(&folder.path, write.segment))?;
-            file.write_all_at(&buffer, write.offset)?;
-            file.sync_data()?;
+            write_in_place(&segment_path(&folder.path, write.segment), write.offset, &write.pieces)?;
             journal.completed(clock::now(), write.id);
         } else {
             let segment = journal.segment_wanted().expect("a journal that cannot write wants a segment");
@@ -144,6 +139,30 @@ fn mark_start(journal: &mut Journal, folder: &Folder, segment_bytes: u64) -> io:
         }
     }
     Ok(())
+}
+
+/// Makes all four copies of the hard state equal and durable: what was read may have been in one of them alone, or in the
+/// device's cache, and a promise must not rest on that.
+fn settle_hard_state(hard_state: &mut HardStateFile, start: u64, folder: &Folder) -> io::Result<()> {
+    hard_state.save_start(start);
+    while let Some(write) = hard_state.next_write() {
+        write_in_place(&folder.path.join(HARD_STATE), write.offset, &write.pieces)?;
+        hard_state.completed(write.id);
+    }
+    Ok(())
+}
+
+fn write_in_place(path: &Path, offset: u64, pieces: &[Bytes]) -> io::Result<()> {
+    let length = pieces.iter().map(Bytes::len).sum();
+    let mut buffer = AlignedBuffer::zeroed(length);
+    let mut at = 0;
+    for piece in pieces {
+        buffer[at..at + piece.len()].copy_from_slice(piece);
+        at += piece.len();
+    }
+    let file = File::options().write(true).open(path)?;
+    file.write_all_at(&buffer, offset)?;
+    file.sync_data()
 }
 
 /// The segments' files, opened to be read around the page cache: what is read is what the disk holds.

@@ -365,6 +365,7 @@ fn put_report(report: &SlotReport, out: &mut BytesMut) {
         Evidence::Unknown => (0, None),
         Evidence::Have { accepted, hash } => (1, Some((accepted, hash))),
         Evidence::Lost { accepted, hash } => (2, Some((accepted, hash))),
+        Evidence::Maybe { accepted, hash } => (3, Some((accepted, hash))),
     };
     out.put_u8(tag);
     if let Some((accepted, hash)) = identity {
@@ -465,6 +466,7 @@ impl<'a> Fields<'a> {
             0 => Evidence::Unknown,
             1 => Evidence::Have { accepted: self.ballot()?, hash: self.u128()? },
             2 => Evidence::Lost { accepted: self.ballot()?, hash: self.u128()? },
+            3 => Evidence::Maybe { accepted: self.ballot()?, hash: self.u128()? },
             _ => return Err(self.malformed()),
         };
         Ok(SlotReport { slot, evidence })

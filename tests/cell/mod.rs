@@ -210,6 +210,7 @@ impl Cell {
             trimmed_upto: Slot(0),
             accepted: newest.into_values().filter(|record| record.slot > chosen_upto).collect(),
             lost: Vec::new(),
+            maybe: Vec::new(),
             unknown: node.disk.unknown.iter().copied().filter(|(_, last)| *last > chosen_upto).collect(),
         };
         let applied = node.applied.clone();
@@ -426,6 +427,9 @@ impl Cell {
                         Evidence::Have { accepted, hash } => format!(" {}={}@{accepted}", report.slot, named(hash)),
                         Evidence::Lost { accepted, hash } => {
                             format!(" {}=lost({})@{accepted}", report.slot, named(hash))
+                        }
+                        Evidence::Maybe { accepted, hash } => {
+                            format!(" {}=maybe {}@{accepted}", report.slot, named(hash))
                         }
                         Evidence::Unknown => format!(" {}=unknown", report.slot),
                     };

@@ -100,7 +100,12 @@ impl Client {
     /// What it is about, for whoever finds it stuck.
     pub fn story(&self) -> String {
         let (phase, state) = (self.phase, self.machine.state());
-        format!("client {}: {phase:?}, session {state:?}, {} calls wait, {} left", self.index, self.waiting.len(), self.left)
+        format!(
+            "client {}: {phase:?}, session {state:?}, {} calls wait, {} left",
+            self.index,
+            self.waiting.len(),
+            self.left
+        )
     }
 
     pub fn is_called(&self, call: u64) -> bool {
@@ -211,7 +216,9 @@ impl Client {
     fn call_what_is_due(&mut self, around: &mut Around<'_>) {
         match self.phase {
             Phase::Calling => {
-                while self.left > 0 && (self.waiting.len() as u64) < around.plan.depth && self.next_call <= around.world.now
+                while self.left > 0
+                    && (self.waiting.len() as u64) < around.plan.depth
+                    && self.next_call <= around.world.now
                 {
                     self.left -= 1;
                     let random = &mut around.world.random;

@@ -44,7 +44,15 @@ struct Write {
 impl Disk {
     pub fn new(hard_state: Vec<u8>, segment_bytes: usize, segments: u64) -> Self {
         let segments = (1..=segments).map(|number| (SegmentId(number), vec![0; segment_bytes])).collect();
-        Self { hard_state, segments, segment_bytes, stalled_until: 0, writes: BTreeMap::new(), journal: VecDeque::new(), zeroing: None }
+        Self {
+            hard_state,
+            segments,
+            segment_bytes,
+            stalled_until: 0,
+            writes: BTreeMap::new(),
+            journal: VecDeque::new(),
+            zeroing: None,
+        }
     }
 
     /// A write begins; it is durable when its event comes.
@@ -95,29 +103,41 @@ impl Disk {
         self.segments.insert(segment, vec![0; self.segment_bytes]);
     }
 
+    /// A write of a process that does nothing else yet: whole, or torn by a crash.
+    pub fn write_at_start(&mut self, file: DiskFile, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
+        match torn {
+            None => self.file(file)[offset..offset + bytes.len()].copy_from_slice(bytes),
+            Some(random) => self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
+        }
+    }
+
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
     pub fn crash(&mut self, random: &mut Random) {
-        for (_, Write { file, offset, bytes }) in std::mem::take(&mut self.writes) {
-            let fate = random.below(4);
-            let upto = random.below(bytes.len() as u64 / SECTOR_BYTES as u64 + 1) as usize;
-            for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
-                let kept = match fate {
-                    0 => false,
-                    1 => true,
-                    2 => index < upto,
-                    _ => random.below(2) == 0,
-                };
-                if kept {
-                    let at = offset + index * SECTOR_BYTES;
-                    self.file(file)[at..at + sector.len()].copy_from_slice(sector);
-                }
-            }
+        for (_, write) in std::mem::take(&mut self.writes) {
+            self.tear(random, &write);
         }
         self.journal.clear();
         if let Some(segment) = self.zeroing.take().filter(|_| random.below(2) == 0) {
             self.zeroed(segment);
         }
         self.stalled_until = 0;
+    }
+
+    fn tear(&mut self, random: &mut Random, Write { file, offset, bytes }: &Write) {
+        let fate = random.below(4);
+        let upto = random.below(bytes.len() as u64 / SECTOR_BYTES as u64 + 1) as usize;
+        for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+            let kept = match fate {
+                0 => false,
+                1 => true,
+                2 => index < upto,
+                _ => random.below(2) == 0,
+            };
+            if kept {
+                let at = offset + index * SECTOR_BYTES;
+                self.file(*file)[at..at + sector.len()].copy_from_slice(sector);
+            }
+        }
     }
 
     fn file(&mut self, file: DiskFile) -> &mut Vec<u8> {

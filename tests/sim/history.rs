@@ -31,9 +31,16 @@ pub struct Call {
 /// What was asked.
 #[derive(Clone, Debug)]
 pub enum Asked {
-    Request { number: u64, operation: Operation },
+    Request {
+        number: u64,
+        operation: Operation,
+    },
     /// `behind`: the last request of the session before it.
-    Read { read: Read, consistency: Consistency, behind: u64 },
+    Read {
+        read: Read,
+        consistency: Consistency,
+        behind: u64,
+    },
 }
 
 /// Every call of a run.
@@ -78,9 +85,15 @@ impl History {
                     read_fits(model, read, *revision, answer);
                     let session = session.expect("an answered read has a session");
                     let before = (*behind > 0).then(|| {
-                        model.placed(session, *behind).expect("a read is answered after the requests before it").revision
+                        model
+                            .placed(session, *behind)
+                            .expect("a read is answered after the requests before it")
+                            .revision
                     });
-                    assert!(before.is_none_or(|before| before <= *revision), "a read does not see its own session's write");
+                    assert!(
+                        before.is_none_or(|before| before <= *revision),
+                        "{call:?} does not see its own session's request {behind}, applied at {before:?}"
+                    );
                 }
                 (Asked::Request { number, .. }, Some(Err(error))) => {
                     tally.unknown += 1;
@@ -113,10 +126,8 @@ impl History {
                 next += 1;
             }
             let (its_position, its_revision) = self.stands(call, model);
-            let stale_allowed = matches!(
-                call.asked,
-                Asked::Read { consistency: Consistency::Stale | Consistency::AtLeast(_), .. }
-            );
+            let stale_allowed =
+                matches!(call.asked, Asked::Read { consistency: Consistency::Stale | Consistency::AtLeast(_), .. });
             assert!(its_position.is_none_or(|its| its > position), "{call:?} stands before what was answered before");
             assert!(
                 stale_allowed || its_revision.is_none_or(|its| its >= revision),

@@ -11,6 +11,9 @@ pub enum Lasting {
     Blocked(Vec<(Host, Host)>),
 }
 
+/// One kind of misfortune.
+type Act = fn(&mut Run);
+
 /// Something goes wrong now, and something else a while later.
 pub fn strike(run: &mut Run) {
     if run.calm {
@@ -20,7 +23,7 @@ pub fn strike(run: &mut Run) {
     run.world.after(delay, Event::Misfortune);
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, fn(&mut Run)); 9] = [
+    let kinds: [(u64, Act); 9] = [
         (w.crash, crash_one),
         (w.crash_all, crash_all),
         (w.pause, pause),
@@ -56,7 +59,7 @@ pub fn end_all(run: &mut Run) {
     run.lasting.clear();
     run.network.unblock_all();
     run.network.conduct.calm_down();
-    (run.plan.hiccups, run.plan.disk.slow) = (0, 0);
+    (run.plan.hiccups, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0);
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
         if run.nodes[node].running.is_none() {

@@ -76,7 +76,7 @@ pub struct Around<'a> {
 impl Node {
     /// A formatted node that does not run yet.
     pub fn new(index: usize, plan: &Plan, clock: HostClock) -> Self {
-        let incarnation = Incarnation(0xfeed_0000_0000_0000_0000_0000_0000_0001 + index as u128);
+        let incarnation = incarnation(index);
         let disk = recovery::format(plan, index, incarnation);
         Self { index, life: 0, clock, disk, running: None, busy_until: 0, incarnation, wake: None, calls: 0 }
     }
@@ -87,13 +87,15 @@ impl Node {
         self.life += 1;
         let now = self.clock.read(around.world.now);
         let seed = around.world.random.draw();
-        let (recovered, votes) = recovery::recover(&mut self.disk, around.plan, self.index, self.incarnation);
-        around.oracle.recovered(self.index, &votes, recovered.paxos.chosen_upto);
+        let Some(found) = recovery::recover(&mut self.disk, around.plan, &mut around.world.random) else {
+            let delay = around.world.random.around(10 * MILLI);
+            return around.world.after(delay, Event::Start { node: self.index });
+        };
+        around.oracle.recovered(self.index, &found);
         let settings = around.plan.settings(self.index, self.incarnation, seed);
-        let started = Replica::start(now, settings, recovered, 1);
+        let started = Replica::start(now, settings, found.recovered, 1);
         let plan = around.plan;
-        let members =
-            (0..plan.nodes).map(|node| MemberAddress { replica: replica(node), address: address(node) });
+        let members = (0..plan.nodes).map(|node| MemberAddress { replica: replica(node), address: address(node) });
         let facts = Facts {
             cell: CELL,
             replica: replica(self.index),
@@ -246,7 +248,8 @@ impl Node {
         match effect {
             Effect::Peer { to, message } => {
                 if let PeerMessage::Paxos(Message::Promise { ballot, .. }) = &message {
-                    let durable = recovery::durable_promise(&self.disk);
+                    let proved = around.oracle.proved(self.index);
+                    let durable = recovery::durable_promise(&self.disk).max(proved);
                     assert!(durable >= *ballot, "node {} promises {ballot:?}, its disk {durable:?}", self.index);
                 }
                 around.oracle.says(self.index, to, &message);
@@ -274,7 +277,8 @@ impl Node {
 
     /// The background read of a lagging peer's values.
     pub fn read_log(&self, places: &[Place]) -> Vec<Value> {
-        places.iter().map_while(|place| recovery::read_value(&self.disk, place)).collect()
+        let read = |place| recovery::read_value(&self.disk, self.index, self.incarnation, place);
+        places.iter().map_while(read).collect()
     }
 }
 
@@ -349,6 +353,11 @@ fn pass(around: &mut Around<'_>) {
     let world = &mut *around.world;
     let long = world.random.permille(around.plan.hiccups);
     world.now += if long { world.random.below(2 * around.plan.lease) } else { world.random.below(5 * MICRO) };
+}
+
+/// The life of a node's disk; no disk is ever lost.
+pub fn incarnation(node: usize) -> Incarnation {
+    Incarnation(0xfeed_0000_0000_0000_0000_0000_0000_0001 + node as u128)
 }
 
 /// A node's name for clients.

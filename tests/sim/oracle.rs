@@ -11,14 +11,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quorate::paxos::{AcceptedRecord, Ballot, Message, ReplicaId, Slot, Value};
+use quorate::paxos::{AcceptedRecord, Ballot, Config, Configs, Member, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::wire::peer::PeerMessage;
+
+use super::links::replica;
+use super::node::incarnation;
+use super::recovery::Found;
 
 /// Everything seen so far.
 #[derive(Debug)]
 pub struct Oracle {
-    quorum: usize,
+    configs: Configs,
     values: BTreeMap<(Slot, Ballot), u128>,
     votes: BTreeMap<(Slot, Ballot), BTreeSet<usize>>,
     chosen: BTreeMap<Slot, Chosen>,
@@ -41,14 +45,18 @@ struct Chosen {
 struct Seen {
     /// The newest durable vote of each slot.
     durable: BTreeMap<Slot, Ballot>,
+    /// The highest ballot of any durable record: a restart promises at least that.
+    proved: Ballot,
     applied_upto: Slot,
     ballot: Ballot,
 }
 
 impl Oracle {
-    pub fn new(nodes: usize, quorum: usize) -> Self {
+    pub fn new(nodes: usize) -> Self {
+        let members = (0..nodes).map(|node| Member { replica: replica(node), incarnation: None }).collect();
+        let founders = Config::new(members);
         Self {
-            quorum,
+            configs: Configs::new(founders.clone(), founders, Slot(0)),
             values: BTreeMap::new(),
             votes: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -101,30 +109,37 @@ impl Oracle {
         for record in records {
             let AcceptedRecord { slot, ballot, value, learned, chosen_upto } = record;
             self.is_chosen_upto(node, *chosen_upto);
+            let seen = &mut self.seen[node];
+            seen.proved = seen.proved.max(*ballot);
             if *learned {
                 self.is_chosen(node, *slot, value);
                 continue;
             }
             self.valued(*slot, *ballot, value);
             self.seen[node].durable.insert(*slot, *ballot);
-            let votes = self.votes.entry((*slot, *ballot)).or_default();
-            if votes.insert(node) && votes.len() == self.quorum {
+            self.votes.entry((*slot, *ballot)).or_default().insert(node);
+            if self.is_quorum(*slot, *ballot) {
                 self.choose(*slot, *ballot, value);
             }
         }
     }
 
-    /// A node starts with these records on its disk, in order, and takes everything up to `chosen_upto` for chosen.
-    pub fn recovered(&mut self, node: usize, records: &[AcceptedRecord], chosen_upto: Slot) {
-        self.recorded(node, records);
-        self.is_chosen_upto(node, chosen_upto);
-        let mut newest = BTreeMap::new();
-        for record in records {
-            newest.insert(record.slot, record);
+    /// A node starts with what its disk told.
+    pub fn recovered(&mut self, node: usize, found: &Found) {
+        for (slot, value) in &found.chosen {
+            self.is_chosen(node, *slot, value);
         }
-        for (slot, ballot) in &self.seen[node].durable {
-            let found = newest.get(slot).is_some_and(|record| record.learned || record.ballot >= *ballot);
-            assert!(found, "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more");
+        self.recorded(node, &found.accepted);
+        let chosen_upto = found.chosen.last().map_or(Slot(0), |(slot, _)| *slot);
+        let newest: BTreeMap<Slot, &AcceptedRecord> =
+            found.accepted.iter().map(|record| (record.slot, record)).collect();
+        for (slot, ballot) in self.seen[node].durable.range(chosen_upto.next()..) {
+            let held = newest.get(slot).is_some_and(|record| record.learned || record.ballot >= *ballot);
+            // A torn later vote for the slot says of itself that it may be one.
+            assert!(
+                held || found.torn.contains(slot),
+                "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more"
+            );
         }
     }
 
@@ -150,9 +165,17 @@ impl Oracle {
         }
     }
 
+    /// The ballot that a node's durable records prove.
+    pub fn proved(&self, node: usize) -> Ballot {
+        self.seen[node].proved
+    }
+
     /// Every chosen value from slot 1 on.
     pub fn log(&self) -> impl Iterator<Item = (Slot, &Bytes)> {
-        self.chosen.iter().take_while(|(slot, _)| **slot <= self.chosen_upto).map(|(slot, chosen)| (*slot, &chosen.value))
+        self.chosen
+            .iter()
+            .take_while(|(slot, _)| **slot <= self.chosen_upto)
+            .map(|(slot, chosen)| (*slot, &chosen.value))
     }
 
     /// Every slot up to here is chosen.
@@ -176,16 +199,30 @@ impl Oracle {
     fn choose(&mut self, slot: Slot, ballot: Ballot, value: &Value) {
         let new = || Chosen { ballot, value: value.bytes().clone(), hash: value.hash() };
         let chosen = self.chosen.entry(slot).or_insert_with(new);
-        assert!(chosen.hash == value.hash(), "{slot:?} was chosen at {:?}, and differently at {ballot:?}", chosen.ballot);
+        assert!(
+            chosen.hash == value.hash(),
+            "{slot:?} was chosen at {:?}, and differently at {ballot:?}",
+            chosen.ballot
+        );
         chosen.ballot = chosen.ballot.min(ballot);
         let (lowest, hash) = (chosen.ballot, chosen.hash);
         let higher = (slot, lowest)..(slot.next(), Ballot::NONE);
         for ((_, ballot), other) in self.values.range(higher) {
             assert!(*other == hash, "{slot:?} was chosen at {lowest:?}, and another value was about at {ballot:?}");
         }
-        while self.chosen.contains_key(&self.chosen_upto.next()) {
+        while let Some(chosen) = self.chosen.get(&self.chosen_upto.next()) {
             self.chosen_upto = self.chosen_upto.next();
+            if let Some(config) = Config::from_value(&Value::copy_of(&chosen.value)) {
+                self.configs.chosen(self.chosen_upto, config);
+            }
         }
+    }
+
+    /// Whether enough of those have voted whose disks the list in force names.
+    fn is_quorum(&self, slot: Slot, ballot: Ballot) -> bool {
+        let votes = self.votes[&(slot, ballot)].iter().copied();
+        let counted = votes.filter(|node| self.configs.counts(slot, replica(*node), incarnation(*node))).count();
+        counted >= self.configs.at(slot).quorum()
     }
 
     fn is_chosen(&self, node: usize, slot: Slot, value: &Value) {

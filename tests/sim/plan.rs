@@ -30,6 +30,8 @@ pub struct Plan {
     pub session_timeout: Moment,
     pub network: network::Conduct,
     pub disk: disk::Conduct,
+    /// Starts that crash again before they are through, in a thousand.
+    pub torn_starts: u64,
     /// Pauses in the middle of a turn, in a thousand.
     pub hiccups: u64,
     /// Between two misfortunes, on average.
@@ -57,24 +59,29 @@ pub struct Weights {
 impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
+        let storm = random.within(500, 6000) * MILLI;
+        let calls = random.within(10, 100);
         let lease = random.within(40, 400) * MILLI;
-        let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]);
+        // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
+        let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
+        let disk_latency = random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]).min(lease / 100);
         let harsh = random.below(3) == 0;
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
         let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
         Self {
             nodes: random.pick(&[1, 3, 3, 3, 3, 5]),
             clients: random.within(1, 5) as usize,
-            calls: random.within(10, 70),
+            calls,
             depth: random.pick(&[1, 1, 4, 16, 64]),
-            think: random.pick(&[0, 100 * MICRO, 5 * MILLI, 50 * MILLI]),
+            // Some calls come all at once, most are spread over the storm.
+            think: random.pick(&[0, storm / calls / 2, storm / calls]),
             names: random.within(1, 8),
             heartbeat: lease / 10,
             lease,
             margin: random.within(1, 5) * MILLI,
             lease_reads: random.below(4) > 0,
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
-            segment_bytes: random.pick(&[1 << 17, 1 << 18, 1 << 20]),
+            segment_bytes: random.pick(&[1 << 20, 1 << 21]),
             session_timeout: random.within(2000, 6000) * MILLI,
             network: network::Conduct {
                 latency,
@@ -84,19 +91,13 @@ impl Plan {
                 reordered,
                 cut: random.below(2) == 0,
             },
-            disk: disk::Conduct {
-                latency: random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]),
-                slow: random.pick(&[0, 0, 5, 50]),
-            },
+            disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
+            torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
-            misfortune_every: random.pick(&[30 * MILLI, 150 * MILLI, 600 * MILLI]),
+            misfortune_every: storm / random.within(3, 50),
             weights: Weights::draw(random),
-            storm: random.within(2, 12) * SECOND,
+            storm,
         }
-    }
-
-    pub fn quorum(&self) -> usize {
-        self.nodes / 2 + 1
     }
 
     pub fn settings(&self, node: usize, incarnation: Incarnation, seed: u64) -> Settings {

@@ -1,80 +1,187 @@
-//! From a disk to a replica, as `server::start` does it; and what the oracles want to know of a disk's bytes.
+//! From a disk to a replica, as `server::start` does it; and what the oracle wants to know of a disk's bytes.
 
-use std::collections::BTreeMap;
-
-use quorate::journal::hard_state::HardStateFile;
-use quorate::journal::{self, Journal, Place, SegmentId};
+use quorate::journal::hard_state::{FILE_BYTES, HardStateFile, STRIDE_BYTES};
+use quorate::journal::record::{Block, RecordKind, Twin};
+use quorate::journal::{self, Identity, Journal, Known, Place, Recovery, SegmentId, SegmentRead, Settings};
+use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 use quorate::namespace::{Applied, Namespace};
-use quorate::paxos::{self, AcceptedRecord, Config, HardState, Incarnation, Kind, Member, Slot, Value};
+use quorate::paxos::{self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, Member, Slot, Value};
+use quorate::replica::exchange::DiskFile;
 use quorate::replica::{Recovered, Storage};
+use quorate::time::Instant;
 
 use super::disk::Disk;
 use super::links::replica;
+use super::node::CELL;
 use super::plan::Plan;
+use super::world::Random;
 
-/// The disk of a formatted replica.
-pub fn format(plan: &Plan, _node: usize, _incarnation: Incarnation) -> Disk {
-    let members = (0..plan.nodes).map(|node| Member { replica: replica(node), incarnation: None }).collect();
-    let hard_state = HardStateFile::format(&HardState::fresh(Config::new(members)));
-    Disk::new(hard_state, plan.segment_bytes, 2)
+/// What a start found.
+pub struct Found {
+    pub recovered: Recovered,
+    /// Values taken for chosen, from slot 1 on.
+    pub chosen: Vec<(Slot, Value)>,
+    /// Votes and learned values above them.
+    pub accepted: Vec<AcceptedRecord>,
+    /// Slots of which the newest record is torn.
+    pub torn: Vec<Slot>,
 }
 
-/// Everything a start takes from the disk, and the records found there, oldest first.
-pub fn recover(disk: &mut Disk, plan: &Plan, _node: usize, _incarnation: Incarnation) -> (Recovered, Vec<AcceptedRecord>) {
-    let (hard_state_file, hard_state) = HardStateFile::open(&disk.hard_state).expect("one copy is sound");
-    let mut records = Vec::new();
-    let mut places = BTreeMap::new();
-    let mut last = 0;
-    let mut free = Vec::new();
-    for (segment, bytes) in &disk.segments {
-        let mut at = 0;
-        while let Some((record, size)) = journal::decode(&bytes[at..]) {
-            places.insert(record.slot, Place { segment: *segment, offset: at as u64, bytes: size as u64 });
-            records.push(record);
-            at += size;
+/// The disk of a formatted replica.
+pub fn format(plan: &Plan, node: usize, incarnation: Incarnation) -> Disk {
+    let members = (0..plan.nodes).map(|node| Member { replica: replica(node), incarnation: None }).collect();
+    let identity = Identity { cell: CELL, replica: replica(node), incarnation };
+    let hard_state = HardStateFile::format(identity, &HardState::fresh(Config::new(members)));
+    Disk::new(hard_state.to_vec(), plan.segment_bytes, 2)
+}
+
+/// Everything a start takes from the disk. `None`: it crashed again on the way.
+pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Found> {
+    let mut hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
+    let contents = hard_state.contents().clone();
+    let identity = contents.identity;
+    let known =
+        Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto: Slot(0) };
+    let mut namespace = Namespace::new(random.draw());
+    let (mut applied, mut chosen) = (Applied::default(), Vec::new());
+    let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
+        if value.kind() == Some(Kind::Commands) {
+            namespace.apply(&value.body(), &mut applied);
+            applied.clear();
         }
-        if bytes.iter().any(|b| *b != 0) {
-            last = segment.0;
+        chosen.push((slot, value));
+    })
+    .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
+    only_torn(&recovery);
+    let accepted = recovery.accepted.clone();
+    let torn = recovery.maybe.iter().map(|name| name.slot).collect();
+    let mut state = contents.paxos;
+    state.promised = state.promised.max(recovery.highest_ballot);
+    let paxos = paxos::Recovered {
+        hard_state: state,
+        chosen_upto: recovery.chosen_upto,
+        trimmed_upto: Slot(0),
+        accepted: recovery.accepted.clone(),
+        lost: Recovery::tuples(&recovery.lost),
+        maybe: Recovery::tuples(&recovery.maybe),
+        unknown: recovery.unknown.clone(),
+    };
+    let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
+    let mut journal = Journal::open(identity, settings, recovery.tail);
+    mark_start(&mut journal, disk, random, plan.torn_starts)?;
+    settle_hard_state(&mut hard_state, journal.start(), disk, random, plan.torn_starts)?;
+    let storage = Storage::new(journal, hard_state);
+    Some(Found { recovered: Recovered { paxos, namespace, storage }, chosen, accepted, torn })
+}
+
+/// The record that begins a start is durable before anything else, or the start comes to nothing.
+fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn: u64) -> Option<()> {
+    while !journal.started() {
+        if let Some(write) = journal.next_write() {
+            let bytes = write.pieces.concat();
+            let at = usize::try_from(write.offset).expect("files are small");
+            let whole = !random.permille(torn);
+            disk.write_at_start(DiskFile::Segment(write.segment), at, &bytes, if whole { None } else { Some(random) });
+            if !whole {
+                return None;
+            }
+            journal.completed(Instant::ZERO, write.id);
+        } else {
+            let segment = journal.segment_wanted().expect("a journal that cannot write wants a segment");
+            disk.zeroed(segment);
+            journal.segment_ready(segment);
         }
     }
-    for (segment, _) in &disk.segments {
-        if segment.0 > last { free.push(*segment); }
+    Some(())
+}
+
+/// All four copies of the hard state are equal and durable, or the start comes to nothing.
+fn settle_hard_state(
+    hard_state: &mut HardStateFile,
+    start: u64,
+    disk: &mut Disk,
+    random: &mut Random,
+    torn: u64,
+) -> Option<()> {
+    hard_state.save_start(start);
+    while let Some(write) = hard_state.next_write() {
+        let at = usize::try_from(write.offset).expect("the file is small");
+        let whole = !random.permille(torn / 4);
+        let bytes = write.pieces.concat();
+        disk.write_at_start(DiskFile::HardState, at, &bytes, if whole { None } else { Some(random) });
+        if !whole {
+            return None;
+        }
+        hard_state.completed(write.id);
     }
-    let next = disk.segments.keys().last().map_or(1, |s| s.0 + 1);
-    let chosen_upto = records.iter().map(|r| r.chosen_upto).max().unwrap_or(Slot(0));
-    let mut newest = BTreeMap::new();
-    for r in &records { newest.insert(r.slot, r.clone()); }
-    let mut namespace = Namespace::new(7);
-    let mut applied = Applied::default();
-    for slot in 1..=chosen_upto.0 {
-        let value = &newest[&Slot(slot)].value;
-        if value.kind() == Some(Kind::Commands) { namespace.apply(&value.body(), &mut applied); }
-        applied.clear();
-    }
-    let accepted = newest.into_values().filter(|r| r.slot > chosen_upto).collect();
-    let paxos = paxos::Recovered { hard_state, chosen_upto, trimmed_upto: Slot(0), accepted, lost: Vec::new(), unknown: Vec::new() };
-    let journal = Journal::open(plan.segment_bytes as u64, free, next, places);
-    (Recovered { paxos, namespace, storage: Storage::new(journal, hard_state_file) }, records)
+    Some(())
+}
+
+/// Crashes tear what was under way and nothing else; whatever else recovery finds, it imagines.
+fn only_torn(recovery: &Recovery) {
+    let Recovery { lost, maybe, unknown, missing, .. } = recovery;
+    // A later vote for a chosen slot may be torn beside a whole record that says so.
+    let torn = |slot: u64| maybe.iter().any(|name| name.slot == Slot(slot));
+    let excused = missing.iter().all(|(from, upto)| (from.0..=upto.0).all(torn));
+    let calm = lost.is_empty() && unknown.is_empty() && excused;
+    assert!(calm, "no disk was damaged, but recovery says lost {lost:?}, unknown {unknown:?}, missing {missing:?}");
 }
 
 /// The value of one record on disk.
-pub fn read_value(disk: &Disk, place: &Place) -> Option<Value> {
-    let bytes = disk.segments.get(&place.segment)?;
-    journal::decode(&bytes[place.offset as usize..]).map(|(record, _)| record.value)
+pub fn read_value(disk: &Disk, node: usize, incarnation: Incarnation, place: &Place) -> Option<Value> {
+    let identity = Identity { cell: CELL, replica: replica(node), incarnation };
+    let from = usize::try_from(place.offset).ok()?;
+    let bytes = disk.segments.get(&place.segment)?.get(from..from + place.bytes as usize)?;
+    place.value(identity, bytes)
 }
 
-/// The records that one durable write of the journal holds.
+/// The votes and learned values in one durable write of the journal.
 pub fn records_of(bytes: &[u8]) -> Vec<AcceptedRecord> {
     let mut records = Vec::new();
     let mut at = 0;
-    while let Some((record, size)) = journal::decode(&bytes[at..]) { records.push(record); at += size; }
+    while at < bytes.len() {
+        let Block::Head(Twin::Header, head) = Block::decode(&bytes[at..]) else {
+            at += BLOCK_BYTES;
+            continue;
+        };
+        if head.kind == RecordKind::Value {
+            let content = &bytes[at + RECORD_HEADER_BYTES..][..head.value_bytes as usize];
+            assert!(head.names(content), "a record is written whole");
+            records.push(AcceptedRecord {
+                slot: head.name.slot,
+                ballot: head.name.ballot,
+                value: Value::copy_of(content),
+                learned: head.learned,
+                chosen_upto: head.chosen_upto,
+            });
+        }
+        at += usize::try_from(head.span()).expect("records are small");
+    }
     records
 }
 
-#[allow(unused)]
-pub type Segment = SegmentId;
+/// The promise that all four copies of the hard state hold.
+pub fn durable_promise(disk: &Disk) -> Ballot {
+    let copies = (0..FILE_BYTES / STRIDE_BYTES).map(|copy| {
+        let mut alone = vec![0; FILE_BYTES];
+        let range = copy * STRIDE_BYTES..copy * STRIDE_BYTES + BLOCK_BYTES;
+        alone[range.clone()].copy_from_slice(&disk.hard_state[range]);
+        HardStateFile::open(CELL, &alone).map_or(Ballot::NONE, |file| file.contents().paxos.promised)
+    });
+    copies.min().unwrap_or_default()
+}
 
-/// The promise that the disk holds for certain.
-pub fn durable_promise(disk: &Disk) -> quorate::paxos::Ballot {
-    HardStateFile::open(&disk.hard_state).expect("one copy is sound").1.promised
+/// A disk's segments, as recovery reads them.
+struct Segments<'a>(&'a Disk);
+
+impl SegmentRead for Segments<'_> {
+    fn segments(&self) -> Vec<(SegmentId, u64)> {
+        self.0.segments.iter().map(|(segment, bytes)| (*segment, bytes.len() as u64)).collect()
+    }
+
+    fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
+        let from = usize::try_from(offset).map_err(std::io::Error::other)?;
+        into.copy_from_slice(&self.0.segments[&segment][from..from + into.len()]);
+        Ok(())
+    }
 }

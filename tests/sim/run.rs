@@ -56,13 +56,14 @@ impl Run {
         if std::env::var_os("QUORATE_SIM_SEED").is_some() {
             eprintln!("{plan:#?}");
         }
-        let network = Network::new(plan.network.clone());
+        let mut network = Network::new(plan.network.clone());
         let nodes: Vec<Node> = (0..plan.nodes).map(|index| Node::new(index, &plan, clock(&mut world))).collect();
         let clocks: Vec<HostClock> = (0..plan.clients).map(|_| clock(&mut world)).collect();
         let clients =
             clocks.into_iter().enumerate().map(|(index, clock)| Client::new(index, &mut world, &plan, clock)).collect();
-        let oracle = Oracle::new(plan.nodes, plan.quorum());
+        let oracle = Oracle::new(plan.nodes);
         for node in 0..plan.nodes {
+            network.absent(Host::Node(node));
             world.after(1, Event::Start { node });
         }
         for client in 0..plan.clients {

@@ -20,12 +20,12 @@ pub enum Args {
 pub struct Journal {
     /// The replica's folder
     dir: PathBuf,
-    /// Leave out slots before this
-    #[arg(long, default_value_t = 0)]
-    from: u64,
-    /// Leave out slots after this
-    #[arg(long, default_value_t = u64::MAX)]
-    to: u64,
+    /// Only slots from this on
+    #[arg(long)]
+    from: Option<u64>,
+    /// Only slots up to this
+    #[arg(long)]
+    to: Option<u64>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -83,10 +83,12 @@ impl Journal {
         crate::print(lines.as_bytes())
     }
 
-    /// Records without a slot are shown with any; what a recycled file held before is not shown.
+    /// Records without a slot belong to no range; what a recycled file held before belongs to nothing.
     fn is_wanted(&self, head: &Head, validity: Validity) -> bool {
         let slot = head.name.slot.0;
-        validity != Validity::Stale && (slot == 0 || (self.from..=self.to).contains(&slot))
+        let unlimited = self.from.is_none() && self.to.is_none();
+        let within = (self.from.unwrap_or(1)..=self.to.unwrap_or(u64::MAX)).contains(&slot);
+        validity != Validity::Stale && (unlimited || within)
     }
 }
 
