@@ -96,6 +96,10 @@ mod recover;
 mod scan;
 pub mod segment;
 mod writer;
+#[cfg(test)]
+mod memory_disk;
+#[cfg(test)]
+mod tests;
 
 pub use finding::{Error, Finding};
 pub use index::Place;
