@@ -87,7 +87,7 @@ impl Iterator for Inspection<'_> {
             return Some(Inspected::Segment(head));
         }
         if let Some((record, end)) = self.record_at(from) {
-            self.at = end;
+            self.at = end.min(self.bytes.len());
             return Some(record);
         }
         let mut end = from;
