@@ -310,7 +310,7 @@ impl Journal {
 
     /// The number up to which appended records are durable.
     #[must_use]
-    pub fn durable_upto(&self) -> u64 {
+    pub fn appended_durable_upto(&self) -> u64 {
         self.durable_appended
     }
 

@@ -181,7 +181,7 @@ impl Replica {
     fn adopt_image(&mut self, effects: &mut Vec<Effect>) {
         let Some(taking) = &mut self.images.taking else { return };
         let pointer = taking.pointer;
-        if taking.stage == Stage::Whole && self.storage.journal().durable_upto() >= taking.appended {
+        if taking.stage == Stage::Whole && self.storage.journal().appended_durable_upto() >= taking.appended {
             taking.stage = Stage::Pointing;
             self.storage.save_image(pointer);
         }

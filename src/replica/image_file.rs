@@ -218,3 +218,91 @@ const FIXED_BYTES: usize = 67;
 
 /// A chunk holds its budget and one row at most; the largest row is a session with all its results.
 const PIECE_BYTES_MAX: usize = super::image::PIECE_BYTES + 2 * crate::limits::SESSION_RESULT_BYTES_MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::Applied;
+    use crate::namespace::codec::BATCH_HEADER_BYTES;
+    use crate::namespace::codec::batch_header;
+    use crate::namespace::command::{Command, SessionId};
+    use crate::paxos::Member;
+    use crate::replica::exchange::Submission;
+
+    fn identity() -> Identity {
+        Identity { cell: CellId(7), replica: ReplicaId(2), incarnation: Incarnation(9) }
+    }
+
+    fn namespace() -> Namespace {
+        let mut namespace = Namespace::new(1);
+        let open = Command::OpenSession { token: 5, secret: 6, timeout_ms: 4000 };
+        let expire = Command::ExpireSession { session: SessionId(99), counter: 1 };
+        for command in [open, expire] {
+            let Submission { run, count } = Submission::of(&command);
+            let mut batch = Vec::with_capacity(BATCH_HEADER_BYTES + run.len());
+            batch.extend_from_slice(&batch_header(1, 1, count));
+            batch.extend_from_slice(&run);
+            namespace.apply(&batch, &mut Applied::default());
+        }
+        namespace
+    }
+
+    fn image() -> (ImageHead, u128, Vec<u8>) {
+        let mut namespace = namespace();
+        let member = |id| Member { replica: ReplicaId(id), incarnation: (id == 2).then_some(Incarnation(9)) };
+        let config = Config::new((1..=3).map(member).collect());
+        let revision = namespace.begin_image();
+        let head = ImageHead {
+            identity: identity(),
+            slot: Slot(12),
+            revision,
+            config_slot: Slot(3),
+            previous: config.bound(ReplicaId(1), Incarnation(4)),
+            config,
+        };
+        let mut writer = ImageWriter::default();
+        let mut file = writer.head(&head).to_vec();
+        while let Some(rows) = namespace.image_rows(16) {
+            file.extend_from_slice(&writer.rows(&rows));
+        }
+        file.extend_from_slice(&writer.end());
+        (head, namespace.digest(), file)
+    }
+
+    fn read(file: &[u8], step: usize) -> Result<(ImageHead, Namespace), ImageFileError> {
+        let mut reader = ImageReader::new(3);
+        file.chunks(step).try_for_each(|bytes| reader.add(bytes))?;
+        reader.finish(identity())
+    }
+
+    #[test]
+    fn an_image_is_read_as_it_was_written_however_it_is_cut() {
+        let (head, digest, file) = image();
+        for step in [1, 7, 100, file.len()] {
+            let (found, namespace) = read(&file, step).expect("it is whole");
+            assert_eq!((found, namespace.digest()), (head.clone(), digest));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_noticed() {
+        let (.., file) = image();
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(read(&damaged, 64).is_err(), "byte {at} is damaged");
+            assert!(read(&file[..at], 64).is_err(), "cut at {at}");
+        }
+        let longer = [&file[..], &[0]].concat();
+        assert!(read(&longer, 64).is_err(), "there is more than an image");
+    }
+
+    #[test]
+    fn an_image_of_another_disk_is_refused() {
+        let (.., file) = image();
+        let mut reader = ImageReader::new(3);
+        reader.add(&file).expect("it is whole");
+        let other = Identity { incarnation: Incarnation(10), ..identity() };
+        assert_eq!(reader.finish(other).unwrap_err(), ImageFileError::Foreign { found: identity() });
+    }
+}
