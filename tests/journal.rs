@@ -34,7 +34,8 @@ impl SegmentRead for Disk {
 impl Disk {
     fn put(&mut self, write: &Write) {
         let bytes = write.pieces.concat();
-        self.0.get_mut(&write.segment).expect("prepared")[write.offset as usize..][..bytes.len()].copy_from_slice(&bytes);
+        self.0.get_mut(&write.segment).expect("prepared")[write.offset as usize..][..bytes.len()]
+            .copy_from_slice(&bytes);
     }
 
     /// Offsets of all records of a segment.
@@ -133,7 +134,10 @@ fn a_file_used_again_brings_nothing_back() {
             let found: Vec<_> = chosen.into_iter().chain(accepted).collect();
             let all: Vec<_> = (image_upto + 1..=last).map(|slot| (Slot(slot), content(slot, 1))).collect();
             let cut = all[..all.len().min(found.len())].to_vec();
-            assert!(all.len() - cut.len() <= usize::from(last == slot), "slot {slot}: only the torn one may be missing");
+            assert!(
+                all.len() - cut.len() <= usize::from(last == slot),
+                "slot {slot}: only the torn one may be missing"
+            );
             assert_eq!(found, cut, "slot {slot}");
             assert!(recovery.lost.is_empty() && recovery.unknown.is_empty() && recovery.missing.is_empty());
             assert!(recovery.findings.iter().all(Finding::is_ordinary), "{:?}", recovery.findings);
@@ -201,7 +205,7 @@ fn one_record_wiped_is_named_by_the_next() {
 #[test]
 fn a_wiped_acceptance_at_a_higher_ballot_is_not_answered_with_the_lower_one() {
     let mut running = Running::start(Disk::default(), Slot(0));
-    (1..=6).for_each(|slot| running.append(record(slot, 1, 0)));
+    (1..=6).for_each(|slot| running.append(record(slot, 1, slot.saturating_sub(4))));
     (3..=4).for_each(|slot| running.append(record(slot, 2, 2)));
     (7..=10).for_each(|slot| running.append(record(slot, 2, 2)));
     wipe(&mut running.disk, &[3, 4], 2);
@@ -289,8 +293,7 @@ fn arbitrary_harm() -> impl Strategy<Value = Harm> {
     prop_oneof![
         (0..bytes, prop::collection::vec(any::<u8>(), 1..2000)).prop_map(|(at, bytes)| Harm::Noise { at, bytes }),
         (0..blocks, 0..blocks, 1_usize..6).prop_map(|(from, to, blocks)| Harm::Copy { from, to, blocks }),
-        (0..blocks, arbitrary_head())
-            .prop_map(|(at, (head, twin))| Harm::Head { at, head: Box::new(head), twin }),
+        (0..blocks, arbitrary_head()).prop_map(|(at, (head, twin))| Harm::Head { at, head: Box::new(head), twin }),
     ]
 }
 

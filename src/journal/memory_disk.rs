@@ -96,7 +96,8 @@ impl MemoryDisk {
         let end = extent.offset + extent.bytes.len();
         file[extent.offset..end].copy_from_slice(&extent.bytes);
         // A device puts a bad sector that is written elsewhere.
-        self.unreadable.retain(|(segment, at)| *segment != extent.segment || !(extent.offset..end).contains(&(*at as usize)));
+        self.unreadable
+            .retain(|(segment, at)| *segment != extent.segment || !(extent.offset..end).contains(&(*at as usize)));
     }
 
     pub(super) fn sectors(&self) -> Vec<(SegmentId, usize)> {
@@ -179,7 +180,8 @@ impl Story {
         }
         self.start = journal.start();
         // What is chosen and did not come out of the log is fetched from the peers.
-        let missing: Vec<_> = self.chosen.range(known_upto.next()..).map(|(slot, value)| (*slot, value.clone())).collect();
+        let missing: Vec<_> =
+            self.chosen.range(known_upto.next()..).map(|(slot, value)| (*slot, value.clone())).collect();
         for (slot, value) in missing {
             self.append_one(&mut journal, &mut life, slot, value, true);
         }
@@ -229,7 +231,8 @@ impl Story {
         let newest = self.told.iter().filter(|told| !told.denied).map(|told| told.name.slot).max().unwrap_or(Slot(0));
         let open = newest.0.saturating_sub(self.chosen_upto.0);
         let again = open > 0 && self.dice.below(4) == 0;
-        let slot = if again { self.chosen_upto.plus(1 + self.dice.below(open)) } else { newest.max(self.chosen_upto).next() };
+        let slot =
+            if again { self.chosen_upto.plus(1 + self.dice.below(open)) } else { newest.max(self.chosen_upto).next() };
         let bytes = [1, 90, 3000, 3840, 3841, 9000][self.dice.below(6) as usize];
         let salt = self.appended as u8;
         let content: Vec<u8> = (0..bytes).map(|at| (at as u8).wrapping_mul(31) ^ salt).collect();

@@ -91,15 +91,15 @@ mod finding;
 pub mod hard_state;
 mod index;
 pub mod inspect;
+#[cfg(test)]
+mod memory_disk;
 pub mod record;
 mod recover;
 mod scan;
 pub mod segment;
-mod writer;
-#[cfg(test)]
-mod memory_disk;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use finding::{Error, Finding};
 pub use index::Place;

@@ -37,11 +37,13 @@ impl Judged {
             return Said::Chosen;
         }
         let name = |names: &[Name]| names.iter().find(|name| name.slot == slot).copied();
-        let have = r.accepted.iter().find(|record| record.slot == slot);
+        // Beside a torn acceptance the one before it is had: what counts is what the torn one leaves open.
+        let maybe = name(&r.maybe);
+        let have = r.accepted.iter().find(|record| record.slot == slot && maybe.is_none());
         let mut said: Vec<Said> = Vec::new();
         said.extend(have.map(|r| Said::Have(Name { slot, ballot: r.ballot, hash: r.value.hash() })));
         said.extend(name(&r.lost).map(Said::Lost));
-        said.extend(name(&r.maybe).map(Said::Maybe));
+        said.extend(maybe.map(Said::Maybe));
         said.extend(r.unknown.iter().find(|(from, upto)| *from <= slot && slot <= *upto).map(|_| Said::Unknown));
         assert!(said.len() <= 1, "one thing is said of a slot: {said:?} of {slot:?}");
         said.pop().unwrap_or(Said::Never)
@@ -51,7 +53,11 @@ impl Judged {
     fn is_safe(&self, story: &Story, what: &str) {
         for (slot, (of, value)) in (story.image_upto.0 + 1..).map(Slot).zip(&self.emitted) {
             assert_eq!(slot, *of, "{what}: chosen values leave in slot order");
-            assert_eq!(story.chosen.get(&slot).map(Value::hash), Some(*value), "{what}: slot {slot} is emitted with its chosen value");
+            assert_eq!(
+                story.chosen.get(&slot).map(Value::hash),
+                Some(*value),
+                "{what}: slot {slot} is emitted with its chosen value"
+            );
         }
         assert_eq!(self.recovery.chosen_upto, story.image_upto.plus(self.emitted.len() as u64), "{what}");
         let last = story.told.iter().map(|told| told.name.slot).max().unwrap_or(Slot(0));
@@ -109,7 +115,9 @@ impl Judged {
     /// Remembers what was denied, so that it may never come back.
     fn deny(&self, story: &mut Story) {
         let said: Vec<_> = story.told.iter().map(|told| self.said(told.name.slot)).collect();
-        let slots = |slot: Slot| story.told.iter().filter(move |told| told.name.slot == slot).map(|t| t.name).collect::<Vec<_>>();
+        let slots = |slot: Slot| {
+            story.told.iter().filter(move |told| told.name.slot == slot).map(|t| t.name).collect::<Vec<_>>()
+        };
         let known: Vec<_> = said
             .iter()
             .zip(&story.told)
@@ -169,7 +177,8 @@ fn what_was_written_is_read() {
         assert!(judged.recovery.maybe.is_empty() && judged.recovery.findings.is_empty(), "seed {seed}");
         for told in &story.told {
             let newest = story.held(told.name.slot).expect("it was appended");
-            let place = judged.recovery.tail.index.place_of(told.name.slot).expect("every slot's newest record is indexed");
+            let place =
+                judged.recovery.tail.index.place_of(told.name.slot).expect("every slot's newest record is indexed");
             let from = place.offset as usize;
             let bytes = &story.disk.files[&place.segment][from..from + place.bytes as usize];
             let value = place.value(super::memory_disk::IDENTITY, bytes).expect("the place holds the value");
@@ -225,7 +234,10 @@ fn a_write_without_any_one_or_any_few_of_its_sectors_is_cut_silently() {
         let mut story = story(seed, 6);
         for (torn, extent) in story.in_flight.iter().enumerate() {
             for hole in 0..sectors(extent) {
-                is_torn(tear(&story, |write, sector| write != torn || sector != hole), &format!("seed {seed}: hole {hole}"));
+                is_torn(
+                    tear(&story, |write, sector| write != torn || sector != hole),
+                    &format!("seed {seed}: hole {hole}"),
+                );
             }
         }
         for round in 0..200 {
@@ -357,7 +369,9 @@ fn torn_at_random(story: &mut Story) -> Story {
         .in_flight
         .clone()
         .iter()
-        .map(|extent| (story.dice.below(5), story.dice.below(sectors(extent) as u64 + 1), story.dice.below(u64::MAX >> 34)))
+        .map(|extent| {
+            (story.dice.below(5), story.dice.below(sectors(extent) as u64 + 1), story.dice.below(u64::MAX >> 34))
+        })
         .collect();
     tear(story, |write, sector| {
         let (fate, upto, noise) = fates[write];
@@ -422,7 +436,11 @@ fn a_lost_write_is_noticed_by_those_after_it() {
             harmed.disk.put(before);
             let judged = Judged::of(&harmed);
             judged.is_safe(&harmed, &what);
-            assert!(judged.recovery.findings.iter().any(|f| !f.is_ordinary()), "{what}: {:?}", judged.recovery.findings);
+            assert!(
+                judged.recovery.findings.iter().any(|f| !f.is_ordinary()),
+                "{what}: {:?}",
+                judged.recovery.findings
+            );
             lives_on(harmed, &what);
         }
     }
@@ -444,7 +462,11 @@ fn a_misdirected_write_harms_both_places_and_is_noticed() {
             harmed.disk.put(&Extent { bytes, ..*victim });
             let judged = Judged::of(&harmed);
             judged.is_safe(&harmed, &what);
-            assert!(judged.recovery.findings.iter().any(|f| !f.is_ordinary()), "{what}: {:?}", judged.recovery.findings);
+            assert!(
+                judged.recovery.findings.iter().any(|f| !f.is_ordinary()),
+                "{what}: {:?}",
+                judged.recovery.findings
+            );
         }
     }
 }

@@ -428,7 +428,9 @@ mod tests {
     fn heads(write: &Write) -> Vec<Head> {
         let bytes = write.pieces.concat();
         let blocks = bytes.chunks(BLOCK_BYTES).map(Block::decode);
-        blocks.filter_map(|block| if let Block::Head(Twin::Header, head) = block { Some(*head) } else { None }).collect()
+        blocks
+            .filter_map(|block| if let Block::Head(Twin::Header, head) = block { Some(*head) } else { None })
+            .collect()
     }
 
     #[test]
@@ -446,7 +448,8 @@ mod tests {
                 assert_eq!(pair[0].as_ptr_range().end, pair[1].as_ptr(), "its pieces are one run of memory");
             }
         }
-        let found: Vec<_> = heads(&write).iter().map(|head| (head.sequence, head.name.slot.0, head.synced_upto)).collect();
+        let found: Vec<_> =
+            heads(&write).iter().map(|head| (head.sequence, head.name.slot.0, head.synced_upto)).collect();
         assert_eq!(found, [(2, 1, 1), (3, 2, 1)]);
         assert!(journal.next_write().is_none());
     }
@@ -519,7 +522,11 @@ mod tests {
         assert_eq!(journal.trim(Slot(9), high), [], "nothing later is durable");
         journal.completed(Instant::ZERO, two.id);
         assert_eq!(journal.trim(Slot(1), high), [], "slot 2 is not in the image");
-        assert_eq!(journal.trim(Slot(2), Ballot { round: 1, replica: ReplicaId(1) }), [], "the promise of slot 2's ballot");
+        assert_eq!(
+            journal.trim(Slot(2), Ballot { round: 1, replica: ReplicaId(1) }),
+            [],
+            "the promise of slot 2's ballot"
+        );
         assert_eq!(journal.trim(Slot(2), Ballot { round: 2, replica: ReplicaId(1) }), [SegmentId(1)]);
         assert_eq!(journal.place_of(Slot(1)), None);
         assert!(journal.place_of(Slot(3)).is_some());
