@@ -58,6 +58,9 @@ pub const ENTRIES_IN_FLIGHT: usize = JOURNAL_WRITES_IN_FLIGHT;
 /// How long a connection may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often a front says that it reads under the lease: a small part of any lease, and rare beside the reads.
+pub const LEASE_USE_TOLD_EVERY: Duration = Duration::from_millis(10);
+
 /// What an overloaded server asks its client to wait.
 pub const OVERLOAD_RETRY_MS: u32 = 20;
 

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::namespace::codec::DecodeError;
-use crate::namespace::command::{Command, SessionId};
+use crate::namespace::command::{Command, Revision, SessionId};
 use crate::wire::client::{FaultCode, MessageError};
 use crate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader};
 
@@ -13,6 +13,8 @@ pub(super) struct Connection {
     /// Lent out while it is read from.
     pub(super) reader: Option<FrameReader>,
     pub(super) greeted: bool,
+    /// Its client was shown this revision before, here or elsewhere: it is shown nothing older.
+    pub(super) seen: Revision,
     pub(super) session: Option<SessionId>,
     pub(super) opening: Option<Opening>,
     /// The last request taken on this connection; `None` before the first.

@@ -315,6 +315,7 @@ impl Front {
             return Err(connection::Fault { code: FaultCode::WrongCell, text });
         }
         connection.greeted = true;
+        connection.seen = hello.seen;
         let welcome = Welcome {
             protocol: hello.protocol_max.min(PROTOCOL_MAX),
             cell: self.facts.cell,

@@ -182,6 +182,11 @@ impl Front {
         if connection.is_refusing() {
             return Ok(());
         }
+        let consistency = match consistency {
+            Consistency::Linearizable => consistency,
+            Consistency::AtLeast(revision) => Consistency::AtLeast(revision.max(connection.seen)),
+            Consistency::Stale => Consistency::AtLeast(connection.seen),
+        };
         let parked = Parked { connection: id, number, after: connection.submitted_upto, consistency, read };
         let blocked = connection.answered_upto < connection.submitted_upto;
         if self.reads.begin(id) > SESSION_REQUESTS_IN_FLIGHT as u32 {

@@ -27,8 +27,7 @@ pub(super) struct Evidence<'v> {
 /// The newest record of a slot.
 enum Newest {
     Have(AcceptedRecord),
-    /// With what was before it, for the case that nobody was ever told of it.
-    Bad(Bad, Option<Box<Newest>>),
+    Bad(Bad),
 }
 
 /// A record whose value is bad.
@@ -96,8 +95,7 @@ impl<'v> Evidence<'v> {
             }
             Some(Newest::Have(record)) if record.learned => false,
             _ => {
-                let before = self.newest.remove(&name.slot).map(Box::new);
-                self.newest.insert(name.slot, Newest::Bad(bad, before));
+                self.newest.insert(name.slot, Newest::Bad(bad));
                 true
             }
         }
@@ -120,7 +118,7 @@ impl<'v> Evidence<'v> {
             let slot = self.emitted_upto.next();
             match self.newest.remove(&slot) {
                 Some(Newest::Have(record)) => (self.visit)(slot, record.value),
-                Some(bad @ Newest::Bad(..)) => {
+                Some(bad @ Newest::Bad(_)) => {
                     self.newest.insert(slot, bad);
                     break;
                 }
@@ -139,7 +137,6 @@ impl<'v> Evidence<'v> {
         verdict.unknown = without(&doubtful, first, self.newest.keys().copied());
         let whole = self.newest.iter().filter(|(_, newest)| matches!(newest, Newest::Have(_))).map(|(slot, _)| *slot);
         verdict.missing = without(&[(first, self.chosen_upto)], first, whole);
-        let is_maybe = |bad: &Bad| bad.trailer && maybe(bad.sequence, bad.start);
         for (slot, newest) in self.newest {
             match newest {
                 Newest::Have(mut record) => {
@@ -147,17 +144,10 @@ impl<'v> Evidence<'v> {
                     record.learned |= slot <= self.chosen_upto;
                     verdict.accepted.push(record);
                 }
-                Newest::Bad(bad, before) if is_maybe(&bad) => match last_counted(&bad, before, &is_maybe) {
-                    Ok(record) => {
-                        verdict.maybe.push(bad.name);
-                        verdict.accepted.extend(record);
-                    }
-                    Err(Undecided) => verdict.unknown.push((slot, slot)),
-                },
-                Newest::Bad(bad, _) => verdict.lost.push(bad.name),
+                Newest::Bad(bad) if bad.trailer && maybe(bad.sequence, bad.start) => verdict.maybe.push(bad.name),
+                Newest::Bad(bad) => verdict.lost.push(bad.name),
             }
         }
-        verdict.unknown.sort_unstable();
         verdict
     }
 
@@ -172,28 +162,6 @@ impl<'v> Evidence<'v> {
             && *first.key() <= self.chosen_upto
         {
             first.remove();
-        }
-    }
-}
-
-/// Nothing can be said of a slot.
-struct Undecided;
-
-/// The record that counts if nobody was told of `bad`. A torn record before it with another value need not be spoken of:
-/// that `bad` was proposed at a higher ballot proves that nothing else had been chosen. With the same value it could have
-/// been chosen at the lower ballot, which what is said of `bad` does not cover.
-fn last_counted(
-    bad: &Bad,
-    before: Option<Box<Newest>>,
-    is_maybe: &dyn Fn(&Bad) -> bool,
-) -> Result<Option<AcceptedRecord>, Undecided> {
-    let mut before = before;
-    loop {
-        match before.map(|newest| *newest) {
-            None => return Ok(None),
-            Some(Newest::Have(record)) => return Ok(Some(record)),
-            Some(Newest::Bad(older, next)) if is_maybe(&older) && older.name.hash != bad.name.hash => before = next,
-            Some(Newest::Bad(..)) => return Err(Undecided),
         }
     }
 }

@@ -35,13 +35,11 @@ pub struct Recovery {
     pub flush: Vec<SegmentId>,
     /// Everything up to there is chosen and was handed to the visitor, or is in the image.
     pub chosen_upto: Slot,
-    /// Of each slot above, the newest record, if its value is whole; of a slot in `maybe`, the newest before that one.
-    /// `learned`: the slot is chosen.
+    /// Of each slot above, the newest record, if its value is whole. `learned`: the slot is chosen.
     pub accepted: Vec<AcceptedRecord>,
     /// Accepted and acknowledged, value damaged.
     pub lost: Vec<Name>,
-    /// Accepted, value damaged, and perhaps never acknowledged: neither "have it" nor "never accepted". Then what
-    /// `accepted` holds of the slot is still what counts.
+    /// Accepted, value damaged, and perhaps never acknowledged: neither "have it" nor "never accepted".
     pub maybe: Vec<Name>,
     /// Of these nothing can be said; a slot is in none of the other lists then.
     pub unknown: Vec<Slots>,

@@ -38,7 +38,7 @@ pub(super) struct OpenSlot {
     pub held: Option<Held>,
     /// Accepted at that ballot; the value with that hash is damaged here.
     pub lost: Option<(Ballot, u128)>,
-    /// Perhaps accepted at that ballot, after `held`: the record of it is damaged, or a crash tore it.
+    /// Perhaps accepted at that ballot: the record of it is damaged, or a crash tore it.
     pub maybe: Option<(Ballot, u128)>,
     /// A newer vote than anything known here may have been damaged.
     pub unknown: bool,
@@ -84,9 +84,9 @@ impl Log {
         *self.open_mut(slot) = OpenSlot { lost: Some((ballot, hash)), ..OpenSlot::default() };
     }
 
-    /// Says of an open slot that it may have a newer vote than the one held, by ballot and hash alone.
+    /// Says of an open slot that it may have a vote, known by ballot and hash alone.
     pub fn set_maybe(&mut self, slot: Slot, ballot: Ballot, hash: u128) {
-        self.open_mut(slot).maybe = Some((ballot, hash));
+        *self.open_mut(slot) = OpenSlot { maybe: Some((ballot, hash)), ..OpenSlot::default() };
     }
 
     /// Says of an open slot that nothing is known.
@@ -205,12 +205,11 @@ impl Log {
 
     fn report(&self, slot: Slot) -> Option<SlotReport> {
         let open = self.open(slot)?;
-        let held = open.held.as_ref().map(|held| (held.ballot, held.value.hash()));
-        let evidence = match (open.maybe, held, open.lost) {
+        let evidence = match (&open.held, open.lost, open.maybe) {
             _ if open.unknown => Evidence::Unknown,
-            (Some((accepted, hash)), older, _) => Evidence::Maybe { accepted, hash, older },
-            (None, Some((accepted, hash)), _) => Evidence::Have { accepted, hash },
-            (None, None, Some((accepted, hash))) => Evidence::Lost { accepted, hash },
+            (Some(held), ..) => Evidence::Have { accepted: held.ballot, hash: held.value.hash() },
+            (None, Some((accepted, hash)), _) => Evidence::Lost { accepted, hash },
+            (None, None, Some((accepted, hash))) => Evidence::Maybe { accepted, hash },
             (None, None, None) => return None,
         };
         Some(SlotReport { slot, evidence })

@@ -70,9 +70,10 @@ pub enum Evidence {
     Have { accepted: Ballot, hash: u128 },
     /// Accepted at that ballot; its value is lost here and may be had elsewhere.
     Lost { accepted: Ballot, hash: u128 },
-    /// The newest record, at that ballot, is damaged: it was acknowledged and then damaged, or a crash tore it before anyone
-    /// was told of it, and then `older` is what was accepted last. Neither a vote nor the word that there was none.
-    Maybe { accepted: Ballot, hash: u128, older: Option<(Ballot, u128)> },
+    /// The newest record, of that ballot, was acknowledged and then damaged, or a crash tore it before anyone was told of
+    /// it: neither a vote nor the word that there was none. Whatever was accepted before it need not be told: had that been
+    /// chosen, the later ballot would have proposed the same value.
+    Maybe { accepted: Ballot, hash: u128 },
     /// Something may have been accepted here: never counted as "never".
     Unknown,
 }

@@ -130,13 +130,11 @@ impl Promises {
             }
             match given.evidence(slot) {
                 Some(Evidence::Unknown) => continue,
-                Some(Evidence::Have { accepted, hash } | Evidence::Lost { accepted, hash }) => {
-                    votes.push((accepted, hash))
-                }
-                Some(Evidence::Maybe { accepted, hash, older }) => {
-                    votes.push((accepted, hash));
-                    votes.extend(older);
-                }
+                Some(
+                    Evidence::Have { accepted, hash }
+                    | Evidence::Lost { accepted, hash }
+                    | Evidence::Maybe { accepted, hash },
+                ) => votes.push((accepted, hash)),
                 None => {}
             }
             counted.insert(given.replica);
@@ -144,6 +142,8 @@ impl Promises {
         if !config.is_quorum(counted) {
             return Decision::Wait;
         }
+        // Whatever such a member's disk holds never counted.
+        let voteless = config.members().iter().filter(|m| slot > Slot(1) && m.incarnation.is_none()).count();
         votes.sort_unstable();
         votes.dedup();
         while let Some((ballot, hash)) = votes.pop() {
@@ -153,21 +153,17 @@ impl Promises {
                 return Decision::Propose(value.clone());
             }
             let holder = known.iter().find_map(|given| match given.evidence(slot) {
-                Some(Evidence::Have { accepted, hash: h } | Evidence::Maybe { older: Some((accepted, h)), .. })
-                    if h == hash =>
-                {
-                    Some((given.replica, accepted))
-                }
+                Some(Evidence::Have { accepted, hash: h }) if h == hash => Some((given.replica, accepted)),
                 _ => None,
             });
             if let Some((from, accepted)) = holder {
                 return Decision::Fetch { from, accepted };
             }
             let nacks = known.iter().filter(|given| given.never_accepted_at(slot, ballot)).count();
-            let refuted = nacks > config.members().len() - config.quorum();
+            let refuted = nacks + voteless > config.members().len() - config.quorum();
             // Had a quorum flushed it, every copy would have gone bad: more than any number of crashes does.
-            let torn =
-                counted.len() == config.members().len() && !known.iter().any(|given| given.accepted_at(slot, ballot));
+            let torn = counted.len() + voteless == config.members().len()
+                && !known.iter().any(|given| given.accepted_at(slot, ballot));
             if !refuted && !torn {
                 return Decision::Wait;
             }
@@ -197,9 +193,8 @@ impl Given {
     /// Whether this replica is certain that it voted in `slot` at `ballot`.
     fn accepted_at(&self, slot: Slot, ballot: Ballot) -> bool {
         match self.evidence(slot) {
-            None | Some(Evidence::Unknown) => false,
+            None | Some(Evidence::Unknown | Evidence::Maybe { .. }) => false,
             Some(Evidence::Have { accepted, .. } | Evidence::Lost { accepted, .. }) => accepted == ballot,
-            Some(Evidence::Maybe { older, .. }) => older.is_some_and(|(accepted, _)| accepted == ballot),
         }
     }
 }

@@ -71,7 +71,7 @@ pub struct Recovered {
     pub chosen_upto: Slot,
     /// Values up to here are not in the log any more.
     pub trimmed_upto: Slot,
-    /// Of each slot above `chosen_upto`, the newest record that is whole; of one in `maybe`, the newest before that.
+    /// Of each slot above `chosen_upto`, the newest record that is whole.
     pub accepted: Vec<AcceptedRecord>,
     /// Slots whose newest record's value is damaged while its ballot and hash are known.
     pub lost: Vec<(Slot, Ballot, u128)>,

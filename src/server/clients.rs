@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::front::{self, Facts, Front, Output};
-use crate::limits::CLIENT_OUTPUT_BYTES_MAX;
+use crate::limits::{CLIENT_OUTPUT_BYTES_MAX, LEASE_USE_TOLD_EVERY};
 use crate::namespace::Tree;
 use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::{ConnectionId, Ring};
@@ -16,6 +16,7 @@ pub(super) struct Clients {
     connections: BTreeMap<front::ConnectionId, ConnectionId>,
     last_name: u64,
     requests: Vec<FrontRequest>,
+    tell_use_at: Instant,
 }
 
 impl Clients {
@@ -26,6 +27,7 @@ impl Clients {
             connections: BTreeMap::new(),
             last_name: 0,
             requests: Vec::new(),
+            tell_use_at: Instant::ZERO,
         }
     }
 
@@ -60,7 +62,7 @@ impl Clients {
         self.requests.drain(..)
     }
 
-    /// Answers what can be answered. Returns whether the lease was used.
+    /// Answers what can be answered. Returns whether the lease was used, and the replica should hear of it again.
     pub(super) fn finish(
         &mut self,
         now: Instant,
@@ -68,7 +70,12 @@ impl Clients {
         leased: bool,
         still_leased: impl FnOnce() -> bool,
     ) -> bool {
-        self.front.finish(now, tree, leased, still_leased)
+        let used = self.front.finish(now, tree, leased, still_leased);
+        let tell = used && now >= self.tell_use_at;
+        if tell {
+            self.tell_use_at = now + LEASE_USE_TOLD_EVERY;
+        }
+        tell
     }
 
     /// Whether [`Clients::prepare`] has something to say at once.

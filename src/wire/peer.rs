@@ -365,20 +365,13 @@ fn put_report(report: &SlotReport, out: &mut BytesMut) {
         Evidence::Unknown => (0, None),
         Evidence::Have { accepted, hash } => (1, Some((accepted, hash))),
         Evidence::Lost { accepted, hash } => (2, Some((accepted, hash))),
-        Evidence::Maybe { accepted, hash, .. } => (3, Some((accepted, hash))),
+        Evidence::Maybe { accepted, hash } => (3, Some((accepted, hash))),
     };
     out.put_u8(tag);
-    if let Some(identity) = identity {
-        put_accepted(identity, out);
+    if let Some((accepted, hash)) = identity {
+        put_ballot(accepted, out);
+        out.put_u128_le(hash);
     }
-    if let Evidence::Maybe { older, .. } = report.evidence {
-        put_option(older, out, put_accepted);
-    }
-}
-
-fn put_accepted((accepted, hash): (Ballot, u128), out: &mut BytesMut) {
-    put_ballot(accepted, out);
-    out.put_u128_le(hash);
 }
 
 /// Reads fields off the front of a body; every read is checked against what is left.
@@ -473,11 +466,7 @@ impl<'a> Fields<'a> {
             0 => Evidence::Unknown,
             1 => Evidence::Have { accepted: self.ballot()?, hash: self.u128()? },
             2 => Evidence::Lost { accepted: self.ballot()?, hash: self.u128()? },
-            3 => Evidence::Maybe {
-                accepted: self.ballot()?,
-                hash: self.u128()?,
-                older: self.option(|f| Ok((f.ballot()?, f.u128()?)))?,
-            },
+            3 => Evidence::Maybe { accepted: self.ballot()?, hash: self.u128()? },
             _ => return Err(self.malformed()),
         };
         Ok(SlotReport { slot, evidence })

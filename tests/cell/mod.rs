@@ -428,7 +428,7 @@ impl Cell {
                         Evidence::Lost { accepted, hash } => {
                             format!(" {}=lost({})@{accepted}", report.slot, named(hash))
                         }
-                        Evidence::Maybe { accepted, hash, .. } => {
+                        Evidence::Maybe { accepted, hash } => {
                             format!(" {}=maybe {}@{accepted}", report.slot, named(hash))
                         }
                         Evidence::Unknown => format!(" {}=unknown", report.slot),

@@ -92,7 +92,7 @@ impl History {
                     });
                     assert!(
                         before.is_none_or(|before| before <= *revision),
-                        "a read does not see its own session's write"
+                        "{call:?} does not see its own session's request {behind}, applied at {before:?}"
                     );
                 }
                 (Asked::Request { number, .. }, Some(Err(error))) => {

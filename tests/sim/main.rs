@@ -77,7 +77,7 @@ fn every_seed_that_ever_failed_passes() {
 fn fresh_seeds() {
     let budget = Duration::from_secs(number_of("QUORATE_SIM_SECONDS").unwrap_or(20));
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
-    let base = number_of("QUORATE_SIM_BASE").unwrap_or(since_1970.as_nanos() as u64 >> 10 << 20);
+    let base = number_of("QUORATE_SIM_BASE").unwrap_or(since_1970.as_secs() << 24);
     println!("base seed {base}");
     let begun = std::time::Instant::now();
     let mut total = Report::default();

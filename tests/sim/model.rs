@@ -73,11 +73,7 @@ impl Model {
     pub fn apply(&mut self, batch: &[u8]) {
         for command in Batch::decode(batch).expect("a batch is well made") {
             self.commands += 1;
-            let command = command.expect("a command is well made").to_command();
-            if std::env::var_os("QUORATE_SIM_LOG").is_some() {
-                eprintln!("LOG r{} {}", self.revision, &format!("{command:?}").chars().take(150).collect::<String>());
-            }
-            self.command(command);
+            self.command(command.expect("a command is well made").to_command());
         }
     }
 

@@ -84,6 +84,8 @@ struct Stream {
     pieces: VecDeque<(Moment, Bytes)>,
     last: Moment,
     flowing: bool,
+    /// Something of it was lost: nothing behind that arrives.
+    broken: bool,
 }
 
 impl Network {
@@ -123,6 +125,9 @@ impl Network {
             return;
         }
         let stream = &mut c.sent[side];
+        if stream.broken {
+            return;
+        }
         let at = stream.last.max(world.now + delay);
         stream.last = at;
         stream.pieces.push_back((at, bytes));
@@ -300,6 +305,7 @@ impl Network {
         for side in [0, 1] {
             if world.random.below(2) == 0 {
                 c.sent[side].pieces.clear();
+                c.sent[side].broken = true;
             }
             let delay = world.random.below(within) + 1;
             world.after(delay, Event::Closed { conn, side, surely: true });

@@ -76,7 +76,7 @@ pub struct Around<'a> {
 impl Node {
     /// A formatted node that does not run yet.
     pub fn new(index: usize, plan: &Plan, clock: HostClock) -> Self {
-        let incarnation = Incarnation(0xfeed_0000_0000_0000_0000_0000_0000_0001 + index as u128);
+        let incarnation = incarnation(index);
         let disk = recovery::format(plan, index, incarnation);
         Self { index, life: 0, clock, disk, running: None, busy_until: 0, incarnation, wake: None, calls: 0 }
     }
@@ -353,6 +353,11 @@ fn pass(around: &mut Around<'_>) {
     let world = &mut *around.world;
     let long = world.random.permille(around.plan.hiccups);
     world.now += if long { world.random.below(2 * around.plan.lease) } else { world.random.below(5 * MICRO) };
+}
+
+/// The life of a node's disk; no disk is ever lost.
+pub fn incarnation(node: usize) -> Incarnation {
+    Incarnation(0xfeed_0000_0000_0000_0000_0000_0000_0001 + node as u128)
 }
 
 /// A node's name for clients.

@@ -11,16 +11,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quorate::paxos::{AcceptedRecord, Ballot, Message, ReplicaId, Slot, Value};
+use quorate::paxos::{AcceptedRecord, Ballot, Config, Configs, Member, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::wire::peer::PeerMessage;
 
+use super::links::replica;
+use super::node::incarnation;
 use super::recovery::Found;
 
 /// Everything seen so far.
 #[derive(Debug)]
 pub struct Oracle {
-    quorum: usize,
+    configs: Configs,
     values: BTreeMap<(Slot, Ballot), u128>,
     votes: BTreeMap<(Slot, Ballot), BTreeSet<usize>>,
     chosen: BTreeMap<Slot, Chosen>,
@@ -50,9 +52,11 @@ struct Seen {
 }
 
 impl Oracle {
-    pub fn new(nodes: usize, quorum: usize) -> Self {
+    pub fn new(nodes: usize) -> Self {
+        let members = (0..nodes).map(|node| Member { replica: replica(node), incarnation: None }).collect();
+        let founders = Config::new(members);
         Self {
-            quorum,
+            configs: Configs::new(founders.clone(), founders, Slot(0)),
             values: BTreeMap::new(),
             votes: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -113,8 +117,8 @@ impl Oracle {
             }
             self.valued(*slot, *ballot, value);
             self.seen[node].durable.insert(*slot, *ballot);
-            let votes = self.votes.entry((*slot, *ballot)).or_default();
-            if votes.insert(node) && votes.len() == self.quorum {
+            self.votes.entry((*slot, *ballot)).or_default().insert(node);
+            if self.is_quorum(*slot, *ballot) {
                 self.choose(*slot, *ballot, value);
             }
         }
@@ -130,8 +134,12 @@ impl Oracle {
         let newest: BTreeMap<Slot, &AcceptedRecord> =
             found.accepted.iter().map(|record| (record.slot, record)).collect();
         for (slot, ballot) in self.seen[node].durable.range(chosen_upto.next()..) {
-            let found = newest.get(slot).is_some_and(|record| record.learned || record.ballot >= *ballot);
-            assert!(found, "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more");
+            let held = newest.get(slot).is_some_and(|record| record.learned || record.ballot >= *ballot);
+            // A torn later vote for the slot says of itself that it may be one.
+            assert!(
+                held || found.torn.contains(slot),
+                "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more"
+            );
         }
     }
 
@@ -202,9 +210,19 @@ impl Oracle {
         for ((_, ballot), other) in self.values.range(higher) {
             assert!(*other == hash, "{slot:?} was chosen at {lowest:?}, and another value was about at {ballot:?}");
         }
-        while self.chosen.contains_key(&self.chosen_upto.next()) {
+        while let Some(chosen) = self.chosen.get(&self.chosen_upto.next()) {
             self.chosen_upto = self.chosen_upto.next();
+            if let Some(config) = Config::from_value(&Value::copy_of(&chosen.value)) {
+                self.configs.chosen(self.chosen_upto, config);
+            }
         }
+    }
+
+    /// Whether enough of those have voted whose disks the list in force names.
+    fn is_quorum(&self, slot: Slot, ballot: Ballot) -> bool {
+        let votes = self.votes[&(slot, ballot)].iter().copied();
+        let counted = votes.filter(|node| self.configs.counts(slot, replica(*node), incarnation(*node))).count();
+        counted >= self.configs.at(slot).quorum()
     }
 
     fn is_chosen(&self, node: usize, slot: Slot, value: &Value) {

@@ -59,6 +59,8 @@ pub struct Weights {
 impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
+        let storm = random.within(500, 6000) * MILLI;
+        let calls = random.within(10, 100);
         let lease = random.within(40, 400) * MILLI;
         // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
@@ -69,9 +71,10 @@ impl Plan {
         Self {
             nodes: random.pick(&[1, 3, 3, 3, 3, 5]),
             clients: random.within(1, 5) as usize,
-            calls: random.within(10, 70),
+            calls,
             depth: random.pick(&[1, 1, 4, 16, 64]),
-            think: random.pick(&[0, 100 * MICRO, 5 * MILLI, 50 * MILLI]),
+            // Some calls come all at once, most are spread over the storm.
+            think: random.pick(&[0, storm / calls / 2, storm / calls]),
             names: random.within(1, 8),
             heartbeat: lease / 10,
             lease,
@@ -91,14 +94,10 @@ impl Plan {
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
-            misfortune_every: random.pick(&[30 * MILLI, 150 * MILLI, 600 * MILLI]),
+            misfortune_every: storm / random.within(3, 50),
             weights: Weights::draw(random),
-            storm: random.within(2, 12) * SECOND,
+            storm,
         }
-    }
-
-    pub fn quorum(&self) -> usize {
-        self.nodes / 2 + 1
     }
 
     pub fn settings(&self, node: usize, incarnation: Incarnation, seed: u64) -> Settings {

@@ -23,6 +23,8 @@ pub struct Found {
     pub chosen: Vec<(Slot, Value)>,
     /// Votes and learned values above them.
     pub accepted: Vec<AcceptedRecord>,
+    /// Slots of which the newest record is torn.
+    pub torn: Vec<Slot>,
 }
 
 /// The disk of a formatted replica.
@@ -52,6 +54,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
     only_torn(&recovery);
     let accepted = recovery.accepted.clone();
+    let torn = recovery.maybe.iter().map(|name| name.slot).collect();
     let mut state = contents.paxos;
     state.promised = state.promised.max(recovery.highest_ballot);
     let paxos = paxos::Recovered {
@@ -68,7 +71,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
     mark_start(&mut journal, disk, random, plan.torn_starts)?;
     settle_hard_state(&mut hard_state, journal.start(), disk, random, plan.torn_starts)?;
     let storage = Storage::new(journal, hard_state);
-    Some(Found { recovered: Recovered { paxos, namespace, storage }, chosen, accepted })
+    Some(Found { recovered: Recovered { paxos, namespace, storage }, chosen, accepted, torn })
 }
 
 /// The record that begins a start is durable before anything else, or the start comes to nothing.

@@ -61,7 +61,7 @@ impl Run {
         let clocks: Vec<HostClock> = (0..plan.clients).map(|_| clock(&mut world)).collect();
         let clients =
             clocks.into_iter().enumerate().map(|(index, clock)| Client::new(index, &mut world, &plan, clock)).collect();
-        let oracle = Oracle::new(plan.nodes, plan.quorum());
+        let oracle = Oracle::new(plan.nodes);
         for node in 0..plan.nodes {
             network.absent(Host::Node(node));
             world.after(1, Event::Start { node });
