@@ -84,8 +84,15 @@ pub fn recover(
         }
         firsts.push(first);
     }
+    let mut starts: BTreeMap<u64, u64> =
+        firsts.iter().flatten().map(|head| (head.start.number, head.start.first)).collect();
+    // The records that would tell of earlier starts may have been given up: what was cut off in the oldest segment is only
+    // known from what lies behind it.
+    if let Some(oldest) = firsts.iter().position(Option::is_some) {
+        starts.extend(Scanner::new(disk, known.identity, files[oldest], &mut window, &mut findings).starts()?);
+    }
     let last = firsts.iter().rposition(Option::is_some);
-    let mut fold = Fold { alarms, findings, ..Fold::new(known, visit) };
+    let mut fold = Fold { alarms, findings, starts, ..Fold::new(known, visit) };
     for (number, file) in files.iter().enumerate().take(last.map_or(0, |last| last + 1)) {
         let after = firsts[number + 1..].iter().flatten().next();
         fold.read_segment(disk, *file, after, &mut window)?;
@@ -111,6 +118,8 @@ struct Fold<'v> {
     evidence: Evidence<'v>,
     index: Index,
     findings: Vec<Finding>,
+    /// The first record of each start known beforehand: it cuts off earlier starts' records from that number on.
+    starts: BTreeMap<u64, u64>,
     /// The start whose records are being read.
     start: Option<Start>,
     /// The highest start seen, counting or not.
@@ -157,6 +166,7 @@ impl<'v> Fold<'v> {
             evidence: Evidence::new(known.image_upto, visit),
             index: Index::default(),
             findings: Vec::new(),
+            starts: BTreeMap::new(),
             start: None,
             highest_start: known.start,
             claims: BTreeMap::new(),
@@ -187,8 +197,9 @@ impl<'v> Fold<'v> {
         let mut gap = Gap::default();
         loop {
             let (start, floor) = (self.start.map_or(0, |start| start.number), self.floor);
+            let starts = &self.starts;
             let counts = |head: &Head| {
-                let cut = after.is_some_and(|a| head.start.number < a.start.number && head.sequence >= a.start.first);
+                let cut = starts.range(head.start.number + 1..).any(|(_, first)| head.sequence >= *first);
                 !cut && (head.start.number > start || head.start.number == start && head.sequence >= floor)
             };
             match scanner.next(&counts)? {
@@ -247,7 +258,8 @@ impl<'v> Fold<'v> {
             None => {}
         }
         if self.expected.is_some_and(|expected| expected > start.first) {
-            self.expected = Some(start.first);
+            // Before the first record that counts, nothing says what should be there.
+            self.expected = self.last.map(|_| start.first);
         }
     }
 
