@@ -272,6 +272,9 @@ impl Paxos {
             }
             match leading.promises.decide(slot, &self.configs, &self.log) {
                 Decision::Propose(value) => self.propose_next(now, value, out),
+                // A log without its founding entry would have no members for ever.
+                Decision::Fill if slot == Slot(1) => self.propose_next(now, self.founding().to_value(), out),
+                Decision::Fill => self.propose_next(now, Value::noop(), out),
                 Decision::Fetch { from, accepted } => {
                     self.ask_for_evidence(now, Some((from, slot, accepted)), out);
                     return;

@@ -39,8 +39,10 @@ struct Given {
 /// What phase 1 says of one slot.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Decision {
-    /// This value may have been chosen, or nothing can have been and it fills the hole.
+    /// This value may have been chosen.
     Propose(Value),
+    /// Nothing can have been chosen.
+    Fill,
     /// That replica has the value to propose, accepted at that ballot.
     Fetch { from: ReplicaId, accepted: Ballot },
     /// Too few can say what they accepted, or somebody knows the slot chosen and its value is on the way.
@@ -168,7 +170,7 @@ impl Promises {
                 return Decision::Wait;
             }
         }
-        Decision::Propose(Value::noop())
+        Decision::Fill
     }
 }
 

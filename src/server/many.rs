@@ -71,7 +71,7 @@ impl ReplicaCore {
                 self.core.hand_over(now);
             }
             self.settle(now, ring)?;
-            if self.stop.is_over(now, self.core.replica.paxos().is_leader()) {
+            if self.stop.is_over(now, self.core.another_leads()) {
                 return Ok(());
             }
             if let Some(index) = self.fronts.iter().position(|front| front.thread.is_finished()) {
