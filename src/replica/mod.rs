@@ -200,8 +200,7 @@ impl Replica {
             PeerMessage::Paxos(message) => self.paxos.receive(now, from, incarnation, message, &mut self.outputs),
             PeerMessage::Forward { count, run } => {
                 let submission = Submission { run, count };
-                let refused =
-                    if self.paxos.is_leader() { self.pending.push(submission).err() } else { Some(submission) };
+                let refused = if self.paxos.is_leader() { self.admit(submission).err() } else { Some(submission) };
                 if let Some(submission) = refused {
                     let message = PeerMessage::ForwardRefused {
                         requests: submission.requests(),
@@ -243,7 +242,7 @@ impl Replica {
 
     fn submit(&mut self, front: FrontId, submission: Submission, effects: &mut Vec<Effect>) {
         if self.paxos.is_leader() {
-            if let Err(submission) = self.pending.push(submission) {
+            if let Err(submission) = self.admit(submission) {
                 let notice = FrontNotice::Refused { requests: submission.requests(), overloaded: true };
                 effects.push(Effect::Front { front, notice });
             }
@@ -252,6 +251,11 @@ impl Replica {
             effects.push(Effect::Peer { to: leader, message });
         }
         // With no leader it is lost: the front was told so, or is about to be.
+    }
+
+    /// Takes clients' commands for the next entries, if there is room for them in memory and on disk.
+    fn admit(&mut self, submission: Submission) -> Result<(), Submission> {
+        if self.storage.is_full() { Err(submission) } else { self.pending.push(submission) }
     }
 
     fn refuse(&mut self, requests: Vec<(SessionId, u64)>, overloaded: bool, effects: &mut Vec<Effect>) {
