@@ -18,7 +18,7 @@
 //! | [`runtime`] | rings, disk, sockets, cores; all `unsafe` is here | no |
 //! | [`server`] | drives a replica with the runtime | no |
 //! | [`client`] | the library; its `machine` is pure | no |
-//! | [`bench`] | the load generator behind `quorate bench` | no |
+//! | [`mod@bench`] | the load generator behind `quorate bench` | no |
 //!
 //! *Pure* means: no clock, no randomness, no sockets, no files, no threads, no hash-ordered iteration; time and seeds are
 //! arguments. The simulator in `tests/sim` replaces `runtime` and `server` and uses everything else as shipped.

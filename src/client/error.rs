@@ -21,9 +21,9 @@ pub enum Error {
     },
     /// The parent of the node to be made does not exist; [`CreateOptions::parents`](super::CreateOptions::parents) makes
     /// it.
-    #[error("the parent of {path} does not exist; create it first, or ask for parents")]
+    #[error("{path}, the parent, does not exist; create it first, or ask for parents")]
     NoParent {
-        /// The node that was to be made.
+        /// The parent.
         path: String,
     },
     /// There is a node of that name already.
@@ -49,9 +49,9 @@ pub enum Error {
         found: u64,
     },
     /// An ephemeral node has no children.
-    #[error("the parent of {path} is ephemeral and cannot have children; choose a permanent parent")]
+    #[error("{path}, the parent, is ephemeral and cannot have children; choose a permanent parent")]
     EphemeralParent {
-        /// The node that was to be made.
+        /// The parent.
         path: String,
     },
     /// A path or another argument is malformed.

@@ -28,8 +28,8 @@
 //! ```
 //!
 //! The story of a call: [`Client`] makes of it a command of the namespace and puts it, with what is to become of the answer,
-//! into the inbox of the process's one [`driver`] thread. There the client's session [`machine`] gives it a number and
-//! its place in the order, and writes its frame; the [`socket`] sends it. The answer is matched to its call, decoded,
+//! into the inbox of the process's one `driver` thread. There the client's session [`machine`] gives it a number and
+//! its place in the order, and writes its frame; the `socket` sends it. The answer is matched to its call, decoded,
 //! and laid into the [`Op`] that the caller holds.
 //!
 //! What a caller may rely on:

@@ -134,8 +134,8 @@ impl<'v> Evidence<'v> {
         let first = self.emitted_upto.next();
         let mut doubtful = self.unknown;
         doubtful.push((first, self.chosen_upto));
-        verdict.unknown = without(&doubtful, first, |slot| self.newest.contains_key(&slot));
-        let whole = |slot: Slot| matches!(self.newest.get(&slot), Some(Newest::Have(_)));
+        verdict.unknown = without(&doubtful, first, self.newest.keys().copied());
+        let whole = self.newest.iter().filter(|(_, newest)| matches!(newest, Newest::Have(_))).map(|(slot, _)| *slot);
         verdict.missing = without(&[(first, self.chosen_upto)], first, whole);
         for (slot, newest) in self.newest {
             match newest {
@@ -166,27 +166,147 @@ impl<'v> Evidence<'v> {
     }
 }
 
-/// The slots of `stretches` from `first` on that are not `known`, in order, each once.
-fn without(stretches: &[Slots], first: Slot, known: impl Fn(Slot) -> bool) -> Vec<Slots> {
+/// The slots of `stretches` from `first` on that are not among `known` (ascending), in order, each once.
+fn without(stretches: &[Slots], first: Slot, known: impl Iterator<Item = Slot>) -> Vec<Slots> {
     let mut sorted: Vec<Slots> = stretches.iter().map(|(from, upto)| ((*from).max(first), *upto)).collect();
     sorted.sort_unstable();
     let mut out: Vec<Slots> = Vec::new();
+    let mut known = known.peekable();
+    // Everything before it is done.
     let mut next = first;
+    let mut put = |from: Slot, upto: Slot| match out.last_mut() {
+        Some(last) if last.1.next() == from => last.1 = upto,
+        _ => out.push((from, upto)),
+    };
     for (from, upto) in sorted {
-        let mut slot = from.max(next);
-        while slot <= upto {
-            if !known(slot) {
-                match out.last_mut() {
-                    Some(last) if last.1.next() == slot => last.1 = slot,
-                    _ => out.push((slot, slot)),
-                }
+        next = next.max(from);
+        while known.next_if(|slot| *slot < next).is_some() {}
+        while let Some(hole) = known.next_if(|slot| *slot <= upto) {
+            if next < hole {
+                put(next, hole.previous());
             }
-            slot = slot.next();
+            next = hole.next();
         }
-        next = next.max(slot);
+        if next <= upto {
+            put(next, upto);
+            next = upto.next();
+        }
     }
     out
 }
 
 /// Values kept in memory at once, apart from those above everything known to be chosen.
 const VALUES_HELD_MAX: usize = 4 * SLOT_WINDOW as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::{Ballot, ReplicaId};
+
+    fn name(slot: u64, round: u64, value: &Value) -> Name {
+        Name { slot: Slot(slot), ballot: Ballot { round, replica: ReplicaId(1) }, hash: value.hash() }
+    }
+
+    fn value(text: &str) -> Value {
+        Value::copy_of(text.as_bytes())
+    }
+
+    fn bad(slot: u64, round: u64, text: &str, sequence: u64, trailer: bool) -> Bad {
+        Bad { name: name(slot, round, &value(text)), learned: false, sequence, start: 1, trailer }
+    }
+
+    /// Runs `story` on slots of which none is applied, and returns the verdict with records after 5 not yet durable, and
+    /// the slots that left as chosen.
+    fn judged(story: impl FnOnce(&mut Evidence<'_>)) -> (Verdict, Vec<u64>) {
+        let mut left = Vec::new();
+        let mut visit = |slot: Slot, _: Value| left.push(slot.0);
+        let mut evidence = Evidence::new(Slot(0), &mut visit);
+        story(&mut evidence);
+        let verdict = evidence.finish(&|sequence, _| sequence > 5);
+        (verdict, left)
+    }
+
+    fn have(evidence: &mut Evidence<'_>, slot: u64, round: u64, text: &str) {
+        let value = value(text);
+        let head = crate::journal::record::sample(name(slot, round, &value));
+        evidence.have(&head, value);
+    }
+
+    fn stretch(from: u64, upto: u64) -> Slots {
+        (Slot(from), Slot(upto))
+    }
+
+    #[test]
+    fn stretches_are_merged_and_known_slots_taken_out() {
+        let known = |slots: &[u64]| slots.iter().map(|slot| Slot(*slot)).collect::<Vec<_>>().into_iter();
+        let all = [stretch(8, 12), stretch(1, 4), stretch(3, 9)];
+        assert_eq!(without(&all, Slot(1), known(&[])), [stretch(1, 12)]);
+        assert_eq!(without(&all, Slot(3), known(&[1, 5, 6, 12, 20])), [stretch(3, 4), stretch(7, 11)]);
+        assert_eq!(without(&all, Slot(13), known(&[])), []);
+        assert_eq!(without(&[stretch(2, 2), stretch(5, 4)], Slot(1), known(&[2])), []);
+        assert_eq!(without(&[stretch(1, 1 << 59)], Slot(1), known(&[7])), [stretch(1, 6), stretch(8, 1 << 59)]);
+    }
+
+    #[test]
+    fn chosen_values_leave_in_order_and_wait_behind_a_damaged_one() {
+        let (verdict, left) = judged(|evidence| {
+            (1..=4).filter(|slot| *slot != 3).for_each(|slot| have(evidence, slot, 1, "v"));
+            evidence.bad(bad(3, 1, "v", 2, true));
+            evidence.chosen(Slot(4));
+        });
+        assert_eq!((left, verdict.chosen_upto), (vec![1, 2], Slot(2)));
+        assert_eq!(verdict.missing, [stretch(3, 3)]);
+        assert_eq!(verdict.lost.len(), 1);
+        assert!(verdict.accepted.iter().all(|record| record.slot == Slot(4) && record.learned), "slot 4 is chosen");
+    }
+
+    #[test]
+    fn a_damaged_value_is_lost_once_acknowledged_and_maybe_before() {
+        let (verdict, _) = judged(|evidence| {
+            evidence.bad(bad(1, 1, "a", 5, true));
+            evidence.bad(bad(2, 1, "b", 6, true));
+            evidence.bad(bad(3, 1, "c", 7, false));
+        });
+        assert_eq!(verdict.lost.iter().map(|name| name.slot.0).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(verdict.maybe.iter().map(|name| name.slot.0).collect::<Vec<_>>(), [2]);
+        assert!(verdict.unknown.is_empty() && verdict.accepted.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_acceptance_of_the_same_value_keeps_the_value_under_the_new_ballot() {
+        let (verdict, _) = judged(|evidence| {
+            have(evidence, 1, 1, "a");
+            evidence.bad(bad(1, 2, "a", 3, true));
+        });
+        assert_eq!(verdict.accepted[0].ballot.round, 2);
+        assert!(verdict.lost.is_empty());
+    }
+
+    #[test]
+    fn a_record_lost_without_trace_silences_older_ones_and_not_newer_ones() {
+        let (verdict, _) = judged(|evidence| {
+            (1..=4).for_each(|slot| have(evidence, slot, 1, "old"));
+            evidence.chosen(Slot(1));
+            evidence.lost_without_trace(1, Slot(3));
+            have(evidence, 3, 2, "new");
+        });
+        let top = 4 + 1 + SLOT_WINDOW;
+        assert_eq!(verdict.unknown, [stretch(2, 2), stretch(4, top)]);
+        assert_eq!(verdict.accepted.iter().map(|record| record.slot.0).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn what_waits_behind_a_damaged_chosen_slot_is_bounded() {
+        let slots = 3 * VALUES_HELD_MAX as u64;
+        let (verdict, left) = judged(|evidence| {
+            for slot in 2..=slots {
+                have(evidence, slot, 1, "v");
+                evidence.chosen(Slot(slot));
+            }
+        });
+        assert!(left.is_empty());
+        assert_eq!(verdict.accepted.len(), VALUES_HELD_MAX);
+        assert_eq!(verdict.missing, [stretch(1, slots - VALUES_HELD_MAX as u64)]);
+        assert_eq!(verdict.missing, verdict.unknown);
+    }
+}

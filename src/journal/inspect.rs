@@ -61,7 +61,8 @@ impl<'a> Inspection<'a> {
             (true, false) => Validity::Damaged,
         };
         let (header, trailer) = (both || twin == Twin::Header, both || twin == Twin::Trailer);
-        let end = if whole || twin == Twin::Trailer { from + span } else { offset + BLOCK_BYTES };
+        // A header alone may have been overwritten from its second block on.
+        let end = if whole || trailer { from + span } else { offset + BLOCK_BYTES };
         Some((Inspected::Record { head, header, trailer, validity }, end))
     }
 
@@ -87,7 +88,7 @@ impl Iterator for Inspection<'_> {
             return Some(Inspected::Segment(head));
         }
         if let Some((record, end)) = self.record_at(from) {
-            self.at = end;
+            self.at = end.min(self.bytes.len());
             return Some(record);
         }
         let mut end = from;

@@ -91,10 +91,14 @@ mod finding;
 pub mod hard_state;
 mod index;
 pub mod inspect;
+#[cfg(test)]
+mod memory_disk;
 pub mod record;
 mod recover;
 mod scan;
 pub mod segment;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use finding::{Error, Finding};

@@ -73,18 +73,26 @@ pub fn recover(
     files.sort_unstable();
     let mut window = Window::default();
     let mut findings = Vec::new();
+    let mut alarms = Vec::new();
     let mut firsts = Vec::with_capacity(files.len());
     for file in &files {
         let mut scanner = Scanner::new(disk, known.identity, *file, &mut window, &mut findings);
-        let blank = check_owner(file.0, known.identity, scanner.first_block())?;
+        let whole = check_owner(file.0, known.identity, scanner.first_block())?;
         let first = scanner.first_head(IN_FLIGHT_BYTES_MAX)?;
-        if !blank && first.is_some() {
-            findings.push(Finding::SegmentHeadDamaged { segment: file.0 });
+        if let Some(first) = first.filter(|_| !whole) {
+            alarms.push((first.sequence, first.start.number, Finding::SegmentHeadDamaged { segment: file.0 }));
         }
         firsts.push(first);
     }
+    let mut starts: BTreeMap<u64, u64> =
+        firsts.iter().flatten().map(|head| (head.start.number, head.start.first)).collect();
+    // The records that would tell of earlier starts may have been given up: what was cut off in the oldest segment is only
+    // known from what lies behind it.
+    if let Some(oldest) = firsts.iter().position(Option::is_some) {
+        starts.extend(Scanner::new(disk, known.identity, files[oldest], &mut window, &mut findings).starts()?);
+    }
     let last = firsts.iter().rposition(Option::is_some);
-    let mut fold = Fold::new(known, visit, findings);
+    let mut fold = Fold { alarms, findings, starts, ..Fold::new(known, visit) };
     for (number, file) in files.iter().enumerate().take(last.map_or(0, |last| last + 1)) {
         let after = firsts[number + 1..].iter().flatten().next();
         fold.read_segment(disk, *file, after, &mut window)?;
@@ -92,7 +100,7 @@ pub fn recover(
     fold.finish(&files)
 }
 
-/// Whether the segment's first block is in order: its own, or not of any journal.
+/// Whether the segment's first block is whole, and its own.
 fn check_owner(segment: SegmentId, needed: Identity, block: &[u8]) -> Result<bool, Error> {
     match SegmentHead::decode(block) {
         SegmentHead::Known { identity, .. } if identity != needed => {
@@ -110,6 +118,8 @@ struct Fold<'v> {
     evidence: Evidence<'v>,
     index: Index,
     findings: Vec<Finding>,
+    /// The first record of each start known beforehand: it cuts off earlier starts' records from that number on.
+    starts: BTreeMap<u64, u64>,
     /// The start whose records are being read.
     start: Option<Start>,
     /// The highest start seen, counting or not.
@@ -128,8 +138,8 @@ struct Fold<'v> {
     floor: u64,
     /// The stretch at the end of the segment before.
     carried: Gap,
-    /// Findings that are damage only if that record was acknowledged.
-    alarms: Vec<(u64, Finding)>,
+    /// Findings that are damage only if the record of that number and start is claimed to have been durable.
+    alarms: Vec<(u64, u64, Finding)>,
     doubt: Option<Doubt>,
     highest_ballot: Ballot,
     hard_state: u64,
@@ -150,12 +160,13 @@ struct Entry {
 }
 
 impl<'v> Fold<'v> {
-    fn new(known: Known, visit: &'v mut dyn FnMut(Slot, Value), findings: Vec<Finding>) -> Self {
+    fn new(known: Known, visit: &'v mut dyn FnMut(Slot, Value)) -> Self {
         Self {
             known,
             evidence: Evidence::new(known.image_upto, visit),
             index: Index::default(),
-            findings,
+            findings: Vec::new(),
+            starts: BTreeMap::new(),
             start: None,
             highest_start: known.start,
             claims: BTreeMap::new(),
@@ -185,14 +196,10 @@ impl<'v> Fold<'v> {
         let mut scanner = Scanner::new(disk, self.known.identity, file, window, &mut findings);
         let mut gap = Gap::default();
         loop {
-            // What follows here belongs to the next segment: the rest of this one was never written.
-            if after.is_some_and(|after| self.doubt.is_none() && self.expected == Some(after.sequence)) {
-                gap = Gap::default();
-                break;
-            }
             let (start, floor) = (self.start.map_or(0, |start| start.number), self.floor);
+            let starts = &self.starts;
             let counts = |head: &Head| {
-                let cut = after.is_some_and(|a| head.start.number < a.start.number && head.sequence >= a.start.first);
+                let cut = starts.range(head.start.number + 1..).any(|(_, first)| head.sequence >= *first);
                 !cut && (head.start.number > start || head.start.number == start && head.sequence >= floor)
             };
             match scanner.next(&counts)? {
@@ -203,8 +210,10 @@ impl<'v> Fold<'v> {
         }
         findings.append(&mut self.findings);
         self.findings = findings;
-        // A gap at the end of a segment is judged by the number of the record that comes next, wherever that is.
-        self.carried = gap;
+        // A gap at the end of a segment is judged by the number of the record that comes next, wherever that is. If no
+        // number is left out, nothing was ever written there.
+        let complete = after.is_some_and(|after| self.doubt.is_none() && self.expected == Some(after.sequence));
+        self.carried = if complete { Gap::default() } else { gap };
         Ok(())
     }
 
@@ -249,7 +258,8 @@ impl<'v> Fold<'v> {
             None => {}
         }
         if self.expected.is_some_and(|expected| expected > start.first) {
-            self.expected = Some(start.first);
+            // Before the first record that counts, nothing says what should be there.
+            self.expected = self.last.map(|_| start.first);
         }
     }
 
@@ -272,7 +282,7 @@ impl<'v> Fold<'v> {
             return;
         }
         let head = entry.found.head;
-        let expected = self.expected.unwrap_or_else(|| first_expected(&head, entry.gap.bytes));
+        let expected = self.expected.unwrap_or_else(|| self.first_expected(&head, entry.gap.bytes));
         if expected < head.sequence {
             if expected > self.settled_upto {
                 self.expected = Some(expected);
@@ -292,6 +302,16 @@ impl<'v> Fold<'v> {
         self.count(entry.found);
     }
 
+    /// The number of the log's first record, when `gap` bytes of nothing precede the first that is known.
+    fn first_expected(&self, head: &Head, gap: u64) -> u64 {
+        // Without an image nothing was ever given up.
+        if self.known.image_upto == Slot(0) {
+            return 1;
+        }
+        let room = gap / span_of(0);
+        if gap == 0 { head.sequence } else { head.sequence.saturating_sub(room.clamp(1, head.sequence)).max(1) }
+    }
+
     /// `records` records right before `next` are gone.
     fn lost_before(&mut self, next: &Head, records: u64) {
         let previous = (next.chain != 0).then_some(next.previous);
@@ -300,10 +320,15 @@ impl<'v> Fold<'v> {
             let named = previous.map_or(Slot(0), |name| name.slot);
             self.lost_without_trace(next, without_trace, named.max(next.name.slot));
         }
-        if let Some(name) = previous.filter(|name| *name != Name::NOTHING) {
-            let (sequence, start) = (next.sequence - 1, next.start.number);
-            let bad = Bad { name, learned: false, sequence, start, trailer: false };
-            self.bad(bad, next.segment, next.offset);
+        let (segment, offset, sequence) = (next.segment, next.offset, next.sequence);
+        match previous {
+            // A seal or a start: no slot suffers, but the disk lost a write.
+            Some(Name::NOTHING) => self.findings.push(Finding::ChainBroken { segment, offset, sequence }),
+            Some(name) => {
+                let (sequence, start) = (sequence - 1, next.start.number);
+                self.bad(Bad { name, learned: false, sequence, start, trailer: false }, segment, offset);
+            }
+            None => {}
         }
     }
 
@@ -317,7 +342,7 @@ impl<'v> Fold<'v> {
         if self.evidence.bad(bad) {
             let Name { slot, ballot, .. } = bad.name;
             self.index.forget(slot);
-            self.alarms.push((bad.sequence, Finding::ValueDamaged { segment, offset, slot, ballot }));
+            self.alarms.push((bad.sequence, bad.start, Finding::ValueDamaged { segment, offset, slot, ballot }));
         }
     }
 
@@ -338,7 +363,7 @@ impl<'v> Fold<'v> {
         }
         match value {
             Some(_) if !(header && trailer) => {
-                self.alarms.push((sequence, Finding::HeadDamaged { segment, offset, sequence }));
+                self.alarms.push((sequence, head.start.number, Finding::HeadDamaged { segment, offset, sequence }));
             }
             _ => {}
         }
@@ -387,9 +412,9 @@ impl<'v> Fold<'v> {
             Some(last) => tail.index.end_with(last.segment),
             None => tail.index = Index::default(),
         }
-        let alarms = self.alarms.into_iter().filter(|(sequence, _)| *sequence <= self.settled_upto);
-        self.findings.extend(alarms.map(|(_, finding)| finding));
         let synced = |start: u64| self.claims.get(&start).max(self.closed.get(&start)).copied().unwrap_or(0);
+        let alarms = self.alarms.into_iter().filter(|(sequence, start, _)| *sequence <= synced(*start));
+        self.findings.extend(alarms.map(|(_, _, finding)| finding));
         let verdict = self.evidence.finish(&|sequence, start| sequence > synced(start));
         tail.chosen_upto = verdict.chosen_upto;
         Ok(Recovery {
@@ -435,12 +460,6 @@ impl<'v> Fold<'v> {
             index: Index::default(),
         }
     }
-}
-
-/// The number of the log's first record, when `gap` bytes of nothing precede the first that is known.
-fn first_expected(head: &Head, gap: u64) -> u64 {
-    let room = gap / span_of(0);
-    if gap == 0 { head.sequence } else { head.sequence.saturating_sub(room.clamp(1, head.sequence)).max(1) }
 }
 
 /// Segments that writes under way at one time can touch.

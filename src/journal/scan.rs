@@ -1,5 +1,6 @@
 //! Reads one segment forwards and finds the records in it, whatever else is there.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use super::finding::{Error, Finding};
@@ -57,6 +58,8 @@ pub(super) struct Scanner<'a> {
     segment: SegmentId,
     end: u64,
     at: u64,
+    /// The damaged record that `at` is in.
+    inside: Option<Head>,
     window: &'a mut Window,
     findings: &'a mut Vec<Finding>,
 }
@@ -80,34 +83,44 @@ impl<'a> Scanner<'a> {
         findings: &'a mut Vec<Finding>,
     ) -> Self {
         let end = bytes - bytes % BLOCK_BYTES as u64;
-        Self { disk, identity, segment, end, at: BLOCK_BYTES as u64, window, findings }
+        Self { disk, identity, segment, end, at: BLOCK_BYTES as u64, inside: None, window, findings }
     }
 
     /// The next record whose head `counts`, or the stretch before it. `None` at the end.
+    ///
+    /// A damaged record is searched too: its head may be what an earlier start left, and newer records lie where its value
+    /// was.
     pub(super) fn next(&mut self, counts: &dyn Fn(&Head) -> bool) -> Result<Option<Seen>, Error> {
-        let from = self.at;
+        let from = self.inside.map_or(self.at, |damaged| damaged.offset);
+        let known_upto = self.inside.map_or(self.at, |damaged| damaged.offset + damaged.span());
         let mut gap = Gap::default();
-        let mut block = from;
+        let mut block = self.at;
         while block < self.end {
             match self.head_at(block)? {
-                Some((twin, head)) if self.fits(twin, &head, block, from) && counts(&head) => {
-                    if head.offset > from {
-                        self.at = head.offset;
-                        gap.bytes = head.offset - from;
+                Some((twin, head))
+                    if self.fits(twin, &head, block, from) && self.inside != Some(head) && counts(&head) =>
+                {
+                    if head.offset > known_upto {
+                        (self.at, self.inside) = (head.offset, None);
+                        gap.bytes = head.offset - known_upto;
                         return Ok(Some(Seen::Gap(gap)));
                     }
-                    self.at = head.offset + head.span();
-                    return Ok(Some(Seen::Record(Box::new(self.found(twin, head)?))));
+                    let found = self.found(twin, head)?;
+                    let damaged = found.value.is_none();
+                    self.at = if damaged { block + BLOCK_BYTES as u64 } else { head.offset + head.span() };
+                    self.inside = damaged.then_some(head);
+                    return Ok(Some(Seen::Record(Box::new(found))));
                 }
-                _ => {
-                    let in_reach = block - from < IN_FLIGHT_BYTES_MAX;
+                _ if block >= known_upto => {
+                    let in_reach = block - known_upto < IN_FLIGHT_BYTES_MAX;
                     gap.unreadable += u64::from(in_reach && self.window.is_unreadable(block));
                 }
+                _ => {}
             }
             block += BLOCK_BYTES as u64;
         }
-        self.at = self.end;
-        gap.bytes = self.end - from;
+        (self.at, self.inside) = (self.end, None);
+        gap.bytes = self.end.saturating_sub(known_upto);
         Ok((gap.bytes > 0).then_some(Seen::Gap(gap)))
     }
 
@@ -121,6 +134,21 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Every start that left a head in the segment, and that start's first record.
+    pub(super) fn starts(&mut self) -> Result<BTreeMap<u64, u64>, Error> {
+        let mut starts = BTreeMap::new();
+        let mut block = BLOCK_BYTES as u64;
+        while block < self.end {
+            if let Some((twin, head)) = self.head_at(block)?
+                && self.fits(twin, &head, block, 0)
+            {
+                starts.insert(head.start.number, head.start.first);
+            }
+            block += BLOCK_BYTES as u64;
+        }
+        Ok(starts)
     }
 
     /// The segment's first block.

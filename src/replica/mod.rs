@@ -1,6 +1,6 @@
 //! One replica: Paxos, the journal and the namespace joined. The story of a write and of a read is told here.
 //!
-//! **A write.** A front hands in a [`Submission`](exchange::Submission), a run of encoded commands. At the leader they wait
+//! **A write.** A front hands in a [`Submission`], a run of encoded commands. At the leader they wait
 //! in `batch::Pending` until the end of the turn, or until fewer than [`ENTRIES_IN_FLIGHT`] entries are in flight; then
 //! they leave together as one value. Paxos answers a proposal with two outputs at the same moment: an `Accept` to every
 //! peer, and an `Append` of our own. The journal makes of the latter an aligned write (`Effect::Write`); when it is
@@ -20,7 +20,7 @@
 //! 3. What is submitted here is proposed, forwarded, refused, or lost with a [`Leader`](exchange::FrontNotice) notice that
 //!    says so; a resend is harmless, since requests are numbered.
 //! 4. A session ends only by the log. The leader asks for it when it has proved for the whole of the session's timeout
-//!    that it leads, and has heard nothing ([`liveness`]).
+//!    that it leads, and has heard nothing (`liveness`).
 //!
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
 //! another replica's clients (they are answered by the replica that serves them).
@@ -200,8 +200,7 @@ impl Replica {
             PeerMessage::Paxos(message) => self.paxos.receive(now, from, incarnation, message, &mut self.outputs),
             PeerMessage::Forward { count, run } => {
                 let submission = Submission { run, count };
-                let refused =
-                    if self.paxos.is_leader() { self.pending.push(submission).err() } else { Some(submission) };
+                let refused = if self.paxos.is_leader() { self.admit(submission).err() } else { Some(submission) };
                 if let Some(submission) = refused {
                     let message = PeerMessage::ForwardRefused {
                         requests: submission.requests(),
@@ -243,7 +242,7 @@ impl Replica {
 
     fn submit(&mut self, front: FrontId, submission: Submission, effects: &mut Vec<Effect>) {
         if self.paxos.is_leader() {
-            if let Err(submission) = self.pending.push(submission) {
+            if let Err(submission) = self.admit(submission) {
                 let notice = FrontNotice::Refused { requests: submission.requests(), overloaded: true };
                 effects.push(Effect::Front { front, notice });
             }
@@ -252,6 +251,11 @@ impl Replica {
             effects.push(Effect::Peer { to: leader, message });
         }
         // With no leader it is lost: the front was told so, or is about to be.
+    }
+
+    /// Takes clients' commands for the next entries, if there is room for them in memory and on disk.
+    fn admit(&mut self, submission: Submission) -> Result<(), Submission> {
+        if self.storage.is_full() { Err(submission) } else { self.pending.push(submission) }
     }
 
     fn refuse(&mut self, requests: Vec<(SessionId, u64)>, overloaded: bool, effects: &mut Vec<Effect>) {

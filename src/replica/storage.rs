@@ -25,25 +25,32 @@ pub struct Recovered {
 pub struct Storage {
     journal: Journal,
     hard_state: HardStateFile,
+    bytes_max: u64,
     wanted: Option<SegmentId>,
 }
 
 impl Storage {
     /// From what was recovered: what it rests on is durable in full, as an older process may have left it half written.
     #[must_use]
-    pub fn new(journal: Journal, hard_state: HardStateFile) -> Self {
+    pub fn new(journal: Journal, hard_state: HardStateFile, bytes_max: u64) -> Self {
         assert!(journal.started(), "the end of the journal is durable before anybody speaks");
         assert!(
             hard_state.is_idle() && hard_state.contents().start == journal.start(),
             "all four copies of the hard state are durable, and know of this start, before anybody speaks"
         );
-        Self { journal, hard_state, wanted: None }
+        Self { journal, hard_state, bytes_max, wanted: None }
     }
 
     /// The journal.
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Whether the journal's files take all that they may: clients' writes are refused, so that what must go on (the
+    /// ends of sessions, the proofs of the lease) has the rest.
+    pub(super) fn is_full(&self) -> bool {
+        self.journal.used_bytes() >= self.bytes_max
     }
 
     pub(super) fn append(&mut self, sequence: u64, record: AcceptedRecord) {

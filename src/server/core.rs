@@ -40,6 +40,7 @@ pub(super) struct Core {
     /// What the background executor was asked, by ticket.
     jobs: BTreeMap<u64, Asked>,
     last_ticket: u64,
+    told_leader: Option<ReplicaId>,
     started_at: Instant,
     identity: links::Identity,
     journal_identity: Identity,
@@ -83,6 +84,7 @@ impl Core {
             closes: Vec::new(),
             jobs: BTreeMap::new(),
             last_ticket: 0,
+            told_leader: None,
             started_at: clock::now(),
             identity,
             journal_identity,
@@ -134,8 +136,15 @@ impl Core {
         }
     }
 
+    /// Whether another replica is known to lead, or there is none that could.
+    pub(super) fn another_leads(&self) -> bool {
+        let paxos = self.replica.paxos();
+        paxos.config().members().len() == 1 || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
+    }
+
     /// Gives the leadership away, if we have it.
     pub(super) fn hand_over(&mut self, now: Instant) {
+        tracing::info!("asked to stop: handing the leadership over, if it is here");
         self.step(now, Input::HandOver);
     }
 
@@ -152,6 +161,7 @@ impl Core {
             self.step(now, Input::Tick);
         }
         self.step(now, Input::TurnEnd { wall_ms: clock::wall_ms() });
+        self.tell_leader();
         let mut effects = std::mem::take(&mut self.effects);
         let mut others = Vec::with_capacity(effects.len());
         for effect in effects.drain(..) {
@@ -188,6 +198,21 @@ impl Core {
             next = self.links.closed(now, connection, &mut self.inputs);
         }
         self.take_inputs(now);
+    }
+
+    /// Says in the diagnostics who leads, when that changes.
+    fn tell_leader(&mut self) {
+        let paxos = self.replica.paxos();
+        let leader = paxos.leader();
+        if leader == self.told_leader {
+            return;
+        }
+        self.told_leader = leader;
+        match leader {
+            Some(leader) if leader == self.identity.replica => tracing::info!("leads, at ballot {}", paxos.ballot()),
+            Some(leader) => tracing::info!("follows replica {leader}, at ballot {}", paxos.ballot()),
+            None => tracing::info!("knows no leader"),
+        }
     }
 
     fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {

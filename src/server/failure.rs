@@ -282,8 +282,8 @@ impl fmt::Display for Code {
 fn push_line(text: &mut String, label: &str, line: Option<&str>) {
     if let Some(line) = line {
         let label = format!("{label}:");
-        let margin = format!("\n{:9}", "");
-        *text += &format!("\n  {label:<7}{}", line.trim_end().replace('\n', &margin));
+        let margin = format!("\n{:10}", "");
+        *text += &format!("\n  {label:<8}{}", line.trim_end().replace('\n', &margin));
     }
 }
 
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(
             full.report(),
             "error[E021]: too little locked memory\n  found: 8 MiB    needed: 32 MiB\n  \
-             why:   registered buffers are pinned\n  fix:   ulimit -l 32768\n         or LimitMEMLOCK=infinity"
+             why:    registered buffers are pinned\n  fix:    ulimit -l 32768\n          or LimitMEMLOCK=infinity"
         );
         assert_eq!(full.exit_status(), 21);
     }

@@ -213,12 +213,14 @@ impl Peer {
     fn rise(&mut self, replica: ReplicaId, inputs: &mut Vec<Input>) {
         if let (Some((_, true)), Some((_, incarnation)), false) = (self.dialled, self.heard, self.up) {
             self.up = true;
+            tracing::info!("linked with replica {replica}");
             inputs.push(Input::PeerUp { replica, incarnation });
         }
     }
 
     fn fall(&mut self, replica: ReplicaId, inputs: &mut Vec<Input>) {
         if std::mem::take(&mut self.up) {
+            tracing::info!("lost the link with replica {replica}");
             inputs.push(Input::PeerDown { replica });
         }
     }

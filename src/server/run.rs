@@ -32,7 +32,10 @@ use crate::wire::client::MemberAddress;
 /// A [`Failure`] that says what is wrong and how it is mended. A failing disk is one: it is never retried.
 pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let cores = &config.server.cores;
-    let mut ring = new_ring()?;
+    // Every segment is registered as long as it is there, and the hard state beside them.
+    let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
+    let files = (config.journal.max.0 / config.journal.segment.0).max(there) + 8;
+    let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX))?;
     let background = Background::start(None, ring.waker())
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     let fronts = cores.len().saturating_sub(1).max(1);
@@ -107,7 +110,7 @@ type Ends = (Receiver<FrontRequest>, Sender<FrontNotice>);
 fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Failure> {
     let FrontStart { clients, tree, core, address, published, replica } = given;
     pin(core)?;
-    let mut ring = new_ring()?;
+    let mut ring = new_ring(0)?;
     listen(&mut ring, address, true)?;
     let (requests, requested) = mesh::channel(MESH_CAPACITY, replica.clone(), ring.waker());
     let (notices, noticed) = mesh::channel(MESH_CAPACITY, ring.waker(), replica);
@@ -150,8 +153,8 @@ fn introduce(config: &Config, folder: &Path, started: &Started) {
     );
 }
 
-fn new_ring() -> Result<Ring, Failure> {
-    Ring::new(runtime::Options::default()).map_err(|error| {
+fn new_ring(files: u32) -> Result<Ring, Failure> {
+    Ring::new(runtime::Options { files, ..runtime::Options::default() }).map_err(|error| {
         let code = if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
         Failure::new(code, error.to_string())
     })

@@ -40,7 +40,7 @@ impl Solo {
                 self.core.hand_over(now);
             }
             restless = self.settle(now, ring)?;
-            if self.stop.is_over(now, self.core.replica.paxos().is_leader()) {
+            if self.stop.is_over(now, self.core.another_leads()) {
                 return Ok(());
             }
         }

@@ -32,7 +32,7 @@ use quorate::server::{Code, Failure};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A replicated coordination appliance: locks, files and sessions on a Multi-Paxos log.
+/// A replicated coordination appliance: files and sessions on a Multi-Paxos log.
 #[derive(Parser)]
 #[command(name = "quorate", version, max_term_width = 120, after_long_help = exit_statuses())]
 struct Cli {
