@@ -85,6 +85,9 @@ pub const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 /// Bytes that may wait to be sent to one client: past it the client does not read, and is dropped.
 pub const CLIENT_OUTPUT_BYTES_MAX: usize = 16 << 20;
 
+/// Answers to one client's reads in one turn, in bytes; the rest comes in the next. A turn stays far shorter than a lease.
+pub const CLIENT_TURN_BYTES_MAX: usize = 1 << 20;
+
 /// Bytes that may wait to be sent to one peer: past it they are dropped with the link, and the peer catches up.
 pub const PEER_OUTPUT_BYTES_MAX: usize = 64 << 20;
 

@@ -205,7 +205,7 @@ fn one_record_wiped_is_named_by_the_next() {
 #[test]
 fn a_wiped_acceptance_at_a_higher_ballot_is_not_answered_with_the_lower_one() {
     let mut running = Running::start(Disk::default(), Slot(0));
-    (1..=6).for_each(|slot| running.append(record(slot, 1, 0)));
+    (1..=6).for_each(|slot| running.append(record(slot, 1, slot.saturating_sub(4))));
     (3..=4).for_each(|slot| running.append(record(slot, 2, 2)));
     (7..=10).for_each(|slot| running.append(record(slot, 2, 2)));
     wipe(&mut running.disk, &[3, 4], 2);

@@ -117,6 +117,11 @@ impl Opening {
         }
     }
 
+    /// Whether it is the opening of a new session with that secret.
+    pub(super) fn is_new_with(&self, of: u128) -> bool {
+        matches!(self, Self::New { secret, .. } if *secret == of)
+    }
+
     pub(super) fn command(&self) -> Command {
         match *self {
             Self::New { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms },

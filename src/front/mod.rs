@@ -222,8 +222,15 @@ impl Front {
         if !leased || !self.reads.has_ready() {
             return false;
         }
-        let reads = self.reads.take_ready();
-        let marks: Vec<_> = reads.iter().map(|parked| self.answer(parked, tree)).collect();
+        let (mut reads, mut marks) = (Vec::new(), Vec::new());
+        for parked in self.reads.take_ready() {
+            if self.has_much_to_say(parked.connection) {
+                self.reads.keep_ready(parked);
+            } else {
+                marks.push(self.answer(&parked, tree));
+                reads.push(parked);
+            }
+        }
         if still_leased() {
             return true;
         }
@@ -239,7 +246,11 @@ impl Front {
     /// Whether another [`Front::prepare`] would ask for something at once.
     #[must_use]
     pub fn is_restless(&self) -> bool {
-        !self.requests.is_empty() || !self.pings.is_empty() || !self.gathering.is_empty()
+        self.reads.has_ready()
+            || self.reads.has_reached(self.applied_upto)
+            || !self.requests.is_empty()
+            || !self.pings.is_empty()
+            || !self.gathering.is_empty()
     }
 
     /// When [`Front::prepare`] is due, unless something happens before.
@@ -409,8 +420,12 @@ impl Front {
                     }
                 }
             }
-            CommandOutcome::SessionOpened { token, session, timeout_ms, .. } => {
-                if let Some(id) = self.enter_session(token, session) {
+            CommandOutcome::SessionOpened { token, secret, session, timeout_ms } => {
+                let asker = self.opening.get(&token).and_then(|id| self.connections.get(id));
+                // A token is the client's own, and another client may use the same: the secret tells them apart.
+                if asker.and_then(|c| c.opening).is_some_and(|opening| opening.is_new_with(secret))
+                    && let Some(id) = self.enter_session(token, session)
+                {
                     self.say(id, &ServerMessage::SessionOpened { session, timeout_ms });
                 }
             }

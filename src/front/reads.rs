@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use super::connection::Fault;
 use super::{ConnectionId, Front};
-use crate::limits::{READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
+use crate::limits::{CLIENT_TURN_BYTES_MAX, READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
 use crate::namespace::codec;
 use crate::namespace::command::{Read, Revision};
 use crate::namespace::{self, Tree};
@@ -51,6 +51,16 @@ impl Reads {
 
     pub(super) fn take_ready(&mut self) -> Vec<Parked> {
         std::mem::take(&mut self.ready)
+    }
+
+    /// One that could be answered waits for the next turn.
+    pub(super) fn keep_ready(&mut self, parked: Parked) {
+        self.ready.push(parked);
+    }
+
+    /// Whether reads wait that need nothing but a turn.
+    pub(super) fn has_reached(&self, applied_upto: Slot) -> bool {
+        self.pointed.first_key_value().is_some_and(|(slot, _)| *slot <= applied_upto)
     }
 
     /// They were not answered after all.
@@ -125,9 +135,15 @@ impl Reads {
     }
 
     pub(super) fn forget(&mut self, connection: ConnectionId) {
-        // The other lists find out when they answer: a connection's id is never used again.
         self.blocked.remove(&connection);
-        self.waiting.remove(&connection);
+        if self.waiting.remove(&connection).is_none_or(|waiting| waiting == 0) {
+            return;
+        }
+        let theirs = |parked: &Parked| parked.connection != connection;
+        self.ready.retain(theirs);
+        self.at_revision.retain(theirs);
+        self.unasked.retain(theirs);
+        self.ticketed.values_mut().chain(self.pointed.values_mut()).for_each(|reads| reads.retain(theirs));
     }
 
     fn block(&mut self, parked: Parked) {
@@ -205,8 +221,17 @@ impl Front {
     pub(super) fn answer_pointed(&mut self, now: Instant, tree: &Tree) {
         self.reads.wake(now);
         for parked in self.reads.take_reached(self.applied_upto, self.revision) {
-            self.answer(&parked, tree);
+            if self.has_much_to_say(parked.connection) {
+                self.reads.pointed.entry(Slot(0)).or_default().push(parked);
+            } else {
+                self.answer(&parked, tree);
+            }
         }
+    }
+
+    /// Whether a connection's answers of this turn are enough for one turn: nobody's questions hold up everybody's.
+    pub(super) fn has_much_to_say(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| connection.out.len() > CLIENT_TURN_BYTES_MAX)
     }
 
     /// Writes the answer into the connection's output; where it starts, if the connection is still there.

@@ -178,10 +178,12 @@ impl HardStateFile {
         self.changed = true;
     }
 
-    /// The journal holds a durable record of that start. Also makes all four copies equal, so every start saves it.
-    pub fn save_start(&mut self, start: u64) {
+    /// The journal holds a durable record of that start, and proved that `promised` was promised. Also makes all four
+    /// copies equal, so every start saves it. The record that proved the promise may be one that the start cut off.
+    pub fn save_start(&mut self, start: u64, promised: Ballot) {
         assert!(start > self.contents.start, "starts are numbered upwards");
         self.contents.start = start;
+        self.contents.paxos.promised = self.contents.paxos.promised.max(promised);
         self.changed = true;
     }
 
@@ -425,7 +427,7 @@ mod tests {
         let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
         let mut hard = open(&file).unwrap();
         let image = ImagePointer { slot: Slot(4), revision: 5, file: 6 };
-        hard.save_start(1);
+        hard.save_start(1, Ballot::NONE);
         hard.save_image(image);
         assert_eq!(finish(&mut hard, &mut file), None);
         assert_eq!(hard.durable_sequence(), 2);
@@ -496,7 +498,7 @@ mod tests {
         apply(&mut file, &two);
         let mut again = open(&file).unwrap();
         assert_eq!(again.contents().paxos.promised.round, 5);
-        again.save_start(1);
+        again.save_start(1, Ballot::NONE);
         let next = again.next_write().unwrap();
         assert!(next.offset != one.offset && next.offset != two.offset);
     }

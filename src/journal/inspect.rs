@@ -61,7 +61,8 @@ impl<'a> Inspection<'a> {
             (true, false) => Validity::Damaged,
         };
         let (header, trailer) = (both || twin == Twin::Header, both || twin == Twin::Trailer);
-        let end = if whole || twin == Twin::Trailer { from + span } else { offset + BLOCK_BYTES };
+        // A header alone may have been overwritten from its second block on.
+        let end = if whole || trailer { from + span } else { offset + BLOCK_BYTES };
         Some((Inspected::Record { head, header, trailer, validity }, end))
     }
 

@@ -296,10 +296,13 @@ impl Journal {
         self.start.number
     }
 
-    /// Where the newest durable record of that slot lies, if it still counts.
+    /// Where the newest record of that slot lies, if it is durable and still counts. While a newer one is under way there
+    /// is no answer: the older may be a vote for what was not chosen.
     #[must_use]
     pub fn place_of(&self, slot: Slot) -> Option<Place> {
-        self.index.place_of(slot)
+        let queued = self.queue.iter().any(|queued| queued.kind == RecordKind::Value && queued.slot == slot);
+        let written = self.writing.iter().flat_map(|write| &write.places).any(|place| place.slot == slot);
+        if queued || written { None } else { self.index.place_of(slot) }
     }
 
     /// The number of the last record appended.

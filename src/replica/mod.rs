@@ -217,7 +217,7 @@ impl Replica {
             PeerMessage::Paxos(message) => self.paxos.receive(now, from, incarnation, message, &mut self.outputs),
             PeerMessage::Forward { count, run } => {
                 let submission = Submission { run, count };
-                let refused = if self.paxos.is_leader() { self.take_up(submission).err() } else { Some(submission) };
+                let refused = if self.paxos.is_leader() { self.admit(submission).err() } else { Some(submission) };
                 if let Some(submission) = refused {
                     let message = PeerMessage::ForwardRefused {
                         requests: submission.requests(),
@@ -259,7 +259,7 @@ impl Replica {
 
     fn submit(&mut self, front: FrontId, submission: Submission, effects: &mut Vec<Effect>) {
         if self.paxos.is_leader() {
-            if let Err(submission) = self.take_up(submission) {
+            if let Err(submission) = self.admit(submission) {
                 let notice = FrontNotice::Refused { requests: submission.requests(), overloaded: true };
                 effects.push(Effect::Front { front, notice });
             }
@@ -270,8 +270,8 @@ impl Replica {
         // With no leader it is lost: the front was told so, or is about to be.
     }
 
-    /// Lets commands wait for their turn, or hands them back: too much waits already, or the log has no room for them.
-    fn take_up(&mut self, submission: Submission) -> Result<(), Submission> {
+    /// Takes clients' commands for the next entries, if there is room for them in memory and on disk.
+    fn admit(&mut self, submission: Submission) -> Result<(), Submission> {
         let needed = self.pending.bytes() + submission.run.len();
         if self.storage.has_room_for(needed as u64) { self.pending.push(submission) } else { Err(submission) }
     }

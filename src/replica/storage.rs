@@ -40,8 +40,8 @@ pub struct Bounds {
 pub struct Storage {
     journal: Journal,
     hard_state: HardStateFile,
-    wanted: Option<SegmentId>,
     bytes_max: u64,
+    wanted: Option<SegmentId>,
     /// Segments that were given up and whose files are still there. The lowest goes first, so that after a crash what is
     /// left of them still joins the log.
     spare: BTreeSet<SegmentId>,

@@ -94,7 +94,7 @@ impl Clients {
         self.front.take_output(|output| match output {
             Output::Send { connection, bytes } => {
                 let Some(connection) = connections.get(&connection).copied() else { return };
-                if ring.queued_bytes(connection) > CLIENT_OUTPUT_BYTES_MAX {
+                if ring.queued_bytes(connection) + bytes.len() > CLIENT_OUTPUT_BYTES_MAX {
                     tracing::info!("a client does not read what it asked for: dropping its connection");
                     ring.abort(connection);
                     over.push(connection);

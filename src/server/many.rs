@@ -16,7 +16,7 @@ use super::failure::{Code, Failure};
 use super::published::Published;
 use super::stop::Stop;
 use crate::namespace::Tree;
-use crate::paxos::{Ballot, Lease, Slot};
+use crate::paxos::{Ballot, Slot};
 use crate::replica::exchange::{FrontId, FrontNotice, FrontRequest};
 use crate::runtime::mesh::{Receiver, Sender};
 use crate::runtime::{Event, Ring, clock};
@@ -112,18 +112,15 @@ impl ReplicaCore {
         let fronts = &mut self.fronts;
         let published = &self.published;
         self.core.settle(now, ring, |replica, notices| {
+            // First: replies ride in the notices. A front that has not got its own yet sees that it is behind, and does
+            // not read under the lease.
+            published.set_applied_upto(replica.applied_upto());
             for (front, notice) in notices {
                 let front = &mut fronts[usize::from(front.0)];
                 front.waiting.push_back(notice);
                 front.push_waiting();
             }
-            // A front that has not been told everything must not read under the lease: what it misses may have been seen
-            // elsewhere.
-            let told = fronts.iter().all(|front| front.waiting.is_empty());
-            published.set_lease(if told { replica.lease() } else { Lease::default() });
-            if told {
-                published.set_applied_upto(replica.applied_upto());
-            }
+            published.set_lease(replica.lease());
         })?;
         for front in &mut self.fronts {
             front.notices.flush_with(ring);
@@ -157,7 +154,7 @@ impl FrontCore {
     /// Runs until it fails; it ends with its process.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
         loop {
-            let deadline = self.clients.next_deadline();
+            let deadline = if self.clients.is_restless() { Instant::ZERO } else { self.clients.next_deadline() };
             let mut now = None;
             ring.turn(Some(deadline), &mut |_, event| {
                 let now = *now.get_or_insert_with(clock::now);

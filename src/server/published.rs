@@ -1,8 +1,9 @@
 //! What the replica's core lets every front's core see without asking: two facts, each in a cache line of its own.
 //!
-//! *How far the state is applied.* Stored (release) only after the changes are in every front's ring, and before any reply
-//! that rests on them leaves; a front that loads it (acquire) and then drains its ring up to it has seen every write whose
-//! reply anybody has seen.
+//! *How far the state is applied.* Stored (release) before the changes, and the replies that rest on them, are put into any
+//! front's ring. A front loads it (acquire), then drains its ring: if it has not been told that far, it does not read under
+//! the lease. So whoever has seen a reply makes every front that he asks later either know what the reply rested on, or ask
+//! for a read point.
 //!
 //! *The lease*, as (ballot, deadline). A front loads the ballot before it answers and loads deadline, then ballot, after: the
 //! same ballot with an unexpired deadline means that the lease held all the while, because a lease that ends is zeroed
@@ -80,7 +81,6 @@ mod tests {
                 for round in 1..200_000 {
                     let ballot = Ballot { round, replica: ReplicaId(1) };
                     published.set_lease(Lease { ballot, until: Instant::from_nanos(round) });
-                    published.set_lease(Lease::default());
                 }
             })
         };

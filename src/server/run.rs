@@ -33,7 +33,8 @@ use crate::wire::client::MemberAddress;
 pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let cores = &config.server.cores;
     // Every segment is registered as long as it is there, and the hard state beside them.
-    let files = config.journal.max.0 / config.journal.segment.0 + 8;
+    let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
+    let files = (config.journal.max.0 / config.journal.segment.0).max(there) + 8;
     let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX))?;
     let background = Background::start(None, ring.waker())
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;

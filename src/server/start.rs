@@ -16,7 +16,7 @@ use crate::journal::hard_state::{HardStateError, HardStateFile};
 use crate::journal::{self, Finding, Identity, Journal, Known, Recovery, SegmentId, SegmentRead, Settings};
 use crate::limits::{CLOCK_ERROR_PPM, LOG_MEMORY_BYTES};
 use crate::namespace::Applied;
-use crate::paxos::{self, Kind, Slot, Value};
+use crate::paxos::{self, Ballot, Kind, Slot, Value};
 use crate::replica::{Bounds, Recovered, Replica, Storage};
 use crate::runtime::background::Background;
 use crate::runtime::clock;
@@ -61,6 +61,7 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
     }
     let mut state = contents.paxos;
     state.promised = state.promised.max(*highest_ballot);
+    let promised = state.promised;
     let Loaded { namespace, kept } = loaded;
     let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     let paxos = paxos::Recovered {
@@ -73,7 +74,7 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
         unknown: recovery.unknown.clone(),
     };
     mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
-    settle_hard_state(&mut hard_state, journal.start(), &folder).map_err(failed)?;
+    settle_hard_state(&mut hard_state, journal.start(), promised, &folder).map_err(failed)?;
     images::remove_others(&folder.path, &kept).map_err(failed)?;
     let bounds = Bounds { image_after_bytes: config.journal.image_after.0, journal_bytes_max: config.journal.max.0 };
     let storage = Storage::new(journal, hard_state, bounds);
@@ -157,8 +158,8 @@ fn mark_start(journal: &mut Journal, folder: &Folder, segment_bytes: u64) -> io:
 
 /// Makes all four copies of the hard state equal and durable: what was read may have been in one of them alone, or in the
 /// device's cache, and a promise must not rest on that.
-fn settle_hard_state(hard_state: &mut HardStateFile, start: u64, folder: &Folder) -> io::Result<()> {
-    hard_state.save_start(start);
+fn settle_hard_state(hard_state: &mut HardStateFile, start: u64, promised: Ballot, folder: &Folder) -> io::Result<()> {
+    hard_state.save_start(start, promised);
     while let Some(write) = hard_state.next_write() {
         write_in_place(&folder.path.join(HARD_STATE), write.offset, &write.pieces)?;
         hard_state.completed(write.id);

@@ -23,16 +23,18 @@ pub fn strike(run: &mut Run) {
     run.world.after(delay, Event::Misfortune);
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, Act); 9] = [
+    let kinds: [(u64, Act); 11] = [
         (w.crash, crash_one),
         (w.crash_all, crash_all),
         (w.pause, pause),
         (w.isolate, isolate),
         (w.one_way, one_way),
+        (w.cut_pair, cut_pair),
         (w.cut_client, cut_client),
         (w.break_link, break_link),
         (w.stall_disk, stall_disk),
         (w.hand_over, hand_over),
+        (w.hunt, hunt),
     ];
     let total: u64 = kinds.iter().map(|(weight, _)| weight).sum();
     if total == 0 {
@@ -80,9 +82,12 @@ pub fn crash(run: &mut Run, node: usize) {
     run.world.after(delay, Event::Start { node });
 }
 
+fn leads(node: &Node) -> bool {
+    node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leader())
+}
+
 fn any_node(run: &mut Run) -> usize {
     // Leaders are where the interesting things go wrong.
-    let leads = |node: &Node| node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leader());
     let leader = run.nodes.iter().position(leads);
     match leader {
         Some(leader) if run.world.random.below(2) == 0 => leader,
@@ -131,6 +136,30 @@ fn one_way(run: &mut Run) {
         if deaf { (other, node) } else { (node, other) }
     };
     block(run, some.into_iter().map(path).collect());
+}
+
+fn cut_pair(run: &mut Run) {
+    let (one, other) = (any_node(run), any_node(run));
+    let (one, other) = (Host::Node(one), Host::Node(other));
+    block(run, vec![(one, other), (other, one)]);
+}
+
+/// What a lease must stand: the leader keeps a bare majority, the others look for a leader of their own, and one of the
+/// majority comes back having forgotten everything that was not on its disk.
+fn hunt(run: &mut Run) {
+    let Some(leader) = run.nodes.iter().position(leads) else { return };
+    let mut others: Vec<usize> = (0..run.nodes.len()).filter(|node| *node != leader).collect();
+    if others.is_empty() {
+        return;
+    }
+    let first = run.world.random.below(others.len() as u64) as usize;
+    others.rotate_left(first);
+    let cut_off = others.split_off(run.nodes.len() / 2);
+    let paths = cut_off.iter().map(|node| (Host::Node(leader), Host::Node(*node)));
+    block(run, paths.flat_map(|(one, other)| [(one, other), (other, one)]).collect());
+    let (node, lease) = (others[0], run.plan.lease);
+    let (delay, life) = (run.world.random.within(lease, 3 * lease), run.nodes[node].life);
+    run.world.after(delay, Event::Crash { node, life });
 }
 
 fn cut_client(run: &mut Run) {

@@ -20,6 +20,8 @@ pub struct Plan {
     pub calls: u64,
     /// Calls of one client that may wait for an answer.
     pub depth: u64,
+    /// Reads among the calls, in a thousand.
+    pub reads: u64,
     /// Pause between two calls, on average.
     pub think: Moment,
     /// Names under one parent: the fewer, the more calls conflict.
@@ -57,18 +59,20 @@ pub struct Weights {
     pub pause: u64,
     pub isolate: u64,
     pub one_way: u64,
+    pub cut_pair: u64,
     pub cut_client: u64,
     pub break_link: u64,
     pub stall_disk: u64,
     pub hand_over: u64,
+    /// The leader keeps a bare majority, and one of that restarts.
+    pub hunt: u64,
 }
 
 impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
         let storm = random.within(500, 6000) * MILLI;
-        // Now and then a log long enough to be trimmed again and again.
-        let calls = if random.below(8) == 0 { 400 } else { random.within(10, 100) };
+        let calls = random.pick(&[10, 40, 100, 300]);
         let lease = random.within(40, 400) * MILLI;
         // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
@@ -88,6 +92,7 @@ impl Plan {
             clients: random.within(1, 5) as usize,
             calls,
             depth,
+            reads: random.pick(&[300, 300, 500, 800]),
             // Some calls come all at once, most are spread over the storm.
             think: random.pick(&[0, storm / calls / 2, storm / calls]),
             names: random.within(1, 8),
@@ -167,10 +172,12 @@ impl Weights {
             pause: weight(10),
             isolate: weight(6),
             one_way: weight(6),
+            cut_pair: weight(6),
             cut_client: weight(6),
             break_link: weight(20),
             stall_disk: weight(6),
             hand_over: weight(3),
+            hunt: weight(10),
         }
     }
 }

@@ -71,7 +71,8 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
         unknown: recovery.unknown.clone(),
     };
     mark_start(&mut journal, disk, random, plan.torn_starts)?;
-    settle_hard_state(&mut hard_state, journal.start(), disk, random, plan.torn_starts)?;
+    let start = (journal.start(), recovery.highest_ballot);
+    settle_hard_state(&mut hard_state, start, disk, random, plan.torn_starts)?;
     disk.images.retain(|slot, _| kept.contains(slot));
     let bounds = plan.bounds();
     let storage = Storage::new(journal, hard_state, bounds);
@@ -119,12 +120,12 @@ fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn:
 /// All four copies of the hard state are equal and durable, or the start comes to nothing.
 fn settle_hard_state(
     hard_state: &mut HardStateFile,
-    start: u64,
+    (start, promised): (u64, Ballot),
     disk: &mut Disk,
     random: &mut Random,
     torn: u64,
 ) -> Option<()> {
-    hard_state.save_start(start);
+    hard_state.save_start(start, promised);
     while let Some(write) = hard_state.next_write() {
         let at = usize::try_from(write.offset).expect("the file is small");
         let whole = !random.permille(torn / 4);

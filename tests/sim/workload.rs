@@ -20,16 +20,18 @@ pub enum Wish {
 /// The next call. `versions`: what this client last saw; `seen`: the newest revision it was told.
 pub fn draw(random: &mut Random, plan: &Plan, versions: &BTreeMap<String, u64>, seen: u64) -> Wish {
     let path = path(random, plan.names);
+    if random.permille(plan.reads) {
+        return Wish::Read(read(random, path), consistency(random, seen));
+    }
     let expect = expect(random, versions, &path);
     let data = data(random);
     let (lifetime, sequential) = (lifetime(random), random.below(3) == 0);
-    Wish::Request(match random.below(20) {
+    Wish::Request(match random.below(14) {
         0..4 => Operation::Create { path, data, lifetime, sequential },
         4..9 => Operation::Set { path, data, expect },
         9..11 => Operation::Delete { path, expect },
         11..13 => Operation::Multi { steps: (0..random.below(5)).map(|_| step(random, plan, versions)).collect() },
-        13 => Operation::Sync,
-        _ => return Wish::Read(read(random, path), consistency(random, seen)),
+        _ => Operation::Sync,
     })
 }
 
