@@ -279,6 +279,10 @@ impl Journal {
     /// at or below `promised` (in the durable hard state: a record alone may be what proves a promise). Returns those
     /// whose files are free to be renamed.
     pub fn trim(&mut self, upto: Slot, promised: Ballot) -> Vec<SegmentId> {
+        // A log without an image is known to begin with its first record.
+        if upto == Slot(0) {
+            return Vec::new();
+        }
         // What is kept ends with a durable record of this start, so that a log without one is known to be damaged.
         self.index.trim(upto, promised, self.durable_segment)
     }
