@@ -88,9 +88,26 @@ impl Cell {
             let done =
                 run(&["format", "--cell", &id, "--replica", &replica, "--config", path(&cell.config), path(&folder)]);
             assert!(done.status.success(), "format: {}", String::from_utf8_lossy(&done.stderr));
-            cell.restart(index);
         }
+        (0..count).for_each(|index| cell.restart(index));
+        cell.wait_until_whole();
         cell
+    }
+
+    /// Waits until every replica has been met: one that was not has no vote yet, and a cell that then loses another one has
+    /// no majority. The log of a cell that nobody uses stands still once all disks are named in it.
+    fn wait_until_whole(&self) {
+        let mut still_since = (Instant::now(), None);
+        self.wait("a whole cell", |cell| {
+            let applied: Vec<_> = (0..cell.replicas.len())
+                .map(|index| cell.status(index).filter(|s| s.leader.is_some()).map(|s| s.applied_upto))
+                .collect();
+            let equal = applied[0].filter(|_| applied.iter().all(|state| *state == applied[0]));
+            if equal.is_none() || equal != still_since.1 {
+                still_since = (Instant::now(), equal);
+            }
+            (still_since.0.elapsed() > Duration::from_millis(150)).then_some(())
+        });
     }
 
     pub fn folder(&self, index: usize) -> &Path {
@@ -219,7 +236,7 @@ impl Cell {
         self.home.path().join(format!("replica-{}.log", index + 1))
     }
 
-    pub fn wait<T>(&self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
+    pub fn wait<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = look(self) {
