@@ -16,6 +16,7 @@
 //! | `clients` | a front's core: client connections |
 //! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
 //! | `published` | what the replica's core shows the fronts' cores |
+//! | `service` | what the service manager is told: ready, status, signs of life |
 //! | `stop` | SIGTERM: the leadership is handed over first |
 //!
 //! Invariants:
@@ -35,6 +36,7 @@ mod links;
 mod many;
 mod published;
 mod run;
+mod service;
 mod solo;
 mod start;
 mod stop;

@@ -10,8 +10,9 @@ use super::config::Config;
 use super::core::Core;
 use super::failure::{Code, Failure};
 use super::folder::random_u128;
-use super::many::{FrontCore, FrontEnd, ReplicaCore};
+use super::many::{FrontCore, FrontEnd, Heart, ReplicaCore};
 use super::published::Published;
+use super::service::{Pulse, Service};
 use super::solo::Solo;
 use super::start::{Started, start};
 use super::stop::Stop;
@@ -32,6 +33,7 @@ use crate::wire::client::MemberAddress;
 /// A [`Failure`] that says what is wrong and how it is mended. A failing disk is one: it is never retried.
 pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let cores = &config.server.cores;
+    let mut service = Service::from_environment();
     // Every segment is registered as long as it is there, and the hard state beside them.
     let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
     let files = (config.journal.max.0 / config.journal.segment.0).max(there) + 8;
@@ -39,7 +41,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let background = Background::start(None, ring.waker())
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     let fronts = cores.len().saturating_sub(1).max(1);
-    let started = start(config, folder, background, fronts as u8)?;
+    let started = start(config, folder, background, &service, fronts as u8)?;
     let me = started.identity.replica;
     let section = *config.replica(me).expect("the start has checked that the configuration has it");
     let waker = ring.waker();
@@ -51,7 +53,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
         pin_first(cores)?;
         let (client_listener, client_address) = listen(&mut ring, section.client, false)?;
         tracing::info!("listening on {client_address} for clients");
-        let core = Core::new(config, started, &mut ring)?;
+        let core = Core::new(config, started, service, &mut ring)?;
         let clients = Clients::new(facts(config, me));
         return Solo { core, clients, peer_listener, client_listener, stop }.run(&mut ring);
     }
@@ -59,12 +61,23 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let mut ends = Vec::new();
     for core in &cores[1..] {
         let tree = started.replica.tree().twin(random_u128() as u64);
-        ends.push(start_front(config, me, *core, section.client, tree, &ring, &published)?);
+        let heart = Heart { pulse: Arc::new(Pulse::default()), every: service.pulse_every() };
+        service.watch(Arc::clone(&heart.pulse));
+        let given = FrontStart {
+            clients: Clients::new(facts(config, me)),
+            tree,
+            core: *core,
+            address: section.client,
+            published: Arc::clone(&published),
+            replica: ring.waker(),
+            heart,
+        };
+        ends.push(start_front(given)?);
     }
     tracing::info!("listening on {} for clients, on {} cores", section.client, ends.len());
     // Last, since threads inherit where their maker may run.
     pin_first(cores)?;
-    let core = Core::new(config, started, &mut ring)?;
+    let core = Core::new(config, started, service, &mut ring)?;
     ReplicaCore { core, fronts: ends, published, stop }.run(&mut ring)
 }
 
@@ -76,23 +89,13 @@ struct FrontStart {
     address: SocketAddr,
     published: Arc<Published>,
     replica: Waker,
+    heart: Heart,
 }
 
-fn start_front(
-    config: &Config,
-    me: ReplicaId,
-    core: usize,
-    address: SocketAddr,
-    tree: crate::namespace::Tree,
-    replica_ring: &Ring,
-    published: &Arc<Published>,
-) -> Result<FrontEnd, Failure> {
-    let clients = Clients::new(facts(config, me));
-    let given =
-        FrontStart { clients, tree, core, address, published: Arc::clone(published), replica: replica_ring.waker() };
+fn start_front(given: FrontStart) -> Result<FrontEnd, Failure> {
     let (listening, when_listening) = mpsc::channel();
     let thread = std::thread::Builder::new()
-        .name(format!("front-{core}"))
+        .name(format!("front-{}", given.core))
         .spawn(move || run_front(given, &listening))
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     match when_listening.recv() {
@@ -108,7 +111,7 @@ type Ends = (Receiver<FrontRequest>, Sender<FrontNotice>);
 
 /// A front's thread. Its ring is made here, because only the thread that made it may use it.
 fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Failure> {
-    let FrontStart { clients, tree, core, address, published, replica } = given;
+    let FrontStart { clients, tree, core, address, published, replica, heart } = given;
     pin(core)?;
     let mut ring = new_ring(0)?;
     listen(&mut ring, address, true)?;
@@ -118,7 +121,7 @@ fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Fa
         // Whoever started this thread is gone, and with it the replica.
         return Ok(());
     }
-    FrontCore::new(clients, tree, requests, noticed, published).run(&mut ring)
+    FrontCore::new(clients, tree, requests, noticed, published, heart).run(&mut ring)
 }
 
 fn facts(config: &Config, me: ReplicaId) -> Facts {
