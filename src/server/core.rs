@@ -68,12 +68,7 @@ enum Asked {
 }
 
 impl Core {
-    pub(super) fn new(
-        config: &Config,
-        started: Started,
-        service: Service,
-        ring: &mut Ring,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(config: &Config, started: Started, service: Service, ring: &mut Ring) -> Result<Self, Failure> {
         let Started { replica, folder, identity: journal_identity, background } = started;
         let hard_state = register(ring, folder.open_hard_state()?)?;
         let mut segments = BTreeMap::new();

@@ -10,6 +10,7 @@
 //! | [`folder`] | a replica's folder: made by `format`, held by one process |
 //! | `run` | listeners, loops, threads |
 //! | `start` | from a folder to a replica: the journal is read, judged and applied |
+//! | [`measured`] | what was measured of the disk, and which way to durable writes follows |
 //! | `images` | images in the folder: the newest whole one is where a start begins |
 //! | `core` | the replica's core: peers, disk, effects |
 //! | `links` | connections to the other replicas |
@@ -34,6 +35,7 @@ pub mod folder;
 mod images;
 mod links;
 mod many;
+pub mod measured;
 mod published;
 mod run;
 mod service;

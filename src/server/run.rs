@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use super::clients::Clients;
-use super::config::Config;
+use super::config::{Config, Durability};
 use super::core::Core;
 use super::failure::{Code, Failure};
 use super::folder::random_u128;
 use super::many::{FrontCore, FrontEnd, Heart, ReplicaCore};
+use super::measured::{Measured, Method};
 use super::published::Published;
 use super::service::{Pulse, Service};
 use super::solo::Solo;
@@ -37,7 +38,8 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     // Every segment is registered as long as it is there, and the hard state beside them.
     let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
     let files = (config.journal.max.0 / config.journal.segment.0).max(there) + 8;
-    let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX))?;
+    let durability = durability(config, folder)?;
+    let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX), durability)?;
     let background = Background::start(None, ring.waker())
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     let fronts = cores.len().saturating_sub(1).max(1);
@@ -113,7 +115,7 @@ type Ends = (Receiver<FrontRequest>, Sender<FrontNotice>);
 fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Failure> {
     let FrontStart { clients, tree, core, address, published, replica, heart } = given;
     pin(core)?;
-    let mut ring = new_ring(0)?;
+    let mut ring = new_ring(0, Method::Flush)?;
     listen(&mut ring, address, true)?;
     let (requests, requested) = mesh::channel(MESH_CAPACITY, replica.clone(), ring.waker());
     let (notices, noticed) = mesh::channel(MESH_CAPACITY, ring.waker(), replica);
@@ -156,11 +158,25 @@ fn introduce(config: &Config, folder: &Path, started: &Started) {
     );
 }
 
-fn new_ring(files: u32) -> Result<Ring, Failure> {
-    Ring::new(runtime::Options { files, ..runtime::Options::default() }).map_err(|error| {
-        let code = if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
-        Failure::new(code, error.to_string())
-    })
+fn new_ring(files: u32, durability: Method) -> Result<Ring, Failure> {
+    Ring::new(runtime::Options { files, durability: durability.into(), ..runtime::Options::default() }).map_err(
+        |error| {
+            let code =
+                if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
+            Failure::new(code, error.to_string())
+        },
+    )
+}
+
+/// How the journal's writes become durable.
+fn durability(config: &Config, folder: &Path) -> Result<Method, Failure> {
+    let method = match config.journal.durability {
+        Durability::Flush => Method::Flush,
+        Durability::Synchronous => Method::Synchronous,
+        Durability::Measured => Measured::read(folder)?.durability,
+    };
+    tracing::info!("writes are made durable by: {}", method.name());
+    Ok(method)
 }
 
 fn pin_first(cores: &[usize]) -> Result<(), Failure> {
