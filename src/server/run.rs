@@ -23,7 +23,7 @@ use crate::paxos::ReplicaId;
 use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::background::Background;
 use crate::runtime::mesh::{self, Receiver, Sender};
-use crate::runtime::{self, Ring, SetupError, Waker, cores};
+use crate::runtime::{self, Ring, SetupError, Waker, clock, cores};
 use crate::wire::client::MemberAddress;
 
 /// Runs the replica in `folder` until SIGTERM or SIGINT, or until it fails. What it is and where it listens is said at the
@@ -117,6 +117,7 @@ fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Fa
     pin(core)?;
     let mut ring = new_ring(0, Method::Flush)?;
     listen(&mut ring, address, true)?;
+    heart.pulse.beat(clock::now());
     let (requests, requested) = mesh::channel(MESH_CAPACITY, replica.clone(), ring.waker());
     let (notices, noticed) = mesh::channel(MESH_CAPACITY, ring.waker(), replica);
     if listening.send((requested, notices)).is_err() {

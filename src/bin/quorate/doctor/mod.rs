@@ -9,6 +9,7 @@
 //! | `finding` | one condition |
 //! | `kernel` | its age, what it gives a ring, the executor |
 //! | `process` | locked memory, open files, cores |
+//! | `memory` | swap, the bound of the control group |
 //! | `clocks` | rate, source and cost of the clocks |
 //! | `mount`, `disk` | what a folder lies on; direct and durable writes, the device's cache, room |
 //! | `folder` | formatted, of this cell, whose |
@@ -25,6 +26,7 @@ mod disk;
 mod finding;
 mod folder;
 mod kernel;
+mod memory;
 pub mod mount;
 mod ports;
 mod process;
@@ -78,6 +80,7 @@ fn examine(args: &Args) -> Vec<Finding> {
     let config = config.as_ref();
     kernel::examine(&mut findings);
     process::examine(config, &mut findings);
+    memory::examine(&mut findings);
     let dir = args.dir.as_deref();
     let mount = dir.and_then(|dir| disk::examine(mount::existing(dir), config, &mut findings));
     if let Some(config) = config {
