@@ -221,6 +221,9 @@ fn a_host_is_tuned_and_brought_back() {
     assert!(after["etc/security/limits.d/90-quorate.conf"].contains("nofile 1048576"));
     assert!(after["etc/udev/rules.d/60-quorate-disk.rules"].contains("KERNEL==\"vdz\""));
     assert!(!after.contains_key("etc/systemd/system/quorate.service"), "only when it is named");
+    assert!(!after["etc/udev/rules.d/60-quorate-disk.rules"].contains("nr_requests"), "the host's own is more");
+    let again = tune("check", &HOST);
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stdout));
     let named = tune("apply", &[&["own-cores-system", "unit"][..], &HOST].concat());
     assert!(named.status.success());
     let slice = root.path().join("etc/systemd/system/system.slice.d/50-quorate.conf");

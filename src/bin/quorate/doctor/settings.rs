@@ -20,7 +20,7 @@ pub fn examine(dir: Option<&Path>, mount: Option<&Mount>, findings: &mut Vec<Fin
         let severity = match standing.verdict {
             Verdict::Right => Severity::Ok,
             Verdict::Wrong | Verdict::NotKept => Severity::Warn,
-            Verdict::Absent | Verdict::Unasked | Verdict::Advice => continue,
+            Verdict::Optional | Verdict::Absent | Verdict::Unasked | Verdict::Advice => continue,
         };
         let dir = dir.filter(|_| setting.subject == "disk").map(|dir| format!(" --dir {}", dir.display()));
         let kept = if standing.verdict == Verdict::NotKept { " (until the host restarts)" } else { "" };

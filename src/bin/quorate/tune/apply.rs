@@ -11,9 +11,10 @@ use std::path::Path;
 
 use quorate::server::Failure;
 
+use super::check::wants_line;
 use super::profile::{Kind, Profile, Setting, Value};
 use super::saved::{Saved, SavedFile, SavedLine, SavedValue};
-use super::target::{Host, read_value, write_value};
+use super::target::{Host, Unasked, read_value, write_value};
 
 /// What was done, for a person, and whether something could not be.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -26,7 +27,7 @@ pub struct Report {
 pub fn apply(profile: &Profile, chosen: &[&Setting], host: &Host, dry: bool) -> Result<Report, Failure> {
     let mut plan = Plan { saved: Saved::load(host)?, values: Vec::new(), files: Vec::new(), report: Report::default() };
     for setting in chosen {
-        plan.add(setting, host);
+        plan.add(profile, setting, host);
     }
     plan.compose(profile, host);
     if dry {
@@ -99,9 +100,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn add(&mut self, setting: &Setting, host: &Host) {
+    fn add(&mut self, profile: &Profile, setting: &Setting, host: &Host) {
         let added = match &setting.kind {
-            Kind::Value(value) => self.add_values(setting, value, host),
+            Kind::Value(value) => self.add_values(setting, value, host).map(|()| wants_line(setting, host)),
             Kind::Line(_) => host.fill(&setting.kept().map_or(String::new(), |kept| kept.1)).map(|_| true),
             Kind::Whole(whole) => host.fill(whole.content()).map(|contents| {
                 let [content] = contents.as_slice() else { unreachable!("a file has one content") };
@@ -114,14 +115,13 @@ impl Plan {
             }
         };
         match added {
-            Ok(true) => self.add_lines(setting, host),
+            Ok(true) => self.add_lines(profile, setting, host),
             Ok(false) => {}
             Err(unasked) => self.report.lines.push(format!("{}: left out; it takes {}", setting.name, unasked.0)),
         }
     }
 
-    /// Whether this kernel has the value at all.
-    fn add_values(&mut self, setting: &Setting, value: &Value, host: &Host) -> Result<bool, super::target::Unasked> {
+    fn add_values(&mut self, setting: &Setting, value: &Value, host: &Host) -> Result<(), Unasked> {
         let new = host.fill(&value.wanted)?.concat();
         let paths = host.files(&value.path)?;
         for path in &paths {
@@ -142,13 +142,13 @@ impl Plan {
             self.saved.values.push(change.clone());
             self.values.push(change);
         }
-        Ok(!paths.is_empty())
+        Ok(())
     }
 
-    fn add_lines(&mut self, setting: &Setting, host: &Host) {
+    fn add_lines(&mut self, profile: &Profile, setting: &Setting, host: &Host) {
         let Some((file, text)) = setting.kept() else { return };
         self.saved.lines.retain(|line| line.setting != setting.name);
-        let path = Profile::built_in().file(file).path.clone();
+        let path = profile.file(file).path.clone();
         for text in host.fill(&text).unwrap_or_default() {
             self.saved.lines.push(SavedLine { setting: setting.name.clone(), path: path.clone(), text });
         }
@@ -336,6 +336,7 @@ mod tests {
         assert_eq!(value(&host, "/sys/block/sda/queue/scheduler"), "none");
         let sysctl = fs::read_to_string(host.below("/etc/sysctl.d/90-quorate.conf")).expect("made");
         assert!(sysctl.contains("\nnet.core.somaxconn = 4096\n") && sysctl.contains("# swappiness: "), "{sysctl}");
+        assert!(!sysctl.contains("tcp_max_syn_backlog"), "the next start must not take away from it: {sysctl}");
         let rule = fs::read_to_string(host.below("/etc/udev/rules.d/60-quorate-disk.rules")).expect("made");
         assert!(rule.contains("KERNEL==\"sda\""), "{rule}");
         let limits = fs::read_to_string(host.below("/etc/security/limits.d/90-quorate.conf")).expect("made");

@@ -22,6 +22,8 @@ pub enum Verdict {
     /// As wanted now; nothing sets it again when the host starts.
     NotKept,
     Wrong,
+    /// As `Wrong`, for a setting that is applied only when it is named, and was not.
+    Optional,
     /// This kernel or host has no such thing.
     Absent,
     /// It takes something to be named: what, the setting's `found` says.
@@ -36,6 +38,7 @@ impl Verdict {
             Self::Right => "ok",
             Self::NotKept => "not kept",
             Self::Wrong => "differs",
+            Self::Optional => "optional",
             Self::Absent => "absent",
             Self::Unasked => "unasked",
             Self::Advice => "look",
@@ -74,6 +77,16 @@ pub fn standing(profile: &Profile, setting: &Setting, host: &Host) -> Standing {
         wanted,
         verdict,
     }
+}
+
+/// Whether the line that keeps a setting belongs into its file: not where the host has another value that is as good, or
+/// better, for which the line would be a change when it starts next.
+pub fn wants_line(setting: &Setting, host: &Host) -> bool {
+    let Kind::Value(value) = &setting.kind else { return matches!(setting.kind, Kind::Line(_)) };
+    let (Ok(paths), Ok(wanted)) = (host.files(&value.path), host.fill(&value.wanted)) else { return false };
+    let wanted = wanted.concat();
+    let found = paths.iter().filter_map(|path| read_value(&host.below(path)).ok());
+    found.into_iter().any(|found| found == wanted || !value.accepts(&found, &wanted))
 }
 
 fn of_value(profile: &Profile, setting: &Setting, value: &Value, host: &Host) -> (String, String, Verdict) {

@@ -115,10 +115,13 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         Args::Check(args) => {
             let host = args.choice.host()?;
             let chosen = args.choice.settings(&profile, true)?;
-            print_check(
-                &chosen.iter().map(|setting| check::standing(&profile, setting, &host)).collect::<Vec<_>>(),
-                args.json,
-            )
+            let named = !args.choice.names.is_empty();
+            let standing = |setting: &&Setting| {
+                let standing = check::standing(&profile, setting, &host);
+                let optional = setting.by_name && !named && standing.verdict == Verdict::Wrong;
+                if optional { Standing { verdict: Verdict::Optional, ..standing } } else { standing }
+            };
+            print_check(&chosen.iter().map(standing).collect::<Vec<_>>(), args.json)
         }
         Args::Apply(args) => {
             let chosen = args.choice.settings(&profile, false)?;

@@ -2,7 +2,7 @@
 //! what will be done. Paths and lines are those of the host it is written on.
 
 use super::apply::HEAD;
-use super::check::{Verdict, standing};
+use super::check::{standing, wants_line};
 use super::profile::{Accept, Kind, Profile, Setting};
 use super::target::Host;
 
@@ -10,10 +10,10 @@ use super::target::Host;
 pub fn script(profile: &Profile, chosen: &[&Setting], host: &Host) -> String {
     let mut text = FRAME.to_owned();
     for setting in chosen {
-        text += &of_setting(setting, host);
+        text += &of_setting(profile, setting, host);
     }
     for file in &profile.files {
-        let lines = chosen.iter().filter(|setting| is_meant(profile, setting, host));
+        let lines = chosen.iter().filter(|setting| wants_line(setting, host));
         let lines: String = lines.filter_map(|setting| kept_in(setting, &file.name, host)).collect();
         if !lines.is_empty() {
             text += &whole(&file.path, &format!("{HEAD}\n{lines}"));
@@ -22,12 +22,12 @@ pub fn script(profile: &Profile, chosen: &[&Setting], host: &Host) -> String {
     text + END
 }
 
-fn of_setting(setting: &Setting, host: &Host) -> String {
+fn of_setting(profile: &Profile, setting: &Setting, host: &Host) -> String {
     let Setting { name, .. } = setting;
     match &setting.kind {
         Kind::Value(value) => {
             let (Ok(paths), Ok(wanted)) = (host.files(&value.path), host.fill(&value.wanted)) else {
-                return left_out(setting, host);
+                return left_out(profile, setting, host);
             };
             let rule = match value.accept {
                 Accept::Exactly => "=",
@@ -39,21 +39,16 @@ fn of_setting(setting: &Setting, host: &Host) -> String {
         }
         Kind::Whole(file) => match host.fill(file.content()) {
             Ok(contents) => whole(&file.path, &contents.concat()),
-            Err(_) => left_out(setting, host),
+            Err(_) => left_out(profile, setting, host),
         },
         Kind::Line(_) => String::new(),
         Kind::Advice(advice) => format!("  # {name}, up to you: {}\n", advice.set),
     }
 }
 
-fn left_out(setting: &Setting, host: &Host) -> String {
-    let standing = standing(&Profile::built_in(), setting, host);
+fn left_out(profile: &Profile, setting: &Setting, host: &Host) -> String {
+    let standing = standing(profile, setting, host);
     format!("  # {}: left out; {}\n", setting.name, standing.found)
-}
-
-/// Whether there is something on this host that a kept line would set.
-fn is_meant(profile: &Profile, setting: &Setting, host: &Host) -> bool {
-    !matches!(standing(profile, setting, host).verdict, Verdict::Absent | Verdict::Unasked)
 }
 
 fn kept_in(setting: &Setting, file: &str, host: &Host) -> Option<String> {
