@@ -30,7 +30,8 @@ pub(super) struct Service {
     patience: Option<Duration>,
     fronts: Vec<Arc<Pulse>>,
     ready: bool,
-    told: String,
+    /// Who it was told leads, once it was told.
+    told: Option<Option<ReplicaId>>,
     next_look: Instant,
     applied_at_last_sign: Slot,
     extended_at: Cell<Option<Instant>>,
@@ -83,7 +84,7 @@ impl Service {
             patience,
             fronts: Vec::new(),
             ready: false,
-            told: String::new(),
+            told: None,
             next_look: Instant::ZERO,
             applied_at_last_sign: Slot(0),
             extended_at: Cell::new(None),
@@ -123,14 +124,13 @@ impl Service {
             tracing::debug!("told the service manager that this replica is ready: replica {leader} leads");
             channel.send("READY=1");
         }
-        let status = match health.leader {
-            Some(leader) if leader == health.me => "leads".to_owned(),
-            Some(leader) => format!("follows replica {leader}"),
-            None => "knows no leader: no majority of the cell is heard".to_owned(),
-        };
-        if status != self.told {
-            channel.send(&format!("STATUS={status}"));
-            self.told = status;
+        if self.told != Some(health.leader) {
+            self.told = Some(health.leader);
+            match health.leader {
+                Some(leader) if leader == health.me => channel.send("STATUS=leads"),
+                Some(leader) => channel.send(&format!("STATUS=follows replica {leader}")),
+                None => channel.send("STATUS=knows no leader: no majority of the cell is heard"),
+            }
         }
         let Some(every) = self.pulse_every().filter(|_| now >= self.next_look) else { return };
         self.next_look = now + every;
