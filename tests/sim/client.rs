@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use quorate::client::machine::{Answered, Effect, Machine};
+use quorate::client::machine::{Answered, Effect, Machine, Prefer};
 use quorate::namespace::command::Operation;
 
 use super::history::{Asked, Call, History, Life};
@@ -28,6 +28,8 @@ pub struct Client {
     number: u64,
     /// Calls still to be made.
     left: u64,
+    reads: u64,
+    prefer: Prefer,
     next_call: Moment,
     /// Versions seen, for compare-and-set.
     versions: BTreeMap<String, u64>,
@@ -58,7 +60,8 @@ pub struct Around<'a> {
 
 impl Client {
     pub fn new(index: usize, world: &mut World, plan: &Plan, clock: HostClock) -> Self {
-        let settings = plan.client(&mut world.random);
+        let (reads, prefer) = plan.role(&mut world.random);
+        let settings = plan.client(&mut world.random, prefer);
         let machine = Machine::new(clock.read(world.now), settings);
         Self {
             index,
@@ -70,6 +73,8 @@ impl Client {
             tags: 0,
             number: 0,
             left: plan.calls,
+            reads,
+            prefer,
             next_call: 0,
             versions: BTreeMap::new(),
             answered: 0,
@@ -208,7 +213,7 @@ impl Client {
         if self.phase == Phase::Closing {
             self.phase = Phase::Proving;
         }
-        let settings = around.plan.client(&mut around.world.random);
+        let settings = around.plan.client(&mut around.world.random, self.prefer);
         self.machine = Machine::new(self.clock.read(around.world.now), settings);
         self.effects(around);
     }
@@ -223,7 +228,8 @@ impl Client {
                     self.left -= 1;
                     let random = &mut around.world.random;
                     self.next_call = around.world.now + random.around(around.plan.think);
-                    let asked = workload::draw(random, around.plan, &self.versions, self.machine.revision());
+                    let asked =
+                        workload::draw(random, around.plan, self.reads, &self.versions, self.machine.revision());
                     self.call(around, asked);
                 }
             }

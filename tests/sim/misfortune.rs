@@ -3,7 +3,7 @@
 use super::network::Host;
 use super::node::{Happening, Node};
 use super::run::Run;
-use super::world::{Event, MILLI, SECOND};
+use super::world::{Event, MILLI, Moment, SECOND};
 
 /// A misfortune that lasts until it is relieved.
 #[derive(Clone, Debug)]
@@ -154,11 +154,18 @@ fn hunt(run: &mut Run) {
     }
     let first = run.world.random.below(others.len() as u64) as usize;
     others.rotate_left(first);
-    let cut_off = others.split_off(run.nodes.len() / 2);
-    let paths = cut_off.iter().map(|node| (Host::Node(leader), Host::Node(*node)));
-    block(run, paths.flat_map(|(one, other)| [(one, other), (other, one)]).collect());
-    let (node, lease) = (others[0], run.plan.lease);
-    let (delay, life) = (run.world.random.within(lease, 3 * lease), run.nodes[node].life);
+    // With those that lose the leader go some of the clients, so that somebody writes there and somebody reads here.
+    let mut cut_off: Vec<Host> = others.split_off(run.nodes.len() / 2).into_iter().map(Host::Node).collect();
+    cut_off.extend((0..run.clients.len()).filter(|_| run.world.random.below(2) == 0).map(Host::Client));
+    let leader = Host::Node(leader);
+    let (lease, settled) = (run.plan.lease, run.world.random.below(800 * MILLI));
+    block_for(
+        run,
+        cut_off.iter().flat_map(|other| [(leader, *other), (*other, leader)]).collect(),
+        settled + 5 * lease,
+    );
+    let (node, delay) = (others[0], settled + run.world.random.within(lease, 3 * lease));
+    let life = run.nodes[node].life;
     run.world.after(delay, Event::Crash { node, life });
 }
 
@@ -176,6 +183,10 @@ fn cut_client(run: &mut Run) {
 fn block(run: &mut Run, paths: Vec<(Host, Host)>) {
     let mean = run.world.random.pick(&[run.plan.lease / 2, run.plan.lease * 2, SECOND]);
     let delay = run.world.random.around(mean);
+    block_for(run, paths, delay);
+}
+
+fn block_for(run: &mut Run, paths: Vec<(Host, Host)>, delay: Moment) {
     let what = run.misfortunes;
     run.lasting.insert(what, Lasting::Blocked(paths));
     run.world.after(delay, Event::Relief { what });

@@ -268,6 +268,12 @@ impl Node {
         }
     }
 
+    /// Whether its front may answer reads without asking anybody.
+    pub fn is_leased(&self, moment: Moment) -> bool {
+        let lease = self.running.as_ref().map(|running| running.replica.lease());
+        lease.is_some_and(|lease| lease.ballot != Ballot::NONE && self.clock.read(moment) < lease.until)
+    }
+
     /// What it is about, for whoever finds it stuck.
     pub fn story(&self) -> String {
         let Some(running) = &self.running else { return format!("node {}: down", self.index) };

@@ -166,7 +166,10 @@ impl Run {
                 let arrival = self.network.closed(&mut self.world, conn, side, surely);
                 self.arrives(arrival);
             }
-            Event::Turn { node, call } if self.nodes[node].is_called(call) => self.with_node(node, Node::turn),
+            Event::Turn { node, call } if self.nodes[node].is_called(call) => {
+                self.with_node(node, Node::turn);
+                self.leases_cover(node);
+            }
             Event::Client { client, call } if self.clients[client].is_called(call) => {
                 self.with_client(client, Client::woken);
             }
@@ -189,6 +192,20 @@ impl Run {
             }
             Event::Misfortune => misfortune::strike(self),
             Event::Relief { what } => misfortune::relieve(self, what),
+        }
+    }
+
+    /// Whoever may read under a lease has applied everything that this node has.
+    fn leases_cover(&self, node: usize) {
+        let applied = |node: &Node| node.running.as_ref().map_or(Slot(0), |running| running.replica.applied_upto());
+        let most = applied(&self.nodes[node]);
+        for other in self.nodes.iter().filter(|other| other.is_leased(self.world.now)) {
+            let least = applied(other);
+            assert!(
+                most <= least,
+                "node {node} applied {most:?}, and node {} reads under its lease at {least:?}",
+                other.index
+            );
         }
     }
 
