@@ -205,9 +205,24 @@ impl Client {
         }
     }
 
+    /// The process dies, its calls with it, and another takes its place. Its session is left to expire.
+    pub fn die(&mut self, around: &mut Around<'_>) {
+        if let Some((conn, _)) = self.conn.take() {
+            around.network.close(around.world, conn, Host::Client(self.index));
+        }
+        self.waiting.clear();
+        self.versions.clear();
+        self.live_again(around);
+        self.go_on(around);
+    }
+
     fn begin_anew(&mut self, around: &mut Around<'_>) {
         assert!(self.waiting.is_empty(), "when a machine is over, every call of it has ended");
         assert!(self.conn.is_none(), "when a machine is over, it has let go of its connection");
+        self.live_again(around);
+    }
+
+    fn live_again(&mut self, around: &mut Around<'_>) {
         self.lives += 1;
         (self.number, self.answered) = (0, 0);
         if self.phase == Phase::Closing {

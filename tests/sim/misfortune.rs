@@ -1,5 +1,6 @@
 //! What goes wrong, and when it is over.
 
+use super::client::Client;
 use super::network::Host;
 use super::node::{Happening, Node};
 use super::run::Run;
@@ -23,7 +24,7 @@ pub fn strike(run: &mut Run) {
     run.world.after(delay, Event::Misfortune);
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, Act); 11] = [
+    let kinds: [(u64, Act); 12] = [
         (w.crash, crash_one),
         (w.crash_all, crash_all),
         (w.pause, pause),
@@ -31,6 +32,7 @@ pub fn strike(run: &mut Run) {
         (w.one_way, one_way),
         (w.cut_pair, cut_pair),
         (w.cut_client, cut_client),
+        (w.client_dies, client_dies),
         (w.break_link, break_link),
         (w.stall_disk, stall_disk),
         (w.hand_over, hand_over),
@@ -178,6 +180,11 @@ fn cut_client(run: &mut Run) {
         _ => vec![(client, node), (node, client)],
     };
     block(run, paths);
+}
+
+fn client_dies(run: &mut Run) {
+    let client = run.world.random.below(run.clients.len() as u64) as usize;
+    run.with_client(client, Client::die);
 }
 
 fn block(run: &mut Run, paths: Vec<(Host, Host)>) {

@@ -278,7 +278,12 @@ impl Node {
     pub fn story(&self) -> String {
         let Some(running) = &self.running else { return format!("node {}: down", self.index) };
         let (status, inbox) = (running.replica.paxos().status(), running.inbox.len());
-        format!("node {}: {status:?}, lease {:?}, inbox {inbox}", self.index, running.replica.lease())
+        let sessions = running.replica.namespace().session_count();
+        format!(
+            "node {}: {status:?}, lease {:?}, inbox {inbox}, {sessions} sessions",
+            self.index,
+            running.replica.lease()
+        )
     }
 
     /// The background read of a lagging peer's values.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate::paxos::Slot;
+use quorate::replica::Replica;
 
 use super::client::{self, Client};
 use super::history::{History, Tally, plain};
@@ -119,10 +120,11 @@ impl Run {
         panic!("{}s after the last fault, not everything is done: {stories:#?} {states:#?}", PATIENCE / SECOND);
     }
 
-    /// Whether all that is chosen is applied everywhere.
+    /// Whether all that is chosen is applied everywhere, and no session outlives its client.
     fn is_settled(&self) -> bool {
         let chosen = self.oracle.chosen_upto();
-        self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|r| r.replica.applied_upto() == chosen))
+        let settled = |replica: &Replica| replica.applied_upto() == chosen && replica.namespace().session_count() == 0;
+        self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|running| settled(&running.replica)))
     }
 
     fn judge(&self) -> Report {
@@ -251,7 +253,7 @@ impl Run {
         act(&mut nodes[index], &mut node::Around { world, network, oracle, plan });
     }
 
-    fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
+    pub fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
         let Self { world, network, history, plan, clients, .. } = self;
         act(&mut clients[index], &mut client::Around { world, network, history, plan });
     }
