@@ -94,6 +94,10 @@ pub const PEER_OUTPUT_BYTES_MAX: usize = 64 << 20;
 /// A journal write takes up further records until it has this many bytes.
 pub const JOURNAL_WRITE_BYTES_TARGET: u64 = 1 << 20;
 
+/// Records that wait for the disk, in bytes: past it a replica takes no more of others, and lags. Room for a full window of
+/// ordinary batches.
+pub const JOURNAL_QUEUE_BYTES_MAX: u64 = 64 << 20;
+
 /// How long the journal is idle before it seals what it wrote.
 pub const SEAL_AFTER: Duration = Duration::from_millis(5);
 

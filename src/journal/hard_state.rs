@@ -85,6 +85,8 @@ pub enum HardStateError {
 #[derive(Debug)]
 pub struct HardStateFile {
     contents: Contents,
+    /// What all four copies hold.
+    settled: Contents,
     /// Rises with every round of four copies.
     sequence: u64,
     durable: u64,
@@ -104,6 +106,7 @@ pub struct HardStateFile {
 #[derive(Debug)]
 struct Round {
     version: u64,
+    contents: Contents,
     block: Bytes,
     /// The copies still to be handed out, last one first; the upper two wait for the lower two.
     copies: Vec<usize>,
@@ -152,6 +155,7 @@ impl HardStateFile {
         }
         let lower_is_newest = sequences[..2].contains(&sequence);
         Ok(Self {
+            settled: contents.clone(),
             contents,
             sequence,
             durable: sequence,
@@ -198,7 +202,8 @@ impl HardStateFile {
             let [first, second] = [self.first_pair, 1 - self.first_pair].map(|pair| [2 * pair + 1, 2 * pair]);
             let copies = second.into_iter().chain(first).collect();
             let block = encode(&self.contents, self.sequence);
-            self.round = Some(Round { version: self.version, block, copies, under_way: BTreeSet::new() });
+            let (version, contents) = (self.version, self.contents.clone());
+            self.round = Some(Round { version, contents, block, copies, under_way: BTreeSet::new() });
         }
         let round = self.round.as_mut()?;
         let second_pair_waits = round.copies.len() == 2 && !round.under_way.is_empty();
@@ -219,8 +224,8 @@ impl HardStateFile {
         if !round.copies.is_empty() || !round.under_way.is_empty() {
             return None;
         }
-        let version = round.version;
-        self.round = None;
+        let Round { version, contents, .. } = self.round.take().expect("it was just seen");
+        self.settled = contents;
         self.durable = self.sequence;
         let rose = version > self.version_durable;
         self.version_durable = version;
@@ -231,6 +236,12 @@ impl HardStateFile {
     #[must_use]
     pub fn contents(&self) -> &Contents {
         &self.contents
+    }
+
+    /// What all four copies of the file hold, or what was found at the start.
+    #[must_use]
+    pub fn settled(&self) -> &Contents {
+        &self.settled
     }
 
     /// The newest sequence that all four copies have, or that was found at the start; for

@@ -25,6 +25,8 @@ pub struct Place {
 pub(super) struct Index {
     segments: VecDeque<Filled>,
     places: BTreeMap<Slot, Place>,
+    /// No slot above it was given up.
+    trimmed_upto: Slot,
 }
 
 /// What trimming asks of one segment.
@@ -116,6 +118,27 @@ impl Index {
         self.segments.len()
     }
 
+    /// How many segments, counted from the newest, hold slots above `upto`.
+    pub(super) fn segments_beyond(&self, upto: Slot) -> usize {
+        self.segments.iter().rev().take_while(|filled| filled.highest_slot > upto).count()
+    }
+
+    /// The lowest slot from which up to `upto` there is a record of each; `upto + 1` if there is none of `upto`.
+    pub(super) fn first_before(&self, upto: Slot) -> Slot {
+        let mut first = upto.next();
+        for slot in self.places.range(..=upto).rev().map(|(slot, _)| *slot) {
+            if slot.next() != first {
+                break;
+            }
+            first = slot;
+        }
+        first
+    }
+
+    pub(super) fn trimmed_upto(&self) -> Slot {
+        self.trimmed_upto
+    }
+
     /// Gives up the oldest segments up to the first that is still needed.
     pub(super) fn trim(&mut self, upto: Slot, promised: Ballot, keep: SegmentId) -> Vec<SegmentId> {
         let mut freed = Vec::new();
@@ -125,6 +148,7 @@ impl Index {
             && first.highest_ballot <= promised
         {
             freed.push(first.segment);
+            self.trimmed_upto = self.trimmed_upto.max(first.highest_slot);
             self.segments.pop_front();
         }
         if let Some(last) = freed.last() {

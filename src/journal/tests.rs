@@ -484,3 +484,31 @@ fn a_missing_file_is_noticed() {
         }
     }
 }
+
+/// A file that was given up begins its next life with all that it held. Under its new name that is nothing, though every
+/// sum in it is right: not where nothing was written over it yet, and not where the first write was torn.
+#[test]
+fn what_a_file_held_under_another_name_is_nothing() {
+    for seed in 0..20 {
+        let mut story = story(seed, 30);
+        story.keep_in_flight();
+        let before = Judged::of(&story).recovery;
+        let oldest = story.disk.files.values().next().expect("there is a segment").clone();
+        assert!(oldest.iter().any(|byte| *byte != 0), "the oldest segment holds something");
+        let blank = |(_, file): &(&SegmentId, &Vec<u8>)| file.iter().all(|byte| *byte == 0);
+        let next = story.disk.files.iter().find(blank).map(|(segment, _)| *segment);
+        let last = *story.disk.files.keys().next_back().expect("there is a segment");
+        story.disk.files.insert(next.unwrap_or(last.next()), oldest);
+        let judged = Judged::of(&story);
+        let after = &judged.recovery;
+        assert_eq!(
+            (after.chosen_upto, after.highest_ballot),
+            (before.chosen_upto, before.highest_ballot),
+            "seed {seed}"
+        );
+        assert_eq!(after.accepted, before.accepted, "seed {seed}");
+        assert_eq!((&after.lost, &after.maybe), (&before.lost, &before.maybe), "seed {seed}");
+        assert_eq!(after.findings, before.findings, "seed {seed}");
+        lives_on(story, &format!("seed {seed}, a used file"));
+    }
+}

@@ -55,6 +55,9 @@ pub struct Journal {
     settings: Settings,
     start: Start,
     queue: VecDeque<Queued>,
+    queued_bytes: u64,
+    /// Bytes of records handed to the disk in this start.
+    handed_bytes: u64,
     writing: VecDeque<Writing>,
     writes: u64,
     /// Of the next record handed to the disk.
@@ -142,6 +145,8 @@ impl Journal {
             settings,
             start: Start { number: start, first: sequence + 1, synced_before: synced_upto },
             queue: VecDeque::new(),
+            queued_bytes: 0,
+            handed_bytes: 0,
             writing: VecDeque::new(),
             writes: 0,
             sequence: sequence + 1,
@@ -175,6 +180,7 @@ impl Journal {
         let room = self.settings.segment_bytes - BLOCK_BYTES as u64;
         assert!(pieces.span() <= room, "a record fits a segment");
         self.chosen_upto = self.chosen_upto.max(chosen_upto);
+        self.queued_bytes += pieces.span();
         self.queue.push_back(Queued { kind: RecordKind::Value, slot, ballot, learned, chosen_upto, pieces });
         self.quiet_since = None;
         self.appended += 1;
@@ -273,6 +279,10 @@ impl Journal {
     /// at or below `promised` (in the durable hard state: a record alone may be what proves a promise). Returns those
     /// whose files are free to be renamed.
     pub fn trim(&mut self, upto: Slot, promised: Ballot) -> Vec<SegmentId> {
+        // A log without an image is known to begin with its first record.
+        if upto == Slot(0) {
+            return Vec::new();
+        }
         // What is kept ends with a durable record of this start, so that a log without one is known to be damaged.
         self.index.trim(upto, promised, self.durable_segment)
     }
@@ -305,6 +315,51 @@ impl Journal {
         self.appended
     }
 
+    /// The number up to which appended records are durable.
+    #[must_use]
+    pub fn appended_durable_upto(&self) -> u64 {
+        self.durable_appended
+    }
+
+    /// Bytes that wait to be handed to the disk.
+    #[must_use]
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
+    /// Bytes of records handed to the disk in this start.
+    #[must_use]
+    pub fn handed_bytes(&self) -> u64 {
+        self.handed_bytes
+    }
+
+    /// Bytes of log, whole segments but for the last one, that hold slots above `upto`.
+    #[must_use]
+    pub fn bytes_beyond(&self, upto: Slot) -> u64 {
+        match self.index.segments_beyond(upto) as u64 {
+            0 => 0,
+            segments => (segments - 1) * self.settings.segment_bytes + self.offset,
+        }
+    }
+
+    /// The lowest slot from which up to `upto`, all chosen, each has a durable record here.
+    #[must_use]
+    pub fn first_before(&self, upto: Slot) -> Slot {
+        self.index.first_before(upto)
+    }
+
+    /// The highest slot that was given up in this life.
+    #[must_use]
+    pub fn trimmed_upto(&self) -> Slot {
+        self.index.trimmed_upto()
+    }
+
+    /// The size of one segment, in bytes.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.settings.segment_bytes
+    }
+
     /// Segments that hold something or stand ready, oldest first.
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentId> {
@@ -332,6 +387,7 @@ impl Journal {
 
     fn queue_without_value(&mut self, kind: RecordKind) {
         let pieces = Pieces::of(Value::copy_of(&[]));
+        self.queued_bytes += pieces.span();
         let (slot, ballot, chosen_upto) = (Slot(0), Ballot::NONE, self.chosen_upto);
         self.queue.push_back(Queued { kind, slot, ballot, learned: false, chosen_upto, pieces });
     }
@@ -383,6 +439,8 @@ impl Journal {
         writing.upto = head.sequence;
         self.told_upto = head.synced_upto;
         self.offset += head.span();
+        self.queued_bytes -= head.span();
+        self.handed_bytes += head.span();
         self.chain = parts.finish(&head, pieces);
         self.previous = name;
         self.sequence += 1;

@@ -83,6 +83,8 @@ pub(super) struct Peer {
     pub acknowledged: Slot,
     /// What it said it holds and knows chosen.
     pub chosen_upto: Slot,
+    /// It starts again from there or above.
+    pub image_upto: Slot,
     pub heard_at: Instant,
     /// Unacknowledged Accepts are sent again then; never, while there are none.
     pub resend_at: Instant,
@@ -150,12 +152,12 @@ impl Paxos {
 
     /// Sends the chosen watermark to the peers that no Accept has told it. Call it once a turn, last.
     pub fn flush(&mut self, _now: Instant, out: &mut Vec<Output>) {
-        let chosen_upto = self.log.applied_upto();
+        let (chosen_upto, trim_upto) = (self.log.applied_upto(), self.trim_upto());
         let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else { return };
         for (link, peer) in self.links.iter().zip(&mut leading.peers) {
             if link.up && peer.told < chosen_upto {
                 peer.told = chosen_upto;
-                send(out, link.replica, Message::Heartbeat { ballot: *ballot, round: 0, chosen_upto });
+                send(out, link.replica, Message::Heartbeat { ballot: *ballot, round: 0, chosen_upto, trim_upto });
             }
         }
     }
@@ -396,6 +398,7 @@ impl Peer {
             told: Slot(0),
             acknowledged: Slot(0),
             chosen_upto: Slot(0),
+            image_upto: Slot(0),
             heard_at: now,
             resend_at: Instant::FOREVER,
             resend_after: heartbeat.scaled(4, 1),

@@ -108,7 +108,7 @@ impl Paxos {
 
     /// Sends a heartbeat to everybody; the read points that wait for the next round join it.
     pub(super) fn begin_round(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let chosen_upto = self.log.applied_upto();
+        let (chosen_upto, trim_upto) = (self.log.applied_upto(), self.trim_upto());
         let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else { return };
         leading.rounds.last += 1;
         let round = leading.rounds.last;
@@ -119,7 +119,7 @@ impl Paxos {
         leading.heartbeat_at = now + self.settings.heartbeat;
         for (link, peer) in self.links.iter().zip(&mut leading.peers).filter(|(link, _)| link.up) {
             peer.told = chosen_upto;
-            send(out, link.replica, Message::Heartbeat { ballot: *ballot, round, chosen_upto });
+            send(out, link.replica, Message::Heartbeat { ballot: *ballot, round, chosen_upto, trim_upto });
         }
         self.confirm_rounds(now, out);
     }
@@ -142,7 +142,8 @@ impl Paxos {
         self.advance(now, out);
         if round > 0 {
             let chosen_upto = self.log.chosen_upto();
-            send(out, ballot.replica, Message::HeartbeatReply { ballot, round, chosen_upto });
+            let image_upto = self.image_upto();
+            send(out, ballot.replica, Message::HeartbeatReply { ballot, round, chosen_upto, image_upto });
         }
         self.know_chosen(now, ballot.replica, chosen, out);
     }
@@ -217,6 +218,7 @@ impl Paxos {
         match self.leading() {
             Some((_, leading))
                 if leading.reign.wanted
+                    && !self.needless.is_sparing()
                     && leading.proposals.is_empty()
                     && self.grants_are_wanted()
                     && self.can_propose() =>

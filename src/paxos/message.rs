@@ -38,11 +38,13 @@ pub enum Message {
     /// promise that their Accepts named.
     Accepted { ballot: Ballot, from: Slot, upto: Slot },
     /// The leader of `ballot` lives. `round` numbers these within the reign; 0 asks for no answer. `chosen_upto` as in
-    /// Accept.
-    Heartbeat { ballot: Ballot, round: u64, chosen_upto: Slot },
+    /// Accept. `trim_upto`: every member's disk is bound and starts again from there or above, whatever befalls its
+    /// process; nobody will ask for the log up to there.
+    Heartbeat { ballot: Ballot, round: u64, chosen_upto: Slot, trim_upto: Slot },
     /// When the sender answered, it had promised nothing above `ballot`: a read point taken before round `round` was sent
-    /// is confirmed by a quorum of these. `chosen_upto`: what the sender holds and knows chosen. No lease follows from it.
-    HeartbeatReply { ballot: Ballot, round: u64, chosen_upto: Slot },
+    /// is confirmed by a quorum of these. `chosen_upto`: what the sender holds and knows chosen. `image_upto`: the sender
+    /// starts again from there or above, out of durable images. No lease follows from it.
+    HeartbeatReply { ballot: Ballot, round: u64, chosen_upto: Slot, image_upto: Slot },
     /// "Send me chosen entries from `from` to at most `upto`."
     CatchUp { from: Slot, upto: Slot },
     /// Chosen values of consecutive slots, the first in slot `from`. Never re-decided, whatever ballot anyone saw.

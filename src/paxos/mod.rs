@@ -38,10 +38,12 @@
 //!    itself released that very reign. The lease is gone before a message that lets another leader rise is put out.
 //! 10. A record's chosen watermark covers only slots whose records precede it, and never a config entry that is not yet in
 //!     the hard state: a restart misses neither.
+//! 11. The log is given up only as far as every member, wherever it is, starts again out of images of its own (trim.rs).
 //!
 //! # What is deliberately not done
 //!
-//! No images: a replica below everybody's trim point says so in [`Status::needs_image_upto`]. No membership change but the
+//! No images are sent: a replica that lost its disk finds the log's beginning gone, and says so in
+//! [`Status::needs_image_upto`]. No membership change but the
 //! binding of a disk to a listed replica: a replica that lost its disk stays without a vote. No state transfer on trust:
 //! a value is learned from a quorum's votes or as chosen, never from one peer's vote. No clock is compared with another's.
 
@@ -56,6 +58,7 @@ mod log;
 pub mod message;
 mod prepare;
 pub mod settings;
+mod trim;
 pub mod value;
 
 pub use ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
@@ -70,6 +73,7 @@ use catch_up::CatchUp;
 use election::Following;
 use leader::{Leader, Phase};
 use log::Log;
+use trim::Needless;
 
 /// One replica's part in the agreement.
 #[derive(Debug)]
@@ -81,6 +85,7 @@ pub struct Paxos {
     following: Following,
     leader: Option<Leader>,
     catch_up: CatchUp,
+    needless: Needless,
     /// Every other member, in order of their ids.
     links: Vec<Link>,
     /// The highest round of any ballot seen.
@@ -138,6 +143,7 @@ impl Paxos {
             following,
             leader: None,
             catch_up: CatchUp::default(),
+            needless: Needless::default(),
             links: Vec::new(),
             highest_round: promised.round,
             announced: (None, false, Lease::default()),
@@ -193,11 +199,6 @@ impl Paxos {
         self.proceed(now, out);
         self.hand_over_if_ready(now, out);
         self.announce(out);
-    }
-
-    /// The journal no longer holds anything up to `slot`.
-    pub fn trimmed(&mut self, slot: Slot) {
-        self.log.set_trimmed(slot);
     }
 
     /// There is a link to that replica, and that disk is at its other end.
@@ -361,10 +362,12 @@ impl Paxos {
             Message::Accepted { ballot, from: first, upto } => {
                 self.on_accepted(now, from.0, from.1, ballot, first, upto, out);
             }
-            Message::Heartbeat { ballot, round, chosen_upto } => {
+            Message::Heartbeat { ballot, round, chosen_upto, trim_upto } => {
+                self.needless.told(trim_upto);
                 self.on_heartbeat(now, ballot, round, chosen_upto, out)
             }
-            Message::HeartbeatReply { ballot, round, chosen_upto } => {
+            Message::HeartbeatReply { ballot, round, chosen_upto, image_upto } => {
+                self.peer_has_image(from.0, ballot, image_upto);
                 self.on_heartbeat_reply(now, from.0, ballot, round, chosen_upto, out);
             }
             Message::CatchUp { from: first, upto } => self.on_catch_up(from.0, first, upto, out),

@@ -25,6 +25,11 @@ impl Pending {
         Ok(())
     }
 
+    /// Bytes of what waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Everything that waits, to be given back.
     pub(super) fn take_all(&mut self) -> Vec<Submission> {
         self.bytes = 0;

@@ -29,8 +29,12 @@ pub enum Input {
     Front { front: FrontId, request: FrontRequest },
     /// The disk write with that token is durable, whole.
     Written { token: u64 },
-    /// The segment asked for with [`Effect::PrepareSegment`] is zeroed and durable.
+    /// The segment asked for with [`Effect::PrepareSegment`] or [`Effect::RecycleSegment`] can be written to.
     SegmentReady { segment: SegmentId },
+    /// The piece of the oldest unanswered [`Effect::ImagePiece`] is appended to its file.
+    ImageWritten,
+    /// The file of [`Effect::FinishImage`] is whole and durable, its name included.
+    ImageDurable { slot: Slot },
     /// The values asked for with [`Effect::ReadLog`], in slot order, as many as could be read.
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
     /// The deadline given by [`super::Replica::next_deadline`] has come.
@@ -50,6 +54,19 @@ pub enum Effect {
     Write { token: u64, file: DiskFile, offset: u64, pieces: Vec<Bytes> },
     /// Prepare that segment in the background: all zeros, durable; then [`Input::SegmentReady`].
     PrepareSegment { segment: SegmentId },
+    /// Give the file of the segment `from`, which was given up, the name of `segment`, durably; then
+    /// [`Input::SegmentReady`].
+    RecycleSegment { from: SegmentId, segment: SegmentId },
+    /// Remove that segment's file, which was given up. Those of higher numbers must not go before it.
+    RemoveSegment { segment: SegmentId },
+    /// Begin the file of the image up to that slot, under a partial name.
+    BeginImage { slot: Slot },
+    /// Append this to it; then [`Input::ImageWritten`].
+    ImagePiece { slot: Slot, bytes: Bytes },
+    /// Make it durable and give it its name; then [`Input::ImageDurable`].
+    FinishImage { slot: Slot },
+    /// Remove the image up to that slot.
+    RemoveImage { slot: Slot },
     /// Read the values of these records in the background, for a peer far behind; then [`Input::LogRead`].
     ReadLog { to: ReplicaId, from: Slot, places: Vec<crate::journal::Place> },
     /// Tell that front.

@@ -22,11 +22,15 @@
 //! 4. A session ends only by the log. The leader asks for it when it has proved for the whole of the session's timeout
 //!    that it leads, and has heard nothing (`liveness`).
 //!
+//! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`.
+//!
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
 //! another replica's clients (they are answered by the replica that serves them).
 
 mod batch;
 pub mod exchange;
+mod image;
+mod image_file;
 mod liveness;
 mod reads;
 mod storage;
@@ -38,14 +42,16 @@ use hashbrown::HashMap;
 
 use self::batch::Pending;
 use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
+use self::image::Images;
+pub use self::image_file::{ImageFileError, ImageHead, ImageReader};
 use self::liveness::Liveness;
 use self::reads::{Asked, Asker, ReadPoints};
-pub use self::storage::{Recovered, Storage};
-use crate::limits::ENTRIES_IN_FLIGHT;
+pub use self::storage::{Bounds, Recovered, Storage};
+use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX};
 use crate::namespace::command::{Command, SessionId};
 use crate::namespace::{Change, Tree};
 use crate::namespace::{CommandOutcome, Namespace};
-use crate::paxos::{self, Ballot, Incarnation, Kind, Output, Paxos, ReplicaId, Slot, Value};
+use crate::paxos::{self, Ballot, Incarnation, Kind, Message, Output, Paxos, ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
 use crate::wire::peer::PeerMessage;
 
@@ -56,6 +62,7 @@ pub struct Replica {
     paxos: Paxos,
     outputs: Vec<Output>,
     storage: Storage,
+    images: Images,
     namespace: Namespace,
     applied_upto: Slot,
     applied_at: Instant,
@@ -85,11 +92,16 @@ impl Replica {
     pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8) -> Self {
         let me = settings.me;
         let applied_upto = recovered.paxos.chosen_upto;
+        let mut paxos = Paxos::new(now, settings, recovered.paxos);
+        let (storage, bounds) = (recovered.storage, recovered.bounds);
+        let images = Images::new(bounds.image_after_bytes, recovered.images, &storage);
+        paxos.set_image_upto(images.sure_upto());
         Self {
             me,
-            paxos: Paxos::new(now, settings, recovered.paxos),
+            paxos,
             outputs: Vec::new(),
-            storage: recovered.storage,
+            storage,
+            images,
             namespace: recovered.namespace,
             applied_upto,
             applied_at: now,
@@ -123,6 +135,8 @@ impl Replica {
             Input::Front { front, request } => self.front_asks(now, front, request, effects),
             Input::Written { token } => self.storage.written(now, token, &mut self.paxos, &mut self.outputs),
             Input::SegmentReady { segment } => self.storage.segment_ready(segment),
+            Input::ImageWritten => self.images.written(),
+            Input::ImageDurable { slot } => self.images.durable(slot),
             Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
             Input::Tick => self.tick(now),
             Input::HandOver => self.paxos.hand_over(now, None, &mut self.outputs),
@@ -135,7 +149,7 @@ impl Replica {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Instant {
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
-        self.paxos.next_deadline().min(liveness).min(self.storage.next_deadline())
+        self.paxos.next_deadline().min(liveness).min(self.storage.next_deadline()).min(self.images.next_deadline())
     }
 
     /// The applied tree.
@@ -197,6 +211,9 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         match message {
+            // A replica whose disk does not keep up, or is full, lags; frames may be lost.
+            PeerMessage::Paxos(Message::Accept { .. } | Message::Chosen { .. })
+                if self.storage.journal().queued_bytes() > JOURNAL_QUEUE_BYTES_MAX => {}
             PeerMessage::Paxos(message) => self.paxos.receive(now, from, incarnation, message, &mut self.outputs),
             PeerMessage::Forward { count, run } => {
                 let submission = Submission { run, count };
@@ -255,7 +272,8 @@ impl Replica {
 
     /// Takes clients' commands for the next entries, if there is room for them in memory and on disk.
     fn admit(&mut self, submission: Submission) -> Result<(), Submission> {
-        if self.storage.is_full() { Err(submission) } else { self.pending.push(submission) }
+        let needed = self.pending.bytes() + submission.run.len();
+        if self.storage.has_room_for(needed as u64) { self.pending.push(submission) } else { Err(submission) }
     }
 
     fn refuse(&mut self, requests: Vec<(SessionId, u64)>, overloaded: bool, effects: &mut Vec<Effect>) {
@@ -413,6 +431,8 @@ impl Replica {
         self.publish(now, effects);
         self.paxos.flush(now, &mut self.outputs);
         self.drain(now, effects);
+        self.tend_images(now, effects);
+        self.paxos.spare_the_log(!self.storage.has_room_for(0));
         self.storage.writes(effects);
         #[cfg(debug_assertions)]
         self.paxos.invariants();

@@ -2,9 +2,11 @@
 //!
 //! Both speak in writes that become durable; this module gives the writes their tokens and takes the answers apart again.
 
+use std::collections::BTreeSet;
+
 use super::exchange::{DiskFile, Effect};
-use crate::journal::hard_state::HardStateFile;
-use crate::journal::{Journal, SegmentId};
+use crate::journal::hard_state::{HardStateFile, ImagePointer};
+use crate::journal::{Identity, Journal, SegmentId};
 use crate::namespace::Namespace;
 use crate::paxos::{self, AcceptedRecord, HardState, Output, Paxos, ReplicaId, Slot};
 use crate::time::Instant;
@@ -16,8 +18,21 @@ pub struct Recovered {
     pub paxos: paxos::Recovered,
     /// The state after every slot that is known to be chosen.
     pub namespace: Namespace,
+    /// The slots of the one or two images to be kept: the one it was loaded from, and the one before that.
+    pub images: Vec<Slot>,
+    /// How large the log may grow.
+    pub bounds: Bounds,
     /// Where to go on writing.
     pub storage: Storage,
+}
+
+/// How large the log may grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Bytes of log after which an image is taken.
+    pub image_after_bytes: u64,
+    /// Bytes of all segments, spare ones included.
+    pub journal_bytes_max: u64,
 }
 
 /// The journal and the hard state of a running replica.
@@ -27,18 +42,21 @@ pub struct Storage {
     hard_state: HardStateFile,
     bytes_max: u64,
     wanted: Option<SegmentId>,
+    /// Segments that were given up and whose files are still there. The lowest goes first, so that after a crash what is
+    /// left of them still joins the log.
+    spare: BTreeSet<SegmentId>,
 }
 
 impl Storage {
     /// From what was recovered: what it rests on is durable in full, as an older process may have left it half written.
     #[must_use]
-    pub fn new(journal: Journal, hard_state: HardStateFile, bytes_max: u64) -> Self {
+    pub fn new(journal: Journal, hard_state: HardStateFile, bounds: Bounds) -> Self {
         assert!(journal.started(), "the end of the journal is durable before anybody speaks");
         assert!(
             hard_state.is_idle() && hard_state.contents().start == journal.start(),
             "all four copies of the hard state are durable, and know of this start, before anybody speaks"
         );
-        Self { journal, hard_state, bytes_max, wanted: None }
+        Self { journal, hard_state, wanted: None, bytes_max: bounds.journal_bytes_max, spare: BTreeSet::new() }
     }
 
     /// The journal.
@@ -47,10 +65,44 @@ impl Storage {
         &self.journal
     }
 
-    /// Whether the journal's files take all that they may: clients' writes are refused, so that what must go on (the
-    /// ends of sessions, the proofs of the lease) has the rest.
-    pub(super) fn is_full(&self) -> bool {
-        self.journal.used_bytes() >= self.bytes_max
+    /// Whether commands of so many bytes may still be proposed. The last segment is kept for what cannot be refused: the
+    /// entries of elections, and what other leaders send.
+    #[must_use]
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        let segment = self.journal.segment_bytes();
+        self.journal.free_bytes() + self.further_segments() * segment >= segment + bytes
+    }
+
+    /// Everything up to there is in the newest image that the hard state points to.
+    pub(super) fn image_upto(&self) -> Slot {
+        self.hard_state.contents().image.map_or(Slot(0), |image| image.slot)
+    }
+
+    /// Whose disk this is, and what Paxos had saved there by now.
+    pub(super) fn about(&self) -> (Identity, &HardState) {
+        let contents = self.hard_state.contents();
+        (contents.identity, &contents.paxos)
+    }
+
+    pub(super) fn save_image(&mut self, image: ImagePointer) {
+        self.hard_state.save_image(image);
+    }
+
+    pub(super) fn image_is_durable(&self, image: ImagePointer) -> bool {
+        self.hard_state.settled().image == Some(image)
+    }
+
+    /// Gives up segments that hold nothing above `upto`. Returns the highest slot that went.
+    pub(super) fn trim(&mut self, upto: Slot, effects: &mut Vec<Effect>) -> Option<Slot> {
+        let freed = self.journal.trim(upto, self.hard_state.settled().paxos.promised);
+        if freed.is_empty() {
+            return None;
+        }
+        self.spare.extend(freed);
+        while self.spare.len() > SPARE_SEGMENTS_MAX {
+            effects.extend(self.spare.pop_first().map(|segment| Effect::RemoveSegment { segment }));
+        }
+        Some(self.journal.trimmed_upto())
     }
 
     pub(super) fn append(&mut self, sequence: u64, record: AcceptedRecord) {
@@ -109,9 +161,20 @@ impl Storage {
         if self.wanted.is_none()
             && let Some(segment) = self.journal.segment_wanted()
         {
-            self.wanted = Some(segment);
-            effects.push(Effect::PrepareSegment { segment });
+            if let Some(from) = self.spare.pop_first() {
+                self.wanted = Some(segment);
+                effects.push(Effect::RecycleSegment { from, segment });
+            } else if self.further_segments() > 0 {
+                self.wanted = Some(segment);
+                effects.push(Effect::PrepareSegment { segment });
+            }
         }
+    }
+
+    /// How many segments there may be beside those that hold something or stand ready.
+    fn further_segments(&self) -> u64 {
+        let segment = self.journal.segment_bytes();
+        (self.bytes_max / segment).saturating_sub(self.journal.used_bytes() / segment)
     }
 
     /// Where the values of these slots lie, as far as they are known.
@@ -123,3 +186,6 @@ impl Storage {
 
 /// Tokens of hard-state writes carry this bit; the journal's writes count up from 1 and never reach it.
 const HARD_STATE_BIT: u64 = 1 << 62;
+
+/// Files kept to become segments again: a burst is served without writing zeros.
+const SPARE_SEGMENTS_MAX: usize = 4;

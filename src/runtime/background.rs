@@ -1,4 +1,4 @@
-//! Bulk file work beside the hot path: zeroing segments, reading ranges, writing images. The one file that knows the
+//! Bulk file work beside the hot path: zeroing and renaming segments, reading ranges, writing images. The one file that knows the
 //! executor behind it.
 //!
 //! The executor runs on a thread of its own. While there is nothing to do the thread sleeps in a plain channel, outside
@@ -35,6 +35,10 @@ pub enum Job {
     ZeroFile { path: PathBuf, bytes: u64 },
     /// Read up to `bytes` from `offset`: fewer only at the file's end.
     ReadFile { path: PathBuf, offset: u64, bytes: usize },
+    /// Rename a file, durably.
+    Rename { from: PathBuf, to: PathBuf },
+    /// Remove a file, durably.
+    Remove { path: PathBuf },
     /// Start writing what will be `path`; the caller chooses the number of the stream.
     Begin { stream: u64, path: PathBuf },
     /// Append to the stream.
@@ -166,7 +170,7 @@ impl Worker {
 
     fn accept(self: &Rc<Self>, ticket: u64, job: Job) {
         let lane = match job {
-            Job::ZeroFile { .. } | Job::ReadFile { .. } => 0,
+            Job::ZeroFile { .. } | Job::ReadFile { .. } | Job::Rename { .. } | Job::Remove { .. } => 0,
             Job::Begin { .. } | Job::Chunk { .. } | Job::Finish { .. } | Job::Discard { .. } => 1,
         };
         self.lanes[lane].jobs.borrow_mut().push_back((ticket, job));
@@ -193,6 +197,11 @@ impl Worker {
         match job {
             Job::ZeroFile { path, bytes } => self.zero(&path, bytes).await,
             Job::ReadFile { path, offset, bytes } => self.read(&path, offset, bytes).await.map(Outcome::Read),
+            Job::Rename { from, to } => disk::rename_durably(&from, &to).map(|()| Outcome::Done),
+            Job::Remove { path } => {
+                std::fs::remove_file(&path)?;
+                disk::sync_folder(path.parent().ok_or(io::ErrorKind::InvalidInput)?).map(|()| Outcome::Done)
+            }
             Job::Begin { stream, path } => self.begin(stream, path).await,
             Job::Chunk { stream, bytes } => {
                 let mut writing = self.take(stream)?;

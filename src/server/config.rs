@@ -114,6 +114,8 @@ pub struct JournalSection {
     pub segment: Size,
     /// What all of them may take. Writes are refused before it is passed.
     pub max: Size,
+    /// After so much log the state is written out whole, so that the log before can be given up.
+    pub image_after: Size,
 }
 
 /// `[session]`
@@ -281,6 +283,14 @@ impl Config {
                 "one is written, one is ready, one is trimmed",
             ));
         }
+        let needed = journal.image_after.0.saturating_mul(3).saturating_add(2 * journal.segment.0);
+        if journal.image_after.0 == 0 || journal.max.0 < needed {
+            return Err(wrong(
+                format!("journal.image_after = {}, max = {}", journal.image_after, journal.max),
+                &format!("an image_after above zero, and a max of at least {}", Size(needed)),
+                "the log goes back to the image before the newest, and grows while one is being taken",
+            ));
+        }
         Ok(())
     }
 }
@@ -314,7 +324,7 @@ impl Default for PaxosSection {
 
 impl Default for JournalSection {
     fn default() -> Self {
-        Self { segment: Size(64 << 20), max: Size(8 << 30) }
+        Self { segment: Size(64 << 20), max: Size(8 << 30), image_after: Size(256 << 20) }
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
+use super::images;
 use super::links::{self, Links};
 use super::start::Started;
 use crate::journal::{Identity, Place, SegmentId};
@@ -40,6 +41,7 @@ pub(super) struct Core {
     /// What the background executor was asked, by ticket.
     jobs: BTreeMap<u64, Asked>,
     last_ticket: u64,
+    told_full: bool,
     told_leader: Option<ReplicaId>,
     started_at: Instant,
     identity: links::Identity,
@@ -49,6 +51,12 @@ pub(super) struct Core {
 /// A job of the background executor.
 enum Asked {
     Segment(SegmentId),
+    /// A piece of an image.
+    ImagePiece,
+    /// An image's file.
+    Image(Slot),
+    /// Nobody waits for it.
+    Chore,
     /// Values for a peer far behind.
     Values {
         to: ReplicaId,
@@ -84,6 +92,7 @@ impl Core {
             closes: Vec::new(),
             jobs: BTreeMap::new(),
             last_ticket: 0,
+            told_full: false,
             told_leader: None,
             started_at: clock::now(),
             identity,
@@ -182,12 +191,28 @@ impl Core {
         for effect in others {
             self.perform(now, effect, ring);
         }
+        self.tell_of_room();
         match self.writing.values().min() {
             Some(since) if now.since(*since) > DISK_STALL_MAX => {
                 Err(disk_failed(&self.folder, "a write that did not come back within 10 s"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Says, once, that the log has no room for commands, and that it has again.
+    fn tell_of_room(&mut self) {
+        let full = !self.replica.storage().has_room_for(0);
+        if full && !self.told_full {
+            let used = self.segments.len() as u64 * self.segment_bytes;
+            tracing::warn!(
+                "the journal holds {used} bytes, as much as journal.max allows: writes are refused as overloaded until it \
+                 can be trimmed, which takes images of all members; is one of them down?"
+            );
+        } else if !full && self.told_full {
+            tracing::info!("the journal has room again: writes are taken");
+        }
+        self.told_full = full;
     }
 
     /// Ends a link; the other direction's, which is as dead, goes with it.
@@ -234,6 +259,27 @@ impl Core {
                 let path = folder::segment_path(&self.folder.path, segment);
                 self.ask(Asked::Segment(segment), Job::ZeroFile { path, bytes: self.segment_bytes });
             }
+            Effect::RecycleSegment { from, segment } => {
+                self.forget(from, ring);
+                let path = |segment| folder::segment_path(&self.folder.path, segment);
+                let job = Job::Rename { from: path(from), to: path(segment) };
+                self.ask(Asked::Segment(segment), job);
+            }
+            Effect::RemoveSegment { segment } => {
+                self.forget(segment, ring);
+                let path = folder::segment_path(&self.folder.path, segment);
+                self.ask(Asked::Chore, Job::Remove { path });
+            }
+            Effect::BeginImage { slot } => {
+                let path = images::image_path(&self.folder.path, slot);
+                self.ask(Asked::Chore, Job::Begin { stream: slot.0, path });
+            }
+            Effect::ImagePiece { slot, bytes } => self.ask(Asked::ImagePiece, Job::Chunk { stream: slot.0, bytes }),
+            Effect::FinishImage { slot } => self.ask(Asked::Image(slot), Job::Finish { stream: slot.0 }),
+            Effect::RemoveImage { slot } => {
+                let path = images::image_path(&self.folder.path, slot);
+                self.ask(Asked::Chore, Job::Remove { path });
+            }
             Effect::ReadLog { to, from, places } => {
                 let places = neighbours(places);
                 let Some(first) = places.first() else {
@@ -256,8 +302,14 @@ impl Core {
     fn finish_background(&mut self, now: Instant, ring: &mut Ring) -> Result<(), Failure> {
         let completions: Vec<_> = self.background.completions().collect();
         for Completion { ticket, outcome } in completions {
-            let outcome = outcome.map_err(|error| disk_failed(&self.folder, &error.to_string()))?;
-            match (self.jobs.remove(&ticket).expect("a job is answered once"), outcome) {
+            let asked = self.jobs.remove(&ticket).expect("a job is answered once");
+            // A segment that was read from may have been given up meanwhile; the peer asks again.
+            let gone = |places: &[Place]| places.iter().all(|place| !self.segments.contains_key(&place.segment));
+            let outcome = match (&asked, outcome) {
+                (Asked::Values { places, .. }, Err(_)) if gone(places) => Outcome::Read(Bytes::new()),
+                (_, outcome) => outcome.map_err(|error| disk_failed(&self.folder, &error.to_string()))?,
+            };
+            match (asked, outcome) {
                 (Asked::Segment(segment), _) => {
                     self.segments.insert(segment, register(ring, self.folder.open_segment(segment)?)?);
                     self.step(now, Input::SegmentReady { segment });
@@ -266,10 +318,18 @@ impl Core {
                     let values = values_in(self.journal_identity, &places, &bytes);
                     self.step(now, Input::LogRead { to, from, values });
                 }
+                (Asked::ImagePiece, _) => self.step(now, Input::ImageWritten),
+                (Asked::Image(slot), _) => self.step(now, Input::ImageDurable { slot }),
+                (Asked::Chore, _) => {}
                 (Asked::Values { .. }, Outcome::Done) => unreachable!("a read brings bytes"),
             }
         }
         Ok(())
+    }
+
+    fn forget(&mut self, segment: SegmentId, ring: &mut Ring) {
+        let file = self.segments.remove(&segment).expect("a segment that was given up was there");
+        ring.forget_file(file);
     }
 
     fn ask(&mut self, asked: Asked, job: Job) {

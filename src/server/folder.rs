@@ -4,7 +4,8 @@
 //! DIR/
 //!   lock               held (flock) by the process that serves from here, with its pid
 //!   hard-state         four copies of what must never be forgotten
-//!   segment-00000001   the log, in files of one size, written with zeros once and then only overwritten
+//!   segment-00000001   the log, in files of one size, written with zeros once and then only overwritten and renamed
+//!   image-00000000000000081234   the namespace up to that slot; the two newest are kept
 //! ```
 
 use std::fs::File;

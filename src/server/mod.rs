@@ -10,6 +10,7 @@
 //! | [`folder`] | a replica's folder: made by `format`, held by one process |
 //! | `run` | listeners, loops, threads |
 //! | `start` | from a folder to a replica: the journal is read, judged and applied |
+//! | `images` | images in the folder: the newest whole one is where a start begins |
 //! | `core` | the replica's core: peers, disk, effects |
 //! | `links` | connections to the other replicas |
 //! | `clients` | a front's core: client connections |
@@ -29,6 +30,7 @@ pub mod config;
 mod core;
 pub mod failure;
 pub mod folder;
+mod images;
 mod links;
 mod many;
 mod published;

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{Folder, HARD_STATE, random_u128, segment_path, zero_file};
+use super::images::{self, Loaded};
 use crate::journal::hard_state::{HardStateError, HardStateFile};
 use crate::journal::{self, Finding, Identity, Journal, Known, Recovery, SegmentId, SegmentRead, Settings};
 use crate::limits::{CLOCK_ERROR_PPM, LOG_MEMORY_BYTES};
-use crate::namespace::{Applied, Namespace};
+use crate::namespace::Applied;
 use crate::paxos::{self, Ballot, Kind, Slot, Value};
-use crate::replica::{Recovered, Replica, Storage};
+use crate::replica::{Bounds, Recovered, Replica, Storage};
 use crate::runtime::background::Background;
 use crate::runtime::clock;
 use crate::runtime::disk::{self, AlignedBuffer};
@@ -36,19 +37,22 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
     let mut hard_state = load_hard_state(config, &folder)?;
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
-    let mut namespace = Namespace::new(random_u128() as u64);
+    let mut loaded = images::load(&folder.path, identity, contents.image, random_u128() as u64)?;
+    let image_upto = loaded.upto();
     let mut segments = Segments::open(&folder)?;
-    let known =
-        Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto: Slot(0) };
+    let known = Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto };
     let mut applied = Applied::default();
     let recovery = journal::recover(&mut segments, known, &mut |_, value: Value| {
         if value.kind() == Some(Kind::Commands) {
-            namespace.apply(&value.body(), &mut applied);
+            loaded.namespace.apply(&value.body(), &mut applied);
             applied.clear();
         }
     })
     .map_err(|error| damaged(&folder, &error))?;
     report(&recovery.findings);
+    if contents.image.is_some() && recovery.chosen_upto == Slot(0) {
+        return Err(images_lost(&folder));
+    }
     let Recovery { flush, chosen_upto, accepted, highest_ballot, .. } = &recovery;
     tracing::info!("the journal holds {} chosen entries, {} open ones", chosen_upto.0, accepted.len());
     let failed = |error: io::Error| Failure::io(Code::DiskFailed, "write the journal in", &folder.path, &error);
@@ -58,22 +62,32 @@ pub(super) fn start(config: &Config, path: &Path, background: Background, fronts
     let mut state = contents.paxos;
     state.promised = state.promised.max(*highest_ballot);
     let promised = state.promised;
+    let Loaded { namespace, kept } = loaded;
+    let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     let paxos = paxos::Recovered {
         hard_state: state,
         chosen_upto: recovery.chosen_upto,
-        trimmed_upto: Slot(0),
+        trimmed_upto: journal.first_before(image_upto).previous(),
         accepted: recovery.accepted.clone(),
         lost: Recovery::tuples(&recovery.lost),
         maybe: Recovery::tuples(&recovery.maybe),
         unknown: recovery.unknown.clone(),
     };
-    let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
     settle_hard_state(&mut hard_state, journal.start(), promised, &folder).map_err(failed)?;
-    let storage = Storage::new(journal, hard_state, config.journal.max.0);
-    let recovered = Recovered { paxos, namespace, storage };
+    images::remove_others(&folder.path, &kept).map_err(failed)?;
+    let bounds = Bounds { image_after_bytes: config.journal.image_after.0, journal_bytes_max: config.journal.max.0 };
+    let storage = Storage::new(journal, hard_state, bounds);
+    let recovered = Recovered { paxos, namespace, images: kept, bounds, storage };
     let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts);
     Ok(Started { replica, folder, identity, background })
+}
+
+fn images_lost(folder: &Folder) -> Failure {
+    Failure::new(Code::JournalDamaged, format!("no image in {} can be read", folder.path.display()))
+        .needed("one of the two newest")
+        .why("the log before them was given up, so the state can no longer be made from it")
+        .fix("bring back the files image-* of this folder, or rejoin with a fresh folder")
 }
 
 fn load_hard_state(config: &Config, folder: &Folder) -> Result<HardStateFile, Failure> {

@@ -212,12 +212,12 @@ fn put_reign(message: &Message, out: &mut BytesMut) -> u8 {
             out.put_u64_le(upto.0);
             kind::ACCEPTED
         }
-        Message::Heartbeat { ballot, round, chosen_upto } => {
-            put_round(*ballot, *round, *chosen_upto, out);
+        Message::Heartbeat { ballot, round, chosen_upto, trim_upto } => {
+            put_round(*ballot, *round, *chosen_upto, *trim_upto, out);
             kind::HEARTBEAT
         }
-        Message::HeartbeatReply { ballot, round, chosen_upto } => {
-            put_round(*ballot, *round, *chosen_upto, out);
+        Message::HeartbeatReply { ballot, round, chosen_upto, image_upto } => {
+            put_round(*ballot, *round, *chosen_upto, *image_upto, out);
             kind::HEARTBEAT_REPLY
         }
         Message::CatchUp { from, upto } => {
@@ -298,12 +298,18 @@ fn get_paxos(fields: &mut Fields<'_>) -> Result<Message, PeerError> {
             Message::Accept { ballot, slot, chosen_upto, lease, value: fields.value()? }
         }
         kind::ACCEPTED => Message::Accepted { ballot: fields.ballot()?, from: fields.slot()?, upto: fields.slot()? },
-        kind::HEARTBEAT => {
-            Message::Heartbeat { ballot: fields.ballot()?, round: fields.u64()?, chosen_upto: fields.slot()? }
-        }
-        kind::HEARTBEAT_REPLY => {
-            Message::HeartbeatReply { ballot: fields.ballot()?, round: fields.u64()?, chosen_upto: fields.slot()? }
-        }
+        kind::HEARTBEAT => Message::Heartbeat {
+            ballot: fields.ballot()?,
+            round: fields.u64()?,
+            chosen_upto: fields.slot()?,
+            trim_upto: fields.slot()?,
+        },
+        kind::HEARTBEAT_REPLY => Message::HeartbeatReply {
+            ballot: fields.ballot()?,
+            round: fields.u64()?,
+            chosen_upto: fields.slot()?,
+            image_upto: fields.slot()?,
+        },
         kind::CATCH_UP => Message::CatchUp { from: fields.slot()?, upto: fields.slot()? },
         kind::CHOSEN => get_chosen(fields)?,
         kind::TRIMMED => Message::Trimmed { trimmed_upto: fields.slot()? },
@@ -341,10 +347,11 @@ fn put_at(ballot: Ballot, slot: Slot, out: &mut BytesMut) {
     out.put_u64_le(slot.0);
 }
 
-fn put_round(ballot: Ballot, round: u64, chosen_upto: Slot, out: &mut BytesMut) {
+fn put_round(ballot: Ballot, round: u64, chosen_upto: Slot, needless_upto: Slot, out: &mut BytesMut) {
     put_ballot(ballot, out);
     out.put_u64_le(round);
     out.put_u64_le(chosen_upto.0);
+    out.put_u64_le(needless_upto.0);
 }
 
 fn put_option<T>(value: Option<T>, out: &mut BytesMut, put: impl FnOnce(T, &mut BytesMut)) {

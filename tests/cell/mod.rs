@@ -446,11 +446,11 @@ impl Cell {
             }
             Message::Accepted { ballot, from, upto } if from == upto => format!("Accepted {ballot} {from}"),
             Message::Accepted { ballot, from, upto } => format!("Accepted {ballot} {from}..{upto}"),
-            Message::Heartbeat { ballot, round, chosen_upto } => {
-                format!("Heartbeat {ballot} r{round} chosen={chosen_upto}")
+            Message::Heartbeat { ballot, round, chosen_upto, trim_upto } => {
+                format!("Heartbeat {ballot} r{round} chosen={chosen_upto}{}", unless_zero("trim", *trim_upto))
             }
-            Message::HeartbeatReply { ballot, round, chosen_upto } => {
-                format!("HeartbeatReply {ballot} r{round} chosen={chosen_upto}")
+            Message::HeartbeatReply { ballot, round, chosen_upto, image_upto } => {
+                format!("HeartbeatReply {ballot} r{round} chosen={chosen_upto}{}", unless_zero("image", *image_upto))
             }
             Message::CatchUp { from, upto } => format!("CatchUp {from}..{upto}"),
             Message::Chosen { from, values } => {
@@ -479,4 +479,8 @@ pub fn word(value: &Value) -> String {
         }
         None => "nothing".to_string(),
     }
+}
+
+fn unless_zero(name: &str, slot: Slot) -> String {
+    if slot == Slot(0) { String::new() } else { format!(" {name}={slot}") }
 }

@@ -67,7 +67,10 @@ impl Cell {
                 text += &format!("advertise = \"{address}\"\n");
             }
         }
-        text += "[journal]\nsegment = \"16MiB\"\n";
+        text += "[journal]\n";
+        if !settings.contains("segment = ") {
+            text += "segment = \"16MiB\"\n";
+        }
         text += settings;
         let config = home.path().join("cell.toml");
         std::fs::write(&config, text).expect("the configuration is written");
@@ -233,7 +236,7 @@ impl Cell {
         self.home.path().join(format!("replica-{}.log", index + 1))
     }
 
-    fn wait<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub fn wait<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = look(self) {

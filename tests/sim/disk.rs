@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate::journal::SegmentId;
+use quorate::paxos::Slot;
 use quorate::replica::exchange::DiskFile;
 
 use super::world::{Event, MILLI, Moment, Random, World};
@@ -24,6 +25,8 @@ pub struct Conduct {
 pub struct Disk {
     pub hard_state: Vec<u8>,
     pub segments: BTreeMap<SegmentId, Vec<u8>>,
+    /// Images, whole and under their names.
+    pub images: BTreeMap<Slot, Vec<u8>>,
     pub segment_bytes: usize,
     /// Nothing completes before.
     pub stalled_until: Moment,
@@ -31,7 +34,14 @@ pub struct Disk {
     /// Writes to the journal in the order they were begun, from the first that is not durable on; what they hold once
     /// they are.
     journal: VecDeque<(u64, Option<Vec<u8>>)>,
-    zeroing: Option<SegmentId>,
+    chores_until: Moment,
+    /// What the background does, in order; a crash does a part of it.
+    chores: VecDeque<Chore>,
+    /// The image being written.
+    partial: Vec<u8>,
+    /// How often each was done to its end.
+    pub images_taken: u64,
+    pub recycled: u64,
 }
 
 #[derive(Debug)]
@@ -47,11 +57,16 @@ impl Disk {
         Self {
             hard_state,
             segments,
+            images: BTreeMap::new(),
             segment_bytes,
             stalled_until: 0,
             writes: BTreeMap::new(),
             journal: VecDeque::new(),
-            zeroing: None,
+            chores_until: 0,
+            chores: VecDeque::new(),
+            partial: Vec::new(),
+            images_taken: 0,
+            recycled: 0,
         }
     }
 
@@ -90,16 +105,42 @@ impl Disk {
         added
     }
 
-    /// A segment is being zeroed.
-    pub fn zero(&mut self, world: &mut World, of: (usize, u64), segment: SegmentId) {
-        self.zeroing = Some(segment);
-        let delay = world.random.around(2 * MILLI);
-        let at = (world.now + delay).max(self.stalled_until);
-        world.at(at, Event::Zeroed { node: of.0, life: of.1, segment });
+    /// A chore is begun: it is done when its event comes, after those before it.
+    pub fn chore(&mut self, world: &mut World, of: (usize, u64), chore: Chore) {
+        let delay = world.random.around(MILLI);
+        let at = (world.now + delay).max(self.stalled_until).max(self.chores_until);
+        self.chores_until = at;
+        self.chores.push_back(chore);
+        world.at(at, Event::Chore { node: of.0, life: of.1 });
+    }
+
+    /// The oldest chore is done.
+    pub fn chore_done(&mut self) -> Chore {
+        let chore = self.chores.pop_front().expect("only what was begun ends");
+        self.finish(&chore);
+        chore
+    }
+
+    fn finish(&mut self, chore: &Chore) {
+        match chore {
+            Chore::Zero { segment } => self.zeroed(*segment),
+            Chore::Recycle { from, segment } => {
+                let file = self.segments.remove(from).expect("only a segment that is there is renamed");
+                self.recycled += 1;
+                assert!(self.segments.insert(*segment, file).is_none(), "no segment is overwritten by another");
+            }
+            Chore::Remove { segment } => _ = self.segments.remove(segment).expect("a segment is removed once"),
+            Chore::Begin => self.partial.clear(),
+            Chore::Piece { bytes } => self.partial.extend_from_slice(bytes),
+            Chore::Finish { slot } => {
+                self.images_taken += 1;
+                self.images.insert(*slot, std::mem::take(&mut self.partial));
+            }
+            Chore::RemoveImage { slot } => _ = self.images.remove(slot).expect("an image is removed once"),
+        }
     }
 
     pub fn zeroed(&mut self, segment: SegmentId) {
-        self.zeroing = None;
         self.segments.insert(segment, vec![0; self.segment_bytes]);
     }
 
@@ -112,13 +153,24 @@ impl Disk {
     }
 
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
-    pub fn crash(&mut self, random: &mut Random) {
+    pub fn crash(&mut self, random: &mut Random, damaged_images: u64) {
         for (_, write) in std::mem::take(&mut self.writes) {
             self.tear(random, &write);
         }
         self.journal.clear();
-        if let Some(segment) = self.zeroing.take().filter(|_| random.below(2) == 0) {
-            self.zeroed(segment);
+        for chore in std::mem::take(&mut self.chores) {
+            if random.below(2) == 0 {
+                break;
+            }
+            self.finish(&chore);
+        }
+        self.partial.clear();
+        self.chores_until = 0;
+        // The newest of two is damaged now and then: the start makes do with the other.
+        if self.images.len() == 2 && random.permille(damaged_images) {
+            let newest = self.images.values_mut().next_back().expect("there are two");
+            let at = random.below(newest.len() as u64) as usize;
+            newest[at] ^= 1 << random.below(8);
         }
         self.stalled_until = 0;
     }
@@ -148,6 +200,18 @@ impl Disk {
             }
         }
     }
+}
+
+/// What a replica has done beside its writes.
+#[derive(Debug)]
+pub enum Chore {
+    Zero { segment: SegmentId },
+    Recycle { from: SegmentId, segment: SegmentId },
+    Remove { segment: SegmentId },
+    Begin,
+    Piece { bytes: Bytes },
+    Finish { slot: Slot },
+    RemoveImage { slot: Slot },
 }
 
 /// A write as the replica asks for it.

@@ -55,10 +55,13 @@ fn one_seed() {
 
 #[test]
 fn a_seed_run_twice_leaves_the_same_trace() {
+    let (mut images, mut recycled) = (0, 0);
     for seed in 100..140 {
         let (first, second) = (run_or_tell(seed), run_or_tell(seed));
         assert_eq!((first.trace, first.events), (second.trace, second.events), "seed {seed} is not repeatable");
+        (images, recycled) = (images + first.images, recycled + first.recycled);
     }
+    assert!(images > 0 && recycled > 0, "the log was trimmed: {images} images, {recycled} segments used again");
 }
 
 #[test]
@@ -88,6 +91,8 @@ fn fresh_seeds() {
         total.events += report.events;
         total.misfortunes += report.misfortunes;
         total.slots += report.slots;
+        total.images += report.images;
+        total.recycled += report.recycled;
         total.tally.requests += report.tally.requests;
         total.tally.reads += report.tally.reads;
         total.tally.refused += report.tally.refused;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::front::{ConnectionId, Facts, Front, Output};
-use quorate::journal::{Place, SegmentId};
+use quorate::journal::Place;
 use quorate::paxos::{Ballot, CellId, Incarnation, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::replica::exchange::{Effect, FrontId, FrontRequest, Input};
@@ -13,7 +13,7 @@ use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
 
-use super::disk::{Disk, NewWrite};
+use super::disk::{Chore, Disk, NewWrite};
 use super::links::{Links, replica};
 use super::network::{Host, Network, Port};
 use super::oracle::Oracle;
@@ -60,7 +60,7 @@ pub enum Happening {
     Bytes { conn: u64, bytes: Bytes },
     Closed { conn: u64 },
     Written { token: u64 },
-    SegmentReady { segment: SegmentId },
+    ChoreDone(Chore),
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
     HandOver,
 }
@@ -126,7 +126,7 @@ impl Node {
             return;
         }
         self.life += 1;
-        self.disk.crash(&mut around.world.random);
+        self.disk.crash(&mut around.world.random, around.plan.damaged_images);
         around.network.died(around.world, Host::Node(self.index), host_lives);
         around.oracle.crashed(self.index);
         if !host_lives {
@@ -259,7 +259,15 @@ impl Node {
                 let write = NewWrite { file, offset, pieces };
                 self.disk.write(around.world, &around.plan.disk, of, token, write);
             }
-            Effect::PrepareSegment { segment } => self.disk.zero(around.world, of, segment),
+            Effect::PrepareSegment { segment } => self.disk.chore(around.world, of, Chore::Zero { segment }),
+            Effect::RecycleSegment { from, segment } => {
+                self.disk.chore(around.world, of, Chore::Recycle { from, segment });
+            }
+            Effect::RemoveSegment { segment } => self.disk.chore(around.world, of, Chore::Remove { segment }),
+            Effect::BeginImage { .. } => self.disk.chore(around.world, of, Chore::Begin),
+            Effect::ImagePiece { bytes, .. } => self.disk.chore(around.world, of, Chore::Piece { bytes }),
+            Effect::FinishImage { slot } => self.disk.chore(around.world, of, Chore::Finish { slot }),
+            Effect::RemoveImage { slot } => self.disk.chore(around.world, of, Chore::RemoveImage { slot }),
             Effect::ReadLog { to, from, places } => {
                 let delay = around.world.random.around(around.plan.disk.latency);
                 around.world.after(delay, Event::LogRead { node: of.0, life: of.1, to, from, places });
@@ -278,11 +286,12 @@ impl Node {
     pub fn story(&self) -> String {
         let Some(running) = &self.running else { return format!("node {}: down", self.index) };
         let (status, inbox) = (running.replica.paxos().status(), running.inbox.len());
-        let sessions = running.replica.namespace().session_count();
+        let (lease, sessions) = (running.replica.lease(), running.replica.namespace().session_count());
+        let journal = running.replica.storage().journal();
+        let (used, free, waits) = (journal.used_bytes(), journal.free_bytes(), journal.queued_bytes());
         format!(
-            "node {}: {status:?}, lease {:?}, inbox {inbox}, {sessions} sessions",
-            self.index,
-            running.replica.lease()
+            "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait",
+            self.index
         )
     }
 
@@ -324,12 +333,23 @@ impl Running {
                 }
             }
             Happening::Written { token } => self.step(now, Input::Written { token }),
-            Happening::SegmentReady { segment } => self.step(now, Input::SegmentReady { segment }),
+            Happening::ChoreDone(chore) => self.chore_done(now, &chore),
             Happening::LogRead { to, from, values } => self.step(now, Input::LogRead { to, from, values }),
             Happening::HandOver => self.step(now, Input::HandOver),
         }
         for input in std::mem::take(&mut self.inputs) {
             self.step(now, input);
+        }
+    }
+
+    fn chore_done(&mut self, now: Instant, chore: &Chore) {
+        match *chore {
+            Chore::Zero { segment } | Chore::Recycle { segment, .. } => {
+                self.step(now, Input::SegmentReady { segment });
+            }
+            Chore::Piece { .. } => self.step(now, Input::ImageWritten),
+            Chore::Finish { slot } => self.step(now, Input::ImageDurable { slot }),
+            Chore::Begin | Chore::Remove { .. } | Chore::RemoveImage { .. } => {}
         }
     }
 

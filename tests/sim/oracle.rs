@@ -132,7 +132,8 @@ impl Oracle {
             self.is_chosen(node, *slot, value);
         }
         self.recorded(node, &found.accepted);
-        let chosen_upto = found.chosen.last().map_or(Slot(0), |(slot, _)| *slot);
+        self.is_chosen_upto(node, found.image_upto);
+        let chosen_upto = found.chosen.last().map_or(found.image_upto, |(slot, _)| *slot);
         let newest: BTreeMap<Slot, &AcceptedRecord> =
             found.accepted.iter().map(|record| (record.slot, record)).collect();
         for (slot, ballot) in self.seen[node].durable.range(chosen_upto.next()..) {

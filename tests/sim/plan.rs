@@ -1,7 +1,10 @@
 //! What one seed is made of: sizes, timings and the mix of faults, each seed its own.
 
 use quorate::client::machine::{Prefer, Settings as ClientSettings};
+use quorate::limits::BLOCK_BYTES;
 use quorate::paxos::{Incarnation, Settings};
+
+use quorate::replica::Bounds;
 
 use super::links::replica;
 use super::node::{CELL, address};
@@ -29,6 +32,10 @@ pub struct Plan {
     pub lease_reads: bool,
     pub log_memory_bytes: usize,
     pub segment_bytes: usize,
+    /// Log after which an image is taken.
+    pub image_after_bytes: u64,
+    /// Newest images that are damaged at a crash, in a thousand.
+    pub damaged_images: u64,
     pub session_timeout: Moment,
     pub network: network::Conduct,
     pub disk: disk::Conduct,
@@ -71,6 +78,13 @@ impl Plan {
         // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
         let disk_latency = random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]).min(lease / 100);
+        let depth = random.pick(&[1, 1, 4, 16, 64]);
+        // Deep pipelines make long entries, and an entry has to fit a segment.
+        let segment_blocks = match depth {
+            1 => 32,
+            4 => 128,
+            _ => 512,
+        };
         let harsh = random.below(3) == 0;
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
         let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
@@ -78,7 +92,7 @@ impl Plan {
             nodes: random.pick(&[1, 3, 3, 3, 3, 5]),
             clients: random.within(1, 5) as usize,
             calls,
-            depth: random.pick(&[1, 1, 4, 16, 64]),
+            depth,
             reads: random.pick(&[300, 300, 500, 800]),
             // Some calls come all at once, most are spread over the storm.
             think: random.pick(&[0, storm / calls / 2, storm / calls]),
@@ -88,7 +102,9 @@ impl Plan {
             margin: random.within(1, 5) * MILLI,
             lease_reads: random.below(4) > 0,
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
-            segment_bytes: random.pick(&[1 << 20, 1 << 21]),
+            segment_bytes: segment_blocks * BLOCK_BYTES,
+            image_after_bytes: random.pick(&[16 << 10, 64 << 10, 256 << 10]),
+            damaged_images: random.pick(&[0, 0, 300]),
             session_timeout: random.within(2000, 6000) * MILLI,
             network: network::Conduct {
                 latency,
@@ -105,6 +121,10 @@ impl Plan {
             weights: Weights::draw(random),
             storm,
         }
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        Bounds { image_after_bytes: self.image_after_bytes, journal_bytes_max: 64 * self.segment_bytes as u64 }
     }
 
     pub fn settings(&self, node: usize, incarnation: Incarnation, seed: u64) -> Settings {

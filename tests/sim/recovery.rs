@@ -7,7 +7,7 @@ use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 use quorate::namespace::{Applied, Namespace};
 use quorate::paxos::{self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, Member, Slot, Value};
 use quorate::replica::exchange::DiskFile;
-use quorate::replica::{Recovered, Storage};
+use quorate::replica::{ImageReader, Recovered, Storage};
 use quorate::time::Instant;
 
 use super::disk::Disk;
@@ -19,7 +19,9 @@ use super::world::Random;
 /// What a start found.
 pub struct Found {
     pub recovered: Recovered,
-    /// Values taken for chosen, from slot 1 on.
+    /// Everything up to there was in an image.
+    pub image_upto: Slot,
+    /// Values taken for chosen, from there on.
     pub chosen: Vec<(Slot, Value)>,
     /// Votes and learned values above them.
     pub accepted: Vec<AcceptedRecord>,
@@ -40,9 +42,9 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
     let mut hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
-    let known =
-        Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto: Slot(0) };
-    let mut namespace = Namespace::new(random.draw());
+    let (mut namespace, kept) = load_image(disk, identity, contents.image.map_or(Slot(0), |image| image.slot), random);
+    let image_upto = kept.last().copied().unwrap_or_default();
+    let known = Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto };
     let (mut applied, mut chosen) = (Applied::default(), Vec::new());
     let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
         if value.kind() == Some(Kind::Commands) {
@@ -57,22 +59,41 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
     let torn = recovery.maybe.iter().map(|name| name.slot).collect();
     let mut state = contents.paxos;
     state.promised = state.promised.max(recovery.highest_ballot);
+    let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
+    let mut journal = Journal::open(identity, settings, recovery.tail);
     let paxos = paxos::Recovered {
         hard_state: state,
         chosen_upto: recovery.chosen_upto,
-        trimmed_upto: Slot(0),
+        trimmed_upto: journal.first_before(image_upto).previous(),
         accepted: recovery.accepted.clone(),
         lost: Recovery::tuples(&recovery.lost),
         maybe: Recovery::tuples(&recovery.maybe),
         unknown: recovery.unknown.clone(),
     };
-    let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
-    let mut journal = Journal::open(identity, settings, recovery.tail);
     mark_start(&mut journal, disk, random, plan.torn_starts)?;
     let start = (journal.start(), recovery.highest_ballot);
     settle_hard_state(&mut hard_state, start, disk, random, plan.torn_starts)?;
-    let storage = Storage::new(journal, hard_state, u64::MAX);
-    Some(Found { recovered: Recovered { paxos, namespace, storage }, chosen, accepted, torn })
+    disk.images.retain(|slot, _| kept.contains(slot));
+    let bounds = plan.bounds();
+    let storage = Storage::new(journal, hard_state, bounds);
+    let recovered = Recovered { paxos, namespace, images: kept, bounds, storage };
+    Some(Found { recovered, image_upto, chosen, accepted, torn })
+}
+
+/// The newest whole image that was ever pointed to, and the slots of those to be kept.
+fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) -> (Namespace, Vec<Slot>) {
+    let mut slots: Vec<Slot> = disk.images.range(..=upto).map(|(slot, _)| *slot).collect();
+    while let Some(slot) = slots.pop() {
+        let mut reader = ImageReader::new(random.draw());
+        let file = &disk.images[&slot];
+        let cut = random.below(file.len() as u64 + 1) as usize;
+        let read = reader.add(&file[..cut]).and_then(|()| reader.add(&file[cut..]));
+        if let Ok((head, namespace)) = read.and_then(|()| reader.finish(identity)) {
+            assert!(head.slot == slot && namespace.revision() == head.revision, "an image is what its name says");
+            return (namespace, slots.last().copied().into_iter().chain([slot]).collect());
+        }
+    }
+    (Namespace::new(random.draw()), Vec::new())
 }
 
 /// The record that begins a start is durable before anything else, or the start comes to nothing.

@@ -39,6 +39,8 @@ pub struct Report {
     pub events: u64,
     pub misfortunes: u64,
     pub slots: u64,
+    pub images: u64,
+    pub recycled: u64,
     pub tally: Tally,
 }
 
@@ -141,7 +143,9 @@ impl Run {
         }
         let Slot(slots) = self.oracle.chosen_upto();
         let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
-        Report { trace, events, misfortunes, slots, tally }
+        let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
+        let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
+        Report { trace, events, misfortunes, slots, images, recycled, tally }
     }
 
     fn event(&mut self, event: Event) {
@@ -177,16 +181,16 @@ impl Run {
             }
             Event::Turn { .. } | Event::Client { .. } => {}
             Event::Written { node, life, token } if self.nodes[node].life == life => self.written(node, token),
-            Event::Zeroed { node, life, segment } if self.nodes[node].life == life => {
-                self.nodes[node].disk.zeroed(segment);
-                self.nodes[node].happens(&mut self.world, Happening::SegmentReady { segment });
+            Event::Chore { node, life } if self.nodes[node].life == life => {
+                let done = self.nodes[node].disk.chore_done();
+                self.nodes[node].happens(&mut self.world, Happening::ChoreDone(done));
             }
             Event::LogRead { node, life, to, from, places } if self.nodes[node].life == life => {
                 let values = self.nodes[node].read_log(&places);
                 self.nodes[node].happens(&mut self.world, Happening::LogRead { to, from, values });
             }
             Event::Crash { node, life } if self.nodes[node].life == life => misfortune::crash(self, node),
-            Event::Written { .. } | Event::Zeroed { .. } | Event::LogRead { .. } | Event::Crash { .. } => {}
+            Event::Written { .. } | Event::Chore { .. } | Event::LogRead { .. } | Event::Crash { .. } => {}
             Event::Start { node } => {
                 if self.nodes[node].running.is_none() {
                     self.with_node(node, Node::start);

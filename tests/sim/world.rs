@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quorate::journal::{Place, SegmentId};
+use quorate::journal::Place;
 use quorate::paxos::{ReplicaId, Slot};
 use quorate::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ pub enum Event {
     Turn { node: usize, call: u64 },
     /// A disk write is durable.
     Written { node: usize, life: u64, token: u64 },
-    /// A segment is zeroed.
-    Zeroed { node: usize, life: u64, segment: SegmentId },
+    /// The oldest chore of a disk is done.
+    Chore { node: usize, life: u64 },
     /// Values were read back from the log.
     LogRead { node: usize, life: u64, to: ReplicaId, from: Slot, places: Vec<Place> },
     /// A client wakes; only the newest call counts.

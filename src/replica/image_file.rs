@@ -1,0 +1,308 @@
+//! An image as a file: pieces that are written one after the other, and read back the same way.
+//!
+//! ```text
+//! image-00000000000000081234   the number is the slot up to which everything is in it
+//!
+//! piece   kind u8 | 3 zeros | length u32 | CRC-32 of kind to length and of the body | body      (little-endian)
+//!   1 head   "QuorImag" | format u16 | cell u128 | replica u8 | incarnation u128 | slot u64 | revision u64
+//!            | config slot u64 | config: length u32, bytes | the config before: length u32, bytes
+//!   2 rows   a chunk of the namespace's image (namespace/image.rs)
+//!   3 end    pieces before it u64 | bytes before it u64
+//! ```
+//!
+//! The pieces' sums tell a damaged file; the digest within the rows tells whether what comes out is what went in.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use thiserror::Error;
+
+use crate::journal::Identity;
+use crate::namespace::{ImageError, ImageLoader, Namespace};
+use crate::paxos::{CellId, Config, Incarnation, ReplicaId, Slot, Value};
+
+/// What an image says before its rows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImageHead {
+    /// Who took it.
+    pub identity: Identity,
+    /// Everything up to there is in it.
+    pub slot: Slot,
+    /// The namespace's revision there.
+    pub revision: u64,
+    /// The slot of the newest member list up to there.
+    pub config_slot: Slot,
+    /// That list.
+    pub config: Config,
+    /// The one before it.
+    pub previous: Config,
+}
+
+/// Why a file is no image to start from.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ImageFileError {
+    /// Its bytes are not those that were written.
+    #[error("the image is damaged at byte {at}")]
+    Damaged { at: u64 },
+    /// It ends too early.
+    #[error("the image has no end; it has {bytes} bytes")]
+    Cut { bytes: u64 },
+    /// A newer program wrote it.
+    #[error("the image is in format {found}, and this program reads up to {FORMAT}; start the newer program")]
+    NewerFormat { found: u16 },
+    /// Another replica, or another life of its disk, took it.
+    #[error("the image was taken by another replica: {found:?}")]
+    Foreign { found: Identity },
+    /// The rows are not the namespace's.
+    #[error(transparent)]
+    Rows(#[from] ImageError),
+}
+
+/// Writes the pieces of one image.
+#[derive(Debug, Default)]
+pub(super) struct ImageWriter {
+    pieces: u64,
+    bytes: u64,
+}
+
+/// Reads an image, given its bytes in order, cut anywhere.
+#[derive(Debug)]
+pub struct ImageReader {
+    buffer: BytesMut,
+    /// Bytes of whole pieces.
+    taken: u64,
+    pieces: u64,
+    head: Option<ImageHead>,
+    rows: ImageLoader,
+    ended: bool,
+}
+
+impl ImageHead {
+    fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(512);
+        out.put_slice(MAGIC);
+        out.put_u16_le(FORMAT);
+        out.put_u128_le(self.identity.cell.0);
+        out.put_u8(self.identity.replica.0);
+        out.put_u128_le(self.identity.incarnation.0);
+        out.put_u64_le(self.slot.0);
+        out.put_u64_le(self.revision);
+        out.put_u64_le(self.config_slot.0);
+        for config in [&self.config, &self.previous] {
+            let value = config.to_value();
+            out.put_u32_le(u32::try_from(value.bytes().len()).expect("a member list is short"));
+            out.put_slice(value.bytes());
+        }
+        out.freeze()
+    }
+
+    /// `None`: these are not the bytes of a head.
+    fn decode(mut body: &[u8]) -> Result<Option<Self>, ImageFileError> {
+        let Some(numbers) = body.split_off(..FIXED_BYTES) else { return Ok(None) };
+        if numbers[..8] != *MAGIC {
+            return Ok(None);
+        }
+        let found = u16::from_le_bytes([numbers[8], numbers[9]]);
+        if found > FORMAT {
+            return Err(ImageFileError::NewerFormat { found });
+        }
+        let number = |at: usize| u64::from_le_bytes(numbers[at..at + 8].try_into().expect("8 bytes"));
+        let wide = |at: usize| u128::from_le_bytes(numbers[at..at + 16].try_into().expect("16 bytes"));
+        let identity =
+            Identity { cell: CellId(wide(10)), replica: ReplicaId(numbers[26]), incarnation: Incarnation(wide(27)) };
+        let (Some(config), Some(previous)) = (take_config(&mut body), take_config(&mut body)) else { return Ok(None) };
+        let (slot, revision, config_slot) = (Slot(number(43)), number(51), Slot(number(59)));
+        Ok(Some(Self { identity, slot, revision, config_slot, config, previous }))
+    }
+}
+
+impl ImageWriter {
+    pub(super) fn head(&mut self, head: &ImageHead) -> Bytes {
+        self.piece(HEAD, &head.encode())
+    }
+
+    pub(super) fn rows(&mut self, chunk: &[u8]) -> Bytes {
+        self.piece(ROWS, chunk)
+    }
+
+    pub(super) fn end(&mut self) -> Bytes {
+        let mut body = [0; 16];
+        body[..8].copy_from_slice(&self.pieces.to_le_bytes());
+        body[8..].copy_from_slice(&self.bytes.to_le_bytes());
+        self.piece(END, &body)
+    }
+
+    fn piece(&mut self, kind: u8, body: &[u8]) -> Bytes {
+        assert!(body.len() <= PIECE_BYTES_MAX, "a chunk ends soon after its budget");
+        let mut out = BytesMut::with_capacity(PIECE_HEAD_BYTES + body.len());
+        out.put_slice(&[kind, 0, 0, 0]);
+        out.put_u32_le(body.len() as u32);
+        out.put_u32_le(sum_of(&out, body));
+        out.put_slice(body);
+        self.pieces += 1;
+        self.bytes += out.len() as u64;
+        out.freeze()
+    }
+}
+
+impl ImageReader {
+    /// Nothing read yet. `seed` is as in [`Namespace::new`].
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { buffer: BytesMut::new(), taken: 0, pieces: 0, head: None, rows: ImageLoader::new(seed), ended: false }
+    }
+
+    /// Takes the file's next bytes.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), ImageFileError> {
+        self.buffer.put_slice(bytes);
+        while let Some(head) = self.buffer.first_chunk::<PIECE_HEAD_BYTES>().copied() {
+            let damaged = ImageFileError::Damaged { at: self.taken };
+            let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+            if length > PIECE_BYTES_MAX || self.ended {
+                return Err(damaged);
+            }
+            if self.buffer.len() < PIECE_HEAD_BYTES + length {
+                break;
+            }
+            let piece = self.buffer.split_to(PIECE_HEAD_BYTES + length);
+            let body = &piece[PIECE_HEAD_BYTES..];
+            if sum_of(&head[..8], body).to_le_bytes() != head[8..] || (head[0] == HEAD) != self.head.is_none() {
+                return Err(damaged);
+            }
+            match head[0] {
+                HEAD => self.head = Some(ImageHead::decode(body)?.ok_or(damaged)?),
+                ROWS => self.rows.add(body)?,
+                END if body == [self.pieces.to_le_bytes(), self.taken.to_le_bytes()].concat() => self.ended = true,
+                _ => return Err(damaged),
+            }
+            self.pieces += 1;
+            self.taken += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The image, once all of the file is in; `needed` took it.
+    pub fn finish(self, needed: Identity) -> Result<(ImageHead, Namespace), ImageFileError> {
+        let Some(head) = self.head.filter(|_| self.ended && self.buffer.is_empty()) else {
+            return Err(ImageFileError::Cut { bytes: self.taken + self.buffer.len() as u64 });
+        };
+        if head.identity != needed {
+            return Err(ImageFileError::Foreign { found: head.identity });
+        }
+        Ok((head, self.rows.finish()?))
+    }
+}
+
+fn sum_of(head: &[u8], body: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(head);
+    sum.update(body);
+    sum.finalize()
+}
+
+fn take_config(from: &mut &[u8]) -> Option<Config> {
+    let length = from.split_off(..4)?;
+    let length = u32::from_le_bytes(length.try_into().expect("4 bytes")) as usize;
+    Config::from_value(&Value::copy_of(from.split_off(..length)?))
+}
+
+const MAGIC: &[u8; 8] = b"QuorImag";
+const FORMAT: u16 = 1;
+
+const HEAD: u8 = 1;
+const ROWS: u8 = 2;
+const END: u8 = 3;
+
+const PIECE_HEAD_BYTES: usize = 12;
+
+/// A head's bytes before its member lists.
+const FIXED_BYTES: usize = 67;
+
+/// A chunk holds its budget and one row at most; the largest row is a session with all its results.
+const PIECE_BYTES_MAX: usize = super::image::PIECE_BYTES + 2 * crate::limits::SESSION_RESULT_BYTES_MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::Applied;
+    use crate::namespace::codec::BATCH_HEADER_BYTES;
+    use crate::namespace::codec::batch_header;
+    use crate::namespace::command::{Command, SessionId};
+    use crate::paxos::Member;
+    use crate::replica::exchange::Submission;
+
+    fn identity() -> Identity {
+        Identity { cell: CellId(7), replica: ReplicaId(2), incarnation: Incarnation(9) }
+    }
+
+    fn namespace() -> Namespace {
+        let mut namespace = Namespace::new(1);
+        let open = Command::OpenSession { token: 5, secret: 6, timeout_ms: 4000 };
+        let expire = Command::ExpireSession { session: SessionId(99), counter: 1 };
+        for command in [open, expire] {
+            let Submission { run, count } = Submission::of(&command);
+            let mut batch = Vec::with_capacity(BATCH_HEADER_BYTES + run.len());
+            batch.extend_from_slice(&batch_header(1, 1, count));
+            batch.extend_from_slice(&run);
+            namespace.apply(&batch, &mut Applied::default());
+        }
+        namespace
+    }
+
+    fn image() -> (ImageHead, u128, Vec<u8>) {
+        let mut namespace = namespace();
+        let member = |id| Member { replica: ReplicaId(id), incarnation: (id == 2).then_some(Incarnation(9)) };
+        let config = Config::new((1..=3).map(member).collect());
+        let revision = namespace.begin_image();
+        let head = ImageHead {
+            identity: identity(),
+            slot: Slot(12),
+            revision,
+            config_slot: Slot(3),
+            previous: config.bound(ReplicaId(1), Incarnation(4)),
+            config,
+        };
+        let mut writer = ImageWriter::default();
+        let mut file = writer.head(&head).to_vec();
+        while let Some(rows) = namespace.image_rows(16) {
+            file.extend_from_slice(&writer.rows(&rows));
+        }
+        file.extend_from_slice(&writer.end());
+        (head, namespace.digest(), file)
+    }
+
+    fn read(file: &[u8], step: usize) -> Result<(ImageHead, Namespace), ImageFileError> {
+        let mut reader = ImageReader::new(3);
+        file.chunks(step).try_for_each(|bytes| reader.add(bytes))?;
+        reader.finish(identity())
+    }
+
+    #[test]
+    fn an_image_is_read_as_it_was_written_however_it_is_cut() {
+        let (head, digest, file) = image();
+        for step in [1, 7, 100, file.len()] {
+            let (found, namespace) = read(&file, step).expect("it is whole");
+            assert_eq!((found, namespace.digest()), (head.clone(), digest));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_noticed() {
+        let (.., file) = image();
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(read(&damaged, 64).is_err(), "byte {at} is damaged");
+            assert!(read(&file[..at], 64).is_err(), "cut at {at}");
+        }
+        let longer = [&file[..], &[0]].concat();
+        assert!(read(&longer, 64).is_err(), "there is more than an image");
+    }
+
+    #[test]
+    fn an_image_of_another_disk_is_refused() {
+        let (.., file) = image();
+        let mut reader = ImageReader::new(3);
+        reader.add(&file).expect("it is whole");
+        let other = Identity { incarnation: Incarnation(10), ..identity() };
+        assert_eq!(reader.finish(other).unwrap_err(), ImageFileError::Foreign { found: identity() });
+    }
+}

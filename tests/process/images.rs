@@ -1,0 +1,178 @@
+//! Images: the log is given up behind them, and nothing is lost by it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use quorate::client::{Client, CreateOptions, Expect};
+
+use super::cell::{Cell, PATIENCE};
+use super::load::Load;
+
+/// The smallest segments there may be, and an image for each.
+const SMALL: &str = "segment = \"8MiB\"\nimage_after = \"8MiB\"\nmax = \"256MiB\"\n";
+
+/// What [`SMALL`] may take when every member takes part: the log back to the image before the newest, what is written
+/// while an image is, and the spare files.
+const BOUND_BYTES: u64 = 16 * SEGMENT_BYTES;
+
+const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// Length of one bulky value.
+const BULK_BYTES: usize = 256 << 10;
+
+/// Nodes that bulky values are written to.
+const BULK_NODES: u64 = 10;
+
+fn bulk_path(number: u64) -> String {
+    format!("/bulk-{}", number % BULK_NODES)
+}
+
+fn bulk_value(number: u64) -> Vec<u8> {
+    vec![number as u8; BULK_BYTES]
+}
+
+/// Writes the bulky values of these numbers.
+fn write_bulk(client: &Client, numbers: std::ops::Range<u64>) {
+    let ops: Vec<_> = numbers.map(|n| client.set(&bulk_path(n), bulk_value(n), Expect::Any)).collect();
+    for op in ops {
+        op.wait_timeout(PATIENCE).expect("a bulky value is written");
+    }
+}
+
+fn create_bulk(client: &Client) {
+    for number in 0..BULK_NODES {
+        let made = client.create(&bulk_path(number), bulk_value(number), CreateOptions::permanent());
+        made.wait_timeout(PATIENCE).expect("a node for bulky values");
+    }
+}
+
+/// The newest value of each node is that of the last numbers below `upto`.
+fn check_bulk(client: &Client, upto: u64) {
+    for number in upto - BULK_NODES..upto {
+        let (data, _) = client.get(&bulk_path(number)).wait_timeout(PATIENCE).expect("a bulky value is read");
+        assert!(data == bulk_value(number), "{} holds what was written last", bulk_path(number));
+    }
+}
+
+/// Names and sizes of the files of a replica.
+fn files(cell: &Cell, index: usize) -> Vec<(PathBuf, u64)> {
+    let entries = std::fs::read_dir(cell.folder(index)).expect("the folder is there");
+    // A file may be renamed or removed while the folder is listed.
+    let file = |path: PathBuf| std::fs::metadata(&path).ok().map(|metadata| (path, metadata.len()));
+    entries.filter_map(|entry| file(entry.ok()?.path())).collect()
+}
+
+fn folder_bytes(cell: &Cell, index: usize) -> u64 {
+    files(cell, index).iter().map(|(_, bytes)| bytes).sum()
+}
+
+fn newest_image(cell: &Cell, index: usize) -> PathBuf {
+    let images = files(cell, index).into_iter().map(|(path, _)| path);
+    let whole = images.filter(|path| path.extension().is_none() && super::cell::path(path).contains("/image-"));
+    whole.max().expect("an image was taken")
+}
+
+/// Waits until every replica has given up some of its log.
+fn wait_until_trimmed(cell: &Cell, beyond: u64) {
+    cell.wait("trimmed logs", |cell| {
+        (0..3).all(|index| cell.status(index).is_some_and(|s| s.trimmed_upto.0 > beyond)).then_some(())
+    });
+}
+
+#[test]
+fn the_log_stays_bounded_and_all_are_killed_at_any_point_of_it() {
+    let mut cell = Cell::start(3, SMALL);
+    let load = Load::start(3, &cell.endpoints(), &[cell.endpoints()]);
+    create_bulk(&cell.connect());
+    let mut written = 0;
+    for round in 0..4 {
+        let client = cell.connect();
+        write_bulk(&client, written..written + 120 + 7 * round);
+        written += 120 + 7 * round;
+        if round == 0 {
+            wait_until_trimmed(&cell, 0);
+        }
+        cell.kill_all();
+        (0..3).for_each(|index| cell.restart(index));
+        load.progress(20);
+    }
+    load.finish(&cell.endpoints());
+    check_bulk(&cell.connect(), written);
+    cell.wait_until_equal();
+    for index in 0..3 {
+        let bytes = folder_bytes(&cell, index);
+        assert!(bytes < BOUND_BYTES, "replica {} takes {bytes} bytes", index + 1);
+    }
+    assert!(written * BULK_BYTES as u64 > BOUND_BYTES * 3 / 4, "that was more than a moment's log");
+}
+
+#[test]
+fn a_member_that_was_away_for_long_finds_the_log_it_needs() {
+    let mut cell = Cell::start(3, SMALL);
+    create_bulk(&cell.connect());
+    write_bulk(&cell.connect(), 0..120);
+    wait_until_trimmed(&cell, 0);
+    let away = (cell.leader() + 1) % 3;
+    cell.kill(away);
+    write_bulk(&cell.connect(), 120..400);
+    cell.restart(away);
+    cell.wait_until_equal();
+    write_bulk(&cell.connect(), 400..520);
+    check_bulk(&cell.connect(), 520);
+    cell.wait_until_equal();
+    cell.wait("folders that shrank", |cell| (0..3).all(|i| folder_bytes(cell, i) < BOUND_BYTES).then_some(()));
+}
+
+#[test]
+fn a_damaged_image_costs_a_longer_replay_and_nothing_else() {
+    let mut cell = Cell::start(3, SMALL);
+    create_bulk(&cell.connect());
+    write_bulk(&cell.connect(), 0..160);
+    wait_until_trimmed(&cell, 0);
+    cell.kill_all();
+    for index in 0..3 {
+        let path = newest_image(&cell, index);
+        let mut bytes = std::fs::read(&path).expect("the image is read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).expect("the image is damaged");
+        cell.restart(index);
+    }
+    check_bulk(&cell.connect(), 160);
+    write_bulk(&cell.connect(), 160..280);
+    check_bulk(&cell.connect(), 280);
+    cell.wait_until_equal();
+    assert!(cell.logs().contains("the start goes on from what was before it"), "the operator is told");
+}
+
+#[test]
+fn a_full_journal_refuses_writes_and_serves_reads_until_it_can_be_trimmed() {
+    let mut cell = Cell::start(3, "segment = \"8MiB\"\nimage_after = \"8MiB\"\nmax = \"48MiB\"\n");
+    // A read waits for its own session's writes, so there are two.
+    let (client, reader) = (cell.connect(), cell.connect());
+    create_bulk(&client);
+    let away = (cell.leader() + 1) % 3;
+    cell.kill(away);
+    let mut number = BULK_NODES;
+    let refused = loop {
+        assert!(number < 400, "the bound is never met");
+        let set = client.set(&bulk_path(number), bulk_value(number), Expect::Any);
+        match set.wait_timeout(Duration::from_secs(3)) {
+            Ok(_) => number += 1,
+            Err(error) => break error,
+        }
+    };
+    reader.get(&bulk_path(0)).wait_timeout(PATIENCE).unwrap_or_else(|error| panic!("{error} after {refused}"));
+    assert!(cell.logs().contains("writes are refused as overloaded"), "the operator is told: {refused}");
+    for index in (0..3).filter(|index| *index != away) {
+        let segments =
+            files(&cell, index).into_iter().filter(|(path, _)| super::cell::path(path).contains("/segment-"));
+        let bytes: u64 = segments.map(|(_, bytes)| bytes).sum();
+        assert!(bytes <= 48 << 20, "replica {} passed the bound: {bytes}", index + 1);
+    }
+    cell.restart(away);
+    let again = cell.connect();
+    write_bulk(&again, number..number + 40);
+    check_bulk(&again, number + 40);
+    cell.wait_until_equal();
+}
