@@ -169,6 +169,7 @@ impl Session {
         self.counter += 1;
         self.results_bytes += stored.outcome.len();
         self.results_sum = self.results_sum.wrapping_add(stored.hash(self.last_number));
+        self.results.drain(..if cfg!(bug = "22") { self.results.len() } else { 0 });
         self.results.push_back(stored);
     }
 

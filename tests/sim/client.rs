@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use quorate::client::SessionState;
 use quorate::client::machine::{Answered, Effect, Machine, Prefer};
-use quorate::namespace::command::Operation;
+use quorate::namespace::command::{Operation, SessionId};
 
 use super::history::{Asked, Call, History, Life};
 use super::network::{Host, Network, Port};
@@ -100,6 +101,12 @@ impl Client {
     /// Whether nothing is left to call.
     pub fn is_idle(&self) -> bool {
         self.left == 0 && self.waiting.is_empty()
+    }
+
+    /// The session that it was told to be safe, unless it is about to close it.
+    pub fn relies_on(&self) -> Option<SessionId> {
+        let safe = self.machine.state() == SessionState::Safe && !matches!(self.phase, Phase::Closing | Phase::Done);
+        self.machine.session().filter(|_| safe)
     }
 
     /// What it is about, for whoever finds it stuck.

@@ -112,7 +112,9 @@ fn crash_all(run: &mut Run) {
 
 fn pause(run: &mut Run) {
     let node = any_node(run);
-    let span = run.world.random.below(3 * run.plan.lease);
+    // Now and then for so long that sessions would end.
+    let longest = if run.world.random.below(8) == 0 { run.plan.session_timeout * 2 } else { run.plan.lease * 3 };
+    let span = run.world.random.below(longest);
     let until = run.world.now + span;
     let node = &mut run.nodes[node];
     node.busy_until = node.busy_until.max(until);

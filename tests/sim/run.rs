@@ -175,6 +175,8 @@ impl Run {
             Event::Turn { node, call } if self.nodes[node].is_called(call) => {
                 self.with_node(node, Node::turn);
                 self.leases_cover(node);
+                self.leases_rest_on_flushes();
+                self.live_sessions_are_kept(node);
             }
             Event::Client { client, call } if self.clients[client].is_called(call) => {
                 self.with_client(client, Client::woken);
@@ -215,8 +217,28 @@ impl Run {
         }
     }
 
+    /// A lease is won by an entry that the leader's own disk has, and lasts no longer than that allows.
+    fn leases_rest_on_flushes(&self) {
+        let longest = self.plan.lease + self.plan.lease / 500;
+        for node in self.nodes.iter().filter(|node| node.is_leased(self.world.now)) {
+            let (index, since) = (node.index, self.world.now - node.disk.flushed_at);
+            assert!(since <= longest, "node {index} holds a lease, and its disk stands still for {since} ns");
+        }
+    }
+
+    /// No session is over while its client, by its own clock, may rely on it.
+    fn live_sessions_are_kept(&self, node: usize) {
+        let Some(running) = &self.nodes[node].running else { return };
+        let namespace = running.replica.namespace();
+        for session in self.clients.iter().filter_map(Client::relies_on) {
+            let ended = namespace.revision() >= session.0 && namespace.session(session).is_none();
+            assert!(!ended, "{session:?} is over at node {node}, and its client was told that it is safe");
+        }
+    }
+
     fn written(&mut self, node: usize, token: u64) {
         for bytes in self.nodes[node].disk.written(token) {
+            self.nodes[node].disk.flushed_at = self.world.now;
             self.oracle.recorded(node, &recovery::records_of(&bytes));
         }
         self.nodes[node].happens(&mut self.world, Happening::Written { token });
