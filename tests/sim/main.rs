@@ -11,13 +11,15 @@
 //! [`history`] holds what clients were told against an independent [`model`] fed with the chosen log.
 //!
 //! ```text
-//! QUORATE_SIM_SECONDS=60 cargo test --test sim            more fresh seeds
-//! QUORATE_SIM_SEED=42    cargo test --test sim one_seed   one seed again
+//! QUORATE_SIM_SECONDS=60 cargo test --test sim                        more fresh seeds
+//! QUORATE_SIM_SEED=42    cargo test --test sim one_seed               one seed again
+//! QUORATE_SIM_SEED=42    cargo test --test sim shrink -- --ignored    what of a failing seed it takes to fail
 //! ```
 
 #![cfg(feature = "server")]
 
 mod client;
+mod cuts;
 mod disk;
 mod history;
 mod links;
@@ -35,22 +37,53 @@ mod world;
 use std::panic::catch_unwind;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use run::{Report, run};
+use cuts::Cuts;
+use run::{Report, plan_of, run};
 
 /// Runs a seed; a failure tells how to repeat it.
 fn run_or_tell(seed: u64) -> Report {
-    catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
-        eprintln!("repeat it with: QUORATE_SIM_SEED={seed} cargo test --test sim one_seed");
+    run_cut_or_tell(seed, &Cuts::default())
+}
+
+fn run_cut_or_tell(seed: u64, cuts: &Cuts) -> Report {
+    catch_unwind(|| run(seed, cuts)).unwrap_or_else(|panic| {
+        eprintln!("repeat it with: {}", cuts.command(seed));
         std::panic::resume_unwind(panic)
     })
 }
 
-/// The seed named by the environment, or an arbitrary one, in full.
+/// The seed named by the environment, or an arbitrary one, in full; less what the environment leaves out.
 #[test]
 fn one_seed() {
     let seed = number_of("QUORATE_SIM_SEED").unwrap_or(1);
-    let report = run_or_tell(seed);
+    let cuts = Cuts::from_environment();
+    if number_of("QUORATE_SIM_SEED").is_some() {
+        eprintln!("{:#?}", plan_of(seed, &cuts));
+    }
+    let report = run_cut_or_tell(seed, &cuts);
     println!("seed {seed}: {report:?}");
+}
+
+/// For a person: the least of a failing seed that still fails.
+#[test]
+#[ignore = "it wants a failing seed, in QUORATE_SIM_SEED"]
+fn shrink() {
+    let seed = number_of("QUORATE_SIM_SEED").expect("QUORATE_SIM_SEED names a failing seed");
+    std::panic::set_hook(Box::new(|_| ()));
+    let fails = |cuts: &Cuts| catch_unwind(|| run(seed, cuts)).is_err();
+    assert!(fails(&Cuts::default()), "seed {seed} does not fail");
+    let cuts = Cuts::shrink(&plan_of(seed, &Cuts::default()), fails);
+    println!("the least that still fails: {}", cuts.command(seed));
+}
+
+/// For scripts/long-run, which holds a build with optimisations against one without.
+#[test]
+#[ignore = "it asserts nothing: two builds' lines are compared"]
+fn traces() {
+    for seed in 1..=50 {
+        let report = run_or_tell(seed);
+        println!("trace of seed {seed}: {:016x} after {} events", report.trace, report.events);
+    }
 }
 
 #[test]

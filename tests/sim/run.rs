@@ -6,6 +6,7 @@ use quorate::paxos::Slot;
 use quorate::replica::Replica;
 
 use super::client::{self, Client};
+use super::cuts::Cuts;
 use super::history::{History, Tally, plain};
 use super::misfortune;
 use super::model::Model;
@@ -45,20 +46,25 @@ pub struct Report {
 }
 
 /// Runs a seed. Panics with a sentence when something is wrong.
-pub fn run(seed: u64) -> Report {
-    let mut run = Run::new(seed);
+pub fn run(seed: u64, cuts: &Cuts) -> Report {
+    let mut run = Run::new(seed, cuts);
     run.storm();
     run.calm();
     run.judge()
 }
 
+/// The plan of a seed, less what is cut.
+pub fn plan_of(seed: u64, cuts: &Cuts) -> Plan {
+    let mut plan = Plan::draw(&mut World::new(seed).random);
+    cuts.apply(&mut plan);
+    plan
+}
+
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, cuts: &Cuts) -> Self {
         let mut world = World::new(seed);
-        let plan = Plan::draw(&mut world.random);
-        if std::env::var_os("QUORATE_SIM_SEED").is_some() {
-            eprintln!("{plan:#?}");
-        }
+        let mut plan = Plan::draw(&mut world.random);
+        cuts.apply(&mut plan);
         let mut network = Network::new(plan.network.clone());
         let nodes: Vec<Node> = (0..plan.nodes).map(|index| Node::new(index, &plan, clock(&mut world))).collect();
         let clocks: Vec<HostClock> = (0..plan.clients).map(|_| clock(&mut world)).collect();
