@@ -1,6 +1,7 @@
 //! What goes wrong, and when it is over.
 
 use super::client::Client;
+use super::coverage;
 use super::network::Host;
 use super::node::{Happening, Node};
 use super::run::Run;
@@ -15,6 +16,22 @@ pub enum Lasting {
 /// One kind of misfortune.
 type Act = fn(&mut Run);
 
+/// Their names.
+pub const KINDS: [&str; 12] = [
+    "crash",
+    "crash-all",
+    "pause",
+    "isolate",
+    "one-way",
+    "cut-pair",
+    "cut-client",
+    "client-dies",
+    "break-link",
+    "stall-disk",
+    "hand-over",
+    "hunt",
+];
+
 /// Something goes wrong now, and something else a while later.
 pub fn strike(run: &mut Run) {
     if run.calm {
@@ -24,27 +41,28 @@ pub fn strike(run: &mut Run) {
     run.world.after(delay, Event::Misfortune);
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, Act); 12] = [
-        (w.crash, crash_one),
-        (w.crash_all, crash_all),
-        (w.pause, pause),
-        (w.isolate, isolate),
-        (w.one_way, one_way),
-        (w.cut_pair, cut_pair),
-        (w.cut_client, cut_client),
-        (w.client_dies, client_dies),
-        (w.break_link, break_link),
-        (w.stall_disk, stall_disk),
-        (w.hand_over, hand_over),
-        (w.hunt, hunt),
+    let kinds: [(u64, &str, Act); KINDS.len()] = [
+        (w.crash, "crash", crash_one),
+        (w.crash_all, "crash-all", crash_all),
+        (w.pause, "pause", pause),
+        (w.isolate, "isolate", isolate),
+        (w.one_way, "one-way", one_way),
+        (w.cut_pair, "cut-pair", cut_pair),
+        (w.cut_client, "cut-client", cut_client),
+        (w.client_dies, "client-dies", client_dies),
+        (w.break_link, "break-link", break_link),
+        (w.stall_disk, "stall-disk", stall_disk),
+        (w.hand_over, "hand-over", hand_over),
+        (w.hunt, "hunt", hunt),
     ];
-    let total: u64 = kinds.iter().map(|(weight, _)| weight).sum();
+    let total: u64 = kinds.iter().map(|(weight, ..)| weight).sum();
     if total == 0 {
         return;
     }
     let mut draw = run.world.random.below(total);
-    for (weight, act) in kinds {
+    for (weight, name, act) in kinds {
         if draw < weight {
+            run.struck.extend(coverage::phases(&run.nodes).into_iter().map(|phase| (name, phase)));
             return act(run);
         }
         draw -= weight;

@@ -204,12 +204,16 @@ impl Node {
             requests.into_iter().for_each(|request| running.front_asks(now, request));
             self.end_turn(running, now, around);
             let (replica, clock) = (&running.replica, &self.clock);
+            let mut held = false;
             let still_leased = || {
                 pass(around);
                 let lease_now = replica.lease();
-                lease_now.ballot == lease.ballot && clock.read(around.world.now) < lease_now.until
+                held = lease_now.ballot == lease.ballot && clock.read(around.world.now) < lease_now.until;
+                held
             };
-            if running.front.finish(now, replica.tree(), leased, still_leased) {
+            let answered = running.front.finish(now, replica.tree(), leased, still_leased);
+            assert!(held || !answered, "reads leave only once the lease was seen to hold after they were answered");
+            if answered {
                 running.front_asks(now, FrontRequest::LeaseUsed);
             }
             if !running.front.is_restless() {

@@ -1,13 +1,15 @@
 //! One seed, one run: a storm with every fault of the plan, then calm, in which everything must finish; then judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::paxos::Slot;
 use quorate::replica::Replica;
 
 use super::client::{self, Client};
+use super::coverage;
 use super::cuts::Cuts;
 use super::history::{History, Tally, plain};
+use super::linearizable;
 use super::misfortune;
 use super::model::Model;
 use super::network::{Arrival, Host, Network};
@@ -30,11 +32,13 @@ pub struct Run {
     /// Misfortunes that last, by their number.
     pub lasting: BTreeMap<u64, misfortune::Lasting>,
     pub misfortunes: u64,
+    /// Misfortunes that struck, each with a phase it struck in.
+    pub struck: BTreeSet<(&'static str, &'static str)>,
     events: u64,
 }
 
 /// What a run came to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     pub trace: u64,
     pub events: u64,
@@ -43,6 +47,38 @@ pub struct Report {
     pub images: u64,
     pub recycled: u64,
     pub tally: Tally,
+    /// Nodes whose operations were searched for an order.
+    pub searched: u64,
+    /// What of the protocol was exercised.
+    pub words: BTreeSet<&'static str>,
+    pub struck: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Report {
+    /// Adds what another run came to.
+    pub fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.misfortunes += other.misfortunes;
+        self.slots += other.slots;
+        self.images += other.images;
+        self.recycled += other.recycled;
+        self.tally.requests += other.tally.requests;
+        self.tally.reads += other.tally.reads;
+        self.tally.refused += other.tally.refused;
+        self.tally.unknown += other.tally.unknown;
+        self.searched += other.searched;
+        self.words.extend(other.words);
+        self.struck.extend(other.struck);
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { events, misfortunes, slots, images, recycled, searched, .. } = self;
+        let Tally { requests, reads, refused, unknown } = self.tally;
+        write!(f, "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, ")?;
+        write!(f, "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {searched} searched")
+    }
 }
 
 /// Runs a seed. Panics with a sentence when something is wrong.
@@ -90,6 +126,7 @@ impl Run {
             calm: false,
             lasting: BTreeMap::new(),
             misfortunes: 0,
+            struck: BTreeSet::new(),
             events: 0,
         }
     }
@@ -151,7 +188,9 @@ impl Run {
         let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
-        Report { trace, events, misfortunes, slots, images, recycled, tally }
+        let (words, struck) = (coverage::of(&self.history), self.struck.clone());
+        let searched = linearizable::judge(&self.history);
+        Report { trace, events, misfortunes, slots, images, recycled, tally, searched, words, struck }
     }
 
     fn event(&mut self, event: Event) {
