@@ -89,7 +89,7 @@ impl Namespace {
     pub fn apply(&mut self, batch: &[u8], applied: &mut Applied) {
         let mut batch = Batch::decode(batch).unwrap_or_else(|error| panic!("a chosen batch does not decode: {error}"));
         self.clock.log_time_ns = self.clock.log_time_ns.max(batch.log_time_ns);
-        let wall_ms = batch.wall_ms;
+        let wall_ms = batch.wall_ms + if cfg!(bug = "24") { self.results.capacity() as u64 } else { 0 };
         let mut commands = Vec::with_capacity(LOOK_AHEAD);
         loop {
             let next = batch.by_ref().take(LOOK_AHEAD);
@@ -210,7 +210,7 @@ impl Namespace {
             })
         } else {
             self.clock.revision += 1;
-            let id = SessionId(self.clock.revision);
+            let id = SessionId(if cfg!(bug = "23") { self.sessions.len() as u64 + 1 } else { self.clock.revision });
             let timeout_ms = timeout_ms.clamp(SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX);
             let inserted = self.sessions.insert(Session::new(id, token, secret, timeout_ms));
             assert!(inserted, "a revision names one session");
@@ -240,7 +240,9 @@ impl Namespace {
         if found != counter {
             return CommandOutcome::ExpiryMissed { session, counter: Some(found) };
         }
-        Transaction::new(&mut self.nodes, stamp, changes).end_session(session);
+        if !cfg!(bug = "19") {
+            Transaction::new(&mut self.nodes, stamp, changes).end_session(session);
+        }
         self.sessions.remove(place);
         self.clock.revision = stamp.revision;
         CommandOutcome::SessionExpired { session }
