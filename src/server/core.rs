@@ -206,15 +206,15 @@ impl Core {
     }
 
     fn tell_service(&mut self, now: Instant) {
-        let paxos = self.replica.paxos();
-        let health = Health {
-            me: self.identity.replica,
+        let Self { replica, writing, identity, .. } = self;
+        let paxos = replica.paxos();
+        self.service.turned(now, || Health {
+            me: identity.replica,
             leader: paxos.leader(),
             chosen_upto: paxos.chosen_upto(),
-            applied_upto: self.replica.applied_upto(),
-            writing_since: self.writing.values().min().copied(),
-        };
-        self.service.turned(now, health);
+            applied_upto: replica.applied_upto(),
+            writing_since: writing.values().min().copied(),
+        });
     }
 
     /// Says, once, that the log has no room for commands, and that it has again.

@@ -26,6 +26,8 @@
 //!    leaves.
 //! 2. A disk error ends the process. Nothing is retried, nothing more is said.
 //! 3. One reading of the clock a turn; the check of a lease takes its own, after the answers are made.
+//! 4. The service manager gets a sign of life only while the loop of every core turns, no disk write is overdue and what is
+//!    chosen is applied.
 
 mod clients;
 pub mod config;
