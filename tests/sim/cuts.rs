@@ -8,6 +8,8 @@ use super::plan::{Plan, Weights};
 /// What is left out of a seed's plan.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Cuts {
+    /// Ten times as many calls, and ten times as long a storm.
+    pub long: bool,
     pub without: Vec<String>,
     pub calls: Option<u64>,
     pub clients: Option<usize>,
@@ -53,11 +55,19 @@ impl Cuts {
         }
         let number = |name: &str| text(name).map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")));
         let clients = number("QUORATE_SIM_CLIENTS").map(|clients| clients as usize);
-        Self { without, calls: number("QUORATE_SIM_CALLS"), clients }
+        let long = match text("QUORATE_SIM_SUITE").as_deref() {
+            None | Some("short") => false,
+            Some("long") => true,
+            Some(other) => panic!("the suites are `short` and `long`, not `{other}`"),
+        };
+        Self { long, without, calls: number("QUORATE_SIM_CALLS"), clients }
     }
 
     /// Takes from `plan` what is left out.
     pub fn apply(&self, plan: &mut Plan) {
+        if self.long {
+            (plan.calls, plan.storm) = (plan.calls * 10, plan.storm * 10);
+        }
         for (_, remove) in FAULTS.iter().filter(|(name, _)| self.without.iter().any(|kind| kind == name)) {
             remove(plan);
         }
@@ -68,6 +78,9 @@ impl Cuts {
     /// What a person types before the test's command.
     pub fn command(&self, seed: u64) -> String {
         let mut words = vec![format!("QUORATE_SIM_SEED={seed}")];
+        if self.long {
+            words.push("QUORATE_SIM_SUITE=long".to_owned());
+        }
         if !self.without.is_empty() {
             words.push(format!("QUORATE_SIM_WITHOUT={}", self.without.join(",")));
         }
@@ -76,9 +89,9 @@ impl Cuts {
         format!("{} cargo test --test sim one_seed", words.join(" "))
     }
 
-    /// Cuts as much as can go while `fails` still holds, starting from a plan of `plan`'s sizes.
-    pub fn shrink(plan: &Plan, mut fails: impl FnMut(&Self) -> bool) -> Self {
-        let mut kept = Self::default();
+    /// Cuts as much more as can go while `fails` still holds, starting from a plan of `plan`'s sizes.
+    pub fn shrink(self, plan: &Plan, mut fails: impl FnMut(&Self) -> bool) -> Self {
+        let mut kept = self;
         let mut goes_without = |kept: &mut Self, cut: &dyn Fn(&mut Self)| {
             let mut smaller = kept.clone();
             cut(&mut smaller);
@@ -125,7 +138,7 @@ fn shrinking_leaves_what_it_takes_to_fail() {
         cuts.apply(&mut plan);
         plan.weights.pause > 0 && plan.calls >= 20 && plan.clients >= 2
     };
-    let cuts = Cuts::shrink(&plan, needed);
+    let cuts = Cuts::default().shrink(&plan, needed);
     assert!(needed(&cuts), "{cuts:?} still fails");
     let left: Vec<&str> = names().into_iter().filter(|name| !cuts.without.iter().any(|kind| kind == name)).collect();
     assert_eq!(left, ["pause", "misfortunes"]);

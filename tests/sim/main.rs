@@ -26,6 +26,7 @@
 mod client;
 mod coverage;
 mod cuts;
+mod decoders;
 mod disk;
 mod history;
 mod linearizable;
@@ -82,8 +83,9 @@ fn shrink() {
     let seed = number_of("QUORATE_SIM_SEED").expect("QUORATE_SIM_SEED names a failing seed");
     std::panic::set_hook(Box::new(|_| ()));
     let fails = |cuts: &Cuts| catch_unwind(|| run(seed, cuts)).is_err();
-    assert!(fails(&Cuts::default()), "seed {seed} does not fail");
-    let cuts = Cuts::shrink(&plan_of(seed, &Cuts::default()), fails);
+    let cuts = Cuts::from_environment();
+    assert!(fails(&cuts), "seed {seed} does not fail");
+    let cuts = cuts.clone().shrink(&plan_of(seed, &cuts), fails);
     println!("the least that still fails: {}", cuts.command(seed));
 }
 
@@ -111,9 +113,10 @@ fn a_seed_run_twice_leaves_the_same_trace() {
 #[test]
 fn every_seed_that_ever_failed_passes() {
     for line in include_str!("corpus.txt").lines() {
-        let number = line.split('#').next().unwrap_or_default().trim();
-        if !number.is_empty() {
-            run_or_tell(number.parse().unwrap_or_else(|_| panic!("`{number}` is no seed")));
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        if let Some(number) = words.next() {
+            let seed = number.parse().unwrap_or_else(|_| panic!("`{number}` is no seed"));
+            run_cut_or_tell(seed, &Cuts { long: words.next() == Some("long"), ..Cuts::default() });
         }
     }
 }
@@ -126,14 +129,19 @@ fn fresh_seeds() {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
     let base = number_of("QUORATE_SIM_BASE").unwrap_or(since_1970.as_secs() << 24);
     println!("base seed {base}");
+    let cuts = Cuts::from_environment();
     let begun = std::time::Instant::now();
     let mut total = Report::default();
     let mut seeds = 0;
     while seeds == 0 || begun.elapsed() < budget {
-        let report = run_or_tell(base + seeds);
+        let report = run_cut_or_tell(base + seeds, &cuts);
         seeds += 1;
         total.add(report);
+        if budget > Duration::from_secs(60) && seeds.is_multiple_of(50) {
+            println!("progress: {seeds} seeds {} events {} faults", total.events, total.misfortunes);
+        }
     }
+    println!("progress: {seeds} seeds {} events {} faults", total.events, total.misfortunes);
     println!("{seeds} seeds from {base}: {total}");
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
     assert!(total.searched > 0, "some nodes' operations were searched for an order");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::paxos::Slot;
 use quorate::replica::Replica;
+use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
 
 use super::client::{self, Client};
 use super::coverage;
@@ -34,6 +35,8 @@ pub struct Run {
     pub misfortunes: u64,
     /// Misfortunes that struck, each with a phase it struck in.
     pub struck: BTreeSet<(&'static str, &'static str)>,
+    /// Bytes that arrived anywhere, if somebody wants them.
+    seen: Option<Vec<Vec<u8>>>,
     events: u64,
 }
 
@@ -89,6 +92,38 @@ pub fn run(seed: u64, cuts: &Cuts) -> Report {
     run.judge()
 }
 
+/// Bytes as a run leaves them.
+pub struct Samples {
+    pub client_bytes: Vec<Vec<u8>>,
+    pub peer_bytes: Vec<Vec<u8>>,
+    pub hard_states: Vec<Vec<u8>>,
+    pub segments: Vec<Vec<u8>>,
+    pub images: Vec<Vec<u8>>,
+    /// Values of the chosen log.
+    pub values: Vec<Vec<u8>>,
+}
+
+/// Runs a seed's storm for what crosses its network and lies on its disks.
+pub fn samples(seed: u64, cuts: &Cuts) -> Samples {
+    let mut run = Run::new(seed, cuts);
+    run.seen = Some(Vec::new());
+    run.storm();
+    let seen = run.seen.take().unwrap_or_default();
+    let (client_bytes, rest): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
+        seen.into_iter().partition(|bytes| bytes.starts_with(&CLIENT_MAGIC.to_le_bytes()));
+    let peer_bytes = rest.into_iter().filter(|bytes: &Vec<u8>| bytes.starts_with(&PEER_MAGIC.to_le_bytes())).collect();
+    let values = run.oracle.log().map(|(_, value)| value.to_vec()).collect();
+    let disks = || run.nodes.iter().map(|node| &node.disk);
+    Samples {
+        client_bytes,
+        peer_bytes,
+        hard_states: disks().map(|disk| disk.hard_state.clone()).collect(),
+        segments: disks().flat_map(|disk| disk.segments.values().cloned()).collect(),
+        images: disks().flat_map(|disk| disk.images.values().cloned()).collect(),
+        values,
+    }
+}
+
 /// The plan of a seed, less what is cut.
 pub fn plan_of(seed: u64, cuts: &Cuts) -> Plan {
     let mut plan = Plan::draw(&mut World::new(seed).random);
@@ -127,6 +162,7 @@ impl Run {
             lasting: BTreeMap::new(),
             misfortunes: 0,
             struck: BTreeSet::new(),
+            seen: None,
             events: 0,
         }
     }
@@ -291,6 +327,9 @@ impl Run {
 
     fn arrives(&mut self, arrival: Option<Arrival>) {
         let Some(arrival) = arrival else { return };
+        if let (Arrival::Bytes { bytes, .. }, Some(seen)) = (&arrival, &mut self.seen) {
+            seen.push(bytes.to_vec());
+        }
         match arrival {
             Arrival::Accepted { conn, at: Host::Node(node), port } => {
                 self.nodes[node].happens(&mut self.world, Happening::Accepted { conn, port });
