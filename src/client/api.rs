@@ -113,7 +113,7 @@ impl Client {
             |path| Read::Get { path },
             |answer| match answer {
                 Answer::Node { data, stat } => Some((data, stat)),
-                Answer::Exists { .. } | Answer::Children { .. } => None,
+                _ => None,
             },
         )
     }
@@ -131,7 +131,7 @@ impl Client {
             |path| Read::Exists { path },
             |answer| match answer {
                 Answer::Exists { stat } => Some(stat),
-                Answer::Node { .. } | Answer::Children { .. } => None,
+                _ => None,
             },
         )
     }
@@ -417,7 +417,7 @@ impl<T> Promise<T> {
 }
 
 /// The answer to a read, with the paths of a refusal as the caller knows them.
-fn answer(answered: Answered, root: &str) -> Result<(Revision, Answer)> {
+pub(super) fn answer(answered: Answered, root: &str) -> Result<(Revision, Answer)> {
     match answered {
         Answered::Read { revision, answer: Ok(answer) } => Ok((revision, answer)),
         Answered::Read { answer: Err(refusal), .. } => Err(refused(refusal, root)),
@@ -426,7 +426,7 @@ fn answer(answered: Answered, root: &str) -> Result<(Revision, Answer)> {
 }
 
 /// What a request did, likewise.
-fn done(answered: Answered, root: &str) -> Result<Done> {
+pub(super) fn done(answered: Answered, root: &str) -> Result<Done> {
     outcome(answered)?.map_err(|refusal| refused(refusal, root))
 }
 

@@ -470,7 +470,7 @@ impl Front {
                     self.end_session(id, session);
                 }
             }
-            CommandOutcome::ExpiryMissed { .. } => {}
+            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::LockLookedAt { .. } => {}
         }
     }
 
