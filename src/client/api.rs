@@ -216,6 +216,16 @@ impl Client {
         (Self { inner: Arc::new(inner), root }, id, observed)
     }
 
+    /// Queues a call.
+    pub(super) fn call(&self, call: Call, then: Then) {
+        self.inner.call(call, then);
+    }
+
+    /// What is known of the session.
+    pub(super) fn observed(&self) -> &Observed {
+        &self.inner.observed
+    }
+
     /// Queues a call, and makes of its answer what the caller wants.
     pub(super) fn submit<T: Send + 'static>(
         &self,
@@ -250,7 +260,7 @@ impl Client {
         Arc::clone(&self.root)
     }
 
-    fn ask<T: Send + 'static>(
+    pub(super) fn ask<T: Send + 'static>(
         &self,
         path: &str,
         consistency: Consistency,
@@ -267,7 +277,7 @@ impl Client {
         }
     }
 
-    fn mutate<T: Send + 'static>(
+    pub(super) fn mutate<T: Send + 'static>(
         &self,
         path: &str,
         operation: impl FnOnce(String) -> Operation,
@@ -410,7 +420,7 @@ impl Creation {
 
 impl<T> Promise<T> {
     /// Keeps the promise, and is the end of it.
-    fn finish(self, result: Result<T>) -> Next {
+    pub(super) fn finish(self, result: Result<T>) -> Next {
         self.keep(result);
         Next::Finished
     }

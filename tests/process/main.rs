@@ -9,5 +9,6 @@ mod cell;
 mod crashes;
 mod images;
 mod load;
+mod locks;
 mod proxy;
 mod refusals;

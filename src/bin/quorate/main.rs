@@ -14,6 +14,7 @@ mod format;
 mod get;
 mod input;
 mod inspect;
+mod lock;
 mod ls;
 mod set;
 mod shell;
@@ -62,6 +63,8 @@ enum Command {
     Ls(ls::Args),
     /// Prints a node's numbers
     Stat(stat::Args),
+    /// Runs a program while it holds a lock
+    Lock(lock::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(bench::Args),
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Delete(args) => delete::run(&args).map(|()| 0),
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
+        Command::Lock(args) => lock::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Supervised(args) => supervised::run(&args).map(|()| 0),
