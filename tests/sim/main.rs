@@ -21,6 +21,7 @@ mod client;
 mod disk;
 mod history;
 mod links;
+mod locks;
 mod misfortune;
 mod model;
 mod network;
@@ -55,12 +56,14 @@ fn one_seed() {
 
 #[test]
 fn a_seed_run_twice_leaves_the_same_trace() {
-    let (mut images, mut recycled) = (0, 0);
+    let (mut images, mut recycled, mut handed_on) = (0, 0, 0);
     for seed in 100..110 {
         let (first, second) = (run_or_tell(seed), run_or_tell(seed));
         assert_eq!((first.trace, first.events), (second.trace, second.events), "seed {seed} is not repeatable");
         (images, recycled) = (images + first.images, recycled + first.recycled);
+        handed_on += first.tally.handed_on;
     }
+    assert!(handed_on > 0, "locks came to those who had waited for them");
     assert!(images > 0 && recycled > 0, "the log was trimmed: {images} images, {recycled} segments used again");
 }
 
@@ -97,6 +100,7 @@ fn fresh_seeds() {
         total.tally.reads += report.tally.reads;
         total.tally.refused += report.tally.refused;
         total.tally.unknown += report.tally.unknown;
+        total.tally.handed_on += report.tally.handed_on;
     }
     println!("{seeds} seeds from {base}: {total:?}");
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
