@@ -13,10 +13,10 @@
 //! ```
 //!
 //! The header comes first, the end last, and the rest in no order that means anything. Who owns which ephemeral node,
-//! who claims which lock, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the image's revision: a
-//! namespace rebuilt from the image must have it.
+//! who claims which lock, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the
+//! image's revision: a namespace rebuilt from the image must have it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -27,7 +27,7 @@ use super::codec::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use super::command::{Revision, SessionId, Stat};
 use super::lock::Lock;
 use super::locking::Claims;
-use super::session::{Session, Sessions, Stored};
+use super::session::{Session, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
 use super::tree::{Node, Tree};
@@ -295,13 +295,13 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
     if count as u64 > last_number || last_number == u64::MAX {
         return Err(not_whole(&format!("session {id} numbers its requests and results as none can")));
     }
-    let mut results = VecDeque::with_capacity(count);
+    let mut results = Vec::with_capacity(count);
     for _ in 0..count {
         let revision = reader.u64("a revision")?;
         let outcome = Bytes::copy_from_slice(reader.bytes("a result")?);
-        results.push_back(Stored { revision, outcome });
+        results.push((revision, outcome));
     }
-    Ok(Session::restored(id, token, secret, timeout_ms, counter, last_number, results))
+    Ok(Session::restored(id, token, secret, timeout_ms, counter, last_number, results.into_iter()))
 }
 
 fn not_whole(what: &str) -> ImageError {

@@ -208,12 +208,14 @@ impl<'a> Transaction<'a> {
     fn set(&mut self, path: &str, data: &[u8], expect: Expect) -> Result<Stat, Refusal> {
         check_data(data)?;
         let place = self.existing(path, expect)?;
-        let before = &self.nodes.tree.row(place).node;
+        let before = self.nodes.tree.row(place).node.stat;
         let Stamp { revision, wall_ms } = self.stamp;
-        let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.stat.version + 1, ..before.stat };
-        let node = Arc::new(before.with_data(Bytes::copy_from_slice(data), stat));
+        let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
+        let row = self.nodes.tree.row(place);
+        let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
+        let node = self.nodes.tree.rewrite(place, data, stat);
         let stat = node.stat;
-        self.replace(place, node);
+        self.note(path, before, Some(node));
         Ok(stat)
     }
 

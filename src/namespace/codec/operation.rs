@@ -224,6 +224,12 @@ impl Read {
 }
 
 impl<'a> CommandRef<'a> {
+    /// The node it is about, if it is about one.
+    pub fn path(&self) -> Option<&'a str> {
+        let Self::Request { operation, .. } = self else { return None };
+        operation.path()
+    }
+
     /// Decodes what [`Command::encode`] wrote.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
@@ -271,6 +277,18 @@ impl<'a> CommandRef<'a> {
 }
 
 impl<'a> OperationRef<'a> {
+    fn path(&self) -> Option<&'a str> {
+        match *self {
+            Self::Create { path, .. }
+            | Self::Set { path, .. }
+            | Self::Delete { path, .. }
+            | Self::Acquire { path, .. }
+            | Self::Release { path } => Some(path),
+            Self::Guarded { ref operation, .. } => operation.path(),
+            Self::Multi { .. } | Self::Sync | Self::CloseSession => None,
+        }
+    }
+
     /// Decodes what [`Operation::encode`] wrote. A server does this before it lets a client's bytes into the log.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
