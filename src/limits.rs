@@ -125,6 +125,15 @@ pub const SESSION_TIMEOUT_MS_MIN: u32 = 2_000;
 /// The longest session timeout, in milliseconds: how long a dead client may hold what it owns.
 pub const SESSION_TIMEOUT_MS_MAX: u32 = 60_000;
 
+/// The longest lock-delay, in milliseconds (Chubby's): how long a dead holder may keep others waiting beyond its session.
+pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
+
+/// Sessions that hold one lock or wait for it. A lock is copied with each change of it, so this bounds what a change costs.
+pub const LOCK_SESSIONS_MAX: usize = 4096;
+
+/// Locks one connection may wait to be told of: as many as calls it may have under way.
+pub const CONNECTION_LOCK_WAITS_MAX: usize = SESSION_REQUESTS_IN_FLIGHT;
+
 /// Replicas in one cell, learners included.
 pub const REPLICAS_MAX: usize = 13;
 
@@ -141,6 +150,7 @@ const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the lar
 const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");
 const _: () = assert!(LIST_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a page of a listing fits a result");
 const _: () = assert!(LIST_BYTES_MAX > 4 + NAME_BYTES_MAX, "a page of a listing holds a name at least");
+const _: () = assert!(8 * LOCK_SESSIONS_MAX + PATH_BYTES_MAX + 64 <= REPLY_BYTES_MAX, "a lock's holders fit a result");
 const _: () = assert!(SESSION_TIMEOUT_MS_MIN < SESSION_TIMEOUT_MS_MAX);
 const _: () = assert!(SLOT_WINDOW >= 2 * JOURNAL_WRITES_IN_FLIGHT as u64);
 const _: () = assert!(REPLICAS_MAX < 64, "a set of replicas is one 64-bit word");

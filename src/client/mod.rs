@@ -45,7 +45,7 @@
 //!
 //! # Not here
 //!
-//! Locks, watches, handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
+//! Watches, handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
@@ -54,6 +54,7 @@ mod builder;
 mod clock;
 mod driver;
 mod error;
+mod lock;
 pub mod machine;
 mod observe;
 mod op;
@@ -68,6 +69,7 @@ mod txn;
 pub use api::{Client, CreateOptions, Created};
 pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
+pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
 pub use machine::Prefer;
 pub use observe::SessionEvents;
 pub use op::Op;
@@ -76,6 +78,6 @@ pub use status::{Report, status};
 pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 
-pub use crate::namespace::command::{Expect, Revision, SessionId, Stat};
+pub use crate::namespace::command::{Expect, LockHolders, LockMode, Revision, Sequencer, SessionId, Stat};
 pub use crate::paxos::ballot::{CellId, ReplicaId};
 pub use crate::wire::client::{Consistency, MemberAddress, Role, Status};

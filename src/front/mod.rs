@@ -18,11 +18,13 @@
 //!    (another leader, an overload), the client is told once where to start again, and everything else on that
 //!    connection is dropped until it does.
 //! 4. A session's ping is answered only after its leader, having heard it, proved that it leads.
-//! 5. Bad input costs its connection, and nothing else.
+//! 5. A lock that changes hands is told to the session that has it now, and to nobody else (`locks`).
+//! 6. Bad input costs its connection, and nothing else.
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
 
 mod connection;
+mod locks;
 mod reads;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +33,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use self::connection::{Connection, Opening};
+use self::locks::LockWaits;
 use self::reads::Reads;
 use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, HELLO_TIMEOUT, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
@@ -78,6 +81,7 @@ pub struct Front {
     /// Connections that have not said hello, oldest first.
     strangers: VecDeque<(Instant, ConnectionId)>,
     reads: Reads,
+    lock_waits: LockWaits,
     pings: Vec<(ConnectionId, u64)>,
     touched: Vec<SessionId>,
     awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
@@ -113,6 +117,7 @@ impl Front {
             resumed: 0,
             strangers: VecDeque::new(),
             reads: Reads::default(),
+            lock_waits: LockWaits::default(),
             pings: Vec::new(),
             touched: Vec::new(),
             awaiting_pings: BTreeMap::new(),
@@ -139,6 +144,7 @@ impl Front {
             self.opening.remove(&opening.token());
         }
         self.reads.forget(id);
+        self.lock_waits.forget(id);
     }
 
     /// Bytes of a client arrived.
@@ -395,6 +401,7 @@ impl Front {
     fn applied(&mut self, applied: Applied) {
         self.applied_upto = applied.upto;
         self.revision = applied.revision;
+        self.locks_changed(&applied.changes);
         for outcome in applied.outcomes {
             self.outcome(outcome);
         }
@@ -470,7 +477,7 @@ impl Front {
                     self.end_session(id, session);
                 }
             }
-            CommandOutcome::ExpiryMissed { .. } => {}
+            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::LockLookedAt { .. } => {}
         }
     }
 

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::codec::{Batch, CommandRef, OperationRef, encode_outcome};
 use super::command::{Outcome, Refusal, Revision, SessionId};
 use super::image::Imaging;
+use super::locking::{Claims, Ending};
 use super::session::{Session, SessionView, Sessions, Stored};
 use super::slab::Place;
 use super::transaction::{Nodes, Stamp, Transaction};
@@ -57,6 +58,8 @@ pub enum CommandOutcome {
     SessionExpired { session: SessionId },
     /// `ExpireSession`: no effect, as the session stirred since (its counter is now `counter`) or is over already.
     ExpiryMissed { session: SessionId, counter: Option<u64> },
+    /// `FreeLock`: whatever kept the lock shut and was due is gone.
+    LockLookedAt { path: String },
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
     Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
     /// `Request` that closed its session; otherwise as `Replied`.
@@ -74,7 +77,8 @@ impl Namespace {
     /// The namespace of revision 0: a root, no sessions. `seed` scatters an index; nothing that shows depends on it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let nodes = Nodes { tree: Tree::new(seed), ephemerals: BTreeSet::new(), instances: 0 };
+        let (tree, claims) = (Tree::new(seed), Claims::default());
+        let nodes = Nodes { tree, ephemerals: BTreeSet::new(), claims, instances: 0 };
         Self::of_parts(nodes, Sessions::new(), Clock::default())
     }
 
@@ -149,6 +153,11 @@ impl Namespace {
         from_first.take_while(move |(owner, _)| *owner == session).map(|(_, path)| &**path)
     }
 
+    /// The locks kept shut for lost holders, until when by the log's time in nanoseconds: the first to be opened first.
+    pub fn shut_locks(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.nodes.claims.by_time().map(|(until_ns, path)| (*until_ns, &**path))
+    }
+
     /// A number that namespaces with the same content share, whatever led to them. Costs no walk.
     #[must_use]
     pub fn digest(&self) -> u128 {
@@ -174,6 +183,10 @@ impl Namespace {
             let node = self.nodes.tree.get(path).expect("what a session owns exists");
             assert_eq!(node.stat.owner, Some(*owner), "{path}: it is owned by whoever lists it");
         }
+        self.nodes.claims.invariants(&self.nodes.tree);
+        for (session, path) in self.nodes.claims.iter() {
+            assert!(self.sessions.find(*session).is_some(), "{path}: whoever claims its lock lives");
+        }
         for session in self.sessions.iter() {
             assert!(session.id.0 <= self.clock.revision, "a session's id is the revision that made it");
             assert!(session.results().len() <= SESSION_RESULTS_MAX, "a session's results are bounded");
@@ -187,6 +200,13 @@ impl Namespace {
             CommandRef::OpenSession { token, secret, timeout_ms } => self.open(token, secret, timeout_ms),
             CommandRef::ResumeSession { token, session, secret } => self.resume(token, session, secret),
             CommandRef::ExpireSession { session, counter } => self.expire(session, counter, stamp, changes),
+            CommandRef::FreeLock { path, instance } => {
+                let log_time_ns = self.clock.log_time_ns;
+                if Transaction::new(&mut self.nodes, stamp, changes).free_lock(path, instance, log_time_ns) {
+                    self.clock.revision = stamp.revision;
+                }
+                CommandOutcome::LockLookedAt { path: path.to_owned() }
+            }
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {
                     return CommandOutcome::RequestMissed { session, number };
@@ -240,8 +260,9 @@ impl Namespace {
         if found != counter {
             return CommandOutcome::ExpiryMissed { session, counter: Some(found) };
         }
+        let ending = Ending::Lost { log_time_ns: self.clock.log_time_ns };
         if !cfg!(bug = "19") {
-            Transaction::new(&mut self.nodes, stamp, changes).end_session(session);
+            Transaction::new(&mut self.nodes, stamp, changes).end_session(session, ending);
         }
         self.sessions.remove(place);
         self.clock.revision = stamp.revision;

@@ -21,6 +21,7 @@
 //!    says so; a resend is harmless, since requests are numbered.
 //! 4. A session ends only by the log. The leader asks for it when it has proved for the whole of the session's timeout
 //!    that it leads, and has heard nothing (`liveness`).
+//! 5. A lock kept shut for a lost holder is opened only by the log, at a log time that has come (`delays`).
 //!
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`.
 //!
@@ -28,6 +29,7 @@
 //! another replica's clients (they are answered by the replica that serves them).
 
 mod batch;
+mod delays;
 pub mod exchange;
 mod image;
 mod image_file;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use self::batch::Pending;
+use self::delays::LockDelays;
 use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
 use self::image::Images;
 pub use self::image_file::{ImageFileError, ImageHead, ImageReader};
@@ -66,11 +69,12 @@ pub struct Replica {
     namespace: Namespace,
     applied_upto: Slot,
     applied_at: Instant,
-    proposed_log_time: u64,
+    proposed: LogTime,
     pending: Pending,
     reads: ReadPoints,
     liveness: Option<Liveness>,
     expired: Vec<SessionId>,
+    delays: LockDelays,
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
@@ -84,6 +88,19 @@ pub struct Replica {
 #[derive(Debug, Default)]
 struct FrontState {
     outcomes: Vec<CommandOutcome>,
+}
+
+/// A time of the log, and when it was that here.
+#[derive(Clone, Copy, Debug)]
+struct LogTime {
+    ns: u64,
+    at: Instant,
+}
+
+impl LogTime {
+    fn run_on(self, now: Instant) -> u64 {
+        self.ns + now.since(self.at).as_nanos()
+    }
 }
 
 impl Replica {
@@ -105,11 +122,12 @@ impl Replica {
             namespace: recovered.namespace,
             applied_upto,
             applied_at: now,
-            proposed_log_time: 0,
+            proposed: LogTime { ns: 0, at: now },
             pending: Pending::default(),
             reads: ReadPoints::default(),
             liveness: None,
             expired: Vec::new(),
+            delays: LockDelays::default(),
             links: paxos::ReplicaSet::EMPTY,
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
@@ -149,7 +167,8 @@ impl Replica {
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Instant {
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
-        self.paxos.next_deadline().min(liveness).min(self.storage.next_deadline()).min(self.images.next_deadline())
+        let own = self.storage.next_deadline().min(self.images.next_deadline()).min(self.next_lock_due(now));
+        self.paxos.next_deadline().min(liveness).min(own)
     }
 
     /// The applied tree.
@@ -191,6 +210,7 @@ impl Replica {
     fn tick(&mut self, now: Instant) {
         self.paxos.tick(now, &mut self.outputs);
         self.storage.tick(now);
+        self.free_due_locks(now);
         let Some(liveness) = &mut self.liveness else { return };
         liveness.advance(now, self.paxos.is_confirmed(now), &mut self.expired);
         for session in self.expired.drain(..) {
@@ -372,6 +392,7 @@ impl Replica {
                 self.with_liveness(|liveness| liveness.closed(*session));
                 *session
             }
+            CommandOutcome::LockLookedAt { path } => return self.delays.looked_at(path),
             CommandOutcome::ExpiryMissed { session, .. } => {
                 return self.with_liveness(|liveness| liveness.spared(*session));
             }
@@ -405,6 +426,7 @@ impl Replica {
             ));
         } else if !self.paxos.is_leading() {
             self.liveness = None;
+            self.delays = LockDelays::default();
         }
         let leader = self
             .paxos
@@ -443,11 +465,18 @@ impl Replica {
 
     fn propose_pending(&mut self, now: Instant, wall_ms: u64) {
         while self.paxos.can_propose() && self.paxos.in_flight() < ENTRIES_IN_FLIGHT {
-            let log_time = self.namespace.log_time_ns() + now.since(self.applied_at).as_nanos();
-            self.proposed_log_time = self.proposed_log_time.max(log_time);
-            let Some(value) = self.pending.cut(self.proposed_log_time, wall_ms) else { return };
+            let log_time_ns = self.log_time_ns(now);
+            let Some(value) = self.pending.cut(log_time_ns, wall_ms) else { return };
+            self.proposed = LogTime { ns: log_time_ns, at: now };
             self.paxos.propose(now, value, &mut self.outputs);
         }
+    }
+
+    /// The log's time as this replica would say it now: it runs on from what was applied last, and from what was proposed
+    /// here last, whichever is later (an entry's own way to being applied must not stop it).
+    fn log_time_ns(&self, now: Instant) -> u64 {
+        let applied = LogTime { ns: self.namespace.log_time_ns(), at: self.applied_at };
+        applied.run_on(now).max(self.proposed.run_on(now))
     }
 
     fn publish(&mut self, now: Instant, effects: &mut Vec<Effect>) {

@@ -63,6 +63,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("refused, overloaded", ServerMessage::Refused { number: 7, reason: overloaded }),
         ("refused, resend", ServerMessage::Refused { number: 7, reason: Reason::Resend }),
         ("read refused", ServerMessage::ReadRefused { number: 2, reason: Reason::NotReady }),
+        ("lock turn", ServerMessage::LockTurn { path: "/locks/one" }),
         ("session over", ServerMessage::SessionOver { session: SESSION }),
         ("fault", ServerMessage::Fault { code: FaultCode::WrongCell, text: "this is cell 5" }),
         ("status reply", ServerMessage::StatusReply { number: 6, status: status() }),

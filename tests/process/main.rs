@@ -10,5 +10,6 @@ mod crashes;
 mod host;
 mod images;
 mod load;
+mod locks;
 mod proxy;
 mod refusals;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use quorate::client::machine::Answered;
-use quorate::namespace::command::{Expect, Lifetime, Operation, Read, Refusal, Step};
+use quorate::namespace::command::{Expect, Lifetime, LockMode, Operation, Read, Refusal, Step};
 use quorate::paxos::Role;
 use quorate::wire::client::Consistency;
 
@@ -39,6 +39,12 @@ words! { OPERATIONS, operation_word: Operation,
     Operation::Delete { expect: Expect::Version(_), .. } => "delete a version",
     Operation::Delete { expect: Expect::Absent, .. } => "delete what is absent",
     Operation::Multi { .. } => "multi",
+    Operation::Acquire { mode: LockMode::Exclusive, wait: false, .. } => "try to acquire",
+    Operation::Acquire { mode: LockMode::Exclusive, wait: true, .. } => "acquire",
+    Operation::Acquire { mode: LockMode::Shared, wait: false, .. } => "try to acquire shared",
+    Operation::Acquire { mode: LockMode::Shared, wait: true, .. } => "acquire shared",
+    Operation::Release { .. } => "release",
+    Operation::Guarded { .. } => "guarded",
     Operation::Sync => "sync",
     Operation::CloseSession => "close session",
 }
@@ -52,6 +58,7 @@ words! { STEPS, step_word: Step,
     Step::Set { .. } => "step: set",
     Step::Delete { .. } => "step: delete",
     Step::Get { .. } => "step: get",
+    Step::CheckLock { .. } => "step: check a lock",
 }
 
 words! { READS, read_word: Read,
@@ -59,6 +66,9 @@ words! { READS, read_word: Read,
     Read::Exists { .. } => "exists",
     Read::List { limit: 0, .. } => "list",
     Read::List { .. } => "list a page",
+    Read::LockHolders { .. } => "lock holders",
+    Read::AwaitLock { .. } => "await a lock",
+    Read::CheckSequencer { .. } => "check a sequencer",
 }
 
 words! { CONSISTENCIES, consistency_word: Consistency,
@@ -75,6 +85,10 @@ words! { REFUSALS, refusal_word: Refusal,
     Refusal::BadVersion { .. } => "refused: bad version",
     Refusal::EphemeralParent { .. } => "refused: ephemeral parent",
     Refusal::BadArgument { .. } => "refused: bad argument",
+    Refusal::Fenced { .. } => "refused: fenced",
+    Refusal::LockBusy { .. } => "refused: lock busy",
+    Refusal::LockTwice { .. } => "refused: lock taken twice",
+    Refusal::LockNotHeld { .. } => "refused: lock not held",
     Refusal::TooLarge { .. } => "refused: too large",
     Refusal::Aborted { .. } => "refused: aborted",
     Refusal::NoSession => "refused: no session",

@@ -82,11 +82,15 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>) {
         Operation::Multi { steps } => {
             let changed = steps.iter().filter_map(|step| match step {
                 Step::Create { path, .. } | Step::Set { path, .. } | Step::Delete { path, .. } => Some(path.clone()),
-                Step::Check { .. } | Step::Get { .. } => None,
+                Step::Check { .. } | Step::CheckLock { .. } | Step::Get { .. } => None,
             });
             into.extend(changed);
         }
-        Operation::Create { path, lifetime: Lifetime::Ephemeral, .. } => _ = into.insert(path.clone()),
+        Operation::Create { path, lifetime: Lifetime::Ephemeral, .. }
+        | Operation::Acquire { path, create: true, .. } => {
+            into.insert(path.clone());
+        }
+        Operation::Guarded { operation, .. } => entangle(operation, into),
         _ => {}
     }
 }
@@ -99,15 +103,19 @@ fn act(call: &Call) -> Option<(String, Act)> {
                 Some((_, Ok(Answered::Request { outcome, .. }))) => Some(outcome),
                 _ => None,
             };
-            let done = outcome.map(Result::is_ok);
+            let succeeded = outcome.map(Result::is_ok);
             // Only what the node's own presence decides tells something of it.
             let presence = |refused: fn(&Refusal) -> bool| match outcome {
                 None => Some(None),
-                Some(Ok(_)) => Some(done),
+                Some(Ok(_)) => Some(succeeded),
                 Some(Err(refusal)) => refused(refusal).then_some(Some(false)),
             };
             let absent = |refusal: &Refusal| matches!(refusal, Refusal::NoNode { .. });
-            match operation {
+            let unguarded = match operation {
+                Operation::Guarded { operation, .. } => operation,
+                operation => operation,
+            };
+            match unguarded {
                 Operation::Create { path, data, sequential: false, lifetime: Lifetime::Permanent } => {
                     let made = presence(|refusal| matches!(refusal, Refusal::NodeExists { .. }))?;
                     (path.clone(), Kind::Create { data: data.clone(), made })

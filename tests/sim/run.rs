@@ -69,6 +69,7 @@ impl Report {
         self.tally.reads += other.tally.reads;
         self.tally.refused += other.tally.refused;
         self.tally.unknown += other.tally.unknown;
+        self.tally.handed_on += other.tally.handed_on;
         self.searched += other.searched;
         self.words.extend(other.words);
         self.struck.extend(other.struck);
@@ -78,9 +79,12 @@ impl Report {
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { events, misfortunes, slots, images, recycled, searched, .. } = self;
-        let Tally { requests, reads, refused, unknown } = self.tally;
+        let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
         write!(f, "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, ")?;
-        write!(f, "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {searched} searched")
+        write!(
+            f,
+            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {searched} searched"
+        )
     }
 }
 

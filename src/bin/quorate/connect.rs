@@ -71,6 +71,10 @@ pub fn failed(error: &Error) -> Failure {
         | Error::NotEmpty { .. }
         | Error::BadVersion { .. }
         | Error::EphemeralParent { .. }
+        | Error::Fenced { .. }
+        | Error::LockBusy { .. }
+        | Error::LockTwice { .. }
+        | Error::LockNotHeld { .. }
         | Error::BadArgument { .. }
         | Error::TooLarge { .. }
         | Error::Aborted { .. } => Code::Refused,

@@ -16,6 +16,7 @@ mod get;
 mod input;
 mod inspect;
 mod iotest;
+mod lock;
 mod ls;
 mod set;
 mod shell;
@@ -65,6 +66,8 @@ enum Command {
     Ls(ls::Args),
     /// Prints a node's numbers
     Stat(stat::Args),
+    /// Runs a program while it holds a lock
+    Lock(lock::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(bench::Args),
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Command::Delete(args) => delete::run(&args).map(|()| 0),
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
+        Command::Lock(args) => lock::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Doctor(args) => doctor::run(&args),

@@ -40,6 +40,10 @@ impl Machine {
             (ServerMessage::ReadReply { number, revision, answer }, Link::Up) => {
                 self.read_reply(now, number, revision, answer)
             }
+            (ServerMessage::LockTurn { path }, Link::Up) => {
+                self.lock_turned(path);
+                Ok(())
+            }
             (ServerMessage::Pong { number }, Link::Up) => {
                 if let Some((_, sent_at)) = self.ping.take_if(|(pinged, _)| *pinged == number) {
                     self.extend(now, sent_at);
@@ -122,6 +126,7 @@ impl Machine {
         }
         self.link = Link::Up;
         self.extend(now, asked_at);
+        self.locks_unknown();
         Ok(())
     }
 
@@ -155,6 +160,9 @@ impl Machine {
             return Err(Trouble::End(Ending::Expired(id)));
         }
         let (tag, operation) = self.queue.answered();
+        if let Operation::Release { path } = &operation {
+            self.lock_turned(path);
+        }
         self.seen_request = revision;
         self.progressed(now, revision);
         let closed = operation == Operation::CloseSession && outcome.is_ok();
@@ -170,6 +178,9 @@ impl Machine {
         let answer = codec::decode_read_outcome(answer).map_err(|error| unreadable(&error))?;
         let Some(tag) = self.queue.read_answered(number) else { return Ok(()) };
         self.progressed(now, revision);
+        if self.still_waits(tag, &answer) {
+            return Ok(());
+        }
         self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Read { revision, answer }) });
         Ok(())
     }

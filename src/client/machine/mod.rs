@@ -23,6 +23,7 @@
 //!
 //! Deadlines of single calls: a request that was sent cannot be taken back, so a caller in a hurry stops waiting instead.
 
+mod awaiting;
 mod conversation;
 mod ending;
 mod queue;
@@ -36,6 +37,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use self::awaiting::Awaiting;
 use self::ending::{Ending, Trouble};
 use self::queue::Queue;
 use self::route::Route;
@@ -142,6 +144,7 @@ pub struct Machine {
     link: Link,
     session: Session,
     queue: Queue,
+    awaiting: Awaiting,
     closing: bool,
     reader: FrameReader,
     outgoing: BytesMut,
@@ -197,6 +200,7 @@ impl Machine {
             link: Link::Down { retry_at: now },
             session: Session::Wanted { give_up_at: now + settings.open_timeout },
             queue: Queue::new(),
+            awaiting: Awaiting::default(),
             closing: false,
             reader: FrameReader::new(CLIENT_MAGIC),
             outgoing: BytesMut::new(),
@@ -410,7 +414,7 @@ impl Machine {
     /// Calls without an answer.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.awaiting.len()
     }
 
     /// Whether the connection stands, and what it says is heard.
@@ -498,6 +502,15 @@ impl Machine {
         self.ping.is_some() || self.queue.is_waiting() || !matches!(self.link, Link::Up)
     }
 
+    /// When the session's lease ends, by this host's clock; the past if there is none.
+    #[must_use]
+    pub fn lease_until(&self) -> Instant {
+        match &self.session {
+            Session::Live { lease_until, .. } => *lease_until,
+            Session::Wanted { .. } | Session::Over(_) => Instant::ZERO,
+        }
+    }
+
     /// When the connection is given up if nothing comes.
     fn silence_ends(&self) -> Instant {
         let heard = if self.is_owed() { self.heard_at + self.patience() } else { Instant::FOREVER };
@@ -560,6 +573,9 @@ impl Machine {
             }
             self.effects.push_back(Effect::Done { tag: call.tag, result });
         }
+        for tag in self.give_up_locks() {
+            self.effects.push_back(Effect::Done { tag, result: Err(ending.error(false)) });
+        }
         self.session = Session::Over(ending);
         self.effects.push_back(Effect::Session(event));
     }
@@ -574,12 +590,14 @@ fn operation_bytes(operation: &Operation) -> u64 {
     let node = |path: &str, data: usize| (path.len() + data + NODE_OVERHEAD) as u64;
     match operation {
         Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => node(path, data.len()),
-        Operation::Delete { path, .. } => node(path, 0),
+        Operation::Delete { path, .. } | Operation::Acquire { path, .. } | Operation::Release { path } => node(path, 0),
+        Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
                 Step::Create { path, data, .. } | Step::Set { path, data, .. } => node(path, data.len()),
                 Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
+                Step::CheckLock { sequencer } => node(&sequencer.path, 0),
             })
             .sum(),
         Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,
