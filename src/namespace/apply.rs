@@ -260,8 +260,8 @@ impl Namespace {
         if found != counter {
             return CommandOutcome::ExpiryMissed { session, counter: Some(found) };
         }
-        let ending = Ending::Lost { log_time_ns: self.clock.log_time_ns };
         if !cfg!(bug = "19") {
+            let ending = Ending::Lost { log_time_ns: self.clock.log_time_ns };
             Transaction::new(&mut self.nodes, stamp, changes).end_session(session, ending);
         }
         self.sessions.remove(place);

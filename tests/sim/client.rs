@@ -233,6 +233,7 @@ impl Client {
             around.network.close(around.world, conn, Host::Client(self.index));
         }
         self.waiting.clear();
+        self.awaiting.clear();
         self.known = workload::Known::default();
         self.live_again(around);
         self.go_on(around);
@@ -269,8 +270,8 @@ impl Client {
                     self.left -= 1;
                     let random = &mut around.world.random;
                     self.next_call = around.world.now + random.around(around.plan.think);
-                    let revision = self.machine.revision();
-                    let asked = workload::draw(random, around.plan, self.reads, &self.known, revision);
+                    let (known, seen) = (&self.known, self.machine.revision());
+                    let asked = workload::draw(random, around.plan, self.reads, known, seen);
                     self.call(around, asked);
                 }
             }

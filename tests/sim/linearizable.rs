@@ -82,15 +82,18 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>) {
         Operation::Multi { steps } => {
             let changed = steps.iter().filter_map(|step| match step {
                 Step::Create { path, .. } | Step::Set { path, .. } | Step::Delete { path, .. } => Some(path.clone()),
-                Step::Check { .. } | Step::CheckLock { .. } | Step::Get { .. } => None,
+                Step::Check { .. } | Step::Get { .. } | Step::CheckLock { .. } => None,
             });
             into.extend(changed);
         }
-        Operation::Create { path, lifetime: Lifetime::Ephemeral, .. }
-        | Operation::Acquire { path, create: true, .. } => {
-            into.insert(path.clone());
-        }
-        Operation::Guarded { operation, .. } => entangle(operation, into),
+        Operation::Guarded { operation, .. } => match &**operation {
+            Operation::Create { path, .. } | Operation::Set { path, .. } | Operation::Delete { path, .. } => {
+                into.insert(path.clone());
+            }
+            other => entangle(other, into),
+        },
+        Operation::Acquire { path, create: true, .. } => _ = into.insert(path.clone()),
+        Operation::Create { path, lifetime: Lifetime::Ephemeral, .. } => _ = into.insert(path.clone()),
         _ => {}
     }
 }
@@ -103,19 +106,15 @@ fn act(call: &Call) -> Option<(String, Act)> {
                 Some((_, Ok(Answered::Request { outcome, .. }))) => Some(outcome),
                 _ => None,
             };
-            let succeeded = outcome.map(Result::is_ok);
+            let done = outcome.map(Result::is_ok);
             // Only what the node's own presence decides tells something of it.
             let presence = |refused: fn(&Refusal) -> bool| match outcome {
                 None => Some(None),
-                Some(Ok(_)) => Some(succeeded),
+                Some(Ok(_)) => Some(done),
                 Some(Err(refusal)) => refused(refusal).then_some(Some(false)),
             };
             let absent = |refusal: &Refusal| matches!(refusal, Refusal::NoNode { .. });
-            let unguarded = match operation {
-                Operation::Guarded { operation, .. } => operation,
-                operation => operation,
-            };
-            match unguarded {
+            match operation {
                 Operation::Create { path, data, sequential: false, lifetime: Lifetime::Permanent } => {
                     let made = presence(|refusal| matches!(refusal, Refusal::NodeExists { .. }))?;
                     (path.clone(), Kind::Create { data: data.clone(), made })
