@@ -217,7 +217,7 @@ impl Replica {
             let Some(counter) = self.namespace.session(session).map(|view| view.counter) else { continue };
             let refused = self.pending.push(Submission::of(&Command::ExpireSession { session, counter })).is_err();
             if refused {
-                liveness.spared(session);
+                liveness.spared(now, session);
             }
         }
     }
@@ -309,7 +309,7 @@ impl Replica {
 
     fn ask_read_point(&mut self, now: Instant, asker: Asker, sessions: Vec<SessionId>, effects: &mut Vec<Effect>) {
         if let Some(liveness) = self.liveness.as_mut().filter(|_| self.paxos.is_leading()) {
-            let withheld = sessions.into_iter().filter(|session| !liveness.heard(*session)).collect();
+            let withheld = sessions.into_iter().filter(|session| !liveness.heard(now, *session)).collect();
             let ticket = self.reads.ask(Asked { asker, leader: None, withheld });
             self.paxos.read_point(now, ticket, &mut self.outputs);
             return;
@@ -365,24 +365,24 @@ impl Replica {
         self.changes.append(&mut self.applied.changes);
         let mut outcomes = std::mem::take(&mut self.applied.outcomes);
         for outcome in outcomes.drain(..) {
-            self.route(outcome);
+            self.route(now, outcome);
         }
         self.applied.outcomes = outcomes;
     }
 
     /// Sends an outcome to the front whose client waits for it, and tells the leader's liveness.
-    fn route(&mut self, outcome: CommandOutcome) {
+    fn route(&mut self, now: Instant, outcome: CommandOutcome) {
         let session = match &outcome {
             CommandOutcome::Replied { session, .. }
             | CommandOutcome::Gap { session, .. }
             | CommandOutcome::Unacknowledged { session, .. } => {
-                self.with_liveness(|liveness| _ = liveness.heard(*session));
+                self.with_liveness(|liveness| _ = liveness.heard(now, *session));
                 *session
             }
             CommandOutcome::SessionOpened { session, timeout_ms, .. }
             | CommandOutcome::SessionResumed { session, timeout_ms, .. } => {
                 let timeout = Duration::from_millis(u64::from(*timeout_ms));
-                self.with_liveness(|liveness| liveness.opened(*session, timeout));
+                self.with_liveness(|liveness| liveness.opened(now, *session, timeout));
                 return self.broadcast(&outcome);
             }
             CommandOutcome::SessionRefused { .. } => return self.broadcast(&outcome),
@@ -394,7 +394,7 @@ impl Replica {
             }
             CommandOutcome::LockLookedAt { path } => return self.delays.looked_at(path),
             CommandOutcome::ExpiryMissed { session, .. } => {
-                return self.with_liveness(|liveness| liveness.spared(*session));
+                return self.with_liveness(|liveness| liveness.spared(now, *session));
             }
         };
         if let Some(front) = self.attached.get(&session) {
