@@ -29,7 +29,8 @@ impl Arrivals {
         while self.next <= now {
             self.due.push_back(self.next);
             self.counted += 1;
-            self.next = self.next + self.gap();
+            let gap = self.gap();
+            self.next += gap;
         }
     }
 

@@ -75,6 +75,12 @@ impl Meter {
 }
 
 impl Cost {
+    /// Resident memory of all servers; zero where they are not known.
+    #[must_use]
+    pub fn rss_mib(&self) -> f64 {
+        self.servers_rss_mib.iter().fold(0.0, |sum, rss| sum + rss)
+    }
+
     /// Another window of the same servers: costs add up, memory is the latest.
     pub fn add(&mut self, other: &Self) {
         for (mine, other) in [

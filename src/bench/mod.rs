@@ -16,7 +16,7 @@
 //! failover   the longest silence when a replica is lost;   session   opening and holding many sessions
 //! tally      counts and latencies;   cost   CPU seconds and memory of the servers;   report   one measured point
 //! results    a folder of points with all that repeats them;   host   what has to be known of the host
-//! compare    results against results;   figure, page   plots, and one page with everything
+//! compare    results against results;   figure, plots, page   SVG, which plots there are, and one page with everything
 //! ```
 //!
 //! # Invariants
@@ -48,6 +48,7 @@ mod host;
 mod page;
 #[cfg(feature = "peers")]
 pub mod peers;
+mod plots;
 mod prepare;
 mod report;
 mod results;

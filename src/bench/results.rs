@@ -78,7 +78,7 @@ impl Results {
             ("report.html".to_owned(), super::page::page(self)),
         ];
         files.extend(logs.iter().enumerate().map(|(index, log)| (format!("{:02}.hdr", index + 1), log.clone())));
-        files.extend(super::page::plots(self).into_iter().map(|plot| (format!("{}.svg", plot.name), plot.svg)));
+        files.extend(super::plots::plots(self).into_iter().map(|plot| (format!("{}.svg", plot.name), plot.svg)));
         let failed = |path: &Path, error| ResultsError::Io { path: path.display().to_string(), error };
         fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
         for (name, text) in files {
@@ -167,7 +167,7 @@ impl Results {
                 of(&report.reads),
                 of(&report.writes),
                 optional(report.cpu_per_100k()),
-                report.cost.servers_rss_mib.iter().sum::<f64>(),
+                report.cost.rss_mib(),
                 report.errors,
                 report.wrong_answers,
                 report.old_answers,

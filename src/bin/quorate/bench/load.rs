@@ -184,8 +184,11 @@ impl Load {
                 .needed(format!("{VALUE_BYTES_MIN} to {}", quorate::limits::NODE_DATA_BYTES_MAX))
                 .why("each value carries its key and number, by which answers are verified"));
         }
-        if shape.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e8)) {
-            return Err(Failure::new(Code::Usage, "a rate is a number of operations a second, above 0"));
+        if shape.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e7)) {
+            return Err(Failure::new(
+                Code::Usage,
+                "a rate is a number of operations a second, above 0, at most 10 million",
+            ));
         }
         let prefix = self.prefix.clone().unwrap_or_else(|| format!("/quorate-bench-{}", std::process::id()));
         if !prefix.starts_with('/') || prefix.len() < 2 || prefix.ends_with('/') {

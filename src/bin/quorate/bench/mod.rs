@@ -263,16 +263,17 @@ impl Session {
 
     /// A run that saw a wrong answer is no success, whatever its figures.
     fn judge(&self) -> Result<(), Failure> {
-        for storm in self.results.sessions.iter().filter(|storm| storm.opened < storm.sessions && !storm.interrupted) {
+        let results = &self.results;
+        if let Some(storm) = results.sessions.iter().find(|storm| storm.opened < storm.sessions && !storm.interrupted) {
             return Err(Failure::new(Code::RunFailed, "not all sessions came about")
                 .found(format!("{} of {}", storm.opened, storm.sessions)));
         }
-        for failover in self.results.failovers.iter().filter(|failover| !failover.recovered) {
+        if let Some(failover) = results.failovers.iter().find(|failover| !failover.recovered) {
             return Err(Failure::new(Code::RunFailed, "writes did not go on")
                 .found(format!("nothing acknowledged for {} ms at the end", failover.outage_ms)));
         }
-        let runs = self.results.failovers.iter().map(|failover| &failover.run);
-        for report in self.results.points.iter().chain(runs) {
+        let runs = results.failovers.iter().map(|failover| &failover.run);
+        for report in results.points.iter().chain(runs) {
             if report.wrong_answers > 0 {
                 return Err(Failure::new(
                     Code::WrongAnswer,
@@ -285,7 +286,7 @@ impl Session {
             if let Some(why) = &report.unverified {
                 return Err(Failure::new(Code::RunFailed, "the keys could not be verified at the end").found(why));
             }
-            if let Some(why) = report.invalid.as_ref().filter(|_| self.results.points.len() == 1) {
+            if let Some(why) = report.invalid.as_ref().filter(|_| results.points.len() == 1) {
                 return Err(Failure::new(Code::RunFailed, "the run is invalid")
                     .found(why)
                     .fix("ask for a lower --rate, or give it more --connections and --depth"));

@@ -86,10 +86,10 @@ fn costs(cost: &Cost, seconds: f64) -> String {
 
 /// One line a point.
 fn lines(reports: &[Report]) -> String {
-    let wide = |of: fn(&Report) -> String| reports.iter().map(|report| of(report).len()).max().unwrap_or(0);
-    let (series, shape): (fn(&Report) -> String, fn(&Report) -> String) =
-        (|report| report.point.series(), |report| report.point.shape());
-    let (series_wide, shape_wide) = (wide(series), wide(shape));
+    let series = |report: &Report| report.point.series();
+    let shape = |report: &Report| report.point.shape();
+    let series_wide = reports.iter().map(|report| series(report).len()).max().unwrap_or(0);
+    let shape_wide = reports.iter().map(|report| shape(report).len()).max().unwrap_or(0);
     let mut text = format!(
         "{:series_wide$}  {:shape_wide$} {:>12} {:>7} {:>9} {:>9} {:>10} {:>9}",
         "", "", "operations/s", "spread", "p50 us", "p99 us", "CPU s/100k", "generator"
