@@ -102,6 +102,7 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         let (mut begun, mut over) = (0, 0);
         let clients = self.system.clients();
+        let mut answered_at = self.system.now();
         while over < count {
             // Once something was measured it is told, so that only a second signal ends the rest.
             if matches!(phase, "making folders" | "filling" | "looking") && self.is_stopped() {
@@ -122,10 +123,15 @@ impl Run<'_> {
                     continue;
                 }
                 over += 1;
+                answered_at = self.system.now();
                 if let Err(lost) = &finished.result {
                     self.last_error = Some(lost.clone());
                 }
                 ended(self, (finished.tag & !CHORE) as usize, finished.result);
+            }
+            if self.system.now() >= answered_at + DRAIN {
+                let trouble = self.system.troubles().last.take().unwrap_or_else(|| "none was lost".into());
+                return Err(RunError::Prepare(format!("no answer for 30 s; last trouble of a connection: {trouble}")));
             }
             self.tell(phase, over as f64 / count as f64);
         }

@@ -114,19 +114,21 @@ impl ZooKeeper {
 
     fn serve(&mut self, client: usize, flags: EventFlags, finished: &mut Vec<Finished>) -> io::Result<()> {
         let connection = &mut self.connections[client];
-        match &mut connection.state {
-            State::Pausing(_) => {}
-            State::Connecting(stream) => {
-                if let Some(error) = stream.take_error()? {
-                    self.lose(client, &error.to_string(), finished);
-                    return Ok(());
-                }
-                stream.set_nodelay(true)?;
-                let stream = stream.try_clone()?;
-                greeting(&mut connection.outgoing);
-                connection.wants_room = true;
-                connection.state = State::Greeting(stream);
+        if let State::Connecting(stream) = &connection.state {
+            if let Some(error) = stream.take_error()? {
+                self.lose(client, &error.to_string(), finished);
+                return Ok(());
             }
+            stream.set_nodelay(true)?;
+            greeting(&mut connection.outgoing);
+            connection.wants_room = true;
+        }
+        match std::mem::replace(&mut connection.state, State::Pausing(self.now)) {
+            State::Connecting(stream) => connection.state = State::Greeting(stream),
+            other => connection.state = other,
+        }
+        match &mut connection.state {
+            State::Pausing(_) | State::Connecting(_) => {}
             State::Greeting(stream) | State::Open(stream) => {
                 if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
                     let read = stream.read(&mut self.received);
