@@ -231,7 +231,7 @@ impl Front {
                 reads.push(parked);
             }
         }
-        if still_leased() {
+        if still_leased() || cfg!(bug = "13") {
             return true;
         }
         for (parked, mark) in reads.iter().zip(marks).rev() {

@@ -67,7 +67,7 @@ pub use message::{Evidence, Message, SlotReport};
 pub use settings::{AcceptedRecord, HardState, Lease, Output, PeerStatus, Recovered, Role, Settings, Status};
 pub use value::{Draft, Kind, Room, Value};
 
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use acceptor::Acceptor;
 use catch_up::CatchUp;
 use election::Following;
@@ -131,7 +131,8 @@ impl Paxos {
             }
         }
         let million = 1_000_000;
-        let boot_wait = hard_state.lease_max.scaled(million + settings.clock_error_ppm, million);
+        let granted = if cfg!(bug = "14") { Duration::ZERO } else { hard_state.lease_max };
+        let boot_wait = granted.scaled(million + settings.clock_error_ppm, million);
         let acceptor = Acceptor::new(&hard_state, promised, now + boot_wait);
         let configs = Configs::new(hard_state.previous, hard_state.config, hard_state.config_slot);
         let following = Following::new(now, settings.seed);
@@ -260,7 +261,7 @@ impl Paxos {
     #[must_use]
     pub fn is_leading(&self) -> bool {
         let first_own = self.leading().and_then(|(_, leading)| leading.first_own);
-        first_own.is_some_and(|slot| slot <= self.log.applied_upto())
+        first_own.is_some_and(|slot| slot <= self.log.applied_upto() || cfg!(bug = "15"))
     }
 
     /// Everything up to here is chosen, and put out as [`Output::Chosen`].

@@ -98,6 +98,7 @@ impl Images {
     /// A restart begins there or above: even with the newest image damaged.
     pub(super) fn sure_upto(&self) -> Slot {
         match self.kept[..] {
+            [.., newest] if cfg!(bug = "08") => newest,
             [older, _] => older,
             _ => Slot(0),
         }

@@ -75,9 +75,9 @@ impl Liveness {
     /// Moves the clock on; `leads` says whether the leadership is proved at this moment. Sessions whose time is over are
     /// handed out, once.
     pub(super) fn advance(&mut self, now: Instant, leads: bool, expired: &mut Vec<SessionId>) {
-        let stride = now.since(self.looked).min(STRIDE_MAX);
+        let stride = now.since(self.looked).min(if cfg!(bug = "17") { Duration::from_secs(3600) } else { STRIDE_MAX });
         self.looked = now;
-        if !leads {
+        if !leads && !cfg!(bug = "17") {
             return;
         }
         self.clock += stride;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use quorate::client::machine::{Answered, Effect, Machine};
-use quorate::namespace::command::Operation;
+use quorate::client::SessionState;
+use quorate::client::machine::{Answered, Effect, Machine, Prefer};
+use quorate::namespace::command::{Operation, SessionId};
 
 use super::history::{Asked, Call, History, Life};
 use super::network::{Host, Network, Port};
@@ -28,6 +29,8 @@ pub struct Client {
     number: u64,
     /// Calls still to be made.
     left: u64,
+    reads: u64,
+    prefer: Prefer,
     next_call: Moment,
     /// Versions seen, for compare-and-set.
     versions: BTreeMap<String, u64>,
@@ -58,7 +61,8 @@ pub struct Around<'a> {
 
 impl Client {
     pub fn new(index: usize, world: &mut World, plan: &Plan, clock: HostClock) -> Self {
-        let settings = plan.client(&mut world.random);
+        let (reads, prefer) = plan.role(&mut world.random);
+        let settings = plan.client(&mut world.random, prefer);
         let machine = Machine::new(clock.read(world.now), settings);
         Self {
             index,
@@ -70,6 +74,8 @@ impl Client {
             tags: 0,
             number: 0,
             left: plan.calls,
+            reads,
+            prefer,
             next_call: 0,
             versions: BTreeMap::new(),
             answered: 0,
@@ -95,6 +101,12 @@ impl Client {
     /// Whether nothing is left to call.
     pub fn is_idle(&self) -> bool {
         self.left == 0 && self.waiting.is_empty()
+    }
+
+    /// The session that it was told to be safe, unless it is about to close it.
+    pub fn relies_on(&self) -> Option<SessionId> {
+        let safe = self.machine.state() == SessionState::Safe && !matches!(self.phase, Phase::Closing | Phase::Done);
+        self.machine.session().filter(|_| safe)
     }
 
     /// What it is about, for whoever finds it stuck.
@@ -200,15 +212,30 @@ impl Client {
         }
     }
 
+    /// The process dies, its calls with it, and another takes its place. Its session is left to expire.
+    pub fn die(&mut self, around: &mut Around<'_>) {
+        if let Some((conn, _)) = self.conn.take() {
+            around.network.close(around.world, conn, Host::Client(self.index));
+        }
+        self.waiting.clear();
+        self.versions.clear();
+        self.live_again(around);
+        self.go_on(around);
+    }
+
     fn begin_anew(&mut self, around: &mut Around<'_>) {
         assert!(self.waiting.is_empty(), "when a machine is over, every call of it has ended");
         assert!(self.conn.is_none(), "when a machine is over, it has let go of its connection");
+        self.live_again(around);
+    }
+
+    fn live_again(&mut self, around: &mut Around<'_>) {
         self.lives += 1;
         (self.number, self.answered) = (0, 0);
         if self.phase == Phase::Closing {
             self.phase = Phase::Proving;
         }
-        let settings = around.plan.client(&mut around.world.random);
+        let settings = around.plan.client(&mut around.world.random, self.prefer);
         self.machine = Machine::new(self.clock.read(around.world.now), settings);
         self.effects(around);
     }
@@ -223,7 +250,8 @@ impl Client {
                     self.left -= 1;
                     let random = &mut around.world.random;
                     self.next_call = around.world.now + random.around(around.plan.think);
-                    let asked = workload::draw(random, around.plan, &self.versions, self.machine.revision());
+                    let asked =
+                        workload::draw(random, around.plan, self.reads, &self.versions, self.machine.revision());
                     self.call(around, asked);
                 }
             }

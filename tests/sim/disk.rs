@@ -30,6 +30,8 @@ pub struct Disk {
     pub segment_bytes: usize,
     /// Nothing completes before.
     pub stalled_until: Moment,
+    /// When a write to the journal last was durable.
+    pub flushed_at: Moment,
     writes: BTreeMap<u64, Write>,
     /// Writes to the journal in the order they were begun, from the first that is not durable on; what they hold once
     /// they are.
@@ -60,6 +62,7 @@ impl Disk {
             images: BTreeMap::new(),
             segment_bytes,
             stalled_until: 0,
+            flushed_at: 0,
             writes: BTreeMap::new(),
             journal: VecDeque::new(),
             chores_until: 0,

@@ -204,12 +204,16 @@ impl Node {
             requests.into_iter().for_each(|request| running.front_asks(now, request));
             self.end_turn(running, now, around);
             let (replica, clock) = (&running.replica, &self.clock);
+            let mut held = false;
             let still_leased = || {
                 pass(around);
                 let lease_now = replica.lease();
-                lease_now.ballot == lease.ballot && clock.read(around.world.now) < lease_now.until
+                held = lease_now.ballot == lease.ballot && clock.read(around.world.now) < lease_now.until;
+                held
             };
-            if running.front.finish(now, replica.tree(), leased, still_leased) {
+            let answered = running.front.finish(now, replica.tree(), leased, still_leased);
+            assert!(held || !answered, "reads leave only once the lease was seen to hold after they were answered");
+            if answered {
                 running.front_asks(now, FrontRequest::LeaseUsed);
             }
             if !running.front.is_restless() {
@@ -276,14 +280,23 @@ impl Node {
         }
     }
 
+    /// Whether its front may answer reads without asking anybody.
+    pub fn is_leased(&self, moment: Moment) -> bool {
+        let lease = self.running.as_ref().map(|running| running.replica.lease());
+        lease.is_some_and(|lease| lease.ballot != Ballot::NONE && self.clock.read(moment) < lease.until)
+    }
+
     /// What it is about, for whoever finds it stuck.
     pub fn story(&self) -> String {
         let Some(running) = &self.running else { return format!("node {}: down", self.index) };
         let (status, inbox) = (running.replica.paxos().status(), running.inbox.len());
+        let (lease, sessions) = (running.replica.lease(), running.replica.namespace().session_count());
         let journal = running.replica.storage().journal();
         let (used, free, waits) = (journal.used_bytes(), journal.free_bytes(), journal.queued_bytes());
-        let lease = running.replica.lease();
-        format!("node {}: {status:?}, {lease:?}, inbox {inbox}, journal {used}, {free} free, {waits} wait", self.index)
+        format!(
+            "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait",
+            self.index
+        )
     }
 
     /// The background read of a lagging peer's values.

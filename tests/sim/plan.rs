@@ -20,7 +20,7 @@ pub struct Plan {
     pub calls: u64,
     /// Calls of one client that may wait for an answer.
     pub depth: u64,
-    /// Reads among the calls, in a thousand.
+    /// Reads among the calls of a client that does both, in a thousand.
     pub reads: u64,
     /// Pause between two calls, on average.
     pub think: Moment,
@@ -61,6 +61,7 @@ pub struct Weights {
     pub one_way: u64,
     pub cut_pair: u64,
     pub cut_client: u64,
+    pub client_dies: u64,
     pub break_link: u64,
     pub stall_disk: u64,
     pub hand_over: u64,
@@ -142,12 +143,22 @@ impl Plan {
         }
     }
 
-    pub fn client(&self, random: &mut Random) -> ClientSettings {
+    /// What a client is for: reads in a thousand, and whom it likes to be connected to. One that only reads stays with a
+    /// leader that can do nothing else any more, and one that only writes is first at the next.
+    pub fn role(&self, random: &mut Random) -> (u64, Prefer) {
+        match random.below(4) {
+            0 => (1000, Prefer::Leader),
+            1 => (0, Prefer::Any),
+            _ => (self.reads, random.pick(&[Prefer::Leader, Prefer::Leader, Prefer::Any])),
+        }
+    }
+
+    pub fn client(&self, random: &mut Random, prefer: Prefer) -> ClientSettings {
         ClientSettings {
             endpoints: (0..self.nodes).map(address).collect(),
             cell: Some(CELL),
             name: "simulated".to_owned(),
-            prefer: random.pick(&[Prefer::Leader, Prefer::Leader, Prefer::Any]),
+            prefer,
             session_timeout: span(self.session_timeout),
             grace: span(random.within(1, 10) * SECOND),
             open_timeout: span(20 * SECOND),
@@ -174,6 +185,7 @@ impl Weights {
             one_way: weight(6),
             cut_pair: weight(6),
             cut_client: weight(6),
+            client_dies: weight(4),
             break_link: weight(20),
             stall_disk: weight(6),
             hand_over: weight(3),

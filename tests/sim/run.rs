@@ -1,11 +1,15 @@
 //! One seed, one run: a storm with every fault of the plan, then calm, in which everything must finish; then judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::paxos::Slot;
+use quorate::replica::Replica;
 
 use super::client::{self, Client};
+use super::coverage;
+use super::cuts::Cuts;
 use super::history::{History, Tally, plain};
+use super::linearizable;
 use super::misfortune;
 use super::model::Model;
 use super::network::{Arrival, Host, Network};
@@ -28,11 +32,13 @@ pub struct Run {
     /// Misfortunes that last, by their number.
     pub lasting: BTreeMap<u64, misfortune::Lasting>,
     pub misfortunes: u64,
+    /// Misfortunes that struck, each with a phase it struck in.
+    pub struck: BTreeSet<(&'static str, &'static str)>,
     events: u64,
 }
 
 /// What a run came to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     pub trace: u64,
     pub events: u64,
@@ -41,23 +47,60 @@ pub struct Report {
     pub images: u64,
     pub recycled: u64,
     pub tally: Tally,
+    /// Nodes whose operations were searched for an order.
+    pub searched: u64,
+    /// What of the protocol was exercised.
+    pub words: BTreeSet<&'static str>,
+    pub struck: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Report {
+    /// Adds what another run came to.
+    pub fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.misfortunes += other.misfortunes;
+        self.slots += other.slots;
+        self.images += other.images;
+        self.recycled += other.recycled;
+        self.tally.requests += other.tally.requests;
+        self.tally.reads += other.tally.reads;
+        self.tally.refused += other.tally.refused;
+        self.tally.unknown += other.tally.unknown;
+        self.searched += other.searched;
+        self.words.extend(other.words);
+        self.struck.extend(other.struck);
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { events, misfortunes, slots, images, recycled, searched, .. } = self;
+        let Tally { requests, reads, refused, unknown } = self.tally;
+        write!(f, "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, ")?;
+        write!(f, "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {searched} searched")
+    }
 }
 
 /// Runs a seed. Panics with a sentence when something is wrong.
-pub fn run(seed: u64) -> Report {
-    let mut run = Run::new(seed);
+pub fn run(seed: u64, cuts: &Cuts) -> Report {
+    let mut run = Run::new(seed, cuts);
     run.storm();
     run.calm();
     run.judge()
 }
 
+/// The plan of a seed, less what is cut.
+pub fn plan_of(seed: u64, cuts: &Cuts) -> Plan {
+    let mut plan = Plan::draw(&mut World::new(seed).random);
+    cuts.apply(&mut plan);
+    plan
+}
+
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, cuts: &Cuts) -> Self {
         let mut world = World::new(seed);
-        let plan = Plan::draw(&mut world.random);
-        if std::env::var_os("QUORATE_SIM_SEED").is_some() {
-            eprintln!("{plan:#?}");
-        }
+        let mut plan = Plan::draw(&mut world.random);
+        cuts.apply(&mut plan);
         let mut network = Network::new(plan.network.clone());
         let nodes: Vec<Node> = (0..plan.nodes).map(|index| Node::new(index, &plan, clock(&mut world))).collect();
         let clocks: Vec<HostClock> = (0..plan.clients).map(|_| clock(&mut world)).collect();
@@ -83,6 +126,7 @@ impl Run {
             calm: false,
             lasting: BTreeMap::new(),
             misfortunes: 0,
+            struck: BTreeSet::new(),
             events: 0,
         }
     }
@@ -121,10 +165,11 @@ impl Run {
         panic!("{}s after the last fault, not everything is done: {stories:#?} {states:#?}", PATIENCE / SECOND);
     }
 
-    /// Whether all that is chosen is applied everywhere.
+    /// Whether all that is chosen is applied everywhere, and no session outlives its client.
     fn is_settled(&self) -> bool {
         let chosen = self.oracle.chosen_upto();
-        self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|r| r.replica.applied_upto() == chosen))
+        let settled = |replica: &Replica| replica.applied_upto() == chosen && replica.namespace().session_count() == 0;
+        self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|running| settled(&running.replica)))
     }
 
     fn judge(&self) -> Report {
@@ -143,7 +188,9 @@ impl Run {
         let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
-        Report { trace, events, misfortunes, slots, images, recycled, tally }
+        let (words, struck) = (coverage::of(&self.history), self.struck.clone());
+        let searched = linearizable::judge(&self.history);
+        Report { trace, events, misfortunes, slots, images, recycled, tally, searched, words, struck }
     }
 
     fn event(&mut self, event: Event) {
@@ -170,7 +217,12 @@ impl Run {
                 let arrival = self.network.closed(&mut self.world, conn, side, surely);
                 self.arrives(arrival);
             }
-            Event::Turn { node, call } if self.nodes[node].is_called(call) => self.with_node(node, Node::turn),
+            Event::Turn { node, call } if self.nodes[node].is_called(call) => {
+                self.with_node(node, Node::turn);
+                self.leases_cover(node);
+                self.leases_rest_on_flushes();
+                self.live_sessions_are_kept(node);
+            }
             Event::Client { client, call } if self.clients[client].is_called(call) => {
                 self.with_client(client, Client::woken);
             }
@@ -196,8 +248,42 @@ impl Run {
         }
     }
 
+    /// Whoever may read under a lease has applied everything that this node has.
+    fn leases_cover(&self, node: usize) {
+        let applied = |node: &Node| node.running.as_ref().map_or(Slot(0), |running| running.replica.applied_upto());
+        let most = applied(&self.nodes[node]);
+        for other in self.nodes.iter().filter(|other| other.is_leased(self.world.now)) {
+            let least = applied(other);
+            assert!(
+                most <= least,
+                "node {node} applied {most:?}, and node {} reads under its lease at {least:?}",
+                other.index
+            );
+        }
+    }
+
+    /// A lease is won by an entry that the leader's own disk has, and lasts no longer than that allows.
+    fn leases_rest_on_flushes(&self) {
+        let longest = self.plan.lease + self.plan.lease / 500;
+        for node in self.nodes.iter().filter(|node| node.is_leased(self.world.now)) {
+            let (index, since) = (node.index, self.world.now - node.disk.flushed_at);
+            assert!(since <= longest, "node {index} holds a lease, and its disk stands still for {since} ns");
+        }
+    }
+
+    /// No session is over while its client, by its own clock, may rely on it.
+    fn live_sessions_are_kept(&self, node: usize) {
+        let Some(running) = &self.nodes[node].running else { return };
+        let namespace = running.replica.namespace();
+        for session in self.clients.iter().filter_map(Client::relies_on) {
+            let ended = namespace.revision() >= session.0 && namespace.session(session).is_none();
+            assert!(!ended, "{session:?} is over at node {node}, and its client was told that it is safe");
+        }
+    }
+
     fn written(&mut self, node: usize, token: u64) {
         for bytes in self.nodes[node].disk.written(token) {
+            self.nodes[node].disk.flushed_at = self.world.now;
             self.oracle.recorded(node, &recovery::records_of(&bytes));
         }
         self.nodes[node].happens(&mut self.world, Happening::Written { token });
@@ -238,7 +324,7 @@ impl Run {
         act(&mut nodes[index], &mut node::Around { world, network, oracle, plan });
     }
 
-    fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
+    pub fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
         let Self { world, network, history, plan, clients, .. } = self;
         act(&mut clients[index], &mut client::Around { world, network, history, plan });
     }

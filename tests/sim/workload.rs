@@ -17,10 +17,10 @@ pub enum Wish {
     Read(Read, Consistency),
 }
 
-/// The next call. `versions`: what this client last saw; `seen`: the newest revision it was told.
-pub fn draw(random: &mut Random, plan: &Plan, versions: &BTreeMap<String, u64>, seen: u64) -> Wish {
+/// The next call. `reads`: in a thousand; `versions`: what this client last saw; `seen`: the newest revision it was told.
+pub fn draw(random: &mut Random, plan: &Plan, reads: u64, versions: &BTreeMap<String, u64>, seen: u64) -> Wish {
     let path = path(random, plan.names);
-    if random.permille(plan.reads) {
+    if random.permille(reads) {
         return Wish::Read(read(random, path), consistency(random, seen));
     }
     let expect = expect(random, versions, &path);
