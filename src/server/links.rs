@@ -118,7 +118,10 @@ impl Links {
 
     /// Somebody dialled us.
     pub(super) fn accepted(&mut self, connection: ConnectionId) {
-        self.incoming.insert(connection, Incoming { reader: FrameReader::keeping(PEER_MAGIC, 2 * BATCH_BYTES_TARGET), from: None });
+        self.incoming.insert(
+            connection,
+            Incoming { reader: FrameReader::keeping(PEER_MAGIC, 2 * BATCH_BYTES_TARGET), from: None },
+        );
     }
 
     /// A link we dialled stands.

@@ -1,5 +1,8 @@
 //! `quorate bench`: load on a cell, checked and measured.
 //!
+//! The load itself is [`quorate::bench`]; here points are made out of options, measured one after the other, and told.
+//! What was measured is told and written whatever comes after it: an interrupted command shows what it has.
+//!
 //! ```text
 //! mod       the commands: which points are measured, one after the other
 //! load      the options all of them share, and what they mean for one point
