@@ -154,6 +154,11 @@ impl Cell {
         (0..self.replicas.len()).for_each(|index| self.kill(index));
     }
 
+    /// The process of a replica that runs.
+    pub fn pid(&self, index: usize) -> u32 {
+        self.replicas[index].child.as_ref().expect("it runs").id()
+    }
+
     pub fn signal(&self, index: usize, signal: Signal) {
         let child = self.replicas[index].child.as_ref().expect("it runs");
         let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");

@@ -70,7 +70,7 @@ enum Command {
     Lock(lock::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
