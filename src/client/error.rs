@@ -61,9 +61,9 @@ pub enum Error {
         why: String,
     },
     /// Past a limit.
-    #[error("{what} has {size}, past the limit of {limit}")]
+    #[error("{size} {what}, past the limit of {limit}")]
     TooLarge {
-        /// What is too large, with its unit.
+        /// What is too large, after its unit, like `bytes of data`.
         what: String,
         /// How large it is.
         size: u64,

@@ -295,6 +295,14 @@ impl Config {
     }
 }
 
+impl ReplicaSection {
+    /// Where clients find it.
+    #[must_use]
+    pub fn advertised(&self) -> SocketAddr {
+        self.advertise.unwrap_or(self.client)
+    }
+}
+
 impl PaxosSection {
     /// The shortest election time-out, its default worked out.
     #[must_use]

@@ -10,7 +10,7 @@ use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::images;
-use super::links::{self, Links};
+use super::links::{self, Links, Verdict};
 use super::start::Started;
 use crate::journal::{Identity, Place, SegmentId};
 use crate::limits::DISK_STALL_MAX;
@@ -38,6 +38,10 @@ pub(super) struct Core {
     notices: Vec<(FrontId, FrontNotice)>,
     sends: Vec<(ConnectionId, Bytes)>,
     closes: Vec<ConnectionId>,
+    /// To be closed once what they are sent has left.
+    farewells: Vec<ConnectionId>,
+    /// Where our clients find us.
+    client_address: String,
     /// What the background executor was asked, by ticket.
     jobs: BTreeMap<u64, Asked>,
     last_ticket: u64,
@@ -76,6 +80,7 @@ impl Core {
         let Identity { cell, replica: me, incarnation } = journal_identity;
         let identity = links::Identity { cell, replica: me, incarnation };
         let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer));
+        let client_address = config.replica(me).map_or_else(String::new, |own| own.advertised().to_string());
         Ok(Self {
             replica,
             links: Links::new(identity, others),
@@ -90,6 +95,8 @@ impl Core {
             notices: Vec::new(),
             sends: Vec::new(),
             closes: Vec::new(),
+            farewells: Vec::new(),
+            client_address,
             jobs: BTreeMap::new(),
             last_ticket: 0,
             told_full: false,
@@ -116,8 +123,13 @@ impl Core {
     }
 
     pub(super) fn received(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
-        if !self.links.received(connection, bytes, &mut self.inputs) {
-            self.closes.push(connection);
+        match self.links.received(connection, bytes, &mut self.inputs) {
+            Verdict::Keep => {}
+            Verdict::Close => self.closes.push(connection),
+            Verdict::Client => {
+                self.sends.push((connection, links::peer_port_fault(&self.client_address)));
+                self.farewells.push(connection);
+            }
         }
         self.take_inputs(now);
     }
@@ -187,6 +199,10 @@ impl Core {
         }
         for connection in std::mem::take(&mut self.closes) {
             self.close(now, connection, ring);
+        }
+        for connection in std::mem::take(&mut self.farewells) {
+            ring.close(connection);
+            self.closed(now, connection);
         }
         for effect in others {
             self.perform(now, effect, ring);
@@ -363,6 +379,7 @@ impl Core {
                 paxos::Role::Probing | paxos::Role::Preparing => Role::Candidate,
                 paxos::Role::Leading => Role::Leader,
             },
+            votes: paxos.votes,
             leader: paxos.leader,
             ballot: paxos.promised,
             chosen_upto: paxos.chosen_upto,
@@ -372,7 +389,7 @@ impl Core {
             sessions: namespace.session_count() as u64,
             nodes: namespace.tree().len() as u64,
             connections: 0,
-            journal_bytes: self.segments.len() as u64 * self.segment_bytes,
+            journal_bytes: self.replica.storage().journal().bytes_beyond(Slot(0)),
             lease_remaining_us: self.replica.lease().until.since(now).as_nanos() / 1_000,
             uptime_ms: now.since(self.started_at).as_millis(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

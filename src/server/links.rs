@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::limits::{PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX};
 use crate::paxos::{CellId, Incarnation, ReplicaId};
 use crate::replica::exchange::Input;
 use crate::runtime::{ConnectionId, Ring};
 use crate::time::{Duration, Instant};
-use crate::wire::frame::{FrameReader, PEER_MAGIC};
+use crate::wire::client::{FaultCode, ServerMessage};
+use crate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader, PEER_MAGIC};
 use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerError, PeerMessage};
 
 /// Who we are on a link.
@@ -47,6 +48,15 @@ struct Peer {
 struct Incoming {
     reader: FrameReader,
     from: Option<(ReplicaId, Incarnation)>,
+}
+
+/// What becomes of a connection that said something.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Keep,
+    Close,
+    /// It is a client's, which took this port for the other one.
+    Client,
 }
 
 /// Why an incoming link is closed.
@@ -140,11 +150,12 @@ impl Links {
         peer.rise(*id, inputs);
     }
 
-    /// Bytes of a peer arrived. False if the link must be closed.
-    pub(super) fn received(&mut self, connection: ConnectionId, bytes: &[u8], inputs: &mut Vec<Input>) -> bool {
+    /// Bytes of a peer arrived.
+    pub(super) fn received(&mut self, connection: ConnectionId, bytes: &[u8], inputs: &mut Vec<Input>) -> Verdict {
         let Some(incoming) = self.incoming.get_mut(&connection) else {
             // A peer says nothing on the link we dialled.
-            return !self.peers.values().any(|p| p.dialled.is_some_and(|(c, _)| c == connection));
+            let dialled = self.peers.values().any(|p| p.dialled.is_some_and(|(c, _)| c == connection));
+            return if dialled { Verdict::Close } else { Verdict::Keep };
         };
         let mut from = incoming.from;
         let (identity, peers) = (self.identity, &mut self.peers);
@@ -166,10 +177,17 @@ impl Links {
             Ok::<(), LinkError>(())
         });
         incoming.from = from;
-        if let Err(error) = &result {
-            tracing::warn!(%error, "refused a peer link");
+        match result {
+            Ok(()) => Verdict::Keep,
+            Err(LinkError::Frame(FrameError::Magic { found: CLIENT_MAGIC, .. })) => {
+                tracing::info!("a client connected to the port for replicas: it is told so");
+                Verdict::Client
+            }
+            Err(error) => {
+                tracing::warn!(%error, "refused a peer link");
+                Verdict::Close
+            }
         }
-        result.is_ok()
     }
 
     /// A link is gone. The other direction's connection, if it must go too.
@@ -224,6 +242,14 @@ impl Peer {
             inputs.push(Input::PeerDown { replica });
         }
     }
+}
+
+/// What a client hears that took the port for replicas for the one for clients, which is at `address`.
+pub(super) fn peer_port_fault(address: &str) -> Bytes {
+    let text = format!("this port is for the other replicas: clients connect to {address}");
+    let mut bytes = BytesMut::new();
+    ServerMessage::Fault { code: FaultCode::PeerPort, text: &text }.encode(&mut bytes);
+    bytes.freeze()
 }
 
 fn admit<'a>(

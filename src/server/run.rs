@@ -122,11 +122,8 @@ fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Fa
 }
 
 fn facts(config: &Config, me: ReplicaId) -> Facts {
-    let members = config
-        .replicas
-        .iter()
-        .map(|r| MemberAddress { replica: r.id, address: r.advertise.unwrap_or(r.client).to_string() })
-        .collect();
+    let members =
+        config.replicas.iter().map(|r| MemberAddress { replica: r.id, address: r.advertised().to_string() }).collect();
     Facts {
         cell: config.cell.id,
         replica: me,

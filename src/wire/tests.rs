@@ -65,6 +65,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("read refused", ServerMessage::ReadRefused { number: 2, reason: Reason::NotReady }),
         ("session over", ServerMessage::SessionOver { session: SESSION }),
         ("fault", ServerMessage::Fault { code: FaultCode::WrongCell, text: "this is cell 5" }),
+        ("fault of the port for replicas", ServerMessage::Fault { code: FaultCode::PeerPort, text: "go to 7400" }),
         ("status reply", ServerMessage::StatusReply { number: 6, status: status() }),
     ]
 }
@@ -79,6 +80,7 @@ fn status() -> Status {
         incarnation: Incarnation(SECRET),
         cell: CELL,
         role: Role::Leader,
+        votes: true,
         leader: Some(ReplicaId(2)),
         ballot: Ballot { round: 12, replica: ReplicaId(2) },
         chosen_upto: Slot(103),

@@ -7,6 +7,7 @@
 
 mod cell;
 mod crashes;
+mod dev;
 mod images;
 mod load;
 mod proxy;

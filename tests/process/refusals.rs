@@ -47,6 +47,45 @@ fn a_folder_that_was_never_formatted_is_refused() {
     assert_eq!(started.status.code(), Some(33), "{}", stderr(&started));
 }
 
+/// What `quorate status --json` says, and its exit status.
+fn status(endpoints: &str, more: &[&str]) -> (serde_json::Value, String, Option<i32>) {
+    let done = run(&[&["status", "--json", "--timeout", "4s", "--endpoints", endpoints], more].concat());
+    let said = serde_json::from_slice(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", stderr(&done)));
+    (said, stderr(&done), done.status.code())
+}
+
+#[test]
+fn a_replica_with_a_new_disk_has_no_vote_and_the_status_says_so() {
+    let mut cell = Cell::start(3, "");
+    let (said, _, code) = status(&cell.endpoints(), &[]);
+    assert_eq!((&said["healthy"], code), (&true.into(), Some(0)), "{said}");
+    assert!((0..3).all(|index| said["replicas"][index]["votes"] == true), "{said}");
+    cell.kill(2);
+    cell.lose_disk(2);
+    cell.restart(2);
+    let (said, ..) = cell.wait("the new disk to answer", |cell| {
+        Some(status(&cell.endpoints(), &[])).filter(|(said, ..)| said["replicas"][2]["role"] == "follower")
+    });
+    assert_eq!((&said["replicas"][2]["votes"], &said["healthy"]), (&false.into(), &true.into()), "{said}");
+    cell.kill(1);
+    let (said, words, code) = cell.wait("the loss to be seen", |cell| {
+        Some(status(&cell.endpoints(), &[])).filter(|(said, ..)| said["replicas"][1]["role"].is_null())
+    });
+    assert_eq!((&said["healthy"], code), (&false.into(), Some(3)), "two answer, one of them votes: {said}");
+    assert!(words.contains("1 of them have a vote"), "{words}");
+}
+
+#[test]
+fn the_status_of_another_cell_or_of_the_port_for_replicas_says_what_is_wrong() {
+    let cell = Cell::start(1, "");
+    let (_, words, code) = status(&cell.endpoints(), &["--cell", "000000000000000000000000000000ff"]);
+    assert_eq!(code, Some(5), "{words}");
+    assert!(words.contains("another cell"), "{words}");
+    let (_, words, code) = status(&cell.peer_address(0).to_string(), &[]);
+    assert_eq!(code, Some(5), "{words}");
+    assert!(words.contains(&format!("clients connect to {}", cell.address(0))), "{words}");
+}
+
 #[test]
 fn strangers_on_either_port_cost_nobody_anything() {
     use std::io::{Read, Write};

@@ -47,7 +47,7 @@ pub struct Args {
     /// Listen from this port on, ten apart [default: any free ports]
     #[arg(long)]
     port_base: Option<u16>,
-    /// A setting for the cell's configuration, like journal.segment=16MiB
+    /// A setting like paxos.lease=300ms: of a cell that is made now, for good; of one that is there, for this run
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = start::setting)]
     settings: Vec<Override>,
     /// How long the cell may take to serve
@@ -79,6 +79,9 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         cell.start(id)?;
     }
     let quiet = args.exec.is_some();
+    if let Some(note) = cell.note() {
+        eprintln!("note: {note}");
+    }
     say(quiet, &headline(&cell));
     let ended = serve(&args, &mut cell, &happened, events, started);
     let stopped = stop(&mut cell, &happened);

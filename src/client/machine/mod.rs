@@ -227,7 +227,7 @@ impl Machine {
         let size = operation_bytes(&operation);
         if size > self.request_bytes_max {
             let limit = self.request_bytes_max;
-            return Err(Error::TooLarge { what: "the request, in bytes,".to_owned(), size, limit });
+            return Err(Error::TooLarge { what: "bytes in the request".to_owned(), size, limit });
         }
         self.queue.push_request(tag, operation);
         self.send(now);
