@@ -109,7 +109,7 @@ pub enum Error {
     Unreachable {
         /// How long it tried.
         after: std::time::Duration,
-        /// What the last attempt met.
+        /// Each address tried, and what the last attempt there met.
         why: String,
     },
     /// The address leads to another cell.

@@ -79,11 +79,11 @@ impl Core {
         }
         let Identity { cell, replica: me, incarnation } = journal_identity;
         let identity = links::Identity { cell, replica: me, incarnation };
-        let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer));
+        let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer.clone()));
         let client_address = config.replica(me).map_or_else(String::new, |own| own.advertised().to_string());
         Ok(Self {
             replica,
-            links: Links::new(identity, others),
+            links: Links::new(identity, others, ring.waker()),
             background,
             folder,
             segment_bytes: config.journal.segment.0,

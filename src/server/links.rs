@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
+use super::config::Address;
+use super::names::Names;
 use crate::limits::{PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX};
 use crate::paxos::{CellId, Incarnation, ReplicaId};
 use crate::replica::exchange::Input;
-use crate::runtime::{ConnectionId, Ring};
+use crate::runtime::{ConnectionId, Ring, Waker};
 use crate::time::{Duration, Instant};
 use crate::wire::client::{FaultCode, ServerMessage};
 use crate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader, PEER_MAGIC};
@@ -31,12 +33,15 @@ pub(super) struct Links {
     identity: Identity,
     peers: BTreeMap<ReplicaId, Peer>,
     incoming: BTreeMap<ConnectionId, Incoming>,
+    names: Names,
     scratch: BytesMut,
 }
 
 #[derive(Debug)]
 struct Peer {
-    address: SocketAddr,
+    address: Address,
+    /// Its name is being looked up.
+    asked: bool,
     dialled: Option<(ConnectionId, bool)>,
     heard: Option<(ConnectionId, Incarnation)>,
     up: bool,
@@ -79,26 +84,46 @@ enum LinkError {
 }
 
 impl Links {
-    pub(super) fn new(identity: Identity, peers: impl Iterator<Item = (ReplicaId, SocketAddr)>) -> Self {
-        let peer =
-            |address| Peer { address, dialled: None, heard: None, up: false, dial_at: Instant::ZERO, failures: 0 };
+    /// `waker` is of the ring that drives these links.
+    pub(super) fn new(identity: Identity, peers: impl Iterator<Item = (ReplicaId, Address)>, waker: Waker) -> Self {
+        let peer = |address| Peer {
+            address,
+            asked: false,
+            dialled: None,
+            heard: None,
+            up: false,
+            dial_at: Instant::ZERO,
+            failures: 0,
+        };
         Self {
             identity,
             peers: peers.map(|(id, address)| (id, peer(address))).collect(),
             incoming: BTreeMap::new(),
+            names: Names::new(waker),
             scratch: BytesMut::new(),
         }
     }
 
-    /// Dials whoever is due.
+    /// Dials whoever is due. A host's name is looked up each time, since its address may have changed.
     pub(super) fn dial(&mut self, now: Instant, ring: &mut Ring) {
-        for peer in self.peers.values_mut() {
-            if peer.dialled.is_none() && peer.dial_at <= now {
-                match ring.connect(peer.address) {
-                    Ok(connection) => peer.dialled = Some((connection, false)),
-                    Err(error) => {
-                        tracing::warn!(%error, address = %peer.address, "cannot dial a peer");
-                        peer.dial_later(now);
+        while let Some((id, found)) = self.names.found() {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            peer.asked = false;
+            match found {
+                Ok(addresses) => peer.dial(now, addresses[peer.failures as usize % addresses.len()], ring),
+                Err(error) => {
+                    tracing::warn!(%error, address = %peer.address, "cannot look up a peer");
+                    peer.dial_later(now);
+                }
+            }
+        }
+        for (id, peer) in &mut self.peers {
+            if peer.is_due() && peer.dial_at <= now {
+                match peer.address.literal() {
+                    Some(address) => peer.dial(now, address, ring),
+                    None => {
+                        peer.asked = true;
+                        self.names.ask(*id, peer.address.clone());
                     }
                 }
             }
@@ -107,7 +132,7 @@ impl Links {
 
     /// When [`Links::dial`] is due.
     pub(super) fn next_deadline(&self) -> Instant {
-        let due = self.peers.values().filter(|peer| peer.dialled.is_none()).map(|peer| peer.dial_at);
+        let due = self.peers.values().filter(|peer| peer.is_due()).map(|peer| peer.dial_at);
         due.min().unwrap_or(Instant::FOREVER)
     }
 
@@ -223,6 +248,21 @@ impl Links {
 }
 
 impl Peer {
+    /// Whether nothing is under way towards it.
+    fn is_due(&self) -> bool {
+        self.dialled.is_none() && !self.asked
+    }
+
+    fn dial(&mut self, now: Instant, address: SocketAddr, ring: &mut Ring) {
+        match ring.connect(address) {
+            Ok(connection) => self.dialled = Some((connection, false)),
+            Err(error) => {
+                tracing::warn!(%error, address = %self.address, "cannot dial a peer");
+                self.dial_later(now);
+            }
+        }
+    }
+
     fn dial_later(&mut self, now: Instant) {
         self.dial_at = now + redial_after(self.failures);
         self.failures += 1;

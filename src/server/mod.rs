@@ -12,7 +12,7 @@
 //! | `start` | from a folder to a replica: the journal is read, judged and applied |
 //! | `images` | images in the folder: the newest whole one is where a start begins |
 //! | `core` | the replica's core: peers, disk, effects |
-//! | `links` | connections to the other replicas |
+//! | `links`, `names` | connections to the other replicas, and where those are |
 //! | `clients` | a front's core: client connections |
 //! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
 //! | `published` | what the replica's core shows the fronts' cores |
@@ -33,6 +33,7 @@ pub mod folder;
 mod images;
 mod links;
 mod many;
+mod names;
 mod published;
 mod run;
 mod solo;

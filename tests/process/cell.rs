@@ -111,6 +111,10 @@ impl Cell {
         &self.replicas[index].folder
     }
 
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     pub fn config(&self) -> &Path {
         &self.config
     }

@@ -40,6 +40,49 @@ fn a_folder_with_content_is_not_formatted_again() {
 }
 
 #[test]
+fn a_folder_in_memory_is_refused_where_something_must_last() {
+    let cell = Cell::start(1, "");
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let folder = memory.path().join("replica");
+    let formatted =
+        run(&["format", "--cell", cell.id(), "--replica", "1", "--config", path(cell.config()), path(&folder)]);
+    assert_eq!(formatted.status.code(), Some(22), "{}", stderr(&formatted));
+    assert!(stderr(&formatted).contains("found: tmpfs"), "{}", stderr(&formatted));
+    let developed = run(&["dev", "--replicas", "1", "--dir", path(memory.path()), "--exec", "true"]);
+    assert_eq!(developed.status.code(), Some(22), "{}", stderr(&developed));
+}
+
+#[test]
+fn a_host_has_a_name_wherever_it_has_an_address() {
+    let cell = Cell::start(3, "");
+    let text = std::fs::read_to_string(cell.config()).expect("the configuration").replace("127.0.0.1", "localhost");
+    std::fs::write(cell.config(), text).expect("it can be written");
+    let mut cell = cell;
+    cell.kill_all();
+    (0..3).for_each(|index| cell.restart(index));
+    cell.leader();
+    let endpoints = cell.endpoints().replace("127.0.0.1", "localhost");
+    let (said, words, code) = cell.wait("all to be there", |_| {
+        Some(status(&endpoints, &[])).filter(|(said, ..)| (0..3).all(|index| said["replicas"][index]["votes"] == true))
+    });
+    assert_eq!(code, Some(0), "{said} {words}");
+    let read = run(&["stat", "/", "--endpoints", &endpoints]);
+    assert_eq!(read.status.code(), Some(0), "{}", stderr(&read));
+}
+
+#[test]
+fn who_cannot_be_reached_is_listed_with_the_cause() {
+    let closed = super::cell::free_ports(2);
+    let endpoints = format!("127.0.0.1:{},127.0.0.1:{},no-such-host.invalid:1", closed[0], closed[1]);
+    let read = run(&["get", "/a", "--endpoints", &endpoints, "--timeout", "3"]);
+    let words = stderr(&read);
+    assert_eq!(read.status.code(), Some(3), "{words}");
+    for endpoint in endpoints.split(',') {
+        assert!(words.lines().any(|line| line.contains(&format!("{endpoint}: "))), "{endpoint}: {words}");
+    }
+}
+
+#[test]
 fn a_folder_that_was_never_formatted_is_refused() {
     let cell = Cell::start(1, "");
     let empty = tempfile::tempdir_in("/var/tmp").expect("a folder");

@@ -24,7 +24,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use quorate::paxos::{CellId, ReplicaId};
 use quorate::runtime::disk::rename_durably;
-use quorate::server::config::Override;
+use quorate::server::config::{Address, Override};
 use quorate::server::{self, Code, Config, Failure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -109,7 +109,11 @@ impl Cell {
     /// Gives the replicas other ports where something else took theirs meanwhile, or others are wanted.
     fn move_ports(&mut self, plan: &Plan) -> Result<(), Failure> {
         let wanted = plan.port_base.is_some();
-        let taken = self.config.replicas.iter().any(|replica| !is_free(replica.client) || !is_free(replica.peer));
+        let taken = self
+            .config
+            .replicas
+            .iter()
+            .any(|replica| [&replica.client, &replica.peer].iter().any(|address| !is_mine(address)));
         if !wanted && !taken {
             return Ok(());
         }
@@ -119,7 +123,7 @@ impl Cell {
         let mut written = Config::read(&path, &[])?;
         for config in [&mut self.config, &mut written] {
             for (replica, (client, peer)) in config.replicas.iter_mut().zip(&fresh) {
-                (replica.client, replica.peer) = (*client, *peer);
+                (replica.client, replica.peer) = ((*client).into(), (*peer).into());
             }
         }
         let before = Config::read(&path, &[])?;
@@ -383,6 +387,11 @@ fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
             .fix("end what listens there, or name --port-base"));
     }
     Ok(ports)
+}
+
+/// Whether a replica can listen there.
+fn is_mine(address: &Address) -> bool {
+    address.resolve().is_ok_and(|found| found.iter().any(|address| is_free(*address)))
 }
 
 fn is_free(address: SocketAddr) -> bool {

@@ -79,6 +79,13 @@ pub fn failed(error: &Error) -> Failure {
         Error::SessionExpired { .. } | Error::WrongCell { .. } | Error::Protocol { .. } => Code::SessionLost,
         _ => Code::Unavailable,
     };
+    if let Error::Unreachable { after, why } = error {
+        return Failure::new(code, format!("no replica gave a session within {after:?}"))
+            .found(why.replace("; ", "\n"))
+            .needed("one replica that answers and reaches a leader")
+            .why("a majority of the replicas has to agree to every answer")
+            .fix("check --endpoints and `quorate status`; give it more time with --timeout");
+    }
     let failure = Failure::new(code, error.to_string());
     if code != Code::Unavailable {
         return failure;
