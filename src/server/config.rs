@@ -27,7 +27,7 @@ mod overlay;
 mod units;
 
 pub use address::Address;
-pub use overlay::Override;
+pub use overlay::{Override, Setting};
 pub use units::{Size, Span};
 
 use super::failure::{Code, Failure};

@@ -25,6 +25,9 @@ use super::cell::{Cell, Plan, describe, shell_command};
 use super::{connect, shell, start};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate dev\n  quorate dev --dir ~/cell --replicas 5\n  quorate dev --exec 'quorate create /a b && quorate get /a'"
+)]
 pub struct Args {
     /// How many replicas [default: 3, or as many as --dir has]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=13))]

@@ -19,6 +19,9 @@ pub enum Args {
 }
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate inspect journal /var/lib/quorate/replica\n  quorate inspect journal --from 100 --to 120 --json /var/lib/quorate/replica"
+)]
 pub struct Journal {
     /// The replica's folder
     dir: PathBuf,

@@ -6,15 +6,18 @@
 
 mod bench;
 mod cell;
+mod config;
 mod connect;
 mod create;
 mod delete;
 mod dev;
+mod explain;
 mod format;
 mod get;
 mod input;
 mod inspect;
 mod ls;
+mod manual;
 mod set;
 mod shell;
 mod start;
@@ -68,6 +71,17 @@ enum Command {
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
+    /// Tells whether a configuration is sound
+    CheckConfig(config::Check),
+    /// Shows what a configuration comes to
+    #[command(subcommand)]
+    Config(config::Args),
+    /// Explains an error's code
+    Explain(explain::Args),
+    /// Prints the completions of a shell
+    Completion(manual::Completion),
+    /// Writes the man pages
+    Man(manual::Man),
     #[command(hide = true)]
     Supervised(supervised::Args),
 }
@@ -88,6 +102,11 @@ fn main() -> ExitCode {
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
+        Command::CheckConfig(args) => config::check(&args).map(|()| 0),
+        Command::Config(args) => config::run(&args).map(|()| 0),
+        Command::Explain(args) => explain::run(&args).map(|()| 0),
+        Command::Completion(args) => manual::completion(&args).map(|()| 0),
+        Command::Man(args) => manual::man(&args).map(|()| 0),
         Command::Supervised(args) => supervised::run(&args).map(|()| 0),
     };
     match ended {

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use super::connect::{Target, failed};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate status --endpoints 10.0.0.1:7400\n  quorate status --json | jq .leader\n  export QUORATE_ENDPOINTS=$(quorate status --members)"
+)]
 pub struct Args {
     /// As one JSON object
     #[arg(long)]

@@ -1,6 +1,8 @@
 //! Settings of the environment and of flags, laid over the file.
 
-use super::{Code, Failure};
+use std::path::Path;
+
+use super::{Code, Config, Failure, misread};
 
 /// One setting from the environment or the command line: `section.key`, and its text.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,5 +53,87 @@ impl Override {
             .unwrap_or_else(|| toml::Value::String(self.text.clone()));
         section.insert(self.key.clone(), value);
         Ok(())
+    }
+}
+
+/// One setting as it is in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// `paxos.lease`
+    pub name: String,
+    /// As it is written in a file.
+    pub value: String,
+    /// `default`, the file's name, or the variable or flag that had the last word.
+    pub origin: String,
+}
+
+impl Config {
+    /// Every setting of this configuration, which was read from `path` with `overrides`, and where each comes from.
+    pub fn settings(&self, path: &Path, overrides: &[Override]) -> Result<Vec<Setting>, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::io(Code::ConfigUnreadable, "read the configuration", path, &error))?;
+        let file = path.display().to_string();
+        let written: toml::Table = toml::from_str(&text).map_err(|error| misread(&file, &error))?;
+        Ok(self.settings_from(&written, &file, overrides))
+    }
+
+    fn settings_from(&self, written: &toml::Table, file: &str, overrides: &[Override]) -> Vec<Setting> {
+        let mut whole = self.clone();
+        whole.paxos.election_min = Some(self.paxos.election_min());
+        whole.paxos.election_max = Some(self.paxos.election_max());
+        let table = toml::Table::try_from(&whole).expect("a configuration is tables of texts, numbers and lists");
+        let mut found = Vec::new();
+        for (section, value) in &table {
+            if let Some(replicas) = value.as_array() {
+                for replica in replicas.iter().filter_map(toml::Value::as_table) {
+                    let id = replica.get("id").map(ToString::to_string).unwrap_or_default();
+                    let keys = replica.iter().filter(|(key, _)| *key != "id");
+                    found.extend(keys.map(|(key, value)| Setting {
+                        name: format!("{section}.{id}.{key}"),
+                        value: value.to_string(),
+                        origin: file.to_owned(),
+                    }));
+                }
+            }
+            for (key, value) in value.as_table().into_iter().flatten() {
+                let laid = overrides.iter().rev().find(|laid| laid.section == *section && laid.key == *key);
+                let in_file = || written.get(section).and_then(|section| section.get(key)).map(|_| file.to_owned());
+                let origin = laid.map(|laid| laid.origin.clone()).or_else(in_file);
+                found.push(Setting {
+                    name: format!("{section}.{key}"),
+                    value: value.to_string(),
+                    origin: origin.unwrap_or_else(|| "default".to_owned()),
+                });
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_says_where_it_comes_from() {
+        let text = "[cell]\nid = \"5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11\"\n[[replica]]\nid = 1\nclient = \"a:1\"\npeer = \"a:2\"\n\
+                    [paxos]\nlease = \"300ms\"\nmargin = \"6ms\"\n";
+        let overrides = [
+            Override::flag("QUORATE_PAXOS_LEASE", "paxos", "lease", "400ms"),
+            Override::flag("--set paxos.lease=500ms", "paxos", "lease", "500ms"),
+        ];
+        let config = Config::parse(text, "cell.toml", &overrides).expect("it is sound");
+        let written = toml::from_str(text).expect("it is TOML");
+        let settings = config.settings_from(&written, "cell.toml", &overrides);
+        let find = |name: &str| {
+            let setting = settings.iter().find(|setting| setting.name == name).expect(name);
+            (setting.value.clone(), setting.origin.clone())
+        };
+        let is = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+        assert_eq!(find("paxos.lease"), is("\"500ms\"", "--set paxos.lease=500ms"), "the last word counts");
+        assert_eq!(find("paxos.margin"), is("\"6ms\"", "cell.toml"));
+        assert_eq!(find("paxos.election_max"), is("\"750ms\"", "default"), "worked out from the lease");
+        assert_eq!(find("replica.1.client"), is("\"a:1\"", "cell.toml"));
+        assert_eq!(find("session.timeout_min"), is("\"2s\"", "default"));
     }
 }
