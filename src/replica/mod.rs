@@ -138,6 +138,7 @@ impl Replica {
             Input::ImageWritten => self.images.written(),
             Input::ImageDurable { slot } => self.images.durable(slot),
             Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
+            Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
             Input::Tick => self.tick(now),
             Input::HandOver => self.paxos.hand_over(now, None, &mut self.outputs),
             Input::TurnEnd { wall_ms } => self.end_turn(now, wall_ms, effects),
@@ -365,7 +366,9 @@ impl Replica {
                 self.with_liveness(|liveness| liveness.opened(*session, timeout));
                 return self.broadcast(&outcome);
             }
-            CommandOutcome::SessionRefused { .. } => return self.broadcast(&outcome),
+            CommandOutcome::SessionRefused { .. } | CommandOutcome::SessionsFull { .. } => {
+                return self.broadcast(&outcome);
+            }
             CommandOutcome::SessionExpired { session }
             | CommandOutcome::SessionClosed { session, .. }
             | CommandOutcome::RequestMissed { session, .. } => {

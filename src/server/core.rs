@@ -16,11 +16,12 @@ use crate::journal::{Identity, Place, SegmentId};
 use crate::limits::DISK_STALL_MAX;
 use crate::paxos::{self, ReplicaId, Slot, Value};
 use crate::replica::Replica;
-use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input};
+use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
 use crate::runtime::background::{Background, Completion, Job, Outcome};
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
 use crate::wire::client::{Role, Status};
+use crate::wire::peer::PeerMessage;
 
 /// A replica and everything it needs of its core.
 pub(super) struct Core {
@@ -108,8 +109,8 @@ impl Core {
     }
 
     /// A peer dialled us.
-    pub(super) fn accepted(&mut self, connection: ConnectionId) {
-        self.links.accepted(connection);
+    pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
+        self.links.accepted(now, connection);
     }
 
     /// Whether that connection is a peer's link.
@@ -200,6 +201,9 @@ impl Core {
         for connection in std::mem::take(&mut self.closes) {
             self.close(now, connection, ring);
         }
+        for connection in self.links.take_stale(now) {
+            self.close(now, connection, ring);
+        }
         for connection in std::mem::take(&mut self.farewells) {
             ring.close(connection);
             self.closed(now, connection);
@@ -258,6 +262,9 @@ impl Core {
 
     fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {
         match effect {
+            Effect::Peer { to, message: PeerMessage::Forward { count, run } } if self.links.is_crowded(to, ring) => {
+                self.step(now, Input::NotForwarded { submission: Submission { run, count } });
+            }
             Effect::Peer { to, message } => {
                 if let Some(broken) = self.links.send(to, &message, ring) {
                     self.close(now, broken, ring);

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::config::Address;
 use super::names::Names;
-use crate::limits::{PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX};
+use crate::limits::{FORWARD_QUEUE_BYTES_MAX, HELLO_TIMEOUT, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX};
 use crate::paxos::{CellId, Incarnation, ReplicaId};
 use crate::replica::exchange::Input;
 use crate::runtime::{ConnectionId, Ring, Waker};
@@ -33,6 +33,8 @@ pub(super) struct Links {
     identity: Identity,
     peers: BTreeMap<ReplicaId, Peer>,
     incoming: BTreeMap<ConnectionId, Incoming>,
+    /// Incoming links that came to their end here: to be closed.
+    stale: Vec<ConnectionId>,
     names: Names,
     scratch: BytesMut,
 }
@@ -52,6 +54,8 @@ struct Peer {
 #[derive(Debug)]
 struct Incoming {
     reader: FrameReader,
+    /// When it must have said who it is.
+    hello_by: Instant,
     from: Option<(ReplicaId, Incarnation)>,
 }
 
@@ -99,6 +103,7 @@ impl Links {
             identity,
             peers: peers.map(|(id, address)| (id, peer(address))).collect(),
             incoming: BTreeMap::new(),
+            stale: Vec::new(),
             names: Names::new(waker),
             scratch: BytesMut::new(),
         }
@@ -130,10 +135,19 @@ impl Links {
         }
     }
 
-    /// When [`Links::dial`] is due.
+    /// When [`Links::dial`] or [`Links::take_stale`] is due.
     pub(super) fn next_deadline(&self) -> Instant {
         let due = self.peers.values().filter(|peer| peer.is_due()).map(|peer| peer.dial_at);
-        due.min().unwrap_or(Instant::FOREVER)
+        let silent =
+            self.incoming.values().filter(|incoming| incoming.from.is_none()).map(|incoming| incoming.hello_by);
+        due.chain(silent).min().unwrap_or(Instant::FOREVER)
+    }
+
+    /// Whether clients' requests for that peer are to be refused here: its link has enough of them to carry, and what
+    /// cannot wait must not wait behind them.
+    pub(super) fn is_crowded(&self, to: ReplicaId, ring: &Ring) -> bool {
+        let Some((connection, true)) = self.peers.get(&to).and_then(|peer| peer.dialled) else { return false };
+        ring.queued_bytes(connection) > FORWARD_QUEUE_BYTES_MAX
     }
 
     /// Sends, if there is a link. A peer that does not take what it is sent loses its link, which is returned.
@@ -152,8 +166,16 @@ impl Links {
     }
 
     /// Somebody dialled us.
-    pub(super) fn accepted(&mut self, connection: ConnectionId) {
-        self.incoming.insert(connection, Incoming { reader: FrameReader::new(PEER_MAGIC), from: None });
+    pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
+        let incoming = Incoming { reader: FrameReader::new(PEER_MAGIC), hello_by: now + HELLO_TIMEOUT, from: None };
+        self.incoming.insert(connection, incoming);
+    }
+
+    /// Incoming links that are to be closed: a newer one took their place, or nobody said who is there.
+    pub(super) fn take_stale(&mut self, now: Instant) -> Vec<ConnectionId> {
+        let silent = self.incoming.iter().filter(|(_, incoming)| incoming.from.is_none() && incoming.hello_by <= now);
+        self.stale.extend(silent.map(|(connection, _)| *connection));
+        std::mem::take(&mut self.stale)
     }
 
     /// A link we dialled stands.
@@ -183,7 +205,7 @@ impl Links {
             return if dialled { Verdict::Close } else { Verdict::Keep };
         };
         let mut from = incoming.from;
-        let (identity, peers) = (self.identity, &mut self.peers);
+        let (identity, peers, stale) = (self.identity, &mut self.peers, &mut self.stale);
         let result = incoming.reader.feed(bytes, PEER_FRAME_BYTES_MAX, |frame| {
             match from {
                 Some((replica, incarnation)) => {
@@ -194,6 +216,7 @@ impl Links {
                     let peer = admit(identity, peers, &hello)?;
                     // It dialled anew: what it said on the old link may be lost, whether or not we saw that break.
                     peer.fall(hello.from, inputs);
+                    stale.extend(peer.heard.map(|(before, _)| before));
                     peer.heard = Some((connection, hello.incarnation));
                     from = Some((hello.from, hello.incarnation));
                     peer.rise(hello.from, inputs);

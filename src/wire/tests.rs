@@ -1,6 +1,9 @@
 //! The bytes of every message, on record; and bytes that are none.
 #![allow(clippy::disallowed_methods, reason = "golden files are read from disk")]
 
+#[cfg(feature = "server")]
+mod peer;
+
 use std::path::PathBuf;
 
 use bytes::BytesMut;
