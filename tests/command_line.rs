@@ -46,9 +46,9 @@ fn every_command_that_does_something_shows_examples() {
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
         .collect();
     assert!(commands.len() >= 15 && commands.contains(&"status"), "{commands:?}");
-    for command in commands {
+    for command in commands.into_iter().filter(|command| *command != "help") {
         let help = said(&[command, "--help"]);
-        let groups = help.contains("\nCommands:\n") || command == "help";
+        let groups = help.contains("\nCommands:\n");
         assert!(
             groups || help.contains("\nExamples:\n  quorate ") || help.contains("\nExamples:\n  "),
             "{command}: {help}"

@@ -10,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::config::Address;
 use super::names::Names;
-use crate::limits::{FORWARD_QUEUE_BYTES_MAX, HELLO_TIMEOUT, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX};
+use crate::limits::{
+    BATCH_BYTES_TARGET, FORWARD_QUEUE_BYTES_MAX, HELLO_TIMEOUT, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX,
+};
 use crate::paxos::{CellId, Incarnation, ReplicaId};
 use crate::replica::exchange::Input;
 use crate::runtime::{ConnectionId, Ring, Waker};
@@ -167,7 +169,11 @@ impl Links {
 
     /// Somebody dialled us.
     pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
-        let incoming = Incoming { reader: FrameReader::new(PEER_MAGIC), hello_by: now + HELLO_TIMEOUT, from: None };
+        let incoming = Incoming {
+            reader: FrameReader::keeping(PEER_MAGIC, 2 * BATCH_BYTES_TARGET),
+            hello_by: now + HELLO_TIMEOUT,
+            from: None,
+        };
         self.incoming.insert(connection, incoming);
     }
 

@@ -8,6 +8,7 @@
 mod cell;
 mod crashes;
 mod dev;
+mod host;
 mod images;
 mod load;
 mod proxy;

@@ -11,11 +11,13 @@ mod connect;
 mod create;
 mod delete;
 mod dev;
+mod doctor;
 mod explain;
 mod format;
 mod get;
 mod input;
 mod inspect;
+mod iotest;
 mod ls;
 mod manual;
 mod set;
@@ -24,6 +26,7 @@ mod start;
 mod stat;
 mod status;
 mod supervised;
+mod tune;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -82,6 +85,13 @@ enum Command {
     Completion(manual::Completion),
     /// Writes the man pages
     Man(manual::Man),
+    /// Examines whether this host can run a replica well; status 1 for warnings, 2 for what stops a start
+    Doctor(doctor::Args),
+    /// Measures how long a disk takes to make the journal's writes durable
+    Iotest(iotest::Args),
+    /// Looks at this host's settings, sets them, and brings back what was there
+    #[command(subcommand, disable_help_subcommand = true)]
+    Tune(tune::Args),
     #[command(hide = true)]
     Supervised(supervised::Args),
 }
@@ -107,6 +117,9 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args).map(|()| 0),
         Command::Completion(args) => manual::completion(&args).map(|()| 0),
         Command::Man(args) => manual::man(&args).map(|()| 0),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Iotest(args) => iotest::run(&args).map(|()| 0),
+        Command::Tune(args) => tune::run(&args),
         Command::Supervised(args) => supervised::run(&args).map(|()| 0),
     };
     match ended {
