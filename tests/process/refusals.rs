@@ -129,6 +129,43 @@ fn the_status_of_another_cell_or_of_the_port_for_replicas_says_what_is_wrong() {
     assert!(words.contains(&format!("clients connect to {}", cell.address(0))), "{words}");
 }
 
+/// Whether the other end closes the connection, in time.
+fn is_closed(stream: &mut std::net::TcpStream) -> bool {
+    use std::io::{ErrorKind, Read};
+    stream.set_read_timeout(Some(super::cell::PATIENCE)).expect("a time-out can be set");
+    match stream.read(&mut [0; 1]) {
+        Ok(count) => count == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+#[test]
+fn who_says_nothing_on_the_port_for_replicas_is_dropped() {
+    let cell = Cell::start(1, "");
+    let mut stream = std::net::TcpStream::connect(cell.peer_address(0)).expect("it listens");
+    assert!(is_closed(&mut stream), "a link begins with a hello");
+}
+
+#[test]
+fn a_replica_that_dials_again_takes_the_place_of_its_older_link() {
+    use quorate::paxos::ReplicaId;
+    use quorate::wire::peer::{Hello, PEER_PROTOCOL, encode_hello};
+    use std::io::Write;
+    let mut cell = Cell::start(3, "");
+    let status = cell.status(2).expect("it answers");
+    cell.kill(2);
+    let (from, to) = (ReplicaId(3), ReplicaId(1));
+    let hello = Hello { protocol: PEER_PROTOCOL, cell: status.cell, from, incarnation: status.incarnation, to };
+    let dial = || {
+        let mut stream = std::net::TcpStream::connect(cell.peer_address(0)).expect("it listens");
+        stream.write_all(&encode_hello(&hello)).expect("it takes bytes");
+        stream
+    };
+    let mut first = dial();
+    let _second = dial();
+    assert!(is_closed(&mut first), "one link a direction");
+}
+
 #[test]
 fn strangers_on_either_port_cost_nobody_anything() {
     use std::io::{Read, Write};
