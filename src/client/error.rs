@@ -89,9 +89,9 @@ pub enum Error {
         why: String,
     },
     /// Past a limit.
-    #[error("{what} has {size}, past the limit of {limit}")]
+    #[error("{size} {what}, past the limit of {limit}")]
     TooLarge {
-        /// What is too large, with its unit.
+        /// What is too large, after its unit, like `bytes of data`.
         what: String,
         /// How large it is.
         size: u64,
@@ -137,7 +137,7 @@ pub enum Error {
     Unreachable {
         /// How long it tried.
         after: std::time::Duration,
-        /// What the last attempt met.
+        /// Each address tried, and what the last attempt there met.
         why: String,
     },
     /// The address leads to another cell.

@@ -13,7 +13,9 @@ use super::session::{Session, SessionView, Sessions, Stored};
 use super::slab::Place;
 use super::transaction::{Nodes, Stamp, Transaction};
 use super::tree::{Change, Tree};
-use crate::limits::{SESSION_RESULT_BYTES_MAX, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN};
+use crate::limits::{
+    SESSION_RESULT_BYTES_MAX, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, SESSIONS_MAX,
+};
 
 /// The replicated state.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub enum CommandOutcome {
     /// `OpenSession`: the session is there, made now or by an earlier copy of the command. `timeout_ms` is what the
     /// bounds left of the one asked for.
     SessionOpened { token: u64, secret: u128, session: SessionId, timeout_ms: u32 },
+    /// `OpenSession`: no effect, as there are [`SESSIONS_MAX`] sessions already.
+    SessionsFull { token: u64, secret: u128 },
     /// `ResumeSession`: the session lives on, and its client goes on after request `last_number`.
     SessionResumed { token: u64, session: SessionId, timeout_ms: u32, last_number: u64 },
     /// `ResumeSession`: there is no such session, and at this point of the log that is final; or (`wrong_secret`) it is
@@ -228,6 +232,8 @@ impl Namespace {
                 session.counter += 1;
                 (session.id, session.timeout_ms)
             })
+        } else if self.sessions.len() >= SESSIONS_MAX {
+            return CommandOutcome::SessionsFull { token, secret };
         } else {
             self.clock.revision += 1;
             let id = SessionId(if cfg!(bug = "23") { self.sessions.len() as u64 + 1 } else { self.clock.revision });

@@ -104,7 +104,7 @@ impl<'a> Transaction<'a> {
             let result = self.step(session, step).and_then(|result| {
                 bytes += bytes_of(&result);
                 if bytes > REPLY_BYTES_MAX {
-                    return Err(too_large("answer to the multi up to this step", bytes, REPLY_BYTES_MAX));
+                    return Err(too_large("bytes in the answer up to this step", bytes, REPLY_BYTES_MAX));
                 }
                 Ok(result)
             });
@@ -337,7 +337,7 @@ fn sequential_path(prefix: &str, number: u64) -> String {
 
 fn check_data(data: &[u8]) -> Result<(), Refusal> {
     if data.len() > NODE_DATA_BYTES_MAX {
-        return Err(too_large("data of the node", data.len(), NODE_DATA_BYTES_MAX));
+        return Err(too_large("bytes of data", data.len(), NODE_DATA_BYTES_MAX));
     }
     Ok(())
 }

@@ -297,6 +297,7 @@ impl Paxos {
         });
         Status {
             role,
+            votes: self.configs.at(self.log.chosen_upto().next()).counts(self.settings.me, self.settings.incarnation),
             promised: self.acceptor.promised,
             leader: self.leader(),
             chosen_upto: self.log.chosen_upto(),

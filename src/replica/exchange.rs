@@ -37,6 +37,8 @@ pub enum Input {
     ImageDurable { slot: Slot },
     /// The values asked for with [`Effect::ReadLog`], in slot order, as many as could be read.
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
+    /// These commands, which were to be forwarded, could not leave.
+    NotForwarded { submission: Submission },
     /// The deadline given by [`super::Replica::next_deadline`] has come.
     Tick,
     /// Give the leadership to somebody else, if we have it; we are about to stop.

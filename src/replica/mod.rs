@@ -156,6 +156,7 @@ impl Replica {
             Input::ImageWritten => self.images.written(),
             Input::ImageDurable { slot } => self.images.durable(slot),
             Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
+            Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
             Input::Tick => self.tick(now),
             Input::HandOver => self.paxos.hand_over(now, None, &mut self.outputs),
             Input::TurnEnd { wall_ms } => self.end_turn(now, wall_ms, effects),
@@ -385,7 +386,9 @@ impl Replica {
                 self.with_liveness(|liveness| liveness.opened(now, *session, timeout));
                 return self.broadcast(&outcome);
             }
-            CommandOutcome::SessionRefused { .. } => return self.broadcast(&outcome),
+            CommandOutcome::SessionRefused { .. } | CommandOutcome::SessionsFull { .. } => {
+                return self.broadcast(&outcome);
+            }
             CommandOutcome::SessionExpired { session }
             | CommandOutcome::SessionClosed { session, .. }
             | CommandOutcome::RequestMissed { session, .. } => {

@@ -10,18 +10,19 @@ use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::images;
-use super::links::{self, Links};
+use super::links::{self, Links, Verdict};
 use super::service::{Health, Service};
 use super::start::Started;
 use crate::journal::{Identity, Place, SegmentId};
 use crate::limits::DISK_STALL_MAX;
 use crate::paxos::{self, ReplicaId, Slot, Value};
 use crate::replica::Replica;
-use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input};
+use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
 use crate::runtime::background::{Background, Completion, Job, Outcome};
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
 use crate::wire::client::{Role, Status};
+use crate::wire::peer::PeerMessage;
 
 /// A replica and everything it needs of its core.
 pub(super) struct Core {
@@ -40,6 +41,10 @@ pub(super) struct Core {
     notices: Vec<(FrontId, FrontNotice)>,
     sends: Vec<(ConnectionId, Bytes)>,
     closes: Vec<ConnectionId>,
+    /// To be closed once what they are sent has left.
+    farewells: Vec<ConnectionId>,
+    /// Where our clients find us.
+    client_address: String,
     /// What the background executor was asked, by ticket.
     jobs: BTreeMap<u64, Asked>,
     last_ticket: u64,
@@ -77,10 +82,11 @@ impl Core {
         }
         let Identity { cell, replica: me, incarnation } = journal_identity;
         let identity = links::Identity { cell, replica: me, incarnation };
-        let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer));
+        let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer.clone()));
+        let client_address = config.replica(me).map_or_else(String::new, |own| own.advertised().to_string());
         Ok(Self {
             replica,
-            links: Links::new(identity, others),
+            links: Links::new(identity, others, ring.waker()),
             background,
             service,
             folder,
@@ -93,6 +99,8 @@ impl Core {
             notices: Vec::new(),
             sends: Vec::new(),
             closes: Vec::new(),
+            farewells: Vec::new(),
+            client_address,
             jobs: BTreeMap::new(),
             last_ticket: 0,
             told_full: false,
@@ -104,8 +112,8 @@ impl Core {
     }
 
     /// A peer dialled us.
-    pub(super) fn accepted(&mut self, connection: ConnectionId) {
-        self.links.accepted(connection);
+    pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
+        self.links.accepted(now, connection);
     }
 
     /// Whether that connection is a peer's link.
@@ -119,8 +127,13 @@ impl Core {
     }
 
     pub(super) fn received(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
-        if !self.links.received(connection, bytes, &mut self.inputs) {
-            self.closes.push(connection);
+        match self.links.received(connection, bytes, &mut self.inputs) {
+            Verdict::Keep => {}
+            Verdict::Close => self.closes.push(connection),
+            Verdict::Client => {
+                self.sends.push((connection, links::peer_port_fault(&self.client_address)));
+                self.farewells.push(connection);
+            }
         }
         self.take_inputs(now);
     }
@@ -192,6 +205,13 @@ impl Core {
         for connection in std::mem::take(&mut self.closes) {
             self.close(now, connection, ring);
         }
+        for connection in self.links.take_stale(now) {
+            self.close(now, connection, ring);
+        }
+        for connection in std::mem::take(&mut self.farewells) {
+            ring.close(connection);
+            self.closed(now, connection);
+        }
         for effect in others {
             self.perform(now, effect, ring);
         }
@@ -259,6 +279,9 @@ impl Core {
 
     fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {
         match effect {
+            Effect::Peer { to, message: PeerMessage::Forward { count, run } } if self.links.is_crowded(to, ring) => {
+                self.step(now, Input::NotForwarded { submission: Submission { run, count } });
+            }
             Effect::Peer { to, message } => {
                 if let Some(broken) = self.links.send(to, &message, ring) {
                     self.close(now, broken, ring);
@@ -381,6 +404,7 @@ impl Core {
                 paxos::Role::Probing | paxos::Role::Preparing => Role::Candidate,
                 paxos::Role::Leading => Role::Leader,
             },
+            votes: paxos.votes,
             leader: paxos.leader,
             ballot: paxos.promised,
             chosen_upto: paxos.chosen_upto,
@@ -390,7 +414,7 @@ impl Core {
             sessions: namespace.session_count() as u64,
             nodes: namespace.tree().len() as u64,
             connections: 0,
-            journal_bytes: self.segments.len() as u64 * self.segment_bytes,
+            journal_bytes: self.replica.storage().journal().bytes_beyond(Slot(0)),
             lease_remaining_us: self.replica.lease().until.since(now).as_nanos() / 1_000,
             uptime_ms: now.since(self.started_at).as_millis(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

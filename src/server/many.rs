@@ -97,7 +97,7 @@ impl ReplicaCore {
 
     fn event(&mut self, now: Instant, event: Event<'_>) -> Result<(), Failure> {
         match event {
-            Event::Accepted { connection, .. } => self.core.accepted(connection),
+            Event::Accepted { connection, .. } => self.core.accepted(now, connection),
             Event::Connected { connection } => self.core.connected(now, connection),
             Event::Received { connection, bytes } => self.core.received(now, connection, bytes),
             Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => {

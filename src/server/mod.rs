@@ -13,7 +13,7 @@
 //! | [`measured`] | what was measured of the disk, and which way to durable writes follows |
 //! | `images` | images in the folder: the newest whole one is where a start begins |
 //! | `core` | the replica's core: peers, disk, effects |
-//! | `links` | connections to the other replicas |
+//! | `links`, `names` | connections to the other replicas, and where those are |
 //! | `clients` | a front's core: client connections |
 //! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
 //! | `published` | what the replica's core shows the fronts' cores |
@@ -38,6 +38,7 @@ mod images;
 mod links;
 mod many;
 pub mod measured;
+mod names;
 mod published;
 mod run;
 mod service;

@@ -54,7 +54,7 @@ impl Solo {
     fn event(&mut self, now: Instant, event: Event<'_>) -> Result<(), Failure> {
         match event {
             Event::Accepted { listener, connection, .. } if listener == self.peer_listener => {
-                self.core.accepted(connection)
+                self.core.accepted(now, connection)
             }
             Event::Accepted { listener, connection, .. } => {
                 debug_assert_eq!(listener, self.client_listener, "there are two listeners");

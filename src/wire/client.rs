@@ -171,6 +171,8 @@ pub enum FaultCode {
     WrongSecret,
     /// This replica takes no (more) connections now; others may.
     Unavailable,
+    /// This port is for replicas.
+    PeerPort,
 }
 
 /// Why a frame is no message of this protocol.
@@ -451,6 +453,7 @@ impl FaultCode {
             Self::OutOfTurn => 6,
             Self::WrongSecret => 7,
             Self::Unavailable => 8,
+            Self::PeerPort => 9,
         }
     }
 
@@ -464,6 +467,7 @@ impl FaultCode {
             6 => Self::OutOfTurn,
             7 => Self::WrongSecret,
             8 => Self::Unavailable,
+            9 => Self::PeerPort,
             tag => return Err(DecodeError::UnknownTag { what: "code", tag }),
         })
     }

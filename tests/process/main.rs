@@ -8,6 +8,7 @@
 mod bench;
 mod cell;
 mod crashes;
+mod dev;
 mod host;
 mod images;
 mod load;

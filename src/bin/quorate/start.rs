@@ -6,7 +6,12 @@ use quorate::server::config::Override;
 use quorate::server::{self, Config, Failure};
 use tracing_subscriber::EnvFilter;
 
+use super::config;
+
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate start --config /etc/quorate/cell.toml /var/lib/quorate/replica\n  QUORATE_PAXOS_LEASE=300ms quorate start --config cell.toml replica-1\n  quorate start --config cell.toml --set paxos.lease=300ms --cores 0,1 replica-1"
+)]
 pub struct Args {
     /// The cell's configuration, the same on every replica
     #[arg(long, env = "QUORATE_CONFIG")]
@@ -32,8 +37,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 impl Args {
     fn overrides(&self) -> Vec<Override> {
-        let mut overrides = Override::from_variables(std::env::vars());
-        overrides.extend(self.settings.iter().cloned());
+        let mut overrides = config::overrides(&self.settings);
         if let Some(cores) = &self.cores {
             overrides.push(Override::flag("--cores", "server", "cores", format!("{cores:?}")));
         }

@@ -29,7 +29,7 @@ impl Machine {
             }
             (ServerMessage::Refused { number: 0, reason }, Link::Opening { .. }) => match reason {
                 Reason::Overloaded { retry_after_ms } => {
-                    self.trouble = "the cell has no room for another session".to_owned();
+                    self.route.troubled("the cell has no room for another session".to_owned());
                     Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
                 }
                 Reason::NotReady | Reason::Resend => Err(Trouble::Leave("the cell has no leader".to_owned())),

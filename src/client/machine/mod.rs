@@ -169,8 +169,6 @@ pub struct Machine {
     hold_until: Instant,
     /// Refusals on this connection since its last answer.
     refusals: u32,
-    /// What the last attempt met.
-    trouble: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +216,6 @@ impl Machine {
             ping_at: now,
             hold_until: Instant::ZERO,
             refusals: 0,
-            trouble: "nothing was tried yet".to_owned(),
             settings,
         };
         machine.dial(now);
@@ -231,7 +228,7 @@ impl Machine {
         let size = operation_bytes(&operation);
         if size > self.request_bytes_max {
             let limit = self.request_bytes_max;
-            return Err(Error::TooLarge { what: "the request, in bytes,".to_owned(), size, limit });
+            return Err(Error::TooLarge { what: "bytes in the request".to_owned(), size, limit });
         }
         self.queue.push_request(tag, operation);
         self.send(now);
@@ -454,7 +451,7 @@ impl Machine {
     fn tick_session(&mut self, now: Instant) {
         match &mut self.session {
             Session::Wanted { give_up_at } if now >= *give_up_at => {
-                let (after, why) = (self.settings.open_timeout, self.trouble.clone());
+                let (after, why) = (self.settings.open_timeout, self.route.troubles());
                 self.end(Ending::Unreachable { after, why });
             }
             Session::Live { id, lease_until, jeopardy, .. } => {
@@ -532,8 +529,7 @@ impl Machine {
 
     /// The endpoint in use is of no use now: on to another.
     fn give_up(&mut self, now: Instant, why: String) {
-        self.trouble = format!("{}: {why}", self.route.address(self.route.current()));
-        self.route.failed(now);
+        self.route.failed(now, why);
         self.leave(now, Duration::ZERO);
     }
 

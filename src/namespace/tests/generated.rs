@@ -151,6 +151,7 @@ fn expected(outcome: &CommandOutcome) -> Expected {
         CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),
         CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),
         CommandOutcome::LockLookedAt { .. } => Expected::LookedAt,
+        CommandOutcome::SessionsFull { .. } => panic!("no generated history opens so many"),
         CommandOutcome::Unacknowledged { .. } => panic!("no generated client is that far behind"),
     }
 }

@@ -328,8 +328,8 @@ impl Load {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    let plain = text.parse::<f64>().ok().or_else(|| span(text).ok().map(|span| span.as_secs_f64()));
-    plain.filter(|seconds| (0.0..=86_400.0).contains(seconds)).ok_or_else(|| "write it like 10 or 2.5".into())
+    let seconds = span(text)?.as_secs_f64();
+    if seconds <= 86_400.0 { Ok(seconds) } else { Err("a day is the longest".into()) }
 }
 
 fn prefer(text: &str) -> Result<Prefer, String> {

@@ -1,0 +1,131 @@
+//! A front between a scripted client and a scripted replica.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::{ConnectionId, Facts, Front, Output};
+use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT};
+use crate::namespace::CommandOutcome;
+use crate::namespace::command::SessionId;
+use crate::paxos::{CellId, ReplicaId, Slot};
+use crate::replica::exchange::{Applied, FrontNotice};
+use crate::time::{Duration, Instant};
+use crate::wire::client::{ClientMessage, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, Resume, ServerMessage};
+use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
+
+const CLIENT: ConnectionId = ConnectionId(1);
+const SESSION: SessionId = SessionId(7);
+const START: Instant = Instant::from_nanos(1_000_000_000_000);
+
+fn front() -> Front {
+    let mut front = Front::new(Facts {
+        cell: CellId(1),
+        replica: ReplicaId(1),
+        members: Vec::new(),
+        timeout_min: Duration::from_secs(2),
+        timeout_max: Duration::from_secs(60),
+        seed: 100,
+    });
+    front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) });
+    front.opened(START, CLIENT);
+    front
+}
+
+fn hello(resume: Option<Resume>) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    let (protocol_min, protocol_max) = (PROTOCOL_MIN, PROTOCOL_MAX);
+    ClientMessage::Hello(Hello { protocol_min, protocol_max, cell: None, name: "", seen: 0, resume })
+        .encode(&mut bytes);
+    bytes
+}
+
+fn applied(front: &mut Front, outcome: CommandOutcome) {
+    let (upto, changes) = (Slot(1), Arc::from([]));
+    front.notice(FrontNotice::Applied(Applied { upto, revision: 1, changes, outcomes: vec![outcome] }));
+}
+
+/// What the client hears, one word a message, and whether its connection is closed.
+fn heard(front: &mut Front) -> (Vec<String>, bool) {
+    let (mut words, mut closed) = (Vec::new(), false);
+    let mut reader = FrameReader::new(CLIENT_MAGIC);
+    front.take_output(|output| match output {
+        Output::Close { .. } => closed = true,
+        Output::Send { bytes, .. } => reader
+            .feed::<crate::wire::client::MessageError>(&bytes, 1 << 20, |frame| {
+                words.push(match ServerMessage::decode(frame)? {
+                    ServerMessage::Fault { text, .. } => text.to_owned(),
+                    ServerMessage::SessionResumed { .. } => "resumed".to_owned(),
+                    ServerMessage::Refused { number: 0, reason: Reason::Overloaded { .. } } => "full".to_owned(),
+                    ServerMessage::Welcome(_) => "welcome".to_owned(),
+                    other => format!("{other:?}"),
+                });
+                Ok(())
+            })
+            .expect("frames"),
+    });
+    (words, closed)
+}
+
+fn prepare(front: &mut Front, now: Instant) {
+    front.prepare(now, false, &mut Vec::new());
+}
+
+#[test]
+fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
+    let mut front = front();
+    front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
+    let resumed = CommandOutcome::SessionResumed { token: 101, session: SESSION, timeout_ms: 12_000, last_number: 0 };
+    applied(&mut front, resumed.clone());
+    applied(&mut front, resumed);
+    assert_eq!(heard(&mut front), (vec!["welcome".to_owned(), "resumed".to_owned()], false));
+    let elsewhere = CommandOutcome::SessionResumed { token: 5, session: SESSION, timeout_ms: 12_000, last_number: 0 };
+    applied(&mut front, elsewhere);
+    assert!(heard(&mut front).1, "a connection elsewhere still takes the session away");
+}
+
+#[test]
+fn a_cell_without_room_for_a_session_asks_to_wait() {
+    let mut front = front();
+    front.received(CLIENT, &hello(None));
+    let mut open = BytesMut::new();
+    ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
+    front.received(CLIENT, &open);
+    applied(&mut front, CommandOutcome::SessionsFull { token: 3, secret: 8 });
+    assert_eq!(heard(&mut front).0, ["welcome"], "that was another client's opening");
+    applied(&mut front, CommandOutcome::SessionsFull { token: 3, secret: 9 });
+    assert_eq!(heard(&mut front), (vec!["full".to_owned()], false));
+    front.received(CLIENT, &open);
+    assert!(!heard(&mut front).1, "it may ask again");
+}
+
+#[test]
+fn a_client_that_says_no_hello_is_dropped() {
+    let mut front = front();
+    prepare(&mut front, START + HELLO_TIMEOUT.scaled(9, 10));
+    assert!(!heard(&mut front).1);
+    prepare(&mut front, START + HELLO_TIMEOUT);
+    assert!(heard(&mut front).1);
+}
+
+#[test]
+fn a_frame_that_does_not_get_on_costs_its_connection_and_a_slow_one_does_not() {
+    let mut front = front();
+    let mut bytes = hello(None);
+    let mut ping = BytesMut::new();
+    ClientMessage::Ping { number: 1 }.encode(&mut ping);
+    bytes.extend_from_slice(&ping[..5]);
+    front.received(CLIENT, &bytes);
+    prepare(&mut front, START);
+    // Whole in time, and the next one begun: that one gets its own time.
+    front.received(CLIENT, &[&ping[5..], &ping[..5]].concat());
+    prepare(&mut front, START + HELLO_TIMEOUT);
+    assert_eq!(front.next_deadline(), START + FRAME_TIMEOUT, "it has said hello; the frame is looked at next");
+    prepare(&mut front, START + FRAME_TIMEOUT);
+    assert!(!heard(&mut front).1);
+    prepare(&mut front, START + FRAME_TIMEOUT.scaled(19, 10));
+    assert!(!heard(&mut front).1);
+    prepare(&mut front, START + FRAME_TIMEOUT.scaled(2, 1));
+    let (words, closed) = heard(&mut front);
+    assert!(closed && words[0].contains("not whole within 30 s"), "{words:?}");
+}
