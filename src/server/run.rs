@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use super::clients::Clients;
 use super::config::Config;
-use super::core::Core;
+use super::core::{Core, Ended};
 use super::failure::{Code, Failure};
 use super::folder::random_u128;
 use super::many::{FrontCore, FrontEnd, ReplicaCore};
@@ -30,7 +30,7 @@ use crate::wire::client::MemberAddress;
 /// # Errors
 ///
 /// A [`Failure`] that says what is wrong and how it is mended. A failing disk is one: it is never retried.
-pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
+pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     let cores = &config.server.cores;
     // Every segment is registered as long as it is there, and the hard state beside them.
     let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);

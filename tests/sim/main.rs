@@ -93,6 +93,7 @@ fn fresh_seeds() {
         total.slots += report.slots;
         total.images += report.images;
         total.recycled += report.recycled;
+        total.transfers += report.transfers;
         total.tally.requests += report.tally.requests;
         total.tally.reads += report.tally.reads;
         total.tally.refused += report.tally.refused;

@@ -23,9 +23,10 @@ pub fn strike(run: &mut Run) {
     run.world.after(delay, Event::Misfortune);
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, Act); 11] = [
+    let kinds: [(u64, Act); 12] = [
         (w.crash, crash_one),
         (w.crash_all, crash_all),
+        (w.away, away),
         (w.pause, pause),
         (w.isolate, isolate),
         (w.one_way, one_way),
@@ -98,6 +99,14 @@ fn any_node(run: &mut Run) -> usize {
 fn crash_one(run: &mut Run) {
     let node = any_node(run);
     crash(run, node);
+}
+
+/// A node is away for so long that the others may give up the log it needs.
+fn away(run: &mut Run) {
+    let node = any_node(run);
+    run.with_node(node, |node, around| node.crash(around, false));
+    let span = run.plan.storm / 8 + run.world.random.below(run.plan.storm / 2);
+    run.world.after(span, Event::Start { node });
 }
 
 fn crash_all(run: &mut Run) {

@@ -40,6 +40,8 @@ pub struct Report {
     pub slots: u64,
     pub images: u64,
     pub recycled: u64,
+    /// Starts from another's image.
+    pub transfers: u64,
     pub tally: Tally,
 }
 
@@ -143,7 +145,8 @@ impl Run {
         let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
-        Report { trace, events, misfortunes, slots, images, recycled, tally }
+        let transfers = self.nodes.iter().map(|node| node.transfers).sum();
+        Report { trace, events, misfortunes, slots, images, recycled, transfers, tally }
     }
 
     fn event(&mut self, event: Event) {
@@ -184,8 +187,16 @@ impl Run {
                 let values = self.nodes[node].read_log(&places);
                 self.nodes[node].happens(&mut self.world, Happening::LogRead { to, from, values });
             }
+            Event::ImageRead { node, life, to, image, offset, bytes } if self.nodes[node].life == life => {
+                let bytes = self.nodes[node].read_image(image, offset, bytes);
+                self.nodes[node].happens(&mut self.world, Happening::ImageRead { to, image, offset, bytes });
+            }
             Event::Crash { node, life } if self.nodes[node].life == life => misfortune::crash(self, node),
-            Event::Written { .. } | Event::Chore { .. } | Event::LogRead { .. } | Event::Crash { .. } => {}
+            Event::Written { .. }
+            | Event::Chore { .. }
+            | Event::LogRead { .. }
+            | Event::ImageRead { .. }
+            | Event::Crash { .. } => {}
             Event::Start { node } => {
                 if self.nodes[node].running.is_none() {
                     self.with_node(node, Node::start);
