@@ -234,8 +234,8 @@ impl Core {
         if full && !self.told_full {
             let used = self.segments.len() as u64 * self.segment_bytes;
             tracing::warn!(
-                "the journal holds {used} bytes, as much as journal.max allows: writes are refused as overloaded until it \
-                 can be trimmed, which takes images of all members; is one of them down?"
+                "the journal holds {used} bytes, as much as journal.max allows: writes are refused as overloaded until an \
+                 image is taken and it can be trimmed"
             );
         } else if !full && self.told_full {
             tracing::info!("the journal has room again: writes are taken");

@@ -29,7 +29,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::read(&args.config, &args.overrides())?;
     log_to_stderr("info");
-    match server::run(&config, &args.dir)? {
+    // A loop pins its thread to a core, and a process in this one's place would inherit that: this thread stays free.
+    let served = std::thread::scope(|scope| scope.spawn(|| server::run(&config, &args.dir)).join());
+    match served.unwrap_or_else(|panic| std::panic::resume_unwind(panic))? {
         Ended::Stopped => Ok(()),
         Ended::ToStartAgain => Err(start_again()),
     }
