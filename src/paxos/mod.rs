@@ -38,12 +38,13 @@
 //!    itself released that very reign. The lease is gone before a message that lets another leader rise is put out.
 //! 10. A record's chosen watermark covers only slots whose records precede it, and never a config entry that is not yet in
 //!     the hard state: a restart misses neither.
-//! 11. The log is given up only as far as every member, wherever it is, starts again out of images of its own (trim.rs).
+//! 11. The log is given up only behind a durable image. As long as it is short it is kept for every member that may still
+//!     ask for it (trim.rs); whoever asks too late is told, and needs an image.
 //!
 //! # What is deliberately not done
 //!
-//! No images are sent: a replica that lost its disk finds the log's beginning gone, and says so in
-//! [`Status::needs_image_upto`]. No membership change but the
+//! No image passes through here: a replica that is told that the log it asks for is gone says so in
+//! [`Paxos::needs_image_of`], and starts anew from an image that it was sent. No membership change but the
 //! binding of a disk to a listed replica: a replica that lost its disk stays without a vote. No state transfer on trust:
 //! a value is learned from a quorum's votes or as chosen, never from one peer's vote. No clock is compared with another's.
 
@@ -305,7 +306,7 @@ impl Paxos {
             trimmed_upto: self.log.trimmed_upto(),
             known_chosen: self.catch_up.known.max(self.log.chosen_upto()),
             waiting: self.waiting(),
-            needs_image_upto: self.catch_up.needs_image_upto,
+            needs_image_upto: self.catch_up.needs_image_upto.map(|(_, upto)| upto),
             peers,
         }
     }
@@ -374,7 +375,7 @@ impl Paxos {
             }
             Message::CatchUp { from: first, upto } => self.on_catch_up(from.0, first, upto, out),
             Message::Chosen { from: first, values } => self.on_chosen(now, from.0, first, values, out),
-            Message::Trimmed { trimmed_upto } => self.on_trimmed(now, trimmed_upto),
+            Message::Trimmed { trimmed_upto } => self.on_trimmed(now, from.0, trimmed_upto),
             Message::Release { ballot, chosen_upto } => self.on_release(now, ballot, chosen_upto, out),
         }
     }

@@ -23,7 +23,8 @@
 //!    that it leads, and has heard nothing (`liveness`).
 //! 5. A lock kept shut for a lost holder is opened only by the log, at a log time that has come (`delays`).
 //!
-//! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`.
+//! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
+//! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
 //!
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
 //! another replica's clients (they are answered by the replica that serves them).
@@ -37,6 +38,7 @@ mod liveness;
 mod reads;
 mod storage;
 mod submission;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -50,6 +52,7 @@ pub use self::image_file::{ImageFileError, ImageHead, ImageReader};
 use self::liveness::Liveness;
 use self::reads::{Asked, Asker, ReadPoints};
 pub use self::storage::{Bounds, Recovered, Storage};
+use self::transfer::Transfer;
 use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX};
 use crate::namespace::command::{Command, SessionId};
 use crate::namespace::{Change, Tree};
@@ -66,6 +69,7 @@ pub struct Replica {
     outputs: Vec<Output>,
     storage: Storage,
     images: Images,
+    transfer: Transfer,
     namespace: Namespace,
     applied_upto: Slot,
     applied_at: Instant,
@@ -111,7 +115,7 @@ impl Replica {
         let applied_upto = recovered.paxos.chosen_upto;
         let mut paxos = Paxos::new(now, settings, recovered.paxos);
         let (storage, bounds) = (recovered.storage, recovered.bounds);
-        let images = Images::new(bounds.image_after_bytes, recovered.images, &storage);
+        let images = Images::new(bounds, recovered.images, &storage);
         paxos.set_image_upto(images.sure_upto());
         Self {
             me,
@@ -119,6 +123,7 @@ impl Replica {
             outputs: Vec::new(),
             storage,
             images,
+            transfer: Transfer::default(),
             namespace: recovered.namespace,
             applied_upto,
             applied_at: now,
@@ -140,6 +145,9 @@ impl Replica {
 
     /// Takes one input; what is to be done about it is appended to `effects`.
     pub fn step(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
+        if self.transfer.is_ending() {
+            return self.step_to_end(now, &input, effects);
+        }
         match input {
             Input::Peer { from, incarnation, message } => self.peer_says(now, from, incarnation, message, effects),
             Input::PeerUp { replica, incarnation } => {
@@ -153,8 +161,17 @@ impl Replica {
             Input::Front { front, request } => self.front_asks(now, front, request, effects),
             Input::Written { token } => self.storage.written(now, token, &mut self.paxos, &mut self.outputs),
             Input::SegmentReady { segment } => self.storage.segment_ready(segment),
-            Input::ImageWritten => self.images.written(),
-            Input::ImageDurable { slot } => self.images.durable(slot),
+            Input::ImageWritten { slot } => {
+                if !self.transfer.written(slot) {
+                    self.images.written(slot);
+                }
+            }
+            Input::ImageDurable { slot } => {
+                if !self.fetched(slot, effects) {
+                    self.images.durable(slot);
+                }
+            }
+            Input::ImageRead { to, image, offset, bytes } => self.lent(to, (image, offset), bytes, effects),
             Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
             Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
             Input::Tick => self.tick(now),
@@ -164,11 +181,24 @@ impl Replica {
         self.drain(now, effects);
     }
 
+    /// What was under way comes to its end; nothing that follows from it is done or said.
+    fn step_to_end(&mut self, now: Instant, input: &Input, effects: &mut Vec<Effect>) {
+        if let Input::Written { token } = input {
+            self.storage.written(now, *token, &mut self.paxos, &mut self.outputs);
+            self.outputs.clear();
+        }
+        self.end_from_image(effects);
+    }
+
     /// When [`Input::Tick`] is due, unless something happens before.
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Instant {
+        if self.transfer.is_ending() {
+            return Instant::FOREVER;
+        }
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
-        let own = self.storage.next_deadline().min(self.images.next_deadline()).min(self.next_lock_due(now));
+        let images = self.images.next_deadline().min(self.transfer.next_deadline());
+        let own = self.storage.next_deadline().min(images).min(self.next_lock_due(now));
         self.paxos.next_deadline().min(liveness).min(own)
     }
 
@@ -255,6 +285,10 @@ impl Replica {
                 if let Some(asked) = self.reads.answered_by(ticket, from) {
                     answer_read_point(asked.asker, upto, withheld, effects);
                 }
+            }
+            PeerMessage::FetchImage { image, offset } => self.lend(now, from, (image, offset), effects),
+            PeerMessage::ImagePiece { image, offset, bytes } => {
+                self.take_piece(from, (image, offset), bytes, effects);
             }
         }
     }
@@ -460,6 +494,7 @@ impl Replica {
         self.paxos.flush(now, &mut self.outputs);
         self.drain(now, effects);
         self.tend_images(now, effects);
+        self.tend_fetch(now, effects);
         self.paxos.spare_the_log(!self.storage.has_room_for(0));
         self.storage.writes(effects);
         #[cfg(debug_assertions)]

@@ -122,6 +122,9 @@ pub struct JournalSection {
     pub max: Size,
     /// After so much log the state is written out whole, so that the log before can be given up.
     pub image_after: Size,
+    /// So much of it is kept for members that are away, which then need no image; a quarter of `max` if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_for_lagging: Option<Size>,
     /// How a write is made durable.
     pub durability: Durability,
 }
@@ -303,6 +306,14 @@ impl ReplicaSection {
     }
 }
 
+impl JournalSection {
+    /// What is kept for members that are away, its default worked out.
+    #[must_use]
+    pub fn keep_for_lagging(&self) -> Size {
+        self.keep_for_lagging.unwrap_or(Size(self.max.0 / 4))
+    }
+}
+
 impl PaxosSection {
     /// The shortest election time-out, its default worked out.
     #[must_use]
@@ -336,6 +347,7 @@ impl Default for JournalSection {
             segment: Size(64 << 20),
             max: Size(8 << 30),
             image_after: Size(256 << 20),
+            keep_for_lagging: None,
             durability: Durability::Flush,
         }
     }

@@ -13,6 +13,7 @@ use super::images;
 use super::links::{self, Links, Verdict};
 use super::service::{Health, Service};
 use super::start::Started;
+use super::stop::Stop;
 use crate::journal::{Identity, Place, SegmentId};
 use crate::limits::DISK_STALL_MAX;
 use crate::paxos::{self, ReplicaId, Slot, Value};
@@ -49,6 +50,8 @@ pub(super) struct Core {
     jobs: BTreeMap<u64, Asked>,
     last_ticket: u64,
     told_full: bool,
+    /// The replica asked for a new start.
+    starts_again: bool,
     told_leader: Option<ReplicaId>,
     started_at: Instant,
     identity: links::Identity,
@@ -59,7 +62,13 @@ pub(super) struct Core {
 enum Asked {
     Segment(SegmentId),
     /// A piece of an image.
-    ImagePiece,
+    ImagePiece(Slot),
+    /// A piece of an image, for a peer.
+    ImageRead {
+        to: ReplicaId,
+        image: Slot,
+        offset: u64,
+    },
     /// An image's file.
     Image(Slot),
     /// Nobody waits for it.
@@ -70,6 +79,16 @@ enum Asked {
         from: Slot,
         places: Vec<Place>,
     },
+}
+
+/// How a server came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// It fetched an image of another replica: what it is to be now is on its disk, and whoever ran it runs it again. A
+    /// server of many cores leaves its fronts' threads behind, so this takes a new process.
+    ToStartAgain,
 }
 
 impl Core {
@@ -104,6 +123,7 @@ impl Core {
             jobs: BTreeMap::new(),
             last_ticket: 0,
             told_full: false,
+            starts_again: false,
             told_leader: None,
             started_at: clock::now(),
             identity,
@@ -165,6 +185,14 @@ impl Core {
     pub(super) fn another_leads(&self) -> bool {
         let paxos = self.replica.paxos();
         paxos.config().members().len() == 1 || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
+    }
+
+    /// Whether and how it is over.
+    pub(super) fn ended(&self, stop: &Stop, now: Instant) -> Option<Ended> {
+        if stop.is_over(now, self.another_leads()) {
+            return Some(Ended::Stopped);
+        }
+        self.starts_again.then_some(Ended::ToStartAgain)
     }
 
     /// Gives the leadership away, if we have it.
@@ -243,8 +271,8 @@ impl Core {
         if full && !self.told_full {
             let used = self.segments.len() as u64 * self.segment_bytes;
             tracing::warn!(
-                "the journal holds {used} bytes, as much as journal.max allows: writes are refused as overloaded until it \
-                 can be trimmed, which takes images of all members; is one of them down?"
+                "the journal holds {used} bytes, as much as journal.max allows: writes are refused as overloaded until an \
+                 image is taken and it can be trimmed"
             );
         } else if !full && self.told_full {
             tracing::info!("the journal has room again: writes are taken");
@@ -314,11 +342,25 @@ impl Core {
                 let path = images::image_path(&self.folder.path, slot);
                 self.ask(Asked::Chore, Job::Begin { stream: slot.0, path });
             }
-            Effect::ImagePiece { slot, bytes } => self.ask(Asked::ImagePiece, Job::Chunk { stream: slot.0, bytes }),
+            Effect::ImagePiece { slot, bytes } => {
+                self.ask(Asked::ImagePiece(slot), Job::Chunk { stream: slot.0, bytes })
+            }
             Effect::FinishImage { slot } => self.ask(Asked::Image(slot), Job::Finish { stream: slot.0 }),
             Effect::RemoveImage { slot } => {
                 let path = images::image_path(&self.folder.path, slot);
                 self.ask(Asked::Chore, Job::Remove { path });
+            }
+            Effect::DiscardImage { slot } => self.ask(Asked::Chore, Job::Discard { stream: slot.0 }),
+            Effect::ReadImage { to, image, offset, bytes } => {
+                if self.links.is_busy(to, ring) {
+                    return self.step(now, Input::ImageRead { to, image, offset, bytes: Bytes::new() });
+                }
+                let path = images::image_path(&self.folder.path, image);
+                self.ask(Asked::ImageRead { to, image, offset }, Job::ReadFile { path, offset, bytes });
+            }
+            Effect::StartAgain => {
+                tracing::info!("fetched an image: starting again from it");
+                self.starts_again = true;
             }
             Effect::ReadLog { to, from, places } => {
                 let places = neighbours(places);
@@ -359,10 +401,13 @@ impl Core {
                     let values = values_in(self.journal_identity, &places, &bytes);
                     self.step(now, Input::LogRead { to, from, values });
                 }
-                (Asked::ImagePiece, _) => self.step(now, Input::ImageWritten),
+                (Asked::ImagePiece(slot), _) => self.step(now, Input::ImageWritten { slot }),
+                (Asked::ImageRead { to, image, offset }, Outcome::Read(bytes)) => {
+                    self.step(now, Input::ImageRead { to, image, offset, bytes });
+                }
                 (Asked::Image(slot), _) => self.step(now, Input::ImageDurable { slot }),
                 (Asked::Chore, _) => {}
-                (Asked::Values { .. }, Outcome::Done) => unreachable!("a read brings bytes"),
+                (Asked::Values { .. } | Asked::ImageRead { .. }, Outcome::Done) => unreachable!("a read brings bytes"),
             }
         }
         Ok(())

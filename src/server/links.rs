@@ -167,6 +167,12 @@ impl Links {
         None
     }
 
+    /// Whether what waits to be sent to that replica would be held up by a piece of an image.
+    pub(super) fn is_busy(&self, to: ReplicaId, ring: &Ring) -> bool {
+        let connection = self.peers.get(&to).and_then(|peer| peer.dialled).map(|(connection, _)| connection);
+        connection.is_none_or(|connection| ring.queued_bytes(connection) > BUSY_BYTES)
+    }
+
     /// Somebody dialled us.
     pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
         let incoming = Incoming {
@@ -342,3 +348,6 @@ fn admit<'a>(
 fn redial_after(failures: u32) -> Duration {
     Duration::from_millis(10 << failures.min(4))
 }
+
+/// A link with so much to carry carries votes first.
+const BUSY_BYTES: usize = 256 << 10;

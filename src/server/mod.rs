@@ -46,6 +46,7 @@ mod solo;
 mod start;
 mod stop;
 
+pub use self::core::Ended;
 pub use config::Config;
 pub use failure::{Code, Failure};
 pub use folder::{Formatted, format};

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use super::clients::Clients;
 use super::config::{Address, Config, Durability};
-use super::core::Core;
+use super::core::{Core, Ended};
 use super::failure::{Code, Failure};
 use super::folder::random_u128;
 use super::many::{FrontCore, FrontEnd, Heart, ReplicaCore};
@@ -32,7 +32,7 @@ use crate::wire::client::MemberAddress;
 /// # Errors
 ///
 /// A [`Failure`] that says what is wrong and how it is mended. A failing disk is one: it is never retried.
-pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
+pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     let cores = &config.server.cores;
     let mut service = Service::from_environment();
     // Every segment is registered as long as it is there, and the hard state beside them.

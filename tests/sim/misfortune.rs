@@ -17,9 +17,10 @@ pub enum Lasting {
 type Act = fn(&mut Run);
 
 /// Their names.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "crash",
     "crash-all",
+    "away",
     "pause",
     "isolate",
     "one-way",
@@ -44,6 +45,7 @@ pub fn strike(run: &mut Run) {
     let kinds: [(u64, &str, Act); KINDS.len()] = [
         (w.crash, "crash", crash_one),
         (w.crash_all, "crash-all", crash_all),
+        (w.away, "away", away),
         (w.pause, "pause", pause),
         (w.isolate, "isolate", isolate),
         (w.one_way, "one-way", one_way),
@@ -118,6 +120,14 @@ fn any_node(run: &mut Run) -> usize {
 fn crash_one(run: &mut Run) {
     let node = any_node(run);
     crash(run, node);
+}
+
+/// A node is away for so long that the others may give up the log it needs.
+fn away(run: &mut Run) {
+    let node = any_node(run);
+    run.with_node(node, |node, around| node.crash(around, false));
+    let span = run.plan.storm / 8 + run.world.random.below(run.plan.storm / 2);
+    run.world.after(span, Event::Start { node });
 }
 
 fn crash_all(run: &mut Run) {

@@ -34,6 +34,10 @@ pub struct Plan {
     pub segment_bytes: usize,
     /// Log after which an image is taken.
     pub image_after_bytes: u64,
+    /// Log that is kept for members that are away.
+    pub keep_bytes: u64,
+    /// The largest piece of an image sent to another.
+    pub transfer_bytes: usize,
     /// Newest images that are damaged at a crash, in a thousand.
     pub damaged_images: u64,
     pub session_timeout: Moment,
@@ -56,6 +60,7 @@ pub struct Plan {
 pub struct Weights {
     pub crash: u64,
     pub crash_all: u64,
+    pub away: u64,
     pub pause: u64,
     pub isolate: u64,
     pub one_way: u64,
@@ -104,6 +109,8 @@ impl Plan {
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
             segment_bytes: segment_blocks * BLOCK_BYTES,
             image_after_bytes: random.pick(&[16 << 10, 64 << 10, 256 << 10]),
+            keep_bytes: random.pick(&[0, 0, 8, 16]) * (segment_blocks * BLOCK_BYTES) as u64,
+            transfer_bytes: random.pick(&[200, 1 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
             session_timeout: random.within(2000, 6000) * MILLI,
             network: network::Conduct {
@@ -124,7 +131,11 @@ impl Plan {
     }
 
     pub fn bounds(&self) -> Bounds {
-        Bounds { image_after_bytes: self.image_after_bytes, journal_bytes_max: 64 * self.segment_bytes as u64 }
+        Bounds {
+            image_after_bytes: self.image_after_bytes,
+            journal_bytes_max: 64 * self.segment_bytes as u64,
+            keep_bytes: self.keep_bytes,
+        }
     }
 
     pub fn settings(&self, node: usize, incarnation: Incarnation, seed: u64) -> Settings {
@@ -180,6 +191,7 @@ impl Weights {
         Self {
             crash: weight(10),
             crash_all: weight(2),
+            away: weight(5),
             pause: weight(10),
             isolate: weight(6),
             one_way: weight(6),

@@ -49,6 +49,8 @@ pub struct Report {
     pub slots: u64,
     pub images: u64,
     pub recycled: u64,
+    /// Starts from another's image.
+    pub transfers: u64,
     pub tally: Tally,
     /// Nodes whose operations were searched for an order.
     pub searched: u64,
@@ -65,6 +67,7 @@ impl Report {
         self.slots += other.slots;
         self.images += other.images;
         self.recycled += other.recycled;
+        self.transfers += other.transfers;
         self.tally.requests += other.tally.requests;
         self.tally.reads += other.tally.reads;
         self.tally.refused += other.tally.refused;
@@ -78,9 +81,12 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { events, misfortunes, slots, images, recycled, searched, .. } = self;
+        let Self { events, misfortunes, slots, images, recycled, transfers, searched, .. } = self;
         let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
-        write!(f, "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, ")?;
+        write!(
+            f,
+            "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, "
+        )?;
         write!(
             f,
             "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {searched} searched"
@@ -228,9 +234,10 @@ impl Run {
         let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
+        let transfers = self.nodes.iter().map(|node| node.transfers).sum();
         let (words, struck) = (coverage::of(&self.history), self.struck.clone());
         let searched = linearizable::judge(&self.history);
-        Report { trace, events, misfortunes, slots, images, recycled, tally, searched, words, struck }
+        Report { trace, events, misfortunes, slots, images, recycled, transfers, tally, searched, words, struck }
     }
 
     fn event(&mut self, event: Event) {
@@ -276,8 +283,16 @@ impl Run {
                 let values = self.nodes[node].read_log(&places);
                 self.nodes[node].happens(&mut self.world, Happening::LogRead { to, from, values });
             }
+            Event::ImageRead { node, life, to, image, offset, bytes } if self.nodes[node].life == life => {
+                let bytes = self.nodes[node].read_image(image, offset, bytes);
+                self.nodes[node].happens(&mut self.world, Happening::ImageRead { to, image, offset, bytes });
+            }
             Event::Crash { node, life } if self.nodes[node].life == life => misfortune::crash(self, node),
-            Event::Written { .. } | Event::Chore { .. } | Event::LogRead { .. } | Event::Crash { .. } => {}
+            Event::Written { .. }
+            | Event::Chore { .. }
+            | Event::LogRead { .. }
+            | Event::ImageRead { .. }
+            | Event::Crash { .. } => {}
             Event::Start { node } => {
                 if self.nodes[node].running.is_none() {
                     self.with_node(node, Node::start);

@@ -37,6 +37,8 @@ fn name(message: &PeerMessage) -> &'static str {
         PeerMessage::ForwardRefused { .. } => "forward refused",
         PeerMessage::ReadPoint { .. } => "read point",
         PeerMessage::ReadPointReply { .. } => "read point reply",
+        PeerMessage::FetchImage { .. } => "fetch image",
+        PeerMessage::ImagePiece { .. } => "image piece",
     }
 }
 
@@ -83,6 +85,8 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::ReadPoint { ticket: 5, sessions: sessions.clone() },
         PeerMessage::ReadPointReply { ticket: 5, upto: Some(Slot(103)), withheld: sessions },
         PeerMessage::ReadPointReply { ticket: 6, upto: None, withheld: Vec::new() },
+        PeerMessage::FetchImage { image: Slot(60), offset: 4096 },
+        PeerMessage::ImagePiece { image: Slot(60), offset: 4096, bytes: Bytes::from_static(b"rows") },
     ]);
     messages
 }
@@ -113,6 +117,6 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 20, "each of 15 + 4 messages, and the hello, has an example");
+    assert_eq!(names.len(), 22, "each of 15 + 6 messages, and the hello, has an example");
     compare("peer.txt", &golden(&frames));
 }
