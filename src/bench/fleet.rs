@@ -197,6 +197,7 @@ impl Fleet {
                 }
             }
             Effect::Session(SessionEvent::Expired | SessionEvent::Closed) => self.clients[client].over = true,
+            Effect::Watch { .. } => unreachable!("the load watches nothing"),
             Effect::Session(_) => {}
         }
         Ok(())

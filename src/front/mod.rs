@@ -19,11 +19,20 @@
 //!    connection is dropped until it does.
 //! 4. A session's ping is answered only after its leader, having heard it, proved that it leads.
 //! 5. Bad input costs its connection, and nothing else.
+//! 6. A watch is told of a change before any answer of the same notice, and before any read of its connection that shows
+//!    it. It is told each change once, in order, or that there is a gap.
+//!
+//! Watches (`watches`) are the front's own: nothing of them is replicated. They are fed with the same lists of changes
+//! that keep the tree, live or from the `past`; a client takes them up again anywhere with the revision it has come to.
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
 
 mod connection;
+mod past;
 mod reads;
+#[cfg(test)]
+mod tests;
+mod watches;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,6 +41,7 @@ use hashbrown::HashMap;
 
 use self::connection::{Connection, Opening};
 use self::reads::Reads;
+use self::watches::Watches;
 use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, HELLO_TIMEOUT, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
     SESSION_REQUESTS_IN_FLIGHT,
@@ -59,8 +69,10 @@ pub struct Facts {
     pub members: Vec<MemberAddress>,
     pub timeout_min: Duration,
     pub timeout_max: Duration,
-    /// Makes the tokens of sessions taken up again unlike those of other fronts.
+    /// Makes the tokens of sessions taken up again unlike those of other fronts, and scatters indices.
     pub seed: u64,
+    /// Changes kept for watches that come back, in bytes.
+    pub past_bytes_max: usize,
 }
 
 /// The client connections of one core.
@@ -78,6 +90,7 @@ pub struct Front {
     /// Connections that have not said hello, oldest first.
     strangers: VecDeque<(Instant, ConnectionId)>,
     reads: Reads,
+    watches: Watches,
     pings: Vec<(ConnectionId, u64)>,
     touched: Vec<SessionId>,
     awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
@@ -103,6 +116,7 @@ impl Front {
     #[must_use]
     pub fn new(facts: Facts) -> Self {
         Self {
+            watches: Watches::new(facts.seed, facts.past_bytes_max),
             facts,
             leader: None,
             applied_upto: Slot(0),
@@ -139,6 +153,7 @@ impl Front {
             self.opening.remove(&opening.token());
         }
         self.reads.forget(id);
+        self.watches.forget(id);
     }
 
     /// Bytes of a client arrived.
@@ -218,13 +233,16 @@ impl Front {
     /// After the replica's turn: answers the reads that can be. `still_leased` reads the lease and the clock: it says
     /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered under it.
     pub fn finish(&mut self, now: Instant, tree: &Tree, leased: bool, still_leased: impl FnOnce() -> bool) -> bool {
+        self.tell_the_past();
         self.answer_pointed(now, tree);
         if !leased || !self.reads.has_ready() {
             return false;
         }
         let (mut reads, mut marks) = (Vec::new(), Vec::new());
         for parked in self.reads.take_ready() {
-            if self.has_much_to_say(parked.connection) {
+            if self.watches.is_behind(parked.connection) {
+                self.reads.hold(parked, false);
+            } else if self.has_much_to_say(parked.connection) {
                 self.reads.keep_ready(parked);
             } else {
                 marks.push(self.answer(&parked, tree));
@@ -251,6 +269,7 @@ impl Front {
             || !self.requests.is_empty()
             || !self.pings.is_empty()
             || !self.gathering.is_empty()
+            || self.watches.has_due()
     }
 
     /// When [`Front::prepare`] is due, unless something happens before.
@@ -301,6 +320,11 @@ impl Front {
             ClientMessage::Ping { number } => {
                 self.pings.push((id, number));
                 self.touched.extend(connection.session);
+                Ok(())
+            }
+            ClientMessage::Watch { watch, registration } => self.watch(id, watch, &registration),
+            ClientMessage::Unwatch { watch } => {
+                self.unwatch(id, watch);
                 Ok(())
             }
             ClientMessage::Status { number } => {
@@ -394,6 +418,7 @@ impl Front {
 
     fn applied(&mut self, applied: Applied) {
         self.applied_upto = applied.upto;
+        self.tell_watches(&applied);
         self.revision = applied.revision;
         for outcome in applied.outcomes {
             self.outcome(outcome);
@@ -494,6 +519,7 @@ impl Front {
     /// The session is over, and its client is told.
     fn end_session(&mut self, id: ConnectionId, session: SessionId) {
         self.leave_session(id, Some(session));
+        self.watches.forget(id);
         let connection = self.connections.get_mut(&id).expect("a session's connection is open");
         connection.session = None;
         self.say(id, &ServerMessage::SessionOver { session });

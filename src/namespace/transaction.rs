@@ -10,7 +10,7 @@ use super::codec::{OperationRef, StepRef};
 use super::command::{Done, Expect, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone};
 use super::path::{self, too_large};
 use super::slab::Place;
-use super::tree::{Change, Node, Tree};
+use super::tree::{Aspect, Change, Node, Tree};
 use crate::limits::{NODE_DATA_BYTES_MAX, REPLY_BYTES_MAX};
 
 /// The tree, and who owns what in it.
@@ -192,7 +192,7 @@ impl<'a> Transaction<'a> {
         let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
         let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat));
         let stat = node.stat;
-        self.replace(place, node);
+        self.replace(place, Aspect::Data, node);
         Ok(stat)
     }
 
@@ -242,15 +242,15 @@ impl<'a> Transaction<'a> {
             self.nodes.ephemerals.insert((owner, path.clone()));
         }
         self.nodes.tree.add(parent, path.clone(), node.clone());
-        self.note(path, None, Some(node));
+        self.note(path, Aspect::Birth, None, Some(node));
         self.count_child(parent, true);
     }
 
-    fn replace(&mut self, place: Place, node: Arc<Node>) {
+    fn replace(&mut self, place: Place, aspect: Aspect, node: Arc<Node>) {
         let row = self.nodes.tree.row(place);
         let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
         self.nodes.tree.replace(place, node.clone());
-        self.note(path, before, Some(node));
+        self.note(path, aspect, before, Some(node));
     }
 
     fn remove(&mut self, place: Place) {
@@ -262,7 +262,7 @@ impl<'a> Transaction<'a> {
             self.nodes.ephemerals.remove(&(owner, path.clone()));
         }
         self.nodes.tree.remove(place, parent);
-        self.note(path, Some(before), None);
+        self.note(path, Aspect::Death, Some(before), None);
         self.count_child(parent, false);
     }
 
@@ -273,14 +273,14 @@ impl<'a> Transaction<'a> {
         let children_version = before.children_version + 1;
         let stat = Stat { children, children_version, children_modified: self.stamp.revision, ..before };
         let node = Arc::new(node.with_stat(stat));
-        self.replace(parent, node);
+        self.replace(parent, Aspect::Children, node);
     }
 
-    fn note(&mut self, path: Arc<str>, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
+    fn note(&mut self, path: Arc<str>, aspect: Aspect, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
         if let Some(undo) = &mut self.undo {
             undo.before.push((path.clone(), before));
         }
-        self.changes.push(Change { revision: self.stamp.revision, path, node });
+        self.changes.push(Change { revision: self.stamp.revision, path, aspect, node });
     }
 
     fn take_back(&mut self) {

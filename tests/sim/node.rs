@@ -103,6 +103,7 @@ impl Node {
             timeout_min: span(2_000 * MILLI),
             timeout_max: span(60_000 * MILLI),
             seed: around.world.random.draw(),
+            past_bytes_max: plan.past_bytes,
         };
         self.running = Some(Running {
             replica: started,

@@ -21,6 +21,7 @@ mod start;
 mod stat;
 mod status;
 mod supervised;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Command {
     Ls(ls::Args),
     /// Prints a node's numbers
     Stat(stat::Args),
+    /// Prints what happens to a node, or around it, one event a line
+    Watch(watch::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(bench::Args),
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Delete(args) => delete::run(&args).map(|()| 0),
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
+        Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Supervised(args) => supervised::run(&args).map(|()| 0),
