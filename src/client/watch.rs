@@ -445,3 +445,76 @@ impl Told {
 
 /// Events that wait to be taken, unless told otherwise.
 const BUFFER_EVENTS: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(options: WatchOptions) -> Feed {
+        Feed { state: Mutex::default(), told: Condvar::new(), options, root: Arc::from("/app") }
+    }
+
+    fn happened(feed: &Feed, revision: Revision, count: usize) {
+        let event = Happening { kind: EventKind::Deleted, path: "/app/x".to_owned(), node: None };
+        feed.tell(WatchTold::Happened { revision, events: vec![event; count] });
+    }
+
+    fn taken(feed: &Feed) -> Vec<WatchEvent> {
+        let mut told = feed.lock();
+        std::iter::from_fn(|| if told.is_silent() { None } else { told.take() })
+            .map(|event| event.expect("no end"))
+            .collect()
+    }
+
+    fn deleted(revision: Revision) -> WatchEvent {
+        WatchEvent::Deleted { path: "/x".to_owned(), revision }
+    }
+
+    #[test]
+    fn what_was_before_the_opening_does_not_count() {
+        let feed = feed(WatchOptions::node());
+        happened(&feed, 4, 1);
+        happened(&feed, 5, 1);
+        assert!(feed.lock().is_silent());
+        feed.tell(WatchTold::Opened { revision: 4 });
+        happened(&feed, 6, 2);
+        assert_eq!(taken(&feed), [deleted(5), deleted(6), deleted(6)]);
+        happened(&feed, 7, 1);
+        feed.tell(WatchTold::Gap { from: 7, to: 9 });
+        feed.lock().begin_after(8);
+        assert_eq!(taken(&feed), [WatchEvent::Gap { from: 8, to: 9 }]);
+    }
+
+    #[test]
+    fn a_reader_who_does_not_take_gets_a_gap_and_goes_on() {
+        let feed = feed(WatchOptions::node().buffer(3));
+        feed.tell(WatchTold::Opened { revision: 0 });
+        (1..=9).for_each(|revision| happened(&feed, revision, 1));
+        assert_eq!(taken(&feed), [deleted(1), deleted(2), deleted(3), WatchEvent::Gap { from: 3, to: 9 }]);
+        happened(&feed, 10, 5);
+        assert_eq!(taken(&feed).len(), 5, "one command's events come together, however many");
+    }
+
+    #[test]
+    fn wanted_once_it_ends_with_the_first() {
+        let feed = feed(WatchOptions::node().once());
+        happened(&feed, 1, 1);
+        feed.tell(WatchTold::Opened { revision: 1 });
+        happened(&feed, 2, 2);
+        happened(&feed, 3, 1);
+        assert_eq!(feed.lock().take().map(Result::ok), Some(Some(deleted(2))));
+        assert_eq!(feed.lock().take().map(Result::ok), Some(Some(deleted(2))));
+        assert!(feed.lock().take().is_none() && !feed.lock().is_silent(), "it is over");
+    }
+
+    #[test]
+    fn the_end_of_the_session_is_told_once_after_what_came_before() {
+        let feed = feed(WatchOptions::node());
+        feed.tell(WatchTold::Opened { revision: 0 });
+        happened(&feed, 1, 1);
+        feed.tell(WatchTold::Over(Error::Closed { outcome: crate::client::Outcome::NotApplied }));
+        assert_eq!(feed.lock().take().map(Result::ok), Some(Some(deleted(1))));
+        assert!(matches!(feed.lock().take(), Some(Err(Error::Closed { .. }))));
+        assert!(feed.lock().take().is_none());
+    }
+}

@@ -71,13 +71,12 @@ impl Test {
     }
 
     fn watch(&mut self, id: ConnectionId, watch: u64, path: &str, scope: Scope) {
-        let registration = Registration { path, scope, from: None, once: false, with_data: false };
+        let registration = Registration { path, scope, from: None, with_data: false };
         self.say(id, &ClientMessage::Watch { watch, registration });
     }
 
     fn watch_from(&mut self, id: ConnectionId, watch: u64, path: &str, from: Revision) {
-        let registration =
-            Registration { path, scope: Scope::Subtree, from: Some(from), once: false, with_data: false };
+        let registration = Registration { path, scope: Scope::Subtree, from: Some(from), with_data: false };
         self.say(id, &ClientMessage::Watch { watch, registration });
     }
 
@@ -315,7 +314,7 @@ fn a_turn_tells_one_client_no_more_than_is_good_for_the_others() {
         let changes = vec![change(test.revision, "/a", Aspect::Data, &[7; 300 << 10])];
         test.apply(changes, vec![]);
     }
-    let registration = Registration { path: "/a", scope: Scope::Node, from: Some(0), once: false, with_data: true };
+    let registration = Registration { path: "/a", scope: Scope::Node, from: Some(0), with_data: true };
     test.say(id, &ClientMessage::Watch { watch: 1, registration });
     test.turn();
     let first = test.told(id).len();
@@ -323,26 +322,6 @@ fn a_turn_tells_one_client_no_more_than_is_good_for_the_others() {
     let rest = test.turns(id);
     assert_eq!(first + rest.len(), 22, "all of it, and that it is open, and how far");
     assert_eq!(rest[rest.len() - 2], event(1, 20, Changed, "/a"));
-}
-
-#[test]
-fn a_watch_that_is_wanted_once_is_told_once() {
-    let mut test = Test::new(2_000);
-    let id = test.client(1);
-    let registration = Registration { path: "/a", scope: Scope::Node, from: None, once: true, with_data: false };
-    test.say(id, &ClientMessage::Watch { watch: 1, registration });
-    test.told(id);
-    test.change(&[("/b", Aspect::Data)]);
-    assert_eq!(test.told(id), []);
-    test.change(&[("/a", Aspect::Death), ("/a", Aspect::Birth)]);
-    let both = vec![(Deleted, "/a".to_owned()), (Created, "/a".to_owned())];
-    assert_eq!(test.told(id), [Told::Events(1, 2, both)], "the command's work, whole");
-    (0..50).for_each(|_| test.change(&[("/a", Aspect::Data)]));
-    assert_eq!(test.told(id), []);
-    test.say(id, &ClientMessage::Watch { watch: 2, registration: Registration { from: Some(2), ..registration } });
-    let told = test.turns(id);
-    assert!(matches!(told[..], [Told::Opened(2, 2), Told::Gap(2, 2, _), Told::Progress(52)]), "{told:?}");
-    assert!(test.front.watches.is_empty(), "a gap ends it as well");
 }
 
 #[test]

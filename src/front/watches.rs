@@ -55,7 +55,6 @@ struct Row {
     next: u32,
     previous: u32,
     scope: Scope,
-    once: bool,
     with_data: bool,
     behind: bool,
 }
@@ -106,12 +105,12 @@ impl Watches {
     }
 
     fn insert(&mut self, connection: ConnectionId, watch: u64, registration: &Registration<'_>, cursor: Revision) {
-        let Registration { path, scope, once, with_data, .. } = *registration;
+        let Registration { path, scope, with_data, .. } = *registration;
         let hash = self.hash(path);
         let head = self.index.find(hash, |row| *self.rows[*row as usize].path == *path).copied();
         let path = head.map_or_else(|| Arc::from(path), |head| Arc::clone(&self.rows[head as usize].path));
         let (previous, next) = head.map_or((NONE, NONE), |head| (head, self.rows[head as usize].next));
-        let row = Row { connection, watch, cursor, path, next, previous, scope, once, with_data, behind: false };
+        let row = Row { connection, watch, cursor, path, next, previous, scope, with_data, behind: false };
         let at = self.free;
         let at = if at == NONE {
             self.rows.push(row);
@@ -354,7 +353,7 @@ impl Front {
                 for (above, distance) in ancestors(&change.path) {
                     for at in by_path.get(above).into_iter().flatten() {
                         let row = &self.watches.rows[*at as usize];
-                        if row.behind && row.cursor < reached && covers(row.scope, distance, kind) {
+                        if row.cursor < reached && covers(row.scope, distance, kind) {
                             sightings.entry(row.watch).or_insert_with(|| (*at, Vec::new())).1.push((kind, change));
                         }
                     }
@@ -372,7 +371,7 @@ impl Front {
     /// The watches of the connection that are behind have been told everything up to there.
     fn advance(&mut self, id: ConnectionId, upto: Revision) {
         let registered = self.watches.connections.get_mut(&id).expect("it is being told");
-        let live = upto == self.revision || registered.behind.is_empty();
+        let live = upto == self.revision;
         for watch in &registered.behind {
             let row = &mut self.watches.rows[registered.rows[watch] as usize];
             (row.cursor, row.behind) = (row.cursor.max(upto), !live);
@@ -398,11 +397,7 @@ impl Front {
         for (watch, row) in late {
             let row = &mut self.watches.rows[row as usize];
             let from = std::mem::replace(&mut row.cursor, floor);
-            let once = row.once;
             self.say(id, &ServerMessage::Gap { watch, from, to: floor });
-            if once {
-                self.watches.remove(id, watch);
-            }
         }
     }
 
@@ -415,13 +410,10 @@ impl Front {
         seen: impl ExactSizeIterator<Item = Seen<'a>>,
     ) {
         let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) else { return };
-        let Row { watch, once, with_data, .. } = self.watches.rows[row as usize];
+        let Row { watch, with_data, .. } = self.watches.rows[row as usize];
         put_events(connection, watch, revision, with_data, seen);
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(id);
-        }
-        if once {
-            self.watches.remove(id, watch);
         }
     }
 

@@ -32,7 +32,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("read, stale", read(3, Consistency::Stale)),
         ("ping", ClientMessage::Ping { number: 5 }),
         ("status", ClientMessage::Status { number: 6 }),
-        ("watch a node, once", watch(Registration { once: true, ..registration(Scope::Node) })),
+        ("watch a node", watch(registration(Scope::Node))),
         ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
         ("watch entries", watch(registration(Scope::Entries))),
         ("watch a subtree with data", watch(Registration { with_data: true, ..registration(Scope::Subtree) })),
@@ -45,7 +45,7 @@ fn read(number: u64, consistency: Consistency) -> ClientMessage<'static> {
 }
 
 fn registration(scope: Scope) -> Registration<'static> {
-    Registration { path: "/app", scope, from: None, once: false, with_data: false }
+    Registration { path: "/app", scope, from: None, with_data: false }
 }
 
 fn watch(registration: Registration<'static>) -> ClientMessage<'static> {

@@ -32,8 +32,6 @@ pub struct Registration<'a> {
     pub scope: Scope,
     /// Events after this revision are wanted; `None`: after what the replica has now.
     pub from: Option<Revision>,
-    /// It ends with the first revision that has an event for it, or with a gap.
-    pub once: bool,
     /// Events bring the node's data and stat.
     pub with_data: bool,
 }
@@ -62,7 +60,6 @@ impl<'a> Registration<'a> {
     pub(super) fn put(&self, out: &mut BytesMut) {
         out.put_u8(self.scope.tag());
         put_maybe(out, self.from, |out, revision| out.put_u64_le(revision));
-        out.put_u8(self.once.into());
         out.put_u8(self.with_data.into());
         put_text(out, self.path);
     }
@@ -71,7 +68,6 @@ impl<'a> Registration<'a> {
         Ok(Self {
             scope: Scope::take(f)?,
             from: f.maybe("from", |f| f.u64("from"))?,
-            once: f.bool("once")?,
             with_data: f.bool("with_data")?,
             path: f.text("path")?,
         })

@@ -11,3 +11,4 @@ mod images;
 mod load;
 mod proxy;
 mod refusals;
+mod watching;

@@ -8,7 +8,8 @@
 //! tear unfinished writes, hosts that vanish, pauses past the lease in the middle of a turn, partitions one way and both,
 //! connections that break, disks that stall. In the *calm* everybody runs and nothing fails any more: every call must
 //! come to its end. Two judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; the
-//! [`history`] holds what clients were told against an independent [`model`] fed with the chosen log.
+//! [`history`] holds what clients were told against an independent [`model`] fed with the chosen log, what their watches
+//! were told ([`watching`]) included.
 //!
 //! ```text
 //! QUORATE_SIM_SECONDS=60 cargo test --test sim            more fresh seeds
@@ -29,6 +30,7 @@ mod oracle;
 mod plan;
 mod recovery;
 mod run;
+mod watching;
 mod workload;
 mod world;
 
@@ -97,9 +99,13 @@ fn fresh_seeds() {
         total.tally.reads += report.tally.reads;
         total.tally.refused += report.tally.refused;
         total.tally.unknown += report.tally.unknown;
+        total.watches.watches += report.watches.watches;
+        total.watches.events += report.watches.events;
+        total.watches.gaps += report.watches.gaps;
     }
     println!("{seeds} seeds from {base}: {total:?}");
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
+    assert!(budget < Duration::from_secs(5) || total.watches.events > 0, "watches were told something");
 }
 
 fn number_of(variable: &str) -> Option<u64> {

@@ -9,6 +9,9 @@ use quorate::namespace::command::{
     Answer, Command, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, Step,
     StepDone,
 };
+use quorate::wire::watch::EventKind;
+
+use super::watching::ModelEvent;
 
 /// A node of the model.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -52,6 +55,9 @@ pub struct Model {
     instances: u64,
     commands: u64,
     placed: BTreeMap<(SessionId, u64), Placed>,
+    events: Vec<ModelEvent>,
+    /// Events of the command at work.
+    pending: Vec<ModelEvent>,
 }
 
 impl Model {
@@ -66,6 +72,8 @@ impl Model {
             instances: 0,
             commands: 0,
             placed: BTreeMap::new(),
+            events: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -88,6 +96,13 @@ impl Model {
 
     pub fn session_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// What happened after one revision, up to another.
+    pub fn events_between(&self, after: Revision, upto: Revision) -> &[ModelEvent] {
+        let first = self.events.partition_point(|event| event.revision <= after);
+        let end = self.events.partition_point(|event| event.revision <= upto.max(after));
+        &self.events[first..end]
     }
 
     /// Every node there is: its data and numbers.
@@ -189,7 +204,14 @@ impl Model {
                 }
             }
             self.revision = revision;
+            self.events.append(&mut self.pending);
         }
+        self.pending.clear();
+    }
+
+    fn happens(&mut self, kind: EventKind, path: &str, data: Option<Bytes>) {
+        let revision = self.next();
+        self.pending.push(ModelEvent { revision, kind, path: path.to_owned(), data });
     }
 
     fn next(&self) -> Revision {
@@ -264,6 +286,7 @@ impl Model {
         };
         let stat = node.stat();
         self.tree.insert(path.clone(), node);
+        self.happens(EventKind::Created, &path, Some(data.clone()));
         let above = self.tree.get_mut(&parent).expect("it was just seen");
         above.born += 1;
         above.children_modified = revision;
@@ -277,7 +300,9 @@ impl Model {
         node.data = data.clone();
         node.modified = revision;
         node.version += 1;
-        Ok(node.stat())
+        let stat = node.stat();
+        self.happens(EventKind::Changed, path, Some(data.clone()));
+        Ok(stat)
     }
 
     fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
@@ -296,6 +321,7 @@ impl Model {
     fn remove(&mut self, path: &str) {
         let revision = self.next();
         self.tree.remove(path);
+        self.happens(EventKind::Deleted, path, None);
         let above = parent(path).and_then(|parent| self.tree.get_mut(&parent)).expect("a node has a parent");
         above.gone += 1;
         above.children_modified = revision;

@@ -19,6 +19,7 @@ use super::network::{Host, Network, Port};
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::recovery;
+use super::watching::CLOG;
 use super::world::{Event, HostClock, MICRO, MILLI, Moment, World, span};
 
 /// A host and what runs on it.
@@ -62,6 +63,7 @@ pub enum Happening {
     Written { token: u64 },
     ChoreDone(Chore),
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
+    Drained { conn: u64 },
     HandOver,
 }
 
@@ -217,7 +219,7 @@ impl Node {
                 break;
             }
         }
-        running.send_to_clients(self.index, around);
+        running.send_to_clients((self.index, self.life), around);
         running.front.is_restless()
     }
 
@@ -327,6 +329,11 @@ impl Running {
             Happening::Written { token } => self.step(now, Input::Written { token }),
             Happening::ChoreDone(chore) => self.chore_done(now, &chore),
             Happening::LogRead { to, from, values } => self.step(now, Input::LogRead { to, from, values }),
+            Happening::Drained { conn } => {
+                if let Some(name) = self.names.get(&conn) {
+                    self.front.drained(*name);
+                }
+            }
             Happening::HandOver => self.step(now, Input::HandOver),
         }
         for input in std::mem::take(&mut self.inputs) {
@@ -353,12 +360,18 @@ impl Running {
         self.step(now, Input::Front { front: FrontId(0), request });
     }
 
-    fn send_to_clients(&mut self, index: usize, around: &mut Around<'_>) {
+    fn send_to_clients(&mut self, (index, life): (usize, u64), around: &mut Around<'_>) {
         let (conns, closes) = (&self.conns, &mut self.closes);
+        let mut clogged = Vec::new();
         self.front.take_output(|output| match output {
             Output::Send { connection, bytes } => {
                 if let Some(conn) = conns.get(&connection) {
                     around.network.send(around.world, *conn, Host::Node(index), bytes);
+                    if around.world.random.permille(around.plan.clogs) {
+                        let until = around.world.random.below(CLOG);
+                        around.world.after(until, Event::Drained { node: index, life, conn: *conn });
+                        clogged.push(connection);
+                    }
                 }
             }
             Output::Close { connection } => {
@@ -368,6 +381,7 @@ impl Running {
                 }
             }
         });
+        clogged.into_iter().for_each(|connection| self.front.clogged(connection));
     }
 }
 

@@ -13,6 +13,7 @@ use super::node::{self, Happening, Node};
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::recovery;
+use super::watching::{self, WatchTally};
 use super::world::{Event, HostClock, MILLI, Moment, SECOND, World};
 
 /// A cell, its clients and its weather.
@@ -41,6 +42,7 @@ pub struct Report {
     pub images: u64,
     pub recycled: u64,
     pub tally: Tally,
+    pub watches: WatchTally,
 }
 
 /// Runs a seed. Panics with a sentence when something is wrong.
@@ -135,6 +137,7 @@ impl Run {
             }
         }
         let tally = self.history.judge(&model);
+        let watches = watching::judge(&self.history, &model);
         for node in &self.nodes {
             let running = node.running.as_ref().expect("in the calm everybody runs");
             same_state(node.index, running.replica.namespace(), &model);
@@ -143,7 +146,7 @@ impl Run {
         let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
-        Report { trace, events, misfortunes, slots, images, recycled, tally }
+        Report { trace, events, misfortunes, slots, images, recycled, tally, watches }
     }
 
     fn event(&mut self, event: Event) {
@@ -184,8 +187,15 @@ impl Run {
                 let values = self.nodes[node].read_log(&places);
                 self.nodes[node].happens(&mut self.world, Happening::LogRead { to, from, values });
             }
+            Event::Drained { node, life, conn } if self.nodes[node].life == life => {
+                self.nodes[node].happens(&mut self.world, Happening::Drained { conn });
+            }
             Event::Crash { node, life } if self.nodes[node].life == life => misfortune::crash(self, node),
-            Event::Written { .. } | Event::Chore { .. } | Event::LogRead { .. } | Event::Crash { .. } => {}
+            Event::Written { .. }
+            | Event::Chore { .. }
+            | Event::LogRead { .. }
+            | Event::Drained { .. }
+            | Event::Crash { .. } => {}
             Event::Start { node } => {
                 if self.nodes[node].running.is_none() {
                     self.with_node(node, Node::start);

@@ -175,7 +175,7 @@ impl Machine {
         }
         let (tag, operation) = self.queue.answered();
         self.seen_request = revision;
-        self.watches.answered(number, revision, &mut self.effects);
+        self.watches_after(number, revision);
         self.progressed(now, revision);
         let closed = operation == Operation::CloseSession && outcome.is_ok();
         self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Request { revision, outcome }) });

@@ -7,6 +7,8 @@
 //! A watch sees what was asked for after it, and not what was asked for before it. The server opens it at once, so it
 //! misses nothing; should requests made before it be unanswered still, their events are told, and the answer to the last of
 //! them says from which revision on they count. Then it is announced as open.
+//!
+//! A watch that is wanted once is ended from here, after its first revision or gap that counts.
 
 use std::collections::BTreeMap;
 
@@ -101,9 +103,10 @@ struct Wanted {
     sent: bool,
     /// It stands on this connection.
     opened: bool,
-    announced: bool,
-    /// The server is done with it: it was told once.
-    fired: bool,
+    /// From where it counts; unknown before it was announced.
+    begins: Option<Revision>,
+    /// The last revision of which it was told something.
+    told_at: Revision,
     /// Events of a revision of which more is to come.
     partial: Vec<Happening>,
 }
@@ -116,9 +119,9 @@ impl Watches {
         }
         self.unsent = 0;
         for (watch, wanted) in self.wanted.iter_mut().filter(|(_, wanted)| !wanted.sent) {
-            let WatchWish { path, scope, from, once, with_data } = &wanted.wish;
-            let (scope, once, with_data) = (*scope, *once, *with_data);
-            let registration = Registration { path, scope, from: wanted.cursor.or(*from), once, with_data };
+            let WatchWish { path, scope, from, with_data, .. } = &wanted.wish;
+            let (scope, from, with_data) = (*scope, wanted.cursor.or(*from), *with_data);
+            let registration = Registration { path, scope, from, with_data };
             ClientMessage::Watch { watch: *watch, registration }.encode(out);
             wanted.sent = true;
         }
@@ -131,44 +134,30 @@ impl Watches {
                 // It may have stood; what was asked for after it may have been done.
                 wanted.cursor = Some(wanted.seen);
             }
-            (wanted.sent, wanted.opened, wanted.fired) = (false, false, false);
+            (wanted.sent, wanted.opened) = (false, false);
             wanted.partial.clear();
         }
         self.unsent = self.wanted.len();
-    }
-
-    /// A request was answered.
-    pub(super) fn answered(&mut self, number: u64, revision: Revision, effects: &mut impl Extend<Effect>) {
-        for (watch, wanted) in self.wanted.iter_mut().filter(|(_, wanted)| wanted.behind == number && number > 0) {
-            (wanted.behind, wanted.floor) = (0, revision);
-            self.unsent += usize::from(wanted.announce(*watch, effects));
-        }
-        self.retire();
     }
 
     /// The session is over.
     pub(super) fn into_names(self) -> impl Iterator<Item = u64> {
         self.wanted.into_keys()
     }
-
-    fn retire(&mut self) {
-        self.wanted.retain(|_, wanted| !(wanted.fired && wanted.announced));
-    }
 }
 
 impl Wanted {
-    /// Announces it, if it was opened and nothing made before it is unanswered. True if it must be opened again.
-    fn announce(&mut self, watch: u64, effects: &mut impl Extend<Effect>) -> bool {
-        let (false, 0, Some(opened_at)) = (self.announced, self.behind, self.opened_at) else { return false };
-        self.announced = true;
-        let revision = self.floor.max(opened_at);
-        effects.extend([told(watch, WatchTold::Opened { revision })]);
-        if self.fired && self.cursor <= Some(revision) {
-            // What it was told does not count.
-            (self.fired, self.opened, self.sent, self.cursor) = (false, false, false, Some(revision));
-            return true;
-        }
-        false
+    /// Announces it, if it was opened and nothing made before it is unanswered.
+    fn announce(&mut self, watch: u64, effects: &mut impl Extend<Effect>) {
+        let (None, 0, Some(opened_at)) = (self.begins, self.behind, self.opened_at) else { return };
+        let begins = self.floor.max(opened_at);
+        (self.begins, self.cursor) = (Some(begins), self.cursor.max(Some(begins)));
+        effects.extend([told(watch, WatchTold::Opened { revision: begins })]);
+    }
+
+    /// Whether it was told what it was opened for.
+    fn is_done(&self) -> bool {
+        self.wish.once && self.begins.is_some_and(|begins| self.told_at > begins)
     }
 }
 
@@ -187,8 +176,8 @@ impl Machine {
             opened_at: None,
             sent: false,
             opened: false,
-            announced: false,
-            fired: false,
+            begins: None,
+            told_at: 0,
             partial: Vec::new(),
         };
         let before = self.watches.wanted.insert(watch, wanted);
@@ -212,8 +201,22 @@ impl Machine {
         let Some(wanted) = self.watches.wanted.get_mut(&watch) else { return };
         wanted.opened = true;
         wanted.opened_at.get_or_insert(revision);
-        wanted.cursor = Some(wanted.cursor.unwrap_or(revision).max(revision));
+        wanted.cursor = wanted.cursor.max(Some(revision));
         wanted.announce(watch, &mut self.effects);
+    }
+
+    /// A request was answered: watches that waited for that know what counts.
+    pub(super) fn watches_after(&mut self, number: u64, revision: Revision) {
+        let waited = self.watches.wanted.iter_mut().filter(|(_, wanted)| wanted.behind == number);
+        let mut done = Vec::new();
+        for (watch, wanted) in waited {
+            (wanted.behind, wanted.floor) = (0, revision);
+            wanted.announce(*watch, &mut self.effects);
+            if wanted.is_done() {
+                done.push(*watch);
+            }
+        }
+        done.into_iter().for_each(|watch| self.unwatch(watch));
     }
 
     pub(super) fn watch_refused(&mut self, watch: u64, refusal: Refusal) {
@@ -232,22 +235,26 @@ impl Machine {
             return;
         }
         let events = std::mem::take(&mut wanted.partial);
-        (wanted.cursor, wanted.fired) = (Some(revision), wanted.wish.once);
         self.seen = self.seen.max(revision);
-        self.effects.push_back(told(watch, WatchTold::Happened { revision, events }));
-        self.watches.retire();
+        self.tell_watch(watch, revision, WatchTold::Happened { revision, events });
     }
 
     pub(super) fn gap(&mut self, watch: u64, from: Revision, to: Revision) {
         let Some(wanted) = self.watches.wanted.get_mut(&watch) else { return };
         let from = wanted.cursor.unwrap_or(from).max(from);
-        if to <= from {
-            return;
+        if to > from {
+            wanted.partial.clear();
+            self.tell_watch(watch, to, WatchTold::Gap { from, to });
         }
-        wanted.partial.clear();
-        (wanted.cursor, wanted.fired) = (Some(to), wanted.wish.once);
-        self.effects.push_back(told(watch, WatchTold::Gap { from, to }));
-        self.watches.retire();
+    }
+
+    fn tell_watch(&mut self, watch: u64, upto: Revision, what: WatchTold) {
+        let wanted = self.watches.wanted.get_mut(&watch).expect("the caller found it");
+        (wanted.cursor, wanted.told_at) = (Some(upto), upto);
+        self.effects.push_back(told(watch, what));
+        if wanted.is_done() {
+            self.unwatch(watch);
+        }
     }
 
     pub(super) fn progress(&mut self, revision: Revision) {
