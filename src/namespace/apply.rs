@@ -21,7 +21,7 @@ pub struct Namespace {
     pub(super) sessions: Sessions,
     pub(super) clock: Clock,
     pub(super) imaging: Option<Imaging>,
-    scratch: BytesMut,
+    results: BytesMut,
 }
 
 /// How far the log has come.
@@ -79,7 +79,7 @@ impl Namespace {
     }
 
     pub(super) fn of_parts(nodes: Nodes, sessions: Sessions, clock: Clock) -> Self {
-        Self { nodes, sessions, clock, imaging: None, scratch: BytesMut::new() }
+        Self { nodes, sessions, clock, imaging: None, results: BytesMut::new() }
     }
 
     /// Applies the body of one batch, and adds what it did to `applied`.
@@ -87,13 +87,22 @@ impl Namespace {
     /// # Panics
     /// If the batch does not decode: see the module's essay.
     pub fn apply(&mut self, batch: &[u8], applied: &mut Applied) {
-        let batch = Batch::decode(batch).unwrap_or_else(|error| panic!("a chosen batch does not decode: {error}"));
+        let mut batch = Batch::decode(batch).unwrap_or_else(|error| panic!("a chosen batch does not decode: {error}"));
         self.clock.log_time_ns = self.clock.log_time_ns.max(batch.log_time_ns);
         let wall_ms = batch.wall_ms;
-        for command in batch {
-            let command = command.unwrap_or_else(|error| panic!("a chosen command does not decode: {error}"));
-            let outcome = self.command(&command, wall_ms, &mut applied.changes);
-            applied.outcomes.push(outcome);
+        let mut commands = Vec::with_capacity(LOOK_AHEAD);
+        loop {
+            let next = batch.by_ref().take(LOOK_AHEAD);
+            commands
+                .extend(next.map(|c| c.unwrap_or_else(|error| panic!("a chosen command does not decode: {error}"))));
+            if commands.is_empty() {
+                break;
+            }
+            self.nodes.tree.fetch(commands.iter().filter_map(CommandRef::path));
+            for command in commands.drain(..) {
+                let outcome = self.command(&command, wall_ms, &mut applied.changes);
+                applied.outcomes.push(outcome);
+            }
         }
         applied.revision = self.clock.revision;
     }
@@ -241,7 +250,7 @@ impl Namespace {
     fn retell(&mut self, place: Place, number: u64) -> CommandOutcome {
         let row = self.sessions.get(place);
         let session = row.id;
-        if let Some(Stored { revision, outcome }) = row.result(number).cloned() {
+        if let Some(Stored { revision, outcome, .. }) = row.result(number).cloned() {
             return CommandOutcome::Replied { session, number, revision, outcome };
         }
         let outcome = self.encoded(&Err(Refusal::ResultDropped));
@@ -277,15 +286,23 @@ impl Namespace {
         }
         self.sessions.update(place, |row| {
             row.acknowledge(acked_upto);
-            row.record(Stored { revision, outcome: outcome.clone() });
+            row.record(revision, outcome.clone());
         });
         CommandOutcome::Replied { session, number, revision, outcome }
     }
 
+    /// A few results share one piece of memory, which the last of them frees: cheaper than one each, and small, as a
+    /// session that falls silent keeps its last result.
     fn encoded(&mut self, outcome: &Outcome) -> Bytes {
-        self.scratch.clear();
-        encode_outcome(outcome, &mut self.scratch);
-        Bytes::copy_from_slice(&self.scratch)
+        if self.results.capacity() < RESULT_BYTES_USUAL {
+            self.results = BytesMut::with_capacity(RESULTS_CHUNK_BYTES);
+        }
+        encode_outcome(outcome, &mut self.results);
+        let encoded = self.results.split().freeze();
+        if encoded.len() > RESULTS_CHUNK_BYTES {
+            self.results = BytesMut::new();
+        }
+        encoded
     }
 }
 
@@ -296,3 +313,12 @@ impl Applied {
         self.outcomes.clear();
     }
 }
+
+/// Commands whose nodes are fetched from memory together: enough to keep the memory busy, few enough to stay close.
+const LOOK_AHEAD: usize = 16;
+
+/// Room for the results of several requests.
+const RESULTS_CHUNK_BYTES: usize = 1024;
+
+/// What the answer to a `set` or a `create` with a name of some length takes.
+const RESULT_BYTES_USUAL: usize = 128;

@@ -14,7 +14,7 @@
 //! and who is whose child, is in the nodes themselves. The digest is that of the namespace at the image's revision: a
 //! namespace rebuilt from the image must have it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -23,7 +23,7 @@ use thiserror::Error;
 use super::apply::{Clock, Namespace};
 use super::codec::{DecodeError, Reader, put_bytes, put_text};
 use super::command::{Revision, SessionId, Stat};
-use super::session::{Session, Sessions, Stored};
+use super::session::{Session, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
 use super::tree::{Node, Tree};
@@ -285,13 +285,13 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
     if count as u64 > last_number || last_number == u64::MAX {
         return Err(not_whole(&format!("session {id} numbers its requests and results as none can")));
     }
-    let mut results = VecDeque::with_capacity(count);
+    let mut results = Vec::with_capacity(count);
     for _ in 0..count {
         let revision = reader.u64("a revision")?;
         let outcome = Bytes::copy_from_slice(reader.bytes("a result")?);
-        results.push_back(Stored { revision, outcome });
+        results.push((revision, outcome));
     }
-    Ok(Session::restored(id, token, secret, timeout_ms, counter, last_number, results))
+    Ok(Session::restored(id, token, secret, timeout_ms, counter, last_number, results.into_iter()))
 }
 
 fn not_whole(what: &str) -> ImageError {

@@ -32,6 +32,7 @@ pub struct SessionView {
 pub(super) struct Stored {
     pub revision: Revision,
     pub outcome: Bytes,
+    hash: u128,
 }
 
 /// A session where it lies.
@@ -129,7 +130,7 @@ impl Sessions {
 
 impl Session {
     pub fn new(id: SessionId, token: u64, secret: u128, timeout_ms: u32) -> Self {
-        Self::restored(id, token, secret, timeout_ms, 1, 0, VecDeque::new())
+        Self::restored(id, token, secret, timeout_ms, 1, 0, std::iter::empty())
     }
 
     /// A session as an image tells of it.
@@ -140,14 +141,18 @@ impl Session {
         timeout_ms: u32,
         counter: u64,
         last_number: u64,
-        results: VecDeque<Stored>,
+        results: impl ExactSizeIterator<Item = (Revision, Bytes)>,
     ) -> Self {
         assert!(results.len() as u64 <= last_number, "there is one result a request at most");
+        let first = last_number - results.len() as u64 + 1;
+        let results: VecDeque<_> = (first..)
+            .zip(results)
+            .map(|(number, (revision, outcome))| Stored::new(number, revision, outcome))
+            .collect();
         let results_bytes = results.iter().map(|stored| stored.outcome.len()).sum();
-        let (results_sum, hash) = (0, 0);
+        let results_sum = results.iter().fold(0, |sum: u128, stored| sum.wrapping_add(stored.hash));
         let mut session =
-            Self { id, token, secret, timeout_ms, counter, last_number, results, results_bytes, results_sum, hash };
-        session.results_sum = session.numbered_results().fold(0, |sum, (n, s)| sum.wrapping_add(s.hash(n)));
+            Self { id, token, secret, timeout_ms, counter, last_number, results, results_bytes, results_sum, hash: 0 };
         session.rehash();
         session
     }
@@ -156,19 +161,19 @@ impl Session {
     pub fn acknowledge(&mut self, acked_upto: u64) {
         let acked_upto = acked_upto.min(self.last_number);
         while self.first_kept() <= acked_upto {
-            let first = self.first_kept();
             let Some(stored) = self.results.pop_front() else { return };
             self.results_bytes -= stored.outcome.len();
-            self.results_sum = self.results_sum.wrapping_sub(stored.hash(first));
+            self.results_sum = self.results_sum.wrapping_sub(stored.hash);
         }
     }
 
     /// Keeps the result of the next request.
-    pub fn record(&mut self, stored: Stored) {
+    pub fn record(&mut self, revision: Revision, outcome: Bytes) {
         self.last_number += 1;
         self.counter += 1;
+        let stored = Stored::new(self.last_number, revision, outcome);
         self.results_bytes += stored.outcome.len();
-        self.results_sum = self.results_sum.wrapping_add(stored.hash(self.last_number));
+        self.results_sum = self.results_sum.wrapping_add(stored.hash);
         self.results.push_back(stored);
     }
 
@@ -204,17 +209,13 @@ impl Session {
 
     /// Whether the hash is what it would be if it were made anew; for checks.
     pub fn hash_holds(&self) -> bool {
-        let results = self.results.clone();
+        let results = self.results.iter().map(|stored| (stored.revision, stored.outcome.clone()));
         let (id, timeout_ms) = (self.id, self.timeout_ms);
         *self == Self::restored(id, self.token, self.secret, timeout_ms, self.counter, self.last_number, results)
     }
 
     fn first_kept(&self) -> u64 {
         self.last_number - self.results.len() as u64 + 1
-    }
-
-    fn numbered_results(&self) -> impl Iterator<Item = (u64, &Stored)> {
-        (self.first_kept()..).zip(&self.results)
     }
 
     fn rehash(&mut self) {
@@ -231,12 +232,12 @@ impl Session {
 }
 
 impl Stored {
-    fn hash(&self, number: u64) -> u128 {
+    fn new(number: u64, revision: Revision, outcome: Bytes) -> Self {
         let mut raw = [0; 32];
         raw[..8].copy_from_slice(&number.to_le_bytes());
-        raw[8..16].copy_from_slice(&self.revision.to_le_bytes());
-        raw[16..].copy_from_slice(&xxh3_128(&self.outcome).to_le_bytes());
-        xxh3_128(&raw)
+        raw[8..16].copy_from_slice(&revision.to_le_bytes());
+        raw[16..].copy_from_slice(&xxh3_128(&outcome).to_le_bytes());
+        Self { revision, outcome, hash: xxh3_128(&raw) }
     }
 }
 

@@ -190,9 +190,11 @@ impl<'a> Transaction<'a> {
         let before = self.nodes.tree.row(place).node.stat;
         let Stamp { revision, wall_ms } = self.stamp;
         let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
-        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat));
+        let row = self.nodes.tree.row(place);
+        let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
+        let node = self.nodes.tree.rewrite(place, data, stat);
         let stat = node.stat;
-        self.replace(place, Aspect::Data, node);
+        self.note(path, Aspect::Data, before, Some(node));
         Ok(stat)
     }
 

@@ -6,6 +6,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hint::black_box;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -83,6 +84,19 @@ impl Node {
         stat.checksum = crc32fast::hash(&data);
         let data_hash = xxh3_128(&data);
         Self { data, stat, data_hash }
+    }
+
+    /// Becomes the node of that data and those numbers. Memory of the same size is used again.
+    fn rewrite(&mut self, data: &[u8], stat: Stat) {
+        let old = std::mem::take(&mut self.data);
+        let data = match old.try_into_mut() {
+            Ok(mut own) if own.len() == data.len() => {
+                own.copy_from_slice(data);
+                own.freeze()
+            }
+            _ => Bytes::copy_from_slice(data),
+        };
+        *self = Self::new(data, stat);
     }
 
     /// The same data under other numbers.
@@ -172,6 +186,37 @@ impl Tree {
 
     pub(super) fn row(&self, place: Place) -> &NodeRow {
         self.rows.get(place)
+    }
+
+    /// Brings close what look-ups of these paths will touch, in rounds whose loads do not wait for each other: looked up
+    /// one after the other, each node costs several trips to memory in a row.
+    pub(super) fn fetch<'p>(&self, paths: impl Iterator<Item = &'p str>) {
+        let hashes = paths.map(|path| xxh3_64_with_seed(path.as_bytes(), self.seed));
+        // Whichever place has the same few bits of hash is nearly always the one.
+        let places: Vec<_> = hashes.filter_map(|hash| self.index.find(hash, |_| true).copied()).collect();
+        let paths_and_nodes = places.iter().map(|place| {
+            let row = self.rows.get(*place);
+            (row.path.as_bytes(), &row.node)
+        });
+        let found: Vec<_> = paths_and_nodes.collect();
+        let touched = found.iter().map(|(path, node)| u64::from(path[0]) ^ node.stat.version ^ node.data.len() as u64);
+        black_box(touched.fold(0, |all, one| all ^ one));
+    }
+
+    /// Gives the node at `place` other data and numbers, and returns it. Where nobody else holds the node, it is changed
+    /// where it lies.
+    pub(super) fn rewrite(&mut self, place: Place, data: &[u8], stat: Stat) -> Arc<Node> {
+        let (before, node) = self.rows.update(place, |row| {
+            let before = row.node.data.len();
+            match Arc::get_mut(&mut row.node) {
+                Some(node) => node.rewrite(data, stat),
+                None => row.node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat)),
+            }
+            row.hash = row.node.hash(&row.path);
+            (before, row.node.clone())
+        });
+        self.data_bytes = self.data_bytes + node.data.len() as u64 - before as u64;
+        node
     }
 
     /// Gives the node at `place` another state.

@@ -354,6 +354,9 @@ const CHUNK_BYTES: usize = 512 << 10;
 /// for one chunk of each lane, within the usual limit of 8 MiB. Chunks beyond it come from the allocator.
 const IO_MEMORY_BYTES: usize = 1 << 20;
 
+/// What the executor locks in memory, in bytes.
+pub const LOCKED_BYTES: u64 = 3 * IO_MEMORY_BYTES as u64;
+
 /// Requests at once; the two lanes have one each.
 const RING_DEPTH: usize = 16;
 

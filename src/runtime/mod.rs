@@ -36,6 +36,7 @@
 //! | `disk.rs` | files opened for direct writes, aligned reads, the folder's lock |
 //! | `background.rs` | bulk file work on a thread and an executor of its own |
 //! | `clock.rs`, `cores.rs` | reading the clocks; pinning a thread to a core |
+//! | `probe.rs` | what this kernel can do for a ring |
 //!
 //! # Invariants
 //!
@@ -64,6 +65,7 @@ pub mod disk;
 mod listener;
 pub mod mesh;
 mod outgoing;
+pub mod probe;
 mod receive;
 mod ring;
 mod socket;

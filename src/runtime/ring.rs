@@ -537,7 +537,7 @@ impl Drop for Ring {
     }
 }
 
-fn build(entries: u32) -> Result<IoUring, SetupError> {
+pub(super) fn build(entries: u32) -> Result<IoUring, SetupError> {
     let queue = |single_issuer: bool| {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(entries * 4).setup_clamp().setup_submit_all().setup_taskrun_flag().dontfork();

@@ -116,6 +116,21 @@ pub struct JournalSection {
     pub max: Size,
     /// After so much log the state is written out whole, so that the log before can be given up.
     pub image_after: Size,
+    /// How a write is made durable.
+    pub durability: Durability,
+}
+
+/// How the journal's writes are made durable.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// By a flush linked to the write.
+    #[default]
+    Flush,
+    /// By writing synchronously.
+    Synchronous,
+    /// As `quorate iotest` found better on the replica's folder.
+    Measured,
 }
 
 /// `[session]`
@@ -324,7 +339,12 @@ impl Default for PaxosSection {
 
 impl Default for JournalSection {
     fn default() -> Self {
-        Self { segment: Size(64 << 20), max: Size(8 << 30), image_after: Size(256 << 20) }
+        Self {
+            segment: Size(64 << 20),
+            max: Size(8 << 30),
+            image_after: Size(256 << 20),
+            durability: Durability::Flush,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::images;
 use super::links::{self, Links};
+use super::service::{Health, Service};
 use super::start::Started;
 use crate::journal::{Identity, Place, SegmentId};
 use crate::limits::DISK_STALL_MAX;
@@ -27,6 +28,7 @@ pub(super) struct Core {
     pub(super) replica: Replica,
     links: Links,
     background: Background,
+    service: Service,
     folder: Folder,
     segment_bytes: u64,
     hard_state: FileId,
@@ -66,7 +68,7 @@ enum Asked {
 }
 
 impl Core {
-    pub(super) fn new(config: &Config, started: Started, ring: &mut Ring) -> Result<Self, Failure> {
+    pub(super) fn new(config: &Config, started: Started, service: Service, ring: &mut Ring) -> Result<Self, Failure> {
         let Started { replica, folder, identity: journal_identity, background } = started;
         let hard_state = register(ring, folder.open_hard_state()?)?;
         let mut segments = BTreeMap::new();
@@ -80,6 +82,7 @@ impl Core {
             replica,
             links: Links::new(identity, others),
             background,
+            service,
             folder,
             segment_bytes: config.journal.segment.0,
             hard_state,
@@ -154,6 +157,7 @@ impl Core {
     /// Gives the leadership away, if we have it.
     pub(super) fn hand_over(&mut self, now: Instant) {
         tracing::info!("asked to stop: handing the leadership over, if it is here");
+        self.service.stopping();
         self.step(now, Input::HandOver);
     }
 
@@ -192,12 +196,25 @@ impl Core {
             self.perform(now, effect, ring);
         }
         self.tell_of_room();
+        self.tell_service(now);
         match self.writing.values().min() {
             Some(since) if now.since(*since) > DISK_STALL_MAX => {
                 Err(disk_failed(&self.folder, "a write that did not come back within 10 s"))
             }
             _ => Ok(()),
         }
+    }
+
+    fn tell_service(&mut self, now: Instant) {
+        let paxos = self.replica.paxos();
+        let health = Health {
+            me: self.identity.replica,
+            leader: paxos.leader(),
+            chosen_upto: paxos.chosen_upto(),
+            applied_upto: self.replica.applied_upto(),
+            writing_since: self.writing.values().min().copied(),
+        };
+        self.service.turned(now, health);
     }
 
     /// Says, once, that the log has no room for commands, and that it has again.
@@ -296,7 +313,8 @@ impl Core {
     /// When [`Core::settle`] is due.
     pub(super) fn next_deadline(&self, now: Instant) -> Instant {
         let stall = self.writing.values().min().map_or(Instant::FOREVER, |since| *since + DISK_STALL_MAX);
-        self.replica.next_deadline(now).min(self.links.next_deadline()).min(stall)
+        let own = self.replica.next_deadline(now).min(self.links.next_deadline());
+        own.min(stall).min(self.service.next_deadline())
     }
 
     fn finish_background(&mut self, now: Instant, ring: &mut Ring) -> Result<(), Failure> {

@@ -5,6 +5,7 @@
 //!   lock               held (flock) by the process that serves from here, with its pid
 //!   hard-state         four copies of what must never be forgotten
 //!   segment-00000001   the log, in files of one size, written with zeros once and then only overwritten and renamed
+//!   io.toml            what `quorate iotest` measured of the disk, if it was run (`measured.rs`)
 //!   image-00000000000000081234   the namespace up to that slot; the two newest are kept
 //! ```
 
@@ -167,7 +168,11 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a file of zeros, every block written, durable but for its name.
-pub(super) fn zero_file(path: &Path, bytes: u64) -> io::Result<()> {
+///
+/// # Errors
+///
+/// What the system refused.
+pub fn zero_file(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = File::create(path)?;
     let zeros = vec![0; ZEROS_BYTES];
     let mut left = bytes;

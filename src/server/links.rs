@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 
-use crate::limits::{PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX};
+use crate::limits::{BATCH_BYTES_TARGET, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX};
 use crate::paxos::{CellId, Incarnation, ReplicaId};
 use crate::replica::exchange::Input;
 use crate::runtime::{ConnectionId, Ring};
@@ -118,7 +118,10 @@ impl Links {
 
     /// Somebody dialled us.
     pub(super) fn accepted(&mut self, connection: ConnectionId) {
-        self.incoming.insert(connection, Incoming { reader: FrameReader::new(PEER_MAGIC), from: None });
+        self.incoming.insert(
+            connection,
+            Incoming { reader: FrameReader::keeping(PEER_MAGIC, 2 * BATCH_BYTES_TARGET), from: None },
+        );
     }
 
     /// A link we dialled stands.

@@ -14,13 +14,14 @@ use super::clients::Clients;
 use super::core::Core;
 use super::failure::{Code, Failure};
 use super::published::Published;
+use super::service::Pulse;
 use super::stop::Stop;
 use crate::namespace::Tree;
 use crate::paxos::{Ballot, Slot};
 use crate::replica::exchange::{FrontId, FrontNotice, FrontRequest};
 use crate::runtime::mesh::{Receiver, Sender};
 use crate::runtime::{Event, Ring, clock};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// The replica's core beside fronts on other cores.
 pub(super) struct ReplicaCore {
@@ -49,6 +50,14 @@ pub(super) struct FrontCore {
     waiting: VecDeque<FrontRequest>,
     notices: Receiver<FrontNotice>,
     published: Arc<Published>,
+    heart: Heart,
+}
+
+/// What shows the replica's core that a front's loop turns.
+pub(super) struct Heart {
+    pub(super) pulse: Arc<Pulse>,
+    /// How often it must turn, where somebody watches.
+    pub(super) every: Option<Duration>,
 }
 
 impl ReplicaCore {
@@ -147,14 +156,15 @@ impl FrontCore {
         requests: Sender<FrontRequest>,
         notices: Receiver<FrontNotice>,
         published: Arc<Published>,
+        heart: Heart,
     ) -> Self {
-        Self { clients, tree, applied_upto: Slot(0), requests, waiting: VecDeque::new(), notices, published }
+        Self { clients, tree, applied_upto: Slot(0), requests, waiting: VecDeque::new(), notices, published, heart }
     }
 
     /// Runs until it fails; it ends with its process.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
         loop {
-            let deadline = if self.clients.is_restless() { Instant::ZERO } else { self.clients.next_deadline() };
+            let deadline = if self.clients.is_restless() { Instant::ZERO } else { self.next_deadline() };
             let mut now = None;
             ring.turn(Some(deadline), &mut |_, event| {
                 let now = *now.get_or_insert_with(clock::now);
@@ -167,8 +177,15 @@ impl FrontCore {
                 }
             })
             .map_err(|error| loop_failed(&error))?;
-            self.settle(clock::now(), ring);
+            let now = clock::now();
+            self.heart.pulse.beat(now);
+            self.settle(now, ring);
         }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let pulse = self.heart.every.map_or(Instant::FOREVER, |every| clock::now() + every);
+        self.clients.next_deadline().min(pulse)
     }
 
     fn settle(&mut self, now: Instant, ring: &mut Ring) {

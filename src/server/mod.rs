@@ -10,12 +10,14 @@
 //! | [`folder`] | a replica's folder: made by `format`, held by one process |
 //! | `run` | listeners, loops, threads |
 //! | `start` | from a folder to a replica: the journal is read, judged and applied |
+//! | [`measured`] | what was measured of the disk, and which way to durable writes follows |
 //! | `images` | images in the folder: the newest whole one is where a start begins |
 //! | `core` | the replica's core: peers, disk, effects |
 //! | `links` | connections to the other replicas |
 //! | `clients` | a front's core: client connections |
 //! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
 //! | `published` | what the replica's core shows the fronts' cores |
+//! | `service` | what the service manager is told: ready, status, signs of life |
 //! | `stop` | SIGTERM: the leadership is handed over first |
 //!
 //! Invariants:
@@ -33,8 +35,10 @@ pub mod folder;
 mod images;
 mod links;
 mod many;
+pub mod measured;
 mod published;
 mod run;
+mod service;
 mod solo;
 mod start;
 mod stop;

@@ -6,12 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use super::clients::Clients;
-use super::config::Config;
+use super::config::{Config, Durability};
 use super::core::Core;
 use super::failure::{Code, Failure};
 use super::folder::random_u128;
-use super::many::{FrontCore, FrontEnd, ReplicaCore};
+use super::many::{FrontCore, FrontEnd, Heart, ReplicaCore};
+use super::measured::{Measured, Method};
 use super::published::Published;
+use super::service::{Pulse, Service};
 use super::solo::Solo;
 use super::start::{Started, start};
 use super::stop::Stop;
@@ -21,7 +23,7 @@ use crate::paxos::ReplicaId;
 use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::background::Background;
 use crate::runtime::mesh::{self, Receiver, Sender};
-use crate::runtime::{self, Ring, SetupError, Waker, cores};
+use crate::runtime::{self, Ring, SetupError, Waker, clock, cores};
 use crate::wire::client::MemberAddress;
 
 /// Runs the replica in `folder` until SIGTERM or SIGINT, or until it fails. What it is and where it listens is said at the
@@ -32,14 +34,16 @@ use crate::wire::client::MemberAddress;
 /// A [`Failure`] that says what is wrong and how it is mended. A failing disk is one: it is never retried.
 pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let cores = &config.server.cores;
+    let mut service = Service::from_environment();
     // Every segment is registered as long as it is there, and the hard state beside them.
     let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
     let files = (config.journal.max.0 / config.journal.segment.0).max(there) + 8;
-    let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX))?;
+    let durability = durability(config, folder)?;
+    let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX), durability)?;
     let background = Background::start(None, ring.waker())
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     let fronts = cores.len().saturating_sub(1).max(1);
-    let started = start(config, folder, background, fronts as u8)?;
+    let started = start(config, folder, background, &service, fronts as u8)?;
     let me = started.identity.replica;
     let section = *config.replica(me).expect("the start has checked that the configuration has it");
     let waker = ring.waker();
@@ -51,7 +55,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
         pin_first(cores)?;
         let (client_listener, client_address) = listen(&mut ring, section.client, false)?;
         tracing::info!("listening on {client_address} for clients");
-        let core = Core::new(config, started, &mut ring)?;
+        let core = Core::new(config, started, service, &mut ring)?;
         let clients = Clients::new(facts(config, me));
         return Solo { core, clients, peer_listener, client_listener, stop }.run(&mut ring);
     }
@@ -59,12 +63,23 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let mut ends = Vec::new();
     for core in &cores[1..] {
         let tree = started.replica.tree().twin(random_u128() as u64);
-        ends.push(start_front(config, me, *core, section.client, tree, &ring, &published)?);
+        let heart = Heart { pulse: Arc::new(Pulse::default()), every: service.pulse_every() };
+        service.watch(Arc::clone(&heart.pulse));
+        let given = FrontStart {
+            clients: Clients::new(facts(config, me)),
+            tree,
+            core: *core,
+            address: section.client,
+            published: Arc::clone(&published),
+            replica: ring.waker(),
+            heart,
+        };
+        ends.push(start_front(given)?);
     }
     tracing::info!("listening on {} for clients, on {} cores", section.client, ends.len());
     // Last, since threads inherit where their maker may run.
     pin_first(cores)?;
-    let core = Core::new(config, started, &mut ring)?;
+    let core = Core::new(config, started, service, &mut ring)?;
     ReplicaCore { core, fronts: ends, published, stop }.run(&mut ring)
 }
 
@@ -76,23 +91,13 @@ struct FrontStart {
     address: SocketAddr,
     published: Arc<Published>,
     replica: Waker,
+    heart: Heart,
 }
 
-fn start_front(
-    config: &Config,
-    me: ReplicaId,
-    core: usize,
-    address: SocketAddr,
-    tree: crate::namespace::Tree,
-    replica_ring: &Ring,
-    published: &Arc<Published>,
-) -> Result<FrontEnd, Failure> {
-    let clients = Clients::new(facts(config, me));
-    let given =
-        FrontStart { clients, tree, core, address, published: Arc::clone(published), replica: replica_ring.waker() };
+fn start_front(given: FrontStart) -> Result<FrontEnd, Failure> {
     let (listening, when_listening) = mpsc::channel();
     let thread = std::thread::Builder::new()
-        .name(format!("front-{core}"))
+        .name(format!("front-{}", given.core))
         .spawn(move || run_front(given, &listening))
         .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
     match when_listening.recv() {
@@ -108,17 +113,18 @@ type Ends = (Receiver<FrontRequest>, Sender<FrontNotice>);
 
 /// A front's thread. Its ring is made here, because only the thread that made it may use it.
 fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Failure> {
-    let FrontStart { clients, tree, core, address, published, replica } = given;
+    let FrontStart { clients, tree, core, address, published, replica, heart } = given;
     pin(core)?;
-    let mut ring = new_ring(0)?;
+    let mut ring = new_ring(0, Method::Flush)?;
     listen(&mut ring, address, true)?;
+    heart.pulse.beat(clock::now());
     let (requests, requested) = mesh::channel(MESH_CAPACITY, replica.clone(), ring.waker());
     let (notices, noticed) = mesh::channel(MESH_CAPACITY, ring.waker(), replica);
     if listening.send((requested, notices)).is_err() {
         // Whoever started this thread is gone, and with it the replica.
         return Ok(());
     }
-    FrontCore::new(clients, tree, requests, noticed, published).run(&mut ring)
+    FrontCore::new(clients, tree, requests, noticed, published, heart).run(&mut ring)
 }
 
 fn facts(config: &Config, me: ReplicaId) -> Facts {
@@ -154,11 +160,25 @@ fn introduce(config: &Config, folder: &Path, started: &Started) {
     );
 }
 
-fn new_ring(files: u32) -> Result<Ring, Failure> {
-    Ring::new(runtime::Options { files, ..runtime::Options::default() }).map_err(|error| {
-        let code = if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
-        Failure::new(code, error.to_string())
-    })
+fn new_ring(files: u32, durability: Method) -> Result<Ring, Failure> {
+    Ring::new(runtime::Options { files, durability: durability.into(), ..runtime::Options::default() }).map_err(
+        |error| {
+            let code =
+                if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
+            Failure::new(code, error.to_string())
+        },
+    )
+}
+
+/// How the journal's writes become durable.
+fn durability(config: &Config, folder: &Path) -> Result<Method, Failure> {
+    let method = match config.journal.durability {
+        Durability::Flush => Method::Flush,
+        Durability::Synchronous => Method::Synchronous,
+        Durability::Measured => Measured::read(folder)?.durability,
+    };
+    tracing::info!("writes are made durable by: {}", method.name());
+    Ok(method)
 }
 
 fn pin_first(cores: &[usize]) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{Folder, HARD_STATE, random_u128, segment_path, zero_file};
 use super::images::{self, Loaded};
+use super::service::Service;
 use crate::journal::hard_state::{HardStateError, HardStateFile};
 use crate::journal::{self, Finding, Identity, Journal, Known, Recovery, SegmentId, SegmentRead, Settings};
 use crate::limits::{CLOCK_ERROR_PPM, LOG_MEMORY_BYTES};
@@ -32,17 +33,25 @@ pub(super) struct Started {
 
 /// Takes the folder, reads the hard state and the journal, applies what is known to be chosen, and makes the end of the
 /// journal durable: from then on the replica may speak.
-pub(super) fn start(config: &Config, path: &Path, background: Background, fronts: u8) -> Result<Started, Failure> {
+pub(super) fn start(
+    config: &Config,
+    path: &Path,
+    background: Background,
+    service: &Service,
+    fronts: u8,
+) -> Result<Started, Failure> {
+    service.starting(clock::now(), || "reading the newest image".into());
     let folder = Folder::take(path)?;
     let mut hard_state = load_hard_state(config, &folder)?;
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
     let mut loaded = images::load(&folder.path, identity, contents.image, random_u128() as u64)?;
     let image_upto = loaded.upto();
-    let mut segments = Segments::open(&folder)?;
+    let mut segments = Segments::open(&folder, service)?;
     let known = Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto };
     let mut applied = Applied::default();
-    let recovery = journal::recover(&mut segments, known, &mut |_, value: Value| {
+    let recovery = journal::recover(&mut segments, known, &mut |slot, value: Value| {
+        service.starting(clock::now(), || format!("replaying the journal: slot {}", slot.0));
         if value.kind() == Some(Kind::Commands) {
             loaded.namespace.apply(&value.body(), &mut applied);
             applied.clear();
@@ -181,28 +190,30 @@ fn write_in_place(path: &Path, offset: u64, pieces: &[Bytes]) -> io::Result<()> 
 }
 
 /// The segments' files, opened to be read around the page cache: what is read is what the disk holds.
-struct Segments {
+struct Segments<'a> {
     files: BTreeMap<SegmentId, (File, u64)>,
+    service: &'a Service,
 }
 
-impl Segments {
-    fn open(folder: &Folder) -> Result<Self, Failure> {
+impl<'a> Segments<'a> {
+    fn open(folder: &Folder, service: &'a Service) -> Result<Self, Failure> {
         let mut files = BTreeMap::new();
         for segment in folder.segments()? {
             let file = folder.open_segment(segment)?;
             let bytes = file.metadata().map_err(|e| Failure::io(Code::DiskFailed, "look at", &folder.path, &e))?.len();
             files.insert(segment, (file, bytes));
         }
-        Ok(Self { files })
+        Ok(Self { files, service })
     }
 }
 
-impl SegmentRead for Segments {
+impl SegmentRead for Segments<'_> {
     fn segments(&self) -> Vec<(SegmentId, u64)> {
         self.files.iter().map(|(segment, (_, bytes))| (*segment, *bytes)).collect()
     }
 
     fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.service.starting(clock::now(), || format!("reading the journal: segment {}", segment.0));
         self.files[&segment].0.read_exact_at(into, offset)
     }
 }

@@ -70,13 +70,21 @@ pub enum FrameError {
 pub struct FrameReader {
     magic: u16,
     partial: Vec<u8>,
+    /// Room kept between frames that arrive in pieces.
+    kept_bytes: usize,
 }
 
 impl FrameReader {
-    /// A reader of frames that start with `magic`.
+    /// A reader of frames that start with `magic`. One large frame does not make it expensive afterwards.
     #[must_use]
     pub fn new(magic: u16) -> Self {
-        Self { magic, partial: Vec::new() }
+        Self::keeping(magic, PARTIAL_BYTES_KEPT)
+    }
+
+    /// A reader that keeps room for frames of `kept_bytes`, once one has come: for the few links on which most are large.
+    #[must_use]
+    pub fn keeping(magic: u16, kept_bytes: usize) -> Self {
+        Self { magic, partial: Vec::new(), kept_bytes }
     }
 
     /// Takes the next bytes of the stream and hands every frame they complete to `on_frame`, in order. A frame, header
@@ -142,7 +150,7 @@ impl FrameReader {
 
     fn forget_partial(&mut self) {
         self.partial.clear();
-        self.partial.shrink_to(PARTIAL_BYTES_KEPT);
+        self.partial.shrink_to(self.kept_bytes);
     }
 }
 
@@ -211,7 +219,7 @@ fn u32_at(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
 const BODY_BYTES_AT: usize = 4;
 const CRC_AT: usize = 16;
 
-/// Room kept between frames that arrive in pieces; one large frame does not make an idle connection expensive.
+/// Room kept between frames that arrive in pieces, unless told otherwise.
 const PARTIAL_BYTES_KEPT: usize = 16 << 10;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod cell;
 mod crashes;
+mod host;
 mod images;
 mod load;
 mod proxy;

@@ -10,10 +10,12 @@ mod connect;
 mod create;
 mod delete;
 mod dev;
+mod doctor;
 mod format;
 mod get;
 mod input;
 mod inspect;
+mod iotest;
 mod ls;
 mod set;
 mod shell;
@@ -21,6 +23,7 @@ mod start;
 mod stat;
 mod status;
 mod supervised;
+mod tune;
 mod watch;
 
 use std::io::{self, Write};
@@ -71,6 +74,13 @@ enum Command {
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
+    /// Examines whether this host can run a replica well; status 1 for warnings, 2 for what stops a start
+    Doctor(doctor::Args),
+    /// Measures how long a disk takes to make the journal's writes durable
+    Iotest(iotest::Args),
+    /// Looks at this host's settings, sets them, and brings back what was there
+    #[command(subcommand, disable_help_subcommand = true)]
+    Tune(tune::Args),
     #[command(hide = true)]
     Supervised(supervised::Args),
 }
@@ -92,6 +102,9 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Iotest(args) => iotest::run(&args).map(|()| 0),
+        Command::Tune(args) => tune::run(&args),
         Command::Supervised(args) => supervised::run(&args).map(|()| 0),
     };
     match ended {

@@ -173,6 +173,17 @@ impl Read {
 }
 
 impl<'a> CommandRef<'a> {
+    /// The node it is about, if it is about one.
+    pub fn path(&self) -> Option<&'a str> {
+        let Self::Request { operation, .. } = self else { return None };
+        match *operation {
+            OperationRef::Create { path, .. } | OperationRef::Set { path, .. } | OperationRef::Delete { path, .. } => {
+                Some(path)
+            }
+            OperationRef::Multi { .. } | OperationRef::Sync | OperationRef::CloseSession => None,
+        }
+    }
+
     /// Decodes what [`Command::encode`] wrote.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);

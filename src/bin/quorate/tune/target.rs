@@ -1,0 +1,188 @@
+//! From a setting to the files of one host: placeholders and patterns are filled in, values are read and written.
+//!
+//! Everything happens below a root, which is `/` unless somebody tries something out.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What the placeholders of the profile stand for on this host.
+#[derive(Clone, Default, Debug)]
+pub struct Host {
+    /// `{disk}`: the disks below the replicas' folders.
+    pub disks: Vec<String>,
+    /// `{irq}`: the interrupts of these network cards.
+    pub cards: Vec<String>,
+    /// `{cores}`: Quorate's.
+    pub cores: Vec<usize>,
+    /// How many cores there are; those that are not Quorate's are `{other_cores}`.
+    pub cores_there: usize,
+    pub root: PathBuf,
+}
+
+/// What has to be said before a setting means something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unasked(pub &'static str);
+
+impl Host {
+    /// Where `path`, written from `/`, lies.
+    pub fn below(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Every reading of `text`: one for each disk or interrupt it is about.
+    pub fn fill(&self, text: &str) -> Result<Vec<String>, Unasked> {
+        let mut texts = vec![text.to_owned()];
+        if text.contains("{cores}") || text.contains("{other_cores}") {
+            let others: Vec<usize> = (0..self.cores_there).filter(|core| !self.cores.contains(core)).collect();
+            if self.cores.is_empty() || others.is_empty() {
+                return Err(Unasked("--cores, and leave some to the host"));
+            }
+            let filled = text.replace("{cores}", &list(&self.cores)).replace("{other_cores}", &list(&others));
+            texts = vec![filled];
+        }
+        texts = spread(texts, "{disk}", &self.disks, "--dir or --disk")?;
+        if text.contains("{irq}") {
+            texts = spread(texts, "{irq}", &self.interrupts(), "--card")?;
+        }
+        Ok(texts)
+    }
+
+    /// The files that `pattern`, filled in, means; none if this kernel has no such thing.
+    pub fn files(&self, pattern: &str) -> Result<Vec<String>, Unasked> {
+        let mut found = Vec::new();
+        for path in self.fill(pattern)? {
+            found.extend(self.matching(&path));
+        }
+        Ok(found)
+    }
+
+    /// Paths from `/` that exist and fit a pattern in which `*` stands for any letters of one name.
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        let mut found = vec![String::new()];
+        for name in pattern.trim_start_matches('/').split('/') {
+            found = found
+                .iter()
+                .flat_map(|folder| {
+                    let names = match name.split_once('*') {
+                        None => vec![name.to_owned()],
+                        Some((start, end)) => self.names(folder, start, end),
+                    };
+                    names.into_iter().map(move |name| format!("{folder}/{name}"))
+                })
+                .collect();
+        }
+        found.retain(|path| self.below(path).is_file());
+        found
+    }
+
+    fn names(&self, folder: &str, start: &str, end: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.below(folder)) else { return Vec::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let fits =
+            |name: &String| name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end);
+        let mut names: Vec<String> = names.filter(fits).collect();
+        names.sort();
+        names
+    }
+
+    fn interrupts(&self) -> Vec<String> {
+        let below = |card: &String| self.names(&format!("/sys/class/net/{card}/device/msi_irqs"), "", "");
+        self.cards.iter().flat_map(below).collect()
+    }
+}
+
+/// A value of the kernel's: of several words in which one is in brackets, that one; otherwise all, one space apart.
+pub fn read_value(path: &Path) -> io::Result<String> {
+    let text = fs::read_to_string(path)?;
+    let chosen = text.split_once('[').and_then(|(_, rest)| Some(rest.split_once(']')?.0.to_owned()));
+    Ok(chosen.unwrap_or_else(|| text.split_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+/// Writes a value into a file that is there.
+pub fn write_value(path: &Path, value: &str) -> io::Result<()> {
+    let mut file = fs::File::options().write(true).truncate(true).open(path)?;
+    file.write_all(format!("{value}\n").as_bytes())
+}
+
+fn spread(
+    texts: Vec<String>,
+    placeholder: &str,
+    values: &[String],
+    hint: &'static str,
+) -> Result<Vec<String>, Unasked> {
+    if !texts.iter().any(|text| text.contains(placeholder)) {
+        return Ok(texts);
+    }
+    if values.is_empty() {
+        return Err(Unasked(hint));
+    }
+    Ok(texts.iter().flat_map(|text| values.iter().map(|value| text.replace(placeholder, value))).collect())
+}
+
+fn list(cores: &[usize]) -> String {
+    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(root: &Path) -> Host {
+        let disks = vec!["sda".to_owned(), "sdb".to_owned()];
+        Host { disks, cards: vec!["eth0".into()], cores: vec![1, 2], cores_there: 4, root: root.to_owned() }
+    }
+
+    fn make(root: &Path, path: &str, content: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("made");
+        fs::write(path, content).expect("written");
+    }
+
+    #[test]
+    fn placeholders_and_patterns_become_the_files_that_are_there() {
+        let root = tempfile::tempdir().expect("a folder");
+        let host = host(root.path());
+        make(root.path(), "sys/block/sda/queue/scheduler", "x");
+        make(root.path(), "sys/cpu/policy10/governor", "x");
+        make(root.path(), "sys/cpu/policy2/governor", "x");
+        make(root.path(), "sys/cpu/other/governor", "x");
+        make(root.path(), "sys/class/net/eth0/device/msi_irqs/41", "x");
+        make(root.path(), "proc/irq/41/smp_affinity_list", "0-3");
+        assert_eq!(host.files("/sys/block/{disk}/queue/scheduler"), Ok(vec!["/sys/block/sda/queue/scheduler".into()]));
+        let policies = ["/sys/cpu/policy10/governor".to_owned(), "/sys/cpu/policy2/governor".into()];
+        assert_eq!(host.files("/sys/cpu/policy*/governor"), Ok(policies.to_vec()));
+        assert_eq!(host.files("/proc/irq/{irq}/smp_affinity_list"), Ok(vec!["/proc/irq/41/smp_affinity_list".into()]));
+        assert_eq!(host.files("/proc/sys/not/there"), Ok(vec![]));
+        assert_eq!(host.fill("{cores} and {other_cores}"), Ok(vec!["1,2 and 0,3".into()]));
+        assert_eq!(host.fill("KERNEL={disk}"), Ok(vec!["KERNEL=sda".into(), "KERNEL=sdb".into()]));
+    }
+
+    #[test]
+    fn what_was_not_said_is_asked_for() {
+        let host = Host { cores_there: 2, root: "/".into(), ..Host::default() };
+        assert_eq!(host.fill("{disk}"), Err(Unasked("--dir or --disk")));
+        assert_eq!(host.fill("{irq}"), Err(Unasked("--card")));
+        assert!(host.fill("{other_cores}").is_err());
+        let greedy = Host { cores: vec![0, 1], ..host };
+        assert!(greedy.fill("{cores}").is_err(), "nothing would be left to the host");
+    }
+
+    #[test]
+    fn values_are_read_as_the_kernel_writes_them() {
+        let root = tempfile::tempdir().expect("a folder");
+        let path = root.path().join("value");
+        for (written, read) in [
+            ("none [mq-deadline] kyber\n", "mq-deadline"),
+            ("4096\t131072\t6291456\n", "4096 131072 6291456"),
+            ("1\n", "1"),
+            ("\n", ""),
+        ] {
+            fs::write(&path, written).expect("written");
+            assert_eq!(read_value(&path).expect("read"), read);
+        }
+        write_value(&path, "none").expect("written");
+        assert_eq!(read_value(&path).expect("read"), "none");
+        assert!(write_value(&root.path().join("missing"), "1").is_err(), "nothing is made that the kernel has not");
+    }
+}
