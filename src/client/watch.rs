@@ -392,8 +392,15 @@ impl Feed {
     }
 
     fn end_if_once(&self, state: &mut Told) {
-        let news = |event: &WatchEvent| !matches!(event, WatchEvent::Progress { .. });
-        state.over |= self.options.once && state.floor.is_some() && state.events.iter().any(news);
+        if !self.options.once || state.floor.is_none() {
+            return;
+        }
+        let news = |event: &&WatchEvent| !matches!(event, WatchEvent::Progress { .. });
+        if let Some(first) = state.events.iter().find(news).map(WatchEvent::revision) {
+            // More may have been told before it was known what counts.
+            state.events.retain(|event| event.revision() <= first);
+            state.over = true;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Told> {
@@ -502,6 +509,7 @@ mod tests {
         feed.tell(WatchTold::Opened { revision: 1 });
         happened(&feed, 2, 2);
         happened(&feed, 3, 1);
+        assert!(feed.lock().over);
         assert_eq!(feed.lock().take().map(Result::ok), Some(Some(deleted(2))));
         assert_eq!(feed.lock().take().map(Result::ok), Some(Some(deleted(2))));
         assert!(feed.lock().take().is_none() && !feed.lock().is_silent(), "it is over");
