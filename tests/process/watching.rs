@@ -17,6 +17,11 @@ fn connect_to(cell: &Cell, index: usize) -> Client {
     builder.prefer(Prefer::Any).connect().wait_timeout(PATIENCE).expect("a session")
 }
 
+/// The revision of what was done last.
+fn revision_of(client: &Client) -> u64 {
+    client.sync().wait_timeout(PATIENCE).expect("synced")
+}
+
 /// Follows a node that goes from version to version until `last`; how many gaps there were.
 fn follow(watch: &mut Watch, last: &AtomicU64) -> u64 {
     let (mut revision, mut version, mut gaps) = (watch.revision(), 0, 0);
@@ -100,7 +105,7 @@ fn a_past_that_died_with_its_replicas_is_a_gap_and_what_follows_is_told() {
     let WatchEvent::Gap { from: begins, to } = event else { panic!("{event:?} instead of a gap") };
     assert!(begins == from && to > from, "it says what is missing: {begins} to {to}, from {from}");
     client.set("/a", "last", Expect::Any).wait_timeout(PATIENCE).expect("set");
-    let revision = client.revision();
+    let revision = revision_of(&client);
     // Writes that this replica learned of after its start are told before.
     while let Some(event) = watch.next_timeout(PATIENCE) {
         let event = event.expect("the session lives");
@@ -120,14 +125,14 @@ fn a_command_is_seen_whole_by_all_who_are_concerned() {
     let follower = connect_to(&cell, (cell.leader() + 1) % 3);
     let (read, mut own) = follower.get_and_watch("/app").wait_timeout(PATIENCE).expect("both");
     assert_eq!(read.map(|(data, _)| data).as_deref(), Some(&b"1"[..]));
-    let mut open = |options| follower.watch("/app", options).wait_timeout(PATIENCE).expect("it stands");
+    let open = |options| follower.watch("/app", options).wait_timeout(PATIENCE).expect("it stands");
     let mut children = open(WatchOptions::children());
     let mut all = open(WatchOptions::recursive());
     let mut once = open(WatchOptions::recursive().once());
     let txn = client.txn().set("/app", "2", Expect::Any).create("/app/x", "", CreateOptions::permanent());
     txn.create("/app/x/y", "", CreateOptions::permanent()).commit().wait_timeout(PATIENCE).expect("done");
-    let revision = client.revision();
-    let mut next = |watch: &mut Watch, count: usize| -> Vec<String> {
+    let revision = revision_of(&client);
+    let next = |watch: &mut Watch, count: usize| -> Vec<String> {
         let events = (0..count).map(|_| watch.next_timeout(PATIENCE).expect("it is told").expect("the session lives"));
         let paths = events.map(|event| {
             assert_eq!(event.revision(), revision);
@@ -160,13 +165,13 @@ fn the_command_line_prints_what_happens_across_a_failover() {
     BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("it says that it watches");
     assert!(line.starts_with("watching /jobs from revision "), "{line}");
     client.create("/jobs/1", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
-    let mut revisions = vec![client.revision()];
+    let mut revisions = vec![revision_of(&client)];
     let leader = cell.leader();
     cell.kill(leader);
     client.set("/jobs/1", "x", Expect::Any).wait_timeout(PATIENCE).expect("set");
-    revisions.push(client.revision());
+    revisions.push(revision_of(&client));
     client.delete("/jobs/1", Expect::Any).wait_timeout(PATIENCE).expect("deleted");
-    revisions.push(client.revision());
+    revisions.push(revision_of(&client));
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success());
     let lines = ["created", "changed", "deleted"]
