@@ -18,6 +18,9 @@ const NODES: u64 = 100_000;
 const COMMANDS: u64 = 1_000;
 const DATA_BYTES: usize = 1024;
 
+/// Names asked for at once, out of the middle of many.
+const LISTED: u32 = 1_000;
+
 fn batch(commands: impl Iterator<Item = Command>) -> Bytes {
     let mut body = BytesMut::new();
     let mut count = 0;
@@ -143,6 +146,13 @@ fn reads(criterion: &mut Criterion) {
                 let found = answer(client.namespace.tree(), ReadRef::Get { path });
                 black_box(found.expect("it was made"));
             }
+        });
+    });
+    group.throughput(Throughput::Elements(LISTED.into()));
+    group.bench_function("list", |bencher| {
+        bencher.iter(|| {
+            let list = ReadRef::List { path: "/bench", after: "node-00050000", limit: LISTED };
+            black_box(answer(client.namespace.tree(), list).expect("it was made"))
         });
     });
     group.finish();

@@ -58,11 +58,21 @@ pub const ENTRIES_IN_FLIGHT: usize = JOURNAL_WRITES_IN_FLIGHT;
 /// How long a connection may take to say hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a frame that has begun may take to be whole: the largest, on a line of a megabit a second.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sessions of one cell: past it no further one is opened until one ends. A session with its results is some hundred
+/// bytes up to some megabytes, and every replica holds all of them.
+pub const SESSIONS_MAX: usize = 1 << 17;
+
 /// How often a front says that it reads under the lease: a small part of any lease, and rare beside the reads.
 pub const LEASE_USE_TOLD_EVERY: Duration = Duration::from_millis(10);
 
 /// What an overloaded server asks its client to wait.
 pub const OVERLOAD_RETRY_MS: u32 = 20;
+
+/// What a cell with no room for another session asks the client to wait: sessions end in seconds, not milliseconds.
+pub const SESSIONS_FULL_RETRY_MS: u32 = 1_000;
 
 /// How long a read waits before the leader is asked again, when none could be.
 pub const READ_RETRY: Duration = Duration::from_millis(10);
@@ -107,6 +117,10 @@ pub const EVENTS_FRAME_BYTES_TARGET: usize = 256 << 10;
 /// Bytes that may wait to be sent to one peer: past it they are dropped with the link, and the peer catches up.
 pub const PEER_OUTPUT_BYTES_MAX: usize = 64 << 20;
 
+/// Clients' requests that may wait on a link to the leader, in bytes: past it they are refused where they came in, so that
+/// votes and heartbeats on the same link do not wait behind them.
+pub const FORWARD_QUEUE_BYTES_MAX: usize = 4 << 20;
+
 /// A journal write takes up further records until it has this many bytes.
 pub const JOURNAL_WRITE_BYTES_TARGET: u64 = 1 << 20;
 
@@ -141,9 +155,20 @@ pub const SESSION_TIMEOUT_MS_MIN: u32 = 2_000;
 /// The longest session timeout, in milliseconds: how long a dead client may hold what it owns.
 pub const SESSION_TIMEOUT_MS_MAX: u32 = 60_000;
 
+/// The longest lock-delay, in milliseconds (Chubby's): how long a dead holder may keep others waiting beyond its session.
+pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
+
+/// Sessions that hold one lock or wait for it. A lock is copied with each change of it, so this bounds what a change costs.
+pub const LOCK_SESSIONS_MAX: usize = 4096;
+
+/// Locks one connection may wait to be told of: as many as calls it may have under way.
+pub const CONNECTION_LOCK_WAITS_MAX: usize = SESSION_REQUESTS_IN_FLIGHT;
+
 /// Replicas in one cell, learners included.
 pub const REPLICAS_MAX: usize = 13;
 
+const _: () =
+    assert!(FORWARD_QUEUE_BYTES_MAX < PEER_OUTPUT_BYTES_MAX, "requests are refused before a link is given up");
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(RECORD_HEADER_BYTES < BLOCK_BYTES);
 const _: () = assert!(NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= REQUEST_BYTES_MAX, "a full node fits a request");
@@ -157,6 +182,7 @@ const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the lar
 const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");
 const _: () = assert!(LIST_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a page of a listing fits a result");
 const _: () = assert!(LIST_BYTES_MAX > 4 + NAME_BYTES_MAX, "a page of a listing holds a name at least");
+const _: () = assert!(8 * LOCK_SESSIONS_MAX + PATH_BYTES_MAX + 64 <= REPLY_BYTES_MAX, "a lock's holders fit a result");
 const _: () = assert!(
     EVENTS_FRAME_BYTES_TARGET + NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= CLIENT_FRAME_BYTES_MAX,
     "a frame of events fits, its last event being the largest"

@@ -1,6 +1,6 @@
 //! The repository's own shape: what lies where, how large it may grow, and who may name whom.
 //!
-//! The rules are DESIGN's; each is a function from text to complaints, so that the last test can show that it complains.
+//! Each rule is a function from text to complaints, so that the last test can show that it complains.
 #![allow(clippy::disallowed_methods, reason = "this test reads files, and no simulated thing")]
 
 use std::collections::BTreeMap;

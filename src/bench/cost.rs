@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::tally::rounded;
 
@@ -14,12 +14,13 @@ pub struct Meter {
     pids: Vec<u32>,
     start: Vec<Usage>,
     client_start: f64,
+    waited_start: f64,
     machine_start: (f64, f64),
 }
 
 /// What they cost in between. Machine busy less servers and client is what the kernel and other programs took: a run
 /// with much of that is suspect.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Cost {
     /// CPU seconds of each process named.
     pub servers_cpu_s: Vec<f64>,
@@ -29,6 +30,8 @@ pub struct Cost {
     pub servers_written_mib: Vec<f64>,
     /// CPU seconds of the load generator.
     pub client_cpu_s: f64,
+    /// How long it could have run and waited for a core: on a host it shares with the servers.
+    pub client_waited_s: f64,
     /// CPU seconds of everything on the machine.
     pub machine_busy_s: f64,
     /// What was left.
@@ -47,7 +50,8 @@ impl Meter {
     #[must_use]
     pub fn start(pids: &[u32]) -> Self {
         let start = pids.iter().map(|pid| usage(*pid)).collect();
-        Self { pids: pids.to_vec(), start, client_start: own_cpu_s(), machine_start: machine() }
+        let (client_start, waited_start) = (own_cpu_s(), own_waiting_s());
+        Self { pids: pids.to_vec(), start, client_start, waited_start, machine_start: machine() }
     }
 
     /// The cost so far.
@@ -63,15 +67,46 @@ impl Meter {
             servers_rss_mib: now.iter().map(|usage| rounded(usage.rss_mib)).collect(),
             servers_written_mib: since_start(|usage| usage.written_mib),
             client_cpu_s: rounded(own_cpu_s() - self.client_start),
+            client_waited_s: rounded(own_waiting_s() - self.waited_start),
             machine_busy_s: rounded(busy - self.machine_start.0),
             machine_idle_s: rounded(idle - self.machine_start.1),
         }
     }
 }
 
+impl Cost {
+    /// Resident memory of all servers; zero where they are not known.
+    #[must_use]
+    pub fn rss_mib(&self) -> f64 {
+        self.servers_rss_mib.iter().fold(0.0, |sum, rss| sum + rss)
+    }
+
+    /// Another window of the same servers: costs add up, memory is the latest.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, other) in [
+            (&mut self.servers_cpu_s, &other.servers_cpu_s),
+            (&mut self.servers_written_mib, &other.servers_written_mib),
+        ] {
+            mine.resize(mine.len().max(other.len()), 0.0);
+            mine.iter_mut().zip(other).for_each(|(mine, other)| *mine = rounded(*mine + other));
+        }
+        self.servers_rss_mib.clone_from(&other.servers_rss_mib);
+        self.client_cpu_s = rounded(self.client_cpu_s + other.client_cpu_s);
+        self.client_waited_s = rounded(self.client_waited_s + other.client_waited_s);
+        self.machine_busy_s = rounded(self.machine_busy_s + other.machine_busy_s);
+        self.machine_idle_s = rounded(self.machine_idle_s + other.machine_idle_s);
+    }
+}
+
 fn own_cpu_s() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Time this thread was ready and had no core. Needs the kernel's scheduling statistics; without them it is zero.
+fn own_waiting_s() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    number(text.split_whitespace().nth(1)) / 1e9
 }
 
 fn usage(pid: u32) -> Usage {

@@ -1,12 +1,12 @@
 //! How long writes stand still when a replica is lost.
 
-use std::sync::atomic::AtomicBool;
-
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cost::Meter;
-use super::run::{Plan, Report, Run, RunError};
+use super::report::{Repeat, Report};
+use super::run::{Plan, Run, RunError, Watch};
+use super::system::System;
 use super::tally::rounded;
 use crate::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ pub struct Blow {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FailoverReport {
     /// The signal's number.
     pub signal: i32,
@@ -44,21 +44,31 @@ pub struct FailoverReport {
 }
 
 /// Puts writes on, deals the blow, goes on, verifies.
-pub fn failover(plan: &Plan, blow: &Blow, stop: &AtomicBool) -> Result<FailoverReport, RunError> {
-    let mut run = Run::prepare(plan, stop)?;
+pub fn failover<'a>(
+    plan: &'a Plan,
+    blow: &Blow,
+    system: &'a mut dyn System,
+    watch: &'a mut Watch<'a>,
+) -> Result<FailoverReport, RunError> {
+    let mut run = Run::prepare(plan, system, watch)?;
+    run.reset();
     run.tally.acks = Some(Vec::new());
     let meter = Meter::start(&plan.pids);
-    let began = run.now();
-    if !run.load(blow.before)? {
+    let began = run.system.now();
+    if !run.load("before the signal", blow.before)? {
         return Err(RunError::Interrupted);
     }
     kill_process(blow.pid, blow.signal).map_err(std::io::Error::from)?;
     let dealt = super::fleet::now();
-    run.load(blow.after)?;
-    let ended = run.now();
+    run.load("after the signal", blow.after)?;
+    let ended = run.system.now();
     let seconds = ended.since(began).as_nanos() as f64 / 1e9;
     let acks = run.tally.acks.take().unwrap_or_default();
-    let mut report = run.report("failover", seconds, meter.read());
+    let (count, p50_us, p99_us) = run.tally.end_window(ended);
+    let ops_per_s = rounded(count as f64 / seconds);
+    let repeat = Repeat { seconds, ops_per_s, p50_us, p99_us, servers_cpu_s_per_100k: 0.0 };
+    let mut report = run.report(vec![repeat], meter.read());
+    report.marks.push((dealt.since(began).as_millis(), format!("signal {}", blow.signal.as_raw())));
     run.finish(&mut report)?;
     Ok(FailoverReport { signal: blow.signal.as_raw(), ..silence(&acks, dealt, ended, report) })
 }
@@ -76,7 +86,7 @@ fn silence(acks: &[Instant], dealt: Instant, ended: Instant, run: Report) -> Fai
     let second = Duration::from_secs(1);
     FailoverReport {
         signal: 0,
-        recovered: longest.is_some() && tail < to.since(from),
+        recovered: longest.is_some() && tail < to.since(from).max(second),
         outage_ms: ms(to.since(from)),
         kill_to_first_new_ack_ms: ms(to.since(dealt)),
         rate_before: rate(dealt.before(second), second),

@@ -7,14 +7,15 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::system::{Ask, Finished, Lost, Numbers, System, Told, Troubles};
 use crate::client::machine::{Answered, Effect, Machine, Settings};
-use crate::client::{Error, SessionEvent};
-use crate::namespace::command::{Operation, Read};
+use crate::client::{Error, Outcome, SessionEvent};
+use crate::namespace::command::{Answer, Done, Expect, Lifetime, Operation, Read, Refusal};
 use crate::time::{Duration, Instant};
 use crate::wire::client::Consistency;
 
@@ -34,10 +35,9 @@ pub struct Fleet {
     touched: Vec<usize>,
     tick_at: Instant,
     now: Instant,
-    /// Connections made after a client's first.
-    pub reconnects: u64,
-    /// Why the last connection came to its end.
-    pub trouble: Option<String>,
+    /// How fresh reads must be.
+    consistency: Consistency,
+    troubles: Troubles,
 }
 
 struct Client {
@@ -45,6 +45,7 @@ struct Client {
     socket: Socket,
     touched: bool,
     connected_before: bool,
+    opened: Option<Instant>,
     over: bool,
 }
 
@@ -52,16 +53,6 @@ enum Socket {
     None,
     Connecting(TcpStream),
     Open { stream: TcpStream, wants_room: bool },
-}
-
-/// A call that came to its end.
-pub struct Finished {
-    /// Whose it was.
-    pub client: usize,
-    /// What its caller called it.
-    pub tag: u64,
-    /// What it came to.
-    pub result: Result<Answered, Error>,
 }
 
 /// The host's clock that does not stop.
@@ -73,13 +64,14 @@ pub fn now() -> Instant {
 
 impl Fleet {
     /// `count` clients, which go round the endpoints of `settings` in the order given.
-    pub fn new(count: usize, settings: &Settings) -> io::Result<Self> {
+    pub fn new(count: usize, settings: &Settings, consistency: Consistency) -> io::Result<Self> {
         let now = now();
         let clients = (0..count).map(|index| Client {
             machine: starting_at(now, settings, index),
             socket: Socket::None,
             touched: true,
             connected_before: false,
+            opened: None,
             over: false,
         });
         Ok(Self {
@@ -90,80 +82,15 @@ impl Fleet {
             touched: (0..count).collect(),
             tick_at: now,
             now,
-            reconnects: 0,
-            trouble: None,
+            consistency,
+            troubles: Troubles::default(),
         })
     }
 
-    /// The time of this turn.
+    /// When this client's session was first there.
     #[must_use]
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// How many clients there are, those included that are over.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.clients.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.clients.is_empty()
-    }
-
-    /// Whether this client's session came to its end.
-    #[must_use]
-    pub fn is_over(&self, client: usize) -> bool {
-        self.clients[client].over
-    }
-
-    /// Queues a mutation.
-    pub fn request(&mut self, client: usize, tag: u64, operation: Operation) -> Result<(), Error> {
-        self.touch(client);
-        self.clients[client].machine.request(self.now, tag, operation)
-    }
-
-    /// Queues a question.
-    pub fn read(&mut self, client: usize, tag: u64, read: Read, consistency: Consistency) -> Result<(), Error> {
-        self.touch(client);
-        self.clients[client].machine.read(self.now, tag, read, consistency)
-    }
-
-    /// Ends a client's session.
-    pub fn close(&mut self, client: usize, tag: u64) {
-        self.touch(client);
-        self.clients[client].machine.close(self.now, tag);
-    }
-
-    /// Sends what was queued, waits until something happens or `patience` is over, and appends to `finished` what came
-    /// to its end.
-    pub fn turn(&mut self, patience: Duration, finished: &mut Vec<Finished>) -> io::Result<()> {
-        self.settle(finished)?;
-        let wait = if finished.is_empty() { patience.min(TICK) } else { Duration::ZERO };
-        let timeout = Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as i64 };
-        self.ready.clear();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.now = now();
-        let ready = std::mem::take(&mut self.ready);
-        for event in &ready {
-            self.serve(event.data.u64() as usize, event.flags)?;
-        }
-        self.ready = ready;
-        if self.now >= self.tick_at {
-            self.tick_at = self.now + TICK;
-            for client in 0..self.clients.len() {
-                if self.clients[client].machine.next_deadline() <= self.now {
-                    self.clients[client].machine.tick(self.now);
-                    self.touch(client);
-                }
-            }
-        }
-        self.settle(finished)
+    pub fn opened(&self, client: usize) -> Option<Instant> {
+        self.clients[client].opened
     }
 
     /// Does what the machines ask for, and sends what they have to send.
@@ -180,12 +107,15 @@ impl Fleet {
 
     fn perform(&mut self, client: usize, effect: Effect, finished: &mut Vec<Finished>) -> io::Result<()> {
         match effect {
-            Effect::Done { tag, result } => finished.push(Finished { client, tag, result }),
+            Effect::Done { tag, result } => {
+                let result = result.map(told).map_err(|error| lost(&error));
+                finished.push(Finished { client, tag, result });
+            }
             // Dropping the socket takes it out of the epoll.
             Effect::Disconnect => self.clients[client].socket = Socket::None,
             Effect::Connect { endpoint } => {
                 if self.clients[client].connected_before {
-                    self.reconnects += 1;
+                    self.troubles.reconnects += 1;
                 }
                 let address = self.clients[client].machine.address(endpoint).to_owned();
                 match connect(&address) {
@@ -198,6 +128,9 @@ impl Fleet {
             }
             Effect::Session(SessionEvent::Expired | SessionEvent::Closed) => self.clients[client].over = true,
             Effect::Watch { .. } => unreachable!("the load watches nothing"),
+            Effect::Session(SessionEvent::Safe) => {
+                self.clients[client].opened.get_or_insert(self.now);
+            }
             Effect::Session(_) => {}
         }
         Ok(())
@@ -267,7 +200,7 @@ impl Fleet {
 
     fn lost(&mut self, client: usize, why: &str) {
         self.clients[client].socket = Socket::None;
-        self.trouble = Some(why.to_owned());
+        self.troubles.last = Some(why.to_owned());
         self.clients[client].machine.disconnected(self.now, why);
         self.touch(client);
     }
@@ -277,6 +210,99 @@ impl Fleet {
             self.touched.push(client);
         }
     }
+}
+
+impl System for Fleet {
+    fn ask(&mut self, client: usize, tag: u64, ask: Ask) -> Result<(), Lost> {
+        self.touch(client);
+        let (now, machine) = (self.now, &mut self.clients[client].machine);
+        let asked = match ask {
+            Ask::Read { path } => machine.read(now, tag, Read::Get { path }, self.consistency),
+            Ask::Look { path } => machine.read(now, tag, Read::Exists { path }, Consistency::Linearizable),
+            Ask::Write { path, data } => machine.request(now, tag, Operation::Set { path, data, expect: Expect::Any }),
+            Ask::Folder { path } => machine.request(now, tag, create(path, Bytes::new())),
+            Ask::Make { path, data } => machine.request(now, tag, create(path, data)),
+            Ask::Delete { path } => machine.request(now, tag, Operation::Delete { path, expect: Expect::Any }),
+        };
+        asked.map_err(|error| lost(&error))
+    }
+
+    fn turn(&mut self, patience: Duration, finished: &mut Vec<Finished>) -> io::Result<()> {
+        self.settle(finished)?;
+        let wait = if finished.is_empty() { patience.min(TICK) } else { Duration::ZERO };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as i64 };
+        self.ready.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.now = now();
+        let ready = std::mem::take(&mut self.ready);
+        for event in &ready {
+            self.serve(event.data.u64() as usize, event.flags)?;
+        }
+        self.ready = ready;
+        if self.now >= self.tick_at {
+            self.tick_at = self.now + TICK;
+            for client in 0..self.clients.len() {
+                if self.clients[client].machine.next_deadline() <= self.now {
+                    self.clients[client].machine.tick(self.now);
+                    self.touch(client);
+                }
+            }
+        }
+        self.settle(finished)
+    }
+
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn is_over(&self, client: usize) -> bool {
+        self.clients[client].over
+    }
+
+    fn close(&mut self) {
+        for client in 0..self.clients.len() {
+            if !self.clients[client].over {
+                self.touch(client);
+                self.clients[client].machine.close(self.now, 0);
+            }
+        }
+    }
+
+    fn troubles(&mut self) -> &mut Troubles {
+        &mut self.troubles
+    }
+}
+
+fn create(path: String, data: Bytes) -> Operation {
+    Operation::Create { path, data, lifetime: Lifetime::Permanent, sequential: false }
+}
+
+fn told(answered: Answered) -> Told {
+    let refused = |refusal: Refusal| Told::Refused(format!("{refusal:?}"));
+    match answered {
+        Answered::Request { outcome: Ok(Done::Set { stat }), .. } => Told::Written { order: stat.version },
+        Answered::Request { outcome: Ok(Done::Created { .. }), .. } => Told::Made,
+        Answered::Request { outcome: Ok(Done::Deleted), .. } => Told::Deleted,
+        Answered::Request { outcome: Err(Refusal::NodeExists { .. }), .. } => Told::There,
+        Answered::Request { outcome: Err(refusal), .. } => refused(refusal),
+        Answered::Read { answer: Ok(Answer::Node { data, stat }), .. } => Told::Value { data, order: stat.version },
+        Answered::Read { answer: Ok(Answer::Exists { stat }), .. } => {
+            Told::Seen(stat.map(|stat| Numbers { order: stat.version, writes: stat.version }))
+        }
+        Answered::Read { answer: Err(refusal), .. } => refused(refusal),
+        other => Told::Refused(format!("an answer to something else: {other:?}")),
+    }
+}
+
+fn lost(error: &Error) -> Lost {
+    Lost { why: error.to_string(), maybe_done: error.outcome() == Outcome::Unknown }
 }
 
 /// A machine whose first attempt goes to the `index`th endpoint, going round: a machine draws its first endpoint from its
@@ -296,12 +322,12 @@ fn starting_at(now: Instant, settings: &Settings, index: usize) -> Machine {
     unreachable!("every endpoint is some seed's first")
 }
 
-fn is_passing(error: &io::Error) -> bool {
+pub(in crate::bench) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Begins to connect, without waiting for it.
-fn connect(address: &str) -> io::Result<TcpStream> {
+pub(in crate::bench) fn connect(address: &str) -> io::Result<TcpStream> {
     let resolved = match address.parse::<SocketAddr>() {
         Ok(address) => address,
         Err(_) => address.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?,

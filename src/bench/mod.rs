@@ -1,43 +1,73 @@
 //! The load generator behind `quorate bench`.
 //!
-//! A closed loop: so many clients, each with its own session and connection, keep so many operations under way each, and
-//! ask for the next when one is answered. When the cell stalls less is asked of it, so that the high percentiles are those
-//! of the operations made, not of arrivals that do not wait; say the shape (connections x depth) with every figure.
+//! So many clients, each with its own session and connection, ask for reads and overwrites of random keys. In a *closed
+//! loop* each keeps so many operations under way and asks for the next when one is answered: when the system stalls, less
+//! is asked of it, and the high percentiles are those of the operations made. In an *open loop* operations are due at
+//! random times that do not wait for answers, and latency counts from then: what users of a stalled system see. Say the
+//! loop and the shape (connections x depth) with every figure.
 //!
 //! ```text
 //! workload   what to ask next; whether an answer can be true
-//! fleet      many session machines and sockets on one thread
-//! run        fill, warm up, measure, verify, clean up
-//! failover   the longest silence when a replica is lost
-//! tally      counts and latencies
-//! cost       CPU seconds and memory of the servers
+//! system     what is asked of whom, and what came of it: the seam between the generator and those it measures
+//! fleet      many session machines of Quorate and their sockets on one thread
+//! peers      the same for ZooKeeper and etcd (feature `peers`)
+//! run        the loop: warm up, measure, repeat;   arrivals   when operations are due in an open one
+//! prepare    making keys before, verifying and removing them after
+//! failover   the longest silence when a replica is lost;   session   opening and holding many sessions
+//! tally      counts and latencies;   cost   CPU seconds and memory of the servers;   report   one measured point
+//! results    a folder of points with all that repeats them;   host   what has to be known of the host
+//! compare    results against results;   figure, plots, page   SVG, which plots there are, and one page with everything
 //! ```
 //!
 //! # Invariants
 //!
-//! 1. **Every answer is checked**: that a value was written to its key, that no version is older than one this process had
-//!    seen before it asked, that at the end each key's version counts each acknowledged write exactly once. A run with a
-//!    wrong answer fails, whatever its figures.
-//! 2. **One thread** for all clients, so that the generator's cost can be told, and is small.
-//! 3. Latency runs from handing an operation to its client until its answer is decoded: retries, moves to another replica
-//!    and waiting for a leader are part of it.
-//! 4. What ends after the window is checked but not counted.
+//! 1. **Every answer is checked**, always: that a value was written to its key, that nothing is older than what this
+//!    process had seen before it asked, that at the end each key counts each acknowledged write exactly once. A run with
+//!    a wrong answer fails, whatever its figures. Where old answers are allowed (stale reads, ZooKeeper) they are counted.
+//! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it was busy
+//!    nearly all the time is called the generator's.
+//! 3. Latency runs from handing an operation to its client, or in an open loop from when it was due, until its answer is
+//!    decoded: retries, moves to another replica and waiting for a leader are part of it.
+//! 4. What ends after the window is checked but not counted. An open loop that could not keep its rate is called invalid.
+//! 5. **Histograms are merged, percentiles never averaged**: results carry the histograms, so that repeats and commands
+//!    can be put together later.
+//! 6. All systems are asked by the same loop; only the clients differ.
 //!
 //! # Deliberately not here
 //!
-//! An open loop (arrivals that do not wait), plots and sweeps; a second generator process: where one thread is not enough
-//! load, start `quorate bench` twice with different prefixes.
+//! A second generator process: where one thread is not enough load, start `quorate bench` twice with different prefixes.
+//! Judgement of regressions by statistics: repeats that overlap are no change, and the threshold is the caller's.
 
+mod arrivals;
+mod compare;
 mod cost;
 mod failover;
+mod figure;
 mod fleet;
+mod host;
+mod page;
+#[cfg(feature = "peers")]
+pub mod peers;
+mod plots;
+mod prepare;
+mod report;
+mod results;
 mod run;
+mod session;
+mod system;
 mod tally;
 mod workload;
 
+pub use compare::{Change, Verdict, compare};
 pub use cost::{Cost, Meter};
 pub use failover::{Blow, FailoverReport, failover};
-pub use fleet::{Finished, Fleet, now};
-pub use run::{Plan, Report, Run, RunError, run};
-pub use tally::{Latencies, Tally};
+pub use fleet::{Fleet, now};
+pub use host::{Disk, Host, program};
+pub use prepare::CHORES_UNDER_WAY;
+pub use report::{Point, Repeat, Report};
+pub use results::{Results, ResultsError, SCHEMA};
+pub use run::{Plan, Progress, Run, RunError, Watch, run};
+pub use session::{SessionReport, storm};
+pub use system::{Ask, Finished, Lost, Numbers, System, Told, Troubles};
+pub use tally::{Latencies, TICK_MS, Tally, Tick};
 pub use workload::{Operation, VALUE_BYTES_MIN, Workload};

@@ -1,103 +1,46 @@
-//! One run, from filling the keys to taking them away again.
+//! The generator: keeps a system busy for a while, and looks at what comes back.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::Serialize;
-
+use super::arrivals::Arrivals;
 use super::cost::{Cost, Meter};
-use super::fleet::{Finished, Fleet};
-use super::tally::{Latencies, Tally, rounded};
+use super::report::{Point, Repeat, Report};
+use super::system::{Ask, Finished, Lost, System, Told};
+use super::tally::{Tally, rounded};
 use super::workload::{Operation, Workload};
-use crate::client::Error;
-use crate::client::machine::{Answered, Settings};
-use crate::namespace::command::{Answer, Done, Expect, Lifetime, Operation as Mutation, Outcome, Read, Refusal};
 use crate::time::{Duration, Instant};
-use crate::wire::client::Consistency;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How clients connect, and to whom.
-    pub settings: Settings,
-    /// Clients, each with a connection and a session.
-    pub connections: usize,
-    /// Operations each keeps under way.
-    pub depth: usize,
-    /// Reads in a hundred operations.
-    pub read_pct: u8,
-    /// How fresh reads must be.
-    pub consistency: Consistency,
-    /// Bytes of a value.
-    pub value_bytes: usize,
-    /// Keys, each equally likely.
-    pub keys: u32,
-    /// Where in the tree they are.
+    /// The point, and its name.
+    pub point: Point,
+    /// Whether a read may be older than what was seen before it was asked.
+    pub old_allowed: bool,
+    /// Where in the tree the keys are.
     pub prefix: String,
     /// Load before measuring.
     pub warmup: Duration,
-    /// Load while measuring.
+    /// Load while measuring, each time.
     pub measure: Duration,
+    /// How often to measure.
+    pub repeats: u32,
     /// Servers whose cost to report.
     pub pids: Vec<u32>,
-    /// Leave the keys in the cell.
+    /// Leave the keys where they are.
     pub keep: bool,
     /// The run's random choices.
     pub seed: u64,
-}
-
-/// What was measured.
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// `write`, `read`, `mix` or `failover`.
-    pub workload: String,
-    /// As planned.
-    pub connections: usize,
-    /// As planned.
-    pub depth: usize,
-    /// Connections times depth.
-    pub outstanding: usize,
-    /// As planned.
-    pub read_pct: u8,
-    /// As planned.
-    pub consistency: String,
-    /// As planned.
-    pub value_bytes: usize,
-    /// As planned.
-    pub keys: u32,
-    /// How long was really measured.
-    pub seconds: f64,
-    /// Whether the run was cut short.
-    pub interrupted: bool,
-    /// Operations finished, a second.
-    pub ops_per_s: f64,
-    /// Reads, if there were any.
-    pub reads: Option<Latencies>,
-    /// Writes, if there were any.
-    pub writes: Option<Latencies>,
-    /// Operations refused or of unknown outcome.
-    pub errors: u64,
-    /// Answers no correct cell gives.
-    pub wrong_answers: u64,
-    /// The first of them.
-    pub wrong: Vec<String>,
-    /// Why the keys were not verified at the end and taken away, if they were not.
-    pub unverified: Option<String>,
-    /// Connections made again.
-    pub reconnects: u64,
-    /// The first thing that went wrong.
-    pub first_error: Option<String>,
-    /// What it cost.
-    #[serde(flatten)]
-    pub cost: Cost,
 }
 
 /// Why a run came to nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The cell gave no sessions, or refused to be filled.
+    /// The system gave no sessions, or refused to be filled.
     #[error("cannot prepare the keys: {0}")]
-    Prepare(Error),
+    Prepare(String),
     /// It was told to stop before anything was measured.
     #[error("interrupted before anything was measured")]
     Interrupted,
@@ -109,82 +52,143 @@ pub enum RunError {
     Io(#[from] std::io::Error),
 }
 
-/// A run under way.
-pub struct Run<'a> {
-    plan: &'a Plan,
-    stop: &'a AtomicBool,
-    fleet: Fleet,
-    pub(super) workload: Workload,
-    pub(super) tally: Tally,
-    preparing: bool,
-    finished: Vec<Finished>,
-    /// What each client has under way, by tag.
-    slots: Vec<Option<Operation>>,
-    under_way: usize,
-    last_error: Option<Error>,
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// What it is doing.
+    pub phase: &'static str,
+    /// How much of that is done, of one.
+    pub share: f64,
+    /// Operations finished in this phase.
+    pub operations: u64,
 }
 
-/// How many operations prepare, verify and clean up at once.
-const CHORES_UNDER_WAY: usize = 512;
+/// Who may end a run early, and who is told how far it is.
+pub struct Watch<'a> {
+    /// Set: end it.
+    pub stop: &'a AtomicBool,
+    /// Told about ten times a second.
+    pub progress: &'a mut dyn FnMut(&Progress),
+}
 
-/// Marks the tag of a chore.
-const CHORE: u64 = 1 << 63;
+/// A run under way.
+pub struct Run<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) watch: &'a mut Watch<'a>,
+    pub(super) system: &'a mut dyn System,
+    pub(super) workload: Workload,
+    pub(super) tally: Tally,
+    arrivals: Option<Arrivals>,
+    pub(super) finished: Vec<Finished>,
+    /// What each client has under way, by tag.
+    slots: Vec<Option<Operation>>,
+    /// Slots with nothing under way, in an open loop.
+    free: VecDeque<usize>,
+    under_way: usize,
+    pub(super) last_error: Option<Lost>,
+    told_at: Instant,
+    phase_operations: u64,
+}
+
+/// How often the progress is told, at most.
+const TELL: Duration = Duration::from_millis(100);
 
 /// How long answers are waited for when no more is asked.
-const DRAIN: Duration = Duration::from_secs(30);
+pub(super) const DRAIN: Duration = Duration::from_secs(30);
+
+/// A generator busy for more than this share of the time measures itself.
+const BUSY_SHARE: f64 = 0.9;
+
+/// Arrivals that may be unfinished when a window ends, whatever the rate: a stall at its very end is no lack of speed.
+const ARRIVALS_UNFINISHED: u64 = 64;
 
 impl<'a> Run<'a> {
     /// Connects and makes the keys.
-    pub fn prepare(plan: &'a Plan, stop: &'a AtomicBool) -> Result<Self, RunError> {
-        let mut settings = plan.settings.clone();
-        settings.calls_max = plan.depth.max(CHORES_UNDER_WAY) + 1;
+    pub fn prepare(plan: &'a Plan, system: &'a mut dyn System, watch: &'a mut Watch<'a>) -> Result<Self, RunError> {
+        let point = &plan.point;
+        assert!(system.clients() == point.connections && point.depth > 0, "the system has the clients of the plan");
+        let now = system.now();
+        let slots = point.connections * point.depth;
+        let mut workload = Workload::new(&plan.prefix, point.keys, point.value_bytes, point.read_pct, plan.seed);
+        if plan.old_allowed {
+            workload.allow_old();
+        }
         let mut run = Self {
             plan,
-            stop,
-            fleet: Fleet::new(plan.connections, &settings)?,
-            workload: Workload::new(&plan.prefix, plan.keys, plan.value_bytes, plan.read_pct, plan.seed),
-            tally: Tally::default(),
-            preparing: true,
+            watch,
+            system,
+            workload,
+            tally: Tally::new(point.rate.is_some(), now),
+            arrivals: point.rate.map(|rate| Arrivals::new(rate, plan.seed, now)),
             finished: Vec::new(),
-            slots: vec![None; plan.connections * plan.depth],
+            slots: vec![None; slots],
+            free: VecDeque::new(),
             under_way: 0,
             last_error: None,
+            told_at: Instant::ZERO,
+            phase_operations: 0,
         };
         run.make_folders()?;
         run.fill()?;
-        run.preparing = false;
+        if run.arrivals.is_some() {
+            // Slots of one client lie together; the arrivals go round the clients.
+            let depth = point.depth;
+            run.free = (0..slots).map(|turn| turn % point.connections * depth + turn / point.connections).collect();
+        }
         Ok(run)
     }
 
     /// Puts load on for so long. True if it was not told to stop.
-    pub fn load(&mut self, span: Duration) -> Result<bool, RunError> {
-        let until = self.fleet.now() + span;
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].is_none() {
-                self.begin(slot);
+    pub fn load(&mut self, phase: &'static str, span: Duration) -> Result<bool, RunError> {
+        let from = self.system.now();
+        let until = from + span;
+        self.phase_operations = 0;
+        if self.arrivals.is_none() {
+            for slot in (0..self.slots.len()).filter(|slot| self.slots[*slot].is_none()).collect::<Vec<_>>() {
+                self.begin(slot, self.system.now());
             }
         }
-        while self.fleet.now() < until && !self.is_stopped() {
-            self.turn(until)?;
-            let finished = std::mem::take(&mut self.finished);
-            for done in &finished {
-                let slot = self.conclude(done);
-                self.begin(slot);
+        while self.system.now() < until && !self.is_stopped() {
+            let wake_at = self.begin_what_is_due().min(until);
+            self.turn(wake_at)?;
+            for done in std::mem::take(&mut self.finished) {
+                let slot = self.conclude(&done);
+                if self.arrivals.is_some() {
+                    self.free.push_back(slot);
+                } else {
+                    self.begin(slot, self.system.now());
+                }
             }
-            self.finished = finished;
-            self.finished.clear();
-            if self.under_way == 0 {
-                let why = self.last_error.as_ref().map_or_else(|| "none could be used".into(), Error::to_string);
-                return Err(RunError::AllOver(why));
+            if (0..self.system.clients()).all(|client| self.system.is_over(client)) {
+                return Err(RunError::AllOver(self.last_words()));
             }
+            let share = self.system.now().since(from).as_nanos() as f64 / span.as_nanos().max(1) as f64;
+            self.tell(phase, share);
         }
         Ok(!self.is_stopped())
     }
 
+    /// Hands over what has arrived, as far as clients have room. Gives the time of the next arrival.
+    fn begin_what_is_due(&mut self) -> Instant {
+        let now = self.system.now();
+        let Some(mut arrivals) = self.arrivals.take() else { return Instant::FOREVER };
+        arrivals.arrive(now);
+        while let Some(slot) = self.free.pop_front() {
+            let Some(due) = arrivals.take() else {
+                self.free.push_front(slot);
+                break;
+            };
+            self.begin(slot, due);
+        }
+        let next = arrivals.next_due();
+        self.arrivals = Some(arrivals);
+        next
+    }
+
     /// Waits for what is under way, without asking for more.
     fn drain(&mut self) -> Result<(), RunError> {
-        let until = self.fleet.now() + DRAIN;
-        while self.under_way > 0 && self.fleet.now() < until {
+        let until = self.system.now() + DRAIN;
+        while self.under_way > 0 && self.system.now() < until {
             self.turn(until)?;
             for done in std::mem::take(&mut self.finished) {
                 self.conclude(&done);
@@ -207,102 +211,112 @@ impl<'a> Run<'a> {
         report.unverified = self.verify().err().map(|error| error.to_string());
         let (wrong_answers, wrong) = self.workload.wrong();
         (report.wrong_answers, report.wrong) = (wrong_answers, wrong.to_vec());
+        report.old_answers = self.workload.old();
         Ok(())
     }
 
-    /// Holds every key's version against what was acknowledged, then takes the keys away unless they are to be kept,
-    /// and ends the sessions.
-    fn verify(&mut self) -> Result<(), RunError> {
-        let keys = self.plan.keys as usize;
-        let exists = |run: &Self, key: usize| Chore::Read(Read::Exists { path: run.workload.path(key as u32).into() });
-        self.chores(keys, exists, |run, key, result| {
-            if let Ok(Answered::Read { answer: Ok(Answer::Exists { stat }), .. }) = result {
-                run.workload.has_ended_at(key as u32, stat.map_or(0, |stat| stat.version));
-            }
-        })?;
-        if !self.plan.keep {
-            let delete = |run: &Self, key: usize| Chore::delete(run.workload.path(key as u32));
-            self.chores(keys, delete, |_, _, _| ())?;
-            let folders = self.workload.folders();
-            for folder in folders.into_iter().rev() {
-                // One at a time, children before parents; what others put there stays, and its folder with it.
-                self.chores(1, |_, _| Chore::delete(&folder), |_, _, _| ())?;
-            }
-        }
-        self.close()
-    }
-
-    /// The report on a window of `seconds`.
+    /// The report on what was counted in `repeats`.
     #[must_use]
-    pub fn report(&self, workload: &str, seconds: f64, cost: Cost) -> Report {
-        let plan = self.plan;
-        let (wrong_answers, wrong) = self.workload.wrong();
-        Report {
-            workload: workload.into(),
-            connections: plan.connections,
-            depth: plan.depth,
-            outstanding: plan.connections * plan.depth,
-            read_pct: plan.read_pct,
-            consistency: format!("{:?}", plan.consistency).to_lowercase(),
-            value_bytes: plan.value_bytes,
-            keys: plan.keys,
+    pub fn report(&mut self, repeats: Vec<Repeat>, cost: Cost) -> Report {
+        let seconds: f64 = repeats.iter().map(|repeat| repeat.seconds).sum();
+        let troubles = self.system.troubles();
+        let first_error = self.tally.first_error.clone().or_else(|| troubles.last.clone());
+        let mut report = Report {
+            point: self.plan.point.clone(),
             seconds: rounded(seconds),
             interrupted: self.is_stopped(),
-            ops_per_s: self.tally.ops_per_s(seconds),
+            repeats,
             reads: self.tally.reads(seconds),
             writes: self.tally.writes(seconds),
+            service: self.tally.service(seconds),
             errors: self.tally.errors,
-            wrong_answers,
-            wrong: wrong.to_vec(),
-            unverified: None,
-            reconnects: self.fleet.reconnects,
-            first_error: self.tally.first_error.clone().or_else(|| self.fleet.trouble.clone()),
+            reconnects: self.system.troubles().reconnects,
+            first_error,
+            generator_bound: cost.client_cpu_s > BUSY_SHARE * seconds,
             cost,
-        }
+            timeline: self.tally.timeline().to_vec(),
+            ..Report::default()
+        };
+        report.conclude_repeats();
+        report
     }
 
     /// Forgets what was counted.
     pub fn reset(&mut self) {
-        self.tally.reset();
-        self.fleet.reconnects = 0;
-        self.fleet.trouble = None;
+        let now = self.system.now();
+        self.tally.reset(now);
+        *self.system.troubles() = super::system::Troubles::default();
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.reset(now);
+        }
     }
 
-    /// The time of this turn.
+    /// Measures once. Gives the repeat, and in an open loop why it does not count, if it does not.
+    fn measure_once(&mut self, cost: &mut Cost) -> Result<(Repeat, Option<String>), RunError> {
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.reset(self.system.now());
+        }
+        let meter = Meter::start(&self.plan.pids);
+        let began = self.system.now();
+        self.load("measuring", self.plan.measure)?;
+        let ended = self.system.now();
+        let this = meter.read();
+        let seconds = ended.since(began).as_nanos() as f64 / 1e9;
+        let (count, p50_us, p99_us) = self.tally.end_window(ended);
+        let missed = self.arrivals.as_ref().and_then(|arrivals| missed(arrivals.counted(), count, self.under_way));
+        let cpu: f64 = this.servers_cpu_s.iter().sum();
+        let servers_cpu_s_per_100k = rounded(cpu / count.max(1) as f64 * 1e5);
+        cost.add(&this);
+        let ops_per_s = rounded(count as f64 / seconds);
+        Ok((Repeat { seconds, ops_per_s, p50_us, p99_us, servers_cpu_s_per_100k }, missed))
+    }
+
+    /// The intervals of this run, as a histogram log.
     #[must_use]
-    pub fn now(&self) -> Instant {
-        self.fleet.now()
+    pub fn log(&self, started: f64) -> String {
+        self.tally.log(started)
     }
 
-    fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+    pub(super) fn is_stopped(&self) -> bool {
+        self.watch.stop.load(Ordering::Relaxed)
     }
 
-    fn turn(&mut self, until: Instant) -> Result<(), RunError> {
-        let patience = until.since(self.fleet.now());
-        Ok(self.fleet.turn(patience, &mut self.finished)?)
+    pub(super) fn turn(&mut self, until: Instant) -> Result<(), RunError> {
+        let patience = until.since(self.system.now());
+        Ok(self.system.turn(patience, &mut self.finished)?)
+    }
+
+    pub(super) fn tell(&mut self, phase: &'static str, share: f64) {
+        let now = self.system.now();
+        if now >= self.told_at + TELL {
+            self.told_at = now;
+            (self.watch.progress)(&Progress { phase, share: share.min(1.0), operations: self.phase_operations });
+        }
+    }
+
+    pub(super) fn last_words(&self) -> String {
+        self.last_error.as_ref().map_or_else(|| "none could be used".into(), ToString::to_string)
     }
 
     /// Begins the next operation of a slot, if its client lives.
-    fn begin(&mut self, slot: usize) {
-        let client = slot / self.plan.depth;
-        if self.fleet.is_over(client) {
+    fn begin(&mut self, slot: usize, due: Instant) {
+        let client = slot / self.plan.point.depth;
+        if self.system.is_over(client) {
             return;
         }
-        let operation = self.workload.next(self.fleet.now());
+        let operation = self.workload.next(due, self.system.now());
         let path = self.workload.path(operation.key).to_owned();
-        let begun = if operation.is_read {
-            self.fleet.read(client, slot as u64, Read::Get { path }, self.plan.consistency)
+        let ask = if operation.is_read {
+            Ask::Read { path }
         } else {
-            let data = self.workload.value(operation.key);
-            self.fleet.request(client, slot as u64, Mutation::Set { path, data, expect: Expect::Any })
+            Ask::Write { path, data: self.workload.value(operation.key) }
         };
-        match begun {
+        match self.system.ask(client, slot as u64, ask) {
             Ok(()) => {
                 self.slots[slot] = Some(operation);
                 self.under_way += 1;
             }
-            Err(error) => self.failed(error),
+            Err(lost) => self.failed(lost),
         }
     }
 
@@ -311,178 +325,83 @@ impl<'a> Run<'a> {
         let slot = done.tag as usize;
         let operation = self.slots[slot].take().expect("only what is under way ends");
         self.under_way -= 1;
+        self.phase_operations += 1;
+        let now = self.system.now();
         match &done.result {
-            Ok(Answered::Request { outcome: Ok(Done::Set { stat }), .. }) => {
-                self.workload.has_written(&operation, stat.version);
-                self.tally.done(&operation, self.fleet.now());
+            Ok(Told::Written { order }) if !operation.is_read => {
+                self.workload.has_written(&operation, *order);
+                self.tally.done(&operation, now);
             }
-            Ok(Answered::Read { answer: Ok(Answer::Node { data, stat }), .. }) => {
-                self.workload.has_read(&operation, data, stat.version);
-                self.tally.done(&operation, self.fleet.now());
+            Ok(Told::Value { data, order }) if operation.is_read => {
+                self.workload.has_read(&operation, data, *order);
+                self.tally.done(&operation, now);
             }
             Ok(other) => {
                 self.tally.errors += 1;
                 self.tally.note(|| format!("{other:?}"));
             }
-            Err(error) => {
-                if !operation.is_read && error.outcome() == crate::client::Outcome::Unknown {
+            Err(lost) => {
+                if !operation.is_read && lost.maybe_done {
                     self.workload.may_have_written(&operation);
                 }
-                self.failed(error.clone());
+                self.failed(lost.clone());
             }
         }
         slot
     }
 
-    fn failed(&mut self, error: Error) {
+    fn failed(&mut self, lost: Lost) {
         self.tally.errors += 1;
-        self.tally.note(|| error.to_string());
-        self.last_error = Some(error);
-    }
-
-    fn make_folders(&mut self) -> Result<(), RunError> {
-        for folder in self.workload.folders() {
-            let mut refused = None;
-            let make = |_: &Self, _| Chore::create(&folder, bytes::Bytes::new());
-            self.chores(1, make, |_, _, result| refused = prepared(result).err())?;
-            if let Some(error) = refused {
-                return Err(RunError::Prepare(error));
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the keys; one that is there already gets a new value, so that every value is of this run.
-    fn fill(&mut self) -> Result<(), RunError> {
-        let keys = self.plan.keys as usize;
-        let values: Vec<bytes::Bytes> = (0..keys).map(|key| self.workload.value(key as u32)).collect();
-        let mut there = Vec::new();
-        let mut refused = None;
-        let create = |run: &Self, key: usize| Chore::create(run.workload.path(key as u32), values[key].clone());
-        self.chores(keys, create, |run, key, result| match result {
-            Ok(Answered::Request { outcome: Ok(Done::Created { stat, .. }), .. }) => {
-                run.workload.begin_at(key as u32, stat.version);
-            }
-            Ok(Answered::Request { outcome: Err(Refusal::NodeExists { .. }), .. }) => there.push(key),
-            other => refused = prepared(other).err().or(refused.take()),
-        })?;
-        let set = |run: &Self, index: usize| {
-            let (path, data) = (run.workload.path(there[index] as u32).to_owned(), values[there[index]].clone());
-            Chore::Request(Mutation::Set { path, data, expect: Expect::Any })
-        };
-        self.chores(there.len(), set, |run, index, result| match result {
-            Ok(Answered::Request { outcome: Ok(Done::Set { stat }), .. }) => {
-                run.workload.begin_at(there[index] as u32, stat.version);
-            }
-            other => refused = prepared(other).err().or(refused.take()),
-        })?;
-        match refused {
-            Some(error) => Err(RunError::Prepare(error)),
-            None => Ok(()),
-        }
-    }
-
-    /// Does `count` chores, many at once, over all clients that live.
-    fn chores(
-        &mut self,
-        count: usize,
-        chore: impl Fn(&Self, usize) -> Chore,
-        mut ended: impl FnMut(&mut Self, usize, Result<Answered, Error>),
-    ) -> Result<(), RunError> {
-        let (mut begun, mut done) = (0, 0);
-        let clients = self.fleet.len();
-        while done < count {
-            if self.preparing && self.is_stopped() {
-                return Err(RunError::Interrupted);
-            }
-            while begun < count && begun - done < CHORES_UNDER_WAY {
-                let living = (0..clients).map(|step| (begun + step) % clients).find(|c| !self.fleet.is_over(*c));
-                let Some(client) = living else {
-                    let why = self.last_error.as_ref().map_or_else(|| "none could be used".into(), Error::to_string);
-                    return Err(RunError::AllOver(why));
-                };
-                let tag = begun as u64 | CHORE;
-                match chore(self, begun) {
-                    Chore::Request(operation) => self.fleet.request(client, tag, operation),
-                    Chore::Read(read) => self.fleet.read(client, tag, read, Consistency::Linearizable),
-                }
-                .map_err(RunError::Prepare)?;
-                begun += 1;
-            }
-            self.turn(self.fleet.now() + DRAIN)?;
-            for finished in std::mem::take(&mut self.finished) {
-                if finished.tag & CHORE == 0 {
-                    // An operation of the load that was given up waiting for.
-                    continue;
-                }
-                done += 1;
-                if let Err(error) = &finished.result {
-                    self.last_error = Some(error.clone());
-                }
-                ended(self, (finished.tag & !CHORE) as usize, finished.result);
-            }
-        }
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), RunError> {
-        let until = self.fleet.now() + Duration::from_secs(2);
-        let living: Vec<usize> = (0..self.fleet.len()).filter(|client| !self.fleet.is_over(*client)).collect();
-        for client in &living {
-            self.fleet.close(*client, 0);
-        }
-        while living.iter().any(|client| !self.fleet.is_over(*client)) && self.fleet.now() < until {
-            self.turn(until)?;
-        }
-        self.finished.clear();
-        Ok(())
+        self.tally.note(|| lost.to_string());
+        self.last_error = Some(lost);
     }
 }
 
-/// One step of preparing or cleaning up.
-enum Chore {
-    Request(Mutation),
-    Read(Read),
+/// Why a window of an open loop does not count: more was asked for than came back, and not because it was under way.
+fn missed((arrived, waiting): (u64, usize), finished: u64, under_way: usize) -> Option<String> {
+    let unfinished = waiting as u64 + under_way as u64;
+    (unfinished > (arrived / 100).max(ARRIVALS_UNFINISHED) || finished * 100 < arrived * 99 && waiting > 0).then(|| {
+        format!("the rate was not kept: {arrived} operations were due, {finished} were done, {waiting} not even begun")
+    })
 }
 
-impl Chore {
-    fn create(path: &str, data: bytes::Bytes) -> Self {
-        let (path, lifetime) = (path.to_owned(), Lifetime::Permanent);
-        Self::Request(Mutation::Create { path, data, lifetime, sequential: false })
-    }
-
-    fn delete(path: &str) -> Self {
-        Self::Request(Mutation::Delete { path: path.to_owned(), expect: Expect::Any })
-    }
-}
-
-/// What is there already is as good as made.
-fn prepared(result: Result<Answered, Error>) -> Result<(), Error> {
-    let outcome: Outcome = match result {
-        Ok(Answered::Request { outcome, .. }) => outcome,
-        Ok(Answered::Read { .. }) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    match outcome {
-        Ok(_) | Err(Refusal::NodeExists { .. }) => Ok(()),
-        Err(refusal) => Err(Error::BadArgument { why: format!("{refusal:?}") }),
-    }
-}
-
-/// Fills, warms up, measures, verifies, cleans up.
-pub fn run(plan: &Plan, workload: &str, stop: &AtomicBool) -> Result<Report, RunError> {
-    let mut run = Run::prepare(plan, stop)?;
-    if !run.load(plan.warmup)? {
+/// Fills, warms up, measures, verifies, cleans up. Gives the report and the histogram log.
+pub fn run<'a>(
+    plan: &'a Plan,
+    system: &'a mut dyn System,
+    watch: &'a mut Watch<'a>,
+    started: f64,
+) -> Result<(Report, String), RunError> {
+    let mut run = Run::prepare(plan, system, watch)?;
+    if !run.load("warming up", plan.warmup)? {
         return Err(RunError::Interrupted);
     }
     run.reset();
-    let meter = Meter::start(&plan.pids);
-    let began = run.now();
-    run.load(plan.measure)?;
-    let seconds = run.now().since(began).as_nanos() as f64 / 1e9;
-    let cost = meter.read();
+    let (mut repeats, mut invalid, mut cost) = (Vec::new(), None, Cost::default());
+    for _ in 0..plan.repeats {
+        let (repeat, missed) = run.measure_once(&mut cost)?;
+        repeats.push(repeat);
+        invalid = invalid.or(missed);
+        if run.is_stopped() {
+            break;
+        }
+    }
     // What ends after the window is checked, and not counted.
-    let mut report = run.report(workload, seconds, cost);
+    let mut report = run.report(repeats, cost);
+    report.invalid = invalid;
     run.finish(&mut report)?;
-    Ok(report)
+    Ok((report, run.log(started)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_that_was_not_kept_is_called_so() {
+        assert_eq!(missed((10_000, 0), 9_990, 10), None);
+        assert_eq!(missed((100, 0), 98, 2), None, "a short window, and all of it begun");
+        assert!(missed((10_000, 400), 9_500, 100).is_some(), "the queue grows");
+        assert!(missed((10_000, 0), 9_000, 1_000).is_some(), "what is under way grows");
+    }
 }

@@ -1,6 +1,6 @@
 //! What to ask next, and whether what came back can be true.
 //!
-//! Every value names its key and is otherwise known, and every key's version counts its writes, so that each answer can
+//! Every value names its key and is otherwise known, and every key has an order that grows with its writes, so that each answer can
 //! be held against what this one process has already seen: time of the process is real time for the cell, and an answer
 //! older than one received before the question was asked is wrong whichever connection it came by.
 
@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::system::Numbers;
 use crate::time::Instant;
 
 /// A value's own part in front of the filler: key, then the number of the write.
@@ -25,6 +26,8 @@ pub struct Workload {
     random: u64,
     writes_begun: u64,
     keys: Vec<Key>,
+    old_allowed: bool,
+    old_count: u64,
     wrong: Vec<String>,
     wrong_count: u64,
 }
@@ -32,9 +35,9 @@ pub struct Workload {
 /// What is known of one key.
 #[derive(Clone, Copy, Default)]
 struct Key {
-    /// The highest version any finished operation told of.
+    /// The highest order any finished operation told of.
     seen: u64,
-    /// Its version when the run began.
+    /// Its writes when the run began.
     base: u64,
     /// Writes acknowledged since.
     acked: u64,
@@ -49,9 +52,11 @@ pub struct Operation {
     pub is_read: bool,
     /// Which key.
     pub key: u32,
-    /// When it was handed to the client.
+    /// When it should have been handed to the client; in a closed loop, when it was.
     pub begun: Instant,
-    /// The version that was known already then.
+    /// When it was handed to the client.
+    pub handed: Instant,
+    /// The order that was known already then.
     seen: u64,
 }
 
@@ -66,7 +71,14 @@ impl Workload {
         let paths = (0..keys).map(|key| key_path(prefix, key)).collect();
         let keys = vec![Key::default(); keys as usize];
         let (wrong, wrong_count) = (Vec::new(), 0);
-        Self { prefix: prefix.into(), paths, filler, read_pct, random, writes_begun: 0, keys, wrong, wrong_count }
+        let (writes_begun, old_allowed, old_count) = (0, false, 0);
+        let prefix = prefix.into();
+        Self { prefix, paths, filler, read_pct, random, writes_begun, keys, old_allowed, old_count, wrong, wrong_count }
+    }
+
+    /// Old answers to reads are allowed from now on, and only counted.
+    pub fn allow_old(&mut self) {
+        self.old_allowed = true;
     }
 
     /// The folders the keys lie in, parents before children.
@@ -95,17 +107,17 @@ impl Workload {
     }
 
     /// The next operation, at random.
-    pub fn next(&mut self, now: Instant) -> Operation {
+    pub fn next(&mut self, begun: Instant, handed: Instant) -> Operation {
         let random = next_random(&mut self.random) >> 11;
         let is_read = random % 100 < u64::from(self.read_pct);
         let key = ((random / 100) % self.paths.len() as u64) as u32;
-        self.operation(is_read, key, now)
+        Operation { begun, ..self.operation(is_read, key, handed) }
     }
 
     /// A given operation.
     #[must_use]
-    pub fn operation(&self, is_read: bool, key: u32, begun: Instant) -> Operation {
-        Operation { is_read, key, begun, seen: self.keys[key as usize].seen }
+    pub fn operation(&self, is_read: bool, key: u32, now: Instant) -> Operation {
+        Operation { is_read, key, begun: now, handed: now, seen: self.keys[key as usize].seen }
     }
 
     /// A value for `key` that was never written before.
@@ -118,16 +130,19 @@ impl Workload {
         value.freeze()
     }
 
-    /// The key's version before the run: what filling found or made.
-    pub fn begin_at(&mut self, key: u32, version: u64) {
+    /// The key's numbers before the run: what filling made.
+    pub fn begin_at(&mut self, key: u32, numbers: Numbers) {
         let key = &mut self.keys[key as usize];
-        *key = Key { seen: version, base: version, acked: 0, unknown: 0 };
+        *key = Key { seen: numbers.order, base: numbers.writes, acked: 0, unknown: 0 };
     }
 
     /// A read came back with this.
-    pub fn has_read(&mut self, operation: &Operation, data: &[u8], version: u64) {
-        if version < operation.seen {
-            self.is_wrong(operation, format!("version {version} after version {} had been seen", operation.seen));
+    pub fn has_read(&mut self, operation: &Operation, data: &[u8], order: u64) {
+        if order < operation.seen {
+            self.old_count += 1;
+            if !self.old_allowed {
+                self.is_wrong(operation, format!("{order} after {} had been seen", operation.seen));
+            }
         }
         let (own, filler) = data.split_at(VALUE_BYTES_MIN.min(data.len()));
         if filler != self.filler || own.len() != VALUE_BYTES_MIN || own[..8] != u64::from(operation.key).to_le_bytes() {
@@ -135,16 +150,16 @@ impl Workload {
         } else if u64::from_le_bytes(own[8..].try_into().expect("8 bytes")) > self.writes_begun {
             self.is_wrong(operation, "a value that was not sent yet".into());
         }
-        self.saw(operation.key, version);
+        self.saw(operation.key, order);
     }
 
-    /// A write was acknowledged with this version.
-    pub fn has_written(&mut self, operation: &Operation, version: u64) {
-        if version <= operation.seen {
-            self.is_wrong(operation, format!("made version {version} when version {} was there", operation.seen));
+    /// A write was acknowledged with this order.
+    pub fn has_written(&mut self, operation: &Operation, order: u64) {
+        if order <= operation.seen {
+            self.is_wrong(operation, format!("made {order} when {} was there", operation.seen));
         }
         self.keys[operation.key as usize].acked += 1;
-        self.saw(operation.key, version);
+        self.saw(operation.key, order);
     }
 
     /// Nobody knows whether the write was done.
@@ -152,17 +167,17 @@ impl Workload {
         self.keys[operation.key as usize].unknown += 1;
     }
 
-    /// At the end, with nothing under way: a key's version counts each acknowledged write once.
-    pub fn has_ended_at(&mut self, key: u32, version: u64) {
+    /// At the end, with nothing under way: a key's number of writes counts each acknowledged write once.
+    pub fn has_ended_at(&mut self, key: u32, writes: u64) {
         let known = self.keys[key as usize];
         let (least, most) = (known.base + known.acked, known.base + known.acked + known.unknown);
-        if !(least..=most).contains(&version) {
+        if !(least..=most).contains(&writes) {
             let operation = self.operation(true, key, Instant::ZERO);
-            let lost_or_twice = if version < least { "was lost" } else { "was applied twice" };
+            let lost_or_twice = if writes < least { "was lost" } else { "was applied twice" };
             self.is_wrong(
                 &operation,
                 format!(
-                    "version {version} after {} acknowledged writes on {}: one {lost_or_twice}",
+                    "{writes} writes after {} acknowledged ones on {}: one {lost_or_twice}",
                     known.acked, known.base
                 ),
             );
@@ -175,9 +190,15 @@ impl Workload {
         (self.wrong_count, &self.wrong)
     }
 
-    fn saw(&mut self, key: u32, version: u64) {
+    /// How many reads were older than what had been seen before they were asked.
+    #[must_use]
+    pub fn old(&self) -> u64 {
+        self.old_count
+    }
+
+    fn saw(&mut self, key: u32, order: u64) {
         let seen = &mut self.keys[key as usize].seen;
-        *seen = version.max(*seen);
+        *seen = order.max(*seen);
     }
 
     fn is_wrong(&mut self, operation: &Operation, how: String) {
@@ -196,7 +217,7 @@ fn key_path(prefix: &str, key: u32) -> String {
 }
 
 /// xorshift64*: fast, and the same everywhere for one seed.
-fn next_random(state: &mut u64) -> u64 {
+pub(super) fn next_random(state: &mut u64) -> u64 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;
@@ -255,7 +276,7 @@ mod tests {
         is_seen(&workload, "a value nobody sent");
         workload.has_written(&workload.operation(false, 3, Instant::ZERO), 5);
         is_seen(&workload, "a version given twice");
-        workload.begin_at(4, 7);
+        workload.begin_at(4, Numbers { order: 7, writes: 7 });
         workload.has_written(&workload.operation(false, 4, Instant::ZERO), 8);
         workload.has_ended_at(4, 7);
         is_seen(&workload, "a lost write");
@@ -264,5 +285,8 @@ mod tests {
         workload.may_have_written(&workload.operation(false, 4, Instant::ZERO));
         workload.has_ended_at(4, 9);
         assert_eq!(workload.wrong().0, seen, "an unknown write may have been done");
+        workload.allow_old();
+        workload.has_read(&workload.operation(true, 3, Instant::ZERO), &mine, 1);
+        assert_eq!((workload.wrong().0, workload.old()), (seen, 2), "an old answer that is allowed is counted");
     }
 }

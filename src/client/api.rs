@@ -113,7 +113,7 @@ impl Client {
             |path| Read::Get { path },
             |answer| match answer {
                 Answer::Node { data, stat } => Some((data, stat)),
-                Answer::Exists { .. } | Answer::Children { .. } => None,
+                _ => None,
             },
         )
     }
@@ -131,7 +131,7 @@ impl Client {
             |path| Read::Exists { path },
             |answer| match answer {
                 Answer::Exists { stat } => Some(stat),
-                Answer::Node { .. } | Answer::Children { .. } => None,
+                _ => None,
             },
         )
     }
@@ -216,6 +216,16 @@ impl Client {
         (Self { inner: Arc::new(inner), root }, id, observed)
     }
 
+    /// Queues a call.
+    pub(super) fn call(&self, call: Call, then: Then) {
+        self.inner.call(call, then);
+    }
+
+    /// What is known of the session.
+    pub(super) fn observed(&self) -> &Observed {
+        &self.inner.observed
+    }
+
     /// Queues a call, and makes of its answer what the caller wants.
     pub(super) fn submit<T: Send + 'static>(
         &self,
@@ -255,7 +265,7 @@ impl Client {
         (&self.inner.driver, self.inner.id)
     }
 
-    fn ask<T: Send + 'static>(
+    pub(super) fn ask<T: Send + 'static>(
         &self,
         path: &str,
         consistency: Consistency,
@@ -272,7 +282,7 @@ impl Client {
         }
     }
 
-    fn mutate<T: Send + 'static>(
+    pub(super) fn mutate<T: Send + 'static>(
         &self,
         path: &str,
         operation: impl FnOnce(String) -> Operation,
@@ -415,14 +425,14 @@ impl Creation {
 
 impl<T> Promise<T> {
     /// Keeps the promise, and is the end of it.
-    fn finish(self, result: Result<T>) -> Next {
+    pub(super) fn finish(self, result: Result<T>) -> Next {
         self.keep(result);
         Next::Finished
     }
 }
 
 /// The answer to a read, with the paths of a refusal as the caller knows them.
-fn answer(answered: Answered, root: &str) -> Result<(Revision, Answer)> {
+pub(super) fn answer(answered: Answered, root: &str) -> Result<(Revision, Answer)> {
     match answered {
         Answered::Read { revision, answer: Ok(answer) } => Ok((revision, answer)),
         Answered::Read { answer: Err(refusal), .. } => Err(refused(refusal, root)),
@@ -431,7 +441,7 @@ fn answer(answered: Answered, root: &str) -> Result<(Revision, Answer)> {
 }
 
 /// What a request did, likewise.
-fn done(answered: Answered, root: &str) -> Result<Done> {
+pub(super) fn done(answered: Answered, root: &str) -> Result<Done> {
     outcome(answered)?.map_err(|refusal| refused(refusal, root))
 }
 

@@ -37,6 +37,8 @@ pub(super) struct ClientId(u64);
 pub(super) enum Call {
     Request(Operation),
     Read(Read, Consistency),
+    /// Wait until the session, which has its place in that lock's queue, holds it or has lost its place.
+    AwaitLock(String),
     Close,
 }
 
@@ -495,6 +497,7 @@ impl Member {
             let queued = match call {
                 Call::Request(operation) => self.machine.request(now, tag as u64, operation),
                 Call::Read(read, consistency) => self.machine.read(now, tag as u64, read, consistency),
+                Call::AwaitLock(path) => self.machine.await_lock(now, tag as u64, path),
                 Call::Close => {
                     self.machine.close(now, tag as u64);
                     Ok(())
@@ -521,7 +524,8 @@ impl Member {
 
     /// Publishes what callers may look at, and keeps the promise of the opening.
     fn observe(&mut self) {
-        self.observed.set(self.machine.state(), self.machine.session(), self.machine.revision());
+        let (state, lease_until) = (self.machine.state(), self.machine.lease_until());
+        self.observed.set(state, self.machine.session(), lease_until, self.machine.revision());
         let ending = self.machine.ending();
         if self.machine.session().is_none() && ending.is_none() {
             return;

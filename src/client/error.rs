@@ -54,6 +54,34 @@ pub enum Error {
         /// The parent.
         path: String,
     },
+    /// The lock that the call relied on is no longer held as its sequencer says: whoever held it must stop.
+    #[error("the lock {path} is not held with token {presented} any more (it is at {current}); stop what relied on it")]
+    Fenced {
+        /// The locked node.
+        path: String,
+        /// The token of the sequencer.
+        presented: u64,
+        /// The token of the last who held it; 0 if there is no such node.
+        current: u64,
+    },
+    /// Others hold the lock, or wait for it.
+    #[error("{path} is locked; wait for it, or try again")]
+    LockBusy {
+        /// The node.
+        path: String,
+    },
+    /// This session holds the lock, or waits for it, already: a session claims a lock once.
+    #[error("this session holds {path}, or waits for it, already; share the guard, or use a session of its own")]
+    LockTwice {
+        /// The node.
+        path: String,
+    },
+    /// The lock is not (any more) held by this session, nor waited for.
+    #[error("{path} is not locked by this session; it was lost or given up before")]
+    LockNotHeld {
+        /// The node.
+        path: String,
+    },
     /// A path or another argument is malformed.
     #[error("bad argument: {why}")]
     BadArgument {
@@ -61,9 +89,9 @@ pub enum Error {
         why: String,
     },
     /// Past a limit.
-    #[error("{what} has {size}, past the limit of {limit}")]
+    #[error("{size} {what}, past the limit of {limit}")]
     TooLarge {
-        /// What is too large, with its unit.
+        /// What is too large, after its unit, like `bytes of data`.
         what: String,
         /// How large it is.
         size: u64,
@@ -109,7 +137,7 @@ pub enum Error {
     Unreachable {
         /// How long it tried.
         after: std::time::Duration,
-        /// What the last attempt met.
+        /// Each address tried, and what the last attempt there met.
         why: String,
     },
     /// The address leads to another cell.
@@ -161,6 +189,10 @@ impl Error {
             | Self::NotEmpty { .. }
             | Self::BadVersion { .. }
             | Self::EphemeralParent { .. }
+            | Self::Fenced { .. }
+            | Self::LockBusy { .. }
+            | Self::LockTwice { .. }
+            | Self::LockNotHeld { .. }
             | Self::BadArgument { .. }
             | Self::TooLarge { .. }
             | Self::Aborted { .. }
@@ -203,6 +235,10 @@ impl Error {
             Refusal::BadVersion { path, expected, found } => Self::BadVersion { path: outward(path), expected, found },
             Refusal::EphemeralParent { path } => Self::EphemeralParent { path: outward(path) },
             Refusal::BadArgument { why } => Self::BadArgument { why },
+            Refusal::Fenced { path, presented, current } => Self::Fenced { path: outward(path), presented, current },
+            Refusal::LockBusy { path } => Self::LockBusy { path: outward(path) },
+            Refusal::LockTwice { path } => Self::LockTwice { path: outward(path) },
+            Refusal::LockNotHeld { path } => Self::LockNotHeld { path: outward(path) },
             Refusal::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             Refusal::Aborted { index, cause } => {
                 Self::Aborted { index: index as usize, cause: Box::new(Self::refused(*cause, outward)) }

@@ -46,7 +46,7 @@
 //!
 //! # Not here
 //!
-//! Locks, handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
+//! Handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
@@ -55,6 +55,7 @@ mod builder;
 mod clock;
 mod driver;
 mod error;
+mod lock;
 pub mod machine;
 mod observe;
 mod op;
@@ -70,6 +71,7 @@ mod watch;
 pub use api::{Client, CreateOptions, Created};
 pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
+pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
 pub use machine::Prefer;
 pub use observe::SessionEvents;
 pub use op::Op;
@@ -79,6 +81,6 @@ pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
-pub use crate::namespace::command::{Expect, Revision, SessionId, Stat};
+pub use crate::namespace::command::{Expect, LockHolders, LockMode, Revision, Sequencer, SessionId, Stat};
 pub use crate::paxos::ballot::{CellId, ReplicaId};
 pub use crate::wire::client::{Consistency, MemberAddress, Role, Status};

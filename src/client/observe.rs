@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use futures_core::Stream;
 
+use super::clock;
 use super::session::{SessionEvent, SessionState};
 use crate::namespace::command::{Revision, SessionId};
+use crate::time::Instant;
 
 /// One client's public state; written by the driver.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub(super) struct Observed {
 struct View {
     state: SessionState,
     session: Option<SessionId>,
+    lease_until: Instant,
 }
 
 /// The changes of a client's session, from when it was asked for, in order: a stream, and an iterator that blocks. It ends
@@ -50,12 +53,18 @@ struct Heard {
 
 impl Observed {
     pub(super) fn new() -> Self {
-        let view = View { state: SessionState::Connecting, session: None };
+        let view = View { state: SessionState::Connecting, session: None, lease_until: Instant::ZERO };
         Self { view: Mutex::new(view), revision: AtomicU64::new(0), listeners: Mutex::default() }
     }
 
     pub(super) fn state(&self) -> SessionState {
         lock(&self.view).state
+    }
+
+    /// Whether the session's lease holds now: the clock is asked, not the driver, which may not have had its turn.
+    pub(super) fn is_safe(&self) -> bool {
+        let View { state, lease_until, .. } = *lock(&self.view);
+        state == SessionState::Safe && clock::now() < lease_until
     }
 
     pub(super) fn session(&self) -> Option<SessionId> {
@@ -76,10 +85,16 @@ impl Observed {
         SessionEvents { listener }
     }
 
-    pub(super) fn set(&self, state: SessionState, session: Option<SessionId>, revision: Revision) {
+    pub(super) fn set(
+        &self,
+        state: SessionState,
+        session: Option<SessionId>,
+        lease_until: Instant,
+        revision: Revision,
+    ) {
         let mut view = lock(&self.view);
         // The id stays known after the session's end.
-        *view = View { state, session: session.or(view.session) };
+        *view = View { state, session: session.or(view.session), lease_until };
         self.revision.store(revision, Ordering::Release);
     }
 

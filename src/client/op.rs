@@ -11,11 +11,13 @@ use super::error::{Error, Outcome, Result};
 
 /// A call that was queued when it was made, in the order of the program, whether anyone waits for it or not.
 ///
-/// Await it on any runtime, or [`wait`](Self::wait) for it. Dropping it drops the answer, never the call.
+/// Await it on any runtime, or [`wait`](Self::wait) for it. Dropping it drops the answer, never the call; only a lock that
+/// is waited for is not wanted any more.
 #[must_use = "the call is queued already; await it, .wait() for it, or .detach() it"]
-#[derive(Debug)]
 pub struct Op<T> {
     place: Arc<Place<T>>,
+    /// What is to be done if it is dropped before it was answered.
+    abandon: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 /// The duty to answer an [`Op`]. Dropped unanswered, it says that the client is closed.
@@ -41,13 +43,19 @@ impl<T> Op<T> {
     /// A call, and the duty to answer it.
     pub(super) fn new() -> (Self, Promise<T>) {
         let place = Arc::new(Place { state: Mutex::new(State::Waiting(None)), answered: Condvar::new() });
-        (Self { place: Arc::clone(&place) }, Promise { place: Some(place) })
+        (Self { place: Arc::clone(&place), abandon: None }, Promise { place: Some(place) })
     }
 
     /// A call that is answered already.
     pub(super) fn ready(result: Result<T>) -> Self {
         let place = Place { state: Mutex::new(State::Answered(result)), answered: Condvar::new() };
-        Self { place: Arc::new(place) }
+        Self { place: Arc::new(place), abandon: None }
+    }
+
+    /// The same call; `abandon` is done if it is dropped before it was answered.
+    pub(super) fn or_abandon(mut self, abandon: impl FnOnce() + Send + Sync + 'static) -> Self {
+        self.abandon = Some(Box::new(abandon));
+        self
     }
 
     /// Blocks this thread until the answer is here. Not for threads of an async runtime: await there.
@@ -75,12 +83,28 @@ impl<T> Op<T> {
     }
 
     /// Lets the call take its course without waiting for it.
-    pub fn detach(self) {}
+    pub fn detach(mut self) {
+        self.abandon = None;
+    }
 
     /// Whether the answer is here.
     #[must_use]
     pub fn is_answered(&self) -> bool {
         matches!(*self.place.lock(), State::Answered(_))
+    }
+}
+
+impl<T> Drop for Op<T> {
+    fn drop(&mut self) {
+        if let Some(abandon) = self.abandon.take().filter(|_| matches!(*self.place.lock(), State::Waiting(_))) {
+            abandon();
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Op<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Op({})", if self.is_answered() { "answered" } else { "under way" })
     }
 }
 

@@ -12,7 +12,7 @@ use super::target::Target;
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
 use crate::time::Instant;
 use crate::wire::client::{
-    ClientMessage, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage, Status,
+    ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage, Status,
 };
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
@@ -52,7 +52,7 @@ pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
     loop {
         stream.set_read_timeout(Some(left(deadline, timeout)?))?;
         let count = match stream.read(&mut room) {
-            Ok(0) => return Err(protocol("the server closed the connection".to_owned())),
+            Ok(0) => return Err(protocol("what listens there closed the connection without a word".to_owned())),
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error.into()),
@@ -62,7 +62,10 @@ pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
             match ServerMessage::decode(frame)? {
                 ServerMessage::Welcome(welcome) => members = Some(welcome.members),
                 ServerMessage::StatusReply { status: answer, .. } => status = Some(answer),
-                ServerMessage::Fault { text, .. } => fault = Some(text.to_owned()),
+                ServerMessage::Fault { code: FaultCode::WrongCell, text } => {
+                    fault = Some(Error::WrongCell { text: text.to_owned() });
+                }
+                ServerMessage::Fault { text, .. } => fault = Some(protocol(text.to_owned())),
                 ServerMessage::Leader { .. } => {}
                 _ => return Err(MessageError::Kind { kind: frame.kind }),
             }
@@ -70,7 +73,7 @@ pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
         });
         fed.map_err(|error| protocol(error.to_string()))?;
         match (fault, members.take(), status.take()) {
-            (Some(text), _, _) => return Err(protocol(text)),
+            (Some(error), _, _) => return Err(error),
             (None, Some(members), Some(status)) => return Ok(Report { status, members }),
             (None, some_members, some_status) => (members, status) = (some_members, some_status),
         }

@@ -7,7 +7,7 @@ use super::driver::Call;
 use super::error::{Error, Result};
 use super::machine::Answered;
 use super::op::Op;
-use crate::namespace::command::{Done, Expect, Operation, Refusal, Revision, Stat, Step, StepDone};
+use crate::namespace::command::{Done, Expect, Operation, Refusal, Revision, Sequencer, Stat, Step, StepDone};
 
 /// Steps that are done all, in order, or not at all. Made by [`Client::txn`]; nothing is sent before
 /// [`commit`](Self::commit).
@@ -82,6 +82,12 @@ impl Txn {
     /// Reads a node as the steps before left it. A missing one is an answer, not a failure.
     pub fn get(self, path: &str) -> Self {
         self.step(path, |path| Step::Get { path })
+    }
+
+    /// Nothing is done unless the lock is still held as the sequencer says.
+    pub fn check_lock(self, sequencer: &Sequencer) -> Self {
+        let sequencer = sequencer.clone();
+        self.step(&sequencer.path.clone(), |path| Step::CheckLock { sequencer: Sequencer { path, ..sequencer } })
     }
 
     /// Queues the transaction.

@@ -234,7 +234,7 @@ impl Client {
             let Answered::Read { revision, answer } = answered else { return Err(unfit("a read")) };
             let node = match answer {
                 Ok(Answer::Node { data, stat }) => Some((data, stat)),
-                Ok(Answer::Exists { .. } | Answer::Children { .. }) => return Err(unfit("a read")),
+                Ok(_) => return Err(unfit("a read")),
                 Err(Refusal::NoNode { .. }) => None,
                 Err(refusal) => return Err(refused(refusal, &root)),
             };

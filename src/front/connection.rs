@@ -17,6 +17,12 @@ pub(super) struct Connection {
     pub(super) seen: Revision,
     pub(super) session: Option<SessionId>,
     pub(super) opening: Option<Opening>,
+    /// The token of the opening that brought the session.
+    pub(super) entered_with: Option<u64>,
+    /// Frames taken: tells a frame that does not get on from the next one.
+    pub(super) frames: u64,
+    /// Whether [`super::patience`] looks at its frames.
+    pub(super) watched: bool,
     /// The last request taken on this connection; `None` before the first.
     next: Option<u64>,
     pub(super) submitted_upto: u64,
@@ -50,8 +56,9 @@ impl Connection {
     }
 
     /// Its session exists; requests may come, from any number on.
-    pub(super) fn enter(&mut self, session: SessionId) {
+    pub(super) fn enter(&mut self, session: SessionId, token: u64) {
         self.session = Some(session);
+        self.entered_with = Some(token);
         self.opening = None;
         self.next = None;
         self.refused_from = None;

@@ -263,6 +263,11 @@ impl Front {
         let connection = self.connections.get_mut(&parked.connection).filter(|c| !c.closing)?;
         let mark = connection.out.len();
         let answer = namespace::answer(tree, parked.read.as_ref());
+        if !self.lock_waits.answered(parked.connection, parked.read.as_ref(), &answer, tree) {
+            let reason = Reason::Overloaded { retry_after_ms: crate::limits::OVERLOAD_RETRY_MS };
+            self.say(parked.connection, &ServerMessage::ReadRefused { number: parked.number, reason });
+            return Some(mark);
+        }
         encode_read_reply(&mut connection.out, parked.number, revision, |out| codec::encode_read_outcome(&answer, out));
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(parked.connection);

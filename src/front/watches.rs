@@ -460,13 +460,14 @@ fn put_events<'a>(
     }
 }
 
-/// What a change means to those who watch; nothing if it only counts children, whose own changes tell more.
+/// What a change means to those who watch; nothing if it only counts children, whose own changes tell more, or is about the
+/// lock, which `locks` tells those whom it concerns.
 fn event_of(aspect: Aspect) -> Option<EventKind> {
     match aspect {
         Aspect::Birth => Some(EventKind::Created),
         Aspect::Data => Some(EventKind::Changed),
         Aspect::Death => Some(EventKind::Deleted),
-        Aspect::Children => None,
+        Aspect::Children | Aspect::Lock => None,
     }
 }
 

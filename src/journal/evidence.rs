@@ -20,6 +20,9 @@ pub(super) struct Evidence<'v> {
     emitted_upto: Slot,
     /// Chosen according to the newest record that says so.
     chosen_upto: Slot,
+    /// The log jumped over slots that are in no image here: what later records say is chosen is not known to be what the
+    /// records before the jump hold.
+    broken_off: bool,
     highest: Slot,
     visit: &'v mut dyn FnMut(Slot, Value),
 }
@@ -61,6 +64,7 @@ impl<'v> Evidence<'v> {
             unknown: Vec::new(),
             emitted_upto: applied_upto,
             chosen_upto: applied_upto,
+            broken_off: false,
             highest: applied_upto,
             visit,
         }
@@ -113,6 +117,9 @@ impl<'v> Evidence<'v> {
 
     /// The log says that everything up to there is chosen, and that its records came before.
     pub(super) fn chosen(&mut self, upto: Slot) {
+        if self.broken_off {
+            return;
+        }
         self.chosen_upto = self.chosen_upto.max(upto);
         while self.emitted_upto < self.chosen_upto {
             let slot = self.emitted_upto.next();
@@ -126,6 +133,11 @@ impl<'v> Evidence<'v> {
             }
             self.emitted_upto = slot;
         }
+    }
+
+    /// From here on the log goes on from an image that holds everything up to `upto`, and that no record led to.
+    pub(super) fn jumps_to(&mut self, upto: Slot) {
+        self.broken_off |= self.emitted_upto < upto;
     }
 
     /// `maybe` tells of the sequence and start of a bad record whether its writer may have crashed before it was durable.
@@ -293,6 +305,26 @@ mod tests {
         let top = 4 + 1 + SLOT_WINDOW;
         assert_eq!(verdict.unknown, [stretch(2, 2), stretch(4, top)]);
         assert_eq!(verdict.accepted.iter().map(|record| record.slot.0).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn votes_before_a_jump_are_never_taken_for_what_was_chosen_behind_it() {
+        let (verdict, left) = judged(|evidence| {
+            (1..=3).for_each(|slot| have(evidence, slot, 1, "v"));
+            evidence.chosen(Slot(2));
+            evidence.jumps_to(Slot(8));
+            have(evidence, 9, 4, "w");
+            evidence.chosen(Slot(9));
+        });
+        assert_eq!((left, verdict.chosen_upto), (vec![1, 2], Slot(2)));
+        let votes: Vec<_> = verdict.accepted.iter().map(|record| (record.slot.0, record.learned)).collect();
+        assert_eq!(votes, [(3, false), (9, false)]);
+        let (verdict, left) = judged(|evidence| {
+            evidence.jumps_to(Slot(0));
+            have(evidence, 1, 4, "w");
+            evidence.chosen(Slot(1));
+        });
+        assert_eq!((left, verdict.chosen_upto), (vec![1], Slot(1)), "the image it jumped to is there");
     }
 
     #[test]

@@ -194,6 +194,17 @@ impl HardStateFile {
         self.changed = true;
     }
 
+    /// An image of another replica is durable, and the state is to go on from it. The member lists in it come along in
+    /// the same block, unless newer ones are known.
+    pub fn save_fetched(&mut self, image: ImagePointer, config_slot: Slot, config: Config, previous: Config) {
+        self.contents.image = Some(image);
+        let paxos = &mut self.contents.paxos;
+        if config_slot > paxos.config_slot {
+            (paxos.config_slot, paxos.config, paxos.previous) = (config_slot, config, previous);
+        }
+        self.changed = true;
+    }
+
     /// The next copy to be written.
     pub fn next_write(&mut self) -> Option<HardStateWrite> {
         if self.round.is_none() && self.changed {

@@ -156,7 +156,13 @@ impl Story {
     }
 
     pub(super) fn known(&self) -> Known {
-        Known { identity: IDENTITY, start: self.start, hard_state: 0, image_upto: self.image_upto }
+        Known {
+            identity: IDENTITY,
+            start: self.start,
+            hard_state: 0,
+            image_upto: self.image_upto,
+            image_is_foreign: false,
+        }
     }
 
     /// Reads the disk; the second part is what the visitor was given, by hash.

@@ -17,7 +17,7 @@
 //! | header 256 | value | zeros to the end of a block || trailer 256 | zeros to the end of the block |
 //!
 //! a header, and a trailer, which says the same from another block (little-endian):
-//!    0  magic, "QuorRec{" or "QuorRec}"     8  format u16     10  kind u8: 1 value, 2 seal, 3 start    11  learned u8
+//!    0  magic, "QuorRec{" or "QuorRec}"     8  format u16     10  kind u8: 1 value, 2 seal, 3 start    11  learned u8 (of a start: jumped)
 //!   12  replica u8, 3 zeros                16  cell u128      32  incarnation u128
 //!   48  segment u64      56  offset u64    64  start u64      72  the start's first sequence u64
 //!   80  synced before the start u64        88  sequence u64   96  synced_upto u64   104  hard state version u64
@@ -44,6 +44,9 @@
 //! 6. Where the log ends the next start goes on, over what was torn. Its first record carries a new start number and the
 //!    sequence from which it counts: whatever earlier starts left from that sequence on is cut off. When that record is
 //!    durable ([`Journal::started`]) the cut is, and the replica may speak.
+//! 7. A replica that fell too far behind starts again from another's image. No record leads there: that start is marked as
+//!    *jumped*. The votes before it in slots up to the image's are no word on what was chosen, whatever later records
+//!    claim; they are neither replayed, should that image be lost, nor handed to peers.
 //!
 //! # Torn or damaged
 //!

@@ -24,6 +24,8 @@ pub struct Known {
     pub hard_state: u64,
     /// Everything up to there is in the image that the state machine was loaded from.
     pub image_upto: Slot,
+    /// That image was taken by another replica: the log may not lead to it.
+    pub image_is_foreign: bool,
 }
 
 /// What the log says.
@@ -143,6 +145,8 @@ struct Fold<'v> {
     doubt: Option<Doubt>,
     highest_ballot: Ballot,
     hard_state: u64,
+    /// What the records themselves say is chosen.
+    claimed_upto: Slot,
 }
 
 /// From that record on it is open whether the log was torn or damaged.
@@ -180,6 +184,7 @@ impl<'v> Fold<'v> {
             doubt: None,
             highest_ballot: Ballot::NONE,
             hard_state: 0,
+            claimed_upto: Slot(0),
         }
     }
 
@@ -231,7 +236,7 @@ impl<'v> Fold<'v> {
         self.hard_state = self.hard_state.max(head.hard_state);
         let claim = self.claims.entry(head.start.number).or_default();
         *claim = (*claim).max(head.synced_upto);
-        self.settled_upto = self.settled_upto.max(head.synced_upto);
+        self.settled_upto = self.settled_upto.max(if cfg!(bug = "05") { 0 } else { head.synced_upto });
         if self.doubt.as_ref().is_some_and(|doubt| doubt.sequence <= self.settled_upto) {
             self.settle();
         }
@@ -357,7 +362,12 @@ impl<'v> Fold<'v> {
             self.findings.push(Finding::ChainBroken { segment, offset, sequence });
             self.lost_without_trace(&head, 1, head.name.slot);
         }
+        if head.kind == RecordKind::Start && head.learned {
+            self.evidence.jumps_to(head.chosen_upto);
+            self.index.forget_all(Slot(0), head.chosen_upto);
+        }
         self.evidence.chosen(head.chosen_upto);
+        self.claimed_upto = self.claimed_upto.max(head.chosen_upto);
         if head.kind == RecordKind::Value {
             self.index.holds(segment, head.name.slot, head.name.ballot);
         }
@@ -385,7 +395,7 @@ impl<'v> Fold<'v> {
     fn finish(mut self, files: &[(SegmentId, u64)]) -> Result<Recovery, Error> {
         let unreadable = self.carried.unreadable;
         match &self.doubt {
-            Some(doubt) if doubt.unreadable || unreadable > 0 => {
+            Some(doubt) if doubt.unreadable || unreadable > 0 || cfg!(bug = "06") => {
                 self.settled_upto = self.floor;
                 self.settle();
             }
@@ -411,6 +421,10 @@ impl<'v> Fold<'v> {
         match self.last {
             Some(last) => tail.index.end_with(last.segment),
             None => tail.index = Index::default(),
+        }
+        if self.known.image_is_foreign && self.claimed_upto < self.known.image_upto {
+            tail.jumped = true;
+            tail.index.forget_all(Slot(0), self.known.image_upto);
         }
         let synced = |start: u64| self.claims.get(&start).max(self.closed.get(&start)).copied().unwrap_or(0);
         let alarms = self.alarms.into_iter().filter(|(sequence, start, _)| *sequence <= synced(*start));
@@ -453,6 +467,7 @@ impl<'v> Fold<'v> {
             previous: last.map_or(Name::NOTHING, |last| last.name),
             synced_upto: claim.min(sequence),
             chosen_upto: Slot(0),
+            jumped: false,
             start: self.highest_start + 1,
             segment,
             offset: last.map_or(0, |last| last.offset + last.span()),

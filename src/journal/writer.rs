@@ -95,6 +95,8 @@ pub struct Tail {
     /// How far records claimed to be durable.
     pub(super) synced_upto: u64,
     pub(super) chosen_upto: Slot,
+    /// The state up to `chosen_upto` came in an image that no record here led to.
+    pub(super) jumped: bool,
     /// Of the start that goes on from here.
     pub(super) start: u64,
     /// Where its first record goes; offset 0: into a segment that holds nothing yet.
@@ -133,8 +135,8 @@ impl Journal {
     #[must_use]
     pub fn open(identity: Identity, settings: Settings, tail: Tail) -> Self {
         assert!(settings.segment_bytes.is_multiple_of(BLOCK_BYTES as u64), "a segment is whole blocks");
-        let Tail { sequence, chain, previous, synced_upto, chosen_upto, start, mut segment, mut offset, files, index } =
-            tail;
+        let Tail { sequence, chain, previous, synced_upto, chosen_upto, jumped, start, files, index, .. } = tail;
+        let (mut segment, mut offset) = (tail.segment, tail.offset);
         let fits = |wanted| files.iter().any(|(segment, bytes)| *segment == wanted && *bytes >= settings.segment_bytes);
         if offset > 0 && !fits(segment) {
             (segment, offset) = (segment.next(), 0);
@@ -167,7 +169,7 @@ impl Journal {
             quiet_since: None,
         };
         journal.index.begin(segment);
-        journal.queue_without_value(RecordKind::Start);
+        journal.queue_without_value(RecordKind::Start, jumped);
         journal
     }
 
@@ -242,7 +244,7 @@ impl Journal {
     pub fn tick(&mut self, now: Instant) {
         if now >= self.next_deadline() {
             self.quiet_since = None;
-            self.queue_without_value(RecordKind::Seal);
+            self.queue_without_value(RecordKind::Seal, false);
         }
     }
 
@@ -385,11 +387,11 @@ impl Journal {
         self.queue.is_empty() && self.writing.is_empty()
     }
 
-    fn queue_without_value(&mut self, kind: RecordKind) {
+    fn queue_without_value(&mut self, kind: RecordKind, learned: bool) {
         let pieces = Pieces::of(Value::copy_of(&[]));
         self.queued_bytes += pieces.span();
         let (slot, ballot, chosen_upto) = (Slot(0), Ballot::NONE, self.chosen_upto);
-        self.queue.push_back(Queued { kind, slot, ballot, learned: false, chosen_upto, pieces });
+        self.queue.push_back(Queued { kind, slot, ballot, learned, chosen_upto, pieces });
     }
 
     /// Moves to the next segment if the current one has no room for `span`; false while no segment is ready.
@@ -463,6 +465,7 @@ mod tests {
             previous: Name::NOTHING,
             synced_upto: 0,
             chosen_upto: Slot(0),
+            jumped: false,
             start: 1,
             segment: SegmentId(1),
             offset: 0,

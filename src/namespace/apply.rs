@@ -8,11 +8,14 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::codec::{Batch, CommandRef, OperationRef, encode_outcome};
 use super::command::{Outcome, Refusal, Revision, SessionId};
 use super::image::Imaging;
+use super::locking::{Claims, Ending};
 use super::session::{Session, SessionView, Sessions, Stored};
 use super::slab::Place;
 use super::transaction::{Nodes, Stamp, Transaction};
 use super::tree::{Change, Tree};
-use crate::limits::{SESSION_RESULT_BYTES_MAX, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN};
+use crate::limits::{
+    SESSION_RESULT_BYTES_MAX, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, SESSIONS_MAX,
+};
 
 /// The replicated state.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub enum CommandOutcome {
     /// `OpenSession`: the session is there, made now or by an earlier copy of the command. `timeout_ms` is what the
     /// bounds left of the one asked for.
     SessionOpened { token: u64, secret: u128, session: SessionId, timeout_ms: u32 },
+    /// `OpenSession`: no effect, as there are [`SESSIONS_MAX`] sessions already.
+    SessionsFull { token: u64, secret: u128 },
     /// `ResumeSession`: the session lives on, and its client goes on after request `last_number`.
     SessionResumed { token: u64, session: SessionId, timeout_ms: u32, last_number: u64 },
     /// `ResumeSession`: there is no such session, and at this point of the log that is final; or (`wrong_secret`) it is
@@ -57,6 +62,8 @@ pub enum CommandOutcome {
     SessionExpired { session: SessionId },
     /// `ExpireSession`: no effect, as the session stirred since (its counter is now `counter`) or is over already.
     ExpiryMissed { session: SessionId, counter: Option<u64> },
+    /// `FreeLock`: whatever kept the lock shut and was due is gone.
+    LockLookedAt { path: String },
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
     Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
     /// `Request` that closed its session; otherwise as `Replied`.
@@ -74,7 +81,8 @@ impl Namespace {
     /// The namespace of revision 0: a root, no sessions. `seed` scatters an index; nothing that shows depends on it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let nodes = Nodes { tree: Tree::new(seed), ephemerals: BTreeSet::new(), instances: 0 };
+        let (tree, claims) = (Tree::new(seed), Claims::default());
+        let nodes = Nodes { tree, ephemerals: BTreeSet::new(), claims, instances: 0 };
         Self::of_parts(nodes, Sessions::new(), Clock::default())
     }
 
@@ -89,7 +97,7 @@ impl Namespace {
     pub fn apply(&mut self, batch: &[u8], applied: &mut Applied) {
         let mut batch = Batch::decode(batch).unwrap_or_else(|error| panic!("a chosen batch does not decode: {error}"));
         self.clock.log_time_ns = self.clock.log_time_ns.max(batch.log_time_ns);
-        let wall_ms = batch.wall_ms;
+        let wall_ms = batch.wall_ms + if cfg!(bug = "24") { self.results.capacity() as u64 } else { 0 };
         let mut commands = Vec::with_capacity(LOOK_AHEAD);
         loop {
             let next = batch.by_ref().take(LOOK_AHEAD);
@@ -149,6 +157,11 @@ impl Namespace {
         from_first.take_while(move |(owner, _)| *owner == session).map(|(_, path)| &**path)
     }
 
+    /// The locks kept shut for lost holders, until when by the log's time in nanoseconds: the first to be opened first.
+    pub fn shut_locks(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.nodes.claims.by_time().map(|(until_ns, path)| (*until_ns, &**path))
+    }
+
     /// A number that namespaces with the same content share, whatever led to them. Costs no walk.
     #[must_use]
     pub fn digest(&self) -> u128 {
@@ -174,6 +187,10 @@ impl Namespace {
             let node = self.nodes.tree.get(path).expect("what a session owns exists");
             assert_eq!(node.stat.owner, Some(*owner), "{path}: it is owned by whoever lists it");
         }
+        self.nodes.claims.invariants(&self.nodes.tree);
+        for (session, path) in self.nodes.claims.iter() {
+            assert!(self.sessions.find(*session).is_some(), "{path}: whoever claims its lock lives");
+        }
         for session in self.sessions.iter() {
             assert!(session.id.0 <= self.clock.revision, "a session's id is the revision that made it");
             assert!(session.results().len() <= SESSION_RESULTS_MAX, "a session's results are bounded");
@@ -187,6 +204,13 @@ impl Namespace {
             CommandRef::OpenSession { token, secret, timeout_ms } => self.open(token, secret, timeout_ms),
             CommandRef::ResumeSession { token, session, secret } => self.resume(token, session, secret),
             CommandRef::ExpireSession { session, counter } => self.expire(session, counter, stamp, changes),
+            CommandRef::FreeLock { path, instance } => {
+                let log_time_ns = self.clock.log_time_ns;
+                if Transaction::new(&mut self.nodes, stamp, changes).free_lock(path, instance, log_time_ns) {
+                    self.clock.revision = stamp.revision;
+                }
+                CommandOutcome::LockLookedAt { path: path.to_owned() }
+            }
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {
                     return CommandOutcome::RequestMissed { session, number };
@@ -208,9 +232,11 @@ impl Namespace {
                 session.counter += 1;
                 (session.id, session.timeout_ms)
             })
+        } else if self.sessions.len() >= SESSIONS_MAX {
+            return CommandOutcome::SessionsFull { token, secret };
         } else {
             self.clock.revision += 1;
-            let id = SessionId(self.clock.revision);
+            let id = SessionId(if cfg!(bug = "23") { self.sessions.len() as u64 + 1 } else { self.clock.revision });
             let timeout_ms = timeout_ms.clamp(SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX);
             let inserted = self.sessions.insert(Session::new(id, token, secret, timeout_ms));
             assert!(inserted, "a revision names one session");
@@ -240,7 +266,10 @@ impl Namespace {
         if found != counter {
             return CommandOutcome::ExpiryMissed { session, counter: Some(found) };
         }
-        Transaction::new(&mut self.nodes, stamp, changes).end_session(session);
+        if !cfg!(bug = "19") {
+            let ending = Ending::Lost { log_time_ns: self.clock.log_time_ns };
+            Transaction::new(&mut self.nodes, stamp, changes).end_session(session, ending);
+        }
         self.sessions.remove(place);
         self.clock.revision = stamp.revision;
         CommandOutcome::SessionExpired { session }

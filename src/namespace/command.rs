@@ -21,6 +21,8 @@ pub enum Command {
     ResumeSession { token: u64, session: SessionId, secret: u128 },
     /// Ends the session, its ephemeral nodes with it, if its counter is still `counter`.
     ExpireSession { session: SessionId, counter: u64 },
+    /// Forgets the lost holders of that instance's lock whose delay is over by the log's time, and hands the lock on.
+    FreeLock { path: String, instance: u64 },
     /// Request `number` of a session. Applied only if it is the session's next; an earlier one has its stored result
     /// returned; a later one has no effect. Results up to `acked_upto` are dropped.
     Request { session: SessionId, number: u64, acked_upto: u64, operation: Operation },
@@ -37,6 +39,13 @@ pub enum Operation {
     Delete { path: String, expect: Expect },
     /// All of the steps, in order, or none.
     Multi { steps: Vec<Step> },
+    /// Takes the node's lock, or a place in its queue. `create`: a missing node is made first, permanent and empty.
+    /// `lock_delay_ms`: how long nobody else gets the lock if the session is lost with it.
+    Acquire { path: String, mode: LockMode, wait: bool, create: bool, lock_delay_ms: u32 },
+    /// Gives the lock up, or the place in its queue.
+    Release { path: String },
+    /// The operation, if the lock is still held as `sequencer` says; nothing otherwise.
+    Guarded { sequencer: Sequencer, operation: Box<Operation> },
     /// Changes nothing; its answer proves that everything before it was applied.
     Sync,
     /// Ends the session, its ephemeral nodes with it.
@@ -56,6 +65,34 @@ pub enum Step {
     Delete { path: String, expect: Expect },
     /// Reads, in the middle of the transaction; a missing node is an answer, not a failure.
     Get { path: String },
+    /// Fails unless the lock is still held as `sequencer` says.
+    CheckLock { sequencer: Sequencer },
+}
+
+/// How a lock is held.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LockMode {
+    /// By one session alone.
+    Exclusive,
+    /// By any number of sessions that share it.
+    Shared,
+}
+
+/// Says that a lock was held, and since when: what its holder shows to others, and puts on its requests.
+///
+/// It proves nothing by itself. Whoever judges it compares it with the lock as the log left it; there a forged one is
+/// no more than a guess at a revision, and worth what knowing the current one by [`Read::LockHolders`] is worth.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Sequencer {
+    /// The locked node.
+    pub path: String,
+    /// Which node of that name.
+    pub instance: u64,
+    /// How it is held.
+    pub mode: LockMode,
+    /// [`Stat::lock_generation`] since it is held so. Greater than that of every earlier holder, whatever became of the
+    /// node in between: a fencing token.
+    pub generation: Revision,
 }
 
 /// How long a node lives.
@@ -87,6 +124,12 @@ pub enum Read {
     Exists { path: String },
     /// Names of the children after `after` (all if empty), in byte order, at most `limit` (0: as many as fit a reply).
     List { path: String, after: String, limit: u32 },
+    /// Who holds the node's lock, and how many wait.
+    LockHolders { path: String },
+    /// Where a session stands with the node's lock. One that waits is told on its connection when that may have changed.
+    AwaitLock { path: String, session: SessionId },
+    /// Whether the lock is still held as the sequencer says.
+    CheckSequencer { sequencer: Sequencer },
 }
 
 /// A node's numbers.
@@ -116,8 +159,9 @@ pub struct Stat {
     pub children: u32,
     /// Greater than that of every earlier node of this name (Chubby).
     pub instance: u64,
-    /// Times its lock went from free to held (Chubby).
-    pub lock_generation: u64,
+    /// Revision at which its lock last went from free to held; 0 if it never did (Chubby counts the times; a revision
+    /// rises as well, and goes on rising when the node is deleted and made anew).
+    pub lock_generation: Revision,
     /// CRC-32 of its data (Chubby's content checksum).
     pub checksum: u32,
 }
@@ -133,6 +177,12 @@ pub enum Done {
     Deleted,
     /// One result a step.
     Multi { results: Vec<StepDone> },
+    /// The lock is held.
+    Granted { sequencer: Sequencer },
+    /// The lock is held by others: the session has its place in the queue.
+    Queued,
+    /// The lock, or the place in its queue, is given up.
+    Released,
     /// Everything before is applied.
     Synced,
     /// The session is gone.
@@ -171,6 +221,14 @@ pub enum Refusal {
     EphemeralParent { path: String },
     /// A path, name or argument is malformed; `why` says how to mend it.
     BadArgument { why: String },
+    /// The sequencer's holder has lost the lock, which is now of generation `current` (0 if there is no such node).
+    Fenced { path: String, presented: Revision, current: Revision },
+    /// Others hold the lock, or wait for it.
+    LockBusy { path: String },
+    /// The session holds the lock, or waits for it, already.
+    LockTwice { path: String },
+    /// The session neither holds the lock nor waits for it.
+    LockNotHeld { path: String },
     /// Past a limit.
     TooLarge { what: String, size: u64, limit: u64 },
     /// Step `index` of a `multi` failed, so none was done.
@@ -193,6 +251,36 @@ pub enum Answer {
     Exists { stat: Option<Stat> },
     /// Answer to `List`: names in byte order, the parent's stat, whether more follow.
     Children { names: Vec<String>, stat: Stat, more: bool },
+    /// Answer to `LockHolders`.
+    Lock { holders: LockHolders },
+    /// Answer to `AwaitLock`.
+    LockPlace { place: LockPlace },
+    /// Answer to `CheckSequencer`.
+    Sequencer { valid: bool },
+}
+
+/// A lock as it stands.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct LockHolders {
+    /// What the holders show; `None` if nobody holds it.
+    pub sequencer: Option<Sequencer>,
+    /// Who holds it.
+    pub sessions: Vec<SessionId>,
+    /// Holders that were lost, and whose delay is not over.
+    pub lost: u32,
+    /// Sessions in the queue.
+    pub waiting: u32,
+}
+
+/// Where a session stands with a lock.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LockPlace {
+    /// It holds it.
+    Held { sequencer: Sequencer },
+    /// It is in the queue.
+    Waiting,
+    /// Neither.
+    Nowhere,
 }
 
 impl std::fmt::Display for SessionId {

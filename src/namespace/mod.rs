@@ -20,16 +20,24 @@
 //!    revision, so what a reader sees at a revision is always the work of whole commands.
 //! 3. Request n of a session takes effect once, and only after n - 1. Its result is kept until the client acknowledges
 //!    it; images carry the results, so that a resend after any recovery is told what the first was told.
-//! 4. A session ends with all its ephemeral nodes, in one command, or not at all.
+//! 4. A session ends with all its ephemeral nodes, its locks and its places in queues, in one command, or not at all.
 //! 5. A node is immutable and owns its bytes: readers share it for as long as they like, and none pins a batch.
 //! 6. The digest depends on content alone, never on how rows came to lie in their slabs. It is kept up to date with every
 //!    change, so that replicas can compare it at any slot without a walk.
 //! 7. An image is the namespace of one revision, whatever is applied while it is taken.
+//! 8. A lock is part of its node: it is copied, shown, hashed, put into images and removed with it, by the same rules.
+//!    Whoever holds it shares it with readers only. A lock's generation is the revision at which it was taken while
+//!    nobody held it, so a sequencer that was once refused is refused for ever.
+//!
+//! What Chubby leaves open, decided: deleting a node ends its lock, its queue and its lock-delay with it (the holder's
+//! sequencer becomes stale, who waits is told that there is no node), so the right to delete is the right to break. A
+//! session claims a lock once: a second claim is refused, not counted. Reader and writer are not exchanged in place.
 //!
 //! A batch that does not decode stops the process: a server lets only what decodes into the log, so either this version
 //! is too old for the cell's commands or memory is damaged, and guessing on would make replicas differ.
 //!
-//! Not here: locks, watches, ACLs, quotas, timers. Time alone changes nothing.
+//! Not here: watches, ACLs, quotas, timers. Time alone changes nothing: when a lock-delay is over, the leader says so with
+//! a command, and the log's own time decides.
 
 #[cfg(feature = "server")]
 mod apply;
@@ -37,6 +45,10 @@ pub mod codec;
 pub mod command;
 #[cfg(feature = "server")]
 mod image;
+#[cfg(feature = "server")]
+mod lock;
+#[cfg(feature = "server")]
+mod locking;
 pub mod path;
 #[cfg(feature = "server")]
 mod query;
@@ -53,6 +65,8 @@ mod tree;
 pub use apply::{Applied, CommandOutcome, Namespace};
 #[cfg(feature = "server")]
 pub use image::{ImageError, ImageLoader};
+#[cfg(feature = "server")]
+pub use lock::Lock;
 #[cfg(feature = "server")]
 pub use query::answer;
 #[cfg(feature = "server")]

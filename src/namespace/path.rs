@@ -1,7 +1,8 @@
 //! Which paths there are, and how they come apart.
 //!
-//! A path is `/`, or `/` and names parted by `/`. A name is not empty, not `.` or `..`, and holds no NUL. Every other
-//! byte of UTF-8 may stand in it; two paths are the same node only if they are the same bytes.
+//! A path is `/`, or `/` and names parted by `/`. A name is not empty, not `.` or `..`, and holds none of the letters that
+//! are no text or that ZooKeeper refuses ([`is_forbidden`]): a listing stays one name a line, and a tree can be moved
+//! between the two. Everything else of Unicode may stand in it; two paths are the same node only if they are the same bytes.
 
 use super::command::Refusal;
 use crate::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX};
@@ -12,7 +13,7 @@ pub const ROOT: &str = "/";
 /// Refuses what is not a path, and says how to mend it.
 pub fn check(path: &str) -> Result<(), Refusal> {
     if path.len() > PATH_BYTES_MAX {
-        return Err(too_large("path", path.len(), PATH_BYTES_MAX));
+        return Err(too_large("bytes in the path", path.len(), PATH_BYTES_MAX));
     }
     let Some(names) = path.strip_prefix('/') else {
         return Err(bad(format!("the path {path:?} is not absolute: start it with '/'")));
@@ -26,7 +27,7 @@ pub fn check(path: &str) -> Result<(), Refusal> {
         check_name(path, name)?;
     }
     if depth > PATH_DEPTH_MAX {
-        return Err(too_large("depth of the path", depth, PATH_DEPTH_MAX));
+        return Err(too_large("names in the path", depth, PATH_DEPTH_MAX));
     }
     Ok(())
 }
@@ -56,12 +57,20 @@ fn check_name(path: &str, name: &str) -> Result<(), Refusal> {
         return Err(bad(format!("the path {path:?} has the name {name:?}: write the path out, nothing resolves it")));
     }
     if name.len() > NAME_BYTES_MAX {
-        return Err(too_large("name in the path", name.len(), NAME_BYTES_MAX));
+        return Err(too_large("bytes in a name of the path", name.len(), NAME_BYTES_MAX));
     }
-    if name.bytes().any(|byte| byte == 0) {
-        return Err(bad(format!("the path {path:?} holds a NUL: leave it out or encode it")));
+    match name.chars().find(|letter| is_forbidden(*letter)) {
+        Some(letter) => Err(bad(format!(
+            "the path {path:?} holds U+{:04X}, which no name may: leave it out or encode it",
+            u32::from(letter)
+        ))),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Control characters, the private use area, and the end of the basic plane.
+fn is_forbidden(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{E000}'..='\u{F8FF}' | '\u{FFF0}'..='\u{FFFF}')
 }
 
 fn bad(why: String) -> Refusal {
@@ -80,7 +89,9 @@ mod tests {
     fn lawful_paths_pass() {
         let deepest = "/n".repeat(PATH_DEPTH_MAX);
         let longest_name = format!("/{}", "n".repeat(NAME_BYTES_MAX));
-        for path in ["/", "/a", "/a/b", "/.hidden", "/...", "/a b", "/é", "/a\n", &deepest, &longest_name] {
+        for path in
+            ["/", "/a", "/a/b", "/.hidden", "/...", "/a b", "/é", "/\u{a0}", "/\u{1F600}", &deepest, &longest_name]
+        {
             assert_eq!(check(path), Ok(()), "{path:?}");
         }
     }
@@ -95,7 +106,13 @@ mod tests {
             ("/a//b", "write single '/'s"),
             ("/.", "write the path out"),
             ("/a/../b", "write the path out"),
-            ("/a\0b", "leave it out or encode it"),
+            ("/a\0b", "holds U+0000"),
+            ("/a/b\n", "holds U+000A, which no name may: leave it out or encode it"),
+            ("/\u{1b}[31m", "holds U+001B"),
+            ("/a\u{7f}", "holds U+007F"),
+            ("/a\u{9f}", "holds U+009F"),
+            ("/\u{e000}", "holds U+E000"),
+            ("/\u{fffd}", "holds U+FFFD"),
         ] {
             let Err(Refusal::BadArgument { why }) = check(path) else { panic!("{path:?} passes") };
             assert!(why.contains(cure), "{path:?}: {why}");

@@ -1,7 +1,7 @@
 //! Answers reads from a tree.
 
 use super::codec::ReadRef;
-use super::command::{Answer, Refusal};
+use super::command::{Answer, LockPlace, Refusal};
 use super::path;
 use super::tree::Tree;
 use crate::limits::LIST_BYTES_MAX;
@@ -18,6 +18,20 @@ pub fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
             None => path::check(path).map(|()| Answer::Exists { stat: None }),
         },
         ReadRef::List { path, after, limit } => list(tree, path, after, limit),
+        ReadRef::LockHolders { path } => {
+            let node = tree.get(path).ok_or_else(|| no_node(path))?;
+            let view = node.lock.as_ref().map(|lock| lock.view(|mode| node.sequencer(path, mode)));
+            Ok(Answer::Lock { holders: view.unwrap_or_default() })
+        }
+        ReadRef::AwaitLock { path, session } => {
+            let node = tree.get(path).ok_or_else(|| no_node(path))?;
+            let place = node.lock.as_ref().map(|lock| lock.place(session, |mode| node.sequencer(path, mode)));
+            Ok(Answer::LockPlace { place: place.unwrap_or(LockPlace::Nowhere) })
+        }
+        ReadRef::CheckSequencer { sequencer } => {
+            let valid = tree.get(sequencer.path).is_some_and(|node| node.upholds(sequencer));
+            Ok(Answer::Sequencer { valid })
+        }
     }
 }
 

@@ -174,6 +174,7 @@ impl Session {
         let stored = Stored::new(self.last_number, revision, outcome);
         self.results_bytes += stored.outcome.len();
         self.results_sum = self.results_sum.wrapping_add(stored.hash);
+        self.results.drain(..if cfg!(bug = "22") { self.results.len() } else { 0 });
         self.results.push_back(stored);
     }
 

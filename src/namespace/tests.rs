@@ -2,6 +2,7 @@
 
 mod generated;
 mod images;
+mod locks;
 mod model;
 mod refusals;
 mod requests;

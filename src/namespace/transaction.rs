@@ -8,6 +8,8 @@ use bytes::Bytes;
 
 use super::codec::{OperationRef, StepRef};
 use super::command::{Done, Expect, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone};
+use super::lock::Claim;
+use super::locking::{Acquisition, Claims, Ending};
 use super::path::{self, too_large};
 use super::slab::Place;
 use super::tree::{Aspect, Change, Node, Tree};
@@ -19,6 +21,8 @@ pub(super) struct Nodes {
     pub tree: Tree,
     /// The ephemeral nodes by owner.
     pub ephemerals: BTreeSet<(SessionId, Arc<str>)>,
+    /// Who has claims on which locks.
+    pub claims: Claims,
     /// Nodes ever made.
     pub instances: u64,
 }
@@ -32,7 +36,7 @@ pub(super) struct Stamp {
 
 /// One command at work.
 pub(super) struct Transaction<'a> {
-    nodes: &'a mut Nodes,
+    pub(super) nodes: &'a mut Nodes,
     stamp: Stamp,
     changes: &'a mut Vec<Change>,
     /// Older states, in the order they were left; `None` while nothing can fail after a change.
@@ -59,16 +63,24 @@ impl<'a> Transaction<'a> {
             OperationRef::Set { path, data, expect } => self.set(path, data, expect).map(|stat| Done::Set { stat }),
             OperationRef::Delete { path, expect } => self.delete(path, expect).map(|()| Done::Deleted),
             OperationRef::Multi { ref steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
+            OperationRef::Acquire { path, mode, wait, create, lock_delay_ms } => {
+                self.acquire(Acquisition { path, wait, create, claim: Claim { session, mode, lock_delay_ms } })
+            }
+            OperationRef::Release { path } => self.release(session, path),
+            OperationRef::Guarded { sequencer, ref operation } => {
+                self.check_lock(sequencer)?;
+                self.execute(session, operation)
+            }
             OperationRef::Sync => Ok(Done::Synced),
             OperationRef::CloseSession => {
-                self.end_session(session);
+                self.end_session(session, Ending::Closed);
                 Ok(Done::SessionClosed)
             }
         }
     }
 
-    /// Removes all the session's ephemeral nodes.
-    pub fn end_session(&mut self, session: SessionId) {
+    /// Removes all the session's ephemeral nodes, and its claims on locks.
+    pub fn end_session(&mut self, session: SessionId, ending: Ending) {
         let first = (Bound::Included((session, Arc::from(""))), Bound::Unbounded);
         let owned = self.nodes.ephemerals.range(first).take_while(|(owner, _)| *owner == session);
         let owned: Vec<_> = owned.map(|(_, path)| path.clone()).collect();
@@ -76,6 +88,11 @@ impl<'a> Transaction<'a> {
             let place = self.nodes.tree.find(&path).expect("an owned node is in the tree");
             self.remove(place);
         }
+        self.end_claims(session, ending);
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        self.stamp.revision
     }
 
     fn multi(&mut self, session: SessionId, steps: &[StepRef<'_>]) -> Result<Vec<StepDone>, Refusal> {
@@ -87,7 +104,7 @@ impl<'a> Transaction<'a> {
             let result = self.step(session, step).and_then(|result| {
                 bytes += bytes_of(&result);
                 if bytes > REPLY_BYTES_MAX {
-                    return Err(too_large("answer to the multi up to this step", bytes, REPLY_BYTES_MAX));
+                    return Err(too_large("bytes in the answer up to this step", bytes, REPLY_BYTES_MAX));
                 }
                 Ok(result)
             });
@@ -125,10 +142,14 @@ impl<'a> Transaction<'a> {
                 }
                 StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat)) }
             }
+            StepRef::CheckLock { sequencer } => {
+                self.check_lock(sequencer)?;
+                StepDone::Checked
+            }
         })
     }
 
-    fn create(
+    pub(super) fn create(
         &mut self,
         session: SessionId,
         path: &str,
@@ -248,7 +269,7 @@ impl<'a> Transaction<'a> {
         self.count_child(parent, true);
     }
 
-    fn replace(&mut self, place: Place, aspect: Aspect, node: Arc<Node>) {
+    pub(super) fn replace(&mut self, place: Place, aspect: Aspect, node: Arc<Node>) {
         let row = self.nodes.tree.row(place);
         let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
         self.nodes.tree.replace(place, node.clone());
@@ -263,6 +284,7 @@ impl<'a> Transaction<'a> {
         if let Some(owner) = before.stat.owner {
             self.nodes.ephemerals.remove(&(owner, path.clone()));
         }
+        self.nodes.claims.remove(&path, before.lock.as_deref());
         self.nodes.tree.remove(place, parent);
         self.note(path, Aspect::Death, Some(before), None);
         self.count_child(parent, false);
@@ -289,6 +311,7 @@ impl<'a> Transaction<'a> {
         let undo = self.undo.take().expect("only a multi takes back");
         let nodes = &mut *self.nodes;
         for (path, before) in undo.before.into_iter().rev() {
+            let was_gone = nodes.tree.get(&path).is_none();
             let owner_now = nodes.tree.get(&path).and_then(|node| node.stat.owner);
             let owner_before = before.as_ref().and_then(|node| node.stat.owner);
             nodes.tree.put(&path, before);
@@ -296,7 +319,11 @@ impl<'a> Transaction<'a> {
                 nodes.ephemerals.remove(&(owner, path.clone()));
             }
             if let Some(owner) = owner_before {
-                nodes.ephemerals.insert((owner, path));
+                nodes.ephemerals.insert((owner, path.clone()));
+            }
+            // The steps of a multi claim nothing; a node removed took its claims along.
+            if let (true, Some(node)) = (was_gone, nodes.tree.get(&path)) {
+                nodes.claims.add(&path, node.lock.as_deref());
             }
         }
         nodes.instances = undo.instances;
@@ -310,7 +337,7 @@ fn sequential_path(prefix: &str, number: u64) -> String {
 
 fn check_data(data: &[u8]) -> Result<(), Refusal> {
     if data.len() > NODE_DATA_BYTES_MAX {
-        return Err(too_large("data of the node", data.len(), NODE_DATA_BYTES_MAX));
+        return Err(too_large("bytes of data", data.len(), NODE_DATA_BYTES_MAX));
     }
     Ok(())
 }

@@ -14,7 +14,9 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
-use super::command::{Revision, Stat};
+use super::codec::SequencerRef;
+use super::command::{LockMode, Revision, Sequencer, Stat};
+use super::lock::Lock;
 use super::path;
 use super::slab::{Place, Row, Slab, Visit};
 
@@ -25,6 +27,8 @@ pub struct Node {
     pub data: Bytes,
     /// Its numbers.
     pub stat: Stat,
+    /// Its lock; `None` while nobody holds it.
+    pub lock: Option<Arc<Lock>>,
     /// XXH3-128 of the data, so that a change of the stat alone hashes no data.
     data_hash: u128,
 }
@@ -51,6 +55,8 @@ pub enum Aspect {
     Data,
     /// A child was added or removed.
     Children,
+    /// Who claims its lock.
+    Lock,
     /// It was removed.
     Death,
 }
@@ -83,7 +89,13 @@ impl Node {
         stat.data_bytes = u32::try_from(data.len()).expect("a node's data is bounded far below 4 GiB");
         stat.checksum = crc32fast::hash(&data);
         let data_hash = xxh3_128(&data);
-        Self { data, stat, data_hash }
+        Self { data, stat, lock: None, data_hash }
+    }
+
+    /// The same node with other data.
+    #[must_use]
+    pub fn with_data(&self, data: Bytes, stat: Stat) -> Self {
+        Self { lock: self.lock.clone(), ..Self::new(data, stat) }
     }
 
     /// Becomes the node of that data and those numbers. Memory of the same size is used again.
@@ -96,22 +108,45 @@ impl Node {
             }
             _ => Bytes::copy_from_slice(data),
         };
-        *self = Self::new(data, stat);
+        *self = self.with_data(data, stat);
     }
 
     /// The same data under other numbers.
     #[must_use]
     pub fn with_stat(&self, stat: Stat) -> Self {
+        self.with_lock(self.lock.clone(), stat)
+    }
+
+    /// The same data under another lock and other numbers.
+    #[must_use]
+    pub fn with_lock(&self, lock: Option<Arc<Lock>>, stat: Stat) -> Self {
         let kept = (self.stat.data_bytes, self.stat.checksum);
         assert!((stat.data_bytes, stat.checksum) == kept, "the numbers of the data change only with the data");
-        Self { data: self.data.clone(), stat, data_hash: self.data_hash }
+        Self { data: self.data.clone(), stat, lock, data_hash: self.data_hash }
+    }
+
+    /// What holders of the node's lock show, if they hold it in that mode.
+    #[must_use]
+    pub fn sequencer(&self, path: &str, mode: LockMode) -> Sequencer {
+        let Stat { instance, lock_generation: generation, .. } = self.stat;
+        Sequencer { path: path.to_owned(), instance, mode, generation }
+    }
+
+    /// Whether the lock is held as the sequencer, which names this node's path, says.
+    #[must_use]
+    pub fn upholds(&self, sequencer: SequencerRef<'_>) -> bool {
+        let held_as = self.lock.as_ref().and_then(|lock| lock.held_as());
+        let found = (self.stat.instance, held_as, self.stat.lock_generation);
+        found == (sequencer.instance, Some(sequencer.mode), sequencer.generation)
     }
 
     fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 32];
+        let mut raw = [0; Stat::ENCODED_BYTES + 48];
         raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
         raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
-        raw[Stat::ENCODED_BYTES + 16..].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
+        let lock_hash = self.lock.as_ref().map_or(0, |lock| lock.hash());
+        raw[Stat::ENCODED_BYTES + 32..].copy_from_slice(&lock_hash.to_le_bytes());
         xxh3_128(&raw)
     }
 }
@@ -210,7 +245,7 @@ impl Tree {
             let before = row.node.data.len();
             match Arc::get_mut(&mut row.node) {
                 Some(node) => node.rewrite(data, stat),
-                None => row.node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat)),
+                None => row.node = Arc::new(row.node.with_data(Bytes::copy_from_slice(data), stat)),
             }
             row.hash = row.node.hash(&row.path);
             (before, row.node.clone())
@@ -311,7 +346,12 @@ impl Tree {
                 assert_eq!(path::parent(&child.0), Some(&*row.path), "a child's path starts with its parent's");
                 assert!(self.find(&child.0).is_some(), "every child is a node");
             }
-            assert_eq!(row.hash, Node::new(row.node.data.clone(), row.node.stat).hash(&row.path), "the hash is kept");
+            assert_eq!(
+                row.hash,
+                row.node.with_data(row.node.data.clone(), row.node.stat).hash(&row.path),
+                "the hash is kept"
+            );
+            row.node.lock.iter().for_each(|lock| lock.invariants());
             sum = sum.wrapping_add(row.hash);
             bytes += row.node.data.len() as u64;
         }

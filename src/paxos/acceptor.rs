@@ -185,6 +185,7 @@ impl Paxos {
         let version = self.acceptor.versions;
         let durable = Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.config_slot };
         self.acceptor.saving.push_back(Saving { version, state: durable });
+        self.acceptor.durable = if cfg!(bug = "03") { durable } else { self.acceptor.durable };
         out.push(Output::SaveHardState { version, state });
     }
 
@@ -373,7 +374,8 @@ impl Paxos {
         while let Some(vote) = self.acceptor.votes.front() {
             let overtaken = vote.learned || vote.ballot < self.acceptor.promised;
             let leased = overtaken || vote.lease <= self.acceptor.durable.lease_max;
-            if vote.sequence > self.acceptor.flushed || !leased {
+            let flushed = vote.sequence <= self.acceptor.flushed || cfg!(bug = "01");
+            if !flushed || !leased {
                 break;
             }
             let ParkedVote { slot, ballot, lease, .. } = self.acceptor.votes.pop_front().expect("it was just seen");

@@ -25,7 +25,7 @@ pub(super) struct CatchUp {
     /// When the request that is out is given up.
     waits_until: Option<Instant>,
     /// A peer has everything up to here as an image only.
-    pub needs_image_upto: Option<Slot>,
+    pub needs_image_upto: Option<(ReplicaId, Slot)>,
     /// Peers whose answer is being read from disk.
     reading: ReplicaSet,
 }
@@ -38,6 +38,13 @@ impl CatchUp {
 }
 
 impl Paxos {
+    /// Who said that the chosen slots missing here are only to be had as an image, unless they were had since.
+    #[must_use]
+    pub fn needs_image_of(&self) -> Option<ReplicaId> {
+        let (from, upto) = self.catch_up.needs_image_upto?;
+        (upto > self.log.chosen_upto() && !self.is_leader()).then_some(from)
+    }
+
     /// The values asked for by [`Output::ReadLog`], from `from` on; as many as were at hand.
     pub fn log_read(&mut self, _now: Instant, to: ReplicaId, from: Slot, values: Vec<Value>, out: &mut Vec<Output>) {
         self.catch_up.reading.remove(to);
@@ -135,9 +142,9 @@ impl Paxos {
         self.ask_for_chosen(now, out);
     }
 
-    pub(super) fn on_trimmed(&mut self, now: Instant, trimmed_upto: Slot) {
+    pub(super) fn on_trimmed(&mut self, now: Instant, from: ReplicaId, trimmed_upto: Slot) {
         if trimmed_upto > self.log.chosen_upto() {
-            self.catch_up.needs_image_upto = Some(trimmed_upto);
+            self.catch_up.needs_image_upto = Some((from, trimmed_upto));
             self.catch_up.waits_until = Some(now + self.settings.election_max);
         }
     }

@@ -214,7 +214,7 @@ impl Paxos {
         out: &mut Vec<Output>,
     ) {
         let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else { return };
-        if *ballot != of
+        if *ballot != of && !cfg!(bug = "11")
             || upto >= leading.next
             || !self.configs.counts(upto, voter, incarnation) && voter != self.settings.me
         {
@@ -230,7 +230,7 @@ impl Paxos {
                 }
             }
         }
-        let sent_at = leading.sent_at(upto).unwrap_or(Instant::ZERO);
+        let sent_at = if cfg!(bug = "12") { Some(now) } else { leading.sent_at(upto) }.unwrap_or(Instant::ZERO);
         if voter == self.settings.me {
             leading.reign.own_from = leading.reign.own_from.max(sent_at);
         } else if let Some(index) = self.links.iter().position(|link| link.replica == voter) {

@@ -113,7 +113,7 @@ impl Log {
         let count = upto.0.saturating_sub(self.chosen_upto.0).min(self.open.len() as u64);
         for index in first..count {
             let open = &mut self.open[index as usize];
-            open.chosen |= open.held.as_ref().is_some_and(|held| held.ballot == ballot);
+            open.chosen |= open.held.as_ref().is_some_and(|held| held.ballot == ballot || cfg!(bug = "10"));
         }
     }
 

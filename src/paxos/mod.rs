@@ -38,12 +38,13 @@
 //!    itself released that very reign. The lease is gone before a message that lets another leader rise is put out.
 //! 10. A record's chosen watermark covers only slots whose records precede it, and never a config entry that is not yet in
 //!     the hard state: a restart misses neither.
-//! 11. The log is given up only as far as every member, wherever it is, starts again out of images of its own (trim.rs).
+//! 11. The log is given up only behind a durable image. As long as it is short it is kept for every member that may still
+//!     ask for it (trim.rs); whoever asks too late is told, and needs an image.
 //!
 //! # What is deliberately not done
 //!
-//! No images are sent: a replica that lost its disk finds the log's beginning gone, and says so in
-//! [`Status::needs_image_upto`]. No membership change but the
+//! No image passes through here: a replica that is told that the log it asks for is gone says so in
+//! [`Paxos::needs_image_of`], and starts anew from an image that it was sent. No membership change but the
 //! binding of a disk to a listed replica: a replica that lost its disk stays without a vote. No state transfer on trust:
 //! a value is learned from a quorum's votes or as chosen, never from one peer's vote. No clock is compared with another's.
 
@@ -67,7 +68,7 @@ pub use message::{Evidence, Message, SlotReport};
 pub use settings::{AcceptedRecord, HardState, Lease, Output, PeerStatus, Recovered, Role, Settings, Status};
 pub use value::{Draft, Kind, Room, Value};
 
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use acceptor::Acceptor;
 use catch_up::CatchUp;
 use election::Following;
@@ -131,7 +132,8 @@ impl Paxos {
             }
         }
         let million = 1_000_000;
-        let boot_wait = hard_state.lease_max.scaled(million + settings.clock_error_ppm, million);
+        let granted = if cfg!(bug = "14") { Duration::ZERO } else { hard_state.lease_max };
+        let boot_wait = granted.scaled(million + settings.clock_error_ppm, million);
         let acceptor = Acceptor::new(&hard_state, promised, now + boot_wait);
         let configs = Configs::new(hard_state.previous, hard_state.config, hard_state.config_slot);
         let following = Following::new(now, settings.seed);
@@ -260,7 +262,7 @@ impl Paxos {
     #[must_use]
     pub fn is_leading(&self) -> bool {
         let first_own = self.leading().and_then(|(_, leading)| leading.first_own);
-        first_own.is_some_and(|slot| slot <= self.log.applied_upto())
+        first_own.is_some_and(|slot| slot <= self.log.applied_upto() || cfg!(bug = "15"))
     }
 
     /// Everything up to here is chosen, and put out as [`Output::Chosen`].
@@ -296,6 +298,7 @@ impl Paxos {
         });
         Status {
             role,
+            votes: self.configs.at(self.log.chosen_upto().next()).counts(self.settings.me, self.settings.incarnation),
             promised: self.acceptor.promised,
             leader: self.leader(),
             chosen_upto: self.log.chosen_upto(),
@@ -303,7 +306,7 @@ impl Paxos {
             trimmed_upto: self.log.trimmed_upto(),
             known_chosen: self.catch_up.known.max(self.log.chosen_upto()),
             waiting: self.waiting(),
-            needs_image_upto: self.catch_up.needs_image_upto,
+            needs_image_upto: self.catch_up.needs_image_upto.map(|(_, upto)| upto),
             peers,
         }
     }
@@ -372,7 +375,7 @@ impl Paxos {
             }
             Message::CatchUp { from: first, upto } => self.on_catch_up(from.0, first, upto, out),
             Message::Chosen { from: first, values } => self.on_chosen(now, from.0, first, values, out),
-            Message::Trimmed { trimmed_upto } => self.on_trimmed(now, trimmed_upto),
+            Message::Trimmed { trimmed_upto } => self.on_trimmed(now, from.0, trimmed_upto),
             Message::Release { ballot, chosen_upto } => self.on_release(now, ballot, chosen_upto, out),
         }
     }

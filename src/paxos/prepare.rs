@@ -148,6 +148,9 @@ impl Promises {
         let voteless = config.members().iter().filter(|m| slot > Slot(1) && m.incarnation.is_none()).count();
         votes.sort_unstable();
         votes.dedup();
+        if cfg!(bug = "09") {
+            votes.reverse();
+        }
         while let Some((ballot, hash)) = votes.pop() {
             let here = log.held(slot).map(|held| &held.value).filter(|value| value.hash() == hash);
             let fetched = || self.fetched.iter().find(|(s, v)| *s == slot && v.hash() == hash).map(|(_, v)| v);

@@ -147,6 +147,8 @@ pub struct Lease {
 pub struct Status {
     /// What this replica is doing.
     pub role: Role,
+    /// Whether the list in force names this disk: if not, its votes count for nothing.
+    pub votes: bool,
     /// The highest ballot promised or accepted here.
     pub promised: Ballot,
     /// Whom it follows, or itself.

@@ -1,9 +1,9 @@
 //! How much of the log nobody needs any more.
 //!
-//! A member that comes back asks for every chosen slot from where its newest whole image ends, and nobody sends images.
-//! So each tells the leader from where on it starts at the worst, the leader tells all the least of these, and nobody's
-//! journal gives up more. A member that was not heard in this reign, or was never met at all, counts as one that needs
-//! everything.
+//! A member that comes back asks for every chosen slot from where its newest whole image ends. To send it those is cheaper
+//! than an image, so each tells the leader from where on it starts at the worst, the leader tells all the least of these,
+//! and nobody's journal gives up more while it is short. A member that was not heard in this reign, or was never met at
+//! all, counts as one that needs everything: past a bound of bytes, which is the journal's affair, nobody waits for it.
 //!
 //! What was once told stays true: no disk's image ever ends earlier than it said.
 
@@ -44,7 +44,7 @@ impl Paxos {
 
     /// The journal no longer holds anything up to `slot`.
     pub fn trimmed(&mut self, slot: Slot) {
-        assert!(slot <= self.trim_upto(), "nothing is trimmed that a member may still ask for");
+        assert!(slot <= self.needless.here, "nothing is trimmed that this replica itself may start from");
         self.log.set_trimmed(slot);
     }
 

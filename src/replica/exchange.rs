@@ -31,12 +31,16 @@ pub enum Input {
     Written { token: u64 },
     /// The segment asked for with [`Effect::PrepareSegment`] or [`Effect::RecycleSegment`] can be written to.
     SegmentReady { segment: SegmentId },
-    /// The piece of the oldest unanswered [`Effect::ImagePiece`] is appended to its file.
-    ImageWritten,
+    /// The oldest unanswered [`Effect::ImagePiece`] of that image is appended to its file.
+    ImageWritten { slot: Slot },
     /// The file of [`Effect::FinishImage`] is whole and durable, its name included.
     ImageDurable { slot: Slot },
+    /// The bytes asked for with [`Effect::ReadImage`]; none if the link to that peer has enough to carry.
+    ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
     /// The values asked for with [`Effect::ReadLog`], in slot order, as many as could be read.
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
+    /// These commands, which were to be forwarded, could not leave.
+    NotForwarded { submission: Submission },
     /// The deadline given by [`super::Replica::next_deadline`] has come.
     Tick,
     /// Give the leadership to somebody else, if we have it; we are about to stop.
@@ -65,8 +69,14 @@ pub enum Effect {
     ImagePiece { slot: Slot, bytes: Bytes },
     /// Make it durable and give it its name; then [`Input::ImageDurable`].
     FinishImage { slot: Slot },
+    /// Drop the unfinished file of that image.
+    DiscardImage { slot: Slot },
     /// Remove the image up to that slot.
     RemoveImage { slot: Slot },
+    /// Read that much of the image's file in the background, for a peer; then [`Input::ImageRead`].
+    ReadImage { to: ReplicaId, image: Slot, offset: u64, bytes: usize },
+    /// Start anew from what the disk holds. Nothing is under way, and nothing more will be asked for.
+    StartAgain,
     /// Read the values of these records in the background, for a peer far behind; then [`Input::LogRead`].
     ReadLog { to: ReplicaId, from: Slot, places: Vec<crate::journal::Place> },
     /// Tell that front.

@@ -9,7 +9,8 @@
 //! 4. When that is durable the two newest images are kept and the older ones removed. The journal goes back to the *older*
 //!    of the two, so that a damaged image costs a longer replay and nothing else; that slot is what the others are told
 //!    ([`Paxos::set_image_upto`](crate::paxos::Paxos::set_image_upto)).
-//! 5. Segments below what every member has told are given up. Their files become the next segments by a rename: blocks
+//! 5. Segments below what every member has told are given up; past [`Bounds::keep_bytes`](super::Bounds) those that a
+//!    member may still ask for too, since an image can be sent to it. Their files become the next segments by a rename: blocks
 //!    that were written once are overwritten at the price of the data alone.
 //!
 //! `trimmed_upto <= the older image <= the newer image <= applied_upto`, at every moment and after every crash.
@@ -18,7 +19,7 @@ use bytes::Bytes;
 
 use super::exchange::Effect;
 use super::image_file::{ImageHead, ImageWriter};
-use super::{Replica, Storage};
+use super::{Bounds, Replica, Storage};
 use crate::journal::hard_state::ImagePointer;
 use crate::paxos::Slot;
 use crate::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use crate::time::{Duration, Instant};
 /// The images of a running replica.
 #[derive(Debug)]
 pub(super) struct Images {
-    after_bytes: u64,
+    bounds: Bounds,
     /// How much log this start found beyond the newest image.
     found_bytes: u64,
     /// Bytes of log when the last image was begun, those found at the start included.
@@ -65,16 +66,17 @@ enum Stage {
 
 impl Images {
     /// `kept` as the start found them.
-    pub(super) fn new(after_bytes: u64, kept: Vec<Slot>, storage: &Storage) -> Self {
+    pub(super) fn new(bounds: Bounds, kept: Vec<Slot>, storage: &Storage) -> Self {
         assert!(kept.len() <= 2 && kept.is_sorted(), "the two newest images are kept");
         let newest = kept.last().copied().unwrap_or_default();
         let found_bytes = storage.journal().bytes_beyond(newest);
-        Self { after_bytes, found_bytes, begun_bytes: 0, kept, floor: storage.image_upto(), taking: None }
+        Self { bounds, found_bytes, begun_bytes: 0, kept, floor: storage.image_upto(), taking: None }
     }
 
     /// A piece is written.
-    pub(super) fn written(&mut self) {
-        let taking = self.taking.as_mut().expect("only a piece handed out is written");
+    pub(super) fn written(&mut self, slot: Slot) {
+        let taking = self.taking.as_mut().filter(|taking| taking.pointer.slot == slot);
+        let taking = taking.expect("only a piece handed out is written");
         taking.unanswered -= 1;
     }
 
@@ -98,9 +100,15 @@ impl Images {
     /// A restart begins there or above: even with the newest image damaged.
     pub(super) fn sure_upto(&self) -> Slot {
         match self.kept[..] {
+            [.., newest] if cfg!(bug = "08") => newest,
             [older, _] => older,
             _ => Slot(0),
         }
+    }
+
+    /// Whole and durable; the newest last.
+    pub(super) fn kept(&self) -> &[Slot] {
+        &self.kept
     }
 
     fn newest(&self) -> Slot {
@@ -111,7 +119,11 @@ impl Images {
 impl Replica {
     /// Does what is due for images and for the log behind them. Called at the end of a turn.
     pub(super) fn tend_images(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let due = self.log_bytes() - self.images.begun_bytes >= self.images.after_bytes;
+        let Bounds { image_after_bytes, journal_bytes_max, keep_bytes } = self.images.bounds;
+        // What a peer fetches it should still find the log behind.
+        let lent = now < self.transfer.lent_until;
+        let after = if lent { image_after_bytes.max(journal_bytes_max / 4) } else { image_after_bytes };
+        let due = self.log_bytes() - self.images.begun_bytes >= after && !self.transfer.is_fetching();
         // The hard state may know of later slots than were applied since the start.
         let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.config_slot);
         if due && self.images.taking.is_none() && self.applied_upto > known {
@@ -121,7 +133,9 @@ impl Replica {
             self.hand_out_piece(now, effects);
         }
         self.adopt_image(effects);
-        let upto = self.images.sure_upto().min(self.paxos.trim_upto());
+        let sure = self.images.sure_upto();
+        let short = self.storage.journal().used_bytes() <= keep_bytes;
+        let upto = if short { sure.min(self.paxos.trim_upto()) } else { sure };
         if let Some(trimmed_upto) = self.storage.trim(upto, effects) {
             self.paxos.trimmed(trimmed_upto);
         }

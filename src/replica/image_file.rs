@@ -48,8 +48,8 @@ pub enum ImageFileError {
     /// A newer program wrote it.
     #[error("the image is in format {found}, and this program reads up to {FORMAT}; start the newer program")]
     NewerFormat { found: u16 },
-    /// Another replica, or another life of its disk, took it.
-    #[error("the image was taken by another replica: {found:?}")]
+    /// A replica of another cell took it.
+    #[error("the image was taken in another cell: {found:?}")]
     Foreign { found: Identity },
     /// The rows are not the namespace's.
     #[error(transparent)]
@@ -66,12 +66,18 @@ pub(super) struct ImageWriter {
 /// Reads an image, given its bytes in order, cut anywhere.
 #[derive(Debug)]
 pub struct ImageReader {
+    check: ImageCheck,
+    rows: ImageLoader,
+}
+
+/// Checks the pieces of an image, given its bytes in order, cut anywhere. What the rows say it leaves to others.
+#[derive(Debug, Default)]
+pub(super) struct ImageCheck {
     buffer: BytesMut,
     /// Bytes of whole pieces.
     taken: u64,
     pieces: u64,
     head: Option<ImageHead>,
-    rows: ImageLoader,
     ended: bool,
 }
 
@@ -147,11 +153,47 @@ impl ImageReader {
     /// Nothing read yet. `seed` is as in [`Namespace::new`].
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { buffer: BytesMut::new(), taken: 0, pieces: 0, head: None, rows: ImageLoader::new(seed), ended: false }
+        Self { check: ImageCheck::default(), rows: ImageLoader::new(seed) }
     }
 
     /// Takes the file's next bytes.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), ImageFileError> {
+        let rows = &mut self.rows;
+        self.check.take(bytes, &mut |chunk| Ok(rows.add(chunk)?))
+    }
+
+    /// The image, once all of the file is in; it is of that cell.
+    pub fn finish(self, cell: CellId) -> Result<(ImageHead, Namespace), ImageFileError> {
+        let bytes = self.check.taken + self.check.buffer.len() as u64;
+        let head = self.check.into_head().ok_or(ImageFileError::Cut { bytes })?;
+        if head.identity.cell != cell {
+            return Err(ImageFileError::Foreign { found: head.identity });
+        }
+        Ok((head, self.rows.finish()?))
+    }
+}
+
+impl ImageCheck {
+    /// Takes the file's next bytes.
+    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), ImageFileError> {
+        self.take(bytes, &mut |_| Ok(()))
+    }
+
+    /// Whether all of the image is in, and nothing else.
+    pub(super) fn is_whole(&self) -> bool {
+        self.ended && self.buffer.is_empty()
+    }
+
+    /// What it says before its rows, once it is whole.
+    pub(super) fn into_head(self) -> Option<ImageHead> {
+        if self.is_whole() { self.head } else { None }
+    }
+
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        rows: &mut dyn FnMut(&[u8]) -> Result<(), ImageFileError>,
+    ) -> Result<(), ImageFileError> {
         self.buffer.put_slice(bytes);
         while let Some(head) = self.buffer.first_chunk::<PIECE_HEAD_BYTES>().copied() {
             let damaged = ImageFileError::Damaged { at: self.taken };
@@ -169,7 +211,7 @@ impl ImageReader {
             }
             match head[0] {
                 HEAD => self.head = Some(ImageHead::decode(body)?.ok_or(damaged)?),
-                ROWS => self.rows.add(body)?,
+                ROWS => rows(body)?,
                 END if body == [self.pieces.to_le_bytes(), self.taken.to_le_bytes()].concat() => self.ended = true,
                 _ => return Err(damaged),
             }
@@ -177,17 +219,6 @@ impl ImageReader {
             self.taken += piece.len() as u64;
         }
         Ok(())
-    }
-
-    /// The image, once all of the file is in; `needed` took it.
-    pub fn finish(self, needed: Identity) -> Result<(ImageHead, Namespace), ImageFileError> {
-        let Some(head) = self.head.filter(|_| self.ended && self.buffer.is_empty()) else {
-            return Err(ImageFileError::Cut { bytes: self.taken + self.buffer.len() as u64 });
-        };
-        if head.identity != needed {
-            return Err(ImageFileError::Foreign { found: head.identity });
-        }
-        Ok((head, self.rows.finish()?))
     }
 }
 
@@ -272,7 +303,7 @@ mod tests {
     fn read(file: &[u8], step: usize) -> Result<(ImageHead, Namespace), ImageFileError> {
         let mut reader = ImageReader::new(3);
         file.chunks(step).try_for_each(|bytes| reader.add(bytes))?;
-        reader.finish(identity())
+        reader.finish(CellId(7))
     }
 
     #[test]
@@ -298,11 +329,10 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_another_disk_is_refused() {
+    fn an_image_of_another_cell_is_refused() {
         let (.., file) = image();
         let mut reader = ImageReader::new(3);
         reader.add(&file).expect("it is whole");
-        let other = Identity { incarnation: Incarnation(10), ..identity() };
-        assert_eq!(reader.finish(other).unwrap_err(), ImageFileError::Foreign { found: identity() });
+        assert_eq!(reader.finish(CellId(8)).unwrap_err(), ImageFileError::Foreign { found: identity() });
     }
 }

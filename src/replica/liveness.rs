@@ -36,14 +36,15 @@ impl Liveness {
     /// A reign begins: every session has its whole time.
     pub(super) fn begin(now: Instant, sessions: impl Iterator<Item = (SessionId, Duration)>) -> Self {
         let mut this = Self { looked: now, ..Self::default() };
-        sessions.for_each(|(session, timeout)| this.opened(session, timeout));
+        sessions.for_each(|(session, timeout)| this.opened(now, session, timeout));
         this
     }
 
     /// A session came into being, or was taken up again.
-    pub(super) fn opened(&mut self, session: SessionId, timeout: Duration) {
-        self.sessions.insert(session, Heard { at: self.clock, timeout, ending: false });
-        self.due.insert((self.clock + timeout, session));
+    pub(super) fn opened(&mut self, now: Instant, session: SessionId, timeout: Duration) {
+        let at = self.reading(now);
+        self.sessions.insert(session, Heard { at, timeout, ending: false });
+        self.due.insert((at + timeout, session));
     }
 
     /// A session is over.
@@ -52,10 +53,11 @@ impl Liveness {
     }
 
     /// A session was heard from. False if it cannot be renewed: unknown, or its end is being decided.
-    pub(super) fn heard(&mut self, session: SessionId) -> bool {
+    pub(super) fn heard(&mut self, now: Instant, session: SessionId) -> bool {
+        let at = self.reading(now);
         match self.sessions.get_mut(&session) {
             Some(heard) if !heard.ending => {
-                heard.at = self.clock;
+                heard.at = at;
                 true
             }
             _ => false,
@@ -63,21 +65,22 @@ impl Liveness {
     }
 
     /// The log let a session live that was to be ended.
-    pub(super) fn spared(&mut self, session: SessionId) {
+    pub(super) fn spared(&mut self, now: Instant, session: SessionId) {
+        let at = self.reading(now);
         if let Entry::Occupied(mut entry) = self.sessions.entry(session) {
             let heard = entry.get_mut();
             heard.ending = false;
-            heard.at = self.clock;
-            self.due.insert((self.clock + heard.timeout, session));
+            heard.at = at;
+            self.due.insert((at + heard.timeout, session));
         }
     }
 
     /// Moves the clock on; `leads` says whether the leadership is proved at this moment. Sessions whose time is over are
     /// handed out, once.
     pub(super) fn advance(&mut self, now: Instant, leads: bool, expired: &mut Vec<SessionId>) {
-        let stride = now.since(self.looked).min(STRIDE_MAX);
+        let stride = now.since(self.looked).min(if cfg!(bug = "17") { Duration::from_secs(3600) } else { STRIDE_MAX });
         self.looked = now;
-        if !leads {
+        if !leads && !cfg!(bug = "17") {
             return;
         }
         self.clock += stride;
@@ -95,6 +98,12 @@ impl Liveness {
                 expired.push(session);
             }
         }
+    }
+
+    /// What the clock shows when it is looked at next, if that is now: a session that speaks between two looks has its whole
+    /// time from then on, not from the look before.
+    fn reading(&self, now: Instant) -> Instant {
+        self.clock + now.since(self.looked).min(STRIDE_MAX)
     }
 
     /// When to look again.
@@ -133,7 +142,7 @@ mod tests {
             assert!(expired_at(&mut l, ms(at), true).is_empty(), "not before its time");
         }
         assert_eq!(expired_at(&mut l, ms(1000), true), [S]);
-        assert!(!l.heard(S), "its end is being decided");
+        assert!(!l.heard(ms(1000), S), "its end is being decided");
         assert!(expired_at(&mut l, ms(1100), true).is_empty(), "once");
     }
 
@@ -141,9 +150,20 @@ mod tests {
     fn a_session_that_speaks_lives() {
         let mut l = liveness();
         for at in (100..5000).step_by(100) {
-            assert!(l.heard(S));
+            assert!(l.heard(ms(at), S));
             assert!(expired_at(&mut l, ms(at), true).is_empty());
         }
+    }
+
+    #[test]
+    fn a_session_heard_between_two_looks_has_its_whole_time_from_then_on() {
+        let mut l = liveness();
+        assert!(expired_at(&mut l, ms(100), true).is_empty());
+        assert!(l.heard(ms(250), S));
+        for at in (300..1250).step_by(50) {
+            assert!(expired_at(&mut l, ms(at), true).is_empty(), "it spoke at 250");
+        }
+        assert_eq!(expired_at(&mut l, ms(1250), true), [S]);
     }
 
     #[test]
@@ -160,8 +180,8 @@ mod tests {
         let mut l = liveness();
         let over = (1..=10).flat_map(|k| expired_at(&mut l, ms(k * 100), true)).collect::<Vec<_>>();
         assert_eq!(over, [S]);
-        l.spared(S);
-        assert!(l.heard(S));
+        l.spared(ms(1000), S);
+        assert!(l.heard(ms(1000), S));
         let over = (11..20).flat_map(|k| expired_at(&mut l, ms(k * 100), true)).collect::<Vec<_>>();
         assert!(over.is_empty());
         assert_eq!(expired_at(&mut l, ms(2000), true), [S]);

@@ -8,7 +8,7 @@ use super::exchange::{DiskFile, Effect};
 use crate::journal::hard_state::{HardStateFile, ImagePointer};
 use crate::journal::{Identity, Journal, SegmentId};
 use crate::namespace::Namespace;
-use crate::paxos::{self, AcceptedRecord, HardState, Output, Paxos, ReplicaId, Slot};
+use crate::paxos::{self, AcceptedRecord, Config, HardState, Output, Paxos, ReplicaId, Slot};
 use crate::time::Instant;
 
 /// What the disk told at the start.
@@ -33,6 +33,8 @@ pub struct Bounds {
     pub image_after_bytes: u64,
     /// Bytes of all segments, spare ones included.
     pub journal_bytes_max: u64,
+    /// Up to so many bytes of log are kept for members that may ask for it.
+    pub keep_bytes: u64,
 }
 
 /// The journal and the hard state of a running replica.
@@ -42,6 +44,8 @@ pub struct Storage {
     hard_state: HardStateFile,
     bytes_max: u64,
     wanted: Option<SegmentId>,
+    /// Writes handed out and not yet durable.
+    under_way: usize,
     /// Segments that were given up and whose files are still there. The lowest goes first, so that after a crash what is
     /// left of them still joins the log.
     spare: BTreeSet<SegmentId>,
@@ -56,7 +60,14 @@ impl Storage {
             hard_state.is_idle() && hard_state.contents().start == journal.start(),
             "all four copies of the hard state are durable, and know of this start, before anybody speaks"
         );
-        Self { journal, hard_state, wanted: None, bytes_max: bounds.journal_bytes_max, spare: BTreeSet::new() }
+        Self {
+            journal,
+            hard_state,
+            wanted: None,
+            under_way: 0,
+            bytes_max: bounds.journal_bytes_max,
+            spare: BTreeSet::new(),
+        }
     }
 
     /// The journal.
@@ -86,6 +97,15 @@ impl Storage {
 
     pub(super) fn save_image(&mut self, image: ImagePointer) {
         self.hard_state.save_image(image);
+    }
+
+    pub(super) fn save_fetched(&mut self, image: ImagePointer, config_slot: Slot, config: Config, previous: Config) {
+        self.hard_state.save_fetched(image, config_slot, config, previous);
+    }
+
+    /// Whether no write is under way, and the hard state has none to hand out.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.under_way == 0 && self.hard_state.is_idle()
     }
 
     pub(super) fn image_is_durable(&self, image: ImagePointer) -> bool {
@@ -121,6 +141,7 @@ impl Storage {
 
     /// The write with that token is durable.
     pub(super) fn written(&mut self, now: Instant, token: u64, paxos: &mut Paxos, outputs: &mut Vec<Output>) {
+        self.under_way -= 1;
         if token & HARD_STATE_BIT != 0 {
             let version = self.hard_state.completed(token & !HARD_STATE_BIT);
             self.journal.hard_state_durable(self.hard_state.durable_sequence());
@@ -142,7 +163,14 @@ impl Storage {
 
     /// Hands out every write that may be under way.
     pub(super) fn writes(&mut self, effects: &mut Vec<Effect>) {
+        self.hard_state_writes(effects);
+        self.journal_writes(effects);
+    }
+
+    /// Hands out the hard state's alone.
+    pub(super) fn hard_state_writes(&mut self, effects: &mut Vec<Effect>) {
         while let Some(write) = self.hard_state.next_write() {
+            self.under_way += 1;
             effects.push(Effect::Write {
                 token: write.id | HARD_STATE_BIT,
                 file: DiskFile::HardState,
@@ -150,7 +178,11 @@ impl Storage {
                 pieces: write.pieces,
             });
         }
+    }
+
+    fn journal_writes(&mut self, effects: &mut Vec<Effect>) {
         while let Some(write) = self.journal.next_write() {
+            self.under_way += 1;
             effects.push(Effect::Write {
                 token: write.id,
                 file: DiskFile::Segment(write.segment),

@@ -32,6 +32,12 @@ pub enum Access {
 /// Why a file or folder cannot be used.
 #[derive(Debug, Error)]
 pub enum DiskError {
+    /// The file system keeps nothing, or not here.
+    #[error(
+        "{path} cannot hold a journal\n  found: {found}    needed: ext4 or XFS on a local disk\n  why:   {why}\n  fix:   put \
+         the folder on ext4 or XFS on a local disk; to try things out where nothing must last: {UNSAFE_FOLDERS}=1"
+    )]
+    Unfit { path: PathBuf, found: &'static str, why: &'static str },
     /// The file system does not write around the page cache.
     #[error(
         "{path} does not take direct writes\n  found: {found}    needed: O_DIRECT\n  why:   a flush is durable only if nothing \
@@ -74,6 +80,22 @@ pub struct FolderLock {
 /// A file that will not change any more, read through the page cache.
 #[derive(Debug)]
 pub struct SealedFile(Mmap);
+
+/// Set to 1, a folder is taken wherever it is, for trials where nothing must last.
+pub const UNSAFE_FOLDERS: &str = "QUORATE_UNSAFE_FOLDERS";
+
+/// Refuses `folder`, which exists, if its file system is of a kind that keeps no promise of durability. What is not known
+/// to be unfit is taken: direct writes are tried at each open.
+pub fn check_file_system(folder: &Path) -> Result<(), DiskError> {
+    let stat =
+        rustix::fs::statfs(folder).map_err(|error| failed("look at the file system of", folder)(error.into()))?;
+    let kind = UNFIT.iter().find(|(magic, ..)| *magic == stat.f_type as u32);
+    let allowed = || std::env::var_os(UNSAFE_FOLDERS).is_some_and(|value| value == "1");
+    match kind {
+        Some((_, found, why)) if !allowed() => Err(DiskError::Unfit { path: folder.into(), found, why }),
+        _ => Ok(()),
+    }
+}
 
 /// Opens `path`, which exists, for direct reads, or reads and writes.
 pub fn open_direct(path: &Path, access: Access) -> Result<(File, Alignment), DiskError> {
@@ -203,6 +225,29 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskErr
     move |found| DiskError::Io { doing, path, found }
 }
 
+const IN_MEMORY: &str = "it lives in memory: after a power cut this replica would have forgotten what it promised";
+const AWAY: &str = "it is somebody else's disk: a flush says nothing of it, and two hosts could write to one folder";
+const STACKED: &str =
+    "a file changes its identity when it is first written to, and the layers decide what a flush means";
+const IMITATED: &str =
+    "each write makes a copy elsewhere: direct writes are imitated, and a flush takes a metadata commit";
+
+/// File systems by the number `statfs` gives, and why a journal cannot live there.
+const UNFIT: [(u32, &str, &str); 12] = [
+    (0x0102_1994, "tmpfs", IN_MEMORY),
+    (0x8584_58f6, "ramfs", IN_MEMORY),
+    (0x794c_7630, "overlayfs", STACKED),
+    (0xf15f, "ecryptfs", STACKED),
+    (0x6969, "NFS", AWAY),
+    (0xff53_4d42, "CIFS", AWAY),
+    (0xfe53_4d42, "SMB", AWAY),
+    (0x00c3_6400, "Ceph", AWAY),
+    (0x0102_1997, "9p", AWAY),
+    (0x6573_5546, "FUSE", AWAY),
+    (0x9123_683e, "btrfs", IMITATED),
+    (0x2fc1_2fc1, "ZFS", IMITATED),
+];
+
 /// Holds the process id of whoever locked the folder.
 const LOCK_FILE: &str = "lock";
 
@@ -224,6 +269,16 @@ mod tests {
         let short = read_exact_at(&file, &mut buffer, 2 * BLOCK_BYTES as u64).expect_err("past the end");
         assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(&SealedFile::open(&path).expect("mapped")[..], &content[..]);
+    }
+
+    #[test]
+    fn a_folder_in_memory_is_refused_with_its_cure() {
+        assert_eq!(std::env::var_os(UNSAFE_FOLDERS), None, "this test must not be told to take anything");
+        check_file_system(Path::new("/var/tmp")).expect("a disk");
+        let refused = check_file_system(Path::new("/dev/shm")).expect_err("it is in memory").to_string();
+        for part in ["/dev/shm", "found: tmpfs", "needed: ext4 or XFS", "why:   it lives in memory", "fix:"] {
+            assert!(refused.contains(part), "{refused}");
+        }
     }
 
     #[test]

@@ -127,6 +127,10 @@ impl Ring {
         sockopt::set_tcp_nodelay(&socket, true)?;
         let timeout_ms = u32::try_from(self.options.user_timeout.as_millis()).unwrap_or(u32::MAX);
         sockopt::set_tcp_user_timeout(&socket, timeout_ms)?;
+        // The time-out above counts while something is under way; these see to it that something is.
+        sockopt::set_socket_keepalive(&socket, true)?;
+        sockopt::set_tcp_keepidle(&socket, KEEP_ALIVE_AFTER.into())?;
+        sockopt::set_tcp_keepintvl(&socket, KEEP_ALIVE_AFTER.into())?;
         Ok(socket)
     }
 }
@@ -148,6 +152,9 @@ pub(super) fn own(descriptor: RawFd) -> OwnedFd {
 fn is_of_one_arrival(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EPROTO | libc::ECANCELED | libc::EINTR))
 }
+
+/// How long a connection may be silent before the kernel asks whether the other end is there.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(5);
 
 /// Arrivals the kernel keeps for us; it cuts this down to its own bound.
 const LISTEN_BACKLOG: i32 = 4096;

@@ -18,11 +18,17 @@
 //! folder says, so that the file can be byte for byte the same everywhere.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+mod address;
+mod overlay;
+mod units;
+
+pub use address::Address;
+pub use overlay::{Override, Setting};
+pub use units::{Size, Span};
 
 use super::failure::{Code, Failure};
 use crate::limits::{BLOCK_BYTES, REPLICAS_MAX, VALUE_BYTES_MAX};
@@ -62,19 +68,19 @@ pub struct CellSection {
 }
 
 /// One `[[replica]]`
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplicaSection {
     /// 1 to 63, never used again for another machine.
     #[serde(serialize_with = "replica_number", deserialize_with = "replica_id")]
     pub id: ReplicaId,
-    /// Where it listens for clients. Port 0: any free one, printed at start.
-    pub client: SocketAddr,
+    /// Where it listens for clients: an address, or a host's name and a port. Port 0: any free one, printed at start.
+    pub client: Address,
     /// Where it listens for the other replicas.
-    pub peer: SocketAddr,
+    pub peer: Address,
     /// Where clients are told to find it, if that is another address than it listens on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advertise: Option<SocketAddr>,
+    pub advertise: Option<Address>,
 }
 
 /// `[server]`
@@ -116,6 +122,9 @@ pub struct JournalSection {
     pub max: Size,
     /// After so much log the state is written out whole, so that the log before can be given up.
     pub image_after: Size,
+    /// So much of it is kept for members that are away, which then need no image; a quarter of `max` if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_for_lagging: Option<Size>,
     /// How a write is made durable.
     pub durability: Durability,
 }
@@ -143,27 +152,6 @@ pub struct SessionSection {
     pub timeout_max: Span,
     /// What a client gets that does not ask.
     pub timeout_default: Span,
-}
-
-/// A span of time that is written like `250ms`, `10s` or `2m`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
-
-/// A number of bytes that is written like `4096`, `64KiB` or `1GiB`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(pub u64);
-
-/// One setting from the environment or the command line: `section.key`, and its text.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Override {
-    /// Where it comes from, for messages: a variable's or a flag's name.
-    pub origin: String,
-    /// `paxos`
-    pub section: String,
-    /// `lease`
-    pub key: String,
-    /// `300ms`
-    pub text: String,
 }
 
 impl Config {
@@ -268,7 +256,7 @@ impl Config {
         if let Some(pair) = self.replicas.windows(2).find(|pair| pair[0].id == pair[1].id) {
             return Err(wrong(format!("two replicas with id {}", pair[0].id.0), "one of each", "votes go by id"));
         }
-        let mut addresses: Vec<_> = self.replicas.iter().flat_map(|replica| [replica.client, replica.peer]).collect();
+        let mut addresses: Vec<_> = self.replicas.iter().flat_map(|replica| [&replica.client, &replica.peer]).collect();
         addresses.retain(|address| address.port() != 0);
         addresses.sort();
         if let Some(pair) = addresses.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -310,6 +298,22 @@ impl Config {
     }
 }
 
+impl ReplicaSection {
+    /// Where clients find it.
+    #[must_use]
+    pub fn advertised(&self) -> &Address {
+        self.advertise.as_ref().unwrap_or(&self.client)
+    }
+}
+
+impl JournalSection {
+    /// What is kept for members that are away, its default worked out.
+    #[must_use]
+    pub fn keep_for_lagging(&self) -> Size {
+        self.keep_for_lagging.unwrap_or(Size(self.max.0 / 4))
+    }
+}
+
 impl PaxosSection {
     /// The shortest election time-out, its default worked out.
     #[must_use]
@@ -343,6 +347,7 @@ impl Default for JournalSection {
             segment: Size(64 << 20),
             max: Size(8 << 30),
             image_after: Size(256 << 20),
+            keep_for_lagging: None,
             durability: Durability::Flush,
         }
     }
@@ -355,45 +360,6 @@ impl Default for SessionSection {
             timeout_max: Span(Duration::from_secs(60)),
             timeout_default: Span(Duration::from_secs(12)),
         }
-    }
-}
-
-/// The sections a setting can be laid over, as they are spelt in variables.
-const SECTIONS: [&str; 4] = ["server", "paxos", "journal", "session"];
-
-impl Override {
-    /// A flag's setting.
-    #[must_use]
-    pub fn flag(flag: &str, section: &str, key: &str, text: impl Into<String>) -> Self {
-        Self { origin: flag.into(), section: section.into(), key: key.into(), text: text.into() }
-    }
-
-    /// The settings among `variables`: those named `QUORATE_SECTION_KEY`, in the order of their names.
-    #[must_use]
-    pub fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Vec<Self> {
-        let mut found: Vec<Self> = variables
-            .filter_map(|(name, text)| {
-                let (section, key) = name.strip_prefix("QUORATE_")?.split_once('_')?;
-                let section = SECTIONS.iter().find(|known| known.eq_ignore_ascii_case(section))?;
-                Some(Self { section: (*section).into(), key: key.to_ascii_lowercase(), text, origin: name })
-            })
-            .collect();
-        found.sort_by(|a, b| a.origin.cmp(&b.origin));
-        found
-    }
-
-    fn lay_over(&self, table: &mut toml::Table) -> Result<(), Failure> {
-        let section = table.entry(self.section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let Some(section) = section.as_table_mut() else {
-            return Err(Failure::new(Code::ConfigInvalid, format!("[{}] is no table", self.section)));
-        };
-        // A number, a truth value or a list is written as in the file; all else is a text.
-        let value = toml::from_str::<toml::Table>(&format!("value = {}", self.text))
-            .ok()
-            .and_then(|mut parsed| parsed.remove("value"))
-            .unwrap_or_else(|| toml::Value::String(self.text.clone()));
-        section.insert(self.key.clone(), value);
-        Ok(())
     }
 }
 
@@ -429,94 +395,6 @@ fn edits(from: &str, to: &str) -> usize {
         }
     }
     row[to.len()]
-}
-
-const SPAN_UNITS: [(&str, u64); 5] =
-    [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
-const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-
-/// Splits `12ms` into its number and its unit's worth and multiplies them.
-fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let (_, worth) = units.iter().find(|(name, _)| *name == unit.trim())?;
-    number.parse::<u64>().ok()?.checked_mul(*worth)
-}
-
-/// The shortest exact spelling: the largest unit that divides it.
-fn spell(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let smallest = units[units.len() - 1];
-    let (unit, worth) = units.iter().find(|(_, worth)| value != 0 && value.is_multiple_of(*worth)).unwrap_or(&smallest);
-    write!(f, "{}{unit}", value / worth)
-}
-
-impl FromStr for Span {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        number_with_unit(text, &SPAN_UNITS)
-            .map(|nanos| Self(Duration::from_nanos(nanos)))
-            .ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s or 2m"))
-    }
-}
-
-impl FromStr for Size {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let plain = text.trim().parse::<u64>().ok();
-        plain
-            .or_else(|| number_with_unit(text, &SIZE_UNITS))
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is no size; write it like 4096, 64KiB, 64MiB or 1GiB"))
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        spell(self.0.as_nanos(), &SPAN_UNITS, f)
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        spell(self.0, &SIZE_UNITS, f)
-    }
-}
-
-impl fmt::Debug for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl fmt::Debug for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl Serialize for Span {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Size {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
 }
 
 /// Reads a cell id: exactly 32 hexadecimal digits.
@@ -595,7 +473,7 @@ lease = "300ms"
             ("7410", "7400", "127.0.0.1:7400 twice"),
             ("300ms", "50ms", "at least four"),
             ("300ms", "300", "no span of time"),
-            ("lease = \"300ms\"", "lease = 300", "invalid type"),
+            ("lease = \"300ms\"", "lease = 300", "300 has no unit"),
             ("id = 2", "id = 64", "from 1 to 63"),
             ("5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11", "00000000000000000000000000000000", "random id"),
             ("5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11", "+d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11", "32 hexadecimal"),
@@ -624,18 +502,5 @@ lease = "300ms"
         let wrong = Override::from_variables([("QUORATE_PAXOS_LEESE".into(), "1s".into())].into_iter());
         let report = Config::parse(THREE, "cell.toml", &wrong).unwrap_err().report();
         assert!(report.contains("QUORATE_PAXOS_LEESE") && report.contains("`lease`"), "{report}");
-    }
-
-    #[test]
-    fn spans_and_sizes_are_spelt_as_they_are_read() {
-        for text in ["25ms", "10s", "2m", "500us", "1ns", "0ns"] {
-            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
-        }
-        for text in ["64MiB", "1GiB", "4KiB", "17B"] {
-            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
-        }
-        for text in ["", "s", "1.5s", "-1s", "1 h", "18446744073709551615s"] {
-            assert!(text.parse::<Span>().is_err(), "{text}");
-        }
     }
 }

@@ -10,18 +10,20 @@ use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::images;
-use super::links::{self, Links};
+use super::links::{self, Links, Verdict};
 use super::service::{Health, Service};
 use super::start::Started;
+use super::stop::Stop;
 use crate::journal::{Identity, Place, SegmentId};
 use crate::limits::DISK_STALL_MAX;
 use crate::paxos::{self, ReplicaId, Slot, Value};
 use crate::replica::Replica;
-use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input};
+use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
 use crate::runtime::background::{Background, Completion, Job, Outcome};
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
 use crate::wire::client::{Role, Status};
+use crate::wire::peer::PeerMessage;
 
 /// A replica and everything it needs of its core.
 pub(super) struct Core {
@@ -40,10 +42,16 @@ pub(super) struct Core {
     notices: Vec<(FrontId, FrontNotice)>,
     sends: Vec<(ConnectionId, Bytes)>,
     closes: Vec<ConnectionId>,
+    /// To be closed once what they are sent has left.
+    farewells: Vec<ConnectionId>,
+    /// Where our clients find us.
+    client_address: String,
     /// What the background executor was asked, by ticket.
     jobs: BTreeMap<u64, Asked>,
     last_ticket: u64,
     told_full: bool,
+    /// The replica asked for a new start.
+    starts_again: bool,
     told_leader: Option<ReplicaId>,
     started_at: Instant,
     identity: links::Identity,
@@ -54,7 +62,13 @@ pub(super) struct Core {
 enum Asked {
     Segment(SegmentId),
     /// A piece of an image.
-    ImagePiece,
+    ImagePiece(Slot),
+    /// A piece of an image, for a peer.
+    ImageRead {
+        to: ReplicaId,
+        image: Slot,
+        offset: u64,
+    },
     /// An image's file.
     Image(Slot),
     /// Nobody waits for it.
@@ -67,6 +81,16 @@ enum Asked {
     },
 }
 
+/// How a server came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It was asked to stop.
+    Stopped,
+    /// It fetched an image of another replica: what it is to be now is on its disk, and whoever ran it runs it again. A
+    /// server of many cores leaves its fronts' threads behind, so this takes a new process.
+    ToStartAgain,
+}
+
 impl Core {
     pub(super) fn new(config: &Config, started: Started, service: Service, ring: &mut Ring) -> Result<Self, Failure> {
         let Started { replica, folder, identity: journal_identity, background } = started;
@@ -77,10 +101,11 @@ impl Core {
         }
         let Identity { cell, replica: me, incarnation } = journal_identity;
         let identity = links::Identity { cell, replica: me, incarnation };
-        let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer));
+        let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer.clone()));
+        let client_address = config.replica(me).map_or_else(String::new, |own| own.advertised().to_string());
         Ok(Self {
             replica,
-            links: Links::new(identity, others),
+            links: Links::new(identity, others, ring.waker()),
             background,
             service,
             folder,
@@ -93,9 +118,12 @@ impl Core {
             notices: Vec::new(),
             sends: Vec::new(),
             closes: Vec::new(),
+            farewells: Vec::new(),
+            client_address,
             jobs: BTreeMap::new(),
             last_ticket: 0,
             told_full: false,
+            starts_again: false,
             told_leader: None,
             started_at: clock::now(),
             identity,
@@ -104,8 +132,8 @@ impl Core {
     }
 
     /// A peer dialled us.
-    pub(super) fn accepted(&mut self, connection: ConnectionId) {
-        self.links.accepted(connection);
+    pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
+        self.links.accepted(now, connection);
     }
 
     /// Whether that connection is a peer's link.
@@ -119,8 +147,13 @@ impl Core {
     }
 
     pub(super) fn received(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
-        if !self.links.received(connection, bytes, &mut self.inputs) {
-            self.closes.push(connection);
+        match self.links.received(connection, bytes, &mut self.inputs) {
+            Verdict::Keep => {}
+            Verdict::Close => self.closes.push(connection),
+            Verdict::Client => {
+                self.sends.push((connection, links::peer_port_fault(&self.client_address)));
+                self.farewells.push(connection);
+            }
         }
         self.take_inputs(now);
     }
@@ -152,6 +185,14 @@ impl Core {
     pub(super) fn another_leads(&self) -> bool {
         let paxos = self.replica.paxos();
         paxos.config().members().len() == 1 || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
+    }
+
+    /// Whether and how it is over.
+    pub(super) fn ended(&self, stop: &Stop, now: Instant) -> Option<Ended> {
+        if stop.is_over(now, self.another_leads()) {
+            return Some(Ended::Stopped);
+        }
+        self.starts_again.then_some(Ended::ToStartAgain)
     }
 
     /// Gives the leadership away, if we have it.
@@ -192,6 +233,13 @@ impl Core {
         for connection in std::mem::take(&mut self.closes) {
             self.close(now, connection, ring);
         }
+        for connection in self.links.take_stale(now) {
+            self.close(now, connection, ring);
+        }
+        for connection in std::mem::take(&mut self.farewells) {
+            ring.close(connection);
+            self.closed(now, connection);
+        }
         for effect in others {
             self.perform(now, effect, ring);
         }
@@ -206,15 +254,15 @@ impl Core {
     }
 
     fn tell_service(&mut self, now: Instant) {
-        let paxos = self.replica.paxos();
-        let health = Health {
-            me: self.identity.replica,
+        let Self { replica, writing, identity, .. } = self;
+        let paxos = replica.paxos();
+        self.service.turned(now, || Health {
+            me: identity.replica,
             leader: paxos.leader(),
             chosen_upto: paxos.chosen_upto(),
-            applied_upto: self.replica.applied_upto(),
-            writing_since: self.writing.values().min().copied(),
-        };
-        self.service.turned(now, health);
+            applied_upto: replica.applied_upto(),
+            writing_since: writing.values().min().copied(),
+        });
     }
 
     /// Says, once, that the log has no room for commands, and that it has again.
@@ -223,8 +271,8 @@ impl Core {
         if full && !self.told_full {
             let used = self.segments.len() as u64 * self.segment_bytes;
             tracing::warn!(
-                "the journal holds {used} bytes, as much as journal.max allows: writes are refused as overloaded until it \
-                 can be trimmed, which takes images of all members; is one of them down?"
+                "the journal holds {used} bytes, as much as journal.max allows: writes are refused as overloaded until an \
+                 image is taken and it can be trimmed"
             );
         } else if !full && self.told_full {
             tracing::info!("the journal has room again: writes are taken");
@@ -259,6 +307,9 @@ impl Core {
 
     fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {
         match effect {
+            Effect::Peer { to, message: PeerMessage::Forward { count, run } } if self.links.is_crowded(to, ring) => {
+                self.step(now, Input::NotForwarded { submission: Submission { run, count } });
+            }
             Effect::Peer { to, message } => {
                 if let Some(broken) = self.links.send(to, &message, ring) {
                     self.close(now, broken, ring);
@@ -291,11 +342,25 @@ impl Core {
                 let path = images::image_path(&self.folder.path, slot);
                 self.ask(Asked::Chore, Job::Begin { stream: slot.0, path });
             }
-            Effect::ImagePiece { slot, bytes } => self.ask(Asked::ImagePiece, Job::Chunk { stream: slot.0, bytes }),
+            Effect::ImagePiece { slot, bytes } => {
+                self.ask(Asked::ImagePiece(slot), Job::Chunk { stream: slot.0, bytes })
+            }
             Effect::FinishImage { slot } => self.ask(Asked::Image(slot), Job::Finish { stream: slot.0 }),
             Effect::RemoveImage { slot } => {
                 let path = images::image_path(&self.folder.path, slot);
                 self.ask(Asked::Chore, Job::Remove { path });
+            }
+            Effect::DiscardImage { slot } => self.ask(Asked::Chore, Job::Discard { stream: slot.0 }),
+            Effect::ReadImage { to, image, offset, bytes } => {
+                if self.links.is_busy(to, ring) {
+                    return self.step(now, Input::ImageRead { to, image, offset, bytes: Bytes::new() });
+                }
+                let path = images::image_path(&self.folder.path, image);
+                self.ask(Asked::ImageRead { to, image, offset }, Job::ReadFile { path, offset, bytes });
+            }
+            Effect::StartAgain => {
+                tracing::info!("fetched an image: starting again from it");
+                self.starts_again = true;
             }
             Effect::ReadLog { to, from, places } => {
                 let places = neighbours(places);
@@ -336,10 +401,13 @@ impl Core {
                     let values = values_in(self.journal_identity, &places, &bytes);
                     self.step(now, Input::LogRead { to, from, values });
                 }
-                (Asked::ImagePiece, _) => self.step(now, Input::ImageWritten),
+                (Asked::ImagePiece(slot), _) => self.step(now, Input::ImageWritten { slot }),
+                (Asked::ImageRead { to, image, offset }, Outcome::Read(bytes)) => {
+                    self.step(now, Input::ImageRead { to, image, offset, bytes });
+                }
                 (Asked::Image(slot), _) => self.step(now, Input::ImageDurable { slot }),
                 (Asked::Chore, _) => {}
-                (Asked::Values { .. }, Outcome::Done) => unreachable!("a read brings bytes"),
+                (Asked::Values { .. } | Asked::ImageRead { .. }, Outcome::Done) => unreachable!("a read brings bytes"),
             }
         }
         Ok(())
@@ -381,6 +449,7 @@ impl Core {
                 paxos::Role::Probing | paxos::Role::Preparing => Role::Candidate,
                 paxos::Role::Leading => Role::Leader,
             },
+            votes: paxos.votes,
             leader: paxos.leader,
             ballot: paxos.promised,
             chosen_upto: paxos.chosen_upto,
@@ -390,7 +459,7 @@ impl Core {
             sessions: namespace.session_count() as u64,
             nodes: namespace.tree().len() as u64,
             connections: 0,
-            journal_bytes: self.segments.len() as u64 * self.segment_bytes,
+            journal_bytes: self.replica.storage().journal().bytes_beyond(Slot(0)),
             lease_remaining_us: self.replica.lease().until.since(now).as_nanos() / 1_000,
             uptime_ms: now.since(self.started_at).as_millis(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -49,6 +49,7 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
             .fix("name one of them with --replica, or add a [[replica]] to the configuration"));
     }
     refuse_content(folder)?;
+    disk::check_file_system(existing(folder)).map_err(disk_failure)?;
     let made = folder.with_extension("formatting");
     if made.exists() {
         std::fs::remove_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "clear", &made, &e))?;
@@ -92,6 +93,7 @@ impl Folder {
                 .needed(format!("a file {HARD_STATE} in it"))
                 .fix("quorate format --cell ID --replica I --config F DIR"));
         }
+        disk::check_file_system(path).map_err(disk_failure)?;
         let lock = FolderLock::acquire(path).map_err(disk_failure)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
@@ -153,7 +155,7 @@ fn refuse_content(folder: &Path) -> Result<(), Failure> {
 
 fn disk_failure(error: DiskError) -> Failure {
     let code = match &error {
-        DiskError::NotDirect { .. } | DiskError::Coarse { .. } => Code::FilesystemUnfit,
+        DiskError::Unfit { .. } | DiskError::NotDirect { .. } | DiskError::Coarse { .. } => Code::FilesystemUnfit,
         DiskError::InUse { .. } => Code::FolderInUse,
         DiskError::Io { .. } => Code::DiskFailed,
     };
@@ -182,6 +184,11 @@ pub fn zero_file(path: &Path, bytes: u64) -> io::Result<()> {
         left -= piece;
     }
     file.sync_all()
+}
+
+/// The folder, or the nearest one above it that is there.
+fn existing(folder: &Path) -> &Path {
+    folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."))
 }
 
 fn parent(folder: &Path) -> &Path {

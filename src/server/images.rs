@@ -8,7 +8,7 @@ use super::failure::{Code, Failure};
 use crate::journal::Identity;
 use crate::journal::hard_state::ImagePointer;
 use crate::namespace::Namespace;
-use crate::paxos::Slot;
+use crate::paxos::{CellId, Slot};
 use crate::replica::{ImageFileError, ImageHead, ImageReader};
 use crate::runtime::disk;
 
@@ -19,6 +19,8 @@ pub(super) struct Loaded {
     pub(super) namespace: Namespace,
     /// The image that was loaded, and before it the one to fall back on.
     pub(super) kept: Vec<Slot>,
+    /// It was taken by another replica.
+    pub(super) is_foreign: bool,
 }
 
 impl Loaded {
@@ -41,11 +43,11 @@ pub(super) fn load(
     slots.retain(|slot| *slot <= upto);
     while let Some(slot) = slots.pop() {
         let path = image_path(folder, slot);
-        match read(&path, identity, slot, seed) {
+        match read(&path, identity.cell, slot, seed) {
             Ok((head, namespace)) => {
                 tracing::info!("loaded the image up to slot {}, revision {}", slot.0, head.revision);
                 let kept = slots.last().copied().into_iter().chain([slot]).collect();
-                return Ok(Loaded { namespace, kept });
+                return Ok(Loaded { namespace, kept, is_foreign: head.identity != identity });
             }
             Err(Unusable::Newer(error)) => {
                 return Err(Failure::new(Code::NewerFormat, format!("{}: {error}", path.display())));
@@ -55,7 +57,7 @@ pub(super) fn load(
             }
         }
     }
-    Ok(Loaded { namespace: Namespace::new(seed), kept: Vec::new() })
+    Ok(Loaded { namespace: Namespace::new(seed), kept: Vec::new(), is_foreign: false })
 }
 
 /// Removes every image but those of `kept`, and what a crash left unfinished.
@@ -95,7 +97,7 @@ enum Unusable {
     Damaged(String),
 }
 
-fn read(path: &Path, identity: Identity, slot: Slot, seed: u64) -> Result<(ImageHead, Namespace), Unusable> {
+fn read(path: &Path, cell: CellId, slot: Slot, seed: u64) -> Result<(ImageHead, Namespace), Unusable> {
     let damaged = |error: io::Error| Unusable::Damaged(error.to_string());
     let judged = |error: ImageFileError| match error {
         ImageFileError::NewerFormat { .. } => Unusable::Newer(error),
@@ -110,7 +112,7 @@ fn read(path: &Path, identity: Identity, slot: Slot, seed: u64) -> Result<(Image
             count => reader.add(&buffer[..count]).map_err(judged)?,
         }
     }
-    let (head, namespace) = reader.finish(identity).map_err(judged)?;
+    let (head, namespace) = reader.finish(cell).map_err(judged)?;
     if head.slot != slot {
         return Err(Unusable::Damaged(format!("it is the image up to slot {}", head.slot.0)));
     }

@@ -6,14 +6,19 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
-use crate::limits::{BATCH_BYTES_TARGET, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX};
+use super::config::Address;
+use super::names::Names;
+use crate::limits::{
+    BATCH_BYTES_TARGET, FORWARD_QUEUE_BYTES_MAX, HELLO_TIMEOUT, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX,
+};
 use crate::paxos::{CellId, Incarnation, ReplicaId};
 use crate::replica::exchange::Input;
-use crate::runtime::{ConnectionId, Ring};
+use crate::runtime::{ConnectionId, Ring, Waker};
 use crate::time::{Duration, Instant};
-use crate::wire::frame::{FrameReader, PEER_MAGIC};
+use crate::wire::client::{FaultCode, ServerMessage};
+use crate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader, PEER_MAGIC};
 use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerError, PeerMessage};
 
 /// Who we are on a link.
@@ -30,12 +35,17 @@ pub(super) struct Links {
     identity: Identity,
     peers: BTreeMap<ReplicaId, Peer>,
     incoming: BTreeMap<ConnectionId, Incoming>,
+    /// Incoming links that came to their end here: to be closed.
+    stale: Vec<ConnectionId>,
+    names: Names,
     scratch: BytesMut,
 }
 
 #[derive(Debug)]
 struct Peer {
-    address: SocketAddr,
+    address: Address,
+    /// Its name is being looked up.
+    asked: bool,
     dialled: Option<(ConnectionId, bool)>,
     heard: Option<(ConnectionId, Incarnation)>,
     up: bool,
@@ -46,7 +56,18 @@ struct Peer {
 #[derive(Debug)]
 struct Incoming {
     reader: FrameReader,
+    /// When it must have said who it is.
+    hello_by: Instant,
     from: Option<(ReplicaId, Incarnation)>,
+}
+
+/// What becomes of a connection that said something.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    Keep,
+    Close,
+    /// It is a client's, which took this port for the other one.
+    Client,
 }
 
 /// Why an incoming link is closed.
@@ -69,36 +90,66 @@ enum LinkError {
 }
 
 impl Links {
-    pub(super) fn new(identity: Identity, peers: impl Iterator<Item = (ReplicaId, SocketAddr)>) -> Self {
-        let peer =
-            |address| Peer { address, dialled: None, heard: None, up: false, dial_at: Instant::ZERO, failures: 0 };
+    /// `waker` is of the ring that drives these links.
+    pub(super) fn new(identity: Identity, peers: impl Iterator<Item = (ReplicaId, Address)>, waker: Waker) -> Self {
+        let peer = |address| Peer {
+            address,
+            asked: false,
+            dialled: None,
+            heard: None,
+            up: false,
+            dial_at: Instant::ZERO,
+            failures: 0,
+        };
         Self {
             identity,
             peers: peers.map(|(id, address)| (id, peer(address))).collect(),
             incoming: BTreeMap::new(),
+            stale: Vec::new(),
+            names: Names::new(waker),
             scratch: BytesMut::new(),
         }
     }
 
-    /// Dials whoever is due.
+    /// Dials whoever is due. A host's name is looked up each time, since its address may have changed.
     pub(super) fn dial(&mut self, now: Instant, ring: &mut Ring) {
-        for peer in self.peers.values_mut() {
-            if peer.dialled.is_none() && peer.dial_at <= now {
-                match ring.connect(peer.address) {
-                    Ok(connection) => peer.dialled = Some((connection, false)),
-                    Err(error) => {
-                        tracing::warn!(%error, address = %peer.address, "cannot dial a peer");
-                        peer.dial_later(now);
+        while let Some((id, found)) = self.names.found() {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            peer.asked = false;
+            match found {
+                Ok(addresses) => peer.dial(now, addresses[peer.failures as usize % addresses.len()], ring),
+                Err(error) => {
+                    tracing::warn!(%error, address = %peer.address, "cannot look up a peer");
+                    peer.dial_later(now);
+                }
+            }
+        }
+        for (id, peer) in &mut self.peers {
+            if peer.is_due() && peer.dial_at <= now {
+                match peer.address.literal() {
+                    Some(address) => peer.dial(now, address, ring),
+                    None => {
+                        peer.asked = true;
+                        self.names.ask(*id, peer.address.clone());
                     }
                 }
             }
         }
     }
 
-    /// When [`Links::dial`] is due.
+    /// When [`Links::dial`] or [`Links::take_stale`] is due.
     pub(super) fn next_deadline(&self) -> Instant {
-        let due = self.peers.values().filter(|peer| peer.dialled.is_none()).map(|peer| peer.dial_at);
-        due.min().unwrap_or(Instant::FOREVER)
+        let due = self.peers.values().filter(|peer| peer.is_due()).map(|peer| peer.dial_at);
+        let silent =
+            self.incoming.values().filter(|incoming| incoming.from.is_none()).map(|incoming| incoming.hello_by);
+        due.chain(silent).min().unwrap_or(Instant::FOREVER)
+    }
+
+    /// Whether clients' requests for that peer are to be refused here: its link has enough of them to carry, and what
+    /// cannot wait must not wait behind them.
+    pub(super) fn is_crowded(&self, to: ReplicaId, ring: &Ring) -> bool {
+        let Some((connection, true)) = self.peers.get(&to).and_then(|peer| peer.dialled) else { return false };
+        ring.queued_bytes(connection) > FORWARD_QUEUE_BYTES_MAX
     }
 
     /// Sends, if there is a link. A peer that does not take what it is sent loses its link, which is returned.
@@ -116,12 +167,27 @@ impl Links {
         None
     }
 
+    /// Whether what waits to be sent to that replica would be held up by a piece of an image.
+    pub(super) fn is_busy(&self, to: ReplicaId, ring: &Ring) -> bool {
+        let connection = self.peers.get(&to).and_then(|peer| peer.dialled).map(|(connection, _)| connection);
+        connection.is_none_or(|connection| ring.queued_bytes(connection) > BUSY_BYTES)
+    }
+
     /// Somebody dialled us.
-    pub(super) fn accepted(&mut self, connection: ConnectionId) {
-        self.incoming.insert(
-            connection,
-            Incoming { reader: FrameReader::keeping(PEER_MAGIC, 2 * BATCH_BYTES_TARGET), from: None },
-        );
+    pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
+        let incoming = Incoming {
+            reader: FrameReader::keeping(PEER_MAGIC, 2 * BATCH_BYTES_TARGET),
+            hello_by: now + HELLO_TIMEOUT,
+            from: None,
+        };
+        self.incoming.insert(connection, incoming);
+    }
+
+    /// Incoming links that are to be closed: a newer one took their place, or nobody said who is there.
+    pub(super) fn take_stale(&mut self, now: Instant) -> Vec<ConnectionId> {
+        let silent = self.incoming.iter().filter(|(_, incoming)| incoming.from.is_none() && incoming.hello_by <= now);
+        self.stale.extend(silent.map(|(connection, _)| *connection));
+        std::mem::take(&mut self.stale)
     }
 
     /// A link we dialled stands.
@@ -143,14 +209,15 @@ impl Links {
         peer.rise(*id, inputs);
     }
 
-    /// Bytes of a peer arrived. False if the link must be closed.
-    pub(super) fn received(&mut self, connection: ConnectionId, bytes: &[u8], inputs: &mut Vec<Input>) -> bool {
+    /// Bytes of a peer arrived.
+    pub(super) fn received(&mut self, connection: ConnectionId, bytes: &[u8], inputs: &mut Vec<Input>) -> Verdict {
         let Some(incoming) = self.incoming.get_mut(&connection) else {
             // A peer says nothing on the link we dialled.
-            return !self.peers.values().any(|p| p.dialled.is_some_and(|(c, _)| c == connection));
+            let dialled = self.peers.values().any(|p| p.dialled.is_some_and(|(c, _)| c == connection));
+            return if dialled { Verdict::Close } else { Verdict::Keep };
         };
         let mut from = incoming.from;
-        let (identity, peers) = (self.identity, &mut self.peers);
+        let (identity, peers, stale) = (self.identity, &mut self.peers, &mut self.stale);
         let result = incoming.reader.feed(bytes, PEER_FRAME_BYTES_MAX, |frame| {
             match from {
                 Some((replica, incarnation)) => {
@@ -161,6 +228,7 @@ impl Links {
                     let peer = admit(identity, peers, &hello)?;
                     // It dialled anew: what it said on the old link may be lost, whether or not we saw that break.
                     peer.fall(hello.from, inputs);
+                    stale.extend(peer.heard.map(|(before, _)| before));
                     peer.heard = Some((connection, hello.incarnation));
                     from = Some((hello.from, hello.incarnation));
                     peer.rise(hello.from, inputs);
@@ -169,10 +237,17 @@ impl Links {
             Ok::<(), LinkError>(())
         });
         incoming.from = from;
-        if let Err(error) = &result {
-            tracing::warn!(%error, "refused a peer link");
+        match result {
+            Ok(()) => Verdict::Keep,
+            Err(LinkError::Frame(FrameError::Magic { found: CLIENT_MAGIC, .. })) => {
+                tracing::info!("a client connected to the port for replicas: it is told so");
+                Verdict::Client
+            }
+            Err(error) => {
+                tracing::warn!(%error, "refused a peer link");
+                Verdict::Close
+            }
         }
-        result.is_ok()
     }
 
     /// A link is gone. The other direction's connection, if it must go too.
@@ -208,6 +283,21 @@ impl Links {
 }
 
 impl Peer {
+    /// Whether nothing is under way towards it.
+    fn is_due(&self) -> bool {
+        self.dialled.is_none() && !self.asked
+    }
+
+    fn dial(&mut self, now: Instant, address: SocketAddr, ring: &mut Ring) {
+        match ring.connect(address) {
+            Ok(connection) => self.dialled = Some((connection, false)),
+            Err(error) => {
+                tracing::warn!(%error, address = %self.address, "cannot dial a peer");
+                self.dial_later(now);
+            }
+        }
+    }
+
     fn dial_later(&mut self, now: Instant) {
         self.dial_at = now + redial_after(self.failures);
         self.failures += 1;
@@ -227,6 +317,14 @@ impl Peer {
             inputs.push(Input::PeerDown { replica });
         }
     }
+}
+
+/// What a client hears that took the port for replicas for the one for clients, which is at `address`.
+pub(super) fn peer_port_fault(address: &str) -> Bytes {
+    let text = format!("this port is for the other replicas: clients connect to {address}");
+    let mut bytes = BytesMut::new();
+    ServerMessage::Fault { code: FaultCode::PeerPort, text: &text }.encode(&mut bytes);
+    bytes.freeze()
 }
 
 fn admit<'a>(
@@ -250,3 +348,6 @@ fn admit<'a>(
 fn redial_after(failures: u32) -> Duration {
     Duration::from_millis(10 << failures.min(4))
 }
+
+/// A link with so much to carry carries votes first.
+const BUSY_BYTES: usize = 256 << 10;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::clients::Clients;
-use super::core::Core;
+use super::core::{Core, Ended};
 use super::failure::{Code, Failure};
 use super::published::Published;
 use super::service::Pulse;
@@ -62,7 +62,7 @@ pub(super) struct Heart {
 
 impl ReplicaCore {
     /// Runs until it is stopped, or it or a front fails.
-    pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
+    pub(super) fn run(mut self, ring: &mut Ring) -> Result<Ended, Failure> {
         loop {
             let deadline = self.next_deadline();
             let mut outcome = Ok(());
@@ -80,12 +80,13 @@ impl ReplicaCore {
                 self.core.hand_over(now);
             }
             self.settle(now, ring)?;
-            if self.stop.is_over(now, self.core.another_leads()) {
-                return Ok(());
+            if let Some(ended) = self.core.ended(&self.stop, now) {
+                return Ok(ended);
             }
             if let Some(index) = self.fronts.iter().position(|front| front.thread.is_finished()) {
                 let ended = self.fronts.swap_remove(index).thread.join();
-                return ended.unwrap_or_else(|_| Err(Failure::new(Code::LoopFailed, "a front's thread panicked")));
+                let panicked = |_| Err(Failure::new(Code::LoopFailed, "a front's thread panicked"));
+                return ended.unwrap_or_else(panicked).map(|()| Ended::Stopped);
             }
         }
     }
@@ -97,7 +98,7 @@ impl ReplicaCore {
 
     fn event(&mut self, now: Instant, event: Event<'_>) -> Result<(), Failure> {
         match event {
-            Event::Accepted { connection, .. } => self.core.accepted(connection),
+            Event::Accepted { connection, .. } => self.core.accepted(now, connection),
             Event::Connected { connection } => self.core.connected(now, connection),
             Event::Received { connection, bytes } => self.core.received(now, connection, bytes),
             Event::ConnectFailed { connection, .. } | Event::Closed { connection, .. } => {

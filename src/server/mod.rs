@@ -13,7 +13,7 @@
 //! | [`measured`] | what was measured of the disk, and which way to durable writes follows |
 //! | `images` | images in the folder: the newest whole one is where a start begins |
 //! | `core` | the replica's core: peers, disk, effects |
-//! | `links` | connections to the other replicas |
+//! | `links`, `names` | connections to the other replicas, and where those are |
 //! | `clients` | a front's core: client connections |
 //! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
 //! | `published` | what the replica's core shows the fronts' cores |
@@ -26,6 +26,8 @@
 //!    leaves.
 //! 2. A disk error ends the process. Nothing is retried, nothing more is said.
 //! 3. One reading of the clock a turn; the check of a lease takes its own, after the answers are made.
+//! 4. The service manager gets a sign of life only while the loop of every core turns, no disk write is overdue and what is
+//!    chosen is applied.
 
 mod clients;
 pub mod config;
@@ -36,6 +38,7 @@ mod images;
 mod links;
 mod many;
 pub mod measured;
+mod names;
 mod published;
 mod run;
 mod service;
@@ -43,6 +46,7 @@ mod solo;
 mod start;
 mod stop;
 
+pub use self::core::Ended;
 pub use config::Config;
 pub use failure::{Code, Failure};
 pub use folder::{Formatted, format};

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use super::clients::Clients;
-use super::config::{Config, Durability};
-use super::core::Core;
+use super::config::{Address, Config, Durability};
+use super::core::{Core, Ended};
 use super::failure::{Code, Failure};
 use super::folder::random_u128;
 use super::many::{FrontCore, FrontEnd, Heart, ReplicaCore};
@@ -32,7 +32,7 @@ use crate::wire::client::MemberAddress;
 /// # Errors
 ///
 /// A [`Failure`] that says what is wrong and how it is mended. A failing disk is one: it is never retried.
-pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
+pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     let cores = &config.server.cores;
     let mut service = Service::from_environment();
     // Every segment is registered as long as it is there, and the hard state beside them.
@@ -45,15 +45,16 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
     let fronts = cores.len().saturating_sub(1).max(1);
     let started = start(config, folder, background, &service, fronts as u8)?;
     let me = started.identity.replica;
-    let section = *config.replica(me).expect("the start has checked that the configuration has it");
+    let section = config.replica(me).expect("the start has checked that the configuration has it");
     let waker = ring.waker();
     let stop = Stop::on_signals(move || waker.wake())?;
     introduce(config, folder, &started);
-    let (peer_listener, peer_address) = listen(&mut ring, section.peer, false)?;
+    let (peer_listener, peer_address) = listen(&mut ring, own(&section.peer)?, false)?;
     tracing::info!("listening on {peer_address} for peers");
+    let client = own(&section.client)?;
     if cores.len() < 2 {
         pin_first(cores)?;
-        let (client_listener, client_address) = listen(&mut ring, section.client, false)?;
+        let (client_listener, client_address) = listen(&mut ring, client, false)?;
         tracing::info!("listening on {client_address} for clients");
         let core = Core::new(config, started, service, &mut ring)?;
         let clients = Clients::new(facts(config, me));
@@ -69,7 +70,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<(), Failure> {
             clients: Clients::new(facts(config, me)),
             tree,
             core: *core,
-            address: section.client,
+            address: client,
             published: Arc::clone(&published),
             replica: ring.waker(),
             heart,
@@ -128,11 +129,8 @@ fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Fa
 }
 
 fn facts(config: &Config, me: ReplicaId) -> Facts {
-    let members = config
-        .replicas
-        .iter()
-        .map(|r| MemberAddress { replica: r.id, address: r.advertise.unwrap_or(r.client).to_string() })
-        .collect();
+    let members =
+        config.replicas.iter().map(|r| MemberAddress { replica: r.id, address: r.advertised().to_string() }).collect();
     Facts {
         cell: config.cell.id,
         replica: me,
@@ -187,6 +185,21 @@ fn pin_first(cores: &[usize]) -> Result<(), Failure> {
 
 fn pin(core: usize) -> Result<(), Failure> {
     cores::pin(core).map_err(|error| Failure::new(Code::CoreUnavailable, error.to_string()))
+}
+
+/// What the name of an address to listen on stands for.
+fn own(address: &Address) -> Result<SocketAddr, Failure> {
+    let found = address.resolve().map_err(|error| {
+        Failure::new(Code::ListenFailed, format!("cannot listen on {address}"))
+            .found(error.to_string())
+            .needed("a name that this host can look up, or an address in numbers")
+            .why("the replica listens on the address its name stands for when it starts")
+            .fix("write the address in numbers, or add the name to the DNS or to /etc/hosts of every replica")
+    })?;
+    if address.literal().is_none() && found[0].ip().is_loopback() {
+        tracing::warn!("{address} leads to this host alone ({}): others cannot reach it there", found[0].ip());
+    }
+    Ok(found[0])
 }
 
 fn listen(ring: &mut Ring, address: SocketAddr, shared: bool) -> Result<(runtime::ListenerId, SocketAddr), Failure> {

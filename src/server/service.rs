@@ -30,7 +30,8 @@ pub(super) struct Service {
     patience: Option<Duration>,
     fronts: Vec<Arc<Pulse>>,
     ready: bool,
-    told: String,
+    /// The leader that was last spoken of; none before anything was said.
+    told: Option<Option<ReplicaId>>,
     next_look: Instant,
     applied_at_last_sign: Slot,
     extended_at: Cell<Option<Instant>>,
@@ -83,7 +84,7 @@ impl Service {
             patience,
             fronts: Vec::new(),
             ready: false,
-            told: String::new(),
+            told: None,
             next_look: Instant::ZERO,
             applied_at_last_sign: Slot(0),
             extended_at: Cell::new(None),
@@ -115,22 +116,22 @@ impl Service {
         }
     }
 
-    /// A loop has turned.
-    pub(super) fn turned(&mut self, now: Instant, health: Health) {
+    /// The replica's loop has turned.
+    pub(super) fn turned(&mut self, now: Instant, health: impl FnOnce() -> Health) {
         let Some(channel) = &self.channel else { return };
+        let health = health();
         if let Some(leader) = health.leader.filter(|_| !self.ready) {
             self.ready = true;
             tracing::debug!("told the service manager that this replica is ready: replica {leader} leads");
             channel.send("READY=1");
         }
-        let status = match health.leader {
-            Some(leader) if leader == health.me => "leads".to_owned(),
-            Some(leader) => format!("follows replica {leader}"),
-            None => "knows no leader: no majority of the cell is heard".to_owned(),
-        };
-        if status != self.told {
-            channel.send(&format!("STATUS={status}"));
-            self.told = status;
+        if self.told != Some(health.leader) {
+            self.told = Some(health.leader);
+            channel.send(&match health.leader {
+                Some(leader) if leader == health.me => "STATUS=leads".to_owned(),
+                Some(leader) => format!("STATUS=follows replica {leader}"),
+                None => "STATUS=knows no leader: no majority of the cell is heard".to_owned(),
+            });
         }
         let Some(every) = self.pulse_every().filter(|_| now >= self.next_look) else { return };
         self.next_look = now + every;
@@ -239,13 +240,13 @@ mod tests {
     #[test]
     fn it_is_ready_once_it_knows_a_leader_and_says_so_once() {
         let (mut service, manager) = service(None);
-        service.turned(at(1), Health { leader: None, ..following(0, 0) });
+        service.turned(at(1), || Health { leader: None, ..following(0, 0) });
         assert_eq!(told(&manager), ["STATUS=knows no leader: no majority of the cell is heard"]);
-        service.turned(at(2), following(0, 0));
+        service.turned(at(2), || following(0, 0));
         assert_eq!(told(&manager), ["READY=1", "STATUS=follows replica 2"]);
-        service.turned(at(3), following(0, 0));
+        service.turned(at(3), || following(0, 0));
         assert!(told(&manager).is_empty());
-        service.turned(at(4), Health { leader: Some(ReplicaId(1)), ..following(0, 0) });
+        service.turned(at(4), || Health { leader: Some(ReplicaId(1)), ..following(0, 0) });
         assert_eq!(told(&manager), ["STATUS=leads"]);
         service.stopping();
         assert_eq!(told(&manager)[0], "STOPPING=1");
@@ -259,13 +260,13 @@ mod tests {
             let front = Arc::new(Pulse::default());
             front.beat(at(10_000));
             service.watch(Arc::clone(&front));
-            service.turned(at(10_000), following(5, 5));
+            service.turned(at(10_000), || following(5, 5));
             assert!(told(&manager).contains(&"WATCHDOG=1".to_owned()), "all is well");
             assert_eq!(service.next_deadline(), at(10_250));
             front.beat(at(front_turned));
-            service.turned(at(10_249), health);
+            service.turned(at(10_249), || health);
             assert!(!told(&manager).contains(&"WATCHDOG=1".to_owned()), "not before its time");
-            service.turned(at(10_750), health);
+            service.turned(at(10_750), || health);
             told(&manager).contains(&"WATCHDOG=1".to_owned())
         };
         assert!(signs(following(5, 5), 10_700), "nothing to do");

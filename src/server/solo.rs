@@ -1,7 +1,7 @@
 //! One core for everything: replica and front in one thread, on one ring, sharing one tree.
 
 use super::clients::Clients;
-use super::core::Core;
+use super::core::{Core, Ended};
 use super::failure::{Code, Failure};
 use super::stop::Stop;
 use crate::paxos::Ballot;
@@ -20,7 +20,7 @@ pub(super) struct Solo {
 
 impl Solo {
     /// Runs until it is stopped, or fails.
-    pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
+    pub(super) fn run(mut self, ring: &mut Ring) -> Result<Ended, Failure> {
         let mut restless = true;
         loop {
             let deadline = if restless { Instant::ZERO } else { self.next_deadline() };
@@ -40,8 +40,8 @@ impl Solo {
                 self.core.hand_over(now);
             }
             restless = self.settle(now, ring)?;
-            if self.stop.is_over(now, self.core.another_leads()) {
-                return Ok(());
+            if let Some(ended) = self.core.ended(&self.stop, now) {
+                return Ok(ended);
             }
         }
     }
@@ -54,7 +54,7 @@ impl Solo {
     fn event(&mut self, now: Instant, event: Event<'_>) -> Result<(), Failure> {
         match event {
             Event::Accepted { listener, connection, .. } if listener == self.peer_listener => {
-                self.core.accepted(connection)
+                self.core.accepted(now, connection)
             }
             Event::Accepted { listener, connection, .. } => {
                 debug_assert_eq!(listener, self.client_listener, "there are two listeners");

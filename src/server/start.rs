@@ -48,7 +48,13 @@ pub(super) fn start(
     let mut loaded = images::load(&folder.path, identity, contents.image, random_u128() as u64)?;
     let image_upto = loaded.upto();
     let mut segments = Segments::open(&folder, service)?;
-    let known = Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto };
+    let known = Known {
+        identity,
+        start: contents.start,
+        hard_state: hard_state.durable_sequence(),
+        image_upto,
+        image_is_foreign: loaded.is_foreign,
+    };
     let mut applied = Applied::default();
     let recovery = journal::recover(&mut segments, known, &mut |slot, value: Value| {
         service.starting(clock::now(), || format!("replaying the journal: slot {}", slot.0));
@@ -71,7 +77,7 @@ pub(super) fn start(
     let mut state = contents.paxos;
     state.promised = state.promised.max(*highest_ballot);
     let promised = state.promised;
-    let Loaded { namespace, kept } = loaded;
+    let Loaded { namespace, kept, .. } = loaded;
     let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     let paxos = paxos::Recovered {
         hard_state: state,
@@ -85,11 +91,20 @@ pub(super) fn start(
     mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
     settle_hard_state(&mut hard_state, journal.start(), promised, &folder).map_err(failed)?;
     images::remove_others(&folder.path, &kept).map_err(failed)?;
-    let bounds = Bounds { image_after_bytes: config.journal.image_after.0, journal_bytes_max: config.journal.max.0 };
+    let bounds = bounds(config);
     let storage = Storage::new(journal, hard_state, bounds);
     let recovered = Recovered { paxos, namespace, images: kept, bounds, storage };
     let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts);
     Ok(Started { replica, folder, identity, background })
+}
+
+fn bounds(config: &Config) -> Bounds {
+    let journal = &config.journal;
+    Bounds {
+        image_after_bytes: journal.image_after.0,
+        journal_bytes_max: journal.max.0,
+        keep_bytes: journal.keep_for_lagging().0,
+    }
 }
 
 fn images_lost(folder: &Folder) -> Failure {

@@ -106,6 +106,9 @@ pub enum ServerMessage<'a> {
     Refused { number: u64, reason: Reason },
     /// Read `number` was turned away; nothing else is.
     ReadRefused { number: u64, reason: Reason },
+    /// Where a session stands with that node's lock may have changed since an `AwaitLock` of this connection was answered
+    /// with `Waiting`: ask again. Said once an answer.
+    LockTurn { path: &'a str },
     /// The session has expired, was closed, or never was. Said only at a read point: it is final.
     SessionOver { session: SessionId },
     /// The connection closes because of what the client said, or for want of room.
@@ -186,6 +189,8 @@ pub enum FaultCode {
     WrongSecret,
     /// This replica takes no (more) connections now; others may.
     Unavailable,
+    /// This port is for replicas.
+    PeerPort,
 }
 
 /// Why a frame is no message of this protocol.
@@ -301,6 +306,7 @@ impl<'a> ServerMessage<'a> {
             Self::Leader { leader } => put(LEADER, 0, &|out| put_leader(out, *leader)),
             Self::Refused { number, reason } => put(REFUSED, *number, &|out| reason.put(out)),
             Self::ReadRefused { number, reason } => put(READ_REFUSED, *number, &|out| reason.put(out)),
+            Self::LockTurn { path } => put(LOCK_TURN, 0, &|out| put_text(out, path)),
             Self::SessionOver { session } => put(SESSION_OVER, 0, &|out| out.put_u64_le(session.0)),
             Self::Fault { code, text } => put(FAULT, 0, &|out| {
                 out.put_u8(code.tag());
@@ -345,6 +351,7 @@ impl<'a> ServerMessage<'a> {
             LEADER => whole("Leader", frame, |f| Ok(Self::Leader { leader: take_leader(f)? })),
             REFUSED => whole("Refused", frame, |f| Ok(Self::Refused { number, reason: Reason::take(f)? })),
             READ_REFUSED => whole("ReadRefused", frame, |f| Ok(Self::ReadRefused { number, reason: Reason::take(f)? })),
+            LOCK_TURN => whole("LockTurn", frame, |f| Ok(Self::LockTurn { path: f.text("path")? })),
             SESSION_OVER => whole("SessionOver", frame, |f| Ok(Self::SessionOver { session: take_session(f)? })),
             FAULT => whole("Fault", frame, |f| Ok(Self::Fault { code: FaultCode::take(f)?, text: f.text("text")? })),
             STATUS_REPLY => whole("StatusReply", frame, |f| Ok(Self::StatusReply { number, status: Status::take(f)? })),
@@ -497,6 +504,7 @@ impl FaultCode {
             Self::OutOfTurn => 6,
             Self::WrongSecret => 7,
             Self::Unavailable => 8,
+            Self::PeerPort => 9,
         }
     }
 
@@ -510,6 +518,7 @@ impl FaultCode {
             6 => Self::OutOfTurn,
             7 => Self::WrongSecret,
             8 => Self::Unavailable,
+            9 => Self::PeerPort,
             tag => return Err(DecodeError::UnknownTag { what: "code", tag }),
         })
     }
@@ -568,6 +577,7 @@ const READ_REFUSED: u8 = 72;
 const SESSION_OVER: u8 = 73;
 const FAULT: u8 = 74;
 const STATUS_REPLY: u8 = 75;
+const LOCK_TURN: u8 = 76;
 const WATCH_OPENED: u8 = 80;
 const WATCH_REFUSED: u8 = 81;
 pub(super) const EVENTS: u8 = 82;

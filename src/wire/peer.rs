@@ -47,6 +47,11 @@ pub enum PeerMessage {
     /// The answer. `upto`: none if the receiver of the request does not lead. The sessions of the request were renewed,
     /// but for those `withheld`, whose end is being decided.
     ReadPointReply { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId> },
+    /// "Send me a piece of the image up to slot `image`, from byte `offset` on." Slot 0: of your newest, from its beginning.
+    FetchImage { image: Slot, offset: u64 },
+    /// A piece of the file of the sender's image up to slot `image`, from byte `offset` on. It may be another image than
+    /// was asked for, from its beginning, if the sender has that one no more.
+    ImagePiece { image: Slot, offset: u64, bytes: Bytes },
 }
 
 /// A frame ready to be sent: the part made here, then a value's bytes where they lie.
@@ -140,6 +145,16 @@ fn put_message(message: &PeerMessage, out: &mut BytesMut) -> (u8, Option<Bytes>)
             put_option(*upto, out, |slot, out| out.put_u64_le(slot.0));
             put_sessions(withheld, out);
             (kind::READ_POINT_REPLY, None)
+        }
+        PeerMessage::FetchImage { image, offset } => {
+            out.put_u64_le(image.0);
+            out.put_u64_le(*offset);
+            (kind::FETCH_IMAGE, None)
+        }
+        PeerMessage::ImagePiece { image, offset, bytes } => {
+            out.put_u64_le(image.0);
+            out.put_u64_le(*offset);
+            (kind::IMAGE_PIECE, Some(bytes.clone()))
         }
     }
 }
@@ -263,6 +278,12 @@ pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
             ticket: fields.u64()?,
             upto: fields.option(|f| f.slot())?,
             withheld: fields.sessions()?,
+        },
+        kind::FETCH_IMAGE => PeerMessage::FetchImage { image: fields.slot()?, offset: fields.u64()? },
+        kind::IMAGE_PIECE => PeerMessage::ImagePiece {
+            image: fields.slot()?,
+            offset: fields.u64()?,
+            bytes: Bytes::copy_from_slice(fields.rest()),
         },
         _ => PeerMessage::Paxos(get_paxos(&mut fields)?),
     };
@@ -490,6 +511,8 @@ mod kind {
     pub(super) const FORWARD_REFUSED: u8 = 3;
     pub(super) const READ_POINT: u8 = 4;
     pub(super) const READ_POINT_REPLY: u8 = 5;
+    pub(super) const FETCH_IMAGE: u8 = 6;
+    pub(super) const IMAGE_PIECE: u8 = 7;
     pub(super) const PROBE: u8 = 16;
     pub(super) const PROBE_REPLY: u8 = 17;
     pub(super) const PREPARE: u8 = 18;

@@ -28,6 +28,8 @@ pub struct Status {
     pub incarnation: Incarnation,
     pub cell: CellId,
     pub role: Role,
+    /// Whether its votes count: the member list names this disk. One whose disk was lost, or that was never met, has none.
+    pub votes: bool,
     /// Who leads, as far as it knows.
     pub leader: Option<ReplicaId>,
     /// The highest ballot it has promised.
@@ -42,7 +44,7 @@ pub struct Status {
     pub nodes: u64,
     /// Client connections to this replica.
     pub connections: u64,
-    /// Bytes of its journal's files.
+    /// Bytes of log in its journal; room that is not yet written does not count.
     pub journal_bytes: u64,
     /// What is left of its leader lease; 0 if it has none.
     pub lease_remaining_us: u64,
@@ -90,6 +92,7 @@ impl Status {
         out.put_u128_le(self.incarnation.0);
         out.put_u128_le(self.cell.0);
         out.put_u8(self.role.tag());
+        out.put_u8(u8::from(self.votes));
         put_leader(out, self.leader);
         out.put_u64_le(self.ballot.round);
         out.put_u8(self.ballot.replica.0);
@@ -116,6 +119,7 @@ impl Status {
             incarnation: Incarnation(f.u128("incarnation")?),
             cell: CellId(f.u128("cell")?),
             role: Role::take(f)?,
+            votes: f.bool("votes")?,
             leader: take_leader(f)?,
             ballot: Ballot { round: f.u64("ballot.round")?, replica: ReplicaId(f.u8("ballot.replica")?) },
             chosen_upto: Slot(f.u64("chosen_upto")?),

@@ -1,6 +1,9 @@
 //! The bytes of every message, on record; and bytes that are none.
 #![allow(clippy::disallowed_methods, reason = "golden files are read from disk")]
 
+#[cfg(feature = "server")]
+mod peer;
+
 use std::path::PathBuf;
 
 use bytes::BytesMut;
@@ -77,8 +80,10 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("refused, overloaded", ServerMessage::Refused { number: 7, reason: overloaded }),
         ("refused, resend", ServerMessage::Refused { number: 7, reason: Reason::Resend }),
         ("read refused", ServerMessage::ReadRefused { number: 2, reason: Reason::NotReady }),
+        ("lock turn", ServerMessage::LockTurn { path: "/locks/one" }),
         ("session over", ServerMessage::SessionOver { session: SESSION }),
         ("fault", ServerMessage::Fault { code: FaultCode::WrongCell, text: "this is cell 5" }),
+        ("fault of the port for replicas", ServerMessage::Fault { code: FaultCode::PeerPort, text: "go to 7400" }),
         ("status reply", ServerMessage::StatusReply { number: 6, status: status() }),
         ("watch opened", ServerMessage::WatchOpened { watch: 8, revision: 4711 }),
         ("watch refused", ServerMessage::WatchRefused { watch: 8, refusal: b"refusal" }),
@@ -108,6 +113,7 @@ fn status() -> Status {
         incarnation: Incarnation(SECRET),
         cell: CELL,
         role: Role::Leader,
+        votes: true,
         leader: Some(ReplicaId(2)),
         ballot: Ballot { round: 12, replica: ReplicaId(2) },
         chosen_upto: Slot(103),

@@ -20,6 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running cell; its processes end with it.
 pub struct Cell {
+    id: String,
     replicas: Vec<Replica>,
     config: PathBuf,
     /// Removed last.
@@ -28,6 +29,7 @@ pub struct Cell {
 
 struct Replica {
     address: SocketAddr,
+    peer: SocketAddr,
     folder: PathBuf,
     child: Option<Child>,
 }
@@ -77,18 +79,13 @@ impl Cell {
         let replicas = (0..count)
             .map(|index| Replica {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2 * index])),
+                peer: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2 * index + 1])),
                 folder: data.join(format!("replica-{}", index + 1)),
                 child: None,
             })
             .collect();
-        let mut cell = Self { replicas, config, home };
-        for index in 0..count {
-            let replica = (index + 1).to_string();
-            let folder = cell.folder(index).to_owned();
-            let done =
-                run(&["format", "--cell", &id, "--replica", &replica, "--config", path(&cell.config), path(&folder)]);
-            assert!(done.status.success(), "format: {}", String::from_utf8_lossy(&done.stderr));
-        }
+        let mut cell = Self { id, replicas, config, home };
+        (0..count).for_each(|index| cell.format(index));
         (0..count).for_each(|index| cell.restart(index));
         cell.wait_until_whole();
         cell
@@ -114,6 +111,10 @@ impl Cell {
         &self.replicas[index].folder
     }
 
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     pub fn config(&self) -> &Path {
         &self.config
     }
@@ -122,9 +123,27 @@ impl Cell {
         self.replicas[index].address
     }
 
+    /// Where the other replicas find one.
+    pub fn peer_address(&self, index: usize) -> SocketAddr {
+        self.replicas[index].peer
+    }
+
     /// Where clients of the whole cell connect.
     pub fn endpoints(&self) -> String {
         self.replicas.iter().map(|replica| replica.address.to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    fn format(&self, index: usize) {
+        let (replica, folder) = ((index + 1).to_string(), self.folder(index));
+        let place = ["--config", path(&self.config), path(folder)];
+        let done = run(&[&["format", "--cell", &self.id, "--replica", &replica], &place[..]].concat());
+        assert!(done.status.success(), "format: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// A replica that does not run gets a new disk: its folder is made anew.
+    pub fn lose_disk(&self, index: usize) {
+        std::fs::remove_dir_all(self.folder(index)).expect("the folder can be removed");
+        self.format(index);
     }
 
     /// Starts a replica that does not run.
@@ -152,6 +171,11 @@ impl Cell {
     pub fn kill_all(&mut self) {
         (0..self.replicas.len()).for_each(|index| self.signal(index, Signal::STOP));
         (0..self.replicas.len()).for_each(|index| self.kill(index));
+    }
+
+    /// The process of a replica that runs.
+    pub fn pid(&self, index: usize) -> u32 {
+        self.replicas[index].child.as_ref().expect("it runs").id()
     }
 
     pub fn signal(&self, index: usize, signal: Signal) {

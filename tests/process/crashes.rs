@@ -1,7 +1,7 @@
 //! Crashes, pauses and broken connections, under load.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -103,17 +103,22 @@ fn connections_break_all_the_time_and_each_request_is_applied_once() {
     }
 }
 
+/// The lease is long, and a follower keeps its promise to a leader that is gone for as long: an election cannot be over
+/// sooner, a hand-over is.
 #[test]
 fn a_stopped_leader_hands_over_and_ends_with_status_0() {
-    let mut cell = Cell::start(3, "");
+    let lease = Duration::from_secs(2);
+    let mut cell = Cell::start(3, "[paxos]\nlease = \"2s\"\n");
     let load = Load::start(4, &cell.endpoints(), &[cell.endpoints()]);
     for _ in 0..3 {
         load.progress(50);
         let leader = cell.leader();
         let ballot = cell.status(leader).expect("the leader answers").ballot;
+        let told = Instant::now();
         cell.signal(leader, Signal::TERM);
         assert_eq!(cell.wait_for_end(leader), Some(0), "SIGTERM is a clean end");
         let next = cell.leader();
+        assert!(told.elapsed() < lease, "it was handed over, not left to an election: {:?}", told.elapsed());
         assert!(cell.status(next).is_some_and(|status| status.ballot > ballot), "somebody else leads");
         load.progress(50);
         cell.restart(leader);

@@ -108,7 +108,7 @@ fn the_log_stays_bounded_and_all_are_killed_at_any_point_of_it() {
 
 #[test]
 fn a_member_that_was_away_for_long_finds_the_log_it_needs() {
-    let mut cell = Cell::start(3, SMALL);
+    let mut cell = Cell::start(3, &format!("{SMALL}keep_for_lagging = \"256MiB\"\n"));
     create_bulk(&cell.connect());
     write_bulk(&cell.connect(), 0..120);
     wait_until_trimmed(&cell, 0);
@@ -121,6 +121,49 @@ fn a_member_that_was_away_for_long_finds_the_log_it_needs() {
     check_bulk(&cell.connect(), 520);
     cell.wait_until_equal();
     cell.wait("folders that shrank", |cell| (0..3).all(|i| folder_bytes(cell, i) < BOUND_BYTES).then_some(()));
+}
+
+/// One loop for all, and a loop for the replica beside two for its clients.
+const CORES: [&str; 2] = ["", "[server]\ncores = [0, 1, 0]\n"];
+
+#[test]
+fn a_member_that_the_log_does_not_reach_is_sent_an_image_and_killed_in_the_midst_of_it() {
+    for cores in CORES {
+        let mut cell = Cell::start(3, &format!("{SMALL}keep_for_lagging = \"0B\"\n{cores}"));
+        create_bulk(&cell.connect());
+        let away = (cell.leader() + 1) % 3;
+        let had = cell.status(away).expect("it answers").applied_upto.0;
+        cell.kill(away);
+        let mut written = 0;
+        let trimmed = |cell: &Cell, index| cell.status(index).is_some_and(|status| status.trimmed_upto.0 > had + 10);
+        while !(0..3).filter(|index| *index != away).all(|index| trimmed(&cell, index)) {
+            assert!(written < 2000, "a member that is away holds the log");
+            write_bulk(&cell.connect(), written..written + 40);
+            written += 40;
+        }
+        let load = Load::start(2, &cell.endpoints(), &[cell.endpoints()]);
+        for _ in 0..3 {
+            cell.restart(away);
+            cell.wait("a piece of an image, or all of it", |cell| {
+                let partial = |(path, _): &(PathBuf, u64)| path.extension().is_some_and(|e| e == "partial");
+                let begun = files(cell, away).iter().any(partial);
+                (begun || cell.status(away).is_some_and(|status| status.applied_upto.0 > had + 10)).then_some(())
+            });
+            cell.kill(away);
+        }
+        cell.restart(away);
+        load.progress(20);
+        load.finish(&cell.endpoints());
+        cell.wait_until_equal();
+        check_bulk(&cell.connect(), written);
+        assert!(cell.logs().contains("starting again from it"), "it was sent an image");
+        // What it was sent serves a start like any other.
+        cell.kill(away);
+        write_bulk(&cell.connect(), written..written + 10);
+        cell.restart(away);
+        cell.wait_until_equal();
+        check_bulk(&cell.connect(), written + 10);
+    }
 }
 
 #[test]
@@ -147,7 +190,8 @@ fn a_damaged_image_costs_a_longer_replay_and_nothing_else() {
 
 #[test]
 fn a_full_journal_refuses_writes_and_serves_reads_until_it_can_be_trimmed() {
-    let mut cell = Cell::start(3, "segment = \"8MiB\"\nimage_after = \"8MiB\"\nmax = \"48MiB\"\n");
+    let mut cell =
+        Cell::start(3, "segment = \"8MiB\"\nimage_after = \"8MiB\"\nmax = \"48MiB\"\nkeep_for_lagging = \"48MiB\"\n");
     // A read waits for its own session's writes, so there are two.
     let (client, reader) = (cell.connect(), cell.connect());
     create_bulk(&client);

@@ -40,11 +40,130 @@ fn a_folder_with_content_is_not_formatted_again() {
 }
 
 #[test]
+fn a_folder_in_memory_is_refused_where_something_must_last() {
+    let cell = Cell::start(1, "");
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let folder = memory.path().join("replica");
+    let formatted =
+        run(&["format", "--cell", cell.id(), "--replica", "1", "--config", path(cell.config()), path(&folder)]);
+    assert_eq!(formatted.status.code(), Some(22), "{}", stderr(&formatted));
+    assert!(stderr(&formatted).contains("found: tmpfs"), "{}", stderr(&formatted));
+    let developed = run(&["dev", "--replicas", "1", "--dir", path(memory.path()), "--exec", "true"]);
+    assert_eq!(developed.status.code(), Some(22), "{}", stderr(&developed));
+}
+
+#[test]
+fn a_host_has_a_name_wherever_it_has_an_address() {
+    let cell = Cell::start(3, "");
+    let text = std::fs::read_to_string(cell.config()).expect("the configuration").replace("127.0.0.1", "localhost");
+    std::fs::write(cell.config(), text).expect("it can be written");
+    let mut cell = cell;
+    cell.kill_all();
+    (0..3).for_each(|index| cell.restart(index));
+    cell.leader();
+    let endpoints = cell.endpoints().replace("127.0.0.1", "localhost");
+    let (said, words, code) = cell.wait("all to be there", |_| {
+        Some(status(&endpoints, &[])).filter(|(said, ..)| (0..3).all(|index| said["replicas"][index]["votes"] == true))
+    });
+    assert_eq!(code, Some(0), "{said} {words}");
+    let read = run(&["stat", "/", "--endpoints", &endpoints]);
+    assert_eq!(read.status.code(), Some(0), "{}", stderr(&read));
+}
+
+#[test]
+fn who_cannot_be_reached_is_listed_with_the_cause() {
+    let closed = super::cell::free_ports(2);
+    let endpoints = format!("127.0.0.1:{},127.0.0.1:{},no-such-host.invalid:1", closed[0], closed[1]);
+    let read = run(&["get", "/a", "--endpoints", &endpoints, "--timeout", "3"]);
+    let words = stderr(&read);
+    assert_eq!(read.status.code(), Some(3), "{words}");
+    for endpoint in endpoints.split(',') {
+        assert!(words.lines().any(|line| line.contains(&format!("{endpoint}: "))), "{endpoint}: {words}");
+    }
+}
+
+#[test]
 fn a_folder_that_was_never_formatted_is_refused() {
     let cell = Cell::start(1, "");
     let empty = tempfile::tempdir_in("/var/tmp").expect("a folder");
     let started = run(&["start", "--config", path(cell.config()), path(empty.path())]);
     assert_eq!(started.status.code(), Some(33), "{}", stderr(&started));
+}
+
+/// What `quorate status --json` says, and its exit status.
+fn status(endpoints: &str, more: &[&str]) -> (serde_json::Value, String, Option<i32>) {
+    let done = run(&[&["status", "--json", "--timeout", "4s", "--endpoints", endpoints], more].concat());
+    let said = serde_json::from_slice(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", stderr(&done)));
+    (said, stderr(&done), done.status.code())
+}
+
+#[test]
+fn a_replica_with_a_new_disk_has_no_vote_and_the_status_says_so() {
+    let mut cell = Cell::start(3, "");
+    let (said, _, code) = status(&cell.endpoints(), &[]);
+    assert_eq!((&said["healthy"], code), (&true.into(), Some(0)), "{said}");
+    assert!((0..3).all(|index| said["replicas"][index]["votes"] == true), "{said}");
+    cell.kill(2);
+    cell.lose_disk(2);
+    cell.restart(2);
+    let (said, ..) = cell.wait("the new disk to answer", |cell| {
+        Some(status(&cell.endpoints(), &[])).filter(|(said, ..)| said["replicas"][2]["role"] == "follower")
+    });
+    assert_eq!((&said["replicas"][2]["votes"], &said["healthy"]), (&false.into(), &true.into()), "{said}");
+    cell.kill(1);
+    let (said, words, code) = cell.wait("the loss to be seen", |cell| {
+        Some(status(&cell.endpoints(), &[])).filter(|(said, ..)| said["replicas"][1]["role"].is_null())
+    });
+    assert_eq!((&said["healthy"], code), (&false.into(), Some(3)), "two answer, one of them votes: {said}");
+    assert!(words.contains("1 of them have a vote"), "{words}");
+}
+
+#[test]
+fn the_status_of_another_cell_or_of_the_port_for_replicas_says_what_is_wrong() {
+    let cell = Cell::start(1, "");
+    let (_, words, code) = status(&cell.endpoints(), &["--cell", "000000000000000000000000000000ff"]);
+    assert_eq!(code, Some(5), "{words}");
+    assert!(words.contains("another cell"), "{words}");
+    let (_, words, code) = status(&cell.peer_address(0).to_string(), &[]);
+    assert_eq!(code, Some(5), "{words}");
+    assert!(words.contains(&format!("clients connect to {}", cell.address(0))), "{words}");
+}
+
+/// Whether the other end closes the connection, in time.
+fn is_closed(stream: &mut std::net::TcpStream) -> bool {
+    use std::io::{ErrorKind, Read};
+    stream.set_read_timeout(Some(super::cell::PATIENCE)).expect("a time-out can be set");
+    match stream.read(&mut [0; 1]) {
+        Ok(count) => count == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+#[test]
+fn who_says_nothing_on_the_port_for_replicas_is_dropped() {
+    let cell = Cell::start(1, "");
+    let mut stream = std::net::TcpStream::connect(cell.peer_address(0)).expect("it listens");
+    assert!(is_closed(&mut stream), "a link begins with a hello");
+}
+
+#[test]
+fn a_replica_that_dials_again_takes_the_place_of_its_older_link() {
+    use quorate::paxos::ReplicaId;
+    use quorate::wire::peer::{Hello, PEER_PROTOCOL, encode_hello};
+    use std::io::Write;
+    let mut cell = Cell::start(3, "");
+    let status = cell.status(2).expect("it answers");
+    cell.kill(2);
+    let (from, to) = (ReplicaId(3), ReplicaId(1));
+    let hello = Hello { protocol: PEER_PROTOCOL, cell: status.cell, from, incarnation: status.incarnation, to };
+    let dial = || {
+        let mut stream = std::net::TcpStream::connect(cell.peer_address(0)).expect("it listens");
+        stream.write_all(&encode_hello(&hello)).expect("it takes bytes");
+        stream
+    };
+    let mut first = dial();
+    let _second = dial();
+    assert!(is_closed(&mut first), "one link a direction");
 }
 
 #[test]

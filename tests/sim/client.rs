@@ -1,9 +1,10 @@
 //! A client: the library's session machine, a host's clock, and somebody who calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use quorate::client::machine::{Answered, Effect, Machine};
-use quorate::namespace::command::{Operation, Read};
+use quorate::client::SessionState;
+use quorate::client::machine::{Answered, Effect, Machine, Prefer};
+use quorate::namespace::command::{Done, Operation, Read, SessionId};
 use quorate::wire::client::Consistency;
 
 use super::history::{Asked, Call, History, Life};
@@ -25,14 +26,20 @@ pub struct Client {
     conn: Option<(u64, bool)>,
     /// Calls without an answer, by tag: their place in the history.
     waiting: BTreeMap<u64, usize>,
+    /// Those of them that wait for a lock, and locks to be waited for.
+    awaiting: BTreeSet<u64>,
+    queued: Vec<String>,
+    /// It has given up, at the end, every lock it may have.
+    gave_up: bool,
     tags: u64,
     /// The last request made in this session.
     number: u64,
     /// Calls still to be made.
     left: u64,
+    reads: u64,
+    prefer: Prefer,
     next_call: Moment,
-    /// Versions seen, for compare-and-set.
-    versions: BTreeMap<String, u64>,
+    known: workload::Known,
     /// Answers in the present session.
     answered: u64,
     phase: Phase,
@@ -61,7 +68,8 @@ pub struct Around<'a> {
 
 impl Client {
     pub fn new(index: usize, world: &mut World, plan: &Plan, clock: HostClock) -> Self {
-        let settings = plan.client(&mut world.random);
+        let (reads, prefer) = plan.role(&mut world.random);
+        let settings = plan.client(&mut world.random, prefer);
         let machine = Machine::new(clock.read(world.now), settings);
         Self {
             index,
@@ -70,11 +78,16 @@ impl Client {
             lives: 0,
             conn: None,
             waiting: BTreeMap::new(),
+            awaiting: BTreeSet::new(),
+            queued: Vec::new(),
+            gave_up: false,
             tags: 0,
             number: 0,
             left: plan.calls,
+            reads,
+            prefer,
             next_call: 0,
-            versions: BTreeMap::new(),
+            known: workload::Known::default(),
             answered: 0,
             phase: Phase::Calling,
             wake: Moment::MAX,
@@ -98,7 +111,13 @@ impl Client {
 
     /// Whether nothing is left to call.
     pub fn is_idle(&self) -> bool {
-        self.left == 0 && self.waiting.is_empty()
+        self.left == 0 && self.waiting.len() == self.awaiting.len()
+    }
+
+    /// The session that it was told to be safe, unless it is about to close it.
+    pub fn relies_on(&self) -> Option<SessionId> {
+        let safe = self.machine.state() == SessionState::Safe && !matches!(self.phase, Phase::Closing | Phase::Done);
+        self.machine.session().filter(|_| safe)
     }
 
     /// What it is about, for whoever finds it stuck.
@@ -187,11 +206,18 @@ impl Client {
                 }
                 Effect::Done { tag, result } => {
                     let place = self.waiting.remove(&tag).expect("a call ends once");
+                    self.awaiting.remove(&tag);
                     let call = &mut around.history.calls[place];
                     around.world.trace.mix_bytes(format!("{result:?}").as_bytes());
                     if let Ok(Answered::Request { outcome, .. }) = &result {
-                        workload::learn(&mut self.versions, &call.asked, outcome);
+                        workload::learn(&mut self.known, &call.asked, outcome);
+                        if *outcome == Ok(Done::Queued) {
+                            self.queued.extend(locked(&call.asked));
+                        }
                         self.answered += 1;
+                    }
+                    if let Ok(Answered::Read { answer, .. }) = &result {
+                        workload::learn_answer(&mut self.known, answer);
                     }
                     let closes = matches!(call.asked, Asked::Request { operation: Operation::CloseSession, .. });
                     if closes && result.is_ok() && self.phase == Phase::Closing {
@@ -211,24 +237,44 @@ impl Client {
         }
     }
 
+    /// The process dies, its calls with it, and another takes its place. Its session is left to expire.
+    pub fn die(&mut self, around: &mut Around<'_>) {
+        if let Some((conn, _)) = self.conn.take() {
+            around.network.close(around.world, conn, Host::Client(self.index));
+        }
+        self.waiting.clear();
+        self.awaiting.clear();
+        self.known = workload::Known::default();
+        self.live_again(around);
+        self.go_on(around);
+    }
+
     fn begin_anew(&mut self, around: &mut Around<'_>) {
         assert!(self.waiting.is_empty(), "when a machine is over, every call of it has ended");
         assert!(self.conn.is_none(), "when a machine is over, it has let go of its connection");
+        self.live_again(around);
+    }
+
+    fn live_again(&mut self, around: &mut Around<'_>) {
         self.lives += 1;
         (self.number, self.answered) = (0, 0);
+        self.queued.clear();
         if self.phase == Phase::Closing {
             self.phase = Phase::Proving;
         }
-        let settings = around.plan.client(&mut around.world.random);
+        let settings = around.plan.client(&mut around.world.random, self.prefer);
         self.machine = Machine::new(self.clock.read(around.world.now), settings);
         self.effects(around);
     }
 
     fn call_what_is_due(&mut self, around: &mut Around<'_>) {
+        for path in std::mem::take(&mut self.queued) {
+            self.call(around, workload::Wish::AwaitLock(path));
+        }
         match self.phase {
             Phase::Calling => {
                 while self.left > 0
-                    && (self.waiting.len() as u64) < around.plan.depth
+                    && ((self.waiting.len() - self.awaiting.len()) as u64) < around.plan.depth
                     && self.next_call <= around.world.now
                 {
                     self.left -= 1;
@@ -241,8 +287,15 @@ impl Client {
                         &mut self.machine,
                         ((self.index, self.lives), self.number, &mut around.history.watched),
                     );
-                    let asked = workload::draw(random, around.plan, &self.versions, self.machine.revision());
+                    let (known, seen) = (&self.known, self.machine.revision());
+                    let asked = workload::draw(random, around.plan, self.reads, known, seen);
                     self.call(around, asked);
+                }
+            }
+            Phase::Proving if !std::mem::replace(&mut self.gave_up, true) => {
+                // Two may wait for each other.
+                for path in (0..workload::LOCKS).map(|name| format!("/n{name}")) {
+                    self.call(around, workload::Wish::Request(Operation::Release { path }));
                 }
             }
             Phase::Proving if self.waiting.is_empty() && self.answered == 0 => {
@@ -274,11 +327,20 @@ impl Client {
                 };
                 (Asked::Request { number: self.number, operation }, taken)
             }
+            workload::Wish::AwaitLock(path) => {
+                let session = self.machine.session().expect("who is in a queue has a session");
+                let taken = self.machine.await_lock(now, tag, path.clone());
+                let (read, consistency) = (Read::AwaitLock { path, session }, Consistency::Linearizable);
+                (Asked::Read { read, consistency, behind: self.number }, taken)
+            }
             workload::Wish::Read(read, consistency) => {
                 let taken = self.machine.read(now, tag, read.clone(), consistency);
                 (Asked::Read { read, consistency, behind: self.number }, taken)
             }
         };
+        if matches!(&asked, Asked::Read { read: Read::AwaitLock { .. }, .. }) {
+            self.awaiting.insert(tag);
+        }
         let life = self.life();
         taken.unwrap_or_else(|error| panic!("client {life:?} may call: {error}"));
         self.waiting.insert(tag, around.history.calls.len());
@@ -297,6 +359,19 @@ impl Client {
                 world.at(due, Event::Client { client: self.index, call: self.calls });
             }
         }
+    }
+}
+
+/// The lock that a call asked for.
+fn locked(asked: &Asked) -> Option<String> {
+    let Asked::Request { operation, .. } = asked else { return None };
+    match operation {
+        Operation::Acquire { path, .. } => Some(path.clone()),
+        Operation::Guarded { operation, .. } => match &**operation {
+            Operation::Acquire { path, .. } => Some(path.clone()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Disk {
     pub segment_bytes: usize,
     /// Nothing completes before.
     pub stalled_until: Moment,
+    /// When a write to the journal last was durable.
+    pub flushed_at: Moment,
     writes: BTreeMap<u64, Write>,
     /// Writes to the journal in the order they were begun, from the first that is not durable on; what they hold once
     /// they are.
@@ -37,8 +39,8 @@ pub struct Disk {
     chores_until: Moment,
     /// What the background does, in order; a crash does a part of it.
     chores: VecDeque<Chore>,
-    /// The image being written.
-    partial: Vec<u8>,
+    /// The images being written.
+    partial: BTreeMap<Slot, Vec<u8>>,
     /// How often each was done to its end.
     pub images_taken: u64,
     pub recycled: u64,
@@ -60,11 +62,12 @@ impl Disk {
             images: BTreeMap::new(),
             segment_bytes,
             stalled_until: 0,
+            flushed_at: 0,
             writes: BTreeMap::new(),
             journal: VecDeque::new(),
             chores_until: 0,
             chores: VecDeque::new(),
-            partial: Vec::new(),
+            partial: BTreeMap::new(),
             images_taken: 0,
             recycled: 0,
         }
@@ -130,11 +133,16 @@ impl Disk {
                 assert!(self.segments.insert(*segment, file).is_none(), "no segment is overwritten by another");
             }
             Chore::Remove { segment } => _ = self.segments.remove(segment).expect("a segment is removed once"),
-            Chore::Begin => self.partial.clear(),
-            Chore::Piece { bytes } => self.partial.extend_from_slice(bytes),
+            Chore::Begin { slot } => {
+                assert!(self.partial.insert(*slot, Vec::new()).is_none(), "an image is written once at a time");
+            }
+            Chore::Piece { slot, bytes } => self.partial(*slot).extend_from_slice(bytes),
+            Chore::Discard { slot } => _ = self.partial.remove(slot).expect("only what was begun is dropped"),
             Chore::Finish { slot } => {
                 self.images_taken += 1;
-                self.images.insert(*slot, std::mem::take(&mut self.partial));
+                let image = std::mem::take(self.partial(*slot));
+                self.partial.remove(slot);
+                self.images.insert(*slot, image);
             }
             Chore::RemoveImage { slot } => _ = self.images.remove(slot).expect("an image is removed once"),
         }
@@ -150,6 +158,11 @@ impl Disk {
             None => self.file(file)[offset..offset + bytes.len()].copy_from_slice(bytes),
             Some(random) => self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
         }
+    }
+
+    /// Nobody waits for anything: what is on the disk is what a start finds.
+    pub fn assert_at_rest(&self) {
+        assert!(self.writes.is_empty(), "a replica that starts again has no write under way");
     }
 
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
@@ -192,6 +205,10 @@ impl Disk {
         }
     }
 
+    fn partial(&mut self, slot: Slot) -> &mut Vec<u8> {
+        self.partial.get_mut(&slot).expect("only what was begun goes on")
+    }
+
     fn file(&mut self, file: DiskFile) -> &mut Vec<u8> {
         match file {
             DiskFile::HardState => &mut self.hard_state,
@@ -208,8 +225,9 @@ pub enum Chore {
     Zero { segment: SegmentId },
     Recycle { from: SegmentId, segment: SegmentId },
     Remove { segment: SegmentId },
-    Begin,
-    Piece { bytes: Bytes },
+    Begin { slot: Slot },
+    Piece { slot: Slot, bytes: Bytes },
+    Discard { slot: Slot },
     Finish { slot: Slot },
     RemoveImage { slot: Slot },
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate::client::machine::Answered;
 use quorate::client::{Error, Outcome as Known};
 use quorate::namespace::command::{
-    Answer, Done, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, StepDone,
+    Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, StepDone,
 };
 use quorate::wire::client::Consistency;
 
@@ -59,6 +59,8 @@ pub struct Tally {
     pub reads: u64,
     pub refused: u64,
     pub unknown: u64,
+    /// Locks that came to those who had waited for them.
+    pub handed_on: u64,
 }
 
 impl History {
@@ -84,6 +86,8 @@ impl History {
                 }
                 (Asked::Read { read, behind, .. }, Some(Ok(Answered::Read { revision, answer }))) => {
                     tally.reads += 1;
+                    tally.handed_on +=
+                        u64::from(matches!(answer, Ok(Answer::LockPlace { place: LockPlace::Held { .. } })));
                     read_fits(model, read, *revision, answer);
                     let session = session.expect("an answered read has a session");
                     let before = (*behind > 0).then(|| {
@@ -108,6 +112,7 @@ impl History {
             }
         }
         self.real_time(model);
+        super::locks::judge(self);
         tally
     }
 
@@ -179,6 +184,7 @@ fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Ans
         Answer::Node { data, stat } => Answer::Node { data, stat: plain(stat) },
         Answer::Exists { stat } => Answer::Exists { stat: stat.map(plain) },
         Answer::Children { names, stat, more } => Answer::Children { names, stat: plain(stat), more },
+        Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
     });
     assert!(told == is, "{read:?} was answered {told:?} at {revision}, but it is {is:?}");
 }
@@ -197,6 +203,7 @@ fn plain_done(done: Done) -> Done {
         Done::Created { path, stat } => Done::Created { path, stat: plain(stat) },
         Done::Set { stat } => Done::Set { stat: plain(stat) },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
+        Done::Granted { .. } | Done::Queued | Done::Released => done,
         Done::Deleted | Done::Synced | Done::SessionClosed => done,
     }
 }

@@ -1,9 +1,11 @@
 //! What goes wrong, and when it is over.
 
+use super::client::Client;
+use super::coverage;
 use super::network::Host;
 use super::node::{Happening, Node};
 use super::run::Run;
-use super::world::{Event, MILLI, SECOND};
+use super::world::{Event, MILLI, Moment, SECOND};
 
 /// A misfortune that lasts until it is relieved.
 #[derive(Clone, Debug)]
@@ -14,6 +16,23 @@ pub enum Lasting {
 /// One kind of misfortune.
 type Act = fn(&mut Run);
 
+/// Their names.
+pub const KINDS: [&str; 13] = [
+    "crash",
+    "crash-all",
+    "away",
+    "pause",
+    "isolate",
+    "one-way",
+    "cut-pair",
+    "cut-client",
+    "client-dies",
+    "break-link",
+    "stall-disk",
+    "hand-over",
+    "hunt",
+];
+
 /// Something goes wrong now, and something else a while later.
 pub fn strike(run: &mut Run) {
     if run.calm {
@@ -23,26 +42,29 @@ pub fn strike(run: &mut Run) {
     run.world.after(delay, Event::Misfortune);
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, Act); 11] = [
-        (w.crash, crash_one),
-        (w.crash_all, crash_all),
-        (w.pause, pause),
-        (w.isolate, isolate),
-        (w.one_way, one_way),
-        (w.cut_pair, cut_pair),
-        (w.cut_client, cut_client),
-        (w.break_link, break_link),
-        (w.stall_disk, stall_disk),
-        (w.hand_over, hand_over),
-        (w.hunt, hunt),
+    let kinds: [(u64, &str, Act); KINDS.len()] = [
+        (w.crash, "crash", crash_one),
+        (w.crash_all, "crash-all", crash_all),
+        (w.away, "away", away),
+        (w.pause, "pause", pause),
+        (w.isolate, "isolate", isolate),
+        (w.one_way, "one-way", one_way),
+        (w.cut_pair, "cut-pair", cut_pair),
+        (w.cut_client, "cut-client", cut_client),
+        (w.client_dies, "client-dies", client_dies),
+        (w.break_link, "break-link", break_link),
+        (w.stall_disk, "stall-disk", stall_disk),
+        (w.hand_over, "hand-over", hand_over),
+        (w.hunt, "hunt", hunt),
     ];
-    let total: u64 = kinds.iter().map(|(weight, _)| weight).sum();
+    let total: u64 = kinds.iter().map(|(weight, ..)| weight).sum();
     if total == 0 {
         return;
     }
     let mut draw = run.world.random.below(total);
-    for (weight, act) in kinds {
+    for (weight, name, act) in kinds {
         if draw < weight {
+            run.struck.extend(coverage::phases(&run.nodes).into_iter().map(|phase| (name, phase)));
             return act(run);
         }
         draw -= weight;
@@ -100,6 +122,14 @@ fn crash_one(run: &mut Run) {
     crash(run, node);
 }
 
+/// A node is away for so long that the others may give up the log it needs.
+fn away(run: &mut Run) {
+    let node = any_node(run);
+    run.with_node(node, |node, around| node.crash(around, false));
+    let span = run.plan.storm / 8 + run.world.random.below(run.plan.storm / 2);
+    run.world.after(span, Event::Start { node });
+}
+
 fn crash_all(run: &mut Run) {
     let apart = run.world.random.pick(&[0, MILLI, 20 * MILLI]);
     for node in 0..run.nodes.len() {
@@ -110,7 +140,9 @@ fn crash_all(run: &mut Run) {
 
 fn pause(run: &mut Run) {
     let node = any_node(run);
-    let span = run.world.random.below(3 * run.plan.lease);
+    // Now and then for so long that sessions would end.
+    let longest = if run.world.random.below(8) == 0 { run.plan.session_timeout * 2 } else { run.plan.lease * 3 };
+    let span = run.world.random.below(longest);
     let until = run.world.now + span;
     let node = &mut run.nodes[node];
     node.busy_until = node.busy_until.max(until);
@@ -154,11 +186,18 @@ fn hunt(run: &mut Run) {
     }
     let first = run.world.random.below(others.len() as u64) as usize;
     others.rotate_left(first);
-    let cut_off = others.split_off(run.nodes.len() / 2);
-    let paths = cut_off.iter().map(|node| (Host::Node(leader), Host::Node(*node)));
-    block(run, paths.flat_map(|(one, other)| [(one, other), (other, one)]).collect());
-    let (node, lease) = (others[0], run.plan.lease);
-    let (delay, life) = (run.world.random.within(lease, 3 * lease), run.nodes[node].life);
+    // With those that lose the leader go some of the clients, so that somebody writes there and somebody reads here.
+    let mut cut_off: Vec<Host> = others.split_off(run.nodes.len() / 2).into_iter().map(Host::Node).collect();
+    cut_off.extend((0..run.clients.len()).filter(|_| run.world.random.below(2) == 0).map(Host::Client));
+    let leader = Host::Node(leader);
+    let (lease, settled) = (run.plan.lease, run.world.random.below(800 * MILLI));
+    block_for(
+        run,
+        cut_off.iter().flat_map(|other| [(leader, *other), (*other, leader)]).collect(),
+        settled + 5 * lease,
+    );
+    let (node, delay) = (others[0], settled + run.world.random.within(lease, 3 * lease));
+    let life = run.nodes[node].life;
     run.world.after(delay, Event::Crash { node, life });
 }
 
@@ -173,9 +212,18 @@ fn cut_client(run: &mut Run) {
     block(run, paths);
 }
 
+fn client_dies(run: &mut Run) {
+    let client = run.world.random.below(run.clients.len() as u64) as usize;
+    run.with_client(client, Client::die);
+}
+
 fn block(run: &mut Run, paths: Vec<(Host, Host)>) {
     let mean = run.world.random.pick(&[run.plan.lease / 2, run.plan.lease * 2, SECOND]);
     let delay = run.world.random.around(mean);
+    block_for(run, paths, delay);
+}
+
+fn block_for(run: &mut Run, paths: Vec<(Host, Host)>, delay: Moment) {
     let what = run.misfortunes;
     run.lasting.insert(what, Lasting::Blocked(paths));
     run.world.after(delay, Event::Relief { what });

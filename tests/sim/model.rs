@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
-    Answer, Command, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, Step,
-    StepDone,
+    Answer, Command, Done, Expect, Lifetime, LockPlace, Operation, Outcome, Read, Refusal, Revision, Sequencer,
+    SessionId, Stat, Step, StepDone,
 };
 use quorate::wire::watch::EventKind;
 
 use super::watching::ModelEvent;
+
+use super::locks::{Claim, Lock};
 
 /// A node of the model.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -25,6 +27,7 @@ struct Node {
     gone: u64,
     owner: Option<SessionId>,
     instance: u64,
+    lock: Lock,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +57,7 @@ pub struct Model {
     revision: Revision,
     instances: u64,
     commands: u64,
+    log_time_ns: u64,
     placed: BTreeMap<(SessionId, u64), Placed>,
     events: Vec<ModelEvent>,
     /// Events of the command at work.
@@ -71,6 +75,7 @@ impl Model {
             revision: 0,
             instances: 0,
             commands: 0,
+            log_time_ns: 0,
             placed: BTreeMap::new(),
             events: Vec::new(),
             pending: Vec::new(),
@@ -79,7 +84,9 @@ impl Model {
 
     /// Applies the body of one batch.
     pub fn apply(&mut self, batch: &[u8]) {
-        for command in Batch::decode(batch).expect("a batch is well made") {
+        let batch = Batch::decode(batch).expect("a batch is well made");
+        self.log_time_ns = self.log_time_ns.max(batch.log_time_ns);
+        for command in batch {
             self.commands += 1;
             self.command(command.expect("a command is well made").to_command());
         }
@@ -134,6 +141,18 @@ impl Model {
                 names.truncate(most);
                 Ok(Answer::Children { names, stat: node.stat(), more })
             }
+            Read::LockHolders { path } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                Ok(Answer::Lock { holders: node.lock.view(path, node.instance) })
+            }
+            Read::AwaitLock { path, session } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                Ok(Answer::LockPlace { place: node.lock.place(path, node.instance, *session) })
+            }
+            Read::CheckSequencer { sequencer } => {
+                let node = self.at(&sequencer.path, revision);
+                Ok(Answer::Sequencer { valid: node.is_some_and(|node| node.upholds(sequencer)) })
+            }
         }
     }
 
@@ -161,9 +180,18 @@ impl Model {
             Command::ExpireSession { session, counter } => {
                 if self.sessions.get(&session).is_some_and(|s| s.counter == counter) {
                     let before = self.tree.clone();
-                    self.end_session(session);
+                    self.end_session(session, Some(self.log_time_ns));
                     self.keep(&before);
                 }
+            }
+            Command::FreeLock { path, instance } => {
+                let before = self.tree.clone();
+                let (revision, now) = (self.next(), self.log_time_ns);
+                if let Some(node) = self.tree.get_mut(&path).filter(|node| node.instance == instance) {
+                    node.lock.shut.retain(|(_, until)| *until > now);
+                    node.lock.hand_on(revision);
+                }
+                self.keep(&before);
             }
             Command::Request { session, number, operation, .. } => self.request(session, number, operation),
         }
@@ -174,10 +202,31 @@ impl Model {
         row.last = number;
         row.counter += 1;
         let before = self.tree.clone();
-        let outcome = match &operation {
+        let outcome = self.operate(session, &operation);
+        self.keep(&before);
+        let (position, revision) = (self.commands, self.revision);
+        self.placed.insert((session, number), Placed { position, revision, operation, outcome });
+    }
+
+    fn operate(&mut self, session: SessionId, operation: &Operation) -> Outcome {
+        match operation {
             Operation::CloseSession => {
-                self.end_session(session);
+                self.end_session(session, None);
                 Ok(Done::SessionClosed)
+            }
+            Operation::Acquire { .. } => self.acquire(session, operation),
+            Operation::Release { path } => {
+                let revision = self.next();
+                let node = self.tree.get_mut(path).ok_or_else(|| Refusal::NoNode { path: path.clone() })?;
+                if !node.lock.is_claimed_by(session) {
+                    return Err(Refusal::LockNotHeld { path: path.clone() });
+                }
+                node.lock.leave(session, None, revision);
+                Ok(Done::Released)
+            }
+            Operation::Guarded { sequencer, operation } => {
+                self.check_lock(sequencer)?;
+                self.operate(session, operation)
             }
             Operation::Sync => Ok(Done::Synced),
             Operation::Multi { steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
@@ -186,10 +235,45 @@ impl Model {
                 .map(|(path, stat)| Done::Created { path, stat }),
             Operation::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| Done::Set { stat }),
             Operation::Delete { path, expect } => self.delete(path, *expect).map(|()| Done::Deleted),
+        }
+    }
+
+    fn acquire(&mut self, session: SessionId, operation: &Operation) -> Outcome {
+        let Operation::Acquire { path, mode, wait, create, lock_delay_ms } = operation else {
+            unreachable!("its caller knows")
         };
-        self.keep(&before);
-        let (position, revision) = (self.commands, self.revision);
-        self.placed.insert((session, number), Placed { position, revision, operation, outcome });
+        if !self.tree.contains_key(path) {
+            if !create {
+                return Err(Refusal::NoNode { path: path.clone() });
+            }
+            self.create(session, path, &Bytes::new(), Lifetime::Permanent, false)?;
+        }
+        let revision = self.next();
+        let node = self.tree.get_mut(path).expect("made if it was missing");
+        if node.lock.is_claimed_by(session) {
+            return Err(Refusal::LockTwice { path: path.clone() });
+        }
+        let mut lock = node.lock.clone();
+        lock.waiting.push(Claim { session, mode: *mode, delay_ms: *lock_delay_ms });
+        lock.hand_on(revision);
+        if let LockPlace::Held { sequencer } = lock.place(path, node.instance, session) {
+            node.lock = lock;
+            return Ok(Done::Granted { sequencer });
+        }
+        if !wait {
+            return Err(Refusal::LockBusy { path: path.clone() });
+        }
+        node.lock = lock;
+        Ok(Done::Queued)
+    }
+
+    fn check_lock(&self, sequencer: &Sequencer) -> Result<(), Refusal> {
+        let node = self.tree.get(&sequencer.path);
+        if node.is_some_and(|node| node.upholds(sequencer)) {
+            return Ok(());
+        }
+        let (path, presented) = (sequencer.path.clone(), sequencer.generation);
+        Err(Refusal::Fenced { path, presented, current: node.map_or(0, |node| node.lock.generation) })
     }
 
     /// Ends a command: what it changed is dated with the new revision.
@@ -218,12 +302,16 @@ impl Model {
         self.revision + 1
     }
 
-    fn end_session(&mut self, session: SessionId) {
+    fn end_session(&mut self, session: SessionId, lost_ns: Option<u64>) {
         self.sessions.remove(&session);
         let owned: Vec<String> =
             self.tree.iter().filter(|(_, node)| node.owner == Some(session)).map(|(path, _)| path.clone()).collect();
         owned.iter().for_each(|path| self.remove(path));
-        if owned.is_empty() {
+        let revision = self.next();
+        let claimed: Vec<_> = self.tree.values_mut().filter(|node| node.lock.is_claimed_by(session)).collect();
+        let nothing = owned.is_empty() && claimed.is_empty();
+        claimed.into_iter().for_each(|node| node.lock.leave(session, lost_ns, revision));
+        if nothing {
             self.revision = self.next();
         }
     }
@@ -239,6 +327,7 @@ impl Model {
                     .map(|(path, stat)| StepDone::Created { path, stat }),
                 Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),
                 Step::Delete { path, expect } => self.delete(path, *expect).map(|()| StepDone::Deleted),
+                Step::CheckLock { sequencer } => self.check_lock(sequencer).map(|()| StepDone::Checked),
                 Step::Get { path } => {
                     let node = self.tree.get(path).map(|node| (node.data.clone(), node.stat()));
                     Ok(StepDone::Got { node })
@@ -341,6 +430,10 @@ impl Model {
 }
 
 impl Node {
+    fn upholds(&self, sequencer: &Sequencer) -> bool {
+        self.lock.view(&sequencer.path, self.instance).sequencer.as_ref() == Some(sequencer)
+    }
+
     fn stat(&self) -> Stat {
         Stat {
             created: self.created,
@@ -352,6 +445,7 @@ impl Node {
             data_bytes: self.data.len() as u32,
             children: (self.born - self.gone) as u32,
             instance: self.instance,
+            lock_generation: self.lock.generation,
             checksum: crc32fast::hash(&self.data),
             ..Stat::default()
         }

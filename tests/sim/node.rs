@@ -36,6 +36,8 @@ pub struct Node {
     incarnation: Incarnation,
     wake: Option<Moment>,
     calls: u64,
+    /// How often it started again from an image it fetched.
+    pub transfers: u64,
 }
 
 /// A process.
@@ -51,6 +53,7 @@ pub struct Running {
     inputs: Vec<Input>,
     effects: Vec<Effect>,
     closes: Vec<u64>,
+    starts_again: bool,
 }
 
 /// What a node's loop finds when it wakes.
@@ -63,6 +66,7 @@ pub enum Happening {
     Written { token: u64 },
     ChoreDone(Chore),
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
+    ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
     Drained { conn: u64 },
     HandOver,
 }
@@ -80,7 +84,18 @@ impl Node {
     pub fn new(index: usize, plan: &Plan, clock: HostClock) -> Self {
         let incarnation = incarnation(index);
         let disk = recovery::format(plan, index, incarnation);
-        Self { index, life: 0, clock, disk, running: None, busy_until: 0, incarnation, wake: None, calls: 0 }
+        Self {
+            index,
+            life: 0,
+            clock,
+            disk,
+            running: None,
+            busy_until: 0,
+            incarnation,
+            wake: None,
+            calls: 0,
+            transfers: 0,
+        }
     }
 
     /// The process starts from what the disk holds.
@@ -118,6 +133,7 @@ impl Node {
             inputs: Vec::new(),
             effects: Vec::new(),
             closes: Vec::new(),
+            starts_again: false,
         });
         around.network.started(Host::Node(self.index));
         self.wake_at(around.world, around.world.now);
@@ -139,6 +155,15 @@ impl Node {
         }
         self.wake = None;
         self.calls += 1;
+    }
+
+    /// The process puts another in its place, with nothing under way.
+    fn start_again(&mut self, around: &mut Around<'_>) {
+        self.transfers += 1;
+        self.disk.assert_at_rest();
+        self.crash(around, true);
+        let delay = around.world.random.around(MILLI);
+        around.world.after(delay, Event::Start { node: self.index });
     }
 
     /// Something happened that the loop will find.
@@ -175,7 +200,11 @@ impl Node {
         let closed: Vec<u64> = running.closes.drain(..).collect();
         running.inbox.extend(closed.into_iter().map(|conn| Happening::Closed { conn }));
         let busy = !running.inbox.is_empty();
+        let starts_again = running.starts_again;
         self.running = Some(running);
+        if starts_again {
+            return self.start_again(around);
+        }
         self.wake_at(around.world, if busy { self.busy_until } else { deadline });
     }
 
@@ -207,12 +236,16 @@ impl Node {
             requests.into_iter().for_each(|request| running.front_asks(now, request));
             self.end_turn(running, now, around);
             let (replica, clock) = (&running.replica, &self.clock);
+            let mut held = false;
             let still_leased = || {
                 pass(around);
                 let lease_now = replica.lease();
-                lease_now.ballot == lease.ballot && clock.read(around.world.now) < lease_now.until
+                held = lease_now.ballot == lease.ballot && clock.read(around.world.now) < lease_now.until;
+                held
             };
-            if running.front.finish(now, replica.tree(), leased, still_leased) {
+            let answered = running.front.finish(now, replica.tree(), leased, still_leased);
+            assert!(held || !answered, "reads leave only once the lease was seen to hold after they were answered");
+            if answered {
                 running.front_asks(now, FrontRequest::LeaseUsed);
             }
             if !running.front.is_restless() {
@@ -267,8 +300,16 @@ impl Node {
                 self.disk.chore(around.world, of, Chore::Recycle { from, segment });
             }
             Effect::RemoveSegment { segment } => self.disk.chore(around.world, of, Chore::Remove { segment }),
-            Effect::BeginImage { .. } => self.disk.chore(around.world, of, Chore::Begin),
-            Effect::ImagePiece { bytes, .. } => self.disk.chore(around.world, of, Chore::Piece { bytes }),
+            Effect::BeginImage { slot } => self.disk.chore(around.world, of, Chore::Begin { slot }),
+            Effect::ImagePiece { slot, bytes } => self.disk.chore(around.world, of, Chore::Piece { slot, bytes }),
+            Effect::DiscardImage { slot } => self.disk.chore(around.world, of, Chore::Discard { slot }),
+            Effect::ReadImage { to, image, offset, bytes } => {
+                let delay = around.world.random.around(around.plan.disk.latency);
+                // Small pieces: a transfer takes long enough to be interrupted.
+                let bytes = bytes.min(around.plan.transfer_bytes);
+                around.world.after(delay, Event::ImageRead { node: of.0, life: of.1, to, image, offset, bytes });
+            }
+            Effect::StartAgain => running.starts_again = true,
             Effect::FinishImage { slot } => self.disk.chore(around.world, of, Chore::Finish { slot }),
             Effect::RemoveImage { slot } => self.disk.chore(around.world, of, Chore::RemoveImage { slot }),
             Effect::ReadLog { to, from, places } => {
@@ -279,14 +320,30 @@ impl Node {
         }
     }
 
+    /// Whether its front may answer reads without asking anybody.
+    pub fn is_leased(&self, moment: Moment) -> bool {
+        let lease = self.running.as_ref().map(|running| running.replica.lease());
+        lease.is_some_and(|lease| lease.ballot != Ballot::NONE && self.clock.read(moment) < lease.until)
+    }
+
     /// What it is about, for whoever finds it stuck.
     pub fn story(&self) -> String {
         let Some(running) = &self.running else { return format!("node {}: down", self.index) };
         let (status, inbox) = (running.replica.paxos().status(), running.inbox.len());
+        let (lease, sessions) = (running.replica.lease(), running.replica.namespace().session_count());
         let journal = running.replica.storage().journal();
         let (used, free, waits) = (journal.used_bytes(), journal.free_bytes(), journal.queued_bytes());
-        let lease = running.replica.lease();
-        format!("node {}: {status:?}, {lease:?}, inbox {inbox}, journal {used}, {free} free, {waits} wait", self.index)
+        format!(
+            "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait",
+            self.index
+        )
+    }
+
+    /// A piece of an image, for a peer.
+    pub fn read_image(&self, image: Slot, offset: u64, bytes: usize) -> Bytes {
+        let file = &self.disk.images[&image];
+        let rest = file.get(offset as usize..).unwrap_or_default();
+        Bytes::copy_from_slice(&rest[..bytes.min(rest.len())])
     }
 
     /// The background read of a lagging peer's values.
@@ -329,6 +386,9 @@ impl Running {
             Happening::Written { token } => self.step(now, Input::Written { token }),
             Happening::ChoreDone(chore) => self.chore_done(now, &chore),
             Happening::LogRead { to, from, values } => self.step(now, Input::LogRead { to, from, values }),
+            Happening::ImageRead { to, image, offset, bytes } => {
+                self.step(now, Input::ImageRead { to, image, offset, bytes });
+            }
             Happening::Drained { conn } => {
                 if let Some(name) = self.names.get(&conn) {
                     self.front.drained(*name);
@@ -346,9 +406,9 @@ impl Running {
             Chore::Zero { segment } | Chore::Recycle { segment, .. } => {
                 self.step(now, Input::SegmentReady { segment });
             }
-            Chore::Piece { .. } => self.step(now, Input::ImageWritten),
+            Chore::Piece { slot, .. } => self.step(now, Input::ImageWritten { slot }),
             Chore::Finish { slot } => self.step(now, Input::ImageDurable { slot }),
-            Chore::Begin | Chore::Remove { .. } | Chore::RemoveImage { .. } => {}
+            Chore::Begin { .. } | Chore::Discard { .. } | Chore::Remove { .. } | Chore::RemoveImage { .. } => {}
         }
     }
 

@@ -6,7 +6,9 @@
 //!    handed out as chosen and no applied state differs from it, ever.
 //! 3. A vote is said only when its record is durable, and a durable record is found again by every restart.
 //! 4. Nothing is called chosen, or applied, that is not.
-//! 5. Applied states are equal at equal slots; they, and chosen marks, never fall while a process lives.
+//! 5. A promise is said only when all four copies of the hard state, or a durable record, hold its ballot. ([`super::node`])
+//! 6. Whoever may read under a lease has applied everything that anybody has. ([`super::run`])
+//! 7. Applied states are equal at equal slots; they, and chosen marks, never fall while a process lives.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -20,7 +20,7 @@ pub struct Plan {
     pub calls: u64,
     /// Calls of one client that may wait for an answer.
     pub depth: u64,
-    /// Reads among the calls, in a thousand.
+    /// Reads among the calls of a client that does both, in a thousand.
     pub reads: u64,
     /// Pause between two calls, on average.
     pub think: Moment,
@@ -34,6 +34,10 @@ pub struct Plan {
     pub segment_bytes: usize,
     /// Log after which an image is taken.
     pub image_after_bytes: u64,
+    /// Log that is kept for members that are away.
+    pub keep_bytes: u64,
+    /// The largest piece of an image sent to another.
+    pub transfer_bytes: usize,
     /// Newest images that are damaged at a crash, in a thousand.
     pub damaged_images: u64,
     pub session_timeout: Moment,
@@ -62,11 +66,13 @@ pub struct Plan {
 pub struct Weights {
     pub crash: u64,
     pub crash_all: u64,
+    pub away: u64,
     pub pause: u64,
     pub isolate: u64,
     pub one_way: u64,
     pub cut_pair: u64,
     pub cut_client: u64,
+    pub client_dies: u64,
     pub break_link: u64,
     pub stall_disk: u64,
     pub hand_over: u64,
@@ -109,6 +115,8 @@ impl Plan {
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
             segment_bytes: segment_blocks * BLOCK_BYTES,
             image_after_bytes: random.pick(&[16 << 10, 64 << 10, 256 << 10]),
+            keep_bytes: random.pick(&[0, 0, 8, 16]) * (segment_blocks * BLOCK_BYTES) as u64,
+            transfer_bytes: random.pick(&[200, 1 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
             session_timeout: random.within(2000, 6000) * MILLI,
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
@@ -132,7 +140,11 @@ impl Plan {
     }
 
     pub fn bounds(&self) -> Bounds {
-        Bounds { image_after_bytes: self.image_after_bytes, journal_bytes_max: 64 * self.segment_bytes as u64 }
+        Bounds {
+            image_after_bytes: self.image_after_bytes,
+            journal_bytes_max: 64 * self.segment_bytes as u64,
+            keep_bytes: self.keep_bytes,
+        }
     }
 
     pub fn settings(&self, node: usize, incarnation: Incarnation, seed: u64) -> Settings {
@@ -151,12 +163,22 @@ impl Plan {
         }
     }
 
-    pub fn client(&self, random: &mut Random) -> ClientSettings {
+    /// What a client is for: reads in a thousand, and whom it likes to be connected to. One that only reads stays with a
+    /// leader that can do nothing else any more, and one that only writes is first at the next.
+    pub fn role(&self, random: &mut Random) -> (u64, Prefer) {
+        match random.below(4) {
+            0 => (1000, Prefer::Leader),
+            1 => (0, Prefer::Any),
+            _ => (self.reads, random.pick(&[Prefer::Leader, Prefer::Leader, Prefer::Any])),
+        }
+    }
+
+    pub fn client(&self, random: &mut Random, prefer: Prefer) -> ClientSettings {
         ClientSettings {
             endpoints: (0..self.nodes).map(address).collect(),
             cell: Some(CELL),
             name: "simulated".to_owned(),
-            prefer: random.pick(&[Prefer::Leader, Prefer::Leader, Prefer::Any]),
+            prefer,
             session_timeout: span(self.session_timeout),
             grace: span(random.within(1, 10) * SECOND),
             open_timeout: span(20 * SECOND),
@@ -178,11 +200,13 @@ impl Weights {
         Self {
             crash: weight(10),
             crash_all: weight(2),
+            away: weight(5),
             pause: weight(10),
             isolate: weight(6),
             one_way: weight(6),
             cut_pair: weight(6),
             cut_client: weight(6),
+            client_dies: weight(4),
             break_link: weight(20),
             stall_disk: weight(6),
             hand_over: weight(3),

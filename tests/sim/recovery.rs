@@ -42,9 +42,11 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
     let mut hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
-    let (mut namespace, kept) = load_image(disk, identity, contents.image.map_or(Slot(0), |image| image.slot), random);
+    let (mut namespace, kept, image_is_foreign) =
+        load_image(disk, identity, contents.image.map_or(Slot(0), |image| image.slot), random);
     let image_upto = kept.last().copied().unwrap_or_default();
-    let known = Known { identity, start: contents.start, hard_state: hard_state.durable_sequence(), image_upto };
+    let (start, durable) = (contents.start, hard_state.durable_sequence());
+    let known = Known { identity, start, hard_state: durable, image_upto, image_is_foreign };
     let (mut applied, mut chosen) = (Applied::default(), Vec::new());
     let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
         if value.kind() == Some(Kind::Commands) {
@@ -81,19 +83,20 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
 }
 
 /// The newest whole image that was ever pointed to, and the slots of those to be kept.
-fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) -> (Namespace, Vec<Slot>) {
+fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) -> (Namespace, Vec<Slot>, bool) {
     let mut slots: Vec<Slot> = disk.images.range(..=upto).map(|(slot, _)| *slot).collect();
     while let Some(slot) = slots.pop() {
         let mut reader = ImageReader::new(random.draw());
         let file = &disk.images[&slot];
         let cut = random.below(file.len() as u64 + 1) as usize;
         let read = reader.add(&file[..cut]).and_then(|()| reader.add(&file[cut..]));
-        if let Ok((head, namespace)) = read.and_then(|()| reader.finish(identity)) {
+        if let Ok((head, namespace)) = read.and_then(|()| reader.finish(identity.cell)) {
             assert!(head.slot == slot && namespace.revision() == head.revision, "an image is what its name says");
-            return (namespace, slots.last().copied().into_iter().chain([slot]).collect());
+            let kept = slots.last().copied().into_iter().chain([slot]).collect();
+            return (namespace, kept, head.identity != identity);
         }
     }
-    (Namespace::new(random.draw()), Vec::new())
+    (Namespace::new(random.draw()), Vec::new(), false)
 }
 
 /// The record that begins a start is durable before anything else, or the start comes to nothing.

@@ -1,11 +1,16 @@
 //! One seed, one run: a storm with every fault of the plan, then calm, in which everything must finish; then judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::paxos::Slot;
+use quorate::replica::Replica;
+use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
 
 use super::client::{self, Client};
+use super::coverage;
+use super::cuts::Cuts;
 use super::history::{History, Tally, plain};
+use super::linearizable;
 use super::misfortune;
 use super::model::Model;
 use super::network::{Arrival, Host, Network};
@@ -29,11 +34,15 @@ pub struct Run {
     /// Misfortunes that last, by their number.
     pub lasting: BTreeMap<u64, misfortune::Lasting>,
     pub misfortunes: u64,
+    /// Misfortunes that struck, each with a phase it struck in.
+    pub struck: BTreeSet<(&'static str, &'static str)>,
+    /// Bytes that arrived anywhere, if somebody wants them.
+    seen: Option<Vec<Vec<u8>>>,
     events: u64,
 }
 
 /// What a run came to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     pub trace: u64,
     pub events: u64,
@@ -41,25 +50,109 @@ pub struct Report {
     pub slots: u64,
     pub images: u64,
     pub recycled: u64,
+    /// Starts from another's image.
+    pub transfers: u64,
     pub tally: Tally,
     pub watches: WatchTally,
+    /// Nodes whose operations were searched for an order.
+    pub searched: u64,
+    /// What of the protocol was exercised.
+    pub words: BTreeSet<&'static str>,
+    pub struck: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Report {
+    /// Adds what another run came to.
+    pub fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.misfortunes += other.misfortunes;
+        self.slots += other.slots;
+        self.images += other.images;
+        self.recycled += other.recycled;
+        self.transfers += other.transfers;
+        self.tally.requests += other.tally.requests;
+        self.tally.reads += other.tally.reads;
+        self.tally.refused += other.tally.refused;
+        self.tally.unknown += other.tally.unknown;
+        self.tally.handed_on += other.tally.handed_on;
+        self.watches.watches += other.watches.watches;
+        self.watches.events += other.watches.events;
+        self.watches.gaps += other.watches.gaps;
+        self.searched += other.searched;
+        self.words.extend(other.words);
+        self.struck.extend(other.struck);
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { events, misfortunes, slots, images, recycled, transfers, searched, .. } = self;
+        let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
+        let WatchTally { watches, events: told, gaps } = self.watches;
+        write!(
+            f,
+            "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, "
+        )?;
+        write!(
+            f,
+            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, "
+        )?;
+        write!(f, "{watches} watches ({told} told, {gaps} gaps), {searched} searched")
+    }
 }
 
 /// Runs a seed. Panics with a sentence when something is wrong.
-pub fn run(seed: u64) -> Report {
-    let mut run = Run::new(seed);
+pub fn run(seed: u64, cuts: &Cuts) -> Report {
+    let mut run = Run::new(seed, cuts);
     run.storm();
     run.calm();
     run.judge()
 }
 
+/// Bytes as a run leaves them.
+pub struct Samples {
+    pub client_bytes: Vec<Vec<u8>>,
+    pub peer_bytes: Vec<Vec<u8>>,
+    pub hard_states: Vec<Vec<u8>>,
+    pub segments: Vec<Vec<u8>>,
+    pub images: Vec<Vec<u8>>,
+    /// Values of the chosen log.
+    pub values: Vec<Vec<u8>>,
+}
+
+/// Runs a seed's storm for what crosses its network and lies on its disks.
+pub fn samples(seed: u64, cuts: &Cuts) -> Samples {
+    let mut run = Run::new(seed, cuts);
+    run.seen = Some(Vec::new());
+    run.storm();
+    let seen = run.seen.take().unwrap_or_default();
+    let (client_bytes, rest): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
+        seen.into_iter().partition(|bytes| bytes.starts_with(&CLIENT_MAGIC.to_le_bytes()));
+    let peer_bytes = rest.into_iter().filter(|bytes: &Vec<u8>| bytes.starts_with(&PEER_MAGIC.to_le_bytes())).collect();
+    let values = run.oracle.log().map(|(_, value)| value.to_vec()).collect();
+    let disks = || run.nodes.iter().map(|node| &node.disk);
+    Samples {
+        client_bytes,
+        peer_bytes,
+        hard_states: disks().map(|disk| disk.hard_state.clone()).collect(),
+        segments: disks().flat_map(|disk| disk.segments.values().cloned()).collect(),
+        images: disks().flat_map(|disk| disk.images.values().cloned()).collect(),
+        values,
+    }
+}
+
+/// The plan of a seed, less what is cut.
+pub fn plan_of(seed: u64, cuts: &Cuts) -> Plan {
+    let mut plan = Plan::draw(&mut World::new(seed).random);
+    cuts.apply(&mut plan);
+    plan
+}
+
 impl Run {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, cuts: &Cuts) -> Self {
         let mut world = World::new(seed);
-        let plan = Plan::draw(&mut world.random);
-        if std::env::var_os("QUORATE_SIM_SEED").is_some() {
-            eprintln!("{plan:#?}");
-        }
+        let mut plan = Plan::draw(&mut world.random);
+        cuts.apply(&mut plan);
         let mut network = Network::new(plan.network.clone());
         let nodes: Vec<Node> = (0..plan.nodes).map(|index| Node::new(index, &plan, clock(&mut world))).collect();
         let clocks: Vec<HostClock> = (0..plan.clients).map(|_| clock(&mut world)).collect();
@@ -85,6 +178,8 @@ impl Run {
             calm: false,
             lasting: BTreeMap::new(),
             misfortunes: 0,
+            struck: BTreeSet::new(),
+            seen: None,
             events: 0,
         }
     }
@@ -123,10 +218,11 @@ impl Run {
         panic!("{}s after the last fault, not everything is done: {stories:#?} {states:#?}", PATIENCE / SECOND);
     }
 
-    /// Whether all that is chosen is applied everywhere.
+    /// Whether all that is chosen is applied everywhere, and no session outlives its client.
     fn is_settled(&self) -> bool {
         let chosen = self.oracle.chosen_upto();
-        self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|r| r.replica.applied_upto() == chosen))
+        let settled = |replica: &Replica| replica.applied_upto() == chosen && replica.namespace().session_count() == 0;
+        self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|running| settled(&running.replica)))
     }
 
     fn judge(&self) -> Report {
@@ -146,7 +242,23 @@ impl Run {
         let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
-        Report { trace, events, misfortunes, slots, images, recycled, tally, watches }
+        let transfers = self.nodes.iter().map(|node| node.transfers).sum();
+        let (words, struck) = (coverage::of(&self.history), self.struck.clone());
+        let searched = linearizable::judge(&self.history);
+        Report {
+            trace,
+            events,
+            misfortunes,
+            slots,
+            images,
+            recycled,
+            transfers,
+            tally,
+            watches,
+            searched,
+            words,
+            struck,
+        }
     }
 
     fn event(&mut self, event: Event) {
@@ -173,7 +285,12 @@ impl Run {
                 let arrival = self.network.closed(&mut self.world, conn, side, surely);
                 self.arrives(arrival);
             }
-            Event::Turn { node, call } if self.nodes[node].is_called(call) => self.with_node(node, Node::turn),
+            Event::Turn { node, call } if self.nodes[node].is_called(call) => {
+                self.with_node(node, Node::turn);
+                self.leases_cover(node);
+                self.leases_rest_on_flushes();
+                self.live_sessions_are_kept(node);
+            }
             Event::Client { client, call } if self.clients[client].is_called(call) => {
                 self.with_client(client, Client::woken);
             }
@@ -187,6 +304,10 @@ impl Run {
                 let values = self.nodes[node].read_log(&places);
                 self.nodes[node].happens(&mut self.world, Happening::LogRead { to, from, values });
             }
+            Event::ImageRead { node, life, to, image, offset, bytes } if self.nodes[node].life == life => {
+                let bytes = self.nodes[node].read_image(image, offset, bytes);
+                self.nodes[node].happens(&mut self.world, Happening::ImageRead { to, image, offset, bytes });
+            }
             Event::Drained { node, life, conn } if self.nodes[node].life == life => {
                 self.nodes[node].happens(&mut self.world, Happening::Drained { conn });
             }
@@ -194,6 +315,7 @@ impl Run {
             Event::Written { .. }
             | Event::Chore { .. }
             | Event::LogRead { .. }
+            | Event::ImageRead { .. }
             | Event::Drained { .. }
             | Event::Crash { .. } => {}
             Event::Start { node } => {
@@ -206,8 +328,42 @@ impl Run {
         }
     }
 
+    /// Whoever may read under a lease has applied everything that this node has.
+    fn leases_cover(&self, node: usize) {
+        let applied = |node: &Node| node.running.as_ref().map_or(Slot(0), |running| running.replica.applied_upto());
+        let most = applied(&self.nodes[node]);
+        for other in self.nodes.iter().filter(|other| other.is_leased(self.world.now)) {
+            let least = applied(other);
+            assert!(
+                most <= least,
+                "node {node} applied {most:?}, and node {} reads under its lease at {least:?}",
+                other.index
+            );
+        }
+    }
+
+    /// A lease is won by an entry that the leader's own disk has, and lasts no longer than that allows.
+    fn leases_rest_on_flushes(&self) {
+        let longest = self.plan.lease + self.plan.lease / 500;
+        for node in self.nodes.iter().filter(|node| node.is_leased(self.world.now)) {
+            let (index, since) = (node.index, self.world.now - node.disk.flushed_at);
+            assert!(since <= longest, "node {index} holds a lease, and its disk stands still for {since} ns");
+        }
+    }
+
+    /// No session is over while its client, by its own clock, may rely on it.
+    fn live_sessions_are_kept(&self, node: usize) {
+        let Some(running) = &self.nodes[node].running else { return };
+        let namespace = running.replica.namespace();
+        for session in self.clients.iter().filter_map(Client::relies_on) {
+            let ended = namespace.revision() >= session.0 && namespace.session(session).is_none();
+            assert!(!ended, "{session:?} is over at node {node}, and its client was told that it is safe");
+        }
+    }
+
     fn written(&mut self, node: usize, token: u64) {
         for bytes in self.nodes[node].disk.written(token) {
+            self.nodes[node].disk.flushed_at = self.world.now;
             self.oracle.recorded(node, &recovery::records_of(&bytes));
         }
         self.nodes[node].happens(&mut self.world, Happening::Written { token });
@@ -215,6 +371,9 @@ impl Run {
 
     fn arrives(&mut self, arrival: Option<Arrival>) {
         let Some(arrival) = arrival else { return };
+        if let (Arrival::Bytes { bytes, .. }, Some(seen)) = (&arrival, &mut self.seen) {
+            seen.push(bytes.to_vec());
+        }
         match arrival {
             Arrival::Accepted { conn, at: Host::Node(node), port } => {
                 self.nodes[node].happens(&mut self.world, Happening::Accepted { conn, port });
@@ -248,7 +407,7 @@ impl Run {
         act(&mut nodes[index], &mut node::Around { world, network, oracle, plan });
     }
 
-    fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
+    pub fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
         let Self { world, network, history, plan, clients, .. } = self;
         act(&mut clients[index], &mut client::Around { world, network, history, plan });
     }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quorate::namespace::command::{Done, Expect, Lifetime, Operation, Outcome, Read, Step, StepDone};
+use quorate::namespace::command::{
+    Answer, Done, Expect, Lifetime, LockMode, LockPlace, Operation, Outcome, Read, Refusal, Sequencer, Step, StepDone,
+};
 use quorate::wire::client::Consistency;
 
 use super::history::Asked;
@@ -15,32 +17,85 @@ use super::world::Random;
 pub enum Wish {
     Request(Operation),
     Read(Read, Consistency),
+    /// Wait for a lock in whose queue one is.
+    AwaitLock(String),
 }
 
-/// The next call. `versions`: what this client last saw; `seen`: the newest revision it was told.
-pub fn draw(random: &mut Random, plan: &Plan, versions: &BTreeMap<String, u64>, seen: u64) -> Wish {
+/// What a client knows, so that some of what it asks for succeeds.
+#[derive(Default, Debug)]
+pub struct Known {
+    versions: BTreeMap<String, u64>,
+    /// Sequencers it was shown: at most one a lock, which may be stale.
+    sequencers: BTreeMap<String, Sequencer>,
+}
+
+/// The next call. `reads`: in a thousand; `known`: what this client last saw; `seen`: the newest revision it was told.
+pub fn draw(random: &mut Random, plan: &Plan, reads: u64, known: &Known, seen: u64) -> Wish {
     let path = path(random, plan.names);
-    if random.permille(plan.reads) {
-        return Wish::Read(read(random, path), consistency(random, seen));
+    if random.permille(reads) {
+        return Wish::Read(read(random, path, known), consistency(random, seen));
     }
-    let expect = expect(random, versions, &path);
-    let data = data(random);
-    let (lifetime, sequential) = (lifetime(random), random.below(3) == 0);
-    Wish::Request(match random.below(14) {
-        0..4 => Operation::Create { path, data, lifetime, sequential },
-        4..9 => Operation::Set { path, data, expect },
-        9..11 => Operation::Delete { path, expect },
-        11..13 => Operation::Multi { steps: (0..random.below(5)).map(|_| step(random, plan, versions)).collect() },
-        _ => Operation::Sync,
+    let operation = match random.below(4) {
+        0 => locking(random, plan, known),
+        _ => operation(random, plan, known, path),
+    };
+    let guard = match operation {
+        Operation::CloseSession | Operation::Guarded { .. } => None,
+        _ if random.below(8) == 0 => sequencer(random, known),
+        _ => None,
+    };
+    Wish::Request(match guard {
+        Some(sequencer) => Operation::Guarded { sequencer, operation: Box::new(operation) },
+        None => operation,
     })
 }
 
+fn operation(random: &mut Random, plan: &Plan, known: &Known, path: String) -> Operation {
+    let expect = expect(random, &known.versions, &path);
+    let data = data(random);
+    let (lifetime, sequential) = (lifetime(random), random.below(3) == 0);
+    match random.below(14) {
+        0..4 => Operation::Create { path, data, lifetime, sequential },
+        4..9 => Operation::Set { path, data, expect },
+        9..11 => Operation::Delete { path, expect },
+        11..13 => Operation::Multi { steps: (0..random.below(5)).map(|_| step(random, plan, known)).collect() },
+        _ => Operation::Sync,
+    }
+}
+
+fn locking(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
+    let path = format!("/n{}", random.below(plan.names.min(LOCKS)));
+    if random.below(5) < 2 {
+        let held = known.sequencers.keys().next().cloned().filter(|_| random.below(3) > 0);
+        return Operation::Release { path: held.unwrap_or(path) };
+    }
+    let mode = if random.below(2) == 0 { LockMode::Exclusive } else { LockMode::Shared };
+    let lock_delay_ms = random.pick(&[0, 0, 500, 5000]);
+    Operation::Acquire { path, mode, wait: random.below(4) > 0, create: random.below(2) == 0, lock_delay_ms }
+}
+
+fn sequencer(random: &mut Random, known: &Known) -> Option<Sequencer> {
+    let which = random.below(known.sequencers.len().max(1) as u64) as usize;
+    known.sequencers.values().nth(which).cloned()
+}
+
+/// Remembers what an answer to a read told.
+pub fn learn_answer(known: &mut Known, answer: &Result<Answer, Refusal>) {
+    if let Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }) = answer {
+        known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
+    }
+}
+
 /// Remembers versions, so that some compare-and-sets succeed.
-pub fn learn(versions: &mut BTreeMap<String, u64>, asked: &Asked, outcome: &Outcome) {
+pub fn learn(known: &mut Known, asked: &Asked, outcome: &Outcome) {
+    let versions = &mut known.versions;
     let (Asked::Request { operation, .. }, Ok(done)) = (asked, outcome) else { return };
     match (operation, done) {
         (_, Done::Created { path, .. }) => {
             versions.insert(path.clone(), 0);
+        }
+        (_, Done::Granted { sequencer }) => {
+            known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
         }
         (Operation::Set { path, .. }, Done::Set { stat }) => {
             versions.insert(path.clone(), stat.version);
@@ -56,9 +111,12 @@ pub fn learn(versions: &mut BTreeMap<String, u64>, asked: &Asked, outcome: &Outc
     }
 }
 
-fn step(random: &mut Random, plan: &Plan, versions: &BTreeMap<String, u64>) -> Step {
+fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
     let path = path(random, plan.names);
-    let expect = expect(random, versions, &path);
+    let expect = expect(random, &known.versions, &path);
+    if let Some(sequencer) = sequencer(random, known).filter(|_| random.below(6) == 0) {
+        return Step::CheckLock { sequencer };
+    }
     match random.below(8) {
         0..2 => Step::Create { path, data: data(random), lifetime: lifetime(random), sequential: random.below(4) == 0 },
         2..4 => Step::Set { path, data: data(random), expect },
@@ -68,7 +126,13 @@ fn step(random: &mut Random, plan: &Plan, versions: &BTreeMap<String, u64>) -> S
     }
 }
 
-fn read(random: &mut Random, path: String) -> Read {
+fn read(random: &mut Random, path: String, known: &Known) -> Read {
+    if random.below(8) == 0 {
+        return match sequencer(random, known) {
+            Some(sequencer) if random.below(2) == 0 => Read::CheckSequencer { sequencer },
+            _ => Read::LockHolders { path },
+        };
+    }
     match random.below(5) {
         0..2 => Read::Get { path },
         2 => Read::Exists { path },
@@ -107,6 +171,9 @@ fn data(random: &mut Random) -> Bytes {
     bytes.resize(length, 0x5a);
     Bytes::from(bytes)
 }
+
+/// So many names are locked, so that clients meet.
+pub const LOCKS: u64 = 3;
 
 fn consistency(random: &mut Random, seen: u64) -> Consistency {
     match random.below(8) {

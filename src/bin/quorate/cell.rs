@@ -1,7 +1,8 @@
 //! A cell of real processes on this host, for `quorate dev`: its folder, its configuration, its processes.
 //!
 //! ```text
-//! DIR/cell.toml         the configuration all replicas share
+//! DIR/cell.toml         the configuration all replicas share; there once every replica's folder has been made
+//! DIR/cell.making       the same while they are being made
 //! DIR/replica-1/        a replica's folder, as `quorate format` makes it
 //! DIR/replica-1.log     what that replica says
 //! DIR/replica-1.pid     the process that holds the folder, while one does
@@ -9,7 +10,10 @@
 //!
 //! 1. Whatever state a crash left DIR in, the next start goes on from there: the configuration and each replica's folder
 //!    come to their names by a rename, so that each is there as a whole or not at all.
-//! 2. No process is left behind: each dies with this one ([`super::supervised`]), and is waited for.
+//! 2. A replica's folder is made once, before `cell.toml` has its name. One that is missing later was lost, and what it
+//!    promised with it: it is not made anew in silence.
+//! 3. What a person wrote into `cell.toml` stays: settings of one run are handed to the processes of that run.
+//! 4. No process is left behind: each dies with this one ([`super::supervised`]), and is waited for.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -19,10 +23,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use quorate::paxos::{CellId, ReplicaId};
-use quorate::server::config::Override;
+use quorate::runtime::disk::rename_durably;
+use quorate::server::config::{Address, Override};
 use quorate::server::{self, Code, Config, Failure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
+
+/// The configuration's name in a cell's folder.
+const CONFIG: &str = "cell.toml";
 
 /// How a cell is to be made, where it does not exist yet.
 pub struct Plan {
@@ -39,6 +47,10 @@ pub struct Cell {
     /// The cores of each replica, in order of their ids; empty: all run unpinned.
     cores: Vec<Vec<usize>>,
     running: Vec<(ReplicaId, Child)>,
+    /// Settings of this run alone.
+    settings: Vec<Override>,
+    /// What a person should know of how the cell was found.
+    note: Option<String>,
     _lock: File,
 }
 
@@ -52,15 +64,75 @@ impl Cell {
         fs::create_dir_all(&dir).map_err(|error| Failure::io(Code::DiskFailed, "make", &dir, &error))?;
         let dir = fs::canonicalize(&dir).map_err(|error| Failure::io(Code::DiskFailed, "find", &dir, &error))?;
         let lock = lock(&dir)?;
-        let config = configuration(&dir, plan)?;
-        let cell = Self { dir, temporary, config, cores: Vec::new(), running: Vec::new(), _lock: lock };
-        for replica in &cell.config.replicas {
-            let folder = cell.folder(replica.id);
-            if !folder.exists() {
-                server::format(&cell.config, replica.id, &folder)?;
+        let path = dir.join(CONFIG);
+        let mut cell = Self {
+            dir,
+            temporary,
+            config: if path.exists() { Config::read(&path, &plan.settings)? } else { make(&path, plan)? },
+            cores: Vec::new(),
+            running: Vec::new(),
+            settings: plan.settings.clone(),
+            note: None,
+            _lock: lock,
+        };
+        cell.hold_against(plan)?;
+        cell.move_ports(plan)?;
+        Ok(cell)
+    }
+
+    /// The cell that is there is the one that is wanted, and whole.
+    fn hold_against(&self, plan: &Plan) -> Result<(), Failure> {
+        let there = self.config.replicas.len();
+        if let Some(wanted) = plan.replicas.filter(|wanted| usize::from(*wanted) != there) {
+            return Err(Failure::new(Code::Usage, format!("{} is a cell of {there}", self.dir.display()))
+                .found(format!("--replicas {wanted}"))
+                .fix("leave --replicas out, or name another --dir"));
+        }
+        match self.config.replicas.iter().find(|replica| !self.folder(replica.id).exists()) {
+            Some(replica) => Err(self.folder_lost(replica.id)),
+            None => Ok(()),
+        }
+    }
+
+    fn folder_lost(&self, id: ReplicaId) -> Failure {
+        let (folder, config) = (self.folder(id), self.config_path());
+        let (folder, config, dir) = (folder.display(), config.display(), self.dir.display());
+        Failure::new(Code::NotFormatted, format!("{folder} is gone, and the cell in {dir} counts on it"))
+            .why("what that replica promised and stored is lost with it: made anew it comes back without a vote")
+            .fix(format!(
+                "bring the folder back, or remove {dir} to begin with another cell, or let it come back without a vote:\n\
+                 quorate format --cell {} --replica {id} --config {config} {folder}",
+                self.config.cell.id
+            ))
+    }
+
+    /// Gives the replicas other ports where something else took theirs meanwhile, or others are wanted.
+    fn move_ports(&mut self, plan: &Plan) -> Result<(), Failure> {
+        let wanted = plan.port_base.is_some();
+        let taken = self
+            .config
+            .replicas
+            .iter()
+            .any(|replica| [&replica.client, &replica.peer].iter().any(|address| !is_mine(address)));
+        if !wanted && !taken {
+            return Ok(());
+        }
+        let fresh = addresses(self.config.replicas.len(), plan.port_base)?;
+        let path = self.config_path();
+        // Without this run's settings, which do not belong into the file.
+        let mut written = Config::read(&path, &[])?;
+        for config in [&mut self.config, &mut written] {
+            for (replica, (client, peer)) in config.replicas.iter_mut().zip(&fresh) {
+                (replica.client, replica.peer) = ((*client).into(), (*peer).into());
             }
         }
-        Ok(cell)
+        let before = Config::read(&path, &[])?;
+        if written != before {
+            write_whole(&path, &written.to_toml())?;
+            let why = if wanted { "--port-base was given" } else { "some were taken" };
+            self.note = Some(format!("{} has other ports now: {why}", path.display()));
+        }
+        Ok(())
     }
 
     /// From now on replicas are started on these cores, in order of their ids; one without any is not pinned.
@@ -81,6 +153,9 @@ impl Cell {
         let mut command = Command::new(&program);
         command.args(["supervised", "--parent", &std::process::id().to_string(), "--"]).arg(&program);
         command.arg("start").arg("--config").arg(self.config_path());
+        for setting in &self.settings {
+            command.arg("--set").arg(format!("{}.{}={}", setting.section, setting.key, setting.text));
+        }
         if let Some(cores) = self.cores_of(id) {
             command.arg("--cores").arg(cores.iter().map(usize::to_string).collect::<Vec<_>>().join(","));
         }
@@ -138,12 +213,17 @@ impl Cell {
         &self.config
     }
 
+    /// What a person should know of how the cell was found.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
     pub fn config_path(&self) -> PathBuf {
-        self.dir.join("cell.toml")
+        self.dir.join(CONFIG)
     }
 
     pub fn pid(&self, id: ReplicaId) -> Option<u32> {
@@ -170,7 +250,7 @@ impl Cell {
     }
 
     fn folder(&self, id: ReplicaId) -> PathBuf {
-        self.dir.join(format!("replica-{}", id.0))
+        folder_in(&self.dir, id)
     }
 
     fn beside(&self, id: ReplicaId, suffix: &str) -> PathBuf {
@@ -222,31 +302,28 @@ fn lock(dir: &Path) -> Result<File, Failure> {
     }
 }
 
-/// The folder's configuration: read if there is one, else made. Ports that something else took meanwhile are replaced.
-fn configuration(dir: &Path, plan: &Plan) -> Result<Config, Failure> {
-    let path = dir.join("cell.toml");
-    if !path.exists() {
+/// Makes the cell: its configuration under another name, each replica's folder, and then the configuration's name.
+fn make(path: &Path, plan: &Plan) -> Result<Config, Failure> {
+    let making = path.with_extension("making");
+    let config = if making.exists() {
+        Config::read(&making, &[])?
+    } else {
         let config = new_configuration(plan)?;
-        write_whole(&path, &config.to_toml())?;
-        return Ok(config);
-    }
-    let mut config = Config::read(&path, &plan.settings)?;
-    let there = config.replicas.len();
-    if let Some(wanted) = plan.replicas.filter(|wanted| usize::from(*wanted) != there) {
-        return Err(Failure::new(Code::Usage, format!("{} is a cell of {there}", dir.display()))
-            .found(format!("--replicas {wanted}"))
-            .fix("leave --replicas out, or name another --dir"));
-    }
-    let taken = config.replicas.iter().any(|replica| !is_free(replica.client) || !is_free(replica.peer));
-    if taken || plan.port_base.is_some() || !plan.settings.is_empty() {
-        if taken || plan.port_base.is_some() {
-            for (replica, fresh) in config.replicas.iter_mut().zip(addresses(there, plan.port_base)?) {
-                (replica.client, replica.peer) = fresh;
-            }
+        write_whole(&making, &config.to_toml())?;
+        config
+    };
+    for replica in &config.replicas {
+        let folder = folder_in(path.parent().unwrap_or(Path::new(".")), replica.id);
+        if !folder.exists() {
+            server::format(&config, replica.id, &folder)?;
         }
-        write_whole(&path, &config.to_toml())?;
     }
+    rename_durably(&making, path).map_err(|error| Failure::io(Code::DiskFailed, "write", path, &error))?;
     Ok(config)
+}
+
+fn folder_in(dir: &Path, id: ReplicaId) -> PathBuf {
+    dir.join(format!("replica-{}", id.0))
 }
 
 fn new_configuration(plan: &Plan) -> Result<Config, Failure> {
@@ -273,8 +350,7 @@ fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
     let write = || {
         fs::write(&part, text)?;
         File::open(&part)?.sync_all()?;
-        fs::rename(&part, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        rename_durably(&part, path)
     };
     write().map_err(|error| Failure::io(Code::DiskFailed, "write", path, &error))
 }
@@ -311,6 +387,11 @@ fn free_ports(count: usize) -> Result<Vec<u16>, Failure> {
             .fix("end what listens there, or name --port-base"));
     }
     Ok(ports)
+}
+
+/// Whether a replica can listen there.
+fn is_mine(address: &Address) -> bool {
+    address.resolve().is_ok_and(|found| found.iter().any(|address| is_free(*address)))
 }
 
 fn is_free(address: SocketAddr) -> bool {

@@ -21,9 +21,11 @@ pub struct Target {
     pub timeout: Duration,
 }
 
-/// Reads a span of time like `250ms` or `10s`.
+/// Reads a span of time as every flag takes it: `250ms`, `10s`, `2m`, or a bare number of seconds like `10` or `2.5`.
 pub fn span(text: &str) -> Result<Duration, String> {
-    text.parse::<Span>().map(|span| span.0.into())
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let span = seconds.or_else(|| text.parse::<Span>().ok().map(|span| span.0.into()));
+    span.ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s or 2m; a bare number is seconds"))
 }
 
 impl Target {
@@ -71,13 +73,23 @@ pub fn failed(error: &Error) -> Failure {
         | Error::NotEmpty { .. }
         | Error::BadVersion { .. }
         | Error::EphemeralParent { .. }
-        | Error::BadArgument { .. }
+        | Error::Fenced { .. }
+        | Error::LockBusy { .. }
+        | Error::LockTwice { .. }
+        | Error::LockNotHeld { .. }
         | Error::TooLarge { .. }
         | Error::Aborted { .. } => Code::Refused,
-        Error::BadTarget { .. } => Code::Usage,
+        Error::BadTarget { .. } | Error::BadArgument { .. } => Code::Usage,
         Error::SessionExpired { .. } | Error::WrongCell { .. } | Error::Protocol { .. } => Code::SessionLost,
         _ => Code::Unavailable,
     };
+    if let Error::Unreachable { after, why } = error {
+        return Failure::new(code, format!("no replica gave a session within {after:?}"))
+            .found(why.replace("; ", "\n"))
+            .needed("one replica that answers and reaches a leader")
+            .why("a majority of the replicas has to agree to every answer")
+            .fix("check --endpoints and `quorate status`; give it more time with --timeout");
+    }
     let failure = Failure::new(code, error.to_string());
     if code != Code::Unavailable {
         return failure;
@@ -95,4 +107,27 @@ pub fn change_failed(error: &Error) -> Failure {
     Failure::new(Code::OutcomeUnknown, error.to_string())
         .why("a change that was sent may have been made before its answer was lost")
         .fix("read what is there before doing it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_takes_a_span_of_time_in_one_way() {
+        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("2m", 120_000), ("1", 1_000), ("2.5", 2_500), ("0", 0)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "-1", "1h", "inf", "nan", "1e300"] {
+            assert!(span(text).is_err_and(|why| why.contains("a bare number is seconds")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_path_is_a_mistake_of_the_command_line() {
+        let code = |error: Error| failed(&error).exit_status();
+        assert_eq!(code(Error::BadArgument { why: "the path \"a\" is not absolute".into() }), 2);
+        assert_eq!(code(Error::NoNode { path: "/a".into() }), 1);
+    }
 }

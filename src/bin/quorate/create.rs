@@ -9,6 +9,9 @@ use super::connect::{Target, change_failed};
 use super::input::Data;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate create --parents /app/config '{\"colour\": \"blue\"}'\n  quorate create --sequential /app/jobs/job- waiting\n  quorate create /app/blob - < blob.bin"
+)]
 pub struct Args {
     #[command(flatten)]
     what: What,

@@ -8,6 +8,7 @@ use quorate::server::Failure;
 use super::connect::{Target, change_failed};
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate delete /app/config\n  quorate delete --version 3 /app/config")]
 pub struct Args {
     #[command(flatten)]
     what: What,

@@ -25,6 +25,9 @@ use super::cell::{Cell, Plan, describe, shell_command};
 use super::{connect, shell, start};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate dev\n  quorate dev --dir ~/cell --replicas 5\n  quorate dev --exec 'quorate create /a b && quorate get /a'"
+)]
 pub struct Args {
     /// How many replicas [default: 3, or as many as --dir has]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=13))]
@@ -47,7 +50,7 @@ pub struct Args {
     /// Listen from this port on, ten apart [default: any free ports]
     #[arg(long)]
     port_base: Option<u16>,
-    /// A setting for the cell's configuration, like journal.segment=16MiB
+    /// A setting like paxos.lease=300ms: of a cell that is made now, for good; of one that is there, for this run
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = start::setting)]
     settings: Vec<Override>,
     /// How long the cell may take to serve
@@ -79,6 +82,9 @@ pub fn run(args: Args) -> Result<u8, Failure> {
         cell.start(id)?;
     }
     let quiet = args.exec.is_some();
+    if let Some(note) = cell.note() {
+        eprintln!("note: {note}");
+    }
     say(quiet, &headline(&cell));
     let ended = serve(&args, &mut cell, &happened, events, started);
     let stopped = stop(&mut cell, &happened);

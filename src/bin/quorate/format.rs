@@ -7,6 +7,9 @@ use quorate::server::config::{Override, Size, parse_cell_id};
 use quorate::server::{self, Code, Config, Failure};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate format --cell 5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11 --replica 1 \\\n      --config /etc/quorate/cell.toml /var/lib/quorate/replica"
+)]
 pub struct Args {
     /// The cell's id, 32 hexadecimal digits; must be the one in the configuration
     #[arg(long, value_parser = parse_cell_id)]

@@ -8,6 +8,9 @@ use quorate::server::Failure;
 use super::connect::{Target, failed};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate get /app/config\n  quorate get --raw /app/config > config.json\n  quorate get --stale /app/config"
+)]
 pub struct Args {
     #[command(flatten)]
     what: What,

@@ -1,11 +1,13 @@
 //! `quorate inspect`: what a replica's files hold. Reads, and changes nothing.
 
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use quorate::journal::inspect::{Inspected, Inspection, Validity};
 use quorate::journal::record::{Head, RecordKind};
 use quorate::journal::segment::SegmentHead;
+use quorate::runtime::disk::SealedFile;
 use quorate::server::{Code, Failure};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
@@ -17,6 +19,9 @@ pub enum Args {
 }
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate inspect journal /var/lib/quorate/replica\n  quorate inspect journal --from 100 --to 120 --json /var/lib/quorate/replica"
+)]
 pub struct Journal {
     /// The replica's folder
     dir: PathBuf,
@@ -39,7 +44,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 impl Journal {
     fn run(&self) -> Result<(), Failure> {
-        warn_if_held(&self.dir);
+        let kept = keep_away(&self.dir);
         let segments = segments(&self.dir)?;
         if segments.is_empty() {
             return Err(Failure::new(Code::NotFormatted, format!("{} holds no journal", self.dir.display()))
@@ -53,15 +58,14 @@ impl Journal {
             ))?;
         }
         for path in segments {
-            self.segment(&path)?;
+            self.segment(&path, &Contents::of(&path, kept.is_some())?)?;
         }
         Ok(())
     }
 
-    fn segment(&self, path: &Path) -> Result<(), Failure> {
-        let bytes = fs::read(path).map_err(|error| Failure::io(Code::DiskFailed, "read", path, &error))?;
+    fn segment(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let mut lines = String::new();
-        for inspected in Inspection::new(&bytes) {
+        for inspected in Inspection::new(bytes) {
             match inspected {
                 Inspected::Segment(SegmentHead::Newer(version)) => {
                     return Err(Failure::new(Code::NewerFormat, format!("{} is in format {version}", path.display()))
@@ -158,11 +162,37 @@ fn segments(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Files under a running server's hands may be read half-written.
-fn warn_if_held(dir: &Path) {
-    let held =
-        File::open(dir.join("lock")).is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err());
-    if held {
+/// Keeps every server away from the folder for as long as it lives; `None` if one is there, whose last records may be seen
+/// half-written.
+fn keep_away(dir: &Path) -> Option<File> {
+    let lock = File::open(dir.join("lock")).ok()?;
+    let kept = flock(&lock, FlockOperation::NonBlockingLockShared).is_ok();
+    if !kept {
         eprintln!("warning: another process holds {}; its last records may be seen half-written", dir.display());
+    }
+    kept.then_some(lock)
+}
+
+/// A segment's bytes. Mapped only while nobody writes to it.
+enum Contents {
+    Sealed(SealedFile),
+    Copied(Vec<u8>),
+}
+
+impl Contents {
+    fn of(path: &Path, kept: bool) -> Result<Self, Failure> {
+        let read = || fs::read(path).map_err(|error| Failure::io(Code::DiskFailed, "read", path, &error));
+        let map = || SealedFile::open(path).map_err(|error| Failure::new(Code::DiskFailed, error.to_string()));
+        if kept { Ok(Self::Sealed(map()?)) } else { Ok(Self::Copied(read()?)) }
+    }
+}
+
+impl Deref for Contents {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Sealed(file) => file,
+            Self::Copied(bytes) => bytes,
+        }
     }
 }

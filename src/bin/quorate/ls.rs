@@ -8,6 +8,7 @@ use quorate::server::Failure;
 use super::connect::{Target, failed};
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate ls\n  quorate ls /app")]
 pub struct Args {
     #[command(flatten)]
     what: What,

@@ -6,17 +6,21 @@
 
 mod bench;
 mod cell;
+mod config;
 mod connect;
 mod create;
 mod delete;
 mod dev;
 mod doctor;
+mod explain;
 mod format;
 mod get;
 mod input;
 mod inspect;
 mod iotest;
+mod lock;
 mod ls;
+mod manual;
 mod set;
 mod shell;
 mod start;
@@ -68,12 +72,25 @@ enum Command {
     Stat(stat::Args),
     /// Prints what happens to a node, or around it, one event a line
     Watch(watch::Args),
+    /// Runs a program while it holds a lock
+    Lock(lock::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
+    /// Tells whether a configuration is sound
+    CheckConfig(config::Check),
+    /// Shows what a configuration comes to
+    #[command(subcommand)]
+    Config(config::Args),
+    /// Explains an error's code
+    Explain(explain::Args),
+    /// Prints the completions of a shell
+    Completion(manual::Completion),
+    /// Writes the man pages
+    Man(manual::Man),
     /// Examines whether this host can run a replica well; status 1 for warnings, 2 for what stops a start
     Doctor(doctor::Args),
     /// Measures how long a disk takes to make the journal's writes durable
@@ -100,8 +117,14 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
+        Command::Lock(args) => lock::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
+        Command::CheckConfig(args) => config::check(&args).map(|()| 0),
+        Command::Config(args) => config::run(&args).map(|()| 0),
+        Command::Explain(args) => explain::run(&args).map(|()| 0),
+        Command::Completion(args) => manual::completion(&args).map(|()| 0),
+        Command::Man(args) => manual::man(&args).map(|()| 0),
         Command::Doctor(args) => doctor::run(&args),
         Command::Iotest(args) => iotest::run(&args).map(|()| 0),
         Command::Tune(args) => tune::run(&args),

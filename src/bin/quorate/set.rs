@@ -9,6 +9,9 @@ use super::connect::{Target, change_failed};
 use super::input::Data;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate set /app/config '{\"colour\": \"green\"}'\n  quorate set /app/config - < config.json\n  quorate set --version 3 /app/config new"
+)]
 pub struct Args {
     #[command(flatten)]
     what: What,

@@ -1,12 +1,19 @@
 //! `quorate start`: runs one replica.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use quorate::server::config::Override;
-use quorate::server::{self, Config, Failure};
+use quorate::server::{self, Code, Config, Ended, Failure};
 use tracing_subscriber::EnvFilter;
 
+use super::config;
+
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate start --config /etc/quorate/cell.toml /var/lib/quorate/replica\n  QUORATE_PAXOS_LEASE=300ms quorate start --config cell.toml replica-1\n  quorate start --config cell.toml --set paxos.lease=300ms --cores 0,1 replica-1"
+)]
 pub struct Args {
     /// The cell's configuration, the same on every replica
     #[arg(long, env = "QUORATE_CONFIG")]
@@ -27,13 +34,27 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::read(&args.config, &args.overrides())?;
     log_to_stderr("info");
-    server::run(&config, &args.dir)
+    // A loop pins its thread to a core, and a process in this one's place would inherit that: this thread stays free.
+    let served = std::thread::scope(|scope| scope.spawn(|| server::run(&config, &args.dir)).join());
+    match served.unwrap_or_else(|panic| std::panic::resume_unwind(panic))? {
+        Ended::Stopped => Ok(()),
+        Ended::ToStartAgain => Err(start_again()),
+    }
+}
+
+/// Puts a new process of the same program, with the same arguments, in the place of this one: whoever watches over it sees
+/// no end. Returns only if that fails.
+fn start_again() -> Failure {
+    let mut arguments = std::env::args_os();
+    // The file may have been replaced by a newer program, which is as good.
+    let program = std::env::current_exe().ok().or_else(|| arguments.next().map(PathBuf::from)).unwrap_or_default();
+    let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
+    Failure::io(Code::LoopFailed, "start again", &program, &error)
 }
 
 impl Args {
     fn overrides(&self) -> Vec<Override> {
-        let mut overrides = Override::from_variables(std::env::vars());
-        overrides.extend(self.settings.iter().cloned());
+        let mut overrides = config::overrides(&self.settings);
         if let Some(cores) = &self.cores {
             overrides.push(Override::flag("--cores", "server", "cores", format!("{cores:?}")));
         }

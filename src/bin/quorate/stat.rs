@@ -9,6 +9,7 @@ use serde_json::json;
 use super::connect::{Target, failed};
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate stat /app/config\n  quorate stat --json /app/config")]
 pub struct Args {
     #[command(flatten)]
     what: What,

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use super::connect::{Target, failed};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate status --endpoints 10.0.0.1:7400\n  quorate status --json | jq .leader\n  export QUORATE_ENDPOINTS=$(quorate status --members)"
+)]
 pub struct Args {
     /// As one JSON object
     #[arg(long)]
@@ -27,7 +30,14 @@ pub struct Args {
 struct Row {
     replica: Option<u8>,
     address: String,
-    answer: Result<Report, String>,
+    answer: Result<Report, Error>,
+}
+
+impl Row {
+    /// Whether something answers there, but not as a replica of the cell meant.
+    fn is_foreign(&self) -> bool {
+        matches!(self.answer, Err(Error::WrongCell { .. } | Error::Protocol { .. }))
+    }
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -40,13 +50,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     print(&target.endpoints, target.cell, target.timeout, args.json)
 }
 
-/// Prints one row a replica. It is a failure if no majority answers, or none of them leads.
+/// Prints one row a replica. It is a failure if no majority of votes answers, or none of them leads.
 pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration, as_json: bool) -> Result<(), Failure> {
     let rows = ask_all(endpoints, cell, timeout)?;
     let reports: Vec<&Report> = rows.iter().filter_map(|row| row.answer.as_ref().ok()).collect();
     let leader = reports.iter().find(|report| report.status.role == Role::Leader).map(|report| report.status.replica.0);
-    let answering = reports.len();
-    let healthy = answering > rows.len() / 2 && leader.is_some();
+    let voting = reports.iter().filter(|report| report.status.votes).count();
+    let healthy = voting > rows.len() / 2 && leader.is_some();
     let text = if as_json {
         let cell = reports.first().map(|report| report.status.cell.to_string());
         let replicas: Vec<Value> = rows.iter().map(object).collect();
@@ -56,21 +66,30 @@ pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration, as_json: 
     };
     crate::print_line(&text)?;
     for row in &rows {
-        if let Err(why) = &row.answer {
-            eprintln!("{}: {why}", row.address);
+        if let Err(error) = &row.answer {
+            eprintln!("{}: {}", row.address, why(error));
         }
     }
-    if healthy {
-        return Ok(());
+    if healthy { Ok(()) } else { Err(unhealthy(&rows, voting, leader)) }
+}
+
+fn unhealthy(rows: &[Row], voting: usize, leader: Option<u8>) -> Failure {
+    if let Some(row) = rows.iter().find(|row| row.is_foreign()) {
+        let why = row.answer.as_ref().err().map(why).unwrap_or_default();
+        return Failure::new(Code::SessionLost, format!("{} is no client address of this cell", row.address))
+            .found(why)
+            .needed("the `client` addresses of the cell's configuration, and its id if --cell is named")
+            .fix("correct --endpoints, or --cell");
     }
-    let found = match leader {
-        Some(_) => format!("{answering} of {} replicas answer", rows.len()),
-        None => format!("{answering} of {} replicas answer, none of them leads", rows.len()),
-    };
-    Err(Failure::new(Code::Unavailable, "the cell cannot serve")
+    let answering = rows.iter().filter(|row| row.answer.is_ok()).count();
+    let mut found = format!("{answering} of {} replicas answer, {voting} of them have a vote", rows.len());
+    if leader.is_none() {
+        found += ", none leads";
+    }
+    Failure::new(Code::Unavailable, "the cell cannot serve")
         .found(found)
-        .needed("a majority, and a leader among it")
-        .fix("start the replicas that do not answer; an election takes less than a second"))
+        .needed("a majority of votes, and a leader among them")
+        .fix("start the replicas that do not answer; an election takes less than a second")
 }
 
 /// Asks the addresses named, then the members they tell of that were not asked yet.
@@ -105,13 +124,13 @@ fn ask_all(endpoints: &str, cell: Option<CellId>, timeout: Duration) -> Result<V
 }
 
 /// Asks all at once.
-fn ask(endpoints: Vec<String>, cell: Option<CellId>, patience: Duration) -> BTreeMap<String, Result<Report, String>> {
+fn ask(endpoints: Vec<String>, cell: Option<CellId>, patience: Duration) -> BTreeMap<String, Result<Report, Error>> {
     std::thread::scope(|scope| {
         let asked: Vec<_> = endpoints
             .into_iter()
             .map(|endpoint| {
                 let text = cell.map_or_else(|| endpoint.clone(), |cell| format!("{endpoint}?cell={cell}"));
-                (endpoint, scope.spawn(move || client::status(&text, patience).map_err(|error| why(&error))))
+                (endpoint, scope.spawn(move || client::status(&text, patience)))
             })
             .collect();
         asked.into_iter().map(|(endpoint, asked)| (endpoint, asked.join().expect("a panic aborts"))).collect()
@@ -122,6 +141,7 @@ fn why(error: &Error) -> String {
     match error {
         Error::Io(error) => error.to_string(),
         Error::Deadline { after } => format!("no answer within {after:?}"),
+        Error::Protocol { text, .. } => text.clone(),
         error => error.to_string(),
     }
 }
@@ -130,7 +150,7 @@ fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
-        "id", "address", "role", "ballot", "chosen", "applied", "revision", "sessions", "journal", "version",
+        "id", "address", "role", "votes", "ballot", "chosen", "applied", "revision", "sessions", "journal", "version",
     ]);
     for row in rows {
         let id = row.replica.map_or_else(|| "?".into(), |id| id.to_string());
@@ -141,25 +161,33 @@ fn table(rows: &[Row]) -> String {
                     id,
                     row.address.clone(),
                     role(status.role).into(),
+                    if status.votes { "yes" } else { "no" }.into(),
                     format!("{}.{}", status.ballot.round, status.ballot.replica.0),
                     status.chosen_upto.0.to_string(),
                     status.applied_upto.0.to_string(),
                     status.revision.to_string(),
                     status.sessions.to_string(),
-                    Size(status.journal_bytes).to_string(),
+                    rounded(status.journal_bytes),
                     status.version.clone(),
                 ])
             }
+            Err(_) if row.is_foreign() => table.add_row([id, row.address.clone(), "foreign".into()]),
             Err(_) => table.add_row([id, row.address.clone(), "silent".into()]),
         };
     }
-    for index in 4..9 {
+    for index in 5..10 {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
     lines.join("\n")
+}
+
+/// A size for a person's eyes, rounded up in the largest unit that leaves two digits.
+fn rounded(bytes: u64) -> String {
+    let unit = [1 << 30, 1 << 20, 1 << 10].into_iter().find(|unit| bytes >= 10 * unit).unwrap_or(1);
+    Size(bytes.div_ceil(unit) * unit).to_string()
 }
 
 fn object(row: &Row) -> Value {
@@ -170,6 +198,7 @@ fn object(row: &Row) -> Value {
                 "id": row.replica,
                 "address": row.address,
                 "role": role(status.role),
+                "votes": status.votes,
                 "leader": status.leader.map(|leader| leader.0),
                 "incarnation": status.incarnation.to_string(),
                 "ballot": { "round": status.ballot.round, "replica": status.ballot.replica.0 },
@@ -186,7 +215,7 @@ fn object(row: &Row) -> Value {
                 "version": status.version,
             })
         }
-        Err(why) => json!({ "id": row.replica, "address": row.address, "role": null, "error": why }),
+        Err(error) => json!({ "id": row.replica, "address": row.address, "role": null, "error": why(error) }),
     }
 }
 

@@ -29,7 +29,7 @@ impl Machine {
             }
             (ServerMessage::Refused { number: 0, reason }, Link::Opening { .. }) => match reason {
                 Reason::Overloaded { retry_after_ms } => {
-                    self.trouble = "the cell has no room for another session".to_owned();
+                    self.route.troubled("the cell has no room for another session".to_owned());
                     Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
                 }
                 Reason::NotReady | Reason::Resend => Err(Trouble::Leave("the cell has no leader".to_owned())),
@@ -39,6 +39,10 @@ impl Machine {
             }
             (ServerMessage::ReadReply { number, revision, answer }, Link::Up) => {
                 self.read_reply(now, number, revision, answer)
+            }
+            (ServerMessage::LockTurn { path }, Link::Up) => {
+                self.lock_turned(path);
+                Ok(())
             }
             (ServerMessage::Pong { number }, Link::Up) => {
                 if let Some((_, sent_at)) = self.ping.take_if(|(pinged, _)| *pinged == number) {
@@ -141,6 +145,7 @@ impl Machine {
         }
         self.link = Link::Up;
         self.extend(now, asked_at);
+        self.locks_unknown();
         Ok(())
     }
 
@@ -174,6 +179,9 @@ impl Machine {
             return Err(Trouble::End(Ending::Expired(id)));
         }
         let (tag, operation) = self.queue.answered();
+        if let Operation::Release { path } = &operation {
+            self.lock_turned(path);
+        }
         self.seen_request = revision;
         self.watches_after(number, revision);
         self.progressed(now, revision);
@@ -190,6 +198,9 @@ impl Machine {
         let answer = codec::decode_read_outcome(answer).map_err(|error| unreadable(&error))?;
         let Some(tag) = self.queue.read_answered(number) else { return Ok(()) };
         self.progressed(now, revision);
+        if self.still_waits(tag, &answer) {
+            return Ok(());
+        }
         self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Read { revision, answer }) });
         Ok(())
     }

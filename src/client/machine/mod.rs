@@ -24,6 +24,7 @@
 //!
 //! Deadlines of single calls: a request that was sent cannot be taken back, so a caller in a hurry stops waiting instead.
 
+mod awaiting;
 mod conversation;
 mod ending;
 mod queue;
@@ -39,6 +40,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use self::awaiting::Awaiting;
 use self::ending::{Ending, Trouble};
 use self::queue::Queue;
 use self::route::Route;
@@ -110,6 +112,7 @@ pub struct Machine {
     link: Link,
     session: Session,
     queue: Queue,
+    awaiting: Awaiting,
     watches: Watches,
     closing: bool,
     reader: FrameReader,
@@ -135,8 +138,6 @@ pub struct Machine {
     hold_until: Instant,
     /// Refusals on this connection since its last answer.
     refusals: u32,
-    /// What the last attempt met.
-    trouble: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +167,7 @@ impl Machine {
             link: Link::Down { retry_at: now },
             session: Session::Wanted { give_up_at: now + settings.open_timeout },
             queue: Queue::new(),
+            awaiting: Awaiting::default(),
             watches: Watches::default(),
             closing: false,
             reader: FrameReader::new(CLIENT_MAGIC),
@@ -184,7 +186,6 @@ impl Machine {
             ping_at: now,
             hold_until: Instant::ZERO,
             refusals: 0,
-            trouble: "nothing was tried yet".to_owned(),
             settings,
         };
         machine.dial(now);
@@ -197,7 +198,7 @@ impl Machine {
         let size = operation_bytes(&operation);
         if size > self.request_bytes_max {
             let limit = self.request_bytes_max;
-            return Err(Error::TooLarge { what: "the request, in bytes,".to_owned(), size, limit });
+            return Err(Error::TooLarge { what: "bytes in the request".to_owned(), size, limit });
         }
         self.queue.push_request(tag, operation);
         self.send(now);
@@ -380,7 +381,7 @@ impl Machine {
     /// Calls without an answer.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.awaiting.len()
     }
 
     /// Whether the connection stands, and what it says is heard.
@@ -420,7 +421,7 @@ impl Machine {
     fn tick_session(&mut self, now: Instant) {
         match &mut self.session {
             Session::Wanted { give_up_at } if now >= *give_up_at => {
-                let (after, why) = (self.settings.open_timeout, self.trouble.clone());
+                let (after, why) = (self.settings.open_timeout, self.route.troubles());
                 self.end(Ending::Unreachable { after, why });
             }
             Session::Live { id, lease_until, jeopardy, .. } => {
@@ -470,6 +471,15 @@ impl Machine {
         self.ping.is_some() || self.queue.is_waiting() || !matches!(self.link, Link::Up)
     }
 
+    /// When the session's lease ends, by this host's clock; the past if there is none.
+    #[must_use]
+    pub fn lease_until(&self) -> Instant {
+        match &self.session {
+            Session::Live { lease_until, .. } => *lease_until,
+            Session::Wanted { .. } | Session::Over(_) => Instant::ZERO,
+        }
+    }
+
     /// When the connection is given up if nothing comes.
     fn silence_ends(&self) -> Instant {
         let heard = if self.is_owed() { self.heard_at + self.patience() } else { Instant::FOREVER };
@@ -491,8 +501,7 @@ impl Machine {
 
     /// The endpoint in use is of no use now: on to another.
     fn give_up(&mut self, now: Instant, why: String) {
-        self.trouble = format!("{}: {why}", self.route.address(self.route.current()));
-        self.route.failed(now);
+        self.route.failed(now, why);
         self.leave(now, Duration::ZERO);
     }
 
@@ -533,6 +542,9 @@ impl Machine {
             }
             self.effects.push_back(Effect::Done { tag: call.tag, result });
         }
+        for tag in self.give_up_locks() {
+            self.effects.push_back(Effect::Done { tag, result: Err(ending.error(false)) });
+        }
         for watch in std::mem::take(&mut self.watches).into_names() {
             self.effects.push_back(watches::told(watch, WatchTold::Over(ending.error(false))));
         }
@@ -550,12 +562,14 @@ fn operation_bytes(operation: &Operation) -> u64 {
     let node = |path: &str, data: usize| (path.len() + data + NODE_OVERHEAD) as u64;
     match operation {
         Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => node(path, data.len()),
-        Operation::Delete { path, .. } => node(path, 0),
+        Operation::Delete { path, .. } | Operation::Acquire { path, .. } | Operation::Release { path } => node(path, 0),
+        Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
                 Step::Create { path, data, .. } | Step::Set { path, data, .. } => node(path, data.len()),
                 Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
+                Step::CheckLock { sequencer } => node(&sequencer.path, 0),
             })
             .sum(),
         Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,

@@ -29,6 +29,8 @@ struct Endpoint {
     /// Learned from the cell, not configured.
     learned: bool,
     failed_at: Option<Instant>,
+    /// What the last attempt there met.
+    trouble: Option<String>,
 }
 
 impl Route {
@@ -36,7 +38,7 @@ impl Route {
         assert!(!addresses.is_empty(), "a client has at least one address");
         let endpoints: Vec<_> = addresses
             .into_iter()
-            .map(|address| Endpoint { address, replica: None, learned: false, failed_at: None })
+            .map(|address| Endpoint { address, replica: None, learned: false, failed_at: None, trouble: None })
             .collect();
         let mut route =
             Self { endpoints, current: 0, goal: None, attempts: 0, moves: 0, backoff_min, backoff_max, random: seed };
@@ -48,11 +50,6 @@ impl Route {
     /// The address of an endpoint.
     pub(super) fn address(&self, endpoint: usize) -> &str {
         &self.endpoints[endpoint].address
-    }
-
-    /// The endpoint in use, or tried last.
-    pub(super) fn current(&self) -> usize {
-        self.current
     }
 
     /// Attempts since the cell last answered.
@@ -68,8 +65,26 @@ impl Route {
     }
 
     /// The endpoint in use is of no use now.
-    pub(super) fn failed(&mut self, now: Instant) {
+    pub(super) fn failed(&mut self, now: Instant, why: String) {
         self.endpoints[self.current].failed_at = Some(now);
+        self.troubled(why);
+    }
+
+    /// The endpoint in use answers, but not as it should.
+    pub(super) fn troubled(&mut self, why: String) {
+        self.endpoints[self.current].trouble = Some(why);
+    }
+
+    /// What the last attempt at each endpoint met.
+    pub(super) fn troubles(&self) -> String {
+        let told =
+            |endpoint: &Endpoint| endpoint.trouble.as_ref().map(|trouble| format!("{}: {trouble}", endpoint.address));
+        let troubles: Vec<String> = self.endpoints.iter().filter_map(told).collect();
+        if troubles.is_empty() {
+            "nothing came of the first attempt in that time".to_owned()
+        } else {
+            troubles.join("; ")
+        }
     }
 
     /// The cell answered: whatever went wrong before is over.
@@ -111,6 +126,7 @@ impl Route {
                     replica: Some(member.replica),
                     learned: true,
                     failed_at: None,
+                    trouble: None,
                 });
             }
         }

@@ -19,11 +19,13 @@
 //!    [`Refusal`](super::command::Refusal) that uses up the request's number; malformed bytes cost a client its connection.
 
 mod batch;
+mod lock;
 mod operation;
 mod reader;
 mod reply;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, batch_header, command_prefix};
+pub use lock::SequencerRef;
 pub use operation::{CommandRef, OperationRef, REQUEST_PREFIX_BYTES, ReadRef, StepRef, request_prefix};
 pub use reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 pub use reply::{decode_outcome, decode_read_outcome, encode_outcome, encode_read_outcome};

@@ -2,9 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_text};
 use crate::limits::MULTI_OPS_MAX;
-use crate::namespace::command::{Command, Expect, Lifetime, Operation, Read, SessionId, Step};
+use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, Read, SessionId, Step};
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -15,6 +16,7 @@ pub enum CommandRef<'a> {
     OpenSession { token: u64, secret: u128, timeout_ms: u32 },
     ResumeSession { token: u64, session: SessionId, secret: u128 },
     ExpireSession { session: SessionId, counter: u64 },
+    FreeLock { path: &'a str, instance: u64 },
     Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
 }
 
@@ -25,6 +27,9 @@ pub enum OperationRef<'a> {
     Set { path: &'a str, data: &'a [u8], expect: Expect },
     Delete { path: &'a str, expect: Expect },
     Multi { steps: Vec<StepRef<'a>> },
+    Acquire { path: &'a str, mode: LockMode, wait: bool, create: bool, lock_delay_ms: u32 },
+    Release { path: &'a str },
+    Guarded { sequencer: SequencerRef<'a>, operation: Box<OperationRef<'a>> },
     Sync,
     CloseSession,
 }
@@ -37,6 +42,7 @@ pub enum StepRef<'a> {
     Set { path: &'a str, data: &'a [u8], expect: Expect },
     Delete { path: &'a str, expect: Expect },
     Get { path: &'a str },
+    CheckLock { sequencer: SequencerRef<'a> },
 }
 
 /// A [`Read`] that borrows from the bytes it was decoded from.
@@ -45,6 +51,9 @@ pub enum ReadRef<'a> {
     Get { path: &'a str },
     Exists { path: &'a str },
     List { path: &'a str, after: &'a str, limit: u32 },
+    LockHolders { path: &'a str },
+    AwaitLock { path: &'a str, session: SessionId },
+    CheckSequencer { sequencer: SequencerRef<'a> },
 }
 
 /// What stands in front of an operation's bytes to make them a [`Command::Request`].
@@ -79,6 +88,11 @@ impl Command {
                 out.put_u64_le(session.0);
                 out.put_u64_le(*counter);
             }
+            Self::FreeLock { path, instance } => {
+                out.put_u8(FREE_LOCK);
+                put_text(out, path);
+                out.put_u64_le(*instance);
+            }
             Self::Request { session, number, acked_upto, operation } => {
                 out.put_slice(&request_prefix(*session, *number, *acked_upto));
                 operation.encode(out);
@@ -103,6 +117,23 @@ impl Operation {
                 out.put_u8(MULTI);
                 out.put_u32_le(u32::try_from(steps.len()).expect("steps are bounded far below 2^32"));
                 steps.iter().for_each(|step| step.encode(out));
+            }
+            Self::Acquire { path, mode, wait, create, lock_delay_ms } => {
+                out.put_u8(ACQUIRE);
+                put_text(out, path);
+                out.put_slice(&[mode.tag(), u8::from(*wait), u8::from(*create)]);
+                out.put_u32_le(*lock_delay_ms);
+            }
+            Self::Release { path } => {
+                out.put_u8(RELEASE);
+                put_text(out, path);
+            }
+            Self::Guarded { sequencer, operation } => {
+                let plain = !matches!(**operation, Self::Guarded { .. } | Self::CloseSession);
+                assert!(plain, "a guard is put neither around another nor around the end of a session");
+                out.put_u8(GUARDED);
+                sequencer.as_ref().put(out);
+                operation.encode(out);
             }
             Self::Sync => out.put_u8(SYNC),
             Self::CloseSession => out.put_u8(CLOSE_SESSION),
@@ -131,6 +162,10 @@ impl Step {
                 out.put_u8(GET);
                 put_text(out, path);
             }
+            Self::CheckLock { sequencer } => {
+                out.put_u8(CHECK_LOCK);
+                sequencer.as_ref().put(out);
+            }
         }
     }
 }
@@ -153,6 +188,19 @@ impl Read {
                 put_text(out, after);
                 out.put_u32_le(*limit);
             }
+            Self::LockHolders { path } => {
+                out.put_u8(READ_LOCK_HOLDERS);
+                put_text(out, path);
+            }
+            Self::AwaitLock { path, session } => {
+                out.put_u8(READ_AWAIT_LOCK);
+                put_text(out, path);
+                out.put_u64_le(session.0);
+            }
+            Self::CheckSequencer { sequencer } => {
+                out.put_u8(READ_CHECK_SEQUENCER);
+                sequencer.as_ref().put(out);
+            }
         }
     }
 
@@ -168,6 +216,9 @@ impl Read {
             Self::Get { path } => ReadRef::Get { path },
             Self::Exists { path } => ReadRef::Exists { path },
             Self::List { path, after, limit } => ReadRef::List { path, after, limit: *limit },
+            Self::LockHolders { path } => ReadRef::LockHolders { path },
+            Self::AwaitLock { path, session } => ReadRef::AwaitLock { path, session: *session },
+            Self::CheckSequencer { sequencer } => ReadRef::CheckSequencer { sequencer: sequencer.as_ref() },
         }
     }
 }
@@ -176,12 +227,7 @@ impl<'a> CommandRef<'a> {
     /// The node it is about, if it is about one.
     pub fn path(&self) -> Option<&'a str> {
         let Self::Request { operation, .. } = self else { return None };
-        match *operation {
-            OperationRef::Create { path, .. } | OperationRef::Set { path, .. } | OperationRef::Delete { path, .. } => {
-                Some(path)
-            }
-            OperationRef::Multi { .. } | OperationRef::Sync | OperationRef::CloseSession => None,
-        }
+        operation.path()
     }
 
     /// Decodes what [`Command::encode`] wrote.
@@ -202,6 +248,7 @@ impl<'a> CommandRef<'a> {
                 session: SessionId(reader.u64("a session")?),
                 counter: reader.u64("a session's counter")?,
             },
+            FREE_LOCK => Self::FreeLock { path: reader.text("a path")?, instance: reader.u64("an instance")? },
             REQUEST => Self::Request {
                 session: SessionId(reader.u64("a session")?),
                 number: reader.u64("a request's number")?,
@@ -221,6 +268,7 @@ impl<'a> CommandRef<'a> {
             Self::OpenSession { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms },
             Self::ResumeSession { token, session, secret } => Command::ResumeSession { token, session, secret },
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
+            Self::FreeLock { path, instance } => Command::FreeLock { path: path.to_owned(), instance },
             Self::Request { session, number, acked_upto, ref operation } => {
                 Command::Request { session, number, acked_upto, operation: operation.to_operation() }
             }
@@ -229,6 +277,18 @@ impl<'a> CommandRef<'a> {
 }
 
 impl<'a> OperationRef<'a> {
+    fn path(&self) -> Option<&'a str> {
+        match *self {
+            Self::Create { path, .. }
+            | Self::Set { path, .. }
+            | Self::Delete { path, .. }
+            | Self::Acquire { path, .. }
+            | Self::Release { path } => Some(path),
+            Self::Guarded { ref operation, .. } => operation.path(),
+            Self::Multi { .. } | Self::Sync | Self::CloseSession => None,
+        }
+    }
+
     /// Decodes what [`Operation::encode`] wrote. A server does this before it lets a client's bytes into the log.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
@@ -246,6 +306,22 @@ impl<'a> OperationRef<'a> {
                 let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
                 let steps = (0..count).map(|_| StepRef::take(&mut reader)).collect::<Result<_, _>>()?;
                 Self::Multi { steps }
+            }
+            ACQUIRE => Self::Acquire {
+                path: reader.text("a path")?,
+                mode: LockMode::take(&mut reader)?,
+                wait: reader.bool("the mark of who waits")?,
+                create: reader.bool("the mark of who creates")?,
+                lock_delay_ms: reader.u32("a lock-delay")?,
+            },
+            RELEASE => Self::Release { path: reader.text("a path")? },
+            GUARDED => {
+                let sequencer = SequencerRef::take(&mut reader)?;
+                let guarded = reader.remainder();
+                if let Some(tag) = guarded.first().copied().filter(|tag| !is_guardable(*tag)) {
+                    return Err(DecodeError::UnknownTag { what: "guarded operation", tag });
+                }
+                Self::Guarded { sequencer, operation: Box::new(Self::decode(guarded)?) }
             }
             SYNC => Self::Sync,
             CLOSE_SESSION => Self::CloseSession,
@@ -270,6 +346,18 @@ impl<'a> OperationRef<'a> {
             }
             Self::Delete { path, expect } => Operation::Delete { path: (*path).to_owned(), expect: *expect },
             Self::Multi { steps } => Operation::Multi { steps: steps.iter().map(StepRef::to_step).collect() },
+            Self::Acquire { path, mode, wait, create, lock_delay_ms } => Operation::Acquire {
+                path: (*path).to_owned(),
+                mode: *mode,
+                wait: *wait,
+                create: *create,
+                lock_delay_ms: *lock_delay_ms,
+            },
+            Self::Release { path } => Operation::Release { path: (*path).to_owned() },
+            Self::Guarded { sequencer, operation } => Operation::Guarded {
+                sequencer: sequencer.to_sequencer(),
+                operation: Box::new(operation.to_operation()),
+            },
             Self::Sync => Operation::Sync,
             Self::CloseSession => Operation::CloseSession,
         }
@@ -290,6 +378,7 @@ impl<'a> StepRef<'a> {
             }
             Self::Delete { path, expect } => Step::Delete { path: path.to_owned(), expect },
             Self::Get { path } => Step::Get { path: path.to_owned() },
+            Self::CheckLock { sequencer } => Step::CheckLock { sequencer: sequencer.to_sequencer() },
         }
     }
 
@@ -306,6 +395,7 @@ impl<'a> StepRef<'a> {
             }
             DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(reader)? },
             GET => Self::Get { path: reader.text("a path")? },
+            CHECK_LOCK => Self::CheckLock { sequencer: SequencerRef::take(reader)? },
             tag => return Err(DecodeError::UnknownTag { what: "step", tag }),
         })
     }
@@ -323,6 +413,11 @@ impl<'a> ReadRef<'a> {
                 after: reader.text("a name")?,
                 limit: reader.u32("a listing's limit")?,
             },
+            READ_LOCK_HOLDERS => Self::LockHolders { path: reader.text("a path")? },
+            READ_AWAIT_LOCK => {
+                Self::AwaitLock { path: reader.text("a path")?, session: SessionId(reader.u64("a session")?) }
+            }
+            READ_CHECK_SEQUENCER => Self::CheckSequencer { sequencer: SequencerRef::take(&mut reader)? },
             tag => return Err(DecodeError::UnknownTag { what: "read", tag }),
         };
         reader.finish("a read")?;
@@ -336,8 +431,16 @@ impl<'a> ReadRef<'a> {
             Self::Get { path } => Read::Get { path: path.to_owned() },
             Self::Exists { path } => Read::Exists { path: path.to_owned() },
             Self::List { path, after, limit } => Read::List { path: path.to_owned(), after: after.to_owned(), limit },
+            Self::LockHolders { path } => Read::LockHolders { path: path.to_owned() },
+            Self::AwaitLock { path, session } => Read::AwaitLock { path: path.to_owned(), session },
+            Self::CheckSequencer { sequencer } => Read::CheckSequencer { sequencer: sequencer.to_sequencer() },
         }
     }
+}
+
+/// A guard is neither put around another, nor around the end of a session, which must not fail.
+const fn is_guardable(tag: u8) -> bool {
+    !matches!(tag, GUARDED | CLOSE_SESSION)
 }
 
 fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, sequential: bool) {
@@ -403,6 +506,7 @@ const OPEN_SESSION: u8 = 1;
 const RESUME_SESSION: u8 = 2;
 const EXPIRE_SESSION: u8 = 3;
 const REQUEST: u8 = 4;
+const FREE_LOCK: u8 = 5;
 
 // Operations and steps share one space of tags: what both have, both write alike.
 const CREATE: u8 = 1;
@@ -413,10 +517,17 @@ const SYNC: u8 = 5;
 const CLOSE_SESSION: u8 = 6;
 const CHECK: u8 = 7;
 const GET: u8 = 8;
+const ACQUIRE: u8 = 9;
+const RELEASE: u8 = 10;
+const GUARDED: u8 = 11;
+const CHECK_LOCK: u8 = 12;
 
 const READ_GET: u8 = 1;
 const READ_EXISTS: u8 = 2;
 const READ_LIST: u8 = 3;
+const READ_LOCK_HOLDERS: u8 = 4;
+const READ_AWAIT_LOCK: u8 = 5;
+const READ_CHECK_SEQUENCER: u8 = 6;
 
 /// A tag and an empty path.
 const STEP_BYTES_MIN: usize = 5;

@@ -2,9 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_text};
 use crate::limits::MULTI_OPS_MAX;
-use crate::namespace::command::{Answer, Done, Outcome, Refusal, SessionId, Stat, StepDone};
+use crate::namespace::command::{Answer, Done, LockHolders, LockPlace, Outcome, Refusal, SessionId, Stat, StepDone};
 
 /// Appends a mutation's outcome.
 pub fn encode_outcome(outcome: &Outcome, out: &mut BytesMut) {
@@ -120,6 +121,12 @@ fn put_done(out: &mut BytesMut, done: &Done) {
             out.put_u32_le(u32::try_from(results.len()).expect("results are as many as steps, far below 2^32"));
             results.iter().for_each(|result| put_step_done(out, result));
         }
+        Done::Granted { sequencer } => {
+            out.put_u8(GRANTED);
+            sequencer.as_ref().put(out);
+        }
+        Done::Queued => out.put_u8(QUEUED),
+        Done::Released => out.put_u8(RELEASED),
         Done::Synced => out.put_u8(SYNCED),
         Done::SessionClosed => out.put_u8(SESSION_CLOSED),
     }
@@ -134,6 +141,9 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
             let count = reader.count("results of a multi", MULTI_OPS_MAX, 1)?;
             Done::Multi { results: (0..count).map(|_| take_step_done(reader)).collect::<Result<_, _>>()? }
         }
+        GRANTED => Done::Granted { sequencer: SequencerRef::take(reader)?.to_sequencer() },
+        QUEUED => Done::Queued,
+        RELEASED => Done::Released,
         SYNCED => Done::Synced,
         SESSION_CLOSED => Done::SessionClosed,
         tag => return Err(DecodeError::UnknownTag { what: "result", tag }),
@@ -196,6 +206,15 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
             out.put_u32_le(u32::try_from(names.len()).expect("a listing is bounded far below 2^32 names"));
             names.iter().for_each(|name| put_text(out, name));
         }
+        Answer::Lock { holders } => {
+            out.put_u8(LOCK);
+            holders.put(out);
+        }
+        Answer::LockPlace { place } => {
+            out.put_u8(LOCK_PLACE);
+            place.put(out);
+        }
+        Answer::Sequencer { valid } => out.put_slice(&[SEQUENCER, u8::from(*valid)]),
     }
 }
 
@@ -214,6 +233,9 @@ fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             let names = (0..count).map(|_| reader.text("a name").map(str::to_owned)).collect::<Result<_, _>>()?;
             Answer::Children { names, stat, more }
         }
+        LOCK => Answer::Lock { holders: LockHolders::take(reader)? },
+        LOCK_PLACE => Answer::LockPlace { place: LockPlace::take(reader)? },
+        SEQUENCER => Answer::Sequencer { valid: reader.bool("a verdict")? },
         tag => return Err(DecodeError::UnknownTag { what: "answer", tag }),
     })
 }
@@ -227,6 +249,10 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::BadVersion { path, .. } => (BAD_VERSION, path.as_str()),
         Refusal::EphemeralParent { path } => (EPHEMERAL_PARENT, path.as_str()),
         Refusal::BadArgument { why } => (BAD_ARGUMENT, why.as_str()),
+        Refusal::Fenced { path, .. } => (FENCED, path.as_str()),
+        Refusal::LockBusy { path } => (LOCK_BUSY, path.as_str()),
+        Refusal::LockTwice { path } => (LOCK_TWICE, path.as_str()),
+        Refusal::LockNotHeld { path } => (LOCK_NOT_HELD, path.as_str()),
         Refusal::TooLarge { what, .. } => (TOO_LARGE, what.as_str()),
         Refusal::Aborted { index, cause } => {
             assert!(!matches!(**cause, Refusal::Aborted { .. }), "a multi holds no multi");
@@ -239,13 +265,12 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     };
     out.put_u8(tag);
     put_text(out, text);
-    if let Refusal::BadVersion { expected, found, .. } = refusal {
-        out.put_u64_le(*expected);
-        out.put_u64_le(*found);
-    }
-    if let Refusal::TooLarge { size, limit, .. } = refusal {
-        out.put_u64_le(*size);
-        out.put_u64_le(*limit);
+    if let Refusal::BadVersion { expected: one, found: other, .. }
+    | Refusal::Fenced { presented: one, current: other, .. }
+    | Refusal::TooLarge { size: one, limit: other, .. } = refusal
+    {
+        out.put_u64_le(*one);
+        out.put_u64_le(*other);
     }
 }
 
@@ -264,6 +289,14 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
         },
         EPHEMERAL_PARENT => Refusal::EphemeralParent { path: path(reader)? },
         BAD_ARGUMENT => Refusal::BadArgument { why: reader.text("a reason")?.to_owned() },
+        FENCED => Refusal::Fenced {
+            path: path(reader)?,
+            presented: reader.u64("a generation")?,
+            current: reader.u64("a generation")?,
+        },
+        LOCK_BUSY => Refusal::LockBusy { path: path(reader)? },
+        LOCK_TWICE => Refusal::LockTwice { path: path(reader)? },
+        LOCK_NOT_HELD => Refusal::LockNotHeld { path: path(reader)? },
         TOO_LARGE => Refusal::TooLarge {
             what: reader.text("the name of a limit")?.to_owned(),
             size: reader.u64("a size")?,
@@ -288,11 +321,17 @@ const SESSION_CLOSED: u8 = 6;
 const CHECKED: u8 = 7;
 const GOT: u8 = 8;
 const GOT_NOTHING: u8 = 9;
+const GRANTED: u8 = 10;
+const QUEUED: u8 = 11;
+const RELEASED: u8 = 12;
 
 const NODE: u8 = 1;
 const ABSENT: u8 = 2;
 const EXISTS: u8 = 3;
 const CHILDREN: u8 = 4;
+const LOCK: u8 = 5;
+const LOCK_PLACE: u8 = 6;
+const SEQUENCER: u8 = 7;
 
 const NO_NODE: u8 = 1;
 const NO_PARENT: u8 = 2;
@@ -305,3 +344,7 @@ const TOO_LARGE: u8 = 8;
 const ABORTED: u8 = 9;
 const NO_SESSION: u8 = 10;
 const RESULT_DROPPED: u8 = 11;
+const FENCED: u8 = 12;
+const LOCK_BUSY: u8 = 13;
+const LOCK_TWICE: u8 = 14;
+const LOCK_NOT_HELD: u8 = 15;

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::namespace::command::{
-    Answer, Command, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Outcome, Read, Refusal,
+    Sequencer, SessionId, Stat, Step, StepDone,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -26,6 +27,19 @@ fn lifetime() -> impl Strategy<Value = Lifetime> {
     prop_oneof![Just(Lifetime::Permanent), Just(Lifetime::Ephemeral)]
 }
 
+fn mode() -> impl Strategy<Value = LockMode> {
+    prop_oneof![Just(LockMode::Exclusive), Just(LockMode::Shared)]
+}
+
+fn sequencer() -> impl Strategy<Value = Sequencer> {
+    (text(), any::<u64>(), mode(), any::<u64>()).prop_map(|(path, instance, mode, generation)| Sequencer {
+        path,
+        instance,
+        mode,
+        generation,
+    })
+}
+
 fn expect() -> impl Strategy<Value = Expect> {
     prop_oneof![Just(Expect::Any), any::<u64>().prop_map(Expect::Version), Just(Expect::Absent)]
 }
@@ -42,10 +56,20 @@ fn step() -> impl Strategy<Value = Step> {
         (text(), data(), expect()).prop_map(|(path, data, expect)| Step::Set { path, data, expect }),
         (text(), expect()).prop_map(|(path, expect)| Step::Delete { path, expect }),
         text().prop_map(|path| Step::Get { path }),
+        sequencer().prop_map(|sequencer| Step::CheckLock { sequencer }),
     ]
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        6 => plain_operation(),
+        1 => (sequencer(), plain_operation())
+            .prop_filter("a session's end is not guarded", |(_, operation)| *operation != Operation::CloseSession)
+            .prop_map(|(sequencer, operation)| Operation::Guarded { sequencer, operation: Box::new(operation) }),
+    ]
+}
+
+fn plain_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         (text(), data(), lifetime(), any::<bool>()).prop_map(|(path, data, lifetime, sequential)| Operation::Create {
             path,
@@ -56,6 +80,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         (text(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
         (text(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
         vec(step(), 0..6).prop_map(|steps| Operation::Multi { steps }),
+        (text(), mode(), any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
+            |(path, mode, wait, create, lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
+        ),
+        text().prop_map(|path| Operation::Release { path }),
         Just(Operation::Sync),
         Just(Operation::CloseSession),
     ]
@@ -74,6 +102,7 @@ fn command() -> impl Strategy<Value = Command> {
             secret
         }),
         (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
+        (text(), any::<u64>()).prop_map(|(path, instance)| Command::FreeLock { path, instance }),
         (session(), any::<u64>(), any::<u64>(), operation()).prop_map(|(session, number, acked_upto, operation)| {
             Command::Request { session, number, acked_upto, operation }
         }),
@@ -85,6 +114,9 @@ fn read() -> impl Strategy<Value = Read> {
         text().prop_map(|path| Read::Get { path }),
         text().prop_map(|path| Read::Exists { path }),
         (text(), text(), any::<u32>()).prop_map(|(path, after, limit)| Read::List { path, after, limit }),
+        text().prop_map(|path| Read::LockHolders { path }),
+        (text(), session()).prop_map(|(path, session)| Read::AwaitLock { path, session }),
+        sequencer().prop_map(|sequencer| Read::CheckSequencer { sequencer }),
     ]
 }
 
@@ -123,6 +155,9 @@ fn done() -> impl Strategy<Value = Done> {
         stat().prop_map(|stat| Done::Set { stat }),
         Just(Done::Deleted),
         vec(step_done(), 0..6).prop_map(|results| Done::Multi { results }),
+        sequencer().prop_map(|sequencer| Done::Granted { sequencer }),
+        Just(Done::Queued),
+        Just(Done::Released),
         Just(Done::Synced),
         Just(Done::SessionClosed),
     ]
@@ -140,6 +175,14 @@ fn cause() -> impl Strategy<Value = Refusal> {
             found
         }),
         text().prop_map(|path| Refusal::EphemeralParent { path }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(path, presented, current)| Refusal::Fenced {
+            path,
+            presented,
+            current
+        }),
+        text().prop_map(|path| Refusal::LockBusy { path }),
+        text().prop_map(|path| Refusal::LockTwice { path }),
+        text().prop_map(|path| Refusal::LockNotHeld { path }),
         text().prop_map(|why| Refusal::BadArgument { why }),
         (text(), any::<u64>(), any::<u64>()).prop_map(|(what, size, limit)| Refusal::TooLarge { what, size, limit }),
         Just(Refusal::NoSession),
@@ -162,6 +205,18 @@ fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         (data(), stat()).prop_map(|(data, stat)| Answer::Node { data, stat }),
         option::of(stat()).prop_map(|stat| Answer::Exists { stat }),
+        (option::of(sequencer()), vec(session(), 0..6), any::<u32>(), any::<u32>()).prop_map(
+            |(sequencer, sessions, lost, waiting)| Answer::Lock {
+                holders: LockHolders { sequencer, sessions, lost, waiting }
+            }
+        ),
+        prop_oneof![
+            sequencer().prop_map(|sequencer| LockPlace::Held { sequencer }),
+            Just(LockPlace::Waiting),
+            Just(LockPlace::Nowhere)
+        ]
+        .prop_map(|place| Answer::LockPlace { place }),
+        any::<bool>().prop_map(|valid| Answer::Sequencer { valid }),
         (vec(text(), 0..6), stat(), any::<bool>()).prop_map(|(names, stat, more)| Answer::Children {
             names,
             stat,
@@ -207,6 +262,13 @@ proptest! {
         prop_assert_eq!(Read::decode(&bytes), Ok(read.clone()));
         prop_assert_eq!(ReadRef::decode(&bytes), Ok(read.as_ref()));
         takes_the_whole(&bytes, |bytes| ReadRef::decode(bytes).map(drop));
+    }
+
+    #[test]
+    fn sequencers_survive_their_bytes(sequencer in sequencer()) {
+        let bytes = sequencer.to_bytes();
+        prop_assert_eq!(Sequencer::from_bytes(&bytes), Ok(sequencer.clone()));
+        takes_the_whole(&bytes, Sequencer::from_bytes);
     }
 
     #[test]
@@ -286,6 +348,16 @@ fn a_huge_count_is_refused_before_room_is_made_for_it() {
     assert!(matches!(OperationRef::decode(&operation), Err(DecodeError::TooMany { limit: 4096, .. })));
     let batch = batch_header(0, 0, u32::MAX);
     assert!(matches!(Batch::decode(&batch), Err(DecodeError::Truncated { .. })));
+}
+
+#[test]
+fn a_guard_inside_another_or_around_a_close_is_refused() {
+    let sequencer = Sequencer { path: "/a".into(), instance: 1, mode: LockMode::Shared, generation: 2 };
+    let guard = [&[11_u8][..], &sequencer.to_bytes()].concat();
+    for (guarded, tag) in [(&[5_u8][..], None), (&[6], Some(6)), (&guard, Some(11))] {
+        let found = OperationRef::decode(&[&guard[..], guarded].concat()).err();
+        assert_eq!(found, tag.map(|tag| DecodeError::UnknownTag { what: "guarded operation", tag }));
+    }
 }
 
 #[test]

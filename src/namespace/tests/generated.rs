@@ -5,7 +5,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::codec::{ReadRef, decode_outcome};
-use super::super::command::{Answer, Command, Expect, Lifetime, Operation, SessionId, Step};
+use super::super::command::{
+    Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Sequencer, SessionId, Step,
+};
 use super::super::{Applied, CommandOutcome, Namespace, Tree, answer};
 use super::batch;
 use super::model::{Expected, Model};
@@ -27,6 +29,20 @@ fn expect() -> impl Strategy<Value = Expect> {
     prop_oneof![6 => Just(Expect::Any), 3 => (0..3_u64).prop_map(Expect::Version), 1 => Just(Expect::Absent)]
 }
 
+fn mode() -> impl Strategy<Value = LockMode> {
+    prop_oneof![Just(LockMode::Exclusive), Just(LockMode::Shared)]
+}
+
+/// Of a lock taken at one of the first revisions: by luck it is one of those that are held.
+fn sequencer() -> impl Strategy<Value = Sequencer> {
+    (path(), 0..4_u64, mode(), 0..12_u64).prop_map(|(path, instance, mode, generation)| Sequencer {
+        path,
+        instance,
+        mode,
+        generation,
+    })
+}
+
 fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
     let lifetime = prop_oneof![2 => Just(Lifetime::Permanent), 1 => Just(Lifetime::Ephemeral)];
     let plain = (path(), data(), lifetime.clone(), Just(false));
@@ -43,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (path(), data(), expect()).prop_map(|(path, data, expect)| Step::Set { path, data, expect }),
         2 => (path(), expect()).prop_map(|(path, expect)| Step::Delete { path, expect }),
         1 => path().prop_map(|path| Step::Get { path }),
+        1 => sequencer().prop_map(|sequencer| Step::CheckLock { sequencer }),
     ]
 }
 
@@ -52,6 +69,14 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(path, data, lifetime, sequential)| Operation::Create { path, data, lifetime, sequential }),
         4 => (path(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
         4 => (path(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
+        8 => (path(), mode(), any::<[bool; 2]>(), prop_oneof![Just(0), 1..5_u32]).prop_map(
+            |(path, mode, [wait, create], lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
+        ),
+        4 => path().prop_map(|path| Operation::Release { path }),
+        2 => (sequencer(), path(), data()).prop_map(|(sequencer, path, data)| Operation::Guarded {
+            sequencer,
+            operation: Box::new(Operation::Set { path, data, expect: Expect::Any }),
+        }),
         6 => vec(step(), 0..5).prop_map(|steps| Operation::Multi { steps }),
         1 => Just(Operation::Sync),
         1 => Just(Operation::CloseSession),
@@ -64,6 +89,7 @@ pub enum Deed {
     Open { token: u64 },
     Resume { which: usize, secret: u128 },
     Expire { which: usize, late: bool },
+    Free { path: String },
     Request { which: usize, ahead: i64, acked_behind: u64, operation: Operation },
 }
 
@@ -72,6 +98,7 @@ pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
         2 => (0..4_u64).prop_map(|token| Deed::Open { token }),
         1 => (any::<usize>(), 5..7_u128).prop_map(|(which, secret)| Deed::Resume { which, secret }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
+        1 => path().prop_map(|path| Deed::Free { path }),
         16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
             .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
     ];
@@ -92,12 +119,22 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
             let counter = model.sessions.get(&session).map_or(1, |found| found.counter);
             Command::ExpireSession { session, counter: counter - u64::from(*late) }
         }
+        Deed::Free { path } => {
+            let instance = model.nodes.get(path).map_or(1, |node| node.stat.instance);
+            Command::FreeLock { path: path.clone(), instance }
+        }
         Deed::Request { which, ahead, acked_behind, operation } => {
             let session = pick(*which);
             let next = model.sessions.get(&session).map_or(1, |found| found.last + 1);
             let number = next.saturating_add_signed(*ahead);
             let acked_upto = next.saturating_sub(1 + acked_behind);
-            Command::Request { session, number, acked_upto, operation: operation.clone() }
+            let mut operation = operation.clone();
+            if let Operation::Guarded { sequencer, .. } = &mut operation
+                && let Some(node) = model.nodes.get(&sequencer.path).filter(|_| sequencer.generation % 2 == 0)
+            {
+                (sequencer.instance, sequencer.generation) = (node.stat.instance, node.stat.lock_generation);
+            }
+            Command::Request { session, number, acked_upto, operation }
         }
     }
 }
@@ -113,6 +150,8 @@ fn expected(outcome: &CommandOutcome) -> Expected {
         CommandOutcome::Replied { revision, outcome, .. } => Expected::Replied(*revision, decoded(outcome)),
         CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),
         CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),
+        CommandOutcome::LockLookedAt { .. } => Expected::LookedAt,
+        CommandOutcome::SessionsFull { .. } => panic!("no generated history opens so many"),
         CommandOutcome::Unacknowledged { .. } => panic!("no generated client is that far behind"),
     }
 }
@@ -122,6 +161,7 @@ fn same_nodes(tree: &Tree, model: &Model) {
     for (path, node) in &model.nodes {
         let found = tree.get(path).unwrap_or_else(|| panic!("{path} is missing"));
         assert_eq!((&found.data, &found.stat), (&node.data, &node.stat), "{path}");
+        same_lock(tree, model, path);
         let below: Vec<_> =
             model.nodes.keys().filter(|other| super::super::path::parent(other) == Some(path)).collect();
         let Ok(Answer::Children { names, .. }) = answer(tree, ReadRef::List { path, after: "", limit: 0 }) else {
@@ -130,6 +170,37 @@ fn same_nodes(tree: &Tree, model: &Model) {
         let mut names_below: Vec<_> = below.iter().map(|path| super::super::path::name(path)).collect();
         names_below.sort_unstable();
         assert_eq!(names, names_below, "{path}");
+    }
+}
+
+fn same_lock(tree: &Tree, model: &Model, path: &str) {
+    let node = &model.nodes[path];
+    let sequencer_of = |mode| Sequencer {
+        path: path.to_owned(),
+        instance: node.stat.instance,
+        mode,
+        generation: node.stat.lock_generation,
+    };
+    let wanted = LockHolders {
+        sequencer: node.lock.holders.first().map(|claim| sequencer_of(claim.1)),
+        sessions: node.lock.holders.iter().map(|claim| claim.0).collect(),
+        lost: node.lock.shut.len() as u32,
+        waiting: node.lock.waiting.len() as u32,
+    };
+    assert_eq!(answer(tree, ReadRef::LockHolders { path }), Ok(Answer::Lock { holders: wanted }), "{path}");
+    for session in model.sessions.keys().copied() {
+        let held = node.lock.holders.iter().find(|claim| claim.0 == session);
+        let waits = node.lock.waiting.iter().any(|claim| claim.0 == session);
+        let place = held.map_or(if waits { LockPlace::Waiting } else { LockPlace::Nowhere }, |claim| LockPlace::Held {
+            sequencer: sequencer_of(claim.1),
+        });
+        assert_eq!(answer(tree, ReadRef::AwaitLock { path, session }), Ok(Answer::LockPlace { place }), "{path}");
+    }
+    for (mode, generation) in [(LockMode::Exclusive, 0), (LockMode::Shared, 0), (LockMode::Exclusive, 1)] {
+        let mut sequencer = sequencer_of(mode);
+        sequencer.generation -= generation.min(sequencer.generation);
+        let found = answer(tree, ReadRef::CheckSequencer { sequencer: sequencer.as_ref() });
+        assert_eq!(found, Ok(Answer::Sequencer { valid: model.is_valid(&sequencer) }), "{path}");
     }
 }
 
@@ -143,15 +214,15 @@ proptest! {
         let mut mirror = one.tree().twin(3);
         let (mut applied, mut applied_by_other) = (Applied::default(), Applied::default());
         for (turn, deeds) in (1..).zip(&deeds) {
-            let wall_ms = 1_000_000 - turn;
+            let (wall_ms, log_time_ns) = (1_000_000 - turn, turn * 1_000_000);
             let mut commands = Vec::new();
             let mut wanted = Vec::new();
             for deed in deeds {
                 let command = command(&model, deed);
-                wanted.push(model.apply(&command, wall_ms));
+                wanted.push(model.apply(&command, log_time_ns, wall_ms));
                 commands.push(command);
             }
-            let bytes = batch(turn, wall_ms, &commands);
+            let bytes = batch(log_time_ns, wall_ms, &commands);
             let before = one.revision();
             one.apply(&bytes, &mut applied);
             other.apply(&bytes, &mut applied_by_other);

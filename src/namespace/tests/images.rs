@@ -38,11 +38,11 @@ proptest! {
             if turn >= begin {
                 chunks.extend((0..slices).map_while(|_| replayed.image_rows(budget)));
             }
-            let time = turn as u64 * 10;
+            let time = turn as u64 * 1_000_000;
             let mut commands = Vec::new();
             for deed in deeds {
                 commands.push(command(&model, deed));
-                model.apply(&commands[commands.len() - 1], time);
+                model.apply(&commands[commands.len() - 1], time, time);
             }
             let bytes = batch(time, time, &commands);
             replayed.apply(&bytes, &mut applied);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::super::command::{
-    Command, Done, Expect, Lifetime, Operation, Outcome, Refusal, SessionId, Stat, Step, StepDone,
+    Command, Done, Expect, Lifetime, LockMode, Operation, Outcome, Refusal, Sequencer, SessionId, Stat, Step, StepDone,
 };
 use super::super::path;
 
@@ -14,7 +14,16 @@ use super::super::path;
 pub struct ModelNode {
     pub data: Bytes,
     pub stat: Stat,
+    pub lock: ModelLock,
     born: u64,
+}
+
+/// A lock, as lists of who has it, who wants it, and until when it is shut.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ModelLock {
+    pub holders: Vec<(SessionId, LockMode, u32)>,
+    pub waiting: Vec<(SessionId, LockMode, u32)>,
+    pub shut: Vec<(LockMode, u64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +45,7 @@ pub enum Expected {
     Replied(u64, Outcome),
     Closed(u64, Outcome),
     Gap(u64),
+    LookedAt,
 }
 
 #[derive(Clone, Debug)]
@@ -45,17 +55,18 @@ pub struct Model {
     pub revision: u64,
     instances: u64,
     wall_ms: u64,
+    log_time_ns: u64,
 }
 
 impl Model {
     pub fn new() -> Self {
-        let root = ModelNode { data: Bytes::new(), stat: Stat::default(), born: 0 };
+        let root = ModelNode { data: Bytes::new(), stat: Stat::default(), lock: ModelLock::default(), born: 0 };
         let nodes = BTreeMap::from([("/".to_owned(), root)]);
-        Self { nodes, sessions: BTreeMap::new(), revision: 0, instances: 0, wall_ms: 0 }
+        Self { nodes, sessions: BTreeMap::new(), revision: 0, instances: 0, wall_ms: 0, log_time_ns: 0 }
     }
 
-    pub fn apply(&mut self, command: &Command, wall_ms: u64) -> Expected {
-        self.wall_ms = wall_ms;
+    pub fn apply(&mut self, command: &Command, log_time_ns: u64, wall_ms: u64) -> Expected {
+        (self.log_time_ns, self.wall_ms) = (log_time_ns, wall_ms);
         match command {
             Command::OpenSession { token, secret, .. } => {
                 let token = (*token, *secret);
@@ -78,11 +89,22 @@ impl Model {
             Command::ExpireSession { session, counter } => match self.sessions.get(session) {
                 Some(found) if found.counter == *counter => {
                     self.revision += 1;
-                    self.end(*session);
+                    self.end(*session, true);
                     Expected::Expired
                 }
                 _ => Expected::Missed,
             },
+            Command::FreeLock { path, instance } => {
+                let now = self.log_time_ns;
+                if let Some(node) = self.nodes.get_mut(path).filter(|node| node.stat.instance == *instance)
+                    && node.lock.shut.iter().any(|(_, until)| *until <= now)
+                {
+                    node.lock.shut.retain(|(_, until)| *until > now);
+                    self.revision += 1;
+                    hand_on(node, self.revision);
+                }
+                Expected::LookedAt
+            }
             Command::Request { session, number, acked_upto, operation } => {
                 self.request(*session, *number, *acked_upto, operation)
             }
@@ -103,7 +125,7 @@ impl Model {
         let before = (self.nodes.clone(), self.instances, self.revision);
         self.revision += 1;
         if *operation == Operation::CloseSession {
-            self.end(id);
+            self.end(id, false);
             return Expected::Closed(self.revision, Ok(Done::SessionClosed));
         }
         let outcome = self.operate(id, operation);
@@ -122,6 +144,11 @@ impl Model {
 
     fn operate(&mut self, id: SessionId, operation: &Operation) -> Outcome {
         let steps = match operation.clone() {
+            Operation::Acquire { .. } | Operation::Release { .. } => return self.lock(id, operation),
+            Operation::Guarded { sequencer, operation } => {
+                self.check_lock(&sequencer)?;
+                return self.operate(id, &operation);
+            }
             Operation::Sync => return Ok(Done::Synced),
             Operation::CloseSession => unreachable!("its caller ends the session"),
             Operation::Multi { steps } => steps,
@@ -162,6 +189,7 @@ impl Model {
                 path::check(&path)?;
                 Ok(StepDone::Got { node: self.nodes.get(&path).map(|node| (node.data.clone(), node.stat)) })
             }
+            Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
             Step::Set { path, data, expect } => {
                 self.expect(&path, expect)?;
                 let (revision, wall_ms) = (self.revision, self.wall_ms);
@@ -224,7 +252,7 @@ impl Model {
             instance: self.instances,
             ..Stat::default()
         };
-        let mut node = ModelNode { data: Bytes::new(), stat, born: 0 };
+        let mut node = ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), born: 0 };
         store(&mut node, data);
         let stat = node.stat;
         self.nodes.insert(path.clone(), node);
@@ -244,10 +272,74 @@ impl Model {
         over.stat.children_modified = self.revision;
     }
 
-    fn end(&mut self, id: SessionId) {
+    fn lock(&mut self, id: SessionId, operation: &Operation) -> Outcome {
+        let (Operation::Acquire { path, .. } | Operation::Release { path }) = operation else {
+            unreachable!("its caller knows")
+        };
+        path::check(path)?;
+        let revision = self.revision;
+        let claimed = |node: &ModelNode| node.lock.holders.iter().chain(&node.lock.waiting).any(|claim| claim.0 == id);
+        let Operation::Acquire { mode, wait, create, lock_delay_ms, .. } = operation else {
+            let Some(node) = self.nodes.get_mut(path) else { return Err(Refusal::NoNode { path: path.clone() }) };
+            if !claimed(node) {
+                return Err(Refusal::LockNotHeld { path: path.clone() });
+            }
+            node.lock.holders.retain(|claim| claim.0 != id);
+            node.lock.waiting.retain(|claim| claim.0 != id);
+            hand_on(node, revision);
+            return Ok(Done::Released);
+        };
+        if !self.nodes.contains_key(path) {
+            if !create {
+                return Err(Refusal::NoNode { path: path.clone() });
+            }
+            self.create(id, path.clone(), Bytes::new(), Lifetime::Permanent, false)?;
+        }
+        let node = self.nodes.get_mut(path).expect("made if it was missing");
+        if claimed(node) {
+            return Err(Refusal::LockTwice { path: path.clone() });
+        }
+        node.lock.waiting.push((id, *mode, *lock_delay_ms));
+        hand_on(node, revision);
+        if node.lock.holders.iter().any(|claim| claim.0 == id) {
+            let Stat { instance, lock_generation: generation, .. } = node.stat;
+            return Ok(Done::Granted {
+                sequencer: Sequencer { path: path.clone(), instance, mode: *mode, generation },
+            });
+        }
+        if *wait { Ok(Done::Queued) } else { Err(Refusal::LockBusy { path: path.clone() }) }
+    }
+
+    fn check_lock(&self, sequencer: &Sequencer) -> Result<(), Refusal> {
+        if self.is_valid(sequencer) {
+            return Ok(());
+        }
+        let current = self.nodes.get(&sequencer.path).map_or(0, |node| node.stat.lock_generation);
+        Err(Refusal::Fenced { path: sequencer.path.clone(), presented: sequencer.generation, current })
+    }
+
+    pub fn is_valid(&self, sequencer: &Sequencer) -> bool {
+        let Sequencer { path, instance, mode, generation } = sequencer;
+        self.nodes.get(path).is_some_and(|node| {
+            (node.stat.instance, node.stat.lock_generation) == (*instance, *generation)
+                && node.lock.holders.first().is_some_and(|claim| claim.1 == *mode)
+        })
+    }
+
+    fn end(&mut self, id: SessionId, lost: bool) {
         let owned: Vec<_> = self.nodes.iter().filter(|(_, node)| node.stat.owner == Some(id)).collect();
         let owned: Vec<_> = owned.into_iter().map(|(path, _)| path.clone()).collect();
         owned.iter().for_each(|path| self.delete(path));
+        let (now, revision) = (self.log_time_ns, self.revision);
+        for node in self.nodes.values_mut() {
+            for (_, mode, delay_ms) in node.lock.holders.extract_if(.., |claim| claim.0 == id) {
+                if lost && delay_ms > 0 {
+                    node.lock.shut.push((mode, now + u64::from(delay_ms) * 1_000_000));
+                }
+            }
+            node.lock.waiting.retain(|claim| claim.0 != id);
+            hand_on(node, revision);
+        }
         self.sessions.remove(&id);
     }
 
@@ -263,6 +355,23 @@ impl Model {
             Expect::Absent => Err(Refusal::BadArgument {
                 why: "only a check may expect a node to be absent: use a check, or create the node".into(),
             }),
+        }
+    }
+}
+
+/// Lets in from the front of the queue whoever goes with all that hold the lock, or keep it shut.
+fn hand_on(node: &mut ModelNode, revision: u64) {
+    let ModelLock { holders, waiting, shut } = &mut node.lock;
+    // Holders that are all new took the lock from nobody.
+    let mut first = holders.is_empty();
+    while let Some(next) = waiting.first().copied() {
+        let mut against = holders.iter().map(|claim| claim.1).chain(shut.iter().map(|shut| shut.0));
+        if against.any(|mode| mode == LockMode::Exclusive || next.1 == LockMode::Exclusive) {
+            return;
+        }
+        holders.push(waiting.remove(0));
+        if std::mem::take(&mut first) {
+            node.stat.lock_generation = revision;
         }
     }
 }

@@ -23,7 +23,7 @@ fn path(path: &str) -> String {
 fn table() -> Vec<(Operation, Refusal)> {
     let big = Bytes::from(vec![0; NODE_DATA_BYTES_MAX + 1]);
     let (size, limit) = (NODE_DATA_BYTES_MAX as u64 + 1, NODE_DATA_BYTES_MAX as u64);
-    let too_large = Refusal::TooLarge { what: "data of the node".into(), size, limit };
+    let too_large = Refusal::TooLarge { what: "bytes of data".into(), size, limit };
     let no_node = Refusal::NoNode { path: path("/x") };
     let bad_version = Refusal::BadVersion { path: path("/a/b"), expected: 7, found: 1 };
     let get_x = Step::Get { path: path("/x") };

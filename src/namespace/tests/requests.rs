@@ -3,7 +3,7 @@
 use super::super::codec::decode_outcome;
 use super::super::command::{Command, Done, Expect, Operation, Refusal, SessionId, Step, StepDone};
 use super::*;
-use crate::limits::{SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN};
+use crate::limits::{SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, SESSIONS_MAX};
 
 fn request(session: SessionId, number: u64, acked_upto: u64, operation: Operation) -> Command {
     Command::Request { session, number, acked_upto, operation }
@@ -24,6 +24,28 @@ fn a_wrong_secret_takes_up_nothing() {
     let (timeout_ms, last_number) = (12_000, 0);
     let resumed = CommandOutcome::SessionResumed { token: 4, session, timeout_ms, last_number };
     assert_eq!(bench.command(resume(session, 99)), resumed);
+}
+
+#[test]
+fn a_full_cell_opens_no_further_session_until_one_ends() {
+    let mut bench = Bench::new();
+    let open = |token| Command::OpenSession { token, secret: 99, timeout_ms: 12_000 };
+    let more: Vec<Command> = (2..=SESSIONS_MAX as u64).map(open).collect();
+    for commands in more.chunks(4096) {
+        bench.namespace.apply(&batch(1, 1000, commands), &mut Applied::default());
+    }
+    assert_eq!(bench.namespace.session_count(), SESSIONS_MAX);
+    let digest = bench.namespace.digest();
+    let mut told = |command| {
+        let mut applied = Applied::default();
+        bench.namespace.apply(&batch(1, 1000, &[command]), &mut applied);
+        (applied.outcomes.pop().expect("one command, one outcome"), bench.namespace.digest())
+    };
+    assert_eq!(told(open(0)), (CommandOutcome::SessionsFull { token: 0, secret: 99 }, digest), "it leaves no trace");
+    let (again, _) = told(open(1));
+    assert!(matches!(again, CommandOutcome::SessionOpened { .. }), "who is in is found again: {again:?}");
+    told(Command::ExpireSession { session: bench.session, counter: 2 });
+    assert!(matches!(told(open(0)).0, CommandOutcome::SessionOpened { .. }), "there is room again");
 }
 
 #[test]

@@ -44,6 +44,8 @@ use finding::{Finding, Severity};
 use folder::Resident;
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate doctor --config /etc/quorate/cell.toml /var/lib/quorate/replica\n  \
+                        quorate doctor --json --quiet /var/lib/quorate/replica")]
 pub struct Args {
     /// The cell's configuration
     #[arg(long, env = "QUORATE_CONFIG")]

@@ -11,7 +11,19 @@ use super::folder::Resident;
 
 pub fn examine(config: &Config, resident: Resident, findings: &mut Vec<Finding>) {
     let Some(section) = resident.replica.and_then(|replica| config.replica(replica)) else { return };
-    for (condition, address) in [("client port", section.client), ("peer port", section.peer)] {
+    for (condition, listened) in [("client port", &section.client), ("peer port", &section.peer)] {
+        let address = match listened.resolve() {
+            Ok(found) => found[0],
+            Err(error) => {
+                let needed = format!("{listened} to be looked up on this host");
+                findings.push(
+                    Finding::new(condition, needed, error.to_string(), Severity::Fatal)
+                        .why("a replica listens on the address its name stands for")
+                        .fix("write the address in numbers, or add the name to the DNS or to /etc/hosts"),
+                );
+                continue;
+            }
+        };
         let holder = || resident.process.is_some_and(|process| holds(process, address));
         findings.push(judge(condition, address, TcpListener::bind(address).map(drop), holder));
     }

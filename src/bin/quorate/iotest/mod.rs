@@ -29,6 +29,9 @@ use crate::doctor::mount::Mount;
 use measure::{Budget, Trial};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate iotest /var/lib/quorate\n  quorate iotest --time 5s --json /var/lib/quorate"
+)]
 pub struct Args {
     /// The folder whose disk is measured: a replica's, or the one it will be in
     dir: PathBuf,

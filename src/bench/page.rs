@@ -1,0 +1,230 @@
+//! One page that holds everything.
+
+use std::fmt::Write as _;
+
+use super::figure::escaped;
+use super::plots::plots;
+use super::report::{Point, Report};
+use super::results::Results;
+
+/// Figures of an early ZooKeeper talk, by the number of servers, on a host for each and with hundreds of clients: operations
+/// a second at 1 % and at 100 % writes.
+const EARLY_ZOOKEEPER: [(u8, u32, u32); 5] =
+    [(3, 49_827, 10_519), (5, 75_308, 8_048), (7, 147_810, 6_371), (9, 195_178, 5_550), (13, 265_115, 4_592)];
+
+/// Everything on one page that needs no other file.
+#[must_use]
+pub fn page(results: &Results) -> String {
+    let mut page = String::from(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>quorate bench</title><style>\
+         body{font:14px sans-serif;max-width:1100px;margin:2em auto}table{border-collapse:collapse;margin:1em 0}\
+         td,th{border:1px solid #ccc;padding:3px 8px;text-align:right}td:first-child,th:first-child{text-align:left}\
+         .lost{background:#fdd}.stamp{background:#ffd;padding:6px}pre{background:#f4f4f4;padding:8px;overflow:auto}\
+         svg{width:100%;max-width:760px}</style><h1>quorate bench</h1>\n",
+    );
+    for stamp in stamps(results) {
+        let _ = writeln!(page, "<p class=\"stamp\">{}</p>", escaped(&stamp));
+    }
+    ratios(&mut page, results);
+    replicas(&mut page, results);
+    heat(&mut page, results);
+    failovers(&mut page, results);
+    sessions(&mut page, results);
+    for plot in plots(results) {
+        let _ = writeln!(page, "<h3>{}</h3>{}", escaped(&plot.name), plot.svg);
+    }
+    points(&mut page, results);
+    let host = serde_json::to_string_pretty(&results.host).expect("a host is numbers and texts");
+    let repeat = [("Commands", results.commands.join("\n")), ("Program", results.program.clone()), ("Host", host)];
+    for (title, text) in repeat.into_iter().chain(results.config.clone().map(|text| ("Configuration", text))) {
+        let _ = writeln!(page, "<h2>{title}</h2><pre>{}</pre>", escaped(&text));
+    }
+    page + "</html>\n"
+}
+
+/// What a reader must know before any figure.
+fn stamps(results: &Results) -> Vec<String> {
+    let mut stamps = Vec::new();
+    if results.single_host {
+        stamps.push(
+            "All servers and the load on one host, over loopback: ratios mean something, capacity does not.".into(),
+        );
+    }
+    for report in &results.points {
+        let name = format!("{}, {}", report.point.series(), report.point.shape());
+        stamps.extend(report.invalid.as_ref().map(|why| format!("INVALID {name}: {why}")));
+        if report.generator_bound {
+            stamps.push(format!("{name}: the generator was busy all the time, and these are its figures"));
+        }
+        if report.wrong_answers > 0 {
+            stamps.push(format!("WRONG ANSWERS {name}: {}", report.wrong.join("; ")));
+        }
+        if report.interrupted {
+            stamps.push(format!("{name}: cut short"));
+        }
+    }
+    stamps
+}
+
+/// Points of the same shape side by side; the first series against each other one.
+fn ratios(page: &mut String, results: &Results) {
+    let header = "<h2>Side by side</h2><table><tr><th>shape<th>system<th>operations/s<th>ratio<th>p50 us<th>p99 us\
+                  <th>CPU s/100k<th>ratio<th>memory MiB\n";
+    let mut rows = String::new();
+    for shape in results.each(Point::shape) {
+        let reports: Vec<&Report> = results.at(&shape).collect();
+        let [first, others @ ..] = &reports[..] else { continue };
+        if others.is_empty() {
+            continue;
+        }
+        for (index, report) in reports.iter().enumerate() {
+            let cpu = report.cpu_per_100k();
+            let ratio = first.ops_per_s / report.ops_per_s;
+            let cpu_ratio = cpu.zip(first.cpu_per_100k()).map(|(theirs, ours)| theirs / ours);
+            let lost = index > 0 && (ratio < 1.0 || cpu_ratio.is_some_and(|ratio| ratio < 1.0));
+            let optional = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+            let _ = writeln!(
+                rows,
+                "<tr{}><td>{}<td>{}<td>{:.0}<td>{ratio:.2}<td>{:.0}<td>{:.0}<td>{}<td>{}<td>{:.0}",
+                if lost { " class=\"lost\"" } else { "" },
+                escaped(&shape),
+                escaped(&report.point.series()),
+                report.ops_per_s,
+                report.latency_us(0.5),
+                report.latency_us(0.99),
+                optional(cpu),
+                optional(cpu_ratio),
+                report.cost.rss_mib(),
+            );
+        }
+    }
+    if !rows.is_empty() {
+        let _ = writeln!(
+            page,
+            "{header}{rows}</table><p>Ratios: how many times the other's figure the first one reaches. Marked: where it does not.</p>"
+        );
+    }
+}
+
+/// Reading scales with replicas, writing does not: 1 % and 100 % writes, by their number.
+fn replicas(page: &mut String, results: &Results) {
+    let at = |count: u8, read_pct: u8| {
+        let wanted = |report: &&Report| report.point.replicas == Some(count) && report.point.read_pct == read_pct;
+        results.points.iter().find(wanted).map_or("-".to_owned(), |report| format!("{:.0}", report.ops_per_s))
+    };
+    let known =
+        |read_pct: u8| results.points.iter().any(|r| r.point.replicas.is_some() && r.point.read_pct == read_pct);
+    if !known(0) || !known(99) {
+        return;
+    }
+    *page += "<h2>More replicas</h2><table><tr><th>replicas<th>1 % writes/s<th>100 % writes/s<th>an early ZooKeeper talk: 1 %\
+              <th>100 %\n";
+    for (count, few, all) in EARLY_ZOOKEEPER {
+        let _ = writeln!(page, "<tr><td>{count}<td>{}<td>{}<td>{few}<td>{all}", at(count, 99), at(count, 0));
+    }
+    *page += "</table><p>Theirs: a host for each server. All of ours share one, and so do the clients.</p>\n";
+}
+
+/// What is outstanding against the size of values, where both vary: the darker, the more bytes a second.
+fn heat(page: &mut String, results: &Results) {
+    for (series, read_pct) in results.each(|point| (point.series(), point.read_pct)) {
+        let of = |report: &&Report| report.point.series() == series && report.point.read_pct == read_pct;
+        let reports: Vec<&Report> = results.points.iter().filter(of).filter(|r| r.point.rate.is_none()).collect();
+        let each = |value: fn(&Point) -> usize| {
+            let mut values: Vec<usize> = reports.iter().map(|report| value(&report.point)).collect();
+            values.sort_unstable();
+            values.dedup();
+            values
+        };
+        let (columns, rows) = (each(|point| point.value_bytes), each(|point| point.outstanding));
+        if columns.len() < 2 || rows.len() < 2 {
+            continue;
+        }
+        let bytes = |report: &Report| report.ops_per_s * report.point.value_bytes as f64;
+        let most = reports.iter().map(|report| bytes(report)).fold(1.0, f64::max);
+        let _ =
+            write!(page, "<h2>{}, {read_pct}% reads: operations/s</h2><table><tr><th>outstanding", escaped(&series));
+        columns.iter().for_each(|bytes| *page += &format!("<th>{bytes} B"));
+        for row in rows {
+            let _ = write!(page, "\n<tr><td>{row}");
+            for column in &columns {
+                let cell = reports.iter().find(|r| r.point.outstanding == row && r.point.value_bytes == *column);
+                match cell {
+                    Some(cell) => {
+                        let shade = 255.0 - 150.0 * (bytes(cell) / most).sqrt();
+                        let _ = write!(
+                            page,
+                            "<td style=\"background:rgb({shade:.0},{shade:.0},255)\">{:.0}",
+                            cell.ops_per_s
+                        );
+                    }
+                    None => *page += "<td>-",
+                }
+            }
+        }
+        *page += "</table>\n";
+    }
+}
+
+fn failovers(page: &mut String, results: &Results) {
+    if results.failovers.is_empty() {
+        return;
+    }
+    *page +=
+        "<h2>Fail-over</h2><table><tr><th>system<th>signal<th>trials<th>to next write, ms: median<th>least<th>most\n";
+    let key = |failover: &super::FailoverReport| (failover.run.point.series(), failover.signal);
+    let mut keys: Vec<_> = Vec::new();
+    for failover in &results.failovers {
+        if !keys.contains(&key(failover)) {
+            keys.push(key(failover));
+        }
+    }
+    for of in keys {
+        let trials = results.failovers.iter().filter(|failover| key(failover) == of);
+        let mut ms: Vec<f64> = trials.map(|failover| failover.kill_to_first_new_ack_ms).collect();
+        ms.sort_by(f64::total_cmp);
+        let (median, count) = (super::report::median(&ms), ms.len());
+        let (series, signal) = of;
+        let (least, most) = (ms[0], ms[count - 1]);
+        let _ = writeln!(page, "<tr><td>{}<td>{signal}<td>{count}<td>{median}<td>{least}<td>{most}", escaped(&series));
+    }
+    *page += "</table>\n";
+}
+
+fn sessions(page: &mut String, results: &Results) {
+    for storm in &results.sessions {
+        let _ = writeln!(
+            page,
+            "<h2>{} sessions at once</h2><p>{} open after {} s; held for {} s, {} lost, {} CPU seconds of the servers for \
+             each second and 10,000 of them; memory {:?} MiB before, {:?} after.</p>",
+            storm.sessions,
+            storm.opened,
+            storm.all_open_s,
+            storm.idle_s,
+            storm.lost,
+            storm.idle_cpu_s_per_s_10k,
+            storm.opening.servers_rss_mib,
+            storm.idle.servers_rss_mib
+        );
+    }
+}
+
+fn points(page: &mut String, results: &Results) {
+    *page += "<h2>All points</h2><table><tr><th>point<th>operations/s<th>spread %<th>reads p50<th>p99<th>p99.9 us\
+              <th>writes p50<th>p99<th>p99.9 us<th>CPU s/100k<th>generator CPU<th>errors\n";
+    for report in &results.points {
+        let _ = write!(page, "<tr><td>{}, {}", escaped(&report.point.series()), escaped(&report.point.shape()));
+        let _ = write!(page, "<td>{:.0}<td>{}", report.ops_per_s, report.spread_pct);
+        for latencies in [&report.reads, &report.writes] {
+            match latencies {
+                Some(l) => write!(page, "<td>{:.0}<td>{:.0}<td>{:.0}", l.p50_us, l.p99_us, l.p999_us),
+                None => write!(page, "<td>-<td>-<td>-"),
+            }
+            .expect("a string takes all");
+        }
+        let cpu = report.cpu_per_100k().map_or("-".to_owned(), |cpu| format!("{cpu:.2}"));
+        let share = report.cost.client_cpu_s / report.seconds.max(1e-9) * 100.0;
+        let _ = writeln!(page, "<td>{cpu}<td>{share:.0} %<td>{}", report.errors);
+    }
+    *page += "</table>\n";
+}

@@ -1,0 +1,171 @@
+//! Which plots a set of results has points for.
+
+use super::figure::{Axis, Figure, Line};
+use super::report::{Point, Report};
+use super::results::Results;
+use super::tally::TICK_MS;
+
+/// A plot and the name of its file.
+pub struct Plot {
+    pub name: String,
+    pub svg: String,
+}
+
+/// More plots of percentiles than this hide what they show.
+const PERCENTILE_PLOTS_MAX: usize = 12;
+
+/// Every plot these results have points for.
+#[must_use]
+pub fn plots(results: &Results) -> Vec<Plot> {
+    let mut figures = Vec::new();
+    figures.extend(curves(
+        results,
+        "mix",
+        "% reads",
+        false,
+        |p| f64::from(p.read_pct),
+        |p| format!("{} x {} outstanding, {} B{}", p.connections, p.depth, p.value_bytes, rate(p)),
+    ));
+    figures.extend(curves(
+        results,
+        "outstanding",
+        "operations outstanding",
+        true,
+        |p| p.outstanding as f64,
+        |p| format!("{}% reads, {} B{}", p.read_pct, p.value_bytes, rate(p)),
+    ));
+    figures.extend(curves(
+        results,
+        "value-size",
+        "bytes of a value",
+        true,
+        |p| p.value_bytes as f64,
+        |p| format!("{}% reads, {} x {}{}", p.read_pct, p.connections, p.depth, rate(p)),
+    ));
+    figures.extend(curves(
+        results,
+        "replicas",
+        "replicas",
+        false,
+        |p| f64::from(p.replicas.unwrap_or(0)),
+        |p| format!("{}% reads, {} x {}, {} B, {}", p.read_pct, p.connections, p.depth, p.value_bytes, p.system),
+    ));
+    figures.extend(hockey_sticks(results));
+    figures.extend(percentiles(results));
+    figures.extend(timelines(results));
+    let drawn = figures.into_iter().map(|(name, figure)| Plot { name, svg: figure.svg() });
+    let mut plots: Vec<Plot> = drawn.filter(|plot| !plot.svg.is_empty()).collect();
+    for at in 1..plots.len() {
+        // Several plots of one kind are numbered.
+        let same = plots[..at]
+            .iter()
+            .filter(|before| before.name.trim_end_matches(char::is_numeric) == plots[at].name)
+            .count();
+        if same > 0 {
+            plots[at].name = format!("{}-{}", plots[at].name, same + 1);
+        }
+    }
+    plots
+}
+
+fn rate(point: &Point) -> String {
+    point.rate.map(|rate| format!(", {rate:.0}/s")).unwrap_or_default()
+}
+
+/// Operations a second over something that varies, one plot for each value of what else does, one line a series.
+fn curves(
+    results: &Results,
+    name: &str,
+    label: &str,
+    logarithmic: bool,
+    x: impl Fn(&Point) -> f64,
+    rest: impl Fn(&Point) -> String,
+) -> Vec<(String, Figure)> {
+    let mut figures = Vec::new();
+    for of in results.each(&rest) {
+        let mut lines: Vec<Line> = Vec::new();
+        for report in results.points.iter().filter(|report| rest(&report.point) == of) {
+            // Replica counts are lines of every other plot, and the axis of their own.
+            let series = if name == "replicas" { report.point.consistency.clone() } else { report.point.series() };
+            let point = (x(&report.point), report.ops_per_s);
+            match lines.iter_mut().find(|line| line.name == series) {
+                Some(line) => line.points.push(point),
+                None => lines.push(Line { name: series, points: vec![point] }),
+            }
+        }
+        for line in &mut lines {
+            line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            line.points.dedup_by(|a, b| a.0 == b.0);
+        }
+        if lines.iter().any(|line| line.points.len() > 1) {
+            let x = Axis { label: label.into(), logarithmic };
+            let y = Axis::linear("operations/s");
+            figures.push((name.to_owned(), Figure { title: of, x, y, lines, marks: Vec::new() }));
+        }
+    }
+    figures
+}
+
+/// Latency over offered load, up to where it is no longer met.
+fn hockey_sticks(results: &Results) -> Vec<(String, Figure)> {
+    let group = |p: &Point| (p.series(), p.read_pct, p.connections, p.depth, p.value_bytes);
+    let mut figures = Vec::new();
+    for of in results.each(group) {
+        let open = |report: &&Report| group(&report.point) == of && report.point.rate.is_some();
+        let mut reports: Vec<_> = results.points.iter().filter(open).collect();
+        reports.sort_by(|a, b| a.point.rate.unwrap_or(0.0).total_cmp(&b.point.rate.unwrap_or(0.0)));
+        if reports.len() < 2 {
+            continue;
+        }
+        let line = |(name, quantile): (&str, f64)| Line {
+            name: name.into(),
+            points: reports.iter().map(|r| (r.point.rate.unwrap_or(0.0), r.latency_us(quantile))).collect(),
+        };
+        let lines = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)].map(line).to_vec();
+        let kept = reports.iter().rev().find(|report| report.invalid.is_none()).and_then(|report| report.point.rate);
+        let marks = kept.map(|rate| (rate, "kept up to here".to_owned())).into_iter().collect();
+        let title = format!("{}, {}% reads, {} B: latency from when it was due", of.0, of.1, of.4);
+        let (x, y) = (Axis::linear("offered operations/s"), Axis::logarithmic("us"));
+        figures.push(("offered-load".to_owned(), Figure { title, x, y, lines, marks }));
+    }
+    figures
+}
+
+fn percentiles(results: &Results) -> Vec<(String, Figure)> {
+    let mut figures = Vec::new();
+    for shape in results.each(Point::shape).into_iter().take(PERCENTILE_PLOTS_MAX) {
+        let mut lines = Vec::new();
+        for report in results.at(&shape) {
+            for (kind, latencies) in [("reads", &report.reads), ("writes", &report.writes)] {
+                let Some(histogram) = latencies.as_ref().and_then(|latencies| latencies.histogram()) else { continue };
+                let nines = (0..=50).map(|step| 10_f64.powf(f64::from(step) / 10.0));
+                let seen = nines.take_while(|nines| *nines <= histogram.len() as f64);
+                let points = seen.map(|nines| (nines, histogram.value_at_quantile(1.0 - 1.0 / nines) as f64 / 1e3));
+                lines.push(Line { name: format!("{}, {kind}", report.point.series()), points: points.collect() });
+            }
+        }
+        let (x, y) = (Axis::logarithmic("one in so many is slower"), Axis::logarithmic("us"));
+        figures.push(("percentiles".to_owned(), Figure { title: shape, x, y, lines, marks: Vec::new() }));
+    }
+    figures
+}
+
+fn timelines(results: &Results) -> Vec<(String, Figure)> {
+    let mut figures = Vec::new();
+    for failover in &results.failovers {
+        let at = |index: usize| (index as u64 * TICK_MS) as f64 / 1e3;
+        let ticks = || failover.run.timeline.iter().enumerate();
+        let per_s = ticks().map(|(index, tick)| (at(index), f64::from(tick.ops) * 1000.0 / TICK_MS as f64)).collect();
+        let marks: Vec<_> = failover.run.marks.iter().map(|(ms, what)| (*ms as f64 / 1e3, what.clone())).collect();
+        let title = format!("{}: {} ms without a write", failover.run.point.series(), failover.outage_ms);
+        let x = || Axis::linear("s");
+        let lines = vec![Line { name: "writes/s".into(), points: per_s }];
+        let y = Axis::linear("acknowledged writes/s");
+        figures.push(("timeline".into(), Figure { title: title.clone(), x: x(), y, lines, marks: marks.clone() }));
+        let slowest = ticks().map(|(index, tick)| (at(index), f64::from(tick.max_us) / 1e3)).collect();
+        let lines = vec![Line { name: "slowest of a tenth of a second".into(), points: slowest }];
+        let y = Axis::logarithmic("ms");
+        figures.push(("timeline-latency".into(), Figure { title, x: x(), y, lines, marks }));
+    }
+    figures
+}

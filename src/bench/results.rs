@@ -1,0 +1,178 @@
+//! A folder of results: all that was measured, and all that is needed to measure it again.
+//!
+//! ```text
+//! result.json     every point, its repeats and histograms; the command, the host, the configuration
+//! points.csv      the figures of every point, one a line
+//! NN.hdr          histogram log of the point with that number in points.csv
+//! NAME.svg        plots
+//! report.html     all of it on one page that needs no other file
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::failover::FailoverReport;
+use super::host::Host;
+use super::report::{Point, Report};
+use super::session::SessionReport;
+use super::tally::Latencies;
+
+/// The layout of result.json: raised when a reader of the old one would misread it.
+pub const SCHEMA: u32 = 1;
+
+/// What one command measured, or several of them together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Results {
+    pub schema: u32,
+    /// As typed; of a merged file, all of them.
+    pub commands: Vec<String>,
+    /// When the first began, in seconds of the epoch.
+    pub started: f64,
+    pub program: String,
+    pub host: Host,
+    /// Whether servers and generator share one host: then no figure says what a cell of three hosts can do.
+    pub single_host: bool,
+    /// The cell's configuration, where it was given.
+    pub config: Option<String>,
+    pub seed: u64,
+    pub points: Vec<Report>,
+    pub failovers: Vec<FailoverReport>,
+    pub sessions: Vec<SessionReport>,
+}
+
+/// Why results could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResultsError {
+    #[error("cannot use {path}: {error}")]
+    Io { path: String, error: io::Error },
+    #[error("{path} holds no results of `quorate bench`: {error}")]
+    Unreadable { path: String, error: serde_json::Error },
+    #[error("{path} has layout {found}, this program reads {SCHEMA}; use the program that wrote it")]
+    Schema { path: String, found: u32 },
+}
+
+impl Results {
+    /// Reads a folder of results, or its result.json.
+    pub fn read(path: &Path) -> Result<Self, ResultsError> {
+        let path = if path.is_dir() { path.join("result.json") } else { path.to_path_buf() };
+        let name = path.display().to_string();
+        let text = fs::read_to_string(&path).map_err(|error| ResultsError::Io { path: name.clone(), error })?;
+        let results: Self =
+            serde_json::from_str(&text).map_err(|error| ResultsError::Unreadable { path: name.clone(), error })?;
+        if results.schema != SCHEMA {
+            return Err(ResultsError::Schema { path: name, found: results.schema });
+        }
+        Ok(results)
+    }
+
+    /// Writes the folder. `logs` are histogram logs, one a point, or none.
+    pub fn write(&self, folder: &Path, logs: &[String]) -> Result<(), ResultsError> {
+        let json = serde_json::to_string(self).expect("results are numbers, texts and lists");
+        let mut files = vec![
+            ("result.json".to_owned(), json),
+            ("points.csv".to_owned(), self.csv()),
+            ("report.html".to_owned(), super::page::page(self)),
+        ];
+        files.extend(logs.iter().enumerate().map(|(index, log)| (format!("{:02}.hdr", index + 1), log.clone())));
+        files.extend(super::plots::plots(self).into_iter().map(|plot| (format!("{}.svg", plot.name), plot.svg)));
+        let failed = |path: &Path, error| ResultsError::Io { path: path.display().to_string(), error };
+        fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+        for (name, text) in files {
+            let path = folder.join(name);
+            fs::write(&path, text).map_err(|error| failed(&path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes what another command measured in: more repeats of points known here, the other points as they are.
+    pub fn merge(&mut self, other: Self) {
+        if self.commands.is_empty() {
+            *self = other;
+            return;
+        }
+        self.commands.extend(other.commands);
+        self.started = self.started.min(other.started);
+        self.single_host &= other.single_host;
+        self.config = self.config.take().or(other.config);
+        self.host.disk = self.host.disk.take().or(other.host.disk);
+        for report in other.points {
+            match self.points.iter_mut().find(|mine| mine.point == report.point) {
+                Some(mine) => mine.merge(&report),
+                None => self.points.push(report),
+            }
+        }
+        self.failovers.extend(other.failovers);
+        self.sessions.extend(other.sessions);
+    }
+
+    /// The points with that shape, one a series at most.
+    pub fn at<'a>(&'a self, shape: &'a str) -> impl Iterator<Item = &'a Report> {
+        self.points.iter().filter(move |report| report.point.shape() == shape)
+    }
+
+    /// Values without repetition, in order of appearance.
+    pub fn each<T: PartialEq>(&self, of: impl Fn(&Point) -> T) -> Vec<T> {
+        let mut values = Vec::new();
+        for value in self.points.iter().map(|report| of(&report.point)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values
+    }
+
+    fn csv(&self) -> String {
+        let mut text = String::from(
+            "number,workload,system,consistency,replicas,connections,depth,rate,read_pct,value_bytes,keys,seconds,\
+             ops_per_s,spread_pct,valid,generator_bound,p50_us,p99_us,reads_per_s,reads_p50_us,reads_p99_us,\
+             reads_p999_us,writes_per_s,writes_p50_us,writes_p99_us,writes_p999_us,servers_cpu_s_per_100k,\
+             servers_rss_mib,errors,wrong_answers,old_answers\n",
+        );
+        for (index, report) in self.points.iter().enumerate() {
+            let point = &report.point;
+            let optional = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.2}"));
+            let of = |latencies: &Option<Latencies>| {
+                let figures =
+                    latencies.as_ref().map(|l| format!("{},{},{},{}", l.per_s, l.p50_us, l.p99_us, l.p999_us));
+                figures.unwrap_or_else(|| ",,,".into())
+            };
+            let replicas = point.replicas.map(f64::from);
+            text += &format!(
+                "{},{},{},{},{},{},{},{},{},{},{},{},",
+                index + 1,
+                point.workload,
+                point.system,
+                point.consistency,
+                optional(replicas),
+                point.connections,
+                point.depth,
+                optional(point.rate),
+                point.read_pct,
+                point.value_bytes,
+                point.keys,
+                report.seconds,
+            );
+            text += &format!(
+                "{},{},{},{},{:.1},{:.1},{},{},{},{:.0},{},{},{}\n",
+                report.ops_per_s,
+                report.spread_pct,
+                report.invalid.is_none(),
+                report.generator_bound,
+                report.latency_us(0.5),
+                report.latency_us(0.99),
+                of(&report.reads),
+                of(&report.writes),
+                optional(report.cpu_per_100k()),
+                report.cost.rss_mib(),
+                report.errors,
+                report.wrong_answers,
+                report.old_answers,
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,118 @@
+//! What sessions cost that do nothing: all opened at once, and then held.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use super::cost::{Cost, Meter};
+use super::fleet::Fleet;
+use super::run::{Progress, RunError, Watch};
+use super::system::System;
+use super::tally::{Latencies, empty, rounded};
+use crate::time::{Duration, Instant};
+
+/// What a storm of sessions came to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// How many were asked for, all at the same moment.
+    pub sessions: usize,
+    /// How many came about.
+    pub opened: usize,
+    /// From that moment until each was there.
+    pub until_open: Option<Latencies>,
+    /// Until the last one was.
+    pub all_open_s: f64,
+    /// Connections made again while they were opened or held.
+    pub reconnects: u64,
+    /// Sessions lost while they were held.
+    pub lost: usize,
+    /// How long they were held.
+    pub idle_s: f64,
+    /// CPU seconds of all servers for each second and 10,000 idle sessions.
+    pub idle_cpu_s_per_s_10k: f64,
+    /// What the storm took.
+    pub opening: Cost,
+    /// What holding them took.
+    pub idle: Cost,
+    /// Whether it was cut short.
+    pub interrupted: bool,
+    /// The first thing that went wrong.
+    pub trouble: Option<String>,
+}
+
+/// Opens all sessions of a fleet that has just been made, holds them for `idle`, and ends them.
+pub fn storm(
+    fleet: &mut Fleet,
+    pids: &[u32],
+    patience: Duration,
+    idle: Duration,
+    watch: &mut Watch<'_>,
+) -> Result<SessionReport, RunError> {
+    let sessions = fleet.clients();
+    let began = fleet.now();
+    let meter = Meter::start(pids);
+    let is_open = |fleet: &Fleet| (0..sessions).filter(|client| fleet.opened(*client).is_some()).count();
+    hold(fleet, "opening", began + patience, watch, |fleet| is_open(fleet) == sessions)?;
+    let opening = meter.read();
+    let mut times: Histogram<u64> = empty();
+    let mut last = began;
+    for at in (0..sessions).filter_map(|client| fleet.opened(client)) {
+        times.saturating_record(at.since(began).as_nanos());
+        last = last.max(at);
+    }
+    let opened = times.len() as usize;
+    let idle_from = fleet.now();
+    let meter = Meter::start(pids);
+    hold(fleet, "idle", idle_from + idle, watch, |_| false)?;
+    let idle_s = seconds(fleet.now().since(idle_from));
+    let idle_cost = meter.read();
+    let lost = (0..sessions).filter(|client| fleet.opened(*client).is_some() && fleet.is_over(*client)).count();
+    fleet.close();
+    let until = fleet.now() + Duration::from_secs(10);
+    hold(fleet, "closing", until, watch, |fleet| (0..sessions).all(|client| fleet.is_over(client)))?;
+    let cpu: f64 = idle_cost.servers_cpu_s.iter().sum();
+    Ok(SessionReport {
+        sessions,
+        opened,
+        until_open: Latencies::of(&times, seconds(last.since(began)).max(1e-9)),
+        all_open_s: rounded(seconds(last.since(began))),
+        reconnects: fleet.troubles().reconnects,
+        lost,
+        idle_s: rounded(idle_s),
+        idle_cpu_s_per_s_10k: (cpu / idle_s.max(1e-9) / opened.max(1) as f64 * 1e4 * 1e5).round() / 1e5,
+        opening,
+        idle: idle_cost,
+        interrupted: watch.stop.load(std::sync::atomic::Ordering::Relaxed),
+        trouble: fleet.troubles().last.clone(),
+    })
+}
+
+/// Turns the fleet until then, until `enough`, or until it is told to stop.
+fn hold(
+    fleet: &mut Fleet,
+    phase: &'static str,
+    until: Instant,
+    watch: &mut Watch<'_>,
+    enough: impl Fn(&Fleet) -> bool,
+) -> Result<(), RunError> {
+    let from = fleet.now();
+    let mut look_at = from;
+    let mut finished = Vec::new();
+    while fleet.now() < until && !watch.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        fleet.turn(until.since(fleet.now()), &mut finished)?;
+        finished.clear();
+        // Counting thousands of clients every turn would be the load.
+        if fleet.now() >= look_at {
+            look_at = fleet.now() + Duration::from_millis(20);
+            let share = seconds(fleet.now().since(from)) / seconds(until.since(from)).max(1e-9);
+            (watch.progress)(&Progress { phase, share, operations: 0 });
+            if enough(fleet) {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn seconds(span: Duration) -> f64 {
+    span.as_nanos() as f64 / 1e9
+}

@@ -1,0 +1,334 @@
+//! `quorate bench`: load on a cell, checked and measured.
+//!
+//! The load itself is [`quorate::bench`]; here points are made out of options, measured one after the other, and told.
+//! What was measured is told and written whatever comes after it: an interrupted command shows what it has.
+//!
+//! ```text
+//! mod       the commands: which points are measured, one after the other
+//! load      the options all of them share, and what they mean for one point
+//! local     cells of this command's own, for curves over the number of replicas
+//! table     results for a person
+//! compare   results against results
+//! ```
+
+mod compare;
+mod load;
+mod local;
+mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use quorate::bench::{self, Blow, Fleet, Host, Results, RunError, SCHEMA, Watch};
+use quorate::server::{Code, Failure};
+use rustix::process::{Pid, Resource, Signal, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use self::load::{Freshness, Load, Servers, Shape};
+use super::connect::{failed, span};
+
+#[derive(clap::Subcommand)]
+pub enum Args {
+    /// Overwrites keys
+    Write(#[command(flatten)] Load),
+    /// Reads keys
+    Read(#[command(flatten)] Load),
+    /// Reads and overwrites keys, one share of reads after the other
+    Mix {
+        #[command(flatten)]
+        load: Load,
+        /// Reads in a hundred operations
+        #[arg(long, value_delimiter = ',', default_value = "0,20,40,50,60,80,90,99,100",
+              value_parser = clap::value_parser!(u8).range(0..=100))]
+        read_pct: Vec<u8>,
+    },
+    /// Varies what is outstanding, the size of values and the rate
+    Sweep {
+        #[command(flatten)]
+        load: Load,
+        /// Reads in a hundred operations
+        #[arg(long, value_delimiter = ',', default_value = "0", value_parser = clap::value_parser!(u8).range(0..=100))]
+        read_pct: Vec<u8>,
+        /// Connections x depth
+        #[arg(long, value_delimiter = ',', default_value = "1x1,16x1,16x4,32x8,64x16")]
+        shapes: Vec<Shape>,
+        /// Bytes of a value
+        #[arg(long, value_delimiter = ',')]
+        value_sizes: Vec<usize>,
+        /// Operations a second that arrive by themselves
+        #[arg(long, value_delimiter = ',')]
+        rates: Vec<f64>,
+    },
+    /// Opens many sessions at once, and holds them
+    Session {
+        #[command(flatten)]
+        load: Load,
+        /// How many
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        sessions: u32,
+    },
+    /// Overwrites keys, signals a server, and measures how long writes stand still
+    Failover {
+        #[command(flatten)]
+        load: Load,
+        /// The process to be signalled, --warmup after the start
+        #[arg(long)]
+        kill_pid: i32,
+        /// 9 kills it, 19 stops it
+        #[arg(long, default_value_t = 9)]
+        signal: i32,
+    },
+    /// Holds results against earlier ones; fails if a figure is worse
+    Compare(compare::Compare),
+    /// Puts the results of several commands together in one folder
+    Report(compare::Merge),
+}
+
+/// What a command has measured so far.
+struct Session {
+    stop: Arc<AtomicBool>,
+    bar: ProgressBar,
+    results: Results,
+    logs: Vec<String>,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let load = match args {
+        Args::Write(load) | Args::Read(load) => load,
+        Args::Mix { load, .. } | Args::Sweep { load, .. } => load,
+        Args::Session { load, .. } | Args::Failover { load, .. } => load,
+        Args::Compare(args) => return compare::run(args),
+        Args::Report(args) => return compare::merge(args),
+    };
+    let mut session = Session::begin(load)?;
+    let ended = match args {
+        Args::Write(_) => session.points(load, "write", &[0], &load.one_shape()),
+        Args::Read(_) => session.points(load, "read", &[100], &load.one_shape()),
+        Args::Mix { read_pct, .. } => session.points(load, "mix", read_pct, &load.one_shape()),
+        Args::Sweep { read_pct, shapes, value_sizes, rates, .. } => {
+            session.points(load, "sweep", read_pct, &load.shapes(shapes, value_sizes, rates))
+        }
+        Args::Session { sessions, .. } => session.storm(load, *sessions),
+        Args::Failover { kill_pid, signal, .. } => session.failover(load, *kill_pid, *signal),
+        Args::Compare(_) | Args::Report(_) => unreachable!("these measure nothing"),
+    };
+    // What was measured is told and written whatever came after it.
+    session.bar.finish_and_clear();
+    let told = session.tell(load);
+    ended.and(told).and_then(|()| session.judge())
+}
+
+impl Session {
+    fn begin(load: &Load) -> Result<Self, Failure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // Twice the signal ends the process at once: the first arms, the second finds it armed.
+            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+                .map_err(|error| Failure::new(Code::RunFailed, "cannot wait for signals").found(error.to_string()))?;
+        }
+        // Drawn on standard error, and only where that is a terminal.
+        let bar = ProgressBar::new(1000);
+        let style = ProgressStyle::with_template("{msg} [{bar:30}]").expect("the template is a constant");
+        bar.set_style(style.progress_chars("=> "));
+        let results = Results {
+            schema: SCHEMA,
+            commands: vec![std::env::args().collect::<Vec<_>>().join(" ")],
+            started: wall_s(),
+            program: bench::program(),
+            host: Host::here(load.data.as_deref()),
+            single_host: load.replicas.is_some() || load.is_loopback(),
+            config: load.config_text()?,
+            seed: load.seed,
+            ..Results::default()
+        };
+        Ok(Self { stop, bar, results, logs: Vec::new() })
+    }
+
+    /// Measures every point: for each number of replicas, freshness, shape and share of reads.
+    fn points(&mut self, load: &Load, workload: &str, read_pct: &[u8], shapes: &[Shape]) -> Result<(), Failure> {
+        let replicas: Vec<Option<u8>> = match &load.replicas {
+            Some(counts) => counts.iter().copied().map(Some).collect(),
+            None => vec![None],
+        };
+        let total = replicas.len() * load.consistency.len() * shapes.len() * read_pct.len();
+        let mut number = 0;
+        for count in replicas {
+            let servers = self.servers(load, count)?;
+            for freshness in &load.consistency {
+                for (shape, read_pct) in shapes.iter().flat_map(|shape| read_pct.iter().map(move |pct| (shape, *pct))) {
+                    number += 1;
+                    let name = format!("{number}/{total} {workload} {shape} {read_pct}% reads");
+                    if !self.point(load, &servers, *freshness, shape, (workload, read_pct), &name)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures one point. True if there is time for the next.
+    fn point(
+        &mut self,
+        load: &Load,
+        servers: &Servers,
+        freshness: Freshness,
+        shape: &Shape,
+        (workload, read_pct): (&str, u8),
+        name: &str,
+    ) -> Result<bool, Failure> {
+        let plan = load.plan(servers, freshness, shape, workload, read_pct)?;
+        let mut system = load.system(servers, freshness, shape)?;
+        let bar = self.bar.clone();
+        let mut progress = |progress: &bench::Progress| {
+            bar.set_position((progress.share * 1000.0) as u64);
+            bar.set_message(format!("{name}: {}, {} done", progress.phase, progress.operations));
+        };
+        let mut watch = Watch { stop: &self.stop, progress: &mut progress };
+        match bench::run(&plan, &mut *system, &mut watch, wall_s()) {
+            Ok((report, log)) => {
+                let go_on = !report.interrupted;
+                self.results.points.push(report);
+                self.logs.push(log);
+                Ok(go_on)
+            }
+            Err(RunError::Interrupted) if !self.results.points.is_empty() => Ok(false),
+            Err(error) => Err(run_failed(error)),
+        }
+    }
+
+    fn failover(&mut self, load: &Load, pid: i32, signal: i32) -> Result<(), Failure> {
+        let usage = |what: String| Failure::new(Code::Usage, what);
+        let blow = Blow {
+            pid: Pid::from_raw(pid).filter(|_| pid > 1).ok_or_else(|| usage(format!("{pid} is no process")))?,
+            signal: Signal::from_named_raw(signal).ok_or_else(|| usage(format!("{signal} is no signal")))?,
+            before: Duration::from_secs_f64(load.warmup).into(),
+            after: Duration::from_secs_f64(load.seconds).into(),
+        };
+        let servers = self.servers(load, None)?;
+        let (shape, freshness) = (load.one_shape()[0], Freshness::Linearizable);
+        let plan = load.plan(&servers, freshness, &shape, "failover", 0)?;
+        let mut system = load.system(&servers, freshness, &shape)?;
+        let mut watch = Watch { stop: &self.stop, progress: &mut |_| () };
+        let report = bench::failover(&plan, &blow, &mut *system, &mut watch).map_err(run_failed)?;
+        self.results.failovers.push(report);
+        Ok(())
+    }
+
+    fn storm(&mut self, load: &Load, sessions: u32) -> Result<(), Failure> {
+        if !load.is_quorate() {
+            return Err(Failure::new(Code::Usage, "only sessions of Quorate are measured").fix("leave --system out"));
+        }
+        allow_files(u64::from(sessions) + 64)?;
+        for count in load.replicas.as_ref().map_or(vec![None], |counts| counts.iter().copied().map(Some).collect()) {
+            let servers = self.servers(load, count)?;
+            let mut fleet =
+                Fleet::new(sessions as usize, &load.settings(&servers, 1)?, Freshness::Linearizable.asked())
+                    .map_err(|error| run_failed(error.into()))?;
+            let bar = self.bar.clone();
+            let mut progress = |progress: &bench::Progress| {
+                bar.set_position((progress.share * 1000.0) as u64);
+                bar.set_message(format!("{sessions} sessions: {}", progress.phase));
+            };
+            let mut watch = Watch { stop: &self.stop, progress: &mut progress };
+            let patience = load.target.timeout.max(Duration::from_secs_f64(load.warmup)).into();
+            let idle = Duration::from_secs_f64(load.seconds).into();
+            let report = bench::storm(&mut fleet, &servers.pids, patience, idle, &mut watch).map_err(run_failed)?;
+            self.results.sessions.push(report);
+        }
+        Ok(())
+    }
+
+    /// The cell to be measured: the one named, or one of this command's own.
+    fn servers(&mut self, load: &Load, replicas: Option<u8>) -> Result<Servers, Failure> {
+        let Some(count) = replicas else { return load.servers() };
+        self.bar.set_message(format!("starting {count} replicas"));
+        let servers = local::start(count, load.data.as_deref())?;
+        self.results.config = Some(servers.config.clone());
+        self.results.host = Host::here(servers.folder());
+        Ok(servers)
+    }
+
+    fn tell(&self, load: &Load) -> Result<(), Failure> {
+        let results = &self.results;
+        if results.points.is_empty() && results.failovers.is_empty() && results.sessions.is_empty() {
+            return Ok(());
+        }
+        if let Some(folder) = &load.out {
+            results.write(folder, &self.logs).map_err(compare::unusable)?;
+        }
+        let text = if load.json { json(results) } else { table::of(results) };
+        crate::print_line(&text)
+    }
+
+    /// A run that saw a wrong answer is no success, whatever its figures.
+    fn judge(&self) -> Result<(), Failure> {
+        let results = &self.results;
+        if let Some(storm) = results.sessions.iter().find(|storm| storm.opened < storm.sessions && !storm.interrupted) {
+            return Err(Failure::new(Code::RunFailed, "not all sessions came about")
+                .found(format!("{} of {}", storm.opened, storm.sessions)));
+        }
+        if let Some(failover) = results.failovers.iter().find(|failover| !failover.recovered) {
+            return Err(Failure::new(Code::RunFailed, "writes did not go on")
+                .found(format!("nothing acknowledged for {} ms at the end", failover.outage_ms)));
+        }
+        let runs = results.failovers.iter().map(|failover| &failover.run);
+        for report in results.points.iter().chain(runs) {
+            if report.wrong_answers > 0 {
+                return Err(Failure::new(
+                    Code::WrongAnswer,
+                    format!("{} answers cannot be true", report.wrong_answers),
+                )
+                .found(report.wrong.join("\n"))
+                .why("a cell that gives one has lost or doubled a write, or served an old one")
+                .fix("keep the replicas' folders and logs, and report it"));
+            }
+            if let Some(why) = &report.unverified {
+                return Err(Failure::new(Code::RunFailed, "the keys could not be verified at the end").found(why));
+            }
+            if let Some(why) = report.invalid.as_ref().filter(|_| results.points.len() == 1) {
+                return Err(Failure::new(Code::RunFailed, "the run is invalid")
+                    .found(why)
+                    .fix("ask for a lower --rate, or give it more --connections and --depth"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("results are numbers, texts and lists")
+}
+
+fn run_failed(error: RunError) -> Failure {
+    match error {
+        RunError::Prepare(_) | RunError::AllOver(_) => {
+            Failure::new(Code::Unavailable, error.to_string()).fix("see `quorate status`")
+        }
+        other => Failure::new(Code::RunFailed, other.to_string()),
+    }
+}
+
+/// Each connection is an open file.
+fn allow_files(needed: u64) -> Result<(), Failure> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        limit.current = limit.maximum.map_or(Some(needed), |maximum| Some(needed.min(maximum)));
+        let raised = setrlimit(Resource::Nofile, limit);
+        if raised.is_err() || limit.current.is_some_and(|current| current < needed) {
+            return Err(Failure::new(Code::HostLimit, "too few open files are allowed for so many connections")
+                .found(format!("{:?}", limit.maximum))
+                .needed(needed.to_string())
+                .fix("ulimit -Hn 200000, as root"));
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "results say when they were taken")]
+fn wall_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,173 @@
+//! Results for a person.
+
+use quorate::bench::{Change, Cost, FailoverReport, Latencies, Report, Results, SessionReport, Verdict};
+
+/// More points than this are told in a line each.
+const IN_FULL_MAX: usize = 1;
+
+pub fn of(results: &Results) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    if results.points.len() > IN_FULL_MAX {
+        parts.push(lines(&results.points));
+    } else {
+        parts.extend(results.points.iter().map(in_full));
+    }
+    parts.extend(results.failovers.iter().map(failover));
+    parts.extend(results.sessions.iter().map(storm));
+    parts.join("\n")
+}
+
+/// One point, with all its figures.
+fn in_full(report: &Report) -> String {
+    let point = &report.point;
+    let mut text = format!(
+        "{} {} x {} outstanding, {} B values, {} keys, {}% reads ({}), {} s{}{}\n{} operations/s",
+        point.workload,
+        point.connections,
+        point.depth,
+        point.value_bytes,
+        point.keys,
+        point.read_pct,
+        point.consistency,
+        report.seconds,
+        point.rate.map_or(String::new(), |rate| format!(", {rate} due a second")),
+        if report.interrupted { ", interrupted" } else { "" },
+        report.ops_per_s,
+    );
+    if report.repeats.len() > 1 {
+        let rates: Vec<String> = report.repeats.iter().map(|repeat| format!("{:.0}", repeat.ops_per_s)).collect();
+        text += &format!(" (median of {}; spread {} %)", rates.join(", "), report.spread_pct);
+    }
+    text += "\n          count       per s     p50 us     p90 us     p99 us   p99.9 us     max us";
+    for (name, latencies) in [("reads", &report.reads), ("writes", &report.writes), ("service", &report.service)] {
+        text += &latencies.as_ref().map(|latencies| row(name, latencies)).unwrap_or_default();
+    }
+    text += &format!(
+        "\nerrors {}, wrong answers {}, reconnects {}",
+        report.errors, report.wrong_answers, report.reconnects
+    );
+    if report.old_answers > 0 {
+        text += &format!(", old answers {}", report.old_answers);
+    }
+    if let Some(first) = &report.first_error {
+        text += &format!("\nfirst trouble: {first}");
+    }
+    text += &costs(&report.cost, report.seconds);
+    text + &remarks(report).into_iter().map(|remark| format!("\n{remark}")).collect::<String>()
+}
+
+/// What the figures must not be read without.
+fn remarks(report: &Report) -> Vec<String> {
+    let mut remarks: Vec<String> = report.invalid.iter().map(|why| format!("INVALID: {why}")).collect();
+    if report.generator_bound {
+        remarks.push("the generator was busy nearly all the time: these are its figures, not the cell's".into());
+    }
+    if report.spread_pct > 5.0 {
+        remarks.push(format!("repeats differ by {} %: compare with care", report.spread_pct));
+    }
+    remarks
+}
+
+fn row(name: &str, of: &Latencies) -> String {
+    format!(
+        "\n{name:<7}{:>8} {:>11.0} {:>10.0} {:>10.0} {:>10.0} {:>10.0} {:>10.0}",
+        of.count, of.per_s, of.p50_us, of.p90_us, of.p99_us, of.p999_us, of.max_us
+    )
+}
+
+fn costs(cost: &Cost, seconds: f64) -> String {
+    let share = cost.client_cpu_s / seconds.max(1e-9) * 100.0;
+    let mut text = format!("\nCPU: client {} s ({share:.0} % of a core)", cost.client_cpu_s);
+    if !cost.servers_cpu_s.is_empty() {
+        text += &format!(", servers {:?} s; resident {:?} MiB", cost.servers_cpu_s, cost.servers_rss_mib);
+    }
+    text
+}
+
+/// One line a point.
+fn lines(reports: &[Report]) -> String {
+    let series = |report: &Report| report.point.series();
+    let shape = |report: &Report| report.point.shape();
+    let series_wide = reports.iter().map(|report| series(report).len()).max().unwrap_or(0);
+    let shape_wide = reports.iter().map(|report| shape(report).len()).max().unwrap_or(0);
+    let mut text = format!(
+        "{:series_wide$}  {:shape_wide$} {:>12} {:>7} {:>9} {:>9} {:>10} {:>9}",
+        "", "", "operations/s", "spread", "p50 us", "p99 us", "CPU s/100k", "generator"
+    );
+    for report in reports {
+        text += &format!(
+            "\n{:series_wide$}  {:shape_wide$} {:>12.0} {:>5} % {:>9.0} {:>9.0} {:>10} {:>7.0} %{}",
+            series(report),
+            shape(report),
+            report.ops_per_s,
+            report.spread_pct,
+            report.latency_us(0.5),
+            report.latency_us(0.99),
+            report.cpu_per_100k().map_or("-".into(), |cpu| format!("{cpu:.2}")),
+            report.cost.client_cpu_s / report.seconds.max(1e-9) * 100.0,
+            if report.interrupted { "  interrupted" } else { "" },
+        );
+        let wrong = report.errors + report.wrong_answers;
+        let remarks =
+            remarks(report).into_iter().chain((wrong > 0).then(|| format!("{wrong} errors or wrong answers")));
+        text += &remarks.map(|remark| format!("\n    {remark}")).collect::<String>();
+    }
+    text
+}
+
+fn failover(report: &FailoverReport) -> String {
+    format!(
+        "outage {} ms, signal to next acknowledged write {} ms, writes/s {} before and {} after\n{}",
+        report.outage_ms,
+        report.kill_to_first_new_ack_ms,
+        report.rate_before,
+        report.rate_after_1s,
+        in_full(&report.run)
+    )
+}
+
+fn storm(report: &SessionReport) -> String {
+    let mut text =
+        format!("{} sessions at once: {} open after {} s", report.sessions, report.opened, report.all_open_s);
+    if let Some(times) = &report.until_open {
+        text += &format!(" (p50 {:.0} us, p99 {:.0} us)", times.p50_us, times.p99_us);
+    }
+    text += &format!(
+        ", held for {} s, {} lost, {} reconnects{}",
+        report.idle_s,
+        report.lost,
+        report.reconnects,
+        if report.interrupted { ", interrupted" } else { "" }
+    );
+    if !report.idle.servers_cpu_s.is_empty() {
+        text += &format!(
+            "\nservers: {:?} CPU s to open; idle {} CPU s for each second and 10,000 sessions; resident {:?} MiB",
+            report.opening.servers_cpu_s, report.idle_cpu_s_per_s_10k, report.idle.servers_rss_mib
+        );
+    }
+    text + &report.trouble.as_ref().map(|trouble| format!("\nlast trouble: {trouble}")).unwrap_or_default()
+}
+
+pub fn changes(changes: &[Change], alone: usize) -> String {
+    let wide = changes.iter().map(|change| change.point.len()).max().unwrap_or(0);
+    let mut text = format!("{:wide$} {:<13} {:>12} {:>12} {:>6}", "", "", "before", "after", "ratio");
+    for change in changes {
+        let verdict = match change.verdict {
+            Verdict::Better => "better",
+            Verdict::Same => "",
+            Verdict::Worse => "WORSE",
+        };
+        text += &format!(
+            "\n{:wide$} {:<13} {:>12.2} {:>12.2} {:>6.2} {verdict}",
+            change.point,
+            change.figure,
+            change.before,
+            change.after,
+            change.ratio()
+        );
+    }
+    if alone > 0 {
+        text += &format!("\n{alone} points are in one of them only");
+    }
+    text
+}

@@ -1,0 +1,351 @@
+//! Locks: taken and waited for, held by a guard, and shown to others by a sequencer.
+//!
+//! A lock is the session's. The guard says what this client knows: `is_held` is true only while the session's lease holds by
+//! the client's own, careful clock, so it turns false before the cell can give the lock to anybody else. That is enough for
+//! work that stops when it is told to. Work that cannot be stopped in time must be *fenced*: each write carries the
+//! sequencer ([`LockGuard::guarded`], [`Txn::check_lock`](super::Txn::check_lock)), and the cell refuses it once the lock has
+//! moved on; other services compare tokens, and refuse one lower than they have seen.
+//!
+//! A deleted node takes its lock along. The guard is not told; its guarded writes are refused.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+use super::api::{Client, CreateOptions, Created, done, outward, unfit};
+use super::driver::{Call, Next, Then};
+use super::error::{Error, Result};
+use super::machine::Answered;
+use super::observe::SessionEvents;
+use super::op::{Op, Promise};
+use super::session::{SessionEvent, SessionState};
+use crate::namespace::command::{
+    Answer, Done, Expect, LockHolders, LockMode, LockPlace, Operation, Read, Refusal, Sequencer, Stat,
+};
+use crate::wire::client::Consistency;
+
+/// How to take a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct LockOptions {
+    mode: LockMode,
+    lock_delay: Duration,
+    create: bool,
+}
+
+/// A lock that is held, until it is released or dropped, or the session is lost.
+#[derive(Debug)]
+#[must_use = "dropping it gives the lock up"]
+pub struct LockGuard {
+    client: Client,
+    sequencer: Sequencer,
+    /// False once it was given up, or left to the session.
+    owned: bool,
+}
+
+/// Why a lock is not to be relied upon any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LockLost {
+    /// The session's lease ran out: it may live or be over, and others may have the lock soon.
+    Jeopardy,
+    /// The session has expired.
+    Expired,
+    /// The client was closed.
+    Closed,
+}
+
+/// Completes when a lock is lost, or may be.
+#[derive(Debug)]
+#[must_use = "it tells nothing unless it is awaited"]
+pub struct Lost {
+    events: SessionEvents,
+    found: Option<LockLost>,
+}
+
+/// Writes that are done only while the lock is held: each carries its sequencer, and fails with [`Error::Fenced`] later.
+#[derive(Debug)]
+pub struct Guarded<'a> {
+    client: &'a Client,
+    sequencer: &'a Sequencer,
+}
+
+impl Client {
+    /// Takes the lock of a node, waiting in the cell's fair queue while others hold it. Dropping the call, as
+    /// [`Op::wait_timeout`] does in the end, gives the place in the queue up.
+    pub fn lock(&self, path: &str, options: LockOptions) -> Op<LockGuard> {
+        let (op, promise) = Op::new();
+        match self.inward(path) {
+            Ok(path) => {
+                let client = self.clone();
+                let abandoned = path.clone();
+                let acquire = options.acquire(path.clone(), true);
+                self.call(Call::Request(acquire), Acquisition { client: self.clone(), path, promise }.then());
+                op.or_abandon(move || client.release_quietly(Operation::Release { path: abandoned }))
+            }
+            Err(error) => Op::ready(Err(error)),
+        }
+    }
+
+    /// Takes the lock of a node if nobody holds it or waits for it; `None` otherwise.
+    pub fn try_lock(&self, path: &str, options: LockOptions) -> Op<Option<LockGuard>> {
+        let path = match self.inward(path) {
+            Ok(path) => path,
+            Err(error) => return Op::ready(Err(error)),
+        };
+        let (client, root) = (self.clone(), self.root());
+        self.submit(Call::Request(options.acquire(path, false)), move |answered| match answered {
+            Answered::Request { outcome: Err(Refusal::LockBusy { .. }), .. } => Ok(None),
+            answered => match done(answered, &root)? {
+                Done::Granted { sequencer } => Ok(Some(LockGuard::new(client, sequencer))),
+                _ => Err(unfit("a lock")),
+            },
+        })
+    }
+
+    /// Who holds the lock of a node, and how many wait for it.
+    pub fn lock_holders(&self, path: &str) -> Op<LockHolders> {
+        let root = self.root();
+        let pick = move |answer| match answer {
+            Answer::Lock { mut holders } => {
+                holders.sequencer = holders.sequencer.map(|sequencer| outward_sequencer(&root, sequencer));
+                Some(holders)
+            }
+            _ => None,
+        };
+        self.ask(path, Consistency::Linearizable, |path| Read::LockHolders { path }, pick)
+    }
+
+    /// Whether a lock is still held as its sequencer, shown by somebody, says.
+    pub fn check_sequencer(&self, sequencer: &Sequencer) -> Op<bool> {
+        let read = |path| Read::CheckSequencer { sequencer: Sequencer { path, ..sequencer.clone() } };
+        let pick = |answer| match answer {
+            Answer::Sequencer { valid } => Some(valid),
+            _ => None,
+        };
+        self.ask(&sequencer.path, Consistency::Linearizable, read, pick)
+    }
+
+    fn release_quietly(&self, release: Operation) {
+        self.call(Call::Request(release), Box::new(|_| Next::Finished));
+    }
+}
+
+impl LockOptions {
+    /// For one holder alone. The node is made if it is missing, as a permanent and empty one.
+    pub fn exclusive() -> Self {
+        Self { mode: LockMode::Exclusive, lock_delay: Duration::ZERO, create: true }
+    }
+
+    /// For holders who share it.
+    pub fn shared() -> Self {
+        Self { mode: LockMode::Shared, ..Self::exclusive() }
+    }
+
+    /// How long nobody else gets the lock if this session is lost while it holds it, a minute at most: for the sake of
+    /// work that goes on unfenced. In whole milliseconds.
+    pub fn lock_delay(mut self, delay: Duration) -> Self {
+        self.lock_delay = delay;
+        self
+    }
+
+    /// The node must be there.
+    pub fn existing(mut self) -> Self {
+        self.create = false;
+        self
+    }
+
+    fn acquire(self, path: String, wait: bool) -> Operation {
+        let Self { mode, lock_delay, create } = self;
+        let lock_delay_ms = u32::try_from(lock_delay.as_millis()).unwrap_or(u32::MAX);
+        Operation::Acquire { path, mode, wait, create, lock_delay_ms }
+    }
+}
+
+impl LockGuard {
+    fn new(client: Client, sequencer: Sequencer) -> Self {
+        Self { client, sequencer, owned: true }
+    }
+
+    /// What to show to others. Its path is the one this client locked.
+    #[must_use]
+    pub fn sequencer(&self) -> Sequencer {
+        outward_sequencer(&self.client.root(), self.sequencer.clone())
+    }
+
+    /// A number greater than that of every earlier holder of a lock of that name, for services that remember the greatest
+    /// they have seen.
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.sequencer.generation
+    }
+
+    /// Whether the session's lease holds at this moment, by this host's clock; from then on the lock may go to others.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.client.observed().is_safe()
+    }
+
+    /// Completes when the lock is lost, or may be.
+    pub fn lost(&self) -> Lost {
+        let events = self.client.session_events();
+        let found = match self.client.state() {
+            SessionState::Safe if self.is_held() => None,
+            SessionState::Safe | SessionState::Connecting | SessionState::Jeopardy => Some(LockLost::Jeopardy),
+            SessionState::Expired => Some(LockLost::Expired),
+            SessionState::Closed => Some(LockLost::Closed),
+        };
+        Lost { events, found }
+    }
+
+    /// Writes that the cell refuses once the lock is lost.
+    #[must_use]
+    pub fn guarded(&self) -> Guarded<'_> {
+        Guarded { client: &self.client, sequencer: &self.sequencer }
+    }
+
+    /// Gives the lock up, and tells when that is done: [`Error::Fenced`], or [`Error::NoNode`], if it was lost before.
+    pub fn release(mut self) -> Op<()> {
+        self.owned = false;
+        let root = self.client.root();
+        self.client.submit(Call::Request(self.release_operation()), move |answered| match done(answered, &root)? {
+            Done::Released => Ok(()),
+            _ => Err(unfit("a release")),
+        })
+    }
+
+    /// Leaves the lock to the session, which holds it until it ends.
+    pub fn forget(mut self) -> Sequencer {
+        self.owned = false;
+        self.sequencer()
+    }
+
+    /// Under its own guard, so that it never gives up what was locked anew since.
+    fn release_operation(&self) -> Operation {
+        let release = Operation::Release { path: self.sequencer.path.clone() };
+        Operation::Guarded { sequencer: self.sequencer.clone(), operation: Box::new(release) }
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        if self.owned {
+            self.client.release_quietly(self.release_operation());
+        }
+    }
+}
+
+impl Lost {
+    /// Waits for at most so long; `None` if the lock is well.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<LockLost> {
+        let deadline = super::clock::now() + timeout.into();
+        while self.found.is_none() {
+            let left = deadline - super::clock::now();
+            let event = self.events.next_timeout(left.into())?;
+            self.found = loss(&event);
+        }
+        self.found
+    }
+}
+
+impl Future for Lost {
+    type Output = LockLost;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<LockLost> {
+        loop {
+            if let Some(found) = self.found {
+                return Poll::Ready(found);
+            }
+            match Pin::new(&mut self.events).poll_next(context) {
+                Poll::Ready(Some(event)) => self.found = loss(&event),
+                Poll::Ready(None) => self.found = Some(LockLost::Closed),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Guarded<'_> {
+    /// As [`Client::create`], except that it makes no parents.
+    pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
+        let (data, root) = (data.into(), self.client.root());
+        let CreateOptions { lifetime, sequential, .. } = options;
+        let create = |path| self.guard(Operation::Create { path, data, lifetime, sequential });
+        self.client.mutate(path, create, move |done| match done {
+            Done::Created { path, stat } => Some(Created { path: outward(&root, path), stat }),
+            _ => None,
+        })
+    }
+
+    /// As [`Client::set`].
+    pub fn set(&self, path: &str, data: impl Into<Bytes>, expect: Expect) -> Op<Stat> {
+        let data = data.into();
+        let set = |path| self.guard(Operation::Set { path, data, expect });
+        self.client.mutate(path, set, |done| match done {
+            Done::Set { stat } => Some(stat),
+            _ => None,
+        })
+    }
+
+    /// As [`Client::delete`].
+    pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
+        let delete = |path| self.guard(Operation::Delete { path, expect });
+        self.client.mutate(path, delete, |done| (done == Done::Deleted).then_some(()))
+    }
+
+    fn guard(&self, operation: Operation) -> Operation {
+        Operation::Guarded { sequencer: self.sequencer.clone(), operation: Box::new(operation) }
+    }
+}
+
+/// A lock being taken: asked for, then waited for.
+struct Acquisition {
+    client: Client,
+    path: String,
+    promise: Promise<LockGuard>,
+}
+
+impl Acquisition {
+    fn then(self) -> Then {
+        Box::new(move |result| self.take(result))
+    }
+
+    fn take(self, result: Result<Answered>) -> Next {
+        let sequencer = match result {
+            Ok(Answered::Request { outcome: Ok(Done::Queued), .. }) => {
+                return Next::Call(Call::AwaitLock(self.path.clone()), self.then());
+            }
+            Ok(Answered::Request { outcome: Ok(Done::Granted { sequencer }), .. })
+            | Ok(Answered::Read { answer: Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }), .. }) => {
+                Ok(sequencer)
+            }
+            Ok(Answered::Read { answer: Ok(Answer::LockPlace { .. }), .. }) => {
+                Err(Error::LockNotHeld { path: outward(&self.client.root(), self.path) })
+            }
+            Ok(Answered::Request { outcome: Err(refusal), .. } | Answered::Read { answer: Err(refusal), .. }) => {
+                Err(super::api::refused(refusal, &self.client.root()))
+            }
+            Ok(_) => Err(unfit("a lock")),
+            Err(error) => Err(error),
+        };
+        self.promise.finish(sequencer.map(|sequencer| LockGuard::new(self.client, sequencer)))
+    }
+}
+
+fn loss(event: &SessionEvent) -> Option<LockLost> {
+    match event {
+        SessionEvent::Safe | SessionEvent::Failover { .. } => None,
+        SessionEvent::Jeopardy { .. } => Some(LockLost::Jeopardy),
+        SessionEvent::Expired => Some(LockLost::Expired),
+        SessionEvent::Closed => Some(LockLost::Closed),
+    }
+}
+
+fn outward_sequencer(root: &Arc<str>, sequencer: Sequencer) -> Sequencer {
+    Sequencer { path: outward(root, sequencer.path), ..sequencer }
+}

@@ -1,0 +1,231 @@
+//! Taking, giving up and losing locks: a command's work on them, and who has claims where.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::codec::SequencerRef;
+use super::command::{Done, Lifetime, Outcome, Refusal, SessionId};
+use super::lock::{Claim, Lock, Mark};
+use super::path::{self, too_large};
+use super::slab::Place;
+use super::transaction::Transaction;
+use super::tree::{Aspect, Tree};
+use crate::limits::{LOCK_DELAY_MS_MAX, LOCK_SESSIONS_MAX};
+
+/// Which sessions claim which locks, and which locks are kept shut until when. All of it is in the nodes; this finds it.
+#[derive(Default, Debug)]
+pub(super) struct Claims {
+    by_session: BTreeSet<(SessionId, Arc<str>)>,
+    by_time: BTreeSet<(u64, Arc<str>)>,
+}
+
+/// How a session comes to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    /// It was closed: nothing of it goes on elsewhere.
+    Closed,
+    /// It was lost at that log time: its client may still be at work, and does not know.
+    Lost { log_time_ns: u64 },
+}
+
+/// An [`Acquire`](super::command::Operation::Acquire), borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acquisition<'a> {
+    pub path: &'a str,
+    pub wait: bool,
+    pub create: bool,
+    pub claim: Claim,
+}
+
+impl Transaction<'_> {
+    /// Takes the lock, or a place in its queue.
+    pub fn acquire(&mut self, acquisition: Acquisition<'_>) -> Outcome {
+        let Acquisition { path, wait, create, claim } = acquisition;
+        if claim.lock_delay_ms > LOCK_DELAY_MS_MAX {
+            let (found, limit) = (claim.lock_delay_ms as usize, LOCK_DELAY_MS_MAX as usize);
+            return Err(too_large("lock-delay, in milliseconds,", found, limit));
+        }
+        let found = self.nodes.tree.find(path);
+        if found.is_none() {
+            path::check(path)?;
+            if !create {
+                return Err(Refusal::NoNode { path: path.to_owned() });
+            }
+        }
+        if let Some(lock) = found.and_then(|place| self.lock_at(place)) {
+            if self.nodes.claims.has(claim.session, path) {
+                return Err(Refusal::LockTwice { path: path.to_owned() });
+            }
+            if !wait && !lock.would_grant(claim.mode) {
+                return Err(Refusal::LockBusy { path: path.to_owned() });
+            }
+            if lock.is_full() {
+                return Err(too_large("queue of the lock", LOCK_SESSIONS_MAX + 1, LOCK_SESSIONS_MAX));
+            }
+        }
+        let place = match found {
+            Some(place) => place,
+            None => {
+                self.create(claim.session, path, b"", Lifetime::Permanent, false)?;
+                self.nodes.tree.find(path).expect("it was just made")
+            }
+        };
+        let path = self.nodes.tree.row(place).path.clone();
+        self.nodes.claims.by_session.insert((claim.session, path.clone()));
+        let granted = self.change_lock(place, |lock| lock.admit(claim));
+        if !granted {
+            return Ok(Done::Queued);
+        }
+        let sequencer = self.nodes.tree.row(place).node.sequencer(&path, claim.mode);
+        Ok(Done::Granted { sequencer })
+    }
+
+    /// Gives the lock up, or the place in its queue.
+    pub fn release(&mut self, session: SessionId, path: &str) -> Outcome {
+        let Some(place) = self.nodes.tree.find(path) else {
+            path::check(path)?;
+            return Err(Refusal::NoNode { path: path.to_owned() });
+        };
+        let path = self.nodes.tree.row(place).path.clone();
+        if !self.nodes.claims.by_session.remove(&(session, path.clone())) {
+            return Err(Refusal::LockNotHeld { path: (*path).to_owned() });
+        }
+        self.change_lock(place, |lock| {
+            lock.withdraw(session).expect("who claims a lock is found in it");
+        });
+        Ok(Done::Released)
+    }
+
+    /// Takes all claims of a session out of the locks.
+    pub fn end_claims(&mut self, session: SessionId, ending: Ending) {
+        for path in self.nodes.claims.take(session) {
+            let place = self.nodes.tree.find(&path).expect("a lock's node is in the tree");
+            let mark = self.change_lock(place, |lock| {
+                let held = lock.holders().any(|holder| holder == session);
+                let claim = lock.withdraw(session).expect("who claims a lock is found in it");
+                let Ending::Lost { log_time_ns } = ending else { return None };
+                if !held || claim.lock_delay_ms == 0 {
+                    return None;
+                }
+                let delay_ns = u64::from(claim.lock_delay_ms) * 1_000_000;
+                let mark = Mark { mode: claim.mode, until_ns: log_time_ns.saturating_add(delay_ns) };
+                lock.mark(mark);
+                Some(mark)
+            });
+            if let Some(mark) = mark {
+                self.nodes.claims.by_time.insert((mark.until_ns, path));
+            }
+        }
+    }
+
+    /// Wipes out what keeps the lock shut for holders lost long enough ago. False if there is nothing of the sort.
+    pub fn free_lock(&mut self, path: &str, instance: u64, log_time_ns: u64) -> bool {
+        let Some(place) = self.nodes.tree.find(path) else { return false };
+        let node = &self.nodes.tree.row(place).node;
+        let is_due = |mark: &Mark| mark.until_ns <= log_time_ns;
+        if node.stat.instance != instance || !self.lock_at(place).is_some_and(|lock| lock.lost().iter().any(is_due)) {
+            return false;
+        }
+        let path = self.nodes.tree.row(place).path.clone();
+        for mark in self.change_lock(place, |lock| lock.wipe(log_time_ns)) {
+            self.nodes.claims.by_time.remove(&(mark.until_ns, path.clone()));
+        }
+        true
+    }
+
+    /// Refuses a sequencer that is stale.
+    pub fn check_lock(&self, sequencer: SequencerRef<'_>) -> Result<(), Refusal> {
+        let node = self.nodes.tree.get(sequencer.path);
+        if node.is_some_and(|node| node.upholds(sequencer)) {
+            return Ok(());
+        }
+        Err(Refusal::Fenced {
+            path: sequencer.path.to_owned(),
+            presented: sequencer.generation,
+            current: node.map_or(0, |node| node.stat.lock_generation),
+        })
+    }
+
+    fn lock_at(&self, place: Place) -> Option<&Lock> {
+        self.nodes.tree.row(place).node.lock.as_deref()
+    }
+
+    /// Changes a node's lock, and hands it on to whoever may have it then. If nobody held it and now somebody does, that is
+    /// a new generation.
+    fn change_lock<T>(&mut self, place: Place, change: impl FnOnce(&mut Lock) -> T) -> T {
+        let node = self.nodes.tree.row(place).node.clone();
+        let mut lock = node.lock.as_deref().cloned().unwrap_or_default();
+        let was_held = lock.held_as().is_some();
+        let result = change(&mut lock);
+        // Between a holder that goes and the next that comes it is free, even within one command.
+        let is_new = !was_held || lock.held_as().is_none();
+        lock.hand_on();
+        let mut stat = node.stat;
+        if is_new && lock.held_as().is_some() {
+            stat.lock_generation = self.revision();
+        }
+        let lock = (!lock.is_idle()).then(|| Arc::new(lock));
+        self.replace(place, Aspect::Lock, Arc::new(node.with_lock(lock, stat)));
+        result
+    }
+}
+
+impl Claims {
+    /// The claims of a tree's locks.
+    pub fn of(tree: &Tree) -> Self {
+        let mut claims = Self::default();
+        tree.iter().for_each(|(path, node)| claims.add(path, node.lock.as_deref()));
+        claims
+    }
+
+    /// Whether a session holds that node's lock, or waits for it.
+    pub fn has(&self, session: SessionId, path: &str) -> bool {
+        self.by_session.contains(&(session, Arc::from(path)))
+    }
+
+    /// Every (session, path) pair.
+    pub fn iter(&self) -> impl Iterator<Item = &(SessionId, Arc<str>)> {
+        self.by_session.iter()
+    }
+
+    /// The locks kept shut, those to be opened first in front: when, and whose.
+    pub fn by_time(&self) -> impl Iterator<Item = &(u64, Arc<str>)> {
+        self.by_time.iter()
+    }
+
+    /// A node with that lock came.
+    pub fn add(&mut self, path: &Arc<str>, lock: Option<&Lock>) {
+        let Some(lock) = lock else { return };
+        self.by_session.extend(lock.sessions().map(|session| (session, path.clone())));
+        self.by_time.extend(lock.lost().iter().map(|mark| (mark.until_ns, path.clone())));
+    }
+
+    /// A node with that lock went.
+    pub fn remove(&mut self, path: &Arc<str>, lock: Option<&Lock>) {
+        let Some(lock) = lock else { return };
+        for session in lock.sessions() {
+            self.by_session.remove(&(session, path.clone()));
+        }
+        for mark in lock.lost() {
+            self.by_time.remove(&(mark.until_ns, path.clone()));
+        }
+    }
+
+    /// What must hold between commands.
+    pub fn invariants(&self, tree: &Tree) {
+        let found = Self::of(tree);
+        assert_eq!(self.by_session, found.by_session, "claims are those of the locks");
+        assert_eq!(self.by_time, found.by_time, "times are those of the locks");
+    }
+
+    fn take(&mut self, session: SessionId) -> Vec<Arc<str>> {
+        let first = (Bound::Included((session, Arc::from(""))), Bound::Unbounded);
+        let theirs = self.by_session.range(first).take_while(|(claimer, _)| *claimer == session);
+        let paths: Vec<_> = theirs.map(|(_, path)| path.clone()).collect();
+        for path in &paths {
+            self.by_session.remove(&(session, path.clone()));
+        }
+        paths
+    }
+}

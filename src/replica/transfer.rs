@@ -1,0 +1,248 @@
+//! Images from one replica to another: for whom the log no longer reaches.
+//!
+//! 1. A replica that is told that the log it asks for is gone fetches an image from whoever told it. It asks for one piece
+//!    at a time and for the next when that one is written, [`ASK_EVERY`] apart at the least: of a transfer there is never
+//!    more on a link than one piece, and votes hardly wait for it.
+//! 2. Any replica with an image answers, out of the file: the image that was asked for if it still has it, else its newest
+//!    from the beginning. While it lends one it takes new images seldom, so that the log behind the lent one stays.
+//! 3. Pieces go to a file under a partial name. Their sums and their order are checked as they come. What is lost is asked
+//!    for again from where the file ends; whoever does not answer, or sends rubbish, is left for another.
+//! 4. A whole image becomes durable under its name, and then the hard state points to it, with the member lists in it, in
+//!    one block. From the moment that is asked for, this replica does nothing else and says nothing to anyone.
+//! 5. When it is durable the replica *starts again* ([`Effect::StartAgain`]): the process that takes its place reads the
+//!    disk as every start does. There is one way to begin from an image. A crash before 4 is durable leaves the old state, one
+//!    after it the new; the clients' connections end either way, and their sessions live on.
+
+use super::Replica;
+use super::exchange::Effect;
+use super::image_file::{ImageCheck, ImageHead};
+use crate::journal::hard_state::ImagePointer;
+use crate::paxos::{ReplicaId, ReplicaSet, Slot};
+use crate::time::{Duration, Instant};
+use crate::wire::peer::PeerMessage;
+
+/// What this replica lends and fetches.
+#[derive(Debug, Default)]
+pub(super) struct Transfer {
+    /// Peers whose piece is being read.
+    reading: ReplicaSet,
+    /// Until then a peer is taken to be fetching an image here.
+    pub(super) lent_until: Instant,
+    fetch: Option<Fetch>,
+    /// Nothing is done any more but to end in good order.
+    ending: Option<Ending>,
+}
+
+/// An image on its way here.
+#[derive(Debug)]
+struct Fetch {
+    source: ReplicaId,
+    /// Which one, once its first piece came.
+    image: Option<Slot>,
+    received: u64,
+    check: ImageCheck,
+    /// A piece is being written.
+    writing: bool,
+    /// What came is no image.
+    spoiled: bool,
+    finishing: bool,
+    asked_at: Instant,
+    ask_at: Instant,
+    asked_in_vain: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    Pointing(ImagePointer),
+    Over,
+}
+
+impl Fetch {
+    fn of(source: ReplicaId) -> Self {
+        Self {
+            source,
+            image: None,
+            received: 0,
+            check: ImageCheck::default(),
+            writing: false,
+            spoiled: false,
+            finishing: false,
+            asked_at: Instant::ZERO,
+            ask_at: Instant::ZERO,
+            asked_in_vain: 0,
+        }
+    }
+
+    /// Whether what is being fetched can be dropped now: no write of it is under way.
+    fn is_at_rest(&self) -> bool {
+        !self.writing && !self.finishing
+    }
+}
+
+impl Transfer {
+    /// Whether an image is on its way here.
+    pub(super) fn is_fetching(&self) -> bool {
+        self.fetch.is_some()
+    }
+
+    /// Whether the replica is about to start again from an image.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// When the next piece is asked for.
+    pub(super) fn next_deadline(&self) -> Instant {
+        self.fetch.as_ref().filter(|fetch| fetch.is_at_rest()).map_or(Instant::FOREVER, |fetch| fetch.ask_at)
+    }
+
+    /// A piece of the image up to that slot is written. False if that is none of those that are fetched.
+    pub(super) fn written(&mut self, slot: Slot) -> bool {
+        let fetch = self.fetch.as_mut().filter(|fetch| fetch.image == Some(slot) && fetch.writing);
+        fetch.map(|fetch| fetch.writing = false).is_some()
+    }
+}
+
+impl Replica {
+    /// A peer wants a piece of an image.
+    pub(super) fn lend(
+        &mut self,
+        now: Instant,
+        to: ReplicaId,
+        (image, offset): (Slot, u64),
+        effects: &mut Vec<Effect>,
+    ) {
+        let kept = self.images.kept();
+        let Some(newest) = kept.last().copied() else { return };
+        let (image, offset) = if kept.contains(&image) { (image, offset) } else { (newest, 0) };
+        if !self.transfer.reading.contains(to) {
+            self.transfer.reading.insert(to);
+            self.transfer.lent_until = now + LENT_FOR;
+            effects.push(Effect::ReadImage { to, image, offset, bytes: TRANSFER_BYTES });
+        }
+    }
+
+    /// The piece for a peer is read; nothing, if the link to it is busy.
+    pub(super) fn lent(
+        &mut self,
+        to: ReplicaId,
+        (image, offset): (Slot, u64),
+        bytes: bytes::Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.transfer.reading.remove(to);
+        if !bytes.is_empty() {
+            effects.push(Effect::Peer { to, message: PeerMessage::ImagePiece { image, offset, bytes } });
+        }
+    }
+
+    /// Begins to fetch an image if one is needed, and keeps the pieces coming. Called at the end of a turn.
+    pub(super) fn tend_fetch(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let needed = self.paxos.needs_image_of();
+        let Some(fetch) = &mut self.transfer.fetch else {
+            self.transfer.fetch = needed.map(Fetch::of);
+            return;
+        };
+        if !fetch.is_at_rest() {
+            return;
+        }
+        if needed.is_none() || fetch.spoiled || fetch.asked_in_vain > ASKED_IN_VAIN_MAX {
+            effects.extend(fetch.image.map(|slot| Effect::DiscardImage { slot }));
+            let next = next_after(fetch.source, self.links);
+            self.transfer.fetch = needed.and(next).map(Fetch::of);
+        } else if now >= fetch.ask_at {
+            fetch.asked_in_vain += 1;
+            (fetch.asked_at, fetch.ask_at) = (now, now + ASK_AGAIN);
+            let message = PeerMessage::FetchImage { image: fetch.image.unwrap_or_default(), offset: fetch.received };
+            effects.push(Effect::Peer { to: fetch.source, message });
+        }
+    }
+
+    /// A piece of an image came.
+    pub(super) fn take_piece(
+        &mut self,
+        from: ReplicaId,
+        (image, offset): (Slot, u64),
+        bytes: bytes::Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        let chosen_upto = self.paxos.chosen_upto();
+        let Some(fetch) = self.transfer.fetch.as_mut().filter(|f| f.source == from && f.is_at_rest() && !f.spoiled)
+        else {
+            return;
+        };
+        if fetch.image.is_none() && offset == 0 && image > chosen_upto {
+            fetch.image = Some(image);
+            effects.push(Effect::BeginImage { slot: image });
+        }
+        if fetch.image != Some(image) || fetch.received != offset {
+            // An image that is not there any more, or one that is of no use: another is begun.
+            fetch.spoiled |= offset == 0 && fetch.image != Some(image);
+            return;
+        }
+        if fetch.check.add(&bytes).is_err() {
+            fetch.spoiled = true;
+            return;
+        }
+        fetch.received += bytes.len() as u64;
+        fetch.asked_in_vain = 0;
+        fetch.ask_at = fetch.asked_at + ASK_EVERY;
+        fetch.writing = true;
+        effects.push(Effect::ImagePiece { slot: image, bytes });
+        if fetch.check.is_whole() {
+            fetch.finishing = true;
+            effects.push(Effect::FinishImage { slot: image });
+        }
+    }
+
+    /// The image up to that slot is durable under its name. False if it was not fetched.
+    pub(super) fn fetched(&mut self, slot: Slot, effects: &mut Vec<Effect>) -> bool {
+        if !self.transfer.fetch.as_ref().is_some_and(|fetch| fetch.finishing && fetch.image == Some(slot)) {
+            return false;
+        }
+        let head = self.transfer.fetch.take().and_then(|fetch| fetch.check.into_head()).expect("it was found whole");
+        let (identity, _) = self.storage.about();
+        let fits = head.slot == slot && head.identity.cell == identity.cell;
+        if !fits || self.paxos.is_leader() || slot <= self.paxos.chosen_upto() {
+            effects.push(Effect::RemoveImage { slot });
+            return true;
+        }
+        let ImageHead { revision, config_slot, config, previous, .. } = head;
+        let pointer = ImagePointer { slot, revision, file: slot.0 };
+        self.storage.save_fetched(pointer, config_slot, config, previous);
+        self.transfer.ending = Some(Ending::Pointing(pointer));
+        true
+    }
+
+    /// Writes what points to the image, and nothing else; then it is over.
+    pub(super) fn end_from_image(&mut self, effects: &mut Vec<Effect>) {
+        self.storage.hard_state_writes(effects);
+        if let Some(Ending::Pointing(pointer)) = self.transfer.ending
+            && self.storage.is_at_rest()
+            && self.storage.image_is_durable(pointer)
+        {
+            self.transfer.ending = Some(Ending::Over);
+            effects.push(Effect::StartAgain);
+        }
+    }
+}
+
+/// The next linked replica in the order of their ids, around.
+fn next_after(source: ReplicaId, linked: ReplicaSet) -> Option<ReplicaId> {
+    let after = (source.0 + 1..64).chain(1..=source.0).map(ReplicaId);
+    after.into_iter().find(|replica| linked.contains(*replica))
+}
+
+/// One piece: what a link of 1 Gbit/s carries in 2 ms.
+const TRANSFER_BYTES: usize = 256 << 10;
+
+/// Between two pieces: 64 MB/s at the most.
+const ASK_EVERY: Duration = Duration::from_millis(4);
+
+/// A piece that did not come by then is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(300);
+
+/// After so many vain questions somebody else is asked.
+const ASKED_IN_VAIN_MAX: u32 = 4;
+
+/// A peer that asked for nothing for so long has its image, or is gone.
+const LENT_FOR: Duration = Duration::from_secs(2);

@@ -1,0 +1,139 @@
+//! Settings of the environment and of flags, laid over the file.
+
+use std::path::Path;
+
+use super::{Code, Config, Failure, misread};
+
+/// One setting from the environment or the command line: `section.key`, and its text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Override {
+    /// Where it comes from, for messages: a variable's or a flag's name.
+    pub origin: String,
+    /// `paxos`
+    pub section: String,
+    /// `lease`
+    pub key: String,
+    /// `300ms`
+    pub text: String,
+}
+
+/// The sections a setting can be laid over, as they are spelt in variables.
+const SECTIONS: [&str; 4] = ["server", "paxos", "journal", "session"];
+
+impl Override {
+    /// A flag's setting.
+    #[must_use]
+    pub fn flag(flag: &str, section: &str, key: &str, text: impl Into<String>) -> Self {
+        Self { origin: flag.into(), section: section.into(), key: key.into(), text: text.into() }
+    }
+
+    /// The settings among `variables`: those named `QUORATE_SECTION_KEY`, in the order of their names.
+    #[must_use]
+    pub fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Vec<Self> {
+        let mut found: Vec<Self> = variables
+            .filter_map(|(name, text)| {
+                let (section, key) = name.strip_prefix("QUORATE_")?.split_once('_')?;
+                let section = SECTIONS.iter().find(|known| known.eq_ignore_ascii_case(section))?;
+                Some(Self { section: (*section).into(), key: key.to_ascii_lowercase(), text, origin: name })
+            })
+            .collect();
+        found.sort_by(|a, b| a.origin.cmp(&b.origin));
+        found
+    }
+
+    pub(super) fn lay_over(&self, table: &mut toml::Table) -> Result<(), Failure> {
+        let section = table.entry(self.section.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let Some(section) = section.as_table_mut() else {
+            return Err(Failure::new(Code::ConfigInvalid, format!("[{}] is no table", self.section)));
+        };
+        // A number, a truth value or a list is written as in the file; all else is a text.
+        let value = toml::from_str::<toml::Table>(&format!("value = {}", self.text))
+            .ok()
+            .and_then(|mut parsed| parsed.remove("value"))
+            .unwrap_or_else(|| toml::Value::String(self.text.clone()));
+        section.insert(self.key.clone(), value);
+        Ok(())
+    }
+}
+
+/// One setting as it is in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// `paxos.lease`
+    pub name: String,
+    /// As it is written in a file.
+    pub value: String,
+    /// `default`, the file's name, or the variable or flag that had the last word.
+    pub origin: String,
+}
+
+impl Config {
+    /// Every setting of this configuration, which was read from `path` with `overrides`, and where each comes from.
+    pub fn settings(&self, path: &Path, overrides: &[Override]) -> Result<Vec<Setting>, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::io(Code::ConfigUnreadable, "read the configuration", path, &error))?;
+        let file = path.display().to_string();
+        let written: toml::Table = toml::from_str(&text).map_err(|error| misread(&file, &error))?;
+        Ok(self.settings_from(&written, &file, overrides))
+    }
+
+    fn settings_from(&self, written: &toml::Table, file: &str, overrides: &[Override]) -> Vec<Setting> {
+        let mut whole = self.clone();
+        whole.paxos.election_min = Some(self.paxos.election_min());
+        whole.paxos.election_max = Some(self.paxos.election_max());
+        let table = toml::Table::try_from(&whole).expect("a configuration is tables of texts, numbers and lists");
+        let mut found = Vec::new();
+        for (section, value) in &table {
+            if let Some(replicas) = value.as_array() {
+                for replica in replicas.iter().filter_map(toml::Value::as_table) {
+                    let id = replica.get("id").map(ToString::to_string).unwrap_or_default();
+                    let keys = replica.iter().filter(|(key, _)| *key != "id");
+                    found.extend(keys.map(|(key, value)| Setting {
+                        name: format!("{section}.{id}.{key}"),
+                        value: value.to_string(),
+                        origin: file.to_owned(),
+                    }));
+                }
+            }
+            for (key, value) in value.as_table().into_iter().flatten() {
+                let laid = overrides.iter().rev().find(|laid| laid.section == *section && laid.key == *key);
+                let in_file = || written.get(section).and_then(|section| section.get(key)).map(|_| file.to_owned());
+                let origin = laid.map(|laid| laid.origin.clone()).or_else(in_file);
+                found.push(Setting {
+                    name: format!("{section}.{key}"),
+                    value: value.to_string(),
+                    origin: origin.unwrap_or_else(|| "default".to_owned()),
+                });
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_says_where_it_comes_from() {
+        let text = "[cell]\nid = \"5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11\"\n[[replica]]\nid = 1\nclient = \"a:1\"\npeer = \"a:2\"\n\
+                    [paxos]\nlease = \"300ms\"\nmargin = \"6ms\"\n";
+        let overrides = [
+            Override::flag("QUORATE_PAXOS_LEASE", "paxos", "lease", "400ms"),
+            Override::flag("--set paxos.lease=500ms", "paxos", "lease", "500ms"),
+        ];
+        let config = Config::parse(text, "cell.toml", &overrides).expect("it is sound");
+        let written = toml::from_str(text).expect("it is TOML");
+        let settings = config.settings_from(&written, "cell.toml", &overrides);
+        let find = |name: &str| {
+            let setting = settings.iter().find(|setting| setting.name == name).expect(name);
+            (setting.value.clone(), setting.origin.clone())
+        };
+        let is = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+        assert_eq!(find("paxos.lease"), is("\"500ms\"", "--set paxos.lease=500ms"), "the last word counts");
+        assert_eq!(find("paxos.margin"), is("\"6ms\"", "cell.toml"));
+        assert_eq!(find("paxos.election_max"), is("\"750ms\"", "default"), "worked out from the lease");
+        assert_eq!(find("replica.1.client"), is("\"a:1\"", "cell.toml"));
+        assert_eq!(find("session.timeout_min"), is("\"2s\"", "default"));
+    }
+}

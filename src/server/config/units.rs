@@ -1,0 +1,145 @@
+//! Spans of time and sizes, as an operator writes them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::time::Duration;
+
+/// A span of time that is written like `250ms`, `10s` or `2m`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+/// A number of bytes that is written like `4096`, `64KiB` or `1GiB`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+const SPAN_UNITS: [(&str, u64); 5] =
+    [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// Splits `12ms` into its number and its unit's worth and multiplies them.
+fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let (_, worth) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*worth)
+}
+
+/// The shortest exact spelling: the largest unit that divides it.
+fn spell(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let smallest = units[units.len() - 1];
+    let (unit, worth) = units.iter().find(|(_, worth)| value != 0 && value.is_multiple_of(*worth)).unwrap_or(&smallest);
+    write!(f, "{}{unit}", value / worth)
+}
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        number_with_unit(text, &SPAN_UNITS)
+            .map(|nanos| Self(Duration::from_nanos(nanos)))
+            .ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s or 2m"))
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = text.trim().parse::<u64>().ok();
+        plain
+            .or_else(|| number_with_unit(text, &SIZE_UNITS))
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no size; write it like 4096, 64KiB, 64MiB or 1GiB"))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        spell(self.0.as_nanos(), &SPAN_UNITS, f)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        spell(self.0, &SIZE_UNITS, f)
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written("a span of time like \"250ms\"")).and_then(parsed)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written("a size like \"64MiB\"")).and_then(parsed)
+    }
+}
+
+/// A text in quotation marks; a bare number is answered with what it lacks.
+struct Written(&'static str);
+
+impl de::Visitor<'_> for Written {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<String, E> {
+        Err(E::custom(format!("{number} has no unit; write {} with its unit, in quotation marks", self.0)))
+    }
+}
+
+fn parsed<T: FromStr<Err = String>, E: de::Error>(text: String) -> Result<T, E> {
+    text.parse().map_err(E::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_sizes_are_spelt_as_they_are_read() {
+        for text in ["25ms", "10s", "2m", "500us", "1ns", "0ns"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+        for text in ["64MiB", "1GiB", "4KiB", "17B"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+        for text in ["", "s", "1.5s", "-1s", "1 h", "18446744073709551615s"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The codes, in one table: the errors, `quorate explain`, the exit statuses and their documentation all read it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The failures, each with its number: `E031` is printed, 31 is the exit status. A number is never used again for
+/// something else. 0 is success, 101 and 128 and above belong to the shell and the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Code {
+    /// The namespace refused the operation: no such node, node exists, another version ... Nothing was changed.
+    Refused,
+    /// The command line is wrong.
+    Usage,
+    /// The cell did not answer in time, or no majority of it does. Nothing is known to have been changed.
+    Unavailable,
+    /// The connection was lost after a mutation was sent: it may or may not have been applied.
+    OutcomeUnknown,
+    /// The session expired, or the server refuses this client for good (other cell, other protocol).
+    SessionLost,
+
+    /// The configuration file cannot be read.
+    ConfigUnreadable,
+    /// The configuration is malformed or contradicts itself.
+    ConfigInvalid,
+
+    /// This host's kernel gives no usable io_uring.
+    RingUnavailable,
+    /// Too little locked memory, or too few file descriptors, are allowed.
+    HostLimit,
+    /// The filesystem cannot do what the journal needs (direct, aligned, durable writes).
+    FilesystemUnfit,
+    /// A core named in the configuration does not exist or cannot be pinned to.
+    CoreUnavailable,
+    /// There is no room for the journal.
+    DiskFull,
+
+    /// The folder to be formatted has content.
+    FolderNotEmpty,
+    /// Another process holds the folder.
+    FolderInUse,
+    /// The folder belongs to another cell.
+    OtherCell,
+    /// The folder holds no formatted replica.
+    NotFormatted,
+    /// The folder's replica is not in the configuration.
+    UnknownReplica,
+    /// The folder was written in a newer format than this program knows.
+    NewerFormat,
+    /// All copies of the hard state are unreadable: the replica no longer knows what it promised, and must not vote.
+    Amnesia,
+    /// What the journal holds contradicts itself in a way no crash can explain.
+    JournalDamaged,
+
+    /// Reading or writing the folder failed. Never retried: after a failed flush nobody knows what the disk holds.
+    DiskFailed,
+    /// The address to listen on cannot be had.
+    ListenFailed,
+    /// The event loop failed.
+    LoopFailed,
+    /// This replica's state differs from that of the others.
+    Diverged,
+
+    /// A replica of a development cell ended by itself.
+    ReplicaEnded,
+    /// The development cell did not serve in time.
+    NotServing,
+
+    /// A load run saw an answer that no correct cell gives.
+    WrongAnswer,
+    /// A load run could not be done as asked.
+    RunFailed,
+}
+
+/// What is written about one code.
+struct Row {
+    code: Code,
+    number: u8,
+    meaning: &'static str,
+    more: &'static str,
+}
+
+impl Code {
+    /// Every code, in the order of their numbers: for the table of exit statuses.
+    pub const ALL: [Self; 28] = [
+        Self::Refused,
+        Self::Usage,
+        Self::Unavailable,
+        Self::OutcomeUnknown,
+        Self::SessionLost,
+        Self::ConfigUnreadable,
+        Self::ConfigInvalid,
+        Self::RingUnavailable,
+        Self::HostLimit,
+        Self::FilesystemUnfit,
+        Self::CoreUnavailable,
+        Self::DiskFull,
+        Self::FolderNotEmpty,
+        Self::FolderInUse,
+        Self::OtherCell,
+        Self::NotFormatted,
+        Self::UnknownReplica,
+        Self::NewerFormat,
+        Self::Amnesia,
+        Self::JournalDamaged,
+        Self::DiskFailed,
+        Self::ListenFailed,
+        Self::LoopFailed,
+        Self::Diverged,
+        Self::ReplicaEnded,
+        Self::NotServing,
+        Self::WrongAnswer,
+        Self::RunFailed,
+    ];
+
+    /// The code's number, and the exit status.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.row().number
+    }
+
+    /// What the status means, in a few words, for the table of exit statuses.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        self.row().meaning
+    }
+
+    /// What is behind it, and what to do: for `quorate explain`.
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        self.row().more
+    }
+
+    const fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+}
+
+/// One row a code, in their order, which is proved below.
+const ROWS: [Row; 28] = [
+    Row {
+        code: Code::Refused,
+        number: 1,
+        meaning: "the namespace refused it; nothing was changed",
+        more: "The operation reached the cell, and its rules say no: no such node, node exists, another version, \
+               too large. The message names the node and the cure.",
+    },
+    Row {
+        code: Code::Usage,
+        number: 2,
+        meaning: "the command line is wrong",
+        more: "A flag, a path or a value cannot be read. Nothing was sent. `quorate COMMAND --help` shows the form, \
+               with examples.",
+    },
+    Row {
+        code: Code::Unavailable,
+        number: 3,
+        meaning: "the cell did not answer in time",
+        more: "No replica gave an answer that a majority stands behind. Look at `quorate status`: which replicas \
+               answer, which have a vote, whether one leads. An election takes less than a second; a majority that \
+               is down takes a person.",
+    },
+    Row {
+        code: Code::OutcomeUnknown,
+        number: 4,
+        meaning: "the connection was lost; the change may or may not have been made",
+        more: "The change was sent, and the answer lost. It may have been made. Read what is there before doing it \
+               again; a session of the library's own finds out by itself, as it sends the request again under its \
+               number.",
+    },
+    Row {
+        code: Code::SessionLost,
+        number: 5,
+        meaning: "the session expired, or the cell refuses this client",
+        more: "What answers is another cell, another protocol, or says that the session is over. Check --endpoints \
+               against the `client` addresses of the configuration, and --cell against its id; a session that \
+               expired took its ephemeral nodes with it.",
+    },
+    Row {
+        code: Code::ConfigUnreadable,
+        number: 10,
+        meaning: "the configuration cannot be read",
+        more: "The file named by --config is not there, or this user may not read it.",
+    },
+    Row {
+        code: Code::ConfigInvalid,
+        number: 11,
+        meaning: "the configuration is malformed or contradicts itself",
+        more: "The configuration does not parse, names a key that does not exist, or asks for what cannot be \
+               together. `quorate check-config FILE` tells without starting anything; `quorate config show \
+               --origins` tells where each value comes from.",
+    },
+    Row {
+        code: Code::RingUnavailable,
+        number: 20,
+        meaning: "the kernel gives no usable io_uring",
+        more: "The server does all its work through io_uring, of Linux 6.1 or newer. It may be switched off (sysctl \
+               kernel.io_uring_disabled) or forbidden by a container's seccomp profile.",
+    },
+    Row {
+        code: Code::HostLimit,
+        number: 21,
+        meaning: "a limit of this host is too low",
+        more: "A limit of the process is too low for what the configuration asks. Raise LimitMEMLOCK or LimitNOFILE \
+               in the unit; tuning/README.md has the values.",
+    },
+    Row {
+        code: Code::FilesystemUnfit,
+        number: 22,
+        meaning: "the filesystem cannot hold a journal",
+        more: "A promise must survive a power cut, so the journal is written directly to a local disk and flushed. \
+               tmpfs, overlayfs, network and copying file systems cannot do that, or do it at many times the cost. \
+               Put the folder on ext4 or XFS. Where nothing must last, QUORATE_UNSAFE_FOLDERS=1 takes any folder.",
+    },
+    Row {
+        code: Code::CoreUnavailable,
+        number: 23,
+        meaning: "a configured core cannot be used",
+        more: "A core of [server] cores does not exist, or the process may not run there (taskset, cpuset).",
+    },
+    Row {
+        code: Code::DiskFull,
+        number: 24,
+        meaning: "there is no room for the journal",
+        more: "There is no room for a file of the journal. Its whole size is known beforehand: journal.max, and two \
+               images of the namespace.",
+    },
+    Row {
+        code: Code::FolderNotEmpty,
+        number: 30,
+        meaning: "the folder to be formatted has content",
+        more: "A folder is formatted once in the life of a replica. Formatting one that holds anything could \
+               destroy what a replica has promised.",
+    },
+    Row {
+        code: Code::FolderInUse,
+        number: 31,
+        meaning: "another process holds the folder",
+        more: "A server holds the folder's lock, or `quorate inspect` reads it at the moment. Two processes on one \
+               journal would destroy it.",
+    },
+    Row {
+        code: Code::OtherCell,
+        number: 32,
+        meaning: "the folder belongs to another cell",
+        more: "The folder was formatted for a cell of another id than the configuration names. One of the two is \
+               the wrong one.",
+    },
+    Row {
+        code: Code::NotFormatted,
+        number: 33,
+        meaning: "the folder holds no formatted replica",
+        more: "There is no replica in the folder. A new one is made by `quorate format`; one that was lost and is \
+               made anew has another identity, and comes back without a vote.",
+    },
+    Row {
+        code: Code::UnknownReplica,
+        number: 34,
+        meaning: "the folder's replica is not in the configuration",
+        more: "The replica's number is not in the configuration. The file is the same on every replica and lists \
+               all of them.",
+    },
+    Row {
+        code: Code::NewerFormat,
+        number: 35,
+        meaning: "the folder was written by a newer version",
+        more: "A newer version has written there. Run that version, or a newer one.",
+    },
+    Row {
+        code: Code::Amnesia,
+        number: 36,
+        meaning: "the replica no longer knows what it promised",
+        more: "Every copy of the hard state is damaged, or the journal contradicts it: the replica can no longer \
+               know what it promised, so its vote could undo a choice. Keep the folder for a post-mortem, format a \
+               fresh one in its place: it comes back without a vote.",
+    },
+    Row {
+        code: Code::JournalDamaged,
+        number: 37,
+        meaning: "the journal contradicts itself",
+        more: "Records that were durable are gone or changed: no crash does that, a disk or a person does. The \
+               other replicas have the log. Look at the disk (dmesg, SMART), format a fresh folder.",
+    },
+    Row {
+        code: Code::DiskFailed,
+        number: 40,
+        meaning: "reading or writing the folder failed",
+        more: "A read, a write or a flush failed, or took longer than 10 s. After a failed flush nobody knows what \
+               the disk holds, so the replica stops at once and is never retried. Look at dmesg.",
+    },
+    Row {
+        code: Code::ListenFailed,
+        number: 41,
+        meaning: "an address to listen on cannot be had",
+        more: "Something listens there already, the address is not of this host, or its name cannot be looked up.",
+    },
+    Row {
+        code: Code::LoopFailed,
+        number: 42,
+        meaning: "the event loop failed",
+        more: "The kernel refused what the server cannot live without. That should not be: the message has its \
+               words, keep the log.",
+    },
+    Row {
+        code: Code::Diverged,
+        number: 43,
+        meaning: "this replica's state differs from the others'",
+        more: "This replica's state has another digest than that of the others at the same slot. It stops before it \
+               can mislead anybody. Keep its folder and log, and report it.",
+    },
+    Row {
+        code: Code::ReplicaEnded,
+        number: 50,
+        meaning: "a replica of the development cell ended by itself",
+        more: "A process of the development cell ended while it was starting; the message has its last words.",
+    },
+    Row {
+        code: Code::NotServing,
+        number: 51,
+        meaning: "the development cell did not serve in time",
+        more: "The processes of the development cell run, but gave no linearizable read in time; the message has \
+               their last words. A busy host may need more than --patience.",
+    },
+    Row {
+        code: Code::WrongAnswer,
+        number: 60,
+        meaning: "a load run saw a wrong answer",
+        more: "The load generator verifies each answer. This one is possible only if a write was lost or doubled, \
+               or a read was old. Keep the replicas' folders and logs, and report it.",
+    },
+    Row {
+        code: Code::RunFailed,
+        number: 61,
+        meaning: "a load run could not be done",
+        more: "The run could not be done as asked, or was over too early to say anything.",
+    },
+];
+
+const _: () = {
+    let mut at = 0;
+    while at < ROWS.len() {
+        assert!(ROWS[at].code as usize == at, "a code finds its own row");
+        at += 1;
+    }
+};
+
+impl FromStr for Code {
+    type Err = String;
+
+    /// Reads `E031`, `e31` or `31`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim_start_matches(['E', 'e']).parse::<u8>().ok();
+        let code = number.and_then(|number| Self::ALL.into_iter().find(|code| code.number() == number));
+        code.ok_or_else(|| format!("there is no code `{text}`; without one, `quorate explain` lists them"))
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "E{:03}", self.number())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_number_below_the_shells() {
+        let numbers: Vec<u8> = Code::ALL.iter().map(|code| code.number()).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?} must rise");
+        assert!(numbers.iter().all(|number| (1..=100).contains(number)));
+    }
+
+    #[test]
+    fn every_code_is_explained_and_found_by_its_name() {
+        for code in Code::ALL {
+            assert_eq!(code.to_string().parse(), Ok(code));
+            assert_eq!(code.number().to_string().parse(), Ok(code));
+            assert!(code.explanation().len() > code.meaning().len(), "{code} says more than its headline");
+        }
+        for text in ["E999", "E0", "", "disk"] {
+            assert!(text.parse::<Code>().is_err(), "{text}");
+        }
+    }
+}

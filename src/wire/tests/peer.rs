@@ -1,0 +1,122 @@
+//! The bytes of every message between replicas, on record: an old and a new replica of one cell must understand each other.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{CELL, SECRET, SESSION, compare, golden};
+use crate::paxos::ballot::{Ballot, Incarnation, ReplicaId, Slot};
+use crate::paxos::{Evidence, Message, SlotReport, Value};
+use crate::time::Duration;
+use crate::wire::frame::{FrameError, FrameReader, PEER_MAGIC};
+use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerMessage};
+
+const BALLOT: Ballot = Ballot { round: 12, replica: ReplicaId(2) };
+const OLDER: Ballot = Ballot { round: 11, replica: ReplicaId(3) };
+const HASH: u128 = 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100;
+
+/// What a message is called on record. A new one has no name yet: give it one here and an example below.
+fn name(message: &PeerMessage) -> &'static str {
+    match message {
+        PeerMessage::Paxos(message) => match message {
+            Message::Probe { .. } => "probe",
+            Message::ProbeReply { .. } => "probe reply",
+            Message::Prepare { .. } => "prepare",
+            Message::Promise { .. } => "promise",
+            Message::Refused { .. } => "refused",
+            Message::FetchAccepted { .. } => "fetch accepted",
+            Message::AcceptedValue { .. } => "accepted value",
+            Message::Accept { .. } => "accept",
+            Message::Accepted { .. } => "accepted",
+            Message::Heartbeat { .. } => "heartbeat",
+            Message::HeartbeatReply { .. } => "heartbeat reply",
+            Message::CatchUp { .. } => "catch up",
+            Message::Chosen { .. } => "chosen",
+            Message::Trimmed { .. } => "trimmed",
+            Message::Release { .. } => "release",
+        },
+        PeerMessage::Forward { .. } => "forward",
+        PeerMessage::ForwardRefused { .. } => "forward refused",
+        PeerMessage::ReadPoint { .. } => "read point",
+        PeerMessage::ReadPointReply { .. } => "read point reply",
+        PeerMessage::FetchImage { .. } => "fetch image",
+        PeerMessage::ImagePiece { .. } => "image piece",
+    }
+}
+
+fn value(content: &[u8]) -> Value {
+    Value::copy_of(content)
+}
+
+fn paxos_messages() -> Vec<Message> {
+    let report = |slot, evidence| SlotReport { slot: Slot(slot), evidence };
+    let reports = vec![
+        report(104, Evidence::Have { accepted: OLDER, hash: HASH }),
+        report(105, Evidence::Lost { accepted: OLDER, hash: HASH }),
+        report(106, Evidence::Maybe { accepted: OLDER, hash: HASH }),
+        report(107, Evidence::Unknown),
+    ];
+    let (ballot, slot, from, upto) = (BALLOT, Slot(104), Slot(104), Slot(106));
+    let (chosen_upto, trim_upto, image_upto) = (Slot(103), Slot(50), Slot(60));
+    vec![
+        Message::Probe { ballot, chosen_upto },
+        Message::ProbeReply { ballot, granted: true, promised: OLDER },
+        Message::Prepare { ballot, from, released: None },
+        Message::Prepare { ballot, from, released: Some(OLDER) },
+        Message::Promise { ballot, chosen_upto, part: 1, last: true, reports },
+        Message::Refused { ballot: OLDER, promised: BALLOT },
+        Message::FetchAccepted { ballot, slot, accepted: OLDER },
+        Message::AcceptedValue { ballot, slot, accepted: OLDER, value: value(b"value") },
+        Message::Accept { ballot, slot, value: value(b"value"), chosen_upto, lease: Duration::from_millis(250) },
+        Message::Accepted { ballot, from, upto },
+        Message::Heartbeat { ballot, round: 9, chosen_upto, trim_upto },
+        Message::HeartbeatReply { ballot, round: 9, chosen_upto, image_upto },
+        Message::CatchUp { from, upto },
+        Message::Chosen { from, values: vec![value(b"one"), value(b"two")] },
+        Message::Trimmed { trimmed_upto: trim_upto },
+        Message::Release { ballot, chosen_upto },
+    ]
+}
+
+fn messages() -> Vec<PeerMessage> {
+    let (run, sessions) = (Bytes::from_static(b"commands"), vec![SESSION]);
+    let mut messages: Vec<PeerMessage> = paxos_messages().into_iter().map(PeerMessage::Paxos).collect();
+    messages.extend([
+        PeerMessage::Forward { count: 2, run },
+        PeerMessage::ForwardRefused { requests: vec![(SESSION, 3)], overloaded: true },
+        PeerMessage::ReadPoint { ticket: 5, sessions: sessions.clone() },
+        PeerMessage::ReadPointReply { ticket: 5, upto: Some(Slot(103)), withheld: sessions },
+        PeerMessage::ReadPointReply { ticket: 6, upto: None, withheld: Vec::new() },
+        PeerMessage::FetchImage { image: Slot(60), offset: 4096 },
+        PeerMessage::ImagePiece { image: Slot(60), offset: 4096, bytes: Bytes::from_static(b"rows") },
+    ]);
+    messages
+}
+
+fn bytes_of(message: &PeerMessage) -> BytesMut {
+    let encoded = peer::encode(message, &mut BytesMut::new());
+    let mut bytes = BytesMut::from(&encoded.head[..]);
+    bytes.extend_from_slice(&encoded.tail.unwrap_or_default());
+    bytes
+}
+
+#[test]
+fn the_messages_between_replicas_have_the_bytes_on_record() {
+    let (from, to, incarnation) = (ReplicaId(2), ReplicaId(1), Incarnation(SECRET));
+    let hello = Hello { protocol: PEER_PROTOCOL, cell: CELL, from, incarnation, to };
+    let mut frames = vec![("hello", BytesMut::from(&peer::encode_hello(&hello)[..]))];
+    for message in messages() {
+        let bytes = bytes_of(&message);
+        let mut decoded = None;
+        let fed = FrameReader::new(PEER_MAGIC).feed(&bytes, 1 << 20, |frame| {
+            decoded = Some(peer::decode(&frame));
+            Ok::<(), FrameError>(())
+        });
+        fed.expect("a sound frame");
+        assert_eq!(decoded, Some(Ok(message.clone())), "{}", name(&message));
+        frames.push((name(&message), bytes));
+    }
+    let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 22, "each of 15 + 6 messages, and the hello, has an example");
+    compare("peer.txt", &golden(&frames));
+}

@@ -1,0 +1,120 @@
+//! The command line where no cell is needed: help, explanations, completions, man pages, configurations.
+#![allow(clippy::disallowed_methods, reason = "these tests run the program and read what it wrote")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(args)
+        .env_remove("QUORATE_CONFIG")
+        .env("COLUMNS", "100")
+        .output()
+        .expect("the program runs")
+}
+
+fn said(args: &[&str]) -> String {
+    let done = run(args);
+    assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("it is text")
+}
+
+const CELL: &str = r#"[cell]
+id = "5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11"
+[[replica]]
+id = 1
+client = "localhost:7400"
+peer = "localhost:7401"
+[paxos]
+lease = "300ms"
+"#;
+
+fn written(folder: &Path, text: &str) -> String {
+    let path = folder.join("cell.toml");
+    std::fs::write(&path, text).expect("it can be written");
+    path.to_str().expect("the folder's name is text").to_owned()
+}
+
+#[test]
+fn every_command_that_does_something_shows_examples() {
+    let help = said(&["help"]);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
+        .collect();
+    assert!(commands.len() >= 15 && commands.contains(&"status"), "{commands:?}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let help = said(&[command, "--help"]);
+        let groups = help.contains("\nCommands:\n");
+        assert!(
+            groups || help.contains("\nExamples:\n  quorate ") || help.contains("\nExamples:\n  "),
+            "{command}: {help}"
+        );
+    }
+}
+
+#[test]
+fn an_error_s_code_is_explained_by_the_table_that_the_errors_use() {
+    let all = said(&["explain"]);
+    assert!(all.lines().count() > 20 && all.contains("E031  another process holds the folder"), "{all}");
+    let one = said(&["explain", "E031"]);
+    assert!(one.starts_with("E031: another process holds the folder\n") && one.ends_with("exit status: 31\n"), "{one}");
+    let help = said(&["--help"]);
+    for line in all.lines() {
+        let (code, meaning) = line.split_once("  ").expect("a code and its meaning");
+        let number: u8 = code.trim_start_matches('E').parse().expect("a number");
+        assert!(help.contains(&format!("{number:5}  {meaning}")), "--help has {line}");
+    }
+    assert_eq!(run(&["explain", "E099"]).status.code(), Some(2));
+}
+
+#[test]
+fn shells_and_man_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(&["completion", shell]);
+        for command in ["status", "check-config", "explain"] {
+            assert!(script.contains(command), "{shell} completes {command}");
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    said(&["man", "--dir", folder.path().to_str().expect("text")]);
+    let page = std::fs::read_to_string(folder.path().join("quorate-status.1")).expect("a page of its own");
+    assert!(page.contains(".TH") && page.contains("Examples:"), "{page}");
+}
+
+#[test]
+fn a_configuration_is_checked_without_starting_anything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sound = written(folder.path(), CELL);
+    assert!(said(&["check-config", &sound]).contains("1 replicas, lease 300ms"));
+    let wrong = written(folder.path(), &CELL.replace("lease", "leese"));
+    let done = run(&["check-config", &wrong]);
+    let words = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(11), "{words}");
+    assert!(words.contains("did you mean `lease`?"), "{words}");
+}
+
+#[test]
+fn each_setting_tells_where_it_comes_from() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = written(folder.path(), CELL);
+    let shown = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["config", "show", "--origins", "--config", &file, "--set", "journal.segment=16MiB"])
+        .env("QUORATE_PAXOS_MARGIN", "7ms")
+        .output()
+        .expect("the program runs");
+    let shown = String::from_utf8(shown.stdout).expect("it is text");
+    let line = |name: &str| {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {shown}"));
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("paxos.lease "), format!("\"300ms\" {file}"));
+    assert_eq!(line("paxos.margin "), "\"7ms\" QUORATE_PAXOS_MARGIN");
+    assert_eq!(line("journal.segment "), "\"16MiB\" --set journal.segment=16MiB");
+    assert_eq!(line("paxos.heartbeat "), "\"25ms\" default");
+    let plain = said(&["config", "show", "--config", &file]);
+    assert!(plain.contains("lease = \"300ms\"") && plain.contains("heartbeat = \"25ms\""), "{plain}");
+}

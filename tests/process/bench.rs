@@ -1,0 +1,93 @@
+//! The load generator on real cells: its curves, its folder of results, and what it calls invalid, lost or worse.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::cell::{Cell, path, run};
+
+/// Runs `quorate bench` with these arguments; gives its exit status and its JSON, if it printed any.
+fn bench(cell: &Cell, args: &[&str]) -> (Option<i32>, Value) {
+    let endpoints = cell.endpoints();
+    let mut all = vec!["bench"];
+    all.extend(args);
+    all.extend(["--endpoints", &endpoints, "--json"]);
+    let output = run(&all);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let json = serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("no results: {error}\n{text}\n{}\n{}", String::from_utf8_lossy(&output.stderr), cell.logs())
+    });
+    (output.status.code(), json)
+}
+
+fn has(folder: &Path, name: &str) -> bool {
+    folder.join(name).metadata().is_ok_and(|file| file.len() > 0)
+}
+
+#[test]
+fn a_curve_is_measured_verified_and_written_down() {
+    let cell = Cell::start(3, "");
+    let home = tempfile::tempdir().expect("a folder");
+    let out = home.path().join("one");
+    let small = ["--connections", "3", "--depth", "4", "--keys", "50", "--seconds", "0.3", "--warmup", "0.1"];
+    let mut args =
+        vec!["mix", "--read-pct", "0,50,100", "--repeat", "2", "--consistency", "linearizable,stale", "--out"];
+    args.push(path(&out));
+    args.extend(small);
+    let (status, results) = bench(&cell, &args);
+    assert_eq!(status, Some(0), "{results}");
+    let points = results["points"].as_array().expect("a list of points");
+    assert_eq!(points.len(), 6, "three shares of reads, two consistencies");
+    for point in points {
+        assert_eq!((&point["wrong_answers"], &point["errors"]), (&0.into(), &0.into()), "{point}");
+        assert!(point["ops_per_s"].as_f64() > Some(0.0) && point["unverified"].is_null(), "{point}");
+        assert_eq!(point["repeats"].as_array().map(Vec::len), Some(2));
+    }
+    assert_eq!(results["single_host"], true);
+    for file in ["result.json", "points.csv", "report.html", "01.hdr", "06.hdr", "mix.svg", "percentiles.svg"] {
+        assert!(has(&out, file), "{file} is written");
+    }
+    let same = run(&["bench", "compare", path(&out), path(&out)]);
+    assert_eq!(same.status.code(), Some(0), "nothing is worse than itself");
+    let twice = home.path().join("twice");
+    let merged = run(&["bench", "report", path(&out), path(&out), "--out", path(&twice)]);
+    assert_eq!(merged.status.code(), Some(0), "{}", String::from_utf8_lossy(&merged.stderr));
+    let text = std::fs::read_to_string(twice.join("result.json")).expect("it was written");
+    let merged: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(merged["points"][0]["repeats"].as_array().map(Vec::len), Some(4), "repeats of both");
+    let count = |results: &Value| results["points"][0]["writes"]["count"].as_u64().expect("writes were counted");
+    assert_eq!(count(&merged), 2 * count(&results), "histograms are merged");
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate_or_is_called_invalid() {
+    let cell = Cell::start(3, "");
+    let small = ["write", "--connections", "3", "--depth", "64", "--keys", "50", "--seconds", "0.5", "--warmup", "0.1"];
+    let with = |rate: &'static str| small.iter().copied().chain(["--rate", rate]).collect::<Vec<_>>();
+    let (status, kept) = bench(&cell, &with("20"));
+    let point = &kept["points"][0];
+    assert_eq!(status, Some(0), "{point}");
+    assert!(point["service"]["count"].as_u64() > Some(0) && point["invalid"].is_null(), "{point}");
+    let (status, missed) = bench(&cell, &with("10000000"));
+    let point = &missed["points"][0];
+    assert!(status != Some(0) && point["invalid"].is_string(), "no generator sends that much: {point}");
+    assert_eq!(point["wrong_answers"], 0);
+}
+
+#[test]
+fn writes_go_on_after_the_leader_is_killed_and_sessions_come_and_go() {
+    let mut cell = Cell::start(3, "");
+    let (status, storm) = bench(&cell, &["session", "--sessions", "60", "--seconds", "0.2"]);
+    assert_eq!(status, Some(0), "{storm}");
+    assert_eq!((&storm["sessions"][0]["opened"], &storm["sessions"][0]["lost"]), (&60.into(), &0.into()));
+    let leader = cell.leader();
+    let pid = cell.pid(leader).to_string();
+    let args =
+        ["failover", "--kill-pid", &pid, "--connections", "6", "--depth", "4", "--keys", "50", "--warmup", "0.5"];
+    let (status, results) = bench(&cell, &[&args[..], &["--seconds", "8"]].concat());
+    let failover = &results["failovers"][0];
+    assert_eq!((status, &failover["recovered"]), (Some(0), &true.into()), "{failover}\n{}", cell.logs());
+    assert_eq!(failover["wrong_answers"], 0, "no write was lost or done twice");
+    assert_eq!(failover["marks"].as_array().map(Vec::len), Some(1), "the signal is in the timeline");
+    cell.wait_for_end(leader);
+}

@@ -1,0 +1,173 @@
+//! Locks between real processes: held across a fail-over, passed on after a death, handed over to hundreds in turn.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use quorate::client::{Client, CreateOptions, Error, Expect, LockGuard, LockOptions};
+
+use super::cell::{Cell, PATIENCE, QUORATE};
+
+/// The configurations that everything must hold under: one loop for all, and a loop for the replica beside two for its
+/// clients.
+const CORES: [&str; 2] = ["", "[server]\ncores = [0, 1, 0]\n"];
+
+fn connect(cell: &Cell, session: &str) -> Client {
+    let target = format!("quorate://{}?session={session}", cell.endpoints());
+    Client::connect(&target).wait_timeout(PATIENCE).expect("a session")
+}
+
+fn lock(client: &Client, path: &str) -> LockGuard {
+    client.lock(path, LockOptions::exclusive()).wait_timeout(PATIENCE).expect("the lock")
+}
+
+/// `quorate lock` at work.
+fn run_locked(cell: &Cell, options: &[&str], session: &str, program: &[&str]) -> Child {
+    Command::new(QUORATE)
+        .args(["lock", "/l", "--endpoints", &format!("quorate://{}?session={session}", cell.endpoints())])
+        .args(options)
+        .arg("--")
+        .args(program)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+fn wait_until_held(cell: &Cell, client: &Client) {
+    cell.wait("a holder", |_| {
+        let holders = client.lock_holders("/l").wait_timeout(PATIENCE).ok()?;
+        (holders.sessions.len() == 1).then_some(())
+    });
+}
+
+#[test]
+fn a_lock_and_its_queue_outlive_the_leader() {
+    for settings in CORES {
+        let mut cell = Cell::start(3, settings);
+        let (holder, waiter) = (connect(&cell, "10s"), connect(&cell, "10s"));
+        let guard = lock(&holder, "/l");
+        let waiting = waiter.lock("/l", LockOptions::exclusive());
+        for _ in 0..2 {
+            let leader = cell.leader();
+            cell.kill(leader);
+            holder
+                .create("/by-holder", "", CreateOptions::permanent().sequential())
+                .wait_timeout(PATIENCE)
+                .expect("a leader");
+            cell.restart(leader);
+        }
+        assert!(guard.is_held() && !waiting.is_answered(), "it is held by whoever held it");
+        assert!(holder.check_sequencer(&guard.sequencer()).wait_timeout(PATIENCE).expect("an answer"));
+        guard.guarded().create("/guarded", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is held");
+        let (token, sequencer) = (guard.token(), guard.sequencer());
+        guard.release().wait_timeout(PATIENCE).expect("it is held");
+        let next = waiting.wait_timeout(PATIENCE).expect("its turn");
+        assert!(next.token() > token);
+        assert!(!waiter.check_sequencer(&sequencer).wait_timeout(PATIENCE).expect("an answer"));
+        let late = holder.txn().check_lock(&sequencer).create("/late", "", CreateOptions::permanent()).commit();
+        let late = late.wait_timeout(PATIENCE).expect("an answer");
+        assert!(matches!(late, quorate::client::TxnOutcome::Aborted { error: Error::Fenced { .. }, .. }), "{late:?}");
+    }
+}
+
+#[test]
+fn a_dead_holders_lock_comes_free_after_its_session_and_the_delay() {
+    let mut cell = Cell::start(3, "");
+    let waiter = connect(&cell, "10s");
+    let mut holder = run_locked(&cell, &["--lock-delay", "2s"], "2s", &["sleep", "1000"]);
+    wait_until_held(&cell, &waiter);
+    holder.kill().expect("it runs");
+    let died = Instant::now();
+    holder.wait().expect("it was killed");
+    let waiting = waiter.lock("/l", LockOptions::exclusive());
+    // The delay is the log's, and goes on under another leader.
+    cell.wait("the loss", |_| {
+        let holders = waiter.lock_holders("/l").wait_timeout(PATIENCE).ok()?;
+        (holders.lost == 1 && holders.sessions.is_empty() && holders.waiting == 1).then_some(())
+    });
+    let leader = cell.leader();
+    cell.kill(leader);
+    let guard = waiting.wait_timeout(PATIENCE).expect("its turn");
+    assert!(died.elapsed() > Duration::from_secs(3), "a session of 2 s less its last sign of life, and 2 s");
+    cell.restart(leader);
+    drop(guard);
+    let again = connect(&cell, "10s");
+    lock(&again, "/l").release().wait_timeout(PATIENCE).expect("a dropped guard gives the lock up");
+}
+
+#[test]
+fn hundreds_wait_and_each_has_its_turn_once() {
+    const WAITERS: usize = 150;
+    for settings in CORES {
+        let cell = Cell::start(3, settings);
+        let clients: Vec<_> = (0..WAITERS).map(|_| connect(&cell, "20s")).collect();
+        let first = connect(&cell, "20s");
+        first.create("/count", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+        let guard = lock(&first, "/l");
+        // One after the other, so that the order is known.
+        let waiting: Vec<_> = clients
+            .iter()
+            .map(|client| {
+                let op = client.lock("/l", LockOptions::exclusive());
+                client.sync().wait_timeout(PATIENCE).expect("the acquisition went before it");
+                op
+            })
+            .collect();
+        let holders = first.lock_holders("/l").wait_timeout(PATIENCE).expect("an answer");
+        assert_eq!((holders.sessions, holders.waiting as usize), (vec![first.session()], WAITERS));
+        let mut token = guard.token();
+        drop(guard);
+        for (at, op) in waiting.into_iter().enumerate() {
+            let guard = op.wait_timeout(PATIENCE).expect("its turn");
+            assert!(guard.token() > token, "tokens rise");
+            token = guard.token();
+            let write = guard.guarded().set("/count", (at + 1).to_string(), Expect::Version(at as u64));
+            write.wait_timeout(PATIENCE).expect("alone in its turn");
+            guard.release().wait_timeout(PATIENCE).expect("it holds");
+        }
+        let (count, _) = first.get("/count").wait_timeout(PATIENCE).expect("it is there");
+        assert_eq!(count, WAITERS.to_string());
+    }
+}
+
+#[test]
+fn who_stops_waiting_leaves_the_queue() {
+    let cell = Cell::start(3, "");
+    let clients: Vec<_> = (0..3).map(|_| connect(&cell, "10s")).collect();
+    let guard = lock(&clients[0], "/l");
+    let impatient = clients[1].lock("/l", LockOptions::exclusive()).wait_timeout(Duration::from_millis(200));
+    assert!(matches!(impatient, Err(Error::Deadline { .. })));
+    clients[1].sync().wait_timeout(PATIENCE).expect("the cancellation went before it");
+    let busy = clients[2].try_lock("/l", LockOptions::shared()).wait_timeout(PATIENCE).expect("an answer");
+    assert!(busy.is_none());
+    assert_eq!(clients[2].lock_holders("/l").wait_timeout(PATIENCE).expect("an answer").waiting, 0);
+    guard.release().wait_timeout(PATIENCE).expect("it is held");
+    let shared: Vec<_> = clients
+        .iter()
+        .map(|client| client.lock("/l", LockOptions::shared()).wait_timeout(PATIENCE).expect("readers share"))
+        .collect();
+    let twice = clients[0].lock("/l", LockOptions::shared()).wait_timeout(PATIENCE);
+    assert!(matches!(twice, Err(Error::LockTwice { .. })), "{twice:?}");
+    assert!(shared.iter().all(|guard| guard.token() == shared[0].token()));
+    clients[2].delete("/l", Expect::Any).wait_timeout(PATIENCE).expect("a lock is advice");
+    let write = shared[0].guarded().create("/x", "", CreateOptions::permanent()).wait_timeout(PATIENCE);
+    assert!(matches!(write, Err(Error::Fenced { current: 0, .. })), "{write:?}");
+}
+
+#[test]
+fn a_program_runs_under_the_lock_and_ends_when_it_is_lost() {
+    let mut cell = Cell::start(3, "");
+    let script = "test -n \"$QUORATE_LOCK_TOKEN\" && echo \"$QUORATE_LOCK_PATH\" && exit 7";
+    let done = run_locked(&cell, &[], "2s", &["sh", "-c", script]).wait_with_output().expect("it ends");
+    assert_eq!((done.status.code(), &done.stdout[..]), (Some(7), &b"/l\n"[..]), "{done:?}");
+
+    let watcher = connect(&cell, "10s");
+    let holder = run_locked(&cell, &[], "2s", &["sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.05; done"]);
+    wait_until_held(&cell, &watcher);
+    let busy = run_locked(&cell, &["--wait", "0s"], "2s", &["true"]).wait_with_output().expect("it ends");
+    assert_eq!(busy.status.code(), Some(1), "{busy:?}");
+    cell.kill_all();
+    let ended = holder.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(9), "without a cell the lease runs out: {ended:?}");
+}

@@ -1,0 +1,161 @@
+//! What a run has exercised: each operation, option and refusal of the client protocol, and each misfortune in each phase
+//! of the agreement.
+//!
+//! The words come from the enums themselves: a variant that is added does not compile here until it has one, and is
+//! missed by the test in `main` until the workload uses it.
+
+use std::collections::BTreeSet;
+
+use quorate::client::machine::Answered;
+use quorate::namespace::command::{Expect, Lifetime, LockMode, Operation, Read, Refusal, Step};
+use quorate::paxos::Role;
+use quorate::wire::client::Consistency;
+
+use super::history::{Asked, History};
+use super::node::Node;
+
+/// A name for each shape of a value, and the list of all names.
+macro_rules! words {
+    ($list:ident, $name:ident: $type:ty, $($pattern:pat => $word:literal,)*) => {
+        pub const $list: &[&str] = &[$($word),*];
+
+        fn $name(value: &$type) -> &'static str {
+            match value {
+                $($pattern => $word,)*
+            }
+        }
+    };
+}
+
+words! { OPERATIONS, operation_word: Operation,
+    Operation::Create { sequential: false, lifetime: Lifetime::Permanent, .. } => "create",
+    Operation::Create { sequential: false, lifetime: Lifetime::Ephemeral, .. } => "create ephemeral",
+    Operation::Create { sequential: true, lifetime: Lifetime::Permanent, .. } => "create sequential",
+    Operation::Create { sequential: true, lifetime: Lifetime::Ephemeral, .. } => "create ephemeral sequential",
+    Operation::Set { expect: Expect::Any, .. } => "set",
+    Operation::Set { expect: Expect::Version(_), .. } => "set a version",
+    Operation::Set { expect: Expect::Absent, .. } => "set what is absent",
+    Operation::Delete { expect: Expect::Any, .. } => "delete",
+    Operation::Delete { expect: Expect::Version(_), .. } => "delete a version",
+    Operation::Delete { expect: Expect::Absent, .. } => "delete what is absent",
+    Operation::Multi { .. } => "multi",
+    Operation::Acquire { mode: LockMode::Exclusive, .. } => "acquire",
+    Operation::Acquire { mode: LockMode::Shared, .. } => "acquire shared",
+    Operation::Release { .. } => "release",
+    Operation::Guarded { .. } => "guarded",
+    Operation::Sync => "sync",
+    Operation::CloseSession => "close session",
+}
+
+words! { STEPS, step_word: Step,
+    Step::Check { expect: Expect::Any, .. } => "step: check",
+    Step::Check { expect: Expect::Version(_), .. } => "step: check a version",
+    Step::Check { expect: Expect::Absent, .. } => "step: check absence",
+    Step::Create { sequential: false, .. } => "step: create",
+    Step::Create { sequential: true, .. } => "step: create sequential",
+    Step::Set { .. } => "step: set",
+    Step::Delete { .. } => "step: delete",
+    Step::Get { .. } => "step: get",
+    Step::CheckLock { .. } => "step: check a lock",
+}
+
+words! { READS, read_word: Read,
+    Read::Get { .. } => "get",
+    Read::Exists { .. } => "exists",
+    Read::List { limit: 0, .. } => "list",
+    Read::List { .. } => "list a page",
+    Read::LockHolders { .. } => "lock holders",
+    Read::AwaitLock { .. } => "await a lock",
+    Read::CheckSequencer { .. } => "check a sequencer",
+}
+
+words! { CONSISTENCIES, consistency_word: Consistency,
+    Consistency::Linearizable => "linearizable",
+    Consistency::AtLeast(_) => "at least",
+    Consistency::Stale => "stale",
+}
+
+words! { REFUSALS, refusal_word: Refusal,
+    Refusal::NoNode { .. } => "refused: no node",
+    Refusal::NoParent { .. } => "refused: no parent",
+    Refusal::NodeExists { .. } => "refused: node exists",
+    Refusal::NotEmpty { .. } => "refused: not empty",
+    Refusal::BadVersion { .. } => "refused: bad version",
+    Refusal::EphemeralParent { .. } => "refused: ephemeral parent",
+    Refusal::BadArgument { .. } => "refused: bad argument",
+    Refusal::Fenced { .. } => "refused: fenced",
+    Refusal::LockBusy { .. } => "refused: lock busy",
+    Refusal::LockTwice { .. } => "refused: lock claimed twice",
+    Refusal::LockNotHeld { .. } => "refused: lock not held",
+    Refusal::TooLarge { .. } => "refused: too large",
+    Refusal::Aborted { .. } => "refused: aborted",
+    Refusal::NoSession => "refused: no session",
+    Refusal::ResultDropped => "refused: result dropped",
+}
+
+/// What no run is to show, and why.
+pub const BEYOND: [(&str, &str); 5] = [
+    ("set what is absent", "only a check may ask for absence"),
+    ("delete what is absent", "only a check may ask for absence"),
+    ("refused: too large", "the library refuses such calls itself, and the front such frames"),
+    ("refused: no session", "a machine whose session is over makes no more calls"),
+    ("refused: result dropped", "a machine acknowledges only what it was told"),
+];
+
+/// Phases of the agreement, as a cell shows them.
+pub const PHASES: [&str; 6] = ["no leader", "probing", "phase 1", "taking over", "phase 2", "catching up"];
+
+/// Every word a run may reach.
+pub fn everything() -> BTreeSet<&'static str> {
+    let all = [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS].concat();
+    all.into_iter().filter(|word| BEYOND.iter().all(|(beyond, _)| beyond != word)).collect()
+}
+
+/// The words that a history has reached: with an answer.
+pub fn of(history: &History) -> BTreeSet<&'static str> {
+    let mut words = BTreeSet::new();
+    for call in &history.calls {
+        let Some((_, Ok(answered))) = &call.ended else { continue };
+        match &call.asked {
+            Asked::Request { operation, .. } => {
+                words.insert(operation_word(operation));
+                if let Operation::Multi { steps } = operation {
+                    words.extend(steps.iter().map(step_word));
+                }
+            }
+            Asked::Read { read, consistency, .. } => {
+                words.extend([read_word(read), consistency_word(consistency)]);
+            }
+        }
+        match answered {
+            Answered::Request { outcome: Err(refusal), .. } | Answered::Read { answer: Err(refusal), .. } => {
+                words.insert(refusal_word(refusal));
+            }
+            _ => {}
+        }
+    }
+    words
+}
+
+/// The phases that a cell is in: its nodes may be in different ones.
+pub fn phases(nodes: &[Node]) -> BTreeSet<&'static str> {
+    let mut phases = BTreeSet::new();
+    for running in nodes.iter().filter_map(|node| node.running.as_ref()) {
+        let paxos = running.replica.paxos();
+        let status = paxos.status();
+        match status.role {
+            Role::Follower => {}
+            Role::Probing => _ = phases.insert("probing"),
+            Role::Preparing => _ = phases.insert("phase 1"),
+            Role::Leading if !paxos.is_leading() => _ = phases.insert("taking over"),
+            Role::Leading => _ = phases.insert("phase 2"),
+        }
+        if status.known_chosen > status.chosen_upto {
+            phases.insert("catching up");
+        }
+    }
+    if !phases.contains("taking over") && !phases.contains("phase 2") {
+        phases.insert("no leader");
+    }
+    phases
+}

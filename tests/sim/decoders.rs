@@ -1,0 +1,183 @@
+//! Decoders under bytes that nobody wrote: whatever comes, they answer, and take no more than they were given.
+//!
+//! The samples are what a run left: frames as they crossed the network, disks as they were at its end. Each is changed in
+//! a few places and decoded again, half the time behind its checksum, which would keep most changes from what lies deeper.
+//!
+//! ```text
+//! QUORATE_FUZZ_INPUTS=1000000 cargo test --test sim decoders     so many inputs to each decoder, 5,000 unless told
+//! ```
+
+use quorate::journal::hard_state::HardStateFile;
+use quorate::journal::record::Block;
+use quorate::journal::segment::SegmentHead;
+use quorate::limits::{BLOCK_BYTES, CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
+use quorate::namespace::codec::{Batch, OperationRef, decode_outcome};
+use quorate::paxos::{Config as Members, Value};
+use quorate::replica::ImageReader;
+use quorate::server::config::Config;
+use quorate::wire::client::{ClientMessage, ServerMessage};
+use quorate::wire::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader, PEER_MAGIC};
+use quorate::wire::peer;
+
+use super::cuts::Cuts;
+use super::node::CELL;
+use super::number_of;
+use super::run::{Samples, samples};
+use super::world::Random;
+
+/// Takes any bytes; true if they meant something.
+type Decoder = fn(&[u8]) -> bool;
+
+#[test]
+fn no_decoder_gives_way() {
+    let Samples { client_bytes, peer_bytes, hard_states, segments, images, values } = samples(7, &Cuts::default());
+    let client_bodies = bodies(CLIENT_MAGIC, &client_bytes);
+    let peer_bodies = bodies(PEER_MAGIC, &peer_bytes);
+    let blocks: Vec<Vec<u8>> = segments.iter().flat_map(|s| s.chunks(BLOCK_BYTES).map(<[u8]>::to_vec)).collect();
+    let used: Vec<Vec<u8>> = blocks.into_iter().filter(|block| block.iter().any(|byte| *byte != 0)).collect();
+    let outcomes = client_bodies.iter().filter_map(|body| outcome_in(body)).collect();
+    let decoders: [(&str, Decoder, Vec<Vec<u8>>); 11] = [
+        ("client stream", |bytes| stream(CLIENT_MAGIC, CLIENT_FRAME_BYTES_MAX, bytes), client_bytes),
+        ("peer stream", |bytes| stream(PEER_MAGIC, PEER_FRAME_BYTES_MAX, bytes), peer_bytes),
+        ("client frame", client_frame, client_bodies),
+        ("peer frame", peer_frame, peer_bodies),
+        ("batch", batch, values.clone()),
+        ("member list", |bytes| Members::from_value(&Value::copy_of(bytes)).is_some(), values),
+        ("outcome", |bytes| decode_outcome(bytes).is_ok(), outcomes),
+        ("journal block", block, used),
+        ("hard state", |bytes| HardStateFile::open(CELL, bytes).is_ok(), hard_states),
+        ("image", |bytes| ImageReader::new(1).add(bytes).is_ok(), images),
+        ("configuration", configuration, vec![CONFIGURATION.as_bytes().to_vec()]),
+    ];
+    let inputs = number_of("QUORATE_FUZZ_INPUTS").unwrap_or(5_000);
+    let mut random = Random::new(number_of("QUORATE_FUZZ_BASE").unwrap_or(1));
+    for (name, decoder, samples) in decoders {
+        assert!(!samples.is_empty(), "there are samples of a {name}");
+        let sound = samples.iter().filter(|sample| decoder(sample)).count();
+        let mut meant = 0;
+        for _ in 0..inputs {
+            let bytes = changed(&mut random, &samples);
+            meant += u64::from(decoder(&bytes));
+        }
+        println!("{name}: {} samples, {sound} sound; {inputs} inputs, {meant} meant something", samples.len());
+        assert!(sound > 0, "the samples of a {name} are decoded as they are");
+    }
+}
+
+/// A sample with a few changes: bytes flipped, set, taken out, doubled, or the end of another sample.
+fn changed(random: &mut Random, samples: &[Vec<u8>]) -> Vec<u8> {
+    let pick = |random: &mut Random| &samples[random.below(samples.len() as u64) as usize];
+    let mut bytes = pick(random).clone();
+    for _ in 0..random.within(1, 4) {
+        let at = random.below(bytes.len() as u64 + 1) as usize;
+        match random.below(7) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+            1 if at < bytes.len() => bytes[at] = random.pick(&[0, 1, 0x7f, 0x80, 0xff]),
+            2 => bytes.truncate(at),
+            3 => {
+                let upto = (at + random.below(16) as usize).min(bytes.len());
+                bytes.drain(at..upto);
+            }
+            4 => {
+                let doubled: Vec<u8> = bytes[at..].iter().take(random.below(32) as usize).copied().collect();
+                bytes.splice(at..at, doubled);
+            }
+            5 => {
+                let other = pick(random);
+                let from = random.below(other.len() as u64 + 1) as usize;
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+            // A length, as a decoder may believe it.
+            _ => {
+                let length = random.pick(&[u32::MAX, 1 << 31, 1 << 20, bytes.len() as u32, 0]).to_le_bytes();
+                bytes.iter_mut().skip(at).zip(length).for_each(|(byte, new)| *byte = new);
+            }
+        }
+    }
+    bytes
+}
+
+/// Whole frames of a stream, without their headers: kind, number, body.
+fn bodies(magic: u16, streams: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut bodies = Vec::new();
+    for bytes in streams {
+        let mut take = |frame: Frame<'_>| {
+            bodies.push([&[frame.kind], frame.body].concat());
+            Ok::<(), FrameError>(())
+        };
+        _ = FrameReader::new(magic).feed(bytes, PEER_FRAME_BYTES_MAX, &mut take);
+    }
+    bodies
+}
+
+fn stream(magic: u16, max: usize, bytes: &[u8]) -> bool {
+    let mut frames = 0;
+    let mut reader = FrameReader::new(magic);
+    let fed = reader.feed(bytes, max, |frame| {
+        frames += 1;
+        assert!(frame.body.len() <= bytes.len(), "a frame is no longer than what came");
+        Ok::<(), FrameError>(())
+    });
+    assert!(reader.buffered() <= bytes.len(), "no more is kept than came");
+    fed.is_ok() && frames > 0
+}
+
+fn framed(bytes: &[u8]) -> Option<Frame<'_>> {
+    let (kind, body) = bytes.split_first()?;
+    Some(Frame { kind: *kind, number: 1, body })
+}
+
+fn client_frame(bytes: &[u8]) -> bool {
+    let Some(frame) = framed(bytes) else { return false };
+    let asked = ClientMessage::decode(frame);
+    if let Ok(ClientMessage::Request { operation, .. }) = &asked {
+        return OperationRef::decode(operation).is_ok();
+    }
+    asked.is_ok() || framed(bytes).is_some_and(|frame| ServerMessage::decode(frame).is_ok())
+}
+
+fn outcome_in(body: &[u8]) -> Option<Vec<u8>> {
+    match ServerMessage::decode(framed(body)?) {
+        Ok(ServerMessage::Reply { outcome, .. }) => Some(outcome.to_vec()),
+        _ => None,
+    }
+}
+
+fn peer_frame(bytes: &[u8]) -> bool {
+    let Some(frame) = framed(bytes) else { return false };
+    peer::decode_hello(&frame).is_ok_and(|hello| hello.is_some()) || peer::decode(&frame).is_ok()
+}
+
+fn batch(bytes: &[u8]) -> bool {
+    let body = bytes.get(1..).unwrap_or_default();
+    Batch::decode(body).is_ok_and(|batch| batch.into_iter().all(|command| command.is_ok()))
+}
+
+fn block(bytes: &[u8]) -> bool {
+    let head = matches!(Block::decode(bytes), Block::Head(..));
+    head || matches!(SegmentHead::decode(bytes), SegmentHead::Known { .. })
+}
+
+fn configuration(bytes: &[u8]) -> bool {
+    Config::parse(&String::from_utf8_lossy(bytes), "the test", &[]).is_ok()
+}
+
+const CONFIGURATION: &str = r#"
+[cell]
+id = "5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11"
+
+[[replica]]
+id = 1
+client = "10.0.0.1:7400"
+peer = "10.0.0.1:7401"
+
+[[replica]]
+id = 2
+client = "10.0.0.2:7400"
+peer = "10.0.0.2:7401"
+
+[paxos]
+lease = "250ms"
+heartbeat = "25ms"
+"#;
