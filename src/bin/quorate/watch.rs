@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::connect::{Target, failed};
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate watch /app/config\n  quorate watch --children --json /services\n  \
+                        quorate watch --recursive --from 0 /app")]
 pub struct Args {
     #[command(flatten)]
     what: What,
