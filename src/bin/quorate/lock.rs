@@ -19,6 +19,10 @@ use signal_hook::iterator::Signals;
 use super::connect::{Target, change_failed, span};
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate lock /app/backup -- rsync -a /data /backup\n  quorate lock --wait 0s /app/cron -- ./nightly.sh\n  \
+                  quorate lock --shared --lock-delay 10s /app/schema -- ./serve.sh"
+)]
 pub struct Args {
     /// The path of the node whose lock it is; made if there is none
     path: String,
