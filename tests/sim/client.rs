@@ -259,6 +259,7 @@ impl Client {
         self.lives += 1;
         (self.number, self.answered) = (0, 0);
         self.queued.clear();
+        self.watching = Watching::default();
         if self.phase == Phase::Closing {
             self.phase = Phase::Proving;
         }

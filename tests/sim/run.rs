@@ -109,36 +109,40 @@ pub fn run(seed: u64, cuts: &Cuts) -> Report {
     run.judge()
 }
 
-/// Bytes as a run leaves them.
+/// Bytes as runs leave them.
+#[derive(Default)]
 pub struct Samples {
     pub client_bytes: Vec<Vec<u8>>,
     pub peer_bytes: Vec<Vec<u8>>,
     pub hard_states: Vec<Vec<u8>>,
     pub segments: Vec<Vec<u8>>,
     pub images: Vec<Vec<u8>>,
-    /// Values of the chosen log.
+    /// Values of the chosen logs.
     pub values: Vec<Vec<u8>>,
 }
 
-/// Runs a seed's storm for what crosses its network and lies on its disks.
-pub fn samples(seed: u64, cuts: &Cuts) -> Samples {
-    let mut run = Run::new(seed, cuts);
-    run.seen = Some(Vec::new());
-    run.storm();
-    let seen = run.seen.take().unwrap_or_default();
-    let (client_bytes, rest): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
-        seen.into_iter().partition(|bytes| bytes.starts_with(&CLIENT_MAGIC.to_le_bytes()));
-    let peer_bytes = rest.into_iter().filter(|bytes: &Vec<u8>| bytes.starts_with(&PEER_MAGIC.to_le_bytes())).collect();
-    let values = run.oracle.log().map(|(_, value)| value.to_vec()).collect();
-    let disks = || run.nodes.iter().map(|node| &node.disk);
-    Samples {
-        client_bytes,
-        peer_bytes,
-        hard_states: disks().map(|disk| disk.hard_state.clone()).collect(),
-        segments: disks().flat_map(|disk| disk.segments.values().cloned()).collect(),
-        images: disks().flat_map(|disk| disk.images.values().cloned()).collect(),
-        values,
+/// Runs the storms of some seeds for what crosses their networks and lies on their disks.
+pub fn samples(seeds: std::ops::Range<u64>, cuts: &Cuts) -> Samples {
+    let mut samples = Samples::default();
+    for seed in seeds {
+        let mut run = Run::new(seed, cuts);
+        run.seen = Some(Vec::new());
+        run.storm();
+        for bytes in run.seen.take().unwrap_or_default() {
+            if bytes.starts_with(&CLIENT_MAGIC.to_le_bytes()) {
+                samples.client_bytes.push(bytes);
+            } else if bytes.starts_with(&PEER_MAGIC.to_le_bytes()) {
+                samples.peer_bytes.push(bytes);
+            }
+        }
+        samples.values.extend(run.oracle.log().map(|(_, value)| value.to_vec()));
+        for node in run.nodes {
+            samples.hard_states.push(node.disk.hard_state);
+            samples.segments.extend(node.disk.segments.into_values());
+            samples.images.extend(node.disk.images.into_values());
+        }
     }
+    samples
 }
 
 /// The plan of a seed, less what is cut.
