@@ -122,6 +122,10 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "peer-down" => {
             cell.with(node(1), |paxos, now, out| paxos.peer_down(now, node(2), out));
         }
+        "peer-up" => {
+            let incarnation = cell.node(node(2)).incarnation;
+            cell.with(node(1), |paxos, now, out| paxos.peer_up(now, node(2), incarnation, out));
+        }
         "quiet" => cell.quiet = true,
         "loud" => cell.quiet = false,
         "heartbeats" => cell.show_heartbeats = true,

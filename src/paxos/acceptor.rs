@@ -112,6 +112,13 @@ impl Acceptor {
         now >= self.boot_until && !bound
     }
 
+    /// That reign has given its leases up for good: what was granted to it binds nobody, nor any reign after the next.
+    pub fn waive(&mut self, released: Option<Ballot>) {
+        if released == Some(self.granted_to) {
+            self.granted_until = Instant::ZERO;
+        }
+    }
+
     fn grant(&mut self, now: Instant, ballot: Ballot, lease: Duration) {
         assert!(ballot == self.promised, "only the promised ballot's leader is granted a lease");
         assert!(lease <= self.durable.lease_max, "a restart must know how long to wait before a lease is granted");
@@ -234,6 +241,7 @@ impl Paxos {
             send(out, ballot.replica, Message::Refused { ballot, promised });
         } else if ballot > promised && self.may_promise(now, ballot, released) {
             self.step_down(now, out);
+            self.acceptor.waive(released);
             self.raise_promised(now, ballot);
             self.lose_leader(now);
             self.promise(now, ballot.replica, ballot, from, out);

@@ -65,8 +65,9 @@ impl Following {
 }
 
 impl Paxos {
-    /// Starts handing the reign over to `target` (by default the peer that holds most), so that its successor need not
-    /// wait for any lease. Proposals end now; the rest follows once the target holds everything.
+    /// Starts handing the reign over to `target`, so that its successor need not wait for any lease: by default to the peer
+    /// that holds most, of those that have been here for longer than a lease: who started since promises nothing yet.
+    /// Proposals end now; the rest follows once the target holds everything.
     pub fn hand_over(&mut self, now: Instant, target: Option<ReplicaId>, out: &mut Vec<Output>) {
         let up = self.links.iter().enumerate().filter(|(_, link)| link.up);
         let named = |replica: ReplicaId, incarnation: Option<Incarnation>| {
@@ -75,7 +76,10 @@ impl Paxos {
         let Some((_, leading)) = self.leading() else { return };
         let best = up
             .filter(|(_, link)| target.is_none_or(|t| t == link.replica) && named(link.replica, link.incarnation))
-            .max_by_key(|(i, _)| (leading.peers[*i].chosen_upto, leading.peers[*i].heard_at))
+            .max_by_key(|(i, link)| {
+                let awake = now.since(link.up_since).min(self.settings.lease.scaled(11, 10));
+                (awake, leading.peers[*i].chosen_upto, leading.peers[*i].heard_at)
+            })
             .map(|(_, link)| link.replica);
         if let Some(target) = best.filter(|_| leading.hand_over.is_none()) {
             let until = now + self.settings.election_max;
@@ -327,6 +331,7 @@ impl Paxos {
             self.back_off(now, out);
             return;
         }
+        self.acceptor.waive(released);
         self.lose_leader(now);
         self.raise_promised(now, ballot);
         let from = self.log.chosen_upto().next();

@@ -102,6 +102,8 @@ struct Link {
     incarnation: Option<Incarnation>,
     /// Not known to be down.
     up: bool,
+    /// When it came up last.
+    up_since: Instant,
 }
 
 impl Paxos {
@@ -206,7 +208,8 @@ impl Paxos {
     /// There is a link to that replica, and that disk is at its other end.
     pub fn peer_up(&mut self, now: Instant, replica: ReplicaId, incarnation: Incarnation, out: &mut Vec<Output>) {
         let Some(index) = self.links.iter().position(|link| link.replica == replica) else { return };
-        (self.links[index].up, self.links[index].incarnation) = (true, Some(incarnation));
+        let link = &mut self.links[index];
+        (link.up, link.up_since, link.incarnation) = (true, now, Some(incarnation));
         let chosen_upto = self.log.chosen_upto();
         match &self.leader {
             Some(Leader { ballot, phase: Phase::Probing { .. } }) => {
@@ -395,7 +398,7 @@ impl Paxos {
         for member in self.configs.newest().members() {
             let known = self.links.iter().any(|link| link.replica == member.replica);
             if member.replica != self.settings.me && !known {
-                self.links.push(Link { replica: member.replica, incarnation: None, up: true });
+                self.links.push(Link { replica: member.replica, incarnation: None, up: true, up_since: Instant::ZERO });
                 if let Some(Leader { phase: Phase::Leading(leading), .. }) = &mut self.leader {
                     leading.add_peer(now, self.settings.heartbeat);
                 }

@@ -15,7 +15,7 @@ use super::service::{Health, Service};
 use super::start::Started;
 use super::stop::Stop;
 use crate::journal::{Identity, Place, SegmentId};
-use crate::limits::DISK_STALL_MAX;
+use crate::limits::{DISK_STALL_MAX, REQUEST_BYTES_MAX};
 use crate::paxos::{self, ReplicaId, Slot, Value};
 use crate::replica::Replica;
 use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
@@ -267,7 +267,8 @@ impl Core {
 
     /// Says, once, that the log has no room for commands, and that it has again.
     fn tell_of_room(&mut self) {
-        let full = !self.replica.storage().has_room_for(0);
+        // Large requests are turned away first.
+        let full = !self.replica.storage().has_room_for(REQUEST_BYTES_MAX as u64);
         if full && !self.told_full {
             let used = self.segments.len() as u64 * self.segment_bytes;
             tracing::warn!(
