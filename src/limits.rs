@@ -98,6 +98,22 @@ pub const CLIENT_OUTPUT_BYTES_MAX: usize = 16 << 20;
 /// Answers to one client's reads in one turn, in bytes; the rest comes in the next. A turn stays far shorter than a lease.
 pub const CLIENT_TURN_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes that wait to be sent to one client at which its watches are told no more until they have left.
+pub const CLIENT_CLOGGED_BYTES: usize = 1 << 20;
+
+/// Watches of one connection: memory for each is bounded by its path and some 150 bytes.
+pub const WATCHES_PER_CONNECTION_MAX: usize = 1 << 17;
+
+/// Changes kept for watches that come back, in bytes, once for all fronts of a replica: a second or two of the fastest
+/// writing, some minutes of ordinary writing.
+pub const WATCH_PAST_BYTES_MAX: usize = 64 << 20;
+
+/// Past changes looked through in one turn for watches that come back: some milliseconds, far less than a lease.
+pub const PAST_CHANGES_A_TURN: usize = 16 << 10;
+
+/// A frame of events takes up further ones until it has this many bytes.
+pub const EVENTS_FRAME_BYTES_TARGET: usize = 256 << 10;
+
 /// Bytes that may wait to be sent to one peer: past it they are dropped with the link, and the peer catches up.
 pub const PEER_OUTPUT_BYTES_MAX: usize = 64 << 20;
 
@@ -167,6 +183,12 @@ const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full nod
 const _: () = assert!(LIST_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a page of a listing fits a result");
 const _: () = assert!(LIST_BYTES_MAX > 4 + NAME_BYTES_MAX, "a page of a listing holds a name at least");
 const _: () = assert!(8 * LOCK_SESSIONS_MAX + PATH_BYTES_MAX + 64 <= REPLY_BYTES_MAX, "a lock's holders fit a result");
+const _: () = assert!(
+    EVENTS_FRAME_BYTES_TARGET + NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= CLIENT_FRAME_BYTES_MAX,
+    "a frame of events fits, its last event being the largest"
+);
+const _: () =
+    assert!(CLIENT_CLOGGED_BYTES + CLIENT_OUTPUT_BYTES_MAX / 2 < CLIENT_OUTPUT_BYTES_MAX, "no gap is needed twice");
 const _: () = assert!(SESSION_TIMEOUT_MS_MIN < SESSION_TIMEOUT_MS_MAX);
 const _: () = assert!(SLOT_WINDOW >= 2 * JOURNAL_WRITES_IN_FLIGHT as u64);
 const _: () = assert!(REPLICAS_MAX < 64, "a set of replicas is one 64-bit word");

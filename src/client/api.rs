@@ -260,6 +260,11 @@ impl Client {
         Arc::clone(&self.root)
     }
 
+    /// The driver, and its name for this client.
+    pub(super) fn driver(&self) -> (&Driver, ClientId) {
+        (&self.inner.driver, self.inner.id)
+    }
+
     pub(super) fn ask<T: Send + 'static>(
         &self,
         path: &str,

@@ -14,9 +14,10 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use super::clock;
 use super::error::Result;
-use super::machine::{Answered, Effect, Machine, Settings};
+use super::machine::{Answered, Effect, Machine, Settings, WatchTold, WatchWish};
 use super::observe::Observed;
 use super::socket::Socket;
+use super::watch::Listener;
 use crate::namespace::command::{Operation, Read};
 use crate::time::Instant;
 use crate::wire::client::Consistency;
@@ -57,6 +58,7 @@ pub(super) type Opened = Box<dyn FnOnce(Result<()>) + Send>;
 struct Inbox {
     commands: Vec<Command>,
     clients: u64,
+    watches: u64,
     asleep: bool,
     gone: bool,
 }
@@ -72,6 +74,16 @@ enum Command {
         client: ClientId,
         call: Call,
         then: Then,
+    },
+    Watch {
+        client: ClientId,
+        name: u64,
+        wish: WatchWish,
+        listener: Listener,
+    },
+    Unwatch {
+        client: ClientId,
+        name: u64,
     },
     /// The last handle of the client is gone.
     Leave {
@@ -113,6 +125,23 @@ impl Driver {
     /// Makes a call on behalf of a client.
     pub(super) fn call(&self, client: ClientId, call: Call, then: Then) {
         self.post(Command::Call { client, call, then });
+    }
+
+    /// A name for a watch to be.
+    pub(super) fn name_watch(&self) -> u64 {
+        let mut inbox = self.lock();
+        inbox.watches += 1;
+        inbox.watches
+    }
+
+    /// Opens a watch on behalf of a client.
+    pub(super) fn watch(&self, client: ClientId, name: u64, wish: WatchWish, listener: Listener) {
+        self.post(Command::Watch { client, name, wish, listener });
+    }
+
+    /// Ends a watch.
+    pub(super) fn unwatch(&self, client: ClientId, name: u64) {
+        self.post(Command::Unwatch { client, name });
     }
 
     /// Ends a client's session and forgets the client.
@@ -172,6 +201,7 @@ struct Member {
     /// What follows each call, by its tag; free places are listed in `free`.
     thens: Vec<Option<Then>>,
     free: Vec<usize>,
+    watches: BTreeMap<u64, Listener>,
     token: u64,
     socket: Option<Socket>,
     deadline: Instant,
@@ -257,6 +287,7 @@ impl Thread {
                     opened: Some(opened),
                     thens: Vec::new(),
                     free: Vec::new(),
+                    watches: BTreeMap::new(),
                     token: BELL,
                     socket: None,
                     deadline: Instant::FOREVER,
@@ -268,6 +299,20 @@ impl Thread {
             Command::Call { client, call, then } => {
                 let member = self.members.get_mut(&client).expect("a client outlives its calls");
                 member.call(now, call, then);
+                Some(client)
+            }
+            Command::Watch { client, name, wish, listener } => {
+                let member = self.members.get_mut(&client).expect("a client outlives its watches");
+                member.watches.insert(name, listener);
+                if let Err(error) = member.machine.watch(now, name, wish) {
+                    member.told(name, WatchTold::Over(error));
+                }
+                Some(client)
+            }
+            Command::Unwatch { client, name } => {
+                let member = self.members.get_mut(&client).expect("a client outlives its watches");
+                member.machine.unwatch(name);
+                member.watches.remove(&name);
                 Some(client)
             }
             Command::Leave { client } => {
@@ -329,6 +374,7 @@ impl Thread {
                         member.call(clock::now(), call, then);
                     }
                 }
+                Some(Effect::Watch { watch, told }) => member.told(watch, told),
                 Some(Effect::Session(event)) => {
                     member.observe();
                     member.observed.tell(event);
@@ -469,6 +515,13 @@ impl Member {
         }
     }
 
+    /// Passes on what a watch is told.
+    fn told(&mut self, name: u64, told: WatchTold) {
+        if self.watches.get_mut(&name).is_some_and(|listener| !listener.tell(told)) {
+            self.watches.remove(&name);
+        }
+    }
+
     /// Publishes what callers may look at, and keeps the promise of the opening.
     fn observe(&mut self) {
         let (state, lease_until) = (self.machine.state(), self.machine.lease_until());
@@ -488,6 +541,8 @@ impl std::fmt::Debug for Command {
         f.write_str(match self {
             Self::Open { .. } => "Open",
             Self::Call { .. } => "Call",
+            Self::Watch { .. } => "Watch",
+            Self::Unwatch { .. } => "Unwatch",
             Self::Leave { .. } => "Leave",
             Self::Resolved { .. } => "Resolved",
         })

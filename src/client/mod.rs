@@ -38,14 +38,15 @@
 //!    number of reconnections.
 //! 2. **Once.** A call that was made is applied once, however often it had to be sent, as long as the session lives.
 //! 3. **Never backwards.** No answer is older than one given before.
-//! 4. **Honest failure.** [`Error::outcome`] says whether a call that failed may have had its effect.
-//! 5. **Fixed threads.** One thread, and a second once a host name has to be looked up, for any number of clients.
+//! 4. **Nothing unseen.** A [`Watch`] brings every change once, in order, or says which revisions it cannot tell of.
+//! 5. **Honest failure.** [`Error::outcome`] says whether a call that failed may have had its effect.
+//! 6. **Fixed threads.** One thread, and a second once a host name has to be looked up, for any number of clients.
 //!
 //! Invariants of the machine that see to this are numbered where they are kept, in [`machine`].
 //!
 //! # Not here
 //!
-//! Watches, handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
+//! Handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
@@ -65,6 +66,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod watch;
 
 pub use api::{Client, CreateOptions, Created};
 pub use builder::ClientBuilder;
@@ -77,6 +79,7 @@ pub use session::{SessionEvent, SessionState};
 pub use status::{Report, status};
 pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
+pub use watch::{Watch, WatchEvent, WatchOptions};
 
 pub use crate::namespace::command::{Expect, LockHolders, LockMode, Revision, Sequencer, SessionId, Stat};
 pub use crate::paxos::ballot::{CellId, ReplicaId};

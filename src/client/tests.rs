@@ -125,6 +125,7 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
             ServerMessage::ReadReply { number, revision: held.revision, answer: &answer }.encode(out);
         }
         ClientMessage::Ping { number } => ServerMessage::Pong { number }.encode(out),
+        ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("no test watches"),
         ClientMessage::Status { .. } => panic!("no test asks for a status"),
     }
 }

@@ -20,15 +20,22 @@
 //! 4. A session's ping is answered only after its leader, having heard it, proved that it leads.
 //! 5. A lock that changes hands is told to the session that has it now, and to nobody else (`locks`).
 //! 6. Bad input costs its connection, and nothing else.
+//! 7. A watch is told of a change before any answer of the same notice, and before any read of its connection that shows
+//!    it. It is told each change once, in order, or that there is a gap.
+//!
+//! Watches (`watches`) are the front's own: nothing of them is replicated. They are fed with the same lists of changes
+//! that keep the tree, live or from the `past`; a client takes them up again anywhere with the revision it has come to.
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
 
 mod connection;
 mod locks;
+mod past;
 mod patience;
 mod reads;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use std::collections::BTreeMap;
 
@@ -39,6 +46,7 @@ use self::connection::{Connection, Opening};
 use self::locks::LockWaits;
 use self::patience::Patience;
 use self::reads::Reads;
+use self::watches::Watches;
 use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX, SESSION_REQUESTS_IN_FLIGHT,
     SESSIONS_FULL_RETRY_MS,
@@ -66,8 +74,10 @@ pub struct Facts {
     pub members: Vec<MemberAddress>,
     pub timeout_min: Duration,
     pub timeout_max: Duration,
-    /// Makes the tokens of sessions taken up again unlike those of other fronts.
+    /// Makes the tokens of sessions taken up again unlike those of other fronts, and scatters indices.
     pub seed: u64,
+    /// Changes kept for watches that come back, in bytes.
+    pub past_bytes_max: usize,
 }
 
 /// The client connections of one core.
@@ -85,6 +95,7 @@ pub struct Front {
     patience: Patience,
     reads: Reads,
     lock_waits: LockWaits,
+    watches: Watches,
     pings: Vec<(ConnectionId, u64)>,
     touched: Vec<SessionId>,
     awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
@@ -110,6 +121,7 @@ impl Front {
     #[must_use]
     pub fn new(facts: Facts) -> Self {
         Self {
+            watches: Watches::new(facts.seed, facts.past_bytes_max),
             facts,
             leader: None,
             applied_upto: Slot(0),
@@ -148,6 +160,7 @@ impl Front {
         }
         self.reads.forget(id);
         self.lock_waits.forget(id);
+        self.watches.forget(id);
     }
 
     /// Bytes of a client arrived.
@@ -226,13 +239,16 @@ impl Front {
     /// After the replica's turn: answers the reads that can be. `still_leased` reads the lease and the clock: it says
     /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered under it.
     pub fn finish(&mut self, now: Instant, tree: &Tree, leased: bool, still_leased: impl FnOnce() -> bool) -> bool {
+        self.tell_the_past();
         self.answer_pointed(now, tree);
         if !leased || !self.reads.has_ready() {
             return false;
         }
         let (mut reads, mut marks) = (Vec::new(), Vec::new());
         for parked in self.reads.take_ready() {
-            if self.has_much_to_say(parked.connection) {
+            if self.watches.is_behind(parked.connection) {
+                self.reads.hold(parked, false);
+            } else if self.has_much_to_say(parked.connection) {
                 self.reads.keep_ready(parked);
             } else {
                 marks.push(self.answer(&parked, tree));
@@ -259,6 +275,7 @@ impl Front {
             || !self.requests.is_empty()
             || !self.pings.is_empty()
             || !self.gathering.is_empty()
+            || self.watches.has_due()
     }
 
     /// When [`Front::prepare`] is due, unless something happens before.
@@ -329,6 +346,11 @@ impl Front {
             ClientMessage::Ping { number } => {
                 self.pings.push((id, number));
                 self.touched.extend(connection.session);
+                Ok(())
+            }
+            ClientMessage::Watch { watch, registration } => self.watch(id, watch, &registration),
+            ClientMessage::Unwatch { watch } => {
+                self.unwatch(id, watch);
                 Ok(())
             }
             ClientMessage::Status { number } => {
@@ -422,6 +444,7 @@ impl Front {
 
     fn applied(&mut self, applied: Applied) {
         self.applied_upto = applied.upto;
+        self.tell_watches(&applied);
         self.revision = applied.revision;
         self.locks_changed(&applied.changes);
         for outcome in applied.outcomes {
@@ -540,6 +563,7 @@ impl Front {
     /// The session is over, and its client is told.
     fn end_session(&mut self, id: ConnectionId, session: SessionId) {
         self.leave_session(id, Some(session));
+        self.watches.forget(id);
         let connection = self.connections.get_mut(&id).expect("a session's connection is open");
         connection.session = None;
         self.say(id, &ServerMessage::SessionOver { session });

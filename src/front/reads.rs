@@ -39,6 +39,8 @@ pub(super) struct Reads {
     at_revision: Vec<Parked>,
     /// Reads for which no leader could be asked.
     unasked: Vec<Parked>,
+    /// Reads whose connections' watches must be told more first, and whether only that is missing.
+    held: BTreeMap<ConnectionId, Vec<(Parked, bool)>>,
     retry_at: Option<Instant>,
     retry_wanted: bool,
     waiting: HashMap<ConnectionId, u32>,
@@ -56,6 +58,23 @@ impl Reads {
     /// One that could be answered waits for the next turn.
     pub(super) fn keep_ready(&mut self, parked: Parked) {
         self.ready.push(parked);
+    }
+
+    /// One that could be answered waits until the connection's watches have been told what it would show. `pointed`: its
+    /// point is reached.
+    pub(super) fn hold(&mut self, parked: Parked, pointed: bool) {
+        self.held.entry(parked.connection).or_default().push((parked, pointed));
+    }
+
+    /// The connection's watches have been told everything.
+    pub(super) fn let_go(&mut self, connection: ConnectionId) {
+        for (parked, pointed) in self.held.remove(&connection).unwrap_or_default() {
+            if pointed {
+                self.pointed.entry(Slot(0)).or_default().push(parked);
+            } else {
+                self.ready.push(parked);
+            }
+        }
     }
 
     /// Whether reads wait that need nothing but a turn.
@@ -136,6 +155,7 @@ impl Reads {
 
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         self.blocked.remove(&connection);
+        self.held.remove(&connection);
         if self.waiting.remove(&connection).is_none_or(|waiting| waiting == 0) {
             return;
         }
@@ -221,7 +241,9 @@ impl Front {
     pub(super) fn answer_pointed(&mut self, now: Instant, tree: &Tree) {
         self.reads.wake(now);
         for parked in self.reads.take_reached(self.applied_upto, self.revision) {
-            if self.has_much_to_say(parked.connection) {
+            if self.watches.is_behind(parked.connection) {
+                self.reads.hold(parked, true);
+            } else if self.has_much_to_say(parked.connection) {
                 self.reads.pointed.entry(Slot(0)).or_default().push(parked);
             } else {
                 self.answer(&parked, tree);

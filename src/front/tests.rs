@@ -1,5 +1,7 @@
 //! A front between a scripted client and a scripted replica.
 
+mod watches;
+
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -26,6 +28,7 @@ fn front() -> Front {
         timeout_min: Duration::from_secs(2),
         timeout_max: Duration::from_secs(60),
         seed: 100,
+        past_bytes_max: 1 << 20,
     });
     front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) });
     front.opened(START, CLIENT);
@@ -41,8 +44,8 @@ fn hello(resume: Option<Resume>) -> BytesMut {
 }
 
 fn applied(front: &mut Front, outcome: CommandOutcome) {
-    let (upto, changes) = (Slot(1), Arc::from([]));
-    front.notice(FrontNotice::Applied(Applied { upto, revision: 1, changes, outcomes: vec![outcome] }));
+    let (upto, since, changes) = (Slot(1), front.revision, Arc::from([]));
+    front.notice(FrontNotice::Applied(Applied { upto, since, revision: 1, changes, outcomes: vec![outcome] }));
 }
 
 /// What the client hears, one word a message, and whether its connection is closed.

@@ -10,7 +10,7 @@ use super::lock::{Claim, Lock, Mark};
 use super::path::{self, too_large};
 use super::slab::Place;
 use super::transaction::Transaction;
-use super::tree::Tree;
+use super::tree::{Aspect, Tree};
 use crate::limits::{LOCK_DELAY_MS_MAX, LOCK_SESSIONS_MAX};
 
 /// Which sessions claim which locks, and which locks are kept shut until when. All of it is in the nodes; this finds it.
@@ -166,7 +166,7 @@ impl Transaction<'_> {
             stat.lock_generation = self.revision();
         }
         let lock = (!lock.is_idle()).then(|| Arc::new(lock));
-        self.replace(place, Arc::new(node.with_lock(lock, stat)));
+        self.replace(place, Aspect::Lock, Arc::new(node.with_lock(lock, stat)));
         result
     }
 }

@@ -72,7 +72,7 @@ pub use query::answer;
 #[cfg(feature = "server")]
 pub use session::SessionView;
 #[cfg(feature = "server")]
-pub use tree::{Change, Node, Tree};
+pub use tree::{Aspect, Change, Node, Tree};
 
 #[cfg(all(test, feature = "server"))]
 mod tests;

@@ -12,7 +12,7 @@ use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
 use super::path::{self, too_large};
 use super::slab::Place;
-use super::tree::{Change, Node, Tree};
+use super::tree::{Aspect, Change, Node, Tree};
 use crate::limits::{NODE_DATA_BYTES_MAX, REPLY_BYTES_MAX};
 
 /// The tree, and who owns what in it.
@@ -215,7 +215,7 @@ impl<'a> Transaction<'a> {
         let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
         let node = self.nodes.tree.rewrite(place, data, stat);
         let stat = node.stat;
-        self.note(path, before, Some(node));
+        self.note(path, Aspect::Data, before, Some(node));
         Ok(stat)
     }
 
@@ -265,15 +265,15 @@ impl<'a> Transaction<'a> {
             self.nodes.ephemerals.insert((owner, path.clone()));
         }
         self.nodes.tree.add(parent, path.clone(), node.clone());
-        self.note(path, None, Some(node));
+        self.note(path, Aspect::Birth, None, Some(node));
         self.count_child(parent, true);
     }
 
-    pub(super) fn replace(&mut self, place: Place, node: Arc<Node>) {
+    pub(super) fn replace(&mut self, place: Place, aspect: Aspect, node: Arc<Node>) {
         let row = self.nodes.tree.row(place);
         let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
         self.nodes.tree.replace(place, node.clone());
-        self.note(path, before, Some(node));
+        self.note(path, aspect, before, Some(node));
     }
 
     fn remove(&mut self, place: Place) {
@@ -286,7 +286,7 @@ impl<'a> Transaction<'a> {
         }
         self.nodes.claims.remove(&path, before.lock.as_deref());
         self.nodes.tree.remove(place, parent);
-        self.note(path, Some(before), None);
+        self.note(path, Aspect::Death, Some(before), None);
         self.count_child(parent, false);
     }
 
@@ -297,14 +297,14 @@ impl<'a> Transaction<'a> {
         let children_version = before.children_version + 1;
         let stat = Stat { children, children_version, children_modified: self.stamp.revision, ..before };
         let node = Arc::new(node.with_stat(stat));
-        self.replace(parent, node);
+        self.replace(parent, Aspect::Children, node);
     }
 
-    fn note(&mut self, path: Arc<str>, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
+    fn note(&mut self, path: Arc<str>, aspect: Aspect, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
         if let Some(undo) = &mut self.undo {
             undo.before.push((path.clone(), before));
         }
-        self.changes.push(Change { revision: self.stamp.revision, path, node });
+        self.changes.push(Change { revision: self.stamp.revision, path, aspect, node });
     }
 
     fn take_back(&mut self) {

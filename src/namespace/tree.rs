@@ -40,8 +40,25 @@ pub struct Change {
     pub revision: Revision,
     /// Which node.
     pub path: Arc<str>,
+    /// What about it changed.
+    pub aspect: Aspect,
     /// What it is now; `None` if it is gone.
     pub node: Option<Arc<Node>>,
+}
+
+/// What of a node a change changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Aspect {
+    /// It was made.
+    Birth,
+    /// Its data were replaced.
+    Data,
+    /// A child was added or removed.
+    Children,
+    /// Who claims its lock.
+    Lock,
+    /// It was removed.
+    Death,
 }
 
 /// The nodes, found by path.

@@ -131,6 +131,8 @@ pub enum FrontNotice {
 pub struct Applied {
     /// Everything up to this slot is applied.
     pub upto: Slot,
+    /// The revision before it: what is not of the notices before and not among `changes` was loaded whole.
+    pub since: Revision,
     /// The revision after it.
     pub revision: Revision,
     /// What changed in the tree, in order.

@@ -54,7 +54,7 @@ use self::reads::{Asked, Asker, ReadPoints};
 pub use self::storage::{Bounds, Recovered, Storage};
 use self::transfer::Transfer;
 use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX};
-use crate::namespace::command::{Command, SessionId};
+use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::{Change, Tree};
 use crate::namespace::{CommandOutcome, Namespace};
 use crate::paxos::{self, Ballot, Incarnation, Kind, Message, Output, Paxos, ReplicaId, Slot, Value};
@@ -86,6 +86,8 @@ pub struct Replica {
     changes: Vec<Change>,
     applied: crate::namespace::Applied,
     unpublished: bool,
+    /// The revision the fronts know.
+    published: Revision,
 }
 
 /// What is on its way to one front.
@@ -117,6 +119,7 @@ impl Replica {
         let (storage, bounds) = (recovered.storage, recovered.bounds);
         let images = Images::new(bounds, recovered.images, &storage);
         paxos.set_image_upto(images.sure_upto());
+        let published = recovered.namespace.revision();
         Self {
             me,
             paxos,
@@ -140,6 +143,7 @@ impl Replica {
             changes: Vec::new(),
             applied: crate::namespace::Applied::default(),
             unpublished: true,
+            published,
         }
     }
 
@@ -522,11 +526,14 @@ impl Replica {
             return;
         }
         self.unpublished = false;
+        let revision = self.namespace.revision();
+        let since = std::mem::replace(&mut self.published, revision);
         let changes: Arc<[Change]> = self.changes.drain(..).collect();
         for (id, front) in self.fronts.iter_mut().enumerate() {
             let notice = FrontNotice::Applied(Applied {
                 upto: self.applied_upto,
-                revision: self.namespace.revision(),
+                since,
+                revision,
                 changes: Arc::clone(&changes),
                 outcomes: std::mem::take(&mut front.outcomes),
             });

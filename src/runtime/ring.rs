@@ -19,6 +19,7 @@ use super::socket::{CloseReason, ConnectionId, Sockets};
 use super::tag::{Kind, Tag};
 use super::wake::Waker;
 use super::write::Writes;
+use crate::limits::CLIENT_CLOGGED_BYTES;
 use crate::time::{Duration, Instant};
 
 /// How a ring is laid out. What it costs: `receive_buffers * receive_buffer_bytes` of memory once all were used, about
@@ -173,7 +174,7 @@ impl Default for Options {
             receive_buffer_bytes: 16 << 10,
             connections: 16 << 10,
             files: 64,
-            queue_high_bytes: 1 << 20,
+            queue_high_bytes: CLIENT_CLOGGED_BYTES,
             queue_low_bytes: 256 << 10,
             user_timeout: Duration::from_secs(10),
             spin: Duration::ZERO,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::front::{self, Facts, Front, Output};
-use crate::limits::{CLIENT_OUTPUT_BYTES_MAX, LEASE_USE_TOLD_EVERY};
+use crate::limits::{CLIENT_CLOGGED_BYTES, CLIENT_OUTPUT_BYTES_MAX, LEASE_USE_TOLD_EVERY};
 use crate::namespace::Tree;
 use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::{ConnectionId, Ring};
@@ -52,6 +52,13 @@ impl Clients {
         }
     }
 
+    /// What was queued for a connection has left.
+    pub(super) fn drained(&mut self, connection: ConnectionId) {
+        if let Some(name) = self.names.get(&connection) {
+            self.front.drained(*name);
+        }
+    }
+
     pub(super) fn notice(&mut self, notice: FrontNotice) {
         self.front.notice(notice);
     }
@@ -90,16 +97,19 @@ impl Clients {
     /// Sends what was written; a client that does not read is dropped.
     pub(super) fn send(&mut self, ring: &mut Ring) {
         let connections = &self.connections;
-        let mut over = Vec::new();
+        let (mut over, mut clogged) = (Vec::new(), Vec::new());
         self.front.take_output(|output| match output {
-            Output::Send { connection, bytes } => {
-                let Some(connection) = connections.get(&connection).copied() else { return };
+            Output::Send { connection: name, bytes } => {
+                let Some(connection) = connections.get(&name).copied() else { return };
                 if ring.queued_bytes(connection) + bytes.len() > CLIENT_OUTPUT_BYTES_MAX {
                     tracing::info!("a client does not read what it asked for: dropping its connection");
                     ring.abort(connection);
                     over.push(connection);
                 } else {
                     ring.send(connection, bytes);
+                    if ring.queued_bytes(connection) > CLIENT_CLOGGED_BYTES {
+                        clogged.push(name);
+                    }
                 }
             }
             Output::Close { connection } => {
@@ -109,6 +119,7 @@ impl Clients {
                 }
             }
         });
+        clogged.into_iter().for_each(|name| self.front.clogged(name));
         over.into_iter().for_each(|connection| self.closed(connection));
     }
 }

@@ -173,6 +173,7 @@ impl FrontCore {
                     Event::Accepted { connection, .. } => self.clients.accepted(now, connection),
                     Event::Received { connection, bytes } => self.clients.received(connection, bytes),
                     Event::Closed { connection, .. } => self.clients.closed(connection),
+                    Event::Drained { connection } => self.clients.drained(connection),
                     _ => {}
                 }
             })

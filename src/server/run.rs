@@ -18,7 +18,7 @@ use super::solo::Solo;
 use super::start::{Started, start};
 use super::stop::Stop;
 use crate::front::Facts;
-use crate::limits::MESH_CAPACITY;
+use crate::limits::{MESH_CAPACITY, WATCH_PAST_BYTES_MAX};
 use crate::paxos::ReplicaId;
 use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::background::Background;
@@ -138,6 +138,7 @@ fn facts(config: &Config, me: ReplicaId) -> Facts {
         timeout_min: config.session.timeout_min.0,
         timeout_max: config.session.timeout_max.0,
         seed: random_u128() as u64,
+        past_bytes_max: WATCH_PAST_BYTES_MAX,
     }
 }
 

@@ -77,7 +77,8 @@ impl Solo {
                 }
             }
             Event::Written { token, result } => self.core.written(now, token, result)?,
-            Event::Drained { .. } | Event::Woken => {}
+            Event::Drained { connection } => self.clients.drained(connection),
+            Event::Woken => {}
         }
         Ok(())
     }

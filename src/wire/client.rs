@@ -1,13 +1,14 @@
 //! The client protocol: what a client says, what a server answers, and the bytes of each.
 //!
-//! A message's body is laid out in the order of its fields, by the rules of [`crate::namespace::codec`]; three kinds carry bytes
-//! of the namespace's own codec to their end: `Request` an operation, `Read` a question, `Reply` and `ReadReply` what
-//! came of them.
+//! A message's body is laid out in the order of its fields, by the rules of [`crate::namespace::codec`]; five kinds carry bytes
+//! of the namespace's own codec to their end: `Request` an operation, `Read` a question, `Reply`, `ReadReply` and
+//! `WatchRefused` what came of them. What is said of watches is spelled out in [`watch`](super::watch).
 
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
 use super::frame::{self, CLIENT_MAGIC, Frame, FrameError};
+use super::watch::{Event, Registration, encode_events, take_events};
 use crate::limits::REPLICAS_MAX;
 use crate::namespace::codec::{DecodeError, Reader, put_maybe, put_text};
 use crate::namespace::command::{Revision, SessionId};
@@ -37,6 +38,11 @@ pub enum ClientMessage<'a> {
     Ping { number: u64 },
     /// How is this replica? Needs no session.
     Status { number: u64 },
+    /// Tell of what happens there, until `Unwatch` or the end of the connection; answered by `WatchOpened` or
+    /// `WatchRefused`. `watch` is the client's own number for it.
+    Watch { watch: u64, registration: Registration<'a> },
+    /// Tell no more. Frames of that watch may still be under way.
+    Unwatch { watch: u64 },
 }
 
 /// Who calls, and what it already knows.
@@ -109,6 +115,18 @@ pub enum ServerMessage<'a> {
     Fault { code: FaultCode, text: &'a str },
     /// The answer to `Status`.
     StatusReply { number: u64, status: Status },
+    /// The watch stands: everything that happens there after `revision` will be told, or a gap.
+    WatchOpened { watch: u64, revision: Revision },
+    /// There will be no such watch; `refusal` is an encoded `Err` of an
+    /// [`Outcome`](crate::namespace::command::Outcome).
+    WatchRefused { watch: u64, refusal: &'a [u8] },
+    /// What happened at `revision` for that watch. Everything before has been told; unless `more` follows for the same
+    /// revision, it has been told too. Comes before any answer that shows the new state.
+    Events { watch: u64, revision: Revision, more: bool, events: Vec<Event<'a>> },
+    /// What happened after `from`, up to `to`, cannot be told any more: look again.
+    Gap { watch: u64, from: Revision, to: Revision },
+    /// All watches opened on this connection have been told everything up to `revision`.
+    Progress { revision: Revision },
 }
 
 /// Where the client has come to.
@@ -210,6 +228,10 @@ impl<'a> ClientMessage<'a> {
             }
             Self::Ping { number } => frame::append(out, CLIENT_MAGIC, PING, *number, |_| ()),
             Self::Status { number } => frame::append(out, CLIENT_MAGIC, STATUS, *number, |_| ()),
+            Self::Watch { watch, registration } => {
+                frame::append(out, CLIENT_MAGIC, WATCH, *watch, |out| registration.put(out));
+            }
+            Self::Unwatch { watch } => frame::append(out, CLIENT_MAGIC, UNWATCH, *watch, |_| ()),
         }
     }
 
@@ -233,6 +255,8 @@ impl<'a> ClientMessage<'a> {
             }),
             PING => whole("Ping", frame, |_| Ok(Self::Ping { number })),
             STATUS => whole("Status", frame, |_| Ok(Self::Status { number })),
+            WATCH => whole("Watch", frame, |f| Ok(Self::Watch { watch: number, registration: Registration::take(f)? })),
+            UNWATCH => whole("Unwatch", frame, |_| Ok(Self::Unwatch { watch: number })),
             kind => Err(MessageError::Kind { kind }),
         }
     }
@@ -289,6 +313,16 @@ impl<'a> ServerMessage<'a> {
                 put_text(out, text);
             }),
             Self::StatusReply { number, status } => put(STATUS_REPLY, *number, &|out| status.put(out)),
+            Self::WatchOpened { watch, revision } => put(WATCH_OPENED, *watch, &|out| out.put_u64_le(*revision)),
+            Self::WatchRefused { watch, refusal } => put(WATCH_REFUSED, *watch, &|out| out.put_slice(refusal)),
+            Self::Events { watch, revision, more, events } => {
+                encode_events(out, *watch, (*revision, *more), events.iter().copied());
+            }
+            Self::Gap { watch, from, to } => put(GAP, *watch, &|out| {
+                out.put_u64_le(*from);
+                out.put_u64_le(*to);
+            }),
+            Self::Progress { revision } => put(PROGRESS, 0, &|out| out.put_u64_le(*revision)),
         }
     }
 
@@ -321,6 +355,23 @@ impl<'a> ServerMessage<'a> {
             SESSION_OVER => whole("SessionOver", frame, |f| Ok(Self::SessionOver { session: take_session(f)? })),
             FAULT => whole("Fault", frame, |f| Ok(Self::Fault { code: FaultCode::take(f)?, text: f.text("text")? })),
             STATUS_REPLY => whole("StatusReply", frame, |f| Ok(Self::StatusReply { number, status: Status::take(f)? })),
+            _ => Self::decode_of_watch(frame),
+        }
+    }
+
+    /// Reads a message that concerns a watch.
+    fn decode_of_watch(frame: Frame<'a>) -> Result<Self, MessageError> {
+        let watch = frame.number;
+        match frame.kind {
+            WATCH_OPENED => {
+                whole("WatchOpened", frame, |f| Ok(Self::WatchOpened { watch, revision: f.u64("revision")? }))
+            }
+            WATCH_REFUSED => whole("WatchRefused", frame, |f| Ok(Self::WatchRefused { watch, refusal: f.remainder() })),
+            EVENTS => whole("Events", frame, |f| {
+                Ok(Self::Events { watch, revision: f.u64("revision")?, more: f.bool("more")?, events: take_events(f)? })
+            }),
+            GAP => whole("Gap", frame, |f| Ok(Self::Gap { watch, from: f.u64("from")?, to: f.u64("to")? })),
+            PROGRESS => whole("Progress", frame, |f| Ok(Self::Progress { revision: f.u64("revision")? })),
             kind => Err(MessageError::Kind { kind }),
         }
     }
@@ -511,6 +562,9 @@ const READ: u8 = 4;
 const PING: u8 = 5;
 const STATUS: u8 = 6;
 
+const WATCH: u8 = 16;
+const UNWATCH: u8 = 17;
+
 const WELCOME: u8 = 64;
 const SESSION_OPENED: u8 = 65;
 const SESSION_RESUMED: u8 = 66;
@@ -523,4 +577,9 @@ const READ_REFUSED: u8 = 72;
 const SESSION_OVER: u8 = 73;
 const FAULT: u8 = 74;
 const STATUS_REPLY: u8 = 75;
-const LOCK_TURN: u8 = 80;
+const LOCK_TURN: u8 = 76;
+const WATCH_OPENED: u8 = 80;
+const WATCH_REFUSED: u8 = 81;
+pub(super) const EVENTS: u8 = 82;
+const GAP: u8 = 83;
+const PROGRESS: u8 = 84;

@@ -15,6 +15,9 @@
 //!                                    <- SessionOpened | SessionResumed | SessionOver | Refused{number: 0}
 //! Request 1, Request 2, Read, Ping   ->
 //!                                    <- Reply 1, Reply 2, ReadReply, Pong
+//! Watch 1                            ->
+//!                                    <- WatchOpened 1, Events 1 ..., Gap 1, Progress
+//! Unwatch 1                          ->
 //! ```
 //!
 //! # Invariants
@@ -38,6 +41,7 @@ pub mod frame;
 #[cfg(feature = "server")]
 pub mod peer;
 pub mod status;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;

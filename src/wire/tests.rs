@@ -13,7 +13,8 @@ use super::client::{
     ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
-use crate::namespace::command::SessionId;
+use super::watch::{Event, EventKind, Registration, Scope};
+use crate::namespace::command::{SessionId, Stat};
 use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
 
 const CELL: CellId = CellId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
@@ -34,11 +35,24 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("read, stale", read(3, Consistency::Stale)),
         ("ping", ClientMessage::Ping { number: 5 }),
         ("status", ClientMessage::Status { number: 6 }),
+        ("watch a node", watch(registration(Scope::Node))),
+        ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
+        ("watch entries", watch(registration(Scope::Entries))),
+        ("watch a subtree with data", watch(Registration { with_data: true, ..registration(Scope::Subtree) })),
+        ("unwatch", ClientMessage::Unwatch { watch: 8 }),
     ]
 }
 
 fn read(number: u64, consistency: Consistency) -> ClientMessage<'static> {
     ClientMessage::Read { number, consistency, read: b"read" }
+}
+
+fn registration(scope: Scope) -> Registration<'static> {
+    Registration { path: "/app", scope, from: None, with_data: false }
+}
+
+fn watch(registration: Registration<'static>) -> ClientMessage<'static> {
+    ClientMessage::Watch { watch: 8, registration }
 }
 
 fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
@@ -71,6 +85,21 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("fault", ServerMessage::Fault { code: FaultCode::WrongCell, text: "this is cell 5" }),
         ("fault of the port for replicas", ServerMessage::Fault { code: FaultCode::PeerPort, text: "go to 7400" }),
         ("status reply", ServerMessage::StatusReply { number: 6, status: status() }),
+        ("watch opened", ServerMessage::WatchOpened { watch: 8, revision: 4711 }),
+        ("watch refused", ServerMessage::WatchRefused { watch: 8, refusal: b"refusal" }),
+        ("events", ServerMessage::Events { watch: 8, revision: 4712, more: false, events: events() }),
+        ("events, more to come", ServerMessage::Events { watch: 8, revision: 4712, more: true, events: vec![] }),
+        ("gap", ServerMessage::Gap { watch: 8, from: 4711, to: 4720 }),
+        ("progress", ServerMessage::Progress { revision: 4720 }),
+    ]
+}
+
+fn events() -> Vec<Event<'static>> {
+    let node = Some((&b"data"[..], Stat { created: 4711, data_bytes: 4, ..Stat::default() }));
+    vec![
+        Event { kind: EventKind::Created, path: "/app/a", node: None },
+        Event { kind: EventKind::Changed, path: "/app/a", node },
+        Event { kind: EventKind::Deleted, path: "/app/b", node: None },
     ]
 }
 
@@ -160,7 +189,7 @@ fn a_servers_messages_have_the_bytes_on_record() {
 }
 
 /// Kinds whose bodies end in bytes of the namespace's codec, which this one does not judge.
-const OPEN_ENDED: [u8; 4] = [3, 4, 67, 68];
+const OPEN_ENDED: [u8; 5] = [3, 4, 67, 68, 81];
 
 #[test]
 fn a_body_cut_short_or_drawn_out_is_malformed() {
@@ -203,7 +232,7 @@ proptest! {
 
     #[test]
     fn a_damaged_body_is_refused_or_read_as_what_it_then_says(
-        which in 0usize..24,
+        which in 0usize..35,
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {

@@ -15,7 +15,7 @@ fn readers(cell: &Cell, count: usize) -> Vec<String> {
 
 /// The configurations that everything must hold under: one loop for all, and a loop for the replica beside two for its
 /// clients.
-const CORES: [&str; 2] = ["", "[server]\ncores = [0, 1, 0]\n"];
+pub const CORES: [&str; 2] = ["", "[server]\ncores = [0, 1, 0]\n"];
 
 #[test]
 fn the_leader_is_killed_under_load_and_comes_back() {

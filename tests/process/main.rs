@@ -15,3 +15,4 @@ mod load;
 mod locks;
 mod proxy;
 mod refusals;
+mod watching;

@@ -10,6 +10,7 @@ use quorate::wire::client::Consistency;
 use super::history::{Asked, Call, History, Life};
 use super::network::{Host, Network, Port};
 use super::plan::Plan;
+use super::watching::Watching;
 use super::workload;
 use super::world::{Event, HostClock, MICRO, Moment, World};
 
@@ -44,6 +45,7 @@ pub struct Client {
     phase: Phase,
     wake: Moment,
     calls: u64,
+    watching: Watching,
 }
 
 /// What a client is about.
@@ -90,6 +92,7 @@ impl Client {
             phase: Phase::Calling,
             wake: Moment::MAX,
             calls: 0,
+            watching: Watching::default(),
         }
     }
 
@@ -220,7 +223,14 @@ impl Client {
                     if closes && result.is_ok() && self.phase == Phase::Closing {
                         self.phase = Phase::Done;
                     }
+                    if let Ok(Answered::Read { revision, .. }) = &result {
+                        self.watching.saw(&mut around.history.watched, *revision);
+                    }
                     call.ended = Some((around.world.now, result));
+                }
+                Effect::Watch { watch, told } => {
+                    around.world.trace.mix_bytes(format!("{told:?}").as_bytes());
+                    self.watching.told(&mut around.history.watched, watch, told);
                 }
                 Effect::Session(_) => {}
             }
@@ -249,6 +259,7 @@ impl Client {
         self.lives += 1;
         (self.number, self.answered) = (0, 0);
         self.queued.clear();
+        self.watching = Watching::default();
         if self.phase == Phase::Closing {
             self.phase = Phase::Proving;
         }
@@ -270,6 +281,13 @@ impl Client {
                     self.left -= 1;
                     let random = &mut around.world.random;
                     self.next_call = around.world.now + random.around(around.plan.think);
+                    self.watching.stir(
+                        random,
+                        (around.plan.watches, around.plan.names),
+                        self.clock.read(around.world.now),
+                        &mut self.machine,
+                        ((self.index, self.lives), self.number, &mut around.history.watched),
+                    );
                     let (known, seen) = (&self.known, self.machine.revision());
                     let asked = workload::draw(random, around.plan, self.reads, known, seen);
                     self.call(around, asked);
@@ -283,6 +301,8 @@ impl Client {
             }
             Phase::Proving if self.waiting.is_empty() && self.answered == 0 => {
                 self.call(around, workload::Wish::Request(Operation::Sync));
+                let read = Read::Exists { path: "/".to_owned() };
+                self.call(around, workload::Wish::Read(read, Consistency::Linearizable));
             }
             Phase::Proving if self.waiting.is_empty() => {
                 self.phase = Phase::Closing;

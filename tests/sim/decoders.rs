@@ -30,7 +30,7 @@ type Decoder = fn(&[u8]) -> bool;
 
 #[test]
 fn no_decoder_gives_way() {
-    let Samples { client_bytes, peer_bytes, hard_states, segments, images, values } = samples(7, &Cuts::default());
+    let Samples { client_bytes, peer_bytes, hard_states, segments, images, values } = samples(7..12, &Cuts::default());
     let client_bodies = bodies(CLIENT_MAGIC, &client_bytes);
     let peer_bodies = bodies(PEER_MAGIC, &peer_bytes);
     let blocks: Vec<Vec<u8>> = segments.iter().flat_map(|s| s.chunks(BLOCK_BYTES).map(<[u8]>::to_vec)).collect();

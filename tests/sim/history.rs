@@ -14,6 +14,7 @@ use quorate::namespace::command::{
 use quorate::wire::client::Consistency;
 
 use super::model::Model;
+use super::watching::Watched;
 use super::world::Moment;
 
 /// One session of one client: the client, and how many it had before.
@@ -48,6 +49,7 @@ pub enum Asked {
 pub struct History {
     pub calls: Vec<Call>,
     pub sessions: BTreeMap<Life, SessionId>,
+    pub watched: Vec<Watched>,
 }
 
 /// How much a history holds.

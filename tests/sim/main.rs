@@ -9,8 +9,8 @@
 //! connections that break, disks that stall. In the *calm* everybody runs and nothing fails any more: every call must
 //! come to its end. Four judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`]
 //! itself holds leases against the disks they rest on, and sessions against what their clients were told; the [`history`]
-//! holds what clients were told against an independent [`model`] fed with the chosen log; and a search for one
-//! [`linearizable`] order asks of single nodes the same without trusting any revision.
+//! holds what clients were told, by their watches too ([`watching`]), against an independent [`model`] fed with the chosen
+//! log; and a search for one [`linearizable`] order asks of single nodes the same without trusting any revision.
 //!
 //! What the runs exercise is counted ([`coverage`]), so that an operation or a fault nobody draws any more is noticed. A
 //! seed that fails can be made smaller ([`cuts`]).
@@ -40,6 +40,7 @@ mod oracle;
 mod plan;
 mod recovery;
 mod run;
+mod watching;
 mod workload;
 mod world;
 
@@ -147,6 +148,7 @@ fn fresh_seeds() {
     println!("progress: {seeds} seeds {} events {} faults", total.events, total.misfortunes);
     println!("{seeds} seeds from {base}: {total}");
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
+    assert!(budget < Duration::from_secs(5) || total.watches.events > 0, "watches were told something");
     assert!(total.searched > 0, "some nodes' operations were searched for an order");
 }
 

@@ -9,6 +9,9 @@ use quorate::namespace::command::{
     Answer, Command, Done, Expect, Lifetime, LockPlace, Operation, Outcome, Read, Refusal, Revision, Sequencer,
     SessionId, Stat, Step, StepDone,
 };
+use quorate::wire::watch::EventKind;
+
+use super::watching::ModelEvent;
 
 use super::locks::{Claim, Lock};
 
@@ -56,6 +59,9 @@ pub struct Model {
     commands: u64,
     log_time_ns: u64,
     placed: BTreeMap<(SessionId, u64), Placed>,
+    events: Vec<ModelEvent>,
+    /// Events of the command at work.
+    pending: Vec<ModelEvent>,
 }
 
 impl Model {
@@ -71,6 +77,8 @@ impl Model {
             commands: 0,
             log_time_ns: 0,
             placed: BTreeMap::new(),
+            events: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -95,6 +103,13 @@ impl Model {
 
     pub fn session_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// What happened after one revision, up to another.
+    pub fn events_between(&self, after: Revision, upto: Revision) -> &[ModelEvent] {
+        let first = self.events.partition_point(|event| event.revision <= after);
+        let end = self.events.partition_point(|event| event.revision <= upto.max(after));
+        &self.events[first..end]
     }
 
     /// Every node there is: its data and numbers.
@@ -273,7 +288,14 @@ impl Model {
                 }
             }
             self.revision = revision;
+            self.events.append(&mut self.pending);
         }
+        self.pending.clear();
+    }
+
+    fn happens(&mut self, kind: EventKind, path: &str, data: Option<Bytes>) {
+        let revision = self.next();
+        self.pending.push(ModelEvent { revision, kind, path: path.to_owned(), data });
     }
 
     fn next(&self) -> Revision {
@@ -353,6 +375,7 @@ impl Model {
         };
         let stat = node.stat();
         self.tree.insert(path.clone(), node);
+        self.happens(EventKind::Created, &path, Some(data.clone()));
         let above = self.tree.get_mut(&parent).expect("it was just seen");
         above.born += 1;
         above.children_modified = revision;
@@ -366,7 +389,9 @@ impl Model {
         node.data = data.clone();
         node.modified = revision;
         node.version += 1;
-        Ok(node.stat())
+        let stat = node.stat();
+        self.happens(EventKind::Changed, path, Some(data.clone()));
+        Ok(stat)
     }
 
     fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
@@ -385,6 +410,7 @@ impl Model {
     fn remove(&mut self, path: &str) {
         let revision = self.next();
         self.tree.remove(path);
+        self.happens(EventKind::Deleted, path, None);
         let above = parent(path).and_then(|parent| self.tree.get_mut(&parent)).expect("a node has a parent");
         above.gone += 1;
         above.children_modified = revision;

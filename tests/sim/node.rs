@@ -19,6 +19,7 @@ use super::network::{Host, Network, Port};
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::recovery;
+use super::watching::CLOG;
 use super::world::{Event, HostClock, MICRO, MILLI, Moment, World, span};
 
 /// A host and what runs on it.
@@ -66,6 +67,7 @@ pub enum Happening {
     ChoreDone(Chore),
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
     ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
+    Drained { conn: u64 },
     HandOver,
 }
 
@@ -118,6 +120,7 @@ impl Node {
             timeout_min: span(2_000 * MILLI),
             timeout_max: span(60_000 * MILLI),
             seed: around.world.random.draw(),
+            past_bytes_max: plan.past_bytes,
         };
         self.running = Some(Running {
             replica: started,
@@ -249,7 +252,7 @@ impl Node {
                 break;
             }
         }
-        running.send_to_clients(self.index, around);
+        running.send_to_clients((self.index, self.life), around);
         running.front.is_restless()
     }
 
@@ -386,6 +389,11 @@ impl Running {
             Happening::ImageRead { to, image, offset, bytes } => {
                 self.step(now, Input::ImageRead { to, image, offset, bytes });
             }
+            Happening::Drained { conn } => {
+                if let Some(name) = self.names.get(&conn) {
+                    self.front.drained(*name);
+                }
+            }
             Happening::HandOver => self.step(now, Input::HandOver),
         }
         for input in std::mem::take(&mut self.inputs) {
@@ -412,12 +420,18 @@ impl Running {
         self.step(now, Input::Front { front: FrontId(0), request });
     }
 
-    fn send_to_clients(&mut self, index: usize, around: &mut Around<'_>) {
+    fn send_to_clients(&mut self, (index, life): (usize, u64), around: &mut Around<'_>) {
         let (conns, closes) = (&self.conns, &mut self.closes);
+        let mut clogged = Vec::new();
         self.front.take_output(|output| match output {
             Output::Send { connection, bytes } => {
                 if let Some(conn) = conns.get(&connection) {
                     around.network.send(around.world, *conn, Host::Node(index), bytes);
+                    if around.world.random.permille(around.plan.clogs) {
+                        let until = around.world.random.below(CLOG);
+                        around.world.after(until, Event::Drained { node: index, life, conn: *conn });
+                        clogged.push(connection);
+                    }
                 }
             }
             Output::Close { connection } => {
@@ -427,6 +441,7 @@ impl Running {
                 }
             }
         });
+        clogged.into_iter().for_each(|connection| self.front.clogged(connection));
     }
 }
 

@@ -41,6 +41,12 @@ pub struct Plan {
     /// Newest images that are damaged at a crash, in a thousand.
     pub damaged_images: u64,
     pub session_timeout: Moment,
+    /// Changes that a front keeps for watches that come back, in bytes.
+    pub past_bytes: usize,
+    /// Watches of one client at a time, at most.
+    pub watches: u64,
+    /// Sends to a client after which its watches hear nothing for a while, in a thousand.
+    pub clogs: u64,
     pub network: network::Conduct,
     pub disk: disk::Conduct,
     /// Starts that crash again before they are through, in a thousand.
@@ -113,6 +119,9 @@ impl Plan {
             transfer_bytes: random.pick(&[200, 1 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
             session_timeout: random.within(2000, 6000) * MILLI,
+            past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
+            watches: random.within(0, 4),
+            clogs: random.pick(&[0, 0, 20, 200]),
             network: network::Conduct {
                 latency,
                 loss: random.pick(&[0, 0, 10, 100]),

@@ -18,6 +18,7 @@ use super::node::{self, Happening, Node};
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::recovery;
+use super::watching::{self, WatchTally};
 use super::world::{Event, HostClock, MILLI, Moment, SECOND, World};
 
 /// A cell, its clients and its weather.
@@ -52,6 +53,7 @@ pub struct Report {
     /// Starts from another's image.
     pub transfers: u64,
     pub tally: Tally,
+    pub watches: WatchTally,
     /// Nodes whose operations were searched for an order.
     pub searched: u64,
     /// What of the protocol was exercised.
@@ -73,6 +75,9 @@ impl Report {
         self.tally.refused += other.tally.refused;
         self.tally.unknown += other.tally.unknown;
         self.tally.handed_on += other.tally.handed_on;
+        self.watches.watches += other.watches.watches;
+        self.watches.events += other.watches.events;
+        self.watches.gaps += other.watches.gaps;
         self.searched += other.searched;
         self.words.extend(other.words);
         self.struck.extend(other.struck);
@@ -83,14 +88,16 @@ impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { events, misfortunes, slots, images, recycled, transfers, searched, .. } = self;
         let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
+        let WatchTally { watches, events: told, gaps } = self.watches;
         write!(
             f,
             "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, "
         )?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {searched} searched"
-        )
+            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, "
+        )?;
+        write!(f, "{watches} watches ({told} told, {gaps} gaps), {searched} searched")
     }
 }
 
@@ -102,36 +109,40 @@ pub fn run(seed: u64, cuts: &Cuts) -> Report {
     run.judge()
 }
 
-/// Bytes as a run leaves them.
+/// Bytes as runs leave them.
+#[derive(Default)]
 pub struct Samples {
     pub client_bytes: Vec<Vec<u8>>,
     pub peer_bytes: Vec<Vec<u8>>,
     pub hard_states: Vec<Vec<u8>>,
     pub segments: Vec<Vec<u8>>,
     pub images: Vec<Vec<u8>>,
-    /// Values of the chosen log.
+    /// Values of the chosen logs.
     pub values: Vec<Vec<u8>>,
 }
 
-/// Runs a seed's storm for what crosses its network and lies on its disks.
-pub fn samples(seed: u64, cuts: &Cuts) -> Samples {
-    let mut run = Run::new(seed, cuts);
-    run.seen = Some(Vec::new());
-    run.storm();
-    let seen = run.seen.take().unwrap_or_default();
-    let (client_bytes, rest): (Vec<Vec<u8>>, Vec<Vec<u8>>) =
-        seen.into_iter().partition(|bytes| bytes.starts_with(&CLIENT_MAGIC.to_le_bytes()));
-    let peer_bytes = rest.into_iter().filter(|bytes: &Vec<u8>| bytes.starts_with(&PEER_MAGIC.to_le_bytes())).collect();
-    let values = run.oracle.log().map(|(_, value)| value.to_vec()).collect();
-    let disks = || run.nodes.iter().map(|node| &node.disk);
-    Samples {
-        client_bytes,
-        peer_bytes,
-        hard_states: disks().map(|disk| disk.hard_state.clone()).collect(),
-        segments: disks().flat_map(|disk| disk.segments.values().cloned()).collect(),
-        images: disks().flat_map(|disk| disk.images.values().cloned()).collect(),
-        values,
+/// Runs the storms of some seeds for what crosses their networks and lies on their disks.
+pub fn samples(seeds: std::ops::Range<u64>, cuts: &Cuts) -> Samples {
+    let mut samples = Samples::default();
+    for seed in seeds {
+        let mut run = Run::new(seed, cuts);
+        run.seen = Some(Vec::new());
+        run.storm();
+        for bytes in run.seen.take().unwrap_or_default() {
+            if bytes.starts_with(&CLIENT_MAGIC.to_le_bytes()) {
+                samples.client_bytes.push(bytes);
+            } else if bytes.starts_with(&PEER_MAGIC.to_le_bytes()) {
+                samples.peer_bytes.push(bytes);
+            }
+        }
+        samples.values.extend(run.oracle.log().map(|(_, value)| value.to_vec()));
+        for node in run.nodes {
+            samples.hard_states.push(node.disk.hard_state);
+            samples.segments.extend(node.disk.segments.into_values());
+            samples.images.extend(node.disk.images.into_values());
+        }
     }
+    samples
 }
 
 /// The plan of a seed, less what is cut.
@@ -226,6 +237,7 @@ impl Run {
             }
         }
         let tally = self.history.judge(&model);
+        let watches = watching::judge(&self.history, &model);
         for node in &self.nodes {
             let running = node.running.as_ref().expect("in the calm everybody runs");
             same_state(node.index, running.replica.namespace(), &model);
@@ -237,7 +249,20 @@ impl Run {
         let transfers = self.nodes.iter().map(|node| node.transfers).sum();
         let (words, struck) = (coverage::of(&self.history), self.struck.clone());
         let searched = linearizable::judge(&self.history);
-        Report { trace, events, misfortunes, slots, images, recycled, transfers, tally, searched, words, struck }
+        Report {
+            trace,
+            events,
+            misfortunes,
+            slots,
+            images,
+            recycled,
+            transfers,
+            tally,
+            watches,
+            searched,
+            words,
+            struck,
+        }
     }
 
     fn event(&mut self, event: Event) {
@@ -287,11 +312,15 @@ impl Run {
                 let bytes = self.nodes[node].read_image(image, offset, bytes);
                 self.nodes[node].happens(&mut self.world, Happening::ImageRead { to, image, offset, bytes });
             }
+            Event::Drained { node, life, conn } if self.nodes[node].life == life => {
+                self.nodes[node].happens(&mut self.world, Happening::Drained { conn });
+            }
             Event::Crash { node, life } if self.nodes[node].life == life => misfortune::crash(self, node),
             Event::Written { .. }
             | Event::Chore { .. }
             | Event::LogRead { .. }
             | Event::ImageRead { .. }
+            | Event::Drained { .. }
             | Event::Crash { .. } => {}
             Event::Start { node } => {
                 if self.nodes[node].running.is_none() {

@@ -144,7 +144,7 @@ fn read(random: &mut Random, path: String, known: &Known) -> Read {
     }
 }
 
-fn path(random: &mut Random, names: u64) -> String {
+pub fn path(random: &mut Random, names: u64) -> String {
     match random.below(40) {
         0 => "/".to_owned(),
         1..25 => format!("/n{}", random.below(names)),

@@ -40,6 +40,8 @@ pub enum Event {
     LogRead { node: usize, life: u64, to: ReplicaId, from: Slot, places: Vec<Place> },
     /// A piece of an image was read.
     ImageRead { node: usize, life: u64, to: ReplicaId, image: Slot, offset: u64, bytes: usize },
+    /// A client that did not read has read.
+    Drained { node: usize, life: u64, conn: u64 },
     /// A client wakes; only the newest call counts.
     Client { client: usize, call: u64 },
     /// A node's process dies.

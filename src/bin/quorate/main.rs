@@ -28,6 +28,7 @@ mod stat;
 mod status;
 mod supervised;
 mod tune;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -69,6 +70,8 @@ enum Command {
     Ls(ls::Args),
     /// Prints a node's numbers
     Stat(stat::Args),
+    /// Prints what happens to a node, or around it, one event a line
+    Watch(watch::Args),
     /// Runs a program while it holds a lock
     Lock(lock::Args),
     /// Puts load on a cell, verifies its answers, and measures
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
         Command::Delete(args) => delete::run(&args).map(|()| 0),
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
+        Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),

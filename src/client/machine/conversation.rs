@@ -64,8 +64,27 @@ impl Machine {
                     Ok(())
                 }
             }
+            (message, Link::Up) => self.told_of_watch(kind, message),
             (_, link) => Err(Trouble::Leave(format!("a message of kind {kind} makes no sense while {link:?}"))),
         }
+    }
+
+    fn told_of_watch(&mut self, kind: u8, message: ServerMessage<'_>) -> Result<(), Trouble> {
+        match message {
+            ServerMessage::WatchOpened { watch, revision } => self.watch_opened(watch, revision),
+            ServerMessage::WatchRefused { watch, refusal } => {
+                let outcome = codec::decode_outcome(refusal).map_err(|error| unreadable(&error))?;
+                let Err(refusal) = outcome else {
+                    return Err(Trouble::Leave("a watch was refused, and nothing said why".to_owned()));
+                };
+                self.watch_refused(watch, refusal);
+            }
+            ServerMessage::Events { watch, revision, more, events } => self.events(watch, (revision, more), &events),
+            ServerMessage::Gap { watch, from, to } => self.gap(watch, from, to),
+            ServerMessage::Progress { revision } => self.progress(revision),
+            _ => return Err(Trouble::Leave(format!("a message of kind {kind} makes no sense now"))),
+        }
+        Ok(())
     }
 
     fn welcome(&mut self, now: Instant, hello_at: Instant, welcome: &Welcome) -> Result<(), Trouble> {
@@ -164,6 +183,7 @@ impl Machine {
             self.lock_turned(path);
         }
         self.seen_request = revision;
+        self.watches_after(number, revision);
         self.progressed(now, revision);
         let closed = operation == Operation::CloseSession && outcome.is_ok();
         self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Request { revision, outcome }) });

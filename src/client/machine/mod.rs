@@ -3,7 +3,7 @@
 //! Whoever drives it tells it what happened ([`connected`](Machine::connected), [`received`](Machine::received),
 //! [`disconnected`](Machine::disconnected), [`tick`](Machine::tick) when [`next_deadline`](Machine::next_deadline) has
 //! come), asks for what it was asked to do ([`request`](Machine::request), [`read`](Machine::read),
-//! [`close`](Machine::close)), and afterwards takes out what is to be sent ([`outgoing`](Machine::outgoing)) and to be
+//! [`watch`](Machine::watch), [`close`](Machine::close)), and afterwards takes out what is to be sent ([`outgoing`](Machine::outgoing)) and to be
 //! done ([`poll_effect`](Machine::poll_effect)). Three drive it: the library's thread, the load generator and the
 //! simulator.
 //!
@@ -18,6 +18,7 @@
 //!    given up early by the error two clocks may have. An answer to anything else extends nothing.
 //! 5. **In doubt, calls wait.** From the end of the lease to the end of the grace nothing is sent and nothing fails;
 //!    only the cell's word, or the end of the grace, makes the session expired.
+//! 6. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of connections.
 //!
 //! # Not here
 //!
@@ -30,8 +31,10 @@ mod queue;
 #[cfg(test)]
 mod random;
 mod route;
+mod settings;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use std::collections::VecDeque;
 
@@ -41,6 +44,9 @@ use self::awaiting::Awaiting;
 use self::ending::{Ending, Trouble};
 use self::queue::Queue;
 use self::route::Route;
+pub use self::settings::{Prefer, Settings};
+use self::watches::Watches;
+pub use self::watches::{Happening, WatchTold, WatchWish};
 use super::error::{Error, Outcome as Known};
 use super::session::{SessionEvent, SessionState};
 use crate::limits::{CLIENT_FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
@@ -49,51 +55,6 @@ use crate::paxos::ballot::{CellId, ReplicaId};
 use crate::time::{Duration, Instant};
 use crate::wire::client::{ClientMessage, Consistency, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Resume, ServerMessage};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
-
-/// How a machine behaves.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Addresses of the cell's replicas, some at least; the others are learned.
-    pub endpoints: Vec<String>,
-    /// The cell to talk to; any if `None`.
-    pub cell: Option<CellId>,
-    /// What the client calls itself, for the servers' diagnostics.
-    pub name: String,
-    /// Whom to be connected to.
-    pub prefer: Prefer,
-    /// The session's timeout to ask for; the cell has its bounds.
-    pub session_timeout: Duration,
-    /// How long to hope for the session after its lease ran out.
-    pub grace: Duration,
-    /// How long to try for a session at first.
-    pub open_timeout: Duration,
-    /// How long a connection may take to come about.
-    pub connect_timeout: Duration,
-    /// How long a connection may be silent while it owes an answer; doubled with each attempt that comes to nothing.
-    pub patience: Duration,
-    /// The pause between attempts, once every endpoint was tried: from this, doubled each time ...
-    pub backoff_min: Duration,
-    /// ... up to this.
-    pub backoff_max: Duration,
-    /// Calls that may wait for an answer.
-    pub calls_max: usize,
-    /// Finds the session again if its opening has to be repeated: any number of the client's own.
-    pub token: u64,
-    /// Proves that the session is the client's: must be drawn by a good generator.
-    pub secret: u128,
-    /// Seeds what need not be unpredictable: jitter, and the order of endpoints.
-    pub seed: u64,
-}
-
-/// Whom a client wants to be connected to.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Prefer {
-    /// The leader: the shortest way for requests and for reads.
-    #[default]
-    Leader,
-    /// Any replica: spreads the connections.
-    Any,
-}
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -115,6 +76,13 @@ pub enum Effect {
     },
     /// The session's state changed.
     Session(SessionEvent),
+    /// A watch is told something.
+    Watch {
+        /// The caller's name for it.
+        watch: u64,
+        /// What.
+        told: WatchTold,
+    },
 }
 
 /// What the cell answered to a call.
@@ -145,6 +113,7 @@ pub struct Machine {
     session: Session,
     queue: Queue,
     awaiting: Awaiting,
+    watches: Watches,
     closing: bool,
     reader: FrameReader,
     outgoing: BytesMut,
@@ -199,6 +168,7 @@ impl Machine {
             session: Session::Wanted { give_up_at: now + settings.open_timeout },
             queue: Queue::new(),
             awaiting: Awaiting::default(),
+            watches: Watches::default(),
             closing: false,
             reader: FrameReader::new(CLIENT_MAGIC),
             outgoing: BytesMut::new(),
@@ -476,6 +446,8 @@ impl Machine {
             return;
         }
         let (owed, waited) = (self.is_owed(), self.queue.is_waiting());
+        // First: a watch sees what was asked for after it.
+        self.watches.send(&mut self.outgoing);
         self.queue.send(self.in_flight_max, &mut self.outgoing);
         if !owed {
             self.heard_at = now;
@@ -541,6 +513,7 @@ impl Machine {
         self.outgoing.clear();
         self.reader.reset();
         self.queue.rewind();
+        self.watches.rewind();
         self.ping = None;
         self.hold_until = Instant::ZERO;
         self.refusals = 0;
@@ -571,6 +544,9 @@ impl Machine {
         }
         for tag in self.give_up_locks() {
             self.effects.push_back(Effect::Done { tag, result: Err(ending.error(false)) });
+        }
+        for watch in std::mem::take(&mut self.watches).into_names() {
+            self.effects.push_back(watches::told(watch, WatchTold::Over(ending.error(false))));
         }
         self.session = Session::Over(ending);
         self.effects.push_back(Effect::Session(event));

@@ -174,6 +174,11 @@ impl Queue {
         Some(tag)
     }
 
+    /// The last request made, if it has no answer; otherwise 0.
+    pub(super) fn unanswered_upto(&self) -> u64 {
+        if self.requests.is_empty() { 0 } else { self.acked_upto + self.requests.len() as u64 }
+    }
+
     /// Every call without an answer, in the order they were made.
     pub(super) fn into_calls(self) -> Vec<Left> {
         let mut calls = Vec::with_capacity(self.len());

@@ -184,6 +184,7 @@ impl World {
                     self.cut();
                 }
                 Effect::Session(event) => panic!("{event:?} without cause"),
+                Effect::Watch { told, .. } => panic!("{told:?} without a watch"),
                 Effect::Done { tag, result } => self.done(tag, result.expect("no call fails")),
             }
         }
@@ -195,6 +196,7 @@ impl World {
                 ClientMessage::Request { number, .. } => Heard::Request(number),
                 ClientMessage::Read { number, .. } => Heard::Read(number),
                 ClientMessage::Ping { number } => Heard::Ping(number),
+                ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("nothing is watched"),
                 ClientMessage::Status { .. } => panic!("a session asks for no status"),
             });
             Ok::<(), FrameError>(())

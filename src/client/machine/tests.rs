@@ -1,5 +1,7 @@
 //! The machine against a server of three lines: what was said to it is read, what it answers is written by the test.
 
+mod watching;
+
 use bytes::Bytes;
 
 use super::*;
@@ -18,6 +20,8 @@ enum Said {
     Request { number: u64, acked_upto: u64 },
     Read { number: u64 },
     Ping(u64),
+    Watch { watch: u64, from: Option<Revision> },
+    Unwatch(u64),
 }
 
 struct Test {
@@ -25,6 +29,7 @@ struct Test {
     now: Instant,
     done: Vec<(u64, Result<Answered, Error>)>,
     events: Vec<SessionEvent>,
+    told: Vec<(u64, WatchTold)>,
     /// Addresses it wanted to connect to, in order.
     dialled: Vec<String>,
     disconnects: usize,
@@ -51,7 +56,8 @@ impl Test {
         };
         let now = Instant::from_nanos(1_000_000_000_000);
         let machine = Machine::new(now, settings);
-        let mut test = Self { machine, now, done: vec![], events: vec![], dialled: vec![], disconnects: 0 };
+        let mut test =
+            Self { machine, now, done: vec![], events: vec![], told: vec![], dialled: vec![], disconnects: 0 };
         test.collect();
         test
     }
@@ -148,6 +154,7 @@ impl Test {
                 Effect::Disconnect => self.disconnects += 1,
                 Effect::Done { tag, result } => self.done.push((tag, result)),
                 Effect::Session(event) => self.events.push(event),
+                Effect::Watch { watch, told } => self.told.push((watch, told)),
             }
         }
     }
@@ -162,6 +169,8 @@ impl Test {
                 ClientMessage::Request { number, acked_upto, .. } => Said::Request { number, acked_upto },
                 ClientMessage::Read { number, .. } => Said::Read { number },
                 ClientMessage::Ping { number } => Said::Ping(number),
+                ClientMessage::Watch { watch, registration } => Said::Watch { watch, from: registration.from },
+                ClientMessage::Unwatch { watch } => Said::Unwatch(watch),
                 ClientMessage::Status { .. } => panic!("a session asks for no status"),
             });
             Ok::<(), crate::wire::frame::FrameError>(())

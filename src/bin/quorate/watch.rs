@@ -1,0 +1,111 @@
+//! `quorate watch`: prints what happens to a node, or around it.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use quorate::client::{Client, WatchEvent, WatchOptions};
+use quorate::server::{Code, Failure};
+use serde::Serialize;
+
+use super::connect::{Target, failed};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate watch /app/config\n  quorate watch --children --json /services\n  \
+                        quorate watch --recursive --from 0 /app")]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct What {
+    /// The node's path; it need not exist
+    path: String,
+    /// Everything below it as well
+    #[arg(long, short, conflicts_with = "children")]
+    recursive: bool,
+    /// Its children coming and going, instead of its own data
+    #[arg(long, short)]
+    children: bool,
+    /// Begin after this revision, if the cell still knows what happened since; otherwise with a gap
+    #[arg(long, value_name = "REVISION")]
+    from: Option<u64>,
+    /// End after so many events
+    #[arg(long, short = 'n')]
+    count: Option<u64>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
+}
+
+/// Prints one event a line until the session ends, the count is full, or nobody reads any more:
+/// `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`, `gap FROM TO`.
+fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
+    let options = match (what.recursive, what.children) {
+        (true, _) => WatchOptions::recursive(),
+        (_, true) => WatchOptions::children(),
+        _ => WatchOptions::node(),
+    };
+    let options = what.from.into_iter().fold(options, WatchOptions::from_revision);
+    let watch = client.watch(&what.path, options).wait_timeout(timeout).map_err(|error| failed(&error))?;
+    // A script may wait for this before it does what is to be seen.
+    let _ = writeln!(io::stderr(), "watching {} from revision {} on", what.path, watch.revision());
+    let count = what.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    for event in watch.take(count) {
+        let line = Line::of(event.map_err(|error| failed(&error))?);
+        let text = if what.json { line.json() } else { line.text() };
+        let mut out = io::stdout().lock();
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => {
+                return Err(Failure::new(Code::DiskFailed, "cannot write the event").found(error.to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An event as it is printed.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line {
+    Created { revision: u64, path: String },
+    Changed { revision: u64, path: String },
+    Deleted { revision: u64, path: String },
+    Gap { from: u64, to: u64 },
+    Other { revision: u64 },
+}
+
+impl Line {
+    fn of(event: WatchEvent) -> Self {
+        match event {
+            WatchEvent::Created { path, revision, .. } => Self::Created { revision, path },
+            WatchEvent::Changed { path, revision, .. } => Self::Changed { revision, path },
+            WatchEvent::Deleted { path, revision } => Self::Deleted { revision, path },
+            WatchEvent::Gap { from, to } => Self::Gap { from, to },
+            // Only what was asked for comes; a newer library may know more.
+            event => Self::Other { revision: event.revision() },
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Created { revision, path } => format!("created {revision} {}", path.escape_debug()),
+            Self::Changed { revision, path } => format!("changed {revision} {}", path.escape_debug()),
+            Self::Deleted { revision, path } => format!("deleted {revision} {}", path.escape_debug()),
+            Self::Gap { from, to } => format!("gap {from} {to}"),
+            Self::Other { revision } => format!("other {revision}"),
+        }
+    }
+
+    fn json(&self) -> String {
+        serde_json::to_string(self).expect("plain fields have a JSON form")
+    }
+}

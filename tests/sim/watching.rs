@@ -1,0 +1,215 @@
+//! What clients watch, what they were told, and whether that is what happened.
+//!
+//! The model lists every event of the log. A watch must be told exactly those of its scope, in order, a revision at a time,
+//! from where it was opened: none twice, none left out, unless a gap says so. And when a read shows a revision to a
+//! client, its watches have been told everything up to there.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate::client::machine::{Happening, Machine, WatchTold, WatchWish};
+use quorate::namespace::command::{Done, Operation, Revision, SessionId};
+use quorate::time::Instant;
+use quorate::wire::watch::{EventKind, Scope};
+
+use super::history::{History, Life};
+use super::model::Model;
+use super::workload;
+use super::world::{MILLI, Random};
+
+/// One watch, from its making.
+#[derive(Debug)]
+pub struct Watched {
+    life: Life,
+    wish: WatchWish,
+    /// The last request of the session before it.
+    behind: u64,
+    heard: Vec<Heard>,
+}
+
+/// What its client noticed, in order.
+#[derive(Debug)]
+enum Heard {
+    Told(WatchTold),
+    /// A read was answered at this revision.
+    Saw(Revision),
+}
+
+/// One event of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ModelEvent {
+    pub revision: Revision,
+    pub kind: EventKind,
+    pub path: String,
+    pub data: Option<Bytes>,
+}
+
+/// How much was watched.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct WatchTally {
+    pub watches: u64,
+    pub events: u64,
+    pub gaps: u64,
+}
+
+/// The watches of one client.
+#[derive(Debug, Default)]
+pub struct Watching {
+    /// Places in the history, by the watch's name.
+    held: BTreeMap<u64, usize>,
+    names: u64,
+}
+
+impl Watching {
+    /// Perhaps opens a watch, perhaps ends one.
+    pub fn stir(
+        &mut self,
+        random: &mut Random,
+        (most, names): (u64, u64),
+        now: Instant,
+        machine: &mut Machine,
+        (life, behind, watched): (Life, u64, &mut Vec<Watched>),
+    ) {
+        if (self.held.len() as u64) < most && random.permille(150) {
+            let seen = machine.revision();
+            let from = random.permille(400).then(|| seen.saturating_sub(random.below(20)) + random.below(5));
+            let wish = WatchWish {
+                path: workload::path(random, names),
+                scope: random.pick(&[Scope::Node, Scope::Children, Scope::Entries, Scope::Subtree]),
+                from,
+                once: random.permille(250),
+                with_data: random.permille(500),
+            };
+            self.names += 1;
+            let taken = machine.watch(now, self.names, wish.clone());
+            taken.unwrap_or_else(|error| panic!("client {life:?} may watch: {error}"));
+            self.held.insert(self.names, watched.len());
+            watched.push(Watched { life, wish, behind, heard: Vec::new() });
+        } else if random.permille(20)
+            && let Some((name, _)) = self.held.pop_first()
+        {
+            machine.unwatch(name);
+        }
+    }
+
+    pub fn told(&mut self, watched: &mut [Watched], name: u64, told: WatchTold) {
+        // What was under way when the watch was ended may still be told.
+        let Some(place) = self.held.get(&name) else { return };
+        if matches!(told, WatchTold::Over(_) | WatchTold::Refused(_)) {
+            self.held.remove(&name);
+        } else {
+            watched[*place].heard.push(Heard::Told(told));
+        }
+    }
+
+    /// A read was answered.
+    pub fn saw(&self, watched: &mut [Watched], revision: Revision) {
+        for place in self.held.values() {
+            watched[*place].heard.push(Heard::Saw(revision));
+        }
+    }
+}
+
+/// Judges every watch against the model of the whole log.
+pub fn judge(history: &History, model: &Model) -> WatchTally {
+    let mut tally = WatchTally { watches: history.watched.len() as u64, ..WatchTally::default() };
+    for watched in &history.watched {
+        watched.judge(history, model, &mut tally);
+    }
+    tally
+}
+
+impl Watched {
+    fn judge(&self, history: &History, model: &Model, tally: &mut WatchTally) {
+        let opened = self.heard.iter().enumerate().filter_map(|(at, heard)| match heard {
+            Heard::Told(WatchTold::Opened { revision }) => Some((at, *revision)),
+            _ => None,
+        });
+        let opened: Vec<_> = opened.collect();
+        assert!(opened.len() <= 1, "{self:?} is opened once");
+        let Some((opened_at, begins)) = opened.first().copied() else { return };
+        if self.wish.from.is_none() {
+            self.stands_in_order(history.sessions[&self.life], begins, model);
+        }
+        let (mut cursor, mut over) = (begins, false);
+        for (at, heard) in self.heard.iter().enumerate() {
+            match heard {
+                // What it was told before it was known what counts, and more than was wanted.
+                _ if over && at < opened_at => {}
+                Heard::Told(WatchTold::Happened { revision, events }) if *revision > begins => {
+                    assert!(
+                        !over && *revision > cursor,
+                        "{revision} is told again, or too late, after {cursor}: {self:?}"
+                    );
+                    self.nothing_between(cursor, revision - 1, model);
+                    let expected = self.expected(revision - 1, *revision, model);
+                    assert!(
+                        self.same(events, &expected),
+                        "{self:?} was told {events:?} at {revision}, not {expected:?}"
+                    );
+                    tally.events += events.len() as u64;
+                    (cursor, over) = (*revision, self.wish.once);
+                }
+                Heard::Told(WatchTold::Gap { from, to }) if *to > begins => {
+                    assert!(!over && to > from && *to > cursor, "{from} to {to} is no gap after {cursor}: {self:?}");
+                    self.nothing_between(cursor, *from, model);
+                    tally.gaps += 1;
+                    (cursor, over) = (*to, self.wish.once);
+                }
+                Heard::Told(WatchTold::Progress { revision }) if at > opened_at && !over => {
+                    self.nothing_between(cursor, *revision, model);
+                    cursor = cursor.max(*revision);
+                }
+                Heard::Saw(revision) if at > opened_at && !over => self.nothing_between(cursor, *revision, model),
+                Heard::Told(_) | Heard::Saw(_) => {}
+            }
+        }
+    }
+
+    /// It begins after what its session asked for before it, and before what was asked for after it.
+    fn stands_in_order(&self, session: SessionId, begins: Revision, model: &Model) {
+        if let Some(before) = model.placed(session, self.behind) {
+            assert!(before.revision <= begins, "{self:?} begins before request {} of its session", self.behind);
+        }
+        if let Some(after) = model.placed(session, self.behind + 1) {
+            let changes = matches!((&after.operation, &after.outcome), (Operation::Set { .. }, Ok(Done::Set { .. })));
+            assert!(!changes || after.revision > begins, "{self:?} misses request {}", self.behind + 1);
+        }
+    }
+
+    fn nothing_between(&self, cursor: Revision, upto: Revision, model: &Model) {
+        let missed = self.expected(cursor, upto, model);
+        assert!(missed.is_empty(), "{self:?} was not told of {missed:?}");
+    }
+
+    fn expected<'a>(&self, after: Revision, upto: Revision, model: &'a Model) -> Vec<&'a ModelEvent> {
+        model.events_between(after, upto).iter().filter(|event| self.is_about(event)).collect()
+    }
+
+    fn is_about(&self, event: &ModelEvent) -> bool {
+        let path = self.wish.path.as_str();
+        let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+        let own = event.path == path;
+        let below = event.path != "/" && event.path.starts_with(&prefix);
+        let child = below && !event.path[prefix.len()..].contains('/');
+        let change = event.kind == EventKind::Changed;
+        match self.wish.scope {
+            Scope::Node => own,
+            Scope::Children => (own || child) && !change,
+            Scope::Entries => own && !change || child,
+            Scope::Subtree => own || below,
+        }
+    }
+
+    fn same(&self, told: &[Happening], expected: &[&ModelEvent]) -> bool {
+        let fits = |told: &Happening, expected: &ModelEvent| {
+            let data = told.node.as_ref().map(|(data, _)| data);
+            let wanted = expected.data.as_ref().filter(|_| self.wish.with_data);
+            told.kind == expected.kind && told.path == expected.path && data == wanted
+        };
+        told.len() == expected.len() && told.iter().zip(expected).all(|(told, expected)| fits(told, expected))
+    }
+}
+
+/// How long a client that is slow does not read, at most.
+pub const CLOG: u64 = 200 * MILLI;
