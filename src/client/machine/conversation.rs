@@ -100,12 +100,12 @@ impl Machine {
         self.in_flight_max = u64::from(welcome.requests_in_flight_max).max(1);
         self.route.learn(welcome.replica, &welcome.members);
         self.leads(now, welcome.leader)?;
-        let asked_at = match self.session {
-            Session::Wanted { .. } => {
+        let asked_at = match &mut self.session {
+            Session::Wanted { asked_at, .. } => {
                 let timeout_ms = u32::try_from(self.settings.session_timeout.as_millis()).unwrap_or(u32::MAX);
                 let (token, secret) = (self.settings.token, self.settings.secret);
                 ClientMessage::OpenSession { token, secret, timeout_ms }.encode(&mut self.outgoing);
-                now
+                *asked_at.get_or_insert(now)
             }
             Session::Live { .. } => hello_at,
             Session::Over(_) => unreachable!("a machine that is over hears nothing"),
@@ -119,8 +119,8 @@ impl Machine {
             return Err(Trouble::Leave("a second session was opened unasked".to_owned()));
         }
         let lease = lease(timeout_ms);
-        self.session = Session::Live { id, lease, lease_until: asked_at + lease, jeopardy: false };
-        self.effects.push_back(Effect::Session(SessionEvent::Safe));
+        // Jeopardy, until the lease is found to run.
+        self.session = Session::Live { id, lease, lease_until: asked_at + lease, jeopardy: true };
         self.link = Link::Up;
         self.extend(now, asked_at);
         Ok(())

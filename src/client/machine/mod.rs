@@ -152,8 +152,18 @@ enum Link {
 
 #[derive(Debug)]
 enum Session {
-    Wanted { give_up_at: Instant },
-    Live { id: SessionId, lease: Duration, lease_until: Instant, jeopardy: bool },
+    /// `asked_at`: when it was asked for first. The answer to a later asking may be about the session that the first one
+    /// made, so its lease counts from there.
+    Wanted {
+        give_up_at: Instant,
+        asked_at: Option<Instant>,
+    },
+    Live {
+        id: SessionId,
+        lease: Duration,
+        lease_until: Instant,
+        jeopardy: bool,
+    },
     Over(Ending),
 }
 
@@ -165,7 +175,7 @@ impl Machine {
         let mut machine = Self {
             route: Route::new(endpoints, settings.backoff_min, settings.backoff_max, settings.seed),
             link: Link::Down { retry_at: now },
-            session: Session::Wanted { give_up_at: now + settings.open_timeout },
+            session: Session::Wanted { give_up_at: now + settings.open_timeout, asked_at: None },
             queue: Queue::new(),
             awaiting: Awaiting::default(),
             watches: Watches::default(),
@@ -316,7 +326,7 @@ impl Machine {
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
         let session = match &self.session {
-            Session::Wanted { give_up_at } => *give_up_at,
+            Session::Wanted { give_up_at, .. } => *give_up_at,
             Session::Live { lease_until, jeopardy: false, .. } => *lease_until,
             Session::Live { lease_until, jeopardy: true, .. } => *lease_until + self.settings.grace,
             Session::Over(_) => Instant::FOREVER,
@@ -420,7 +430,7 @@ impl Machine {
 
     fn tick_session(&mut self, now: Instant) {
         match &mut self.session {
-            Session::Wanted { give_up_at } if now >= *give_up_at => {
+            Session::Wanted { give_up_at, .. } if now >= *give_up_at => {
                 let (after, why) = (self.settings.open_timeout, self.route.troubles());
                 self.end(Ending::Unreachable { after, why });
             }
