@@ -28,6 +28,8 @@ pub(super) struct Liveness {
 struct Heard {
     at: Instant,
     timeout: Duration,
+    /// Its one place in `due`.
+    due: Instant,
     /// The log is being asked to end it: it cannot be renewed until it has answered.
     ending: bool,
 }
@@ -43,13 +45,18 @@ impl Liveness {
     /// A session came into being, or was taken up again.
     pub(super) fn opened(&mut self, now: Instant, session: SessionId, timeout: Duration) {
         let at = self.reading(now);
-        self.sessions.insert(session, Heard { at, timeout, ending: false });
-        self.due.insert((at + timeout, session));
+        let due = at + timeout;
+        if let Some(before) = self.sessions.insert(session, Heard { at, timeout, due, ending: false }) {
+            self.due.remove(&(before.due, session));
+        }
+        self.due.insert((due, session));
     }
 
     /// A session is over.
     pub(super) fn closed(&mut self, session: SessionId) {
-        self.sessions.remove(&session);
+        if let Some(before) = self.sessions.remove(&session) {
+            self.due.remove(&(before.due, session));
+        }
     }
 
     /// A session was heard from. False if it cannot be renewed: unknown, or its end is being decided.
@@ -70,8 +77,9 @@ impl Liveness {
         if let Entry::Occupied(mut entry) = self.sessions.entry(session) {
             let heard = entry.get_mut();
             heard.ending = false;
-            heard.at = at;
-            self.due.insert((at + heard.timeout, session));
+            self.due.remove(&(heard.due, session));
+            (heard.at, heard.due) = (at, at + heard.timeout);
+            self.due.insert((heard.due, session));
         }
     }
 
@@ -92,6 +100,7 @@ impl Liveness {
                 continue;
             }
             if over > self.clock {
+                heard.due = over;
                 self.due.insert((over, session));
             } else {
                 heard.ending = true;
@@ -173,6 +182,18 @@ mod tests {
         for at in (60_100..120_000).step_by(100) {
             assert!(expired_at(&mut l, ms(at), false).is_empty(), "no proof of leadership, no time passes");
         }
+    }
+
+    #[test]
+    fn a_session_taken_up_again_and_again_takes_no_more_room() {
+        let mut l = liveness();
+        for at in (10..5000).step_by(10) {
+            l.opened(ms(at), S, Duration::from_millis(1000));
+            assert!(expired_at(&mut l, ms(at), true).is_empty());
+            assert_eq!(l.due.len(), 1, "one place");
+        }
+        l.closed(S);
+        assert!(l.due.is_empty() && l.sessions.is_empty());
     }
 
     #[test]
