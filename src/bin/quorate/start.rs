@@ -45,10 +45,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Puts a new process of the same program, with the same arguments, in the place of this one: whoever watches over it sees
 /// no end. Returns only if that fails.
 fn start_again() -> Failure {
+    // The program that runs, even if its file has another name by now, or none.
+    let program = PathBuf::from("/proc/self/exe");
     let mut arguments = std::env::args_os();
-    // The file may have been replaced by a newer program, which is as good.
-    let program = std::env::current_exe().ok().or_else(|| arguments.next().map(PathBuf::from)).unwrap_or_default();
-    let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
+    let name = arguments.next().unwrap_or_default();
+    let error = Command::new(&program).arg0(name).args(arguments).exec();
     Failure::io(Code::LoopFailed, "start again", &program, &error)
 }
 
