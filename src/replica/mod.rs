@@ -458,6 +458,7 @@ impl Replica {
 
     fn role_changed(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.paxos.is_leading() && self.liveness.is_none() {
+            self.proposed = LogTime { ns: self.namespace.log_time_ns(), at: self.applied_at };
             self.liveness = Some(Liveness::begin(
                 now,
                 self.namespace
@@ -515,8 +516,12 @@ impl Replica {
     }
 
     /// The log's time as this replica would say it now: it runs on from what was applied last, and from what was proposed
-    /// here last, whichever is later (an entry's own way to being applied must not stop it).
+    /// here last, whichever is later (an entry's own way to being applied must not stop it). It runs only in a reign of
+    /// this replica: nobody may hurry it by what went on elsewhere, or before.
     fn log_time_ns(&self, now: Instant) -> u64 {
+        if self.liveness.is_none() {
+            return self.namespace.log_time_ns();
+        }
         let applied = LogTime { ns: self.namespace.log_time_ns(), at: self.applied_at };
         applied.run_on(now).max(self.proposed.run_on(now))
     }

@@ -192,6 +192,7 @@ impl Node {
             running.event(now, around, happening);
         }
         pass(around);
+        around.oracle.now = around.world.now;
         let restless = self.settle(&mut running, around);
         around.oracle.looked_at(self.index, &running.replica);
         let deadline = if restless { around.world.now } else { self.deadline(&running, around.world.now) };

@@ -20,6 +20,7 @@ use quorate::wire::peer::PeerMessage;
 use super::links::replica;
 use super::node::incarnation;
 use super::recovery::Found;
+use super::world::{MILLI, Moment};
 
 /// Everything seen so far.
 #[derive(Debug)]
@@ -32,6 +33,18 @@ pub struct Oracle {
     chosen_upto: Slot,
     digests: BTreeMap<Slot, u128>,
     seen: Vec<Seen>,
+    /// The moment of the step under way.
+    pub now: Moment,
+    /// When each log time was said first.
+    said: BTreeMap<u64, Moment>,
+    pace: Option<Pace>,
+}
+
+/// The newest log time that was applied anywhere, and by how little log time was ahead of true time, at the least.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    log_time: u64,
+    ahead_min: i128,
 }
 
 #[derive(Debug)]
@@ -65,6 +78,9 @@ impl Oracle {
             chosen_upto: Slot(0),
             digests: BTreeMap::new(),
             seen: vec![Seen::default(); nodes],
+            now: 0,
+            said: BTreeMap::new(),
+            pace: None,
         }
     }
 
@@ -154,6 +170,7 @@ impl Oracle {
 
     /// A node ended a turn.
     pub fn looked_at(&mut self, node: usize, replica: &Replica) {
+        self.log_time_keeps_pace(node, replica.namespace().log_time_ns());
         let (applied_upto, ballot) = (replica.applied_upto(), replica.paxos().ballot());
         let seen = &mut self.seen[node];
         assert!(ballot >= seen.ballot, "node {node} went back from {:?} to {ballot:?}", seen.ballot);
@@ -186,7 +203,25 @@ impl Oracle {
         self.chosen_upto
     }
 
+    /// What waits for a log time waits at least that long: between two of them no less time passes than they say.
+    fn log_time_keeps_pace(&mut self, node: usize, log_time: u64) {
+        let Some(said_at) = self.said.get(&log_time).copied() else { return };
+        if self.pace.is_some_and(|pace| log_time <= pace.log_time) {
+            return;
+        }
+        let ahead = i128::from(log_time) - i128::from(said_at);
+        let ahead_min = self.pace.map_or(ahead, |pace| pace.ahead_min.min(ahead));
+        let gained_ms = (ahead - ahead_min) / i128::from(MILLI);
+        assert!(gained_ms < 1000, "log time ran ahead by {gained_ms} ms, node {node} says");
+        self.pace = Some(Pace { log_time, ahead_min });
+    }
+
     fn valued(&mut self, slot: Slot, ballot: Ballot, value: &Value) {
+        if value.kind() == Some(quorate::paxos::Kind::Commands) {
+            let body = value.body();
+            let batch = quorate::namespace::codec::Batch::decode(&body).expect("a batch");
+            self.said.entry(batch.log_time_ns).or_insert(self.now);
+        }
         let known = *self.values.entry((slot, ballot)).or_insert(value.hash());
         assert!(known == value.hash(), "two values in {slot:?} at {ballot:?}");
         if let Some(chosen) = self.chosen.get(&slot) {
