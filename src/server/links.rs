@@ -46,6 +46,8 @@ struct Peer {
     address: Address,
     /// Its name is being looked up.
     asked: bool,
+    /// What its name stood for last.
+    found: Vec<SocketAddr>,
     dialled: Option<(ConnectionId, bool)>,
     heard: Option<(ConnectionId, Incarnation)>,
     up: bool,
@@ -95,6 +97,7 @@ impl Links {
         let peer = |address| Peer {
             address,
             asked: false,
+            found: Vec::new(),
             dialled: None,
             heard: None,
             up: false,
@@ -117,11 +120,13 @@ impl Links {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.asked = false;
             match found {
-                Ok(addresses) => peer.dial(now, addresses[peer.failures as usize % addresses.len()], ring),
-                Err(error) => {
-                    tracing::warn!(%error, address = %peer.address, "cannot look up a peer");
-                    peer.dial_later(now);
-                }
+                Ok(addresses) => peer.found = addresses,
+                Err(error) => tracing::warn!(%error, address = %peer.address, "cannot look up a peer"),
+            }
+            // Where it was last is better than nowhere: names may be out of reach for longer than hosts.
+            match peer.found.len() {
+                0 => peer.dial_later(now),
+                count => peer.dial(now, peer.found[peer.failures as usize % count], ring),
             }
         }
         for (id, peer) in &mut self.peers {
