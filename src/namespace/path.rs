@@ -1,7 +1,7 @@
 //! Which paths there are, and how they come apart.
 //!
 //! A path is `/`, or `/` and names parted by `/`. A name is not empty, not `.` or `..`, and holds none of the letters that
-//! are no text or that ZooKeeper refuses ([`is_forbidden`]): a listing stays one name a line, and a tree can be moved
+//! are no text or that ZooKeeper refuses (`is_forbidden`): a listing stays one name a line, and a tree can be moved
 //! between the two. Everything else of Unicode may stand in it; two paths are the same node only if they are the same bytes.
 
 use super::command::Refusal;
