@@ -46,7 +46,7 @@
 //!
 //! # Who may import whom
 //!
-//! [`limits`] and [`time`] import nothing. [`paxos`] and [`namespace`] do not know each other (an entry is opaque bytes to
+//! [`time`] imports nothing, [`limits`] only [`time`]. [`paxos`] and [`namespace`] do not know each other (an entry is opaque bytes to
 //! Paxos). [`journal`] knows Paxos' types. [`runtime`] has never heard of Paxos. Only [`server`] and the binary import
 //! [`runtime`]; [`client`] imports neither [`replica`], [`runtime`] nor [`server`]. A test holds the tree to this.
 

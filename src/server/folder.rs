@@ -91,7 +91,11 @@ impl Folder {
         if !path.join(HARD_STATE).exists() {
             return Err(Failure::new(Code::NotFormatted, format!("{} holds no replica", path.display()))
                 .needed(format!("a file {HARD_STATE} in it"))
-                .fix("quorate format --cell ID --replica I --config F DIR"));
+                .why("a replica that is made anew has no vote in a cell that knew another disk of it")
+                .fix(
+                    "if there was a replica, bring its folder back (is the disk mounted?); if there was none: \
+                     quorate format --cell ID --replica I --config F DIR",
+                ));
         }
         disk::check_file_system(path).map_err(disk_failure)?;
         let lock = FolderLock::acquire(path).map_err(disk_failure)?;

@@ -1,4 +1,4 @@
-//! What travels: frames, and the messages of the client protocol inside them.
+//! What travels: frames, and the messages of both protocols inside them.
 //!
 //! Both protocols, a client's and a peer's, are the same [`frame`]s with different magic numbers and kinds. A frame is a
 //! 24-byte header and a body; [`frame::FrameReader`] cuts a byte stream into frames and judges each before anyone looks

@@ -16,7 +16,7 @@ pub struct Target {
     /// Refuse to talk to any other cell than this
     #[arg(long, env = "QUORATE_CELL", value_parser = parse_cell_id, global = true)]
     pub cell: Option<CellId>,
-    /// How long the whole command may take
+    /// How long opening the session, and each answer, may take
     #[arg(long, env = "QUORATE_TIMEOUT", default_value = "10s", value_parser = span, global = true)]
     pub timeout: Duration,
 }

@@ -25,7 +25,7 @@ pub struct What {
     /// Print the data as it is, without a line's end after it
     #[arg(long)]
     raw: bool,
-    /// Take what the replica at hand has, which may be old
+    /// Take what the replica at hand has, which may be old. The session to ask in still takes a majority
     #[arg(long)]
     stale: bool,
 }

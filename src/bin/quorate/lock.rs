@@ -21,7 +21,7 @@ use super::connect::{Target, change_failed, span};
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  quorate lock /app/backup -- rsync -a /data /backup\n  quorate lock --wait 0s /app/cron -- ./nightly.sh\n  \
-                  quorate lock --shared --lock-delay 10s /app/schema -- ./serve.sh"
+                  quorate lock --shared --lock-delay 10s /app/schema -- ./serve.sh\n\nThe exit status is the program's own."
 )]
 pub struct Args {
     /// The path of the node whose lock it is; made if there is none

@@ -330,8 +330,9 @@ const ROWS: [Row; 28] = [
     Row {
         code: Code::RunFailed,
         number: 61,
-        meaning: "a load run could not be done",
-        more: "The run could not be done as asked, or was over too early to say anything.",
+        meaning: "a load run or a program could not be run",
+        more: "The run could not be done as asked, or was over too early to say anything; or the program that was to be run \
+               could not be started.",
     },
 ];
 

@@ -33,7 +33,12 @@ pub fn examine(dir: &Path, config: &Config, findings: &mut Vec<Finding>) -> Resi
                 false => (error.to_string(), Severity::Fatal),
             };
             let fix = match never {
-                true => format!("quorate format --cell {} --replica I --config F {}", config.cell.id, dir.display()),
+                true => format!(
+                    "if there was a replica, bring its folder back (is the disk mounted?); if there was none: \
+                     quorate format --cell {} --replica I --config F {}",
+                    config.cell.id,
+                    dir.display()
+                ),
                 false => "run it as the user that owns the folder".to_owned(),
             };
             findings.push(Finding::new(condition, required, found, severity).fix(fix));
