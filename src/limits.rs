@@ -104,9 +104,9 @@ pub const CLIENT_CLOGGED_BYTES: usize = 1 << 20;
 /// Watches of one connection: memory for each is bounded by its path and some 150 bytes.
 pub const WATCHES_PER_CONNECTION_MAX: usize = 1 << 17;
 
-/// Changes kept for watches that come back, in bytes, once for all fronts of a replica: a second or two of the fastest
-/// writing, some minutes of ordinary writing.
-pub const WATCH_PAST_BYTES_MAX: usize = 64 << 20;
+/// Traces of changes kept for watches that come back, in bytes, by each front: two or three seconds of the fastest writing,
+/// some minutes of ordinary writing.
+pub const WATCH_PAST_BYTES_MAX: usize = 32 << 20;
 
 /// Past changes looked through in one turn for watches that come back: some milliseconds, far less than a lease.
 pub const PAST_CHANGES_A_TURN: usize = 16 << 10;

@@ -40,7 +40,7 @@ pub enum WatchEvent {
         path: String,
         /// When.
         revision: Revision,
-        /// Its data and stat, if asked for.
+        /// Its data and stat, if [asked for](WatchOptions::with_data) and still known.
         node: Option<(Bytes, Stat)>,
     },
     /// A node's data were replaced.
@@ -49,7 +49,7 @@ pub enum WatchEvent {
         path: String,
         /// When.
         revision: Revision,
-        /// Its data and stat, if asked for.
+        /// Its data and stat, if [asked for](WatchOptions::with_data) and still known.
         node: Option<(Bytes, Stat)>,
     },
     /// A node was removed.
@@ -152,7 +152,9 @@ impl WatchOptions {
         self
     }
 
-    /// Events bring the node's data and stat.
+    /// Events bring the node's data and stat. Those that a watch catches up with, after it was interrupted, began at an
+    /// earlier revision or was read too slowly, bring none if the node has changed since; where they do, the stat may count
+    /// children that came and went later.
     pub const fn with_data(mut self) -> Self {
         self.with_data = true;
         self

@@ -24,7 +24,8 @@
 //!    it. It is told each change once, in order, or that there is a gap.
 //!
 //! Watches (`watches`) are the front's own: nothing of them is replicated. They are fed with the same lists of changes
-//! that keep the tree, live or from the `past`; a client takes them up again anywhere with the revision it has come to.
+//! that keep the tree, live, or from their traces in the `past`, which keeps no nodes; a client takes them up again anywhere
+//! with the revision it has come to.
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
 
@@ -239,7 +240,7 @@ impl Front {
     /// After the replica's turn: answers the reads that can be. `still_leased` reads the lease and the clock: it says
     /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered under it.
     pub fn finish(&mut self, now: Instant, tree: &Tree, leased: bool, still_leased: impl FnOnce() -> bool) -> bool {
-        self.tell_the_past();
+        self.tell_the_past(tree);
         self.answer_pointed(now, tree);
         if !leased || !self.reads.has_ready() {
             return false;

@@ -1,16 +1,17 @@
 //! What changed lately: kept so that a watch that comes back, from another connection or another replica, is told what it
 //! missed.
 //!
-//! It holds the very lists that the replica hands to every front, so the fronts of a replica share one copy of it, and a
-//! revision's changes lie together in one list. It is bounded in bytes; what it has dropped is known by one revision.
+//! It keeps traces, not nodes: which node changed, how, and by which numbers the tree's node is known to be that one still.
+//! A node held here could not be rewritten where it lies by the next write of it, and would keep its data in memory. It is
+//! bounded in bytes; what it has dropped is known by one revision.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::namespace::command::Revision;
-use crate::namespace::{Change, Node};
+use crate::namespace::{Aspect, Change, Node, Tree};
 
-/// The changes of the last revisions.
+/// The traces of the last revisions.
 #[derive(Debug)]
 pub(super) struct Past {
     lists: VecDeque<List>,
@@ -22,9 +23,19 @@ pub(super) struct Past {
     upto: Revision,
 }
 
+/// What is left of a change.
+#[derive(Debug)]
+pub(super) struct Trace {
+    pub(super) revision: Revision,
+    pub(super) path: Arc<str>,
+    pub(super) aspect: Aspect,
+    /// The node's instance and version right after; `None` if it is gone.
+    state: Option<(u64, u64)>,
+}
+
 #[derive(Debug)]
 struct List {
-    changes: Arc<[Change]>,
+    traces: Box<[Trace]>,
     last: Revision,
     bytes: usize,
 }
@@ -36,7 +47,7 @@ impl Past {
 
     /// Adds all that changed after `since`, up to `upto`; how much was added, in bytes. If `since` is not where this ends,
     /// what lies between was never told: everything before is worthless.
-    pub(super) fn push(&mut self, since: Revision, upto: Revision, changes: &Arc<[Change]>) -> usize {
+    pub(super) fn push(&mut self, since: Revision, upto: Revision, changes: &[Change]) -> usize {
         assert!(since >= self.upto, "the state goes forward");
         if since != self.upto {
             self.lists.clear();
@@ -44,8 +55,9 @@ impl Past {
         }
         self.upto = upto;
         let Some(last) = changes.last().map(|change| change.revision) else { return 0 };
-        let bytes = changes.iter().map(bytes_of).sum();
-        self.lists.push_back(List { changes: Arc::clone(changes), last, bytes });
+        let traces: Box<[_]> = changes.iter().map(Trace::of).collect();
+        let bytes = traces.iter().map(Trace::bytes).sum();
+        self.lists.push_back(List { traces, last, bytes });
         self.bytes += bytes;
         while self.bytes > self.bytes_max
             && let Some(list) = self.lists.pop_front()
@@ -61,23 +73,35 @@ impl Past {
         self.floor
     }
 
-    /// The changes after `cursor`, a revision at a time.
-    pub(super) fn after(&self, cursor: Revision) -> impl Iterator<Item = &[Change]> {
+    /// The traces after `cursor`, a revision at a time.
+    pub(super) fn after(&self, cursor: Revision) -> impl Iterator<Item = &[Trace]> {
         let first = self.lists.partition_point(|list| list.last <= cursor);
         self.lists.range(first..).flat_map(move |list| {
-            let seen = list.changes.partition_point(|change| change.revision <= cursor);
-            revisions(&list.changes[seen..])
+            let seen = list.traces.partition_point(|trace| trace.revision <= cursor);
+            list.traces[seen..].chunk_by(|one, next| one.revision == next.revision)
         })
     }
 }
 
-/// A list of changes, a revision at a time.
-pub(super) fn revisions(changes: &[Change]) -> impl Iterator<Item = &[Change]> {
-    changes.chunk_by(|one, next| one.revision == next.revision)
+impl Trace {
+    fn of(change: &Change) -> Self {
+        let Change { revision, aspect, .. } = *change;
+        Self { revision, path: Arc::clone(&change.path), aspect, state: change.node.as_deref().map(state_of) }
+    }
+
+    /// The node the change left, if that is what the tree has still.
+    pub(super) fn node<'t>(&self, tree: &'t Tree) -> Option<&'t Node> {
+        let state = self.state?;
+        tree.get(&self.path).map(|node| &**node).filter(|node| state_of(node) == state)
+    }
+
+    /// What it holds in memory, nearly.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.path.len()
+    }
 }
 
-/// What a change holds in memory, nearly.
-fn bytes_of(change: &Change) -> usize {
-    let node = change.node.as_ref().map_or(0, |node| size_of::<Node>() + node.data.len());
-    size_of::<Change>() + change.path.len() + node
+/// What tells a node's data from all others its path ever had.
+fn state_of(node: &Node) -> (u64, u64) {
+    (node.stat.instance, node.stat.version)
 }

@@ -6,6 +6,9 @@
 //! A watch is *live*, told of every change as it is applied, or *behind*, told from the [`Past`]. It is behind when it
 //! comes back with an old cursor, and when its client does not read: then the watches of its connection stop being told,
 //! keep their cursors, and go on once the connection has room. Whatever the past does not reach any more is one gap.
+//!
+//! A live watch with data is brought the node of each change. One that is behind is brought what the tree has, where that is
+//! the node's data as of the event still; otherwise none, as what it was is not kept, and the later change has its own event.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -15,13 +18,13 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::connection::{Connection, Fault};
-use super::past::{Past, revisions};
+use super::past::Past;
 use super::{ConnectionId, Front};
 use crate::limits::{
     CLIENT_OUTPUT_BYTES_MAX, EVENTS_FRAME_BYTES_TARGET, PAST_CHANGES_A_TURN, WATCHES_PER_CONNECTION_MAX,
 };
 use crate::namespace::command::{Refusal, Revision};
-use crate::namespace::{Aspect, Change, codec, path};
+use crate::namespace::{Aspect, Change, Node, Tree, codec, path};
 use crate::replica::exchange::Applied;
 use crate::wire::client::ServerMessage;
 use crate::wire::watch::{Event, EventKind, Registration, Scope, encode_events};
@@ -39,7 +42,7 @@ pub(super) struct Watches {
     past: Past,
     /// Connections that can be told more from the past, in turn.
     due: VecDeque<ConnectionId>,
-    /// Bytes of changes since the watches were last told how far they are.
+    /// Bytes of traces since the watches were last told how far they are.
     untold_bytes: usize,
     untold_bytes_max: usize,
 }
@@ -70,8 +73,8 @@ struct Registered {
     due: bool,
 }
 
-/// A change as a watch sees it.
-type Seen<'a> = (EventKind, &'a Change);
+/// A change as a watch sees it: what happened, to which path, and the node it left, if that can be told.
+type Seen<'a> = (EventKind, &'a str, Option<&'a Node>);
 
 impl Watches {
     pub(super) fn new(seed: u64, past_bytes_max: usize) -> Self {
@@ -196,7 +199,8 @@ impl Watches {
                 while at != NONE {
                     let row = &self.rows[at as usize];
                     if !row.behind && row.cursor < change.revision && covers(row.scope, distance, kind) {
-                        sightings.push((row.connection, row.watch, at, (kind, change)));
+                        let seen = (kind, &*change.path, change.node.as_deref());
+                        sightings.push((row.connection, row.watch, at, seen));
                     }
                     at = row.next;
                 }
@@ -287,7 +291,7 @@ impl Front {
             return;
         }
         let mut sightings = Vec::new();
-        for changes in revisions(&applied.changes) {
+        for changes in applied.changes.chunk_by(|one, next| one.revision == next.revision) {
             self.watches.sightings(changes, &mut sightings);
             let revision = changes[0].revision;
             for of_connection in sightings.chunk_by(|one, next| one.0 == next.0) {
@@ -310,7 +314,7 @@ impl Front {
     }
 
     /// Tells connections that are behind what they missed, each in its turn, as much as a turn has time for.
-    pub(super) fn tell_the_past(&mut self) {
+    pub(super) fn tell_the_past(&mut self, tree: &Tree) {
         let mut budget = PAST_CHANGES_A_TURN;
         for _ in 0..self.watches.due.len() {
             if budget == 0 {
@@ -320,13 +324,13 @@ impl Front {
             let Some(registered) = self.watches.connections.get_mut(&id) else { continue };
             registered.due = false;
             if !registered.clogged {
-                budget = self.catch_up(id, budget);
+                budget = self.catch_up(id, tree, budget);
             }
         }
     }
 
     /// Tells one connection what it missed, from at most `budget` changes; what is left of the budget.
-    fn catch_up(&mut self, id: ConnectionId, mut budget: usize) -> usize {
+    fn catch_up(&mut self, id: ConnectionId, tree: &Tree, mut budget: usize) -> usize {
         self.tell_gaps(id);
         let watches = &self.watches;
         let registered = &watches.connections[&id];
@@ -340,21 +344,23 @@ impl Front {
         let past = std::mem::replace(&mut self.watches.past, Past::new(0));
         let mut reached = start;
         let mut whole = true;
-        for changes in past.after(start) {
-            if budget < changes.len() && reached > start || self.has_much_to_say(id) {
+        for traces in past.after(start) {
+            if budget < traces.len() && reached > start || self.has_much_to_say(id) {
                 whole = false;
                 break;
             }
-            budget = budget.saturating_sub(changes.len());
-            reached = changes[0].revision;
+            budget = budget.saturating_sub(traces.len());
+            reached = traces[0].revision;
             let mut sightings: BTreeMap<u64, (u32, Vec<Seen<'_>>)> = BTreeMap::new();
-            for change in changes {
-                let Some(kind) = event_of(change.aspect) else { continue };
-                for (above, distance) in ancestors(&change.path) {
+            for trace in traces {
+                let Some(kind) = event_of(trace.aspect) else { continue };
+                for (above, distance) in ancestors(&trace.path) {
                     for at in by_path.get(above).into_iter().flatten() {
                         let row = &self.watches.rows[*at as usize];
                         if row.cursor < reached && covers(row.scope, distance, kind) {
-                            sightings.entry(row.watch).or_insert_with(|| (*at, Vec::new())).1.push((kind, change));
+                            let node = if row.with_data { trace.node(tree) } else { None };
+                            let seen = (kind, &*trace.path, node);
+                            sightings.entry(row.watch).or_insert_with(|| (*at, Vec::new())).1.push(seen);
                         }
                     }
                 }
@@ -436,9 +442,9 @@ fn put_events<'a>(
     seen: impl ExactSizeIterator<Item = Seen<'a>>,
 ) {
     let events: Vec<Event<'a>> = seen
-        .map(|(kind, change)| {
-            let node = change.node.as_ref().filter(|_| with_data);
-            Event { kind, path: &change.path, node: node.map(|node| (&node.data[..], node.stat)) }
+        .map(|(kind, path, node)| {
+            let node = node.filter(|_| with_data);
+            Event { kind, path, node: node.map(|node| (&node.data[..], node.stat)) }
         })
         .collect();
     let bytes: usize = events.iter().map(Event::encoded_bytes).sum();

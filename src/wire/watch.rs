@@ -32,7 +32,7 @@ pub struct Registration<'a> {
     pub scope: Scope,
     /// Events after this revision are wanted; `None`: after what the replica has now.
     pub from: Option<Revision>,
-    /// Events bring the node's data and stat.
+    /// Events bring the node's data and stat, where they are still known.
     pub with_data: bool,
 }
 
@@ -52,7 +52,8 @@ pub enum EventKind {
 pub struct Event<'a> {
     pub kind: EventKind,
     pub path: &'a str,
-    /// What the node was at that revision, if it is there and its watch asked for it.
+    /// What the node was at that revision, if it is there, its watch asked for it, and it is still known: of an event told
+    /// late only if the node's data have not changed since.
     pub node: Option<(&'a [u8], Stat)>,
 }
 

@@ -24,7 +24,7 @@ fn revision_of(client: &Client) -> u64 {
 
 /// Follows a node that goes from version to version until `last`; how many gaps there were.
 fn follow(watch: &mut Watch, last: &AtomicU64) -> u64 {
-    let (mut revision, mut version, mut gaps) = (watch.revision(), 0, 0);
+    let (mut revision, mut version, mut gaps, mut bare) = (watch.revision(), 0, 0, false);
     let deadline = Instant::now() + 3 * PATIENCE;
     while version < last.load(Ordering::Acquire) {
         assert!(Instant::now() < deadline, "at version {version}, gaps: {gaps}");
@@ -36,12 +36,15 @@ fn follow(watch: &mut Watch, last: &AtomicU64) -> u64 {
             WatchEvent::Changed { node: Some((data, stat)), .. } => {
                 assert!(stat.version == version + 1 || gaps > 0, "version {} after {version}", stat.version);
                 assert_eq!(data, stat.version.to_string());
-                version = stat.version;
+                (version, bare) = (stat.version, false);
             }
+            // Caught up with, and the node has changed since.
+            WatchEvent::Changed { node: None, .. } => (version, bare) = (version + 1, true),
             WatchEvent::Gap { .. } => gaps += 1,
             other => panic!("{other:?} did not happen"),
         }
     }
+    assert!(!bare, "the last change, version {version}, brings its data");
     gaps
 }
 

@@ -53,6 +53,7 @@ use cuts::Cuts;
 use history::Tally;
 use misfortune::KINDS;
 use run::{Report, plan_of, run};
+use watching::WatchTally;
 
 /// Runs a seed; a failure tells how to repeat it.
 fn run_or_tell(seed: u64) -> Report {
@@ -171,6 +172,8 @@ fn nothing_is_left_out() {
     for (word, why) in coverage::BEYOND {
         assert!(!total.words.contains(word), "`{word}` does happen, though {why}");
     }
+    let WatchTally { brought, bare, .. } = total.watches;
+    assert!(bare > 0 && brought > 3 * bare, "most events bring the data wanted: {brought}, and {bare} do not");
     let Tally { requests, refused, .. } = total.tally;
     assert!(refused * 10 >= requests * 3, "calls meet each other: {refused} of {requests} requests were refused");
 }

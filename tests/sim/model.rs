@@ -112,6 +112,13 @@ impl Model {
         &self.events[first..end]
     }
 
+    /// Whether something happens later to the path of one of the model's events.
+    pub fn happens_again(&self, event: &ModelEvent) -> bool {
+        let from = self.events_between(event.revision - 1, Revision::MAX).iter();
+        let mut later = from.skip_while(|other| !std::ptr::eq(*other, event)).skip(1);
+        later.any(|other| other.path == event.path)
+    }
+
     /// Every node there is: its data and numbers.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &Bytes, Stat)> {
         self.tree.iter().map(|(path, node)| (path.as_str(), &node.data, node.stat()))

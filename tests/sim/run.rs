@@ -78,6 +78,8 @@ impl Report {
         self.watches.watches += other.watches.watches;
         self.watches.events += other.watches.events;
         self.watches.gaps += other.watches.gaps;
+        self.watches.brought += other.watches.brought;
+        self.watches.bare += other.watches.bare;
         self.searched += other.searched;
         self.words.extend(other.words);
         self.struck.extend(other.struck);
@@ -88,7 +90,7 @@ impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { events, misfortunes, slots, images, recycled, transfers, searched, .. } = self;
         let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
-        let WatchTally { watches, events: told, gaps } = self.watches;
+        let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
             "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, "
@@ -97,7 +99,10 @@ impl std::fmt::Display for Report {
             f,
             "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, "
         )?;
-        write!(f, "{watches} watches ({told} told, {gaps} gaps), {searched} searched")
+        write!(
+            f,
+            "{watches} watches ({told} told, {brought} with data, {bare} changed since, {gaps} gaps), {searched} searched"
+        )
     }
 }
 

@@ -76,7 +76,7 @@ pub struct Happening {
     pub kind: EventKind,
     /// To which node.
     pub path: String,
-    /// What the node was then, if asked for.
+    /// What the node was then, if asked for and still known.
     pub node: Option<(Bytes, Stat)>,
 }
 

@@ -31,6 +31,8 @@ struct Test {
     tree: Tree,
     revision: Revision,
     slot: u64,
+    /// What the events that were told brought.
+    brought: Vec<Option<Vec<u8>>>,
 }
 
 impl Test {
@@ -44,7 +46,8 @@ impl Test {
             seed: 7,
             past_bytes_max,
         };
-        let mut test = Self { front: Front::new(facts), tree: Tree::new(1), revision: 0, slot: 0 };
+        let (front, tree) = (Front::new(facts), Tree::new(1));
+        let mut test = Self { front, tree, revision: 0, slot: 0, brought: Vec::new() };
         test.front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) });
         test
     }
@@ -80,6 +83,12 @@ impl Test {
         self.say(id, &ClientMessage::Watch { watch, registration });
     }
 
+    /// Watches everything, with data, from the first revision on.
+    fn watch_data(&mut self, id: ConnectionId) {
+        let registration = Registration { path: "/", scope: Scope::Subtree, from: Some(0), with_data: true };
+        self.say(id, &ClientMessage::Watch { watch: 1, registration });
+    }
+
     fn read(&mut self, id: ConnectionId, number: u64) {
         let mut read = BytesMut::new();
         Read::Exists { path: "/".to_owned() }.encode(&mut read);
@@ -89,8 +98,18 @@ impl Test {
     /// The next revision, made of these changes.
     fn change(&mut self, changes: &[(&str, Aspect)]) {
         self.revision += 1;
-        let changes = changes.iter().map(|(path, aspect)| change(self.revision, path, *aspect, b"")).collect();
+        let changes = changes.iter().map(|(path, aspect)| change(self.revision, path, *aspect)).collect();
         self.apply(changes, vec![]);
+    }
+
+    /// The next revision, made of one change, which the tree has as well.
+    fn store(&mut self, path: &str, aspect: Aspect, (instance, version): (u64, u64), data: &[u8]) {
+        self.revision += 1;
+        let mut change = change(self.revision, path, aspect);
+        let stat = Stat { instance, version, ..Stat::default() };
+        change.node = change.node.map(|_| Arc::new(Node::new(data.to_vec().into(), stat)));
+        self.tree.mirror(&change);
+        self.apply(vec![change], vec![]);
     }
 
     fn apply(&mut self, changes: Vec<Change>, outcomes: Vec<CommandOutcome>) {
@@ -129,7 +148,11 @@ impl Test {
                 && connection == id
             {
                 let fed = FrameReader::new(CLIENT_MAGIC).feed(&bytes, CLIENT_FRAME_BYTES_MAX, |frame| {
-                    told.push(Told::of(ServerMessage::decode(frame).expect("the front speaks the protocol")));
+                    let message = ServerMessage::decode(frame).expect("the front speaks the protocol");
+                    if let ServerMessage::Events { events, .. } = &message {
+                        self.brought.extend(events.iter().map(|event| event.node.map(|(data, _)| data.to_vec())));
+                    }
+                    told.push(Told::of(message));
                     Ok::<(), FrameError>(())
                 });
                 fed.expect("the front writes whole frames");
@@ -156,8 +179,8 @@ impl Told {
     }
 }
 
-fn change(revision: Revision, path: &str, aspect: Aspect, data: &[u8]) -> Change {
-    let node = (aspect != Aspect::Death).then(|| Arc::new(Node::new(data.to_vec().into(), Stat::default())));
+fn change(revision: Revision, path: &str, aspect: Aspect) -> Change {
+    let node = (aspect != Aspect::Death).then(|| Arc::new(Node::new(Bytes::new(), Stat::default())));
     Change { revision, path: path.into(), aspect, node }
 }
 
@@ -210,7 +233,7 @@ fn events_come_before_the_answers_of_their_turn() {
     encode_outcome(&Ok(Done::Synced), &mut outcome);
     let replied = CommandOutcome::Replied { session: SessionId(1), number: 1, revision: 1, outcome: outcome.freeze() };
     test.revision = 1;
-    test.apply(vec![change(1, "/a", Aspect::Data, b"")], vec![replied]);
+    test.apply(vec![change(1, "/a", Aspect::Data)], vec![replied]);
     test.turn();
     assert_eq!(test.told(id), [event(1, 1, Changed, "/a"), Told::Reply(1), Told::Read(5, 1)]);
 }
@@ -233,7 +256,7 @@ fn a_watch_that_comes_back_is_told_what_it_missed_and_then_goes_on() {
 
 #[test]
 fn what_the_past_does_not_reach_is_one_gap() {
-    let mut test = Test::new(4_000);
+    let mut test = Test::new(1_000);
     let id = test.client(1);
     (0..100).for_each(|_| test.change(&[("/a", Aspect::Data)]));
     test.watch_from(id, 1, "/a", 10);
@@ -257,7 +280,7 @@ fn a_state_that_was_loaded_whole_is_a_gap_for_everybody() {
         upto: Slot(100),
         since: 50,
         revision: 51,
-        changes: [change(51, "/a", Aspect::Data, b"")].into(),
+        changes: [change(51, "/a", Aspect::Data)].into(),
         outcomes: vec![],
     };
     test.front.notice(FrontNotice::Applied(applied));
@@ -277,7 +300,7 @@ fn a_replica_that_lags_tells_only_what_is_past_the_cursor() {
 
 #[test]
 fn a_client_that_does_not_read_costs_nothing_more_and_goes_on_later() {
-    let mut test = Test::new(10_000);
+    let mut test = Test::new(4_000);
     let (slow, quick) = (test.client(1), test.client(2));
     for id in [slow, quick] {
         test.watch(id, 1, "/a", Scope::Node);
@@ -309,19 +332,42 @@ fn a_client_that_does_not_read_costs_nothing_more_and_goes_on_later() {
 fn a_turn_tells_one_client_no_more_than_is_good_for_the_others() {
     let mut test = Test::new(64 << 20);
     let id = test.client(1);
-    for _ in 0..20 {
-        test.revision += 1;
-        let changes = vec![change(test.revision, "/a", Aspect::Data, &[7; 300 << 10])];
-        test.apply(changes, vec![]);
-    }
-    let registration = Registration { path: "/a", scope: Scope::Node, from: Some(0), with_data: true };
-    test.say(id, &ClientMessage::Watch { watch: 1, registration });
+    (1..=20).for_each(|n| test.store(&format!("/{n}"), Aspect::Birth, (n, 0), &[7; 300 << 10]));
+    test.watch_data(id);
     test.turn();
     let first = test.told(id).len();
     assert!(first > 2 && first < 10, "{first} frames in the first turn");
     let rest = test.turns(id);
     assert_eq!(first + rest.len(), 22, "all of it, and that it is open, and how far");
-    assert_eq!(rest[rest.len() - 2], event(1, 20, Changed, "/a"));
+    assert_eq!(rest[rest.len() - 2], event(1, 20, Created, "/20"));
+    assert!(test.brought.len() == 20 && test.brought.iter().all(Option::is_some), "with its data");
+}
+
+#[test]
+fn what_is_caught_up_with_brings_data_unless_the_node_has_changed_since() {
+    let mut test = Test::new(1 << 20);
+    let id = test.client(1);
+    test.store("/a", Aspect::Birth, (1, 0), b"old");
+    test.store("/b", Aspect::Birth, (2, 0), b"kept");
+    test.store("/a", Aspect::Data, (1, 1), b"new");
+    test.store("/c", Aspect::Birth, (3, 0), b"of another instance");
+    test.store("/c", Aspect::Death, (3, 0), b"");
+    test.store("/c", Aspect::Birth, (4, 0), b"again");
+    test.store("/b", Aspect::Children, (2, 0), b"kept");
+    test.watch_data(id);
+    let events = [(1, Created, "/a"), (2, Created, "/b"), (3, Changed, "/a"), (4, Created, "/c")];
+    let events = events.into_iter().chain([(5, Deleted, "/c"), (6, Created, "/c")]);
+    let mut expected = vec![Told::Opened(1, 0)];
+    expected.extend(events.map(|(revision, kind, path)| event(1, revision, kind, path)));
+    expected.push(Told::Progress(7));
+    assert_eq!(test.turns(id), expected, "each is told");
+    let brought: Vec<_> = test.brought.drain(..).collect();
+    let known = |data: &[u8]| Some(data.to_vec());
+    assert_eq!(brought, [None, known(b"kept"), known(b"new"), None, None, known(b"again")]);
+    test.store("/a", Aspect::Data, (1, 2), b"newer");
+    test.store("/a", Aspect::Data, (1, 3), b"newest");
+    test.turns(id);
+    assert_eq!(test.brought, [known(b"newer"), known(b"newest")], "live, each brings its own");
 }
 
 #[test]
@@ -363,7 +409,7 @@ fn a_bad_path_is_refused_and_a_number_used_twice_costs_the_connection() {
 
 #[test]
 fn quiet_watches_are_told_now_and_then_how_far_they_are() {
-    let mut test = Test::new(64_000);
+    let mut test = Test::new(20_000);
     let id = test.client(1);
     test.watch(id, 1, "/quiet", Scope::Node);
     test.told(id);
@@ -373,7 +419,7 @@ fn quiet_watches_are_told_now_and_then_how_far_they_are() {
         told.iter().filter_map(|t| if let Told::Progress(r) = t { Some(*r) } else { None }).collect();
     assert_eq!(progress.len(), told.len(), "it is told nothing else");
     let floor = test.front.watches.floor();
-    assert!(progress.last().is_some_and(|last| *last > floor), "it can come back without a gap");
+    assert!(floor > 0 && progress.last().is_some_and(|last| *last > floor), "it can come back without a gap");
 }
 
 #[test]
