@@ -1,6 +1,7 @@
 //! Locks that are given up, at each moment of their being taken: what is released of them.
 
 use super::*;
+use crate::limits::CONNECTION_LOCK_WAITS_MAX;
 
 /// What the server answers depends on the path alone.
 pub(super) fn acquire(path: String, mode: LockMode) -> Came {
@@ -64,4 +65,18 @@ fn a_place_in_the_queue_is_left_once_when_it_is_given_up() {
     let again = client.lock("/queued", LockOptions::exclusive());
     assert_eq!(releases(&server, &client), [release("/queued")]);
     assert!(!again.is_answered(), "it has a place of its own");
+}
+
+#[test]
+fn a_place_that_cannot_be_waited_in_is_left() {
+    let server = Server::start(&[]);
+    let client = server.connect("");
+    let ops: Vec<_> =
+        (0..CONNECTION_LOCK_WAITS_MAX).map(|n| client.lock(&format!("/l{n}"), LockOptions::exclusive())).collect();
+    assert_eq!(releases(&server, &client), []);
+    let last = wait(client.lock("/last", LockOptions::exclusive()));
+    assert!(matches!(last, Err(Error::TooManyLockWaits { limit: CONNECTION_LOCK_WAITS_MAX })), "{last:?}");
+    assert_eq!(releases(&server, &client), [release("/last")]);
+    assert_eq!(wait(client.exists("/a")).expect("reads go on"), None);
+    assert!(ops.iter().all(|op| !op.is_answered()));
 }
