@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::acquisition::Acquiring;
 use super::builder::ClientBuilder;
 use super::driver::{Call, ClientId, Driver, Next, Then};
 use super::error::{Error, Outcome as Known, Result};
@@ -53,6 +54,7 @@ struct Inner {
     driver: Arc<Driver>,
     id: ClientId,
     observed: Arc<Observed>,
+    acquiring: Acquiring,
 }
 
 impl Client {
@@ -212,7 +214,8 @@ impl Client {
     /// A client to be, and what the driver needs to know of it.
     pub(super) fn begin(driver: &Arc<Driver>, root: Arc<str>) -> (Self, ClientId, Arc<Observed>) {
         let (id, observed) = (driver.reserve(), Arc::new(Observed::new()));
-        let inner = Inner { driver: Arc::clone(driver), id, observed: Arc::clone(&observed) };
+        let (driver, seen) = (Arc::clone(driver), Arc::clone(&observed));
+        let inner = Inner { driver, id, observed: seen, acquiring: Acquiring::default() };
         (Self { inner: Arc::new(inner), root }, id, observed)
     }
 
@@ -224,6 +227,11 @@ impl Client {
     /// What is known of the session.
     pub(super) fn observed(&self) -> &Observed {
         &self.inner.observed
+    }
+
+    /// The locks being taken.
+    pub(super) fn acquiring(&self) -> &Acquiring {
+        &self.inner.acquiring
     }
 
     /// Queues a call, and makes of its answer what the caller wants.

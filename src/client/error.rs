@@ -112,6 +112,12 @@ pub enum Error {
         /// Calls that may wait.
         limit: usize,
     },
+    /// This client waits for so many locks that it can be told of no more; the place in the queue was left.
+    #[error("{limit} locks are waited for; wait for some of them first, or use another session")]
+    TooManyLockWaits {
+        /// Locks that may be waited for.
+        limit: usize,
+    },
     /// The caller's own patience ended; the call goes on, its answer will be dropped.
     #[error("no answer within {after:?}; the call may still take effect")]
     Deadline {
@@ -197,6 +203,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::Aborted { .. }
             | Self::TooManyCalls { .. }
+            | Self::TooManyLockWaits { .. }
             | Self::Unreachable { .. }
             | Self::WrongCell { .. }
             | Self::BadTarget { .. }
@@ -208,7 +215,7 @@ impl Error {
     /// [outcome](Self::outcome) is unknown it may then have its effect twice.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::TooManyCalls { .. } | Self::Deadline { .. })
+        matches!(self, Self::TooManyCalls { .. } | Self::TooManyLockWaits { .. } | Self::Deadline { .. })
     }
 
     /// Whether this client can do no more: every later call on it fails too.

@@ -17,15 +17,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 
+use super::acquisition;
 use super::api::{Client, CreateOptions, Created, done, outward, unfit};
-use super::driver::{Call, Next, Then};
-use super::error::{Error, Result};
+use super::driver::{Call, Next};
+use super::error::Error;
 use super::machine::Answered;
 use super::observe::SessionEvents;
-use super::op::{Op, Promise};
+use super::op::Op;
 use super::session::{SessionEvent, SessionState};
 use crate::namespace::command::{
-    Answer, Done, Expect, LockHolders, LockMode, LockPlace, Operation, Read, Refusal, Sequencer, Stat,
+    Answer, Done, Expect, LockHolders, LockMode, Operation, Read, Refusal, Sequencer, Stat,
 };
 use crate::wire::client::Consistency;
 
@@ -77,17 +78,11 @@ pub struct Guarded<'a> {
 
 impl Client {
     /// Takes the lock of a node, waiting in the cell's fair queue while others hold it. Dropping the call, as
-    /// [`Op::wait_timeout`] does in the end, gives the place in the queue up.
+    /// [`Op::wait_timeout`] does in the end, gives the lock or the place in the queue up, as soon as the cell has answered.
+    /// Until then it is [`Error::LockTwice`] to take the same lock again.
     pub fn lock(&self, path: &str, options: LockOptions) -> Op<LockGuard> {
-        let (op, promise) = Op::new();
         match self.inward(path) {
-            Ok(path) => {
-                let client = self.clone();
-                let abandoned = path.clone();
-                let acquire = options.acquire(path.clone(), true);
-                self.call(Call::Request(acquire), Acquisition { client: self.clone(), path, promise }.then());
-                op.or_abandon(move || client.release_quietly(Operation::Release { path: abandoned }))
-            }
+            Ok(path) => acquisition::acquire(self, path.clone(), options.acquire(path, true)),
             Err(error) => Op::ready(Err(error)),
         }
     }
@@ -98,6 +93,9 @@ impl Client {
             Ok(path) => path,
             Err(error) => return Op::ready(Err(error)),
         };
+        if self.acquiring().contains(&path) {
+            return Op::ready(Err(Error::LockTwice { path: outward(&self.root(), path) }));
+        }
         let (client, root) = (self.clone(), self.root());
         self.submit(Call::Request(options.acquire(path, false)), move |answered| match answered {
             Answered::Request { outcome: Err(Refusal::LockBusy { .. }), .. } => Ok(None),
@@ -131,7 +129,8 @@ impl Client {
         self.ask(&sequencer.path, Consistency::Linearizable, read, pick)
     }
 
-    fn release_quietly(&self, release: Operation) {
+    /// Gives a lock up, whatever comes of it.
+    pub(super) fn release_quietly(&self, release: Operation) {
         self.call(Call::Request(release), Box::new(|_| Next::Finished));
     }
 }
@@ -168,7 +167,7 @@ impl LockOptions {
 }
 
 impl LockGuard {
-    fn new(client: Client, sequencer: Sequencer) -> Self {
+    pub(super) fn new(client: Client, sequencer: Sequencer) -> Self {
         Self { client, sequencer, owned: true }
     }
 
@@ -213,9 +212,11 @@ impl LockGuard {
     pub fn release(mut self) -> Op<()> {
         self.owned = false;
         let root = self.client.root();
-        self.client.submit(Call::Request(self.release_operation()), move |answered| match done(answered, &root)? {
-            Done::Released => Ok(()),
-            _ => Err(unfit("a release")),
+        self.client.submit(Call::Request(release_under(&self.sequencer)), move |answered| {
+            match done(answered, &root)? {
+                Done::Released => Ok(()),
+                _ => Err(unfit("a release")),
+            }
         })
     }
 
@@ -224,18 +225,12 @@ impl LockGuard {
         self.owned = false;
         self.sequencer()
     }
-
-    /// Under its own guard, so that it never gives up what was locked anew since.
-    fn release_operation(&self) -> Operation {
-        let release = Operation::Release { path: self.sequencer.path.clone() };
-        Operation::Guarded { sequencer: self.sequencer.clone(), operation: Box::new(release) }
-    }
 }
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
         if self.owned {
-            self.client.release_quietly(self.release_operation());
+            self.client.release_quietly(release_under(&self.sequencer));
         }
     }
 }
@@ -303,38 +298,10 @@ impl Guarded<'_> {
     }
 }
 
-/// A lock being taken: asked for, then waited for.
-struct Acquisition {
-    client: Client,
-    path: String,
-    promise: Promise<LockGuard>,
-}
-
-impl Acquisition {
-    fn then(self) -> Then {
-        Box::new(move |result| self.take(result))
-    }
-
-    fn take(self, result: Result<Answered>) -> Next {
-        let sequencer = match result {
-            Ok(Answered::Request { outcome: Ok(Done::Queued), .. }) => {
-                return Next::Call(Call::AwaitLock(self.path.clone()), self.then());
-            }
-            Ok(Answered::Request { outcome: Ok(Done::Granted { sequencer }), .. })
-            | Ok(Answered::Read { answer: Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }), .. }) => {
-                Ok(sequencer)
-            }
-            Ok(Answered::Read { answer: Ok(Answer::LockPlace { .. }), .. }) => {
-                Err(Error::LockNotHeld { path: outward(&self.client.root(), self.path) })
-            }
-            Ok(Answered::Request { outcome: Err(refusal), .. } | Answered::Read { answer: Err(refusal), .. }) => {
-                Err(super::api::refused(refusal, &self.client.root()))
-            }
-            Ok(_) => Err(unfit("a lock")),
-            Err(error) => Err(error),
-        };
-        self.promise.finish(sequencer.map(|sequencer| LockGuard::new(self.client, sequencer)))
-    }
+/// A release under its own guard, so that it never gives up what was locked anew since.
+pub(super) fn release_under(sequencer: &Sequencer) -> Operation {
+    let release = Operation::Release { path: sequencer.path.clone() };
+    Operation::Guarded { sequencer: sequencer.clone(), operation: Box::new(release) }
 }
 
 fn loss(event: &SessionEvent) -> Option<LockLost> {

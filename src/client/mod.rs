@@ -50,6 +50,7 @@
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
+mod acquisition;
 mod api;
 mod builder;
 mod clock;

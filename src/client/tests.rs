@@ -1,6 +1,8 @@
 //! The library against a server on loopback that knows the protocol and little else: what is tested here is the thread,
 //! the sockets and the calls; the real cell is met in the repository's process tests.
 
+mod locks;
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::namespace::codec::{encode_outcome, encode_read_outcome};
-use crate::namespace::command::{Answer, Done, Operation, Outcome as Came, Read, Refusal, StepDone};
+use crate::namespace::command::{Answer, Done, LockPlace, Operation, Outcome as Came, Read, Refusal, StepDone};
 use crate::wire::client::{ClientMessage, ServerMessage, Welcome};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
@@ -26,6 +28,8 @@ struct Held {
     /// Connections to break after this many more requests each, the request unanswered.
     breaks: Vec<usize>,
     connections: usize,
+    /// Every release, in order.
+    releases: Vec<Operation>,
 }
 
 struct Server {
@@ -156,8 +160,10 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
             let cause = Box::new(Refusal::NoNode { path: "/app/x".to_owned() });
             Err(Refusal::Aborted { index: 1, cause })
         }
-        Operation::Acquire { .. } | Operation::Release { .. } | Operation::Guarded { .. } => {
-            panic!("locks are tested against a real cell")
+        Operation::Acquire { path, mode, .. } => locks::acquire(path, mode),
+        release @ (Operation::Release { .. } | Operation::Guarded { .. }) => {
+            held.releases.push(release);
+            Ok(Done::Released)
         }
         Operation::Sync => Ok(Done::Synced),
         Operation::CloseSession => Ok(Done::SessionClosed),
@@ -179,9 +185,8 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
             names.truncate(2);
             Ok(Answer::Children { names, stat: Stat::default(), more })
         }
-        Read::LockHolders { .. } | Read::AwaitLock { .. } | Read::CheckSequencer { .. } => {
-            panic!("locks are tested against a real cell")
-        }
+        Read::AwaitLock { .. } => Ok(Answer::LockPlace { place: LockPlace::Waiting }),
+        Read::LockHolders { .. } | Read::CheckSequencer { .. } => panic!("locks are looked at in a real cell"),
     }
 }
 

@@ -138,10 +138,12 @@ fn who_stops_waiting_leaves_the_queue() {
     let guard = lock(&clients[0], "/l");
     let impatient = clients[1].lock("/l", LockOptions::exclusive()).wait_timeout(Duration::from_millis(200));
     assert!(matches!(impatient, Err(Error::Deadline { .. })));
-    clients[1].sync().wait_timeout(PATIENCE).expect("the cancellation went before it");
+    cell.wait("the place to be left", |_| {
+        let holders = clients[1].lock_holders("/l").wait_timeout(PATIENCE).ok()?;
+        (holders.waiting == 0).then_some(())
+    });
     let busy = clients[2].try_lock("/l", LockOptions::shared()).wait_timeout(PATIENCE).expect("an answer");
     assert!(busy.is_none());
-    assert_eq!(clients[2].lock_holders("/l").wait_timeout(PATIENCE).expect("an answer").waiting, 0);
     guard.release().wait_timeout(PATIENCE).expect("it is held");
     let shared: Vec<_> = clients
         .iter()
@@ -153,6 +155,36 @@ fn who_stops_waiting_leaves_the_queue() {
     clients[2].delete("/l", Expect::Any).wait_timeout(PATIENCE).expect("a lock is advice");
     let write = shared[0].guarded().create("/x", "", CreateOptions::permanent()).wait_timeout(PATIENCE);
     assert!(matches!(write, Err(Error::Fenced { current: 0, .. })), "{write:?}");
+}
+
+#[test]
+fn who_gives_up_early_takes_no_claim_along_but_its_own() {
+    let cell = Cell::start(3, "");
+    let (client, other) = (connect(&cell, "10s"), connect(&cell, "10s"));
+    let is_held =
+        |guard: &LockGuard| other.check_sequencer(&guard.sequencer()).wait_timeout(PATIENCE).expect("an answer");
+    // One task of the program has the lock, another gives up before the cell tells it so.
+    let guard = lock(&client, "/l");
+    let sharer = client.clone();
+    let impatient =
+        std::thread::spawn(move || sharer.lock("/l", LockOptions::exclusive()).wait_timeout(Duration::ZERO));
+    assert!(matches!(impatient.join().expect("it only waits"), Err(Error::Deadline { .. })));
+    client.sync().wait_timeout(PATIENCE).expect("all before it is answered");
+    assert!(guard.is_held() && is_held(&guard), "it is held, and the guard says so");
+
+    // Among readers the token does not tell one claim from the next.
+    let reader = other.lock("/s", LockOptions::shared()).wait_timeout(PATIENCE).expect("nobody has it");
+    drop(client.lock("/s", LockOptions::shared()));
+    let again = cell.wait("the first claim to be given up", |_| {
+        match client.lock("/s", LockOptions::shared()).wait_timeout(PATIENCE) {
+            Err(Error::LockTwice { .. }) => None,
+            taken => Some(taken.expect("readers share")),
+        }
+    });
+    client.sync().wait_timeout(PATIENCE).expect("all before it is answered");
+    let holders = other.lock_holders("/s").wait_timeout(PATIENCE).expect("an answer");
+    assert!(holders.sessions.contains(&client.session()), "{holders:?}");
+    assert_eq!(again.token(), reader.token());
 }
 
 #[test]

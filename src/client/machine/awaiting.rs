@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Machine;
 use crate::client::error::Error;
-use crate::namespace::command::{Answer, LockPlace, Read, Refusal};
+use crate::limits::CONNECTION_LOCK_WAITS_MAX;
+use crate::namespace::command::{Answer, LockPlace, Operation, Read, Refusal};
 use crate::time::Instant;
 use crate::wire::client::Consistency;
 
@@ -33,11 +34,15 @@ impl Awaiting {
 
 impl Machine {
     /// Waits until this session holds that lock, for which it has its place in the queue, or has lost its place. `tag` comes
-    /// back with the last answer to [`Read::AwaitLock`].
+    /// back with the last answer to [`Read::AwaitLock`]. It is taken beyond the bound of calls, as its place in the queue
+    /// is, but not beyond what a server remembers for one connection: that would refuse every read from then on.
     pub fn await_lock(&mut self, now: Instant, tag: u64, path: String) -> Result<(), Error> {
-        self.admit()?;
-        self.awaiting.locks.insert(tag, Awaited { path, asked: false, again: false });
-        self.ask_of_locks(|_| true);
+        self.admit_unbounded()?;
+        if self.awaiting.locks.len() >= CONNECTION_LOCK_WAITS_MAX {
+            return Err(Error::TooManyLockWaits { limit: CONNECTION_LOCK_WAITS_MAX });
+        }
+        self.awaiting.locks.insert(tag, Awaited { path: path.clone(), asked: false, again: false });
+        self.ask_of_locks(|awaited| awaited.path == path);
         self.send(now);
         Ok(())
     }
@@ -83,5 +88,14 @@ impl Machine {
             let read = Read::AwaitLock { path: awaited.path.clone(), session };
             self.queue.push_read(*tag, read, Consistency::Linearizable);
         }
+    }
+}
+
+/// Whether all that it does is to give a lock, or the place in its queue, up.
+pub(super) fn is_release(operation: &Operation) -> bool {
+    match operation {
+        Operation::Release { .. } => true,
+        Operation::Guarded { operation, .. } => is_release(operation),
+        _ => false,
     }
 }

@@ -40,7 +40,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use self::awaiting::Awaiting;
+use self::awaiting::{Awaiting, is_release};
 use self::ending::{Ending, Trouble};
 use self::queue::Queue;
 use self::route::Route;
@@ -202,9 +202,14 @@ impl Machine {
         machine
     }
 
-    /// Queues a mutation. `tag` comes back with what it came to.
+    /// Queues a mutation. `tag` comes back with what it came to. A release is taken beyond the bound of calls: refused, it
+    /// would leave the lock shut for as long as the session lives.
     pub fn request(&mut self, now: Instant, tag: u64, operation: Operation) -> Result<(), Error> {
-        self.admit()?;
+        if is_release(&operation) {
+            self.admit_unbounded()?
+        } else {
+            self.admit()?
+        }
         let size = operation_bytes(&operation);
         if size > self.request_bytes_max {
             let limit = self.request_bytes_max;
@@ -416,13 +421,17 @@ impl Machine {
     }
 
     fn admit(&self) -> Result<(), Error> {
+        self.admit_unbounded()?;
+        let limit = self.settings.calls_max;
+        if self.queue.len() >= limit { Err(Error::TooManyCalls { limit }) } else { Ok(()) }
+    }
+
+    /// As [`admit`](Self::admit), for calls that what was taken before brings about.
+    fn admit_unbounded(&self) -> Result<(), Error> {
         match &self.session {
             Session::Over(ending) => Err(ending.error(false)),
             Session::Wanted { .. } | Session::Live { .. } if self.closing => {
                 Err(Error::Closed { outcome: Known::NotApplied })
-            }
-            Session::Wanted { .. } | Session::Live { .. } if self.queue.len() >= self.settings.calls_max => {
-                Err(Error::TooManyCalls { limit: self.settings.calls_max })
             }
             Session::Wanted { .. } | Session::Live { .. } => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! The machine against a server of three lines: what was said to it is read, what it answers is written by the test.
 
+mod locking;
 mod watching;
 
 use bytes::Bytes;

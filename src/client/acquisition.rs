@@ -1,0 +1,176 @@
+//! A lock being taken: asked for, waited for, and perhaps not wanted any more at any moment between.
+//!
+//! A release that names nothing but a path gives up whatever claim the session has there, so none is sent before the cell
+//! has said that the claim is this acquisition's own:
+//!
+//! 1. Given up before the answer, it is only marked. When the answer comes, a lock that was granted is released under its
+//!    sequencer, and a place in the queue is left; a refusal leaves nothing to release.
+//! 2. Given up in the queue, the place is left at once, and a grant that comes late makes no guard.
+//! 3. Until then no other acquisition of the same path is begun: should the node be deleted meanwhile, and its lock claimed
+//!    anew, the release would take out the new claim.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::api::{Client, outward, refused, unfit};
+use super::driver::{Call, Next, Then};
+use super::error::{Error, Result};
+use super::lock::{LockGuard, release_under};
+use super::machine::Answered;
+use super::op::{Op, Promise};
+use crate::namespace::command::{Answer, Done, LockPlace, Operation, Sequencer};
+
+/// The paths whose locks a client is taking.
+#[derive(Debug, Default)]
+pub(super) struct Acquiring(Mutex<BTreeSet<String>>);
+
+/// One lock being taken.
+struct Acquisition {
+    pending: Arc<Pending>,
+    promise: Promise<LockGuard>,
+}
+
+/// What the caller, who may give up, and the driver share of it.
+struct Pending {
+    client: Client,
+    path: String,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// The cell has not answered.
+    Asked,
+    /// It has a place in the queue.
+    Queued,
+    /// It was given up before the cell had answered.
+    Unwanted,
+    /// It was granted, or refused, or is given up.
+    Over,
+}
+
+/// Takes the lock of `path`, as the cell calls it, by `acquire`.
+pub(super) fn acquire(client: &Client, path: String, acquire: Operation) -> Op<LockGuard> {
+    if !client.acquiring().insert(&path) {
+        return Op::ready(Err(Error::LockTwice { path: outward(&client.root(), path) }));
+    }
+    let (op, promise) = Op::new();
+    let pending = Arc::new(Pending { client: client.clone(), path, stage: Mutex::new(Stage::Asked) });
+    let acquisition = Acquisition { pending: Arc::clone(&pending), promise };
+    client.call(Call::Request(acquire), acquisition.then());
+    op.or_abandon(move || pending.give_up())
+}
+
+impl Acquiring {
+    /// Whether the lock of that path is being taken.
+    pub(super) fn contains(&self, path: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
+    }
+
+    /// False if it is being taken already.
+    fn insert(&self, path: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
+    }
+
+    fn remove(&self, path: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+}
+
+impl Acquisition {
+    fn then(self) -> Then {
+        Box::new(move |result| self.take(result))
+    }
+
+    fn take(self, result: Result<Answered>) -> Next {
+        match result {
+            Ok(Answered::Request { outcome: Ok(Done::Queued), .. }) => self.queued(),
+            Ok(Answered::Request { outcome: Ok(Done::Granted { sequencer }), .. })
+            | Ok(Answered::Read { answer: Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }), .. }) => {
+                self.granted(sequencer)
+            }
+            Ok(answered) => {
+                self.pending.end();
+                let root = self.pending.client.root();
+                self.promise.finish(Err(match answered {
+                    Answered::Read { answer: Ok(Answer::LockPlace { .. }), .. } => {
+                        Error::LockNotHeld { path: outward(&root, self.pending.path.clone()) }
+                    }
+                    Answered::Request { outcome: Err(refusal), .. } | Answered::Read { answer: Err(refusal), .. } => {
+                        refused(refusal, &root)
+                    }
+                    Answered::Request { .. } | Answered::Read { .. } => unfit("a lock"),
+                }))
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn queued(self) -> Next {
+        if self.pending.enqueue() {
+            return Next::Call(Call::AwaitLock(self.pending.path.clone()), self.then());
+        }
+        self.pending.end();
+        quietly(self.pending.leave_queue())
+    }
+
+    fn granted(self, sequencer: Sequencer) -> Next {
+        match self.pending.end() {
+            Stage::Asked | Stage::Queued => {
+                self.promise.finish(Ok(LockGuard::new(self.pending.client.clone(), sequencer)))
+            }
+            Stage::Unwanted => quietly(release_under(&sequencer)),
+            Stage::Over => Next::Finished,
+        }
+    }
+
+    /// The cell was not asked, or will not answer. A place in the queue that cannot be waited in is left.
+    fn failed(self, error: Error) -> Next {
+        let was = self.pending.end();
+        self.promise.keep(Err(error));
+        if was == Stage::Queued { quietly(self.pending.leave_queue()) } else { Next::Finished }
+    }
+}
+
+impl Pending {
+    /// The caller does not want it any more.
+    fn give_up(&self) {
+        let was = self.turn(|stage| if stage == Stage::Asked { Stage::Unwanted } else { Stage::Over });
+        if was == Stage::Queued {
+            self.client.release_quietly(self.leave_queue());
+            self.client.acquiring().remove(&self.path);
+        }
+    }
+
+    /// It has its place in the queue. False if it is not wanted.
+    fn enqueue(&self) -> bool {
+        self.turn(|stage| if stage == Stage::Asked { Stage::Queued } else { stage }) == Stage::Asked
+    }
+
+    /// The driver is done with it, but for a release, which it queues before it looks at what callers asked for since. Tells
+    /// where it stood.
+    fn end(&self) -> Stage {
+        let was = self.turn(|_| Stage::Over);
+        // Whoever made an end of it before has seen to that; the path may be another's by now.
+        if was != Stage::Over {
+            self.client.acquiring().remove(&self.path);
+        }
+        was
+    }
+
+    /// Goes from one stage to the next, and tells the one before.
+    fn turn(&self, next: impl FnOnce(Stage) -> Stage) -> Stage {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = *stage;
+        *stage = next(was);
+        was
+    }
+
+    fn leave_queue(&self) -> Operation {
+        Operation::Release { path: self.path.clone() }
+    }
+}
+
+fn quietly(release: Operation) -> Next {
+    Next::Call(Call::Request(release), Box::new(|_| Next::Finished))
+}

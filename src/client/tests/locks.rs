@@ -1,0 +1,82 @@
+//! Locks that are given up, at each moment of their being taken: what is released of them.
+
+use super::*;
+use crate::limits::CONNECTION_LOCK_WAITS_MAX;
+
+/// What the server answers depends on the path alone.
+pub(super) fn acquire(path: String, mode: LockMode) -> Came {
+    match path.as_str() {
+        "/granted" => Ok(Done::Granted { sequencer: sequencer(&path, mode) }),
+        "/twice" => Err(Refusal::LockTwice { path }),
+        _ => Ok(Done::Queued),
+    }
+}
+
+fn sequencer(path: &str, mode: LockMode) -> Sequencer {
+    Sequencer { path: path.to_owned(), instance: 3, generation: 7, mode }
+}
+
+fn release(path: &str) -> Operation {
+    Operation::Release { path: path.to_owned() }
+}
+
+fn release_under(path: &str, mode: LockMode) -> Operation {
+    Operation::Guarded { sequencer: sequencer(path, mode), operation: Box::new(release(path)) }
+}
+
+/// What was released once all calls so far are answered, and what they brought about.
+fn releases(server: &Server, client: &Client) -> Vec<Operation> {
+    for _ in 0..2 {
+        wait(client.sync()).expect("synced");
+    }
+    server.held.lock().expect("no test thread panics with it").releases.clone()
+}
+
+#[test]
+fn a_lock_given_up_before_the_answer_is_released_as_the_answer_says() {
+    for (path, released) in [
+        ("/granted", vec![release_under("/granted", LockMode::Shared)]),
+        ("/queued", vec![release("/queued")]),
+        ("/twice", vec![]),
+    ] {
+        let server = Server::start(&[]);
+        let client = server.connect("");
+        let held = server.held.lock().expect("no test thread panics with it");
+        // The server answers nothing while the test looks at what it holds.
+        drop(client.lock(path, LockOptions::shared()));
+        let again = wait(client.lock(path, LockOptions::shared()));
+        assert!(matches!(again, Err(Error::LockTwice { .. })), "the claim is being given up: {again:?}");
+        let again = wait(client.try_lock(path, LockOptions::shared()));
+        assert!(matches!(again, Err(Error::LockTwice { .. })), "the claim is being given up: {again:?}");
+        drop(held);
+        assert_eq!(releases(&server, &client), released);
+        let _claim = client.lock(path, LockOptions::shared());
+        assert_eq!(releases(&server, &client), released, "a new claim is not taken for the old one");
+    }
+}
+
+#[test]
+fn a_place_in_the_queue_is_left_once_when_it_is_given_up() {
+    let server = Server::start(&[]);
+    let client = server.connect("");
+    let op = client.lock("/queued", LockOptions::exclusive());
+    assert_eq!(releases(&server, &client), []);
+    drop(op);
+    let again = client.lock("/queued", LockOptions::exclusive());
+    assert_eq!(releases(&server, &client), [release("/queued")]);
+    assert!(!again.is_answered(), "it has a place of its own");
+}
+
+#[test]
+fn a_place_that_cannot_be_waited_in_is_left() {
+    let server = Server::start(&[]);
+    let client = server.connect("");
+    let ops: Vec<_> =
+        (0..CONNECTION_LOCK_WAITS_MAX).map(|n| client.lock(&format!("/l{n}"), LockOptions::exclusive())).collect();
+    assert_eq!(releases(&server, &client), []);
+    let last = wait(client.lock("/last", LockOptions::exclusive()));
+    assert!(matches!(last, Err(Error::TooManyLockWaits { limit: CONNECTION_LOCK_WAITS_MAX })), "{last:?}");
+    assert_eq!(releases(&server, &client), [release("/last")]);
+    assert_eq!(wait(client.exists("/a")).expect("reads go on"), None);
+    assert!(ops.iter().all(|op| !op.is_answered()));
+}
