@@ -66,6 +66,11 @@ fn an_open_loop_keeps_its_rate_or_is_called_invalid() {
     let with = |rate: &'static str| small.iter().copied().chain(["--rate", rate]).collect::<Vec<_>>();
     let (status, kept) = bench(&cell, &with("20"));
     let point = &kept["points"][0];
+    assert_eq!(
+        (&kept["ops_per_s"], &kept["writes"]),
+        (&point["ops_per_s"], &point["writes"]),
+        "one point stands at the top"
+    );
     assert_eq!(status, Some(0), "{point}");
     assert!(point["service"]["count"].as_u64() > Some(0) && point["invalid"].is_null(), "{point}");
     let (status, missed) = bench(&cell, &with("10000000"));

@@ -260,7 +260,7 @@ impl Session {
         if let Some(folder) = &load.out {
             results.write(folder, &self.logs).map_err(compare::unusable)?;
         }
-        let text = if load.json { json(results) } else { table::of(results) };
+        let text = if load.json { json_of(results) } else { table::of(results) };
         crate::print_line(&text)
     }
 
@@ -297,6 +297,19 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The figures of a single point stand at the top as well: whoever measured one thing need not look into a list.
+fn json_of(results: &Results) -> String {
+    let mut all = serde_json::to_value(results).expect("results are numbers, texts and lists");
+    if let ([point], Some(fields)) = (&results.points[..], all.as_object_mut())
+        && let Ok(serde_json::Value::Object(figures)) = serde_json::to_value(point)
+    {
+        for (name, figure) in figures {
+            fields.entry(name).or_insert(figure);
+        }
+    }
+    json(&all)
 }
 
 fn json(value: &impl serde::Serialize) -> String {
