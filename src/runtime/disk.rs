@@ -89,12 +89,16 @@ pub const UNSAFE_FOLDERS: &str = "QUORATE_UNSAFE_FOLDERS";
 pub fn check_file_system(folder: &Path) -> Result<(), DiskError> {
     let stat =
         rustix::fs::statfs(folder).map_err(|error| failed("look at the file system of", folder)(error.into()))?;
-    let kind = UNFIT.iter().find(|(magic, ..)| *magic == stat.f_type as u32);
     let allowed = || std::env::var_os(UNSAFE_FOLDERS).is_some_and(|value| value == "1");
-    match kind {
-        Some((_, found, why)) if !allowed() => Err(DiskError::Unfit { path: folder.into(), found, why }),
+    match unfit(stat.f_type as u32) {
+        Some((found, why)) if !allowed() => Err(DiskError::Unfit { path: folder.into(), found, why }),
         _ => Ok(()),
     }
+}
+
+/// The name of an unfit kind of file system, and why it is.
+fn unfit(magic: u32) -> Option<(&'static str, &'static str)> {
+    UNFIT.iter().find(|(number, ..)| *number == magic).map(|(_, name, why)| (*name, *why))
 }
 
 /// Opens `path`, which exists, for direct reads, or reads and writes.
@@ -233,7 +237,7 @@ const IMITATED: &str =
     "each write makes a copy elsewhere: direct writes are imitated, and a flush takes a metadata commit";
 
 /// File systems by the number `statfs` gives, and why a journal cannot live there.
-const UNFIT: [(u32, &str, &str); 12] = [
+const UNFIT: [(u32, &str, &str); 14] = [
     (0x0102_1994, "tmpfs", IN_MEMORY),
     (0x8584_58f6, "ramfs", IN_MEMORY),
     (0x794c_7630, "overlayfs", STACKED),
@@ -246,6 +250,8 @@ const UNFIT: [(u32, &str, &str); 12] = [
     (0x6573_5546, "FUSE", AWAY),
     (0x9123_683e, "btrfs", IMITATED),
     (0x2fc1_2fc1, "ZFS", IMITATED),
+    (0xca45_1a4e, "bcachefs", IMITATED),
+    (0x6175_6673, "aufs", STACKED),
 ];
 
 /// Holds the process id of whoever locked the folder.
@@ -278,6 +284,17 @@ mod tests {
         let refused = check_file_system(Path::new("/dev/shm")).expect_err("it is in memory").to_string();
         for part in ["/dev/shm", "found: tmpfs", "needed: ext4 or XFS", "why:   it lives in memory", "fix:"] {
             assert!(refused.contains(part), "{refused}");
+        }
+    }
+
+    #[test]
+    fn networks_and_programs_are_no_disks_and_disks_are() {
+        for (magic, name) in [(0x6969, "NFS"), (0x6573_5546, "FUSE"), (0x9123_683e, "btrfs"), (0xca45_1a4e, "bcachefs")]
+        {
+            assert_eq!(unfit(magic).map(|(name, _)| name), Some(name));
+        }
+        for (magic, name) in [(0xef53, "ext4"), (0x5846_5342, "XFS")] {
+            assert_eq!(unfit(magic), None, "{name}");
         }
     }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use quorate::limits::BLOCK_BYTES;
+use quorate::runtime::disk::{DiskError, check_file_system};
 use quorate::server::Config;
 use quorate::server::config::{Durability, Size};
 use quorate::server::measured::{self, Measured, Method, Run};
@@ -25,7 +26,7 @@ pub fn examine(folder: &Path, config: Option<&Config>, findings: &mut Vec<Findin
             return None;
         }
     };
-    findings.push(filesystem(&mount.filesystem));
+    findings.push(filesystem(&mount.filesystem, check_file_system(folder).err()));
     findings.extend(options(&mount));
     let durability = durability(folder, config, findings);
     write_durably(folder, durability, config, findings);
@@ -39,11 +40,12 @@ pub fn examine(folder: &Path, config: Option<&Config>, findings: &mut Vec<Findin
     Some(mount)
 }
 
-fn filesystem(name: &str) -> Finding {
-    let severity = match name {
-        "xfs" | "ext4" => Severity::Ok,
-        name if UNFIT.contains(&name) || name.starts_with("fuse") || name.starts_with("nfs") => Severity::Fatal,
-        _ => Severity::Warn,
+/// `refused`: what a start would say of it.
+fn filesystem(name: &str, refused: Option<DiskError>) -> Finding {
+    let severity = match (refused, name) {
+        (Some(_), _) => Severity::Fatal,
+        (None, "xfs" | "ext4") => Severity::Ok,
+        (None, _) => Severity::Warn,
     };
     Finding::new("filesystem", "xfs or ext4", name, severity)
         .why("a write is acknowledged once blocks that were written before are overwritten in place, around the page cache, and flushed")
@@ -185,9 +187,6 @@ fn held(folder: &Path) -> u64 {
     segments.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
 }
 
-/// In memory, over a network, or copying what is overwritten.
-const UNFIT: [&str; 10] = ["tmpfs", "ramfs", "overlay", "btrfs", "zfs", "bcachefs", "cifs", "ceph", "9p", "aufs"];
-
 const TRIAL_BYTES: u64 = 4 << 20;
 const TRIAL_TIME: Duration = Duration::from_millis(300);
 const TRIAL_WRITES: u64 = 1_000;
@@ -218,15 +217,14 @@ mod tests {
 
     #[test]
     fn filesystems_and_options_that_lose_writes_are_fatal() {
-        for (name, severity) in [
-            ("xfs", Severity::Ok),
-            ("ext4", Severity::Ok),
-            ("ext3", Severity::Warn),
-            ("tmpfs", Severity::Fatal),
-            ("nfs4", Severity::Fatal),
-            ("fuse.sshfs", Severity::Fatal),
+        for (folder, name, severity) in [
+            ("/var/tmp", "xfs", Severity::Ok),
+            ("/var/tmp", "ext4", Severity::Ok),
+            ("/var/tmp", "ext3", Severity::Warn),
+            ("/dev/shm", "tmpfs", Severity::Fatal),
         ] {
-            assert_eq!(filesystem(name).severity, severity, "{name}");
+            let refused = check_file_system(Path::new(folder)).err();
+            assert_eq!(filesystem(name, refused).severity, severity, "{name}");
         }
         let mounted = |list: &str| Mount {
             filesystem: "ext4".into(),
