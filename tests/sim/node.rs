@@ -306,8 +306,11 @@ impl Node {
             Effect::DiscardImage { slot } => self.disk.chore(around.world, of, Chore::Discard { slot }),
             Effect::ReadImage { to, image, offset, bytes } => {
                 let delay = around.world.random.around(around.plan.disk.latency);
-                // Small pieces: a transfer takes long enough to be interrupted.
-                let bytes = bytes.min(around.plan.transfer_bytes);
+                // Small pieces: a transfer takes long enough to be interrupted. Reads and removals are done in the order
+                // in which they were asked for, so the image is still there.
+                let file = &self.disk.images[&image];
+                let rest = file.get(offset as usize..).unwrap_or_default();
+                let bytes = Bytes::copy_from_slice(&rest[..bytes.min(around.plan.transfer_bytes).min(rest.len())]);
                 around.world.after(delay, Event::ImageRead { node: of.0, life: of.1, to, image, offset, bytes });
             }
             Effect::StartAgain => running.starts_again = true,
@@ -338,13 +341,6 @@ impl Node {
             "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait",
             self.index
         )
-    }
-
-    /// A piece of an image, for a peer.
-    pub fn read_image(&self, image: Slot, offset: u64, bytes: usize) -> Bytes {
-        let file = &self.disk.images[&image];
-        let rest = file.get(offset as usize..).unwrap_or_default();
-        Bytes::copy_from_slice(&rest[..bytes.min(rest.len())])
     }
 
     /// The background read of a lagging peer's values.

@@ -314,7 +314,6 @@ impl Run {
                 self.nodes[node].happens(&mut self.world, Happening::LogRead { to, from, values });
             }
             Event::ImageRead { node, life, to, image, offset, bytes } if self.nodes[node].life == life => {
-                let bytes = self.nodes[node].read_image(image, offset, bytes);
                 self.nodes[node].happens(&mut self.world, Happening::ImageRead { to, image, offset, bytes });
             }
             Event::Drained { node, life, conn } if self.nodes[node].life == life => {

@@ -39,7 +39,7 @@ pub enum Event {
     /// Values were read back from the log.
     LogRead { node: usize, life: u64, to: ReplicaId, from: Slot, places: Vec<Place> },
     /// A piece of an image was read.
-    ImageRead { node: usize, life: u64, to: ReplicaId, image: Slot, offset: u64, bytes: usize },
+    ImageRead { node: usize, life: u64, to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
     /// A client that did not read has read.
     Drained { node: usize, life: u64, conn: u64 },
     /// A client wakes; only the newest call counts.
