@@ -138,26 +138,6 @@ impl Client {
         )
     }
 
-    /// The names of a node's children, in byte order, and the node's own stat. A listing too long for one answer is
-    /// fetched in pages, of which later ones may be of later revisions; the stat is that of the first.
-    pub fn list(&self, path: &str) -> Op<(Vec<String>, Stat)> {
-        self.list_as(path, Consistency::Linearizable)
-    }
-
-    /// As [`list`](Self::list), as fresh as asked for.
-    pub fn list_as(&self, path: &str, consistency: Consistency) -> Op<(Vec<String>, Stat)> {
-        let (op, promise) = Op::new();
-        match self.inward(path) {
-            Ok(path) => {
-                let listing = Listing { path, names: Vec::new(), stat: None, root: Arc::clone(&self.root), promise };
-                let (call, then) = listing.page(consistency);
-                self.inner.call(call, then);
-            }
-            Err(error) => promise.keep(Err(error)),
-        }
-        op
-    }
-
     /// Makes a node.
     pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
         let (op, promise) = Op::new();
@@ -341,40 +321,6 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.driver.leave(self.id);
-    }
-}
-
-/// A listing being fetched page by page.
-struct Listing {
-    path: String,
-    names: Vec<String>,
-    stat: Option<Stat>,
-    root: Arc<str>,
-    promise: Promise<(Vec<String>, Stat)>,
-}
-
-impl Listing {
-    fn page(self, consistency: Consistency) -> (Call, Then) {
-        let after = self.names.last().cloned().unwrap_or_default();
-        let read = Read::List { path: self.path.clone(), after, limit: 0 };
-        (Call::Read(read, consistency), Box::new(move |result| self.take(result)))
-    }
-
-    fn take(mut self, result: Result<Answered>) -> Next {
-        let (revision, names, stat, more) = match result.and_then(|answered| answer(answered, &self.root)) {
-            Ok((revision, Answer::Children { names, stat, more })) => (revision, names, stat, more),
-            Ok(_) => return self.promise.finish(Err(unfit("a listing"))),
-            Err(error) => return self.promise.finish(Err(error)),
-        };
-        // An empty page that promises more would be asked for again without end.
-        let more = more && !names.is_empty();
-        self.names.extend(names);
-        let stat = *self.stat.get_or_insert(stat);
-        if more {
-            let (call, then) = self.page(Consistency::AtLeast(revision));
-            return Next::Call(call, then);
-        }
-        self.promise.finish(Ok((self.names, stat)))
     }
 }
 

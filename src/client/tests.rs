@@ -13,7 +13,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::namespace::codec::{encode_outcome, encode_read_outcome};
-use crate::namespace::command::{Answer, Done, LockPlace, Operation, Outcome as Came, Read, Refusal, StepDone};
+use crate::namespace::command::{
+    Answer, Done, LockPlace, Operation, Outcome as Came, Read, Refusal, Scanned, StepDone,
+};
 use crate::wire::client::{ClientMessage, ServerMessage, Welcome};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
@@ -186,8 +188,21 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
             Ok(Answer::Children { names, stat: Stat::default(), more })
         }
         Read::AwaitLock { .. } => Ok(Answer::LockPlace { place: LockPlace::Waiting }),
-        Read::LockHolders { .. } | Read::CheckSequencer { .. } => panic!("locks are looked at in a real cell"),
+        Read::Scan { path, after, limit, .. } => {
+            let below = held.nodes.keys().filter(|node| node.starts_with(&path) && **node > after);
+            let mut nodes: Vec<_> = below.map(|path| scanned(path)).collect();
+            let more = nodes.len() > limit as usize;
+            nodes.truncate(limit as usize);
+            Ok(Answer::Scanned { nodes, more })
+        }
+        Read::Entries { .. } | Read::LockHolders { .. } | Read::CheckSequencer { .. } => {
+            panic!("they are looked at in a real cell")
+        }
     }
+}
+
+fn scanned(path: &str) -> Scanned {
+    Scanned { path: path.to_owned(), stat: Stat::default(), data: None }
 }
 
 fn wait<T>(op: Op<T>) -> super::Result<T> {
@@ -227,6 +242,9 @@ fn a_root_is_put_in_front_of_paths_and_taken_off_again() {
         client.create(name, "", CreateOptions::permanent()).detach();
     }
     assert_eq!(wait(client.list("/a")).expect("in three pages").0, ["1", "2", "3", "4", "b"]);
+    let scan: Result<Vec<_>, _> = client.scan("/a", ScanOptions::new().page(4)).collect();
+    let paths = ["/a", "/a/1", "/a/2", "/a/3", "/a/4", "/a/b", "/a/b/c"];
+    assert_eq!(scan.expect("in two pages"), paths.map(scanned));
     let below = client.chroot("/a").expect("a sound path");
     assert_eq!(&wait(below.get("/b/c")).expect("the same node").0[..], b"x");
     assert!(matches!(wait(below.get("b/c")), Err(Error::BadArgument { .. })));

@@ -124,6 +124,12 @@ pub enum Read {
     Exists { path: String },
     /// Names of the children after `after` (all if empty), in byte order, at most `limit` (0: as many as fit a reply).
     List { path: String, after: String, limit: u32 },
+    /// As `List`, with the children's stats.
+    Entries { path: String, after: String, limit: u32 },
+    /// The nodes of the subtree below `path`, itself first, that follow the node `after` (all if empty): each before its
+    /// children, children in byte order of their names. At most `limit` (0: as many as fit a reply). The node `after` need
+    /// not exist any more, so whoever reads page by page loses its place to nobody.
+    Scan { path: String, after: String, limit: u32, with_data: bool },
     /// Who holds the node's lock, and how many wait.
     LockHolders { path: String },
     /// Where a session stands with the node's lock. One that waits is told on its connection when that may have changed.
@@ -251,12 +257,27 @@ pub enum Answer {
     Exists { stat: Option<Stat> },
     /// Answer to `List`: names in byte order, the parent's stat, whether more follow.
     Children { names: Vec<String>, stat: Stat, more: bool },
+    /// Answer to `Entries`: children in byte order of their names, the parent's stat, whether more follow.
+    Entries { entries: Vec<(String, Stat)>, stat: Stat, more: bool },
+    /// Answer to `Scan`: nodes in order, whether more follow.
+    Scanned { nodes: Vec<Scanned>, more: bool },
     /// Answer to `LockHolders`.
     Lock { holders: LockHolders },
     /// Answer to `AwaitLock`.
     LockPlace { place: LockPlace },
     /// Answer to `CheckSequencer`.
     Sequencer { valid: bool },
+}
+
+/// A node come upon in a scan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scanned {
+    /// Its path.
+    pub path: String,
+    /// Its stat.
+    pub stat: Stat,
+    /// Its data, if they were asked for.
+    pub data: Option<Bytes>,
 }
 
 /// A lock as it stands.

@@ -4,6 +4,8 @@
 //! which nodes are now what; every front replays them into its own read-only [`Tree`] and matches them against its
 //! watches. The *outcomes* say what each command came to, one for one; a reply's bytes are encoded once and shared
 //! between the session's table of results and the frame that carries them. Reads never come here: [`answer`] asks a tree.
+//! What may be long, a listing or the scan of a subtree, is answered in pages of one revision each; a page goes on from a
+//! name or a path, not from a cursor that the cell would have to keep.
 //!
 //! ```text
 //! batch -> codec -> apply -> tree      rows in a slab, found by a hash of their path, children in order

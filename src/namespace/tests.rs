@@ -2,6 +2,7 @@
 
 mod generated;
 mod images;
+mod listings;
 mod locks;
 mod model;
 mod refusals;

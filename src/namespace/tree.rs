@@ -183,11 +183,29 @@ impl Tree {
         self.find(path).map(|place| &self.rows.get(place).node)
     }
 
-    /// Names of the node's children that follow `after`, in byte order; all of them if `after` is empty.
+    /// Paths of the node's children whose names follow `after`, in byte order; all of them if `after` is empty.
     pub fn children<'a>(&'a self, path: &str, after: &str) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
         let place = self.find(path)?;
         let range = (Bound::Excluded(after), Bound::Unbounded);
-        Some(self.rows.get(place).children.range::<str, _>(range).map(Borrow::borrow))
+        Some(self.rows.get(place).children.range::<str, _>(range).map(|child| &*child.0))
+    }
+
+    /// The node that follows `after` among those at and below `top`, each before its children, children in byte order. The
+    /// node `after`, at or below `top`, need not exist.
+    #[must_use]
+    pub fn next_within(&self, top: &str, after: &str) -> Option<&str> {
+        if let Some(child) = self.children(after, "").and_then(|mut children| children.next()) {
+            return Some(child);
+        }
+        let mut at = after;
+        while at != top {
+            let above = path::parent(at)?;
+            if let Some(next) = self.children(above, path::name(at)).and_then(|mut later| later.next()) {
+                return Some(next);
+            }
+            at = above;
+        }
+        None
     }
 
     /// How many nodes there are, the root among them.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate::client::machine::Answered;
 use quorate::client::{Error, Outcome as Known};
 use quorate::namespace::command::{
-    Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, StepDone,
+    Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned, SessionId, Stat, StepDone,
 };
 use quorate::wire::client::Consistency;
 
@@ -180,10 +180,19 @@ fn request_fits(
 fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Answer, Refusal>) {
     assert!(revision <= model.revision(), "a read tells of revision {revision}, which was never reached");
     let is = model.answer(read, revision);
-    let told = answer.clone().map(|answer| match answer {
+    let is = is.map_err(plain_refusal);
+    let told = answer.clone().map_err(plain_refusal).map(|answer| match answer {
         Answer::Node { data, stat } => Answer::Node { data, stat: plain(stat) },
         Answer::Exists { stat } => Answer::Exists { stat: stat.map(plain) },
         Answer::Children { names, stat, more } => Answer::Children { names, stat: plain(stat), more },
+        Answer::Entries { entries, stat, more } => {
+            let entries = entries.into_iter().map(|(name, stat)| (name, plain(stat))).collect();
+            Answer::Entries { entries, stat: plain(stat), more }
+        }
+        Answer::Scanned { nodes, more } => {
+            let nodes = nodes.into_iter().map(|node| Scanned { stat: plain(node.stat), ..node }).collect();
+            Answer::Scanned { nodes, more }
+        }
         Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
     });
     assert!(told == is, "{read:?} was answered {told:?} at {revision}, but it is {is:?}");

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
-    Answer, Command, Done, Expect, Lifetime, LockPlace, Operation, Outcome, Read, Refusal, Revision, Sequencer,
-    SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Lifetime, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned,
+    Sequencer, SessionId, Stat, Step, StepDone,
 };
 use quorate::wire::watch::EventKind;
 
@@ -135,18 +135,35 @@ impl Model {
             Read::Exists { path } => Ok(Answer::Exists { stat: self.at(path, revision).map(Node::stat) }),
             Read::List { path, after, limit } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
-                let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
-                let below = self.past.range(prefix.clone()..).take_while(|(other, _)| other.starts_with(&prefix));
-                let names = below.filter_map(|(other, _)| other.strip_prefix(&prefix).map(|name| (other, name)));
-                let mut names: Vec<String> = names
-                    .filter(|(_, name)| !name.is_empty() && !name.contains('/') && *name > after.as_str())
-                    .filter(|(other, _)| self.at(other, revision).is_some())
-                    .map(|(_, name)| name.to_owned())
-                    .collect();
-                let most = if *limit == 0 { usize::MAX } else { *limit as usize };
-                let more = names.len() > most;
-                names.truncate(most);
-                Ok(Answer::Children { names, stat: node.stat(), more })
+                let (entries, more) = page(self.entries(path, after, revision), *limit);
+                Ok(Answer::Children {
+                    names: entries.into_iter().map(|(name, _)| name).collect(),
+                    stat: node.stat(),
+                    more,
+                })
+            }
+            Read::Entries { path, after, limit } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                let (entries, more) = page(self.entries(path, after, revision), *limit);
+                Ok(Answer::Entries { entries, stat: node.stat(), more })
+            }
+            Read::Scan { path, after, limit, with_data } => {
+                self.at(path, revision).ok_or_else(|| no_node(path))?;
+                if !after.is_empty() && !is_within(after, path) {
+                    return Err(Refusal::BadArgument { why: String::new() });
+                }
+                let names = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+                let within = self.past.keys().filter(|other| is_within(other, path));
+                let mut paths: Vec<_> =
+                    within.filter(|other| after.is_empty() || names(other) > names(after)).collect();
+                paths.sort_by_key(|path| names(path));
+                let nodes = paths.into_iter().filter_map(|path| Some((path, self.at(path, revision)?)));
+                let nodes = nodes.map(|(path, node)| {
+                    let data = with_data.then(|| node.data.clone());
+                    Scanned { path: path.clone(), stat: node.stat(), data }
+                });
+                let (nodes, more) = page(nodes.collect(), *limit);
+                Ok(Answer::Scanned { nodes, more })
             }
             Read::LockHolders { path } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
@@ -161,6 +178,14 @@ impl Model {
                 Ok(Answer::Sequencer { valid: node.is_some_and(|node| node.upholds(sequencer)) })
             }
         }
+    }
+
+    /// Children whose names follow `after`.
+    fn entries(&self, path: &str, after: &str, revision: Revision) -> Vec<(String, Stat)> {
+        let children = self.past.keys().filter(|other| parent(other).as_deref() == Some(path));
+        let named = children.map(|other| (other, other.rsplit('/').next().unwrap_or_default()));
+        let later = named.filter(|(_, name)| *name > after);
+        later.filter_map(|(other, name)| Some((name.to_owned(), self.at(other, revision)?.stat()))).collect()
     }
 
     fn at(&self, path: &str, revision: Revision) -> Option<&Node> {
@@ -457,6 +482,18 @@ impl Node {
             ..Stat::default()
         }
     }
+}
+
+fn is_within(path: &str, top: &str) -> bool {
+    path == top || top == "/" || path.starts_with(&format!("{top}/"))
+}
+
+/// The first rows, and whether there are more.
+fn page<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
+    let most = if limit == 0 { usize::MAX } else { limit as usize };
+    let more = rows.len() > most;
+    rows.truncate(most);
+    (rows, more)
 }
 
 fn parent(path: &str) -> Option<String> {

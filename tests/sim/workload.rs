@@ -139,9 +139,27 @@ fn read(random: &mut Random, path: String, known: &Known) -> Read {
         _ => {
             let path = if random.below(2) == 0 { "/".to_owned() } else { path };
             let after = if random.below(3) == 0 { "n2".to_owned() } else { String::new() };
-            Read::List { path, after, limit: random.below(4) as u32 }
+            let limit = random.below(4) as u32;
+            match random.below(3) {
+                0 => Read::Entries { path, after, limit },
+                1 => scan(random, path, limit),
+                _ => Read::List { path, after, limit },
+            }
         }
     }
+}
+
+fn scan(random: &mut Random, path: String, limit: u32) -> Read {
+    let below = format!("{}/m{}", path.trim_end_matches('/'), random.below(3));
+    let after = match random.below(4) {
+        0 => below,
+        1 => path.clone(),
+        2 => "/n2/m".to_owned(),
+        _ => String::new(),
+    };
+    // A page with data may be full before all nodes are in it, which the model does not judge.
+    let with_data = limit > 0 && random.below(2) == 0;
+    Read::Scan { path, after, limit, with_data }
 }
 
 pub fn path(random: &mut Random, names: u64) -> String {

@@ -21,6 +21,7 @@ mod iotest;
 mod lock;
 mod ls;
 mod manual;
+mod scan;
 mod set;
 mod shell;
 mod start;
@@ -68,6 +69,8 @@ enum Command {
     Delete(delete::Args),
     /// Lists the names of a node's children
     Ls(ls::Args),
+    /// Lists a node and all below it
+    Scan(scan::Args),
     /// Prints a node's numbers
     Stat(stat::Args),
     /// Prints what happens to a node, or around it, one event a line
@@ -115,6 +118,7 @@ fn main() -> ExitCode {
         Command::Set(args) => set::run(&args).map(|()| 0),
         Command::Delete(args) => delete::run(&args).map(|()| 0),
         Command::Ls(args) => ls::run(&args).map(|()| 0),
+        Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),

@@ -43,7 +43,8 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     crate::print_line(&lines.join("\n"))
 }
 
-fn numbers(stat: &Stat) -> serde_json::Value {
+/// A node's numbers as JSON.
+pub fn numbers(stat: &Stat) -> serde_json::Value {
     json!({
         "version": stat.version,
         "created": stat.created,

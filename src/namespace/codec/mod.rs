@@ -21,12 +21,14 @@
 mod batch;
 mod lock;
 mod operation;
+mod read;
 mod reader;
 mod reply;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, batch_header, command_prefix};
 pub use lock::SequencerRef;
-pub use operation::{CommandRef, OperationRef, REQUEST_PREFIX_BYTES, ReadRef, StepRef, request_prefix};
+pub use operation::{CommandRef, OperationRef, REQUEST_PREFIX_BYTES, StepRef, request_prefix};
+pub use read::ReadRef;
 pub use reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 pub use reply::{decode_outcome, decode_read_outcome, encode_outcome, encode_read_outcome};
 

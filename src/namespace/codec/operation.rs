@@ -1,11 +1,11 @@
-//! What goes in: commands, operations, steps and reads. Decoding borrows; the owned types are made from the borrowed ones.
+//! What changes things: commands, operations and steps. Decoding borrows; the owned types are made from the borrowed ones.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_text};
 use crate::limits::MULTI_OPS_MAX;
-use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, Read, SessionId, Step};
+use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, SessionId, Step};
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -43,17 +43,6 @@ pub enum StepRef<'a> {
     Delete { path: &'a str, expect: Expect },
     Get { path: &'a str },
     CheckLock { sequencer: SequencerRef<'a> },
-}
-
-/// A [`Read`] that borrows from the bytes it was decoded from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadRef<'a> {
-    Get { path: &'a str },
-    Exists { path: &'a str },
-    List { path: &'a str, after: &'a str, limit: u32 },
-    LockHolders { path: &'a str },
-    AwaitLock { path: &'a str, session: SessionId },
-    CheckSequencer { sequencer: SequencerRef<'a> },
 }
 
 /// What stands in front of an operation's bytes to make them a [`Command::Request`].
@@ -166,59 +155,6 @@ impl Step {
                 out.put_u8(CHECK_LOCK);
                 sequencer.as_ref().put(out);
             }
-        }
-    }
-}
-
-impl Read {
-    /// Appends the read's bytes.
-    pub fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Self::Get { path } => {
-                out.put_u8(READ_GET);
-                put_text(out, path);
-            }
-            Self::Exists { path } => {
-                out.put_u8(READ_EXISTS);
-                put_text(out, path);
-            }
-            Self::List { path, after, limit } => {
-                out.put_u8(READ_LIST);
-                put_text(out, path);
-                put_text(out, after);
-                out.put_u32_le(*limit);
-            }
-            Self::LockHolders { path } => {
-                out.put_u8(READ_LOCK_HOLDERS);
-                put_text(out, path);
-            }
-            Self::AwaitLock { path, session } => {
-                out.put_u8(READ_AWAIT_LOCK);
-                put_text(out, path);
-                out.put_u64_le(session.0);
-            }
-            Self::CheckSequencer { sequencer } => {
-                out.put_u8(READ_CHECK_SEQUENCER);
-                sequencer.as_ref().put(out);
-            }
-        }
-    }
-
-    /// Decodes what [`Self::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        ReadRef::decode(bytes).map(ReadRef::to_read)
-    }
-
-    /// The same read, borrowed.
-    #[must_use]
-    pub fn as_ref(&self) -> ReadRef<'_> {
-        match self {
-            Self::Get { path } => ReadRef::Get { path },
-            Self::Exists { path } => ReadRef::Exists { path },
-            Self::List { path, after, limit } => ReadRef::List { path, after, limit: *limit },
-            Self::LockHolders { path } => ReadRef::LockHolders { path },
-            Self::AwaitLock { path, session } => ReadRef::AwaitLock { path, session: *session },
-            Self::CheckSequencer { sequencer } => ReadRef::CheckSequencer { sequencer: sequencer.as_ref() },
         }
     }
 }
@@ -401,43 +337,6 @@ impl<'a> StepRef<'a> {
     }
 }
 
-impl<'a> ReadRef<'a> {
-    /// Decodes what [`Read::encode`] wrote.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let read = match reader.u8("a read")? {
-            READ_GET => Self::Get { path: reader.text("a path")? },
-            READ_EXISTS => Self::Exists { path: reader.text("a path")? },
-            READ_LIST => Self::List {
-                path: reader.text("a path")?,
-                after: reader.text("a name")?,
-                limit: reader.u32("a listing's limit")?,
-            },
-            READ_LOCK_HOLDERS => Self::LockHolders { path: reader.text("a path")? },
-            READ_AWAIT_LOCK => {
-                Self::AwaitLock { path: reader.text("a path")?, session: SessionId(reader.u64("a session")?) }
-            }
-            READ_CHECK_SEQUENCER => Self::CheckSequencer { sequencer: SequencerRef::take(&mut reader)? },
-            tag => return Err(DecodeError::UnknownTag { what: "read", tag }),
-        };
-        reader.finish("a read")?;
-        Ok(read)
-    }
-
-    /// An owned copy.
-    #[must_use]
-    pub fn to_read(self) -> Read {
-        match self {
-            Self::Get { path } => Read::Get { path: path.to_owned() },
-            Self::Exists { path } => Read::Exists { path: path.to_owned() },
-            Self::List { path, after, limit } => Read::List { path: path.to_owned(), after: after.to_owned(), limit },
-            Self::LockHolders { path } => Read::LockHolders { path: path.to_owned() },
-            Self::AwaitLock { path, session } => Read::AwaitLock { path: path.to_owned(), session },
-            Self::CheckSequencer { sequencer } => Read::CheckSequencer { sequencer: sequencer.to_sequencer() },
-        }
-    }
-}
-
 /// A guard is neither put around another, nor around the end of a session, which must not fail.
 const fn is_guardable(tag: u8) -> bool {
     !matches!(tag, GUARDED | CLOSE_SESSION)
@@ -521,13 +420,6 @@ const ACQUIRE: u8 = 9;
 const RELEASE: u8 = 10;
 const GUARDED: u8 = 11;
 const CHECK_LOCK: u8 = 12;
-
-const READ_GET: u8 = 1;
-const READ_EXISTS: u8 = 2;
-const READ_LIST: u8 = 3;
-const READ_LOCK_HOLDERS: u8 = 4;
-const READ_AWAIT_LOCK: u8 = 5;
-const READ_CHECK_SEQUENCER: u8 = 6;
 
 /// A tag and an empty path.
 const STEP_BYTES_MIN: usize = 5;

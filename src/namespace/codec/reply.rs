@@ -3,9 +3,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::lock::SequencerRef;
-use super::reader::{DecodeError, Reader, put_bytes, put_text};
+use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
-use crate::namespace::command::{Answer, Done, LockHolders, LockPlace, Outcome, Refusal, SessionId, Stat, StepDone};
+use crate::namespace::command::{
+    Answer, Done, LockHolders, LockPlace, Outcome, Refusal, Scanned, SessionId, Stat, StepDone,
+};
 
 /// Appends a mutation's outcome.
 pub fn encode_outcome(outcome: &Outcome, out: &mut BytesMut) {
@@ -202,9 +204,25 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
         Answer::Exists { stat: Some(stat) } => put_stat(out, EXISTS, stat),
         Answer::Children { names, stat, more } => {
             put_stat(out, CHILDREN, stat);
-            out.put_u8(u8::from(*more));
-            out.put_u32_le(u32::try_from(names.len()).expect("a listing is bounded far below 2^32 names"));
+            put_page_head(out, *more, names.len());
             names.iter().for_each(|name| put_text(out, name));
+        }
+        Answer::Entries { entries, stat, more } => {
+            put_stat(out, ENTRIES, stat);
+            put_page_head(out, *more, entries.len());
+            for (name, stat) in entries {
+                put_text(out, name);
+                stat.encode(out);
+            }
+        }
+        Answer::Scanned { nodes, more } => {
+            out.put_u8(SCANNED);
+            put_page_head(out, *more, nodes.len());
+            for node in nodes {
+                put_text(out, &node.path);
+                node.stat.encode(out);
+                put_maybe(out, node.data.as_ref(), |out, data| put_bytes(out, data));
+            }
         }
         Answer::Lock { holders } => {
             out.put_u8(LOCK);
@@ -228,16 +246,41 @@ fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
         EXISTS => Answer::Exists { stat: Some(Stat::take(reader)?) },
         CHILDREN => {
             let stat = Stat::take(reader)?;
-            let more = reader.bool("the mark of a longer listing")?;
-            let count = reader.count("names of a listing", u32::MAX as usize, 4)?;
+            let (more, count) = take_page_head(reader, 4)?;
             let names = (0..count).map(|_| reader.text("a name").map(str::to_owned)).collect::<Result<_, _>>()?;
             Answer::Children { names, stat, more }
+        }
+        ENTRIES => {
+            let stat = Stat::take(reader)?;
+            let (more, count) = take_page_head(reader, 4 + Stat::ENCODED_BYTES)?;
+            let entries = (0..count).map(|_| Ok((reader.text("a name")?.to_owned(), Stat::take(reader)?)));
+            Answer::Entries { entries: entries.collect::<Result<_, DecodeError>>()?, stat, more }
+        }
+        SCANNED => {
+            let (more, count) = take_page_head(reader, 5 + Stat::ENCODED_BYTES)?;
+            let nodes = (0..count).map(|_| {
+                let (path, stat) = (reader.text("a path")?.to_owned(), Stat::take(reader)?);
+                let data = reader.maybe("a node's data", |reader| reader.bytes("a node's data"))?;
+                Ok(Scanned { path, stat, data: data.map(Bytes::copy_from_slice) })
+            });
+            Answer::Scanned { nodes: nodes.collect::<Result<_, DecodeError>>()?, more }
         }
         LOCK => Answer::Lock { holders: LockHolders::take(reader)? },
         LOCK_PLACE => Answer::LockPlace { place: LockPlace::take(reader)? },
         SEQUENCER => Answer::Sequencer { valid: reader.bool("a verdict")? },
         tag => return Err(DecodeError::UnknownTag { what: "answer", tag }),
     })
+}
+
+/// What stands in front of a page's rows.
+fn put_page_head(out: &mut BytesMut, more: bool, rows: usize) {
+    out.put_u8(u8::from(more));
+    out.put_u32_le(u32::try_from(rows).expect("a page is bounded far below 2^32 rows"));
+}
+
+fn take_page_head(reader: &mut Reader<'_>, row_bytes_min: usize) -> Result<(bool, usize), DecodeError> {
+    let more = reader.bool("the mark of a longer listing")?;
+    Ok((more, reader.count("rows of a listing", u32::MAX as usize, row_bytes_min)?))
 }
 
 fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
@@ -332,6 +375,8 @@ const CHILDREN: u8 = 4;
 const LOCK: u8 = 5;
 const LOCK_PLACE: u8 = 6;
 const SEQUENCER: u8 = 7;
+const ENTRIES: u8 = 8;
+const SCANNED: u8 = 9;
 
 const NO_NODE: u8 = 1;
 const NO_PARENT: u8 = 2;

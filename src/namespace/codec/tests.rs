@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::namespace::command::{
     Answer, Command, Done, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Outcome, Read, Refusal,
-    Sequencer, SessionId, Stat, Step, StepDone,
+    Scanned, Sequencer, SessionId, Stat, Step, StepDone,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -114,6 +114,13 @@ fn read() -> impl Strategy<Value = Read> {
         text().prop_map(|path| Read::Get { path }),
         text().prop_map(|path| Read::Exists { path }),
         (text(), text(), any::<u32>()).prop_map(|(path, after, limit)| Read::List { path, after, limit }),
+        (text(), text(), any::<u32>()).prop_map(|(path, after, limit)| Read::Entries { path, after, limit }),
+        (text(), text(), any::<u32>(), any::<bool>()).prop_map(|(path, after, limit, with_data)| Read::Scan {
+            path,
+            after,
+            limit,
+            with_data
+        }),
         text().prop_map(|path| Read::LockHolders { path }),
         (text(), session()).prop_map(|(path, session)| Read::AwaitLock { path, session }),
         sequencer().prop_map(|sequencer| Read::CheckSequencer { sequencer }),
@@ -220,6 +227,15 @@ fn answer() -> impl Strategy<Value = Answer> {
         (vec(text(), 0..6), stat(), any::<bool>()).prop_map(|(names, stat, more)| Answer::Children {
             names,
             stat,
+            more
+        }),
+        (vec((text(), stat()), 0..6), stat(), any::<bool>()).prop_map(|(entries, stat, more)| Answer::Entries {
+            entries,
+            stat,
+            more
+        }),
+        (vec((text(), stat(), option::of(data())), 0..6), any::<bool>()).prop_map(|(nodes, more)| Answer::Scanned {
+            nodes: nodes.into_iter().map(|(path, stat, data)| Scanned { path, stat, data }).collect(),
             more
         }),
     ]

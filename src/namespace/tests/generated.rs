@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::super::codec::{ReadRef, decode_outcome};
 use super::super::command::{
-    Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Sequencer, SessionId, Step,
+    Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Scanned, Sequencer, SessionId, Step,
 };
 use super::super::{Applied, CommandOutcome, Namespace, Tree, answer};
 use super::batch;
-use super::model::{Expected, Model};
+use super::model::{Expected, Model, ModelNode};
 
 fn path() -> impl Strategy<Value = String> {
     let good = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/b/-", "/a/b/", "/a/s-0000000001"];
@@ -170,7 +170,26 @@ fn same_nodes(tree: &Tree, model: &Model) {
         let mut names_below: Vec<_> = below.iter().map(|path| super::super::path::name(path)).collect();
         names_below.sort_unstable();
         assert_eq!(names, names_below, "{path}");
+        same_subtree(tree, model, path);
     }
+}
+
+/// Pages of one row, each going on from the last.
+fn same_subtree(tree: &Tree, model: &Model, top: &str) {
+    let names_of = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+    let mut below: Vec<_> = model.nodes.keys().filter(|path| super::super::path::is_within(path, top)).collect();
+    below.sort_by_key(|path| names_of(path));
+    let mut after = String::new();
+    for path in below {
+        let page = answer(tree, ReadRef::Scan { path: top, after: &after, limit: 1, with_data: true });
+        let Ok(Answer::Scanned { nodes, .. }) = page else { panic!("{page:?}") };
+        let ModelNode { data, stat, .. } = &model.nodes[path];
+        let wanted = Scanned { path: path.clone(), stat: *stat, data: Some(data.clone()) };
+        assert_eq!(nodes, [wanted], "after {after}");
+        after.clone_from(path);
+    }
+    let page = answer(tree, ReadRef::Scan { path: top, after: &after, limit: 1, with_data: true });
+    assert_eq!(page, Ok(Answer::Scanned { nodes: Vec::new(), more: false }), "after {after}");
 }
 
 fn same_lock(tree: &Tree, model: &Model, path: &str) {

@@ -1,0 +1,54 @@
+//! Nodes on real processes: listings and scans, across the death of leaders.
+
+use std::process::Command;
+
+use quorate::client::{Client, CreateOptions, Expect, ScanOptions};
+
+use super::cell::{Cell, PATIENCE, QUORATE};
+
+fn connect(cell: &Cell) -> Client {
+    Client::connect(&cell.endpoints()).wait_timeout(PATIENCE).expect("a session")
+}
+
+/// A command line's words to standard output.
+fn said(cell: &Cell, args: &[&str]) -> String {
+    let done = Command::new(QUORATE).args(args).args(["--endpoints", &cell.endpoints()]).output();
+    let done = done.expect("the program runs");
+    assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("it is text")
+}
+
+#[test]
+fn a_scan_goes_on_in_order_while_leaders_die_and_nodes_go() {
+    let mut cell = Cell::start(3, "");
+    let client = connect(&cell);
+    let paths: Vec<String> = (0..30).map(|n| format!("/s/{:02}/{:02}", n / 5, n % 5)).collect();
+    for path in &paths {
+        let made = client.create(path, path.clone(), CreateOptions::permanent().parents());
+        made.wait_timeout(PATIENCE).expect("it is new");
+    }
+    let mut seen = Vec::new();
+    for node in client.scan("/s", ScanOptions::new().with_data().page(3)) {
+        let node = node.expect("a scan outlives its leader");
+        assert!(node.data.is_some_and(|data| data.is_empty() || data == node.path.as_bytes()), "{}", node.path);
+        if node.path.len() == "/s/00/00".len() {
+            // Where the scan stands there is nothing any more when it goes on.
+            client.delete(&node.path, Expect::Any).wait_timeout(PATIENCE).expect("it is there");
+            seen.push(node.path);
+        }
+        if seen.len().is_multiple_of(12) {
+            let leader = cell.leader();
+            cell.kill(leader);
+            cell.restart(leader);
+        }
+    }
+    assert_eq!(seen, paths);
+    assert_eq!(said(&cell, &["scan", "/s"]).lines().count(), 7, "the parents are left");
+    let listed = said(&cell, &["ls", "-l", "--after", "01", "--limit", "2", "/s"]);
+    let names: Vec<_> = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert!(names.len() == 2 && names[0][5] == "02" && names[1][..3] == ["0", "0", "0"], "{listed}");
+    let json = said(&cell, &["ls", "--json", "/s"]);
+    let rows: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    assert!(rows.len() == 6 && rows[5]["name"] == "05" && rows[5]["children_version"] == 10, "{json}");
+}
