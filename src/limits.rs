@@ -38,6 +38,10 @@ pub const REQUEST_BYTES_MAX: usize = 2 << 20;
 /// Operations in one `multi`.
 pub const MULTI_OPS_MAX: usize = 4096;
 
+/// Nodes that one command may remove with the node above them all: some milliseconds of every replica's time, in which
+/// nothing else is applied.
+pub const TREE_NODES_DELETED_MAX: usize = 4096;
+
 /// The largest frame on a client connection, header included, in bytes.
 pub const CLIENT_FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
 

@@ -14,6 +14,7 @@ use super::op::{Op, Promise};
 use super::session::SessionState;
 use super::target::parse_chroot;
 use super::txn::Txn;
+use crate::limits::TREE_NODES_DELETED_MAX;
 use crate::namespace::command::{
     Answer, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat,
 };
@@ -170,6 +171,31 @@ impl Client {
     pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
         let delete = |path| Operation::Delete { path, expect };
         self.mutate(path, delete, |done| (done == Done::Deleted).then_some(()))
+    }
+
+    /// Removes a node and all below it in one step, if it is as expected, and says how many nodes that were. A tree of more
+    /// than [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX) nodes is refused; see
+    /// [`delete_tree_in_parts`](Self::delete_tree_in_parts).
+    pub fn delete_tree(&self, path: &str, expect: Expect) -> Op<u64> {
+        let delete = |path| Operation::DeleteTree { path, expect, part: 0 };
+        self.mutate(path, delete, |done| match done {
+            Done::TreeDeleted { nodes, more: false } => Some(u64::from(nodes)),
+            _ => None,
+        })
+    }
+
+    /// Removes a node and all below it, however many there are, part by part, and says how many nodes that were. Others see
+    /// the parts: the node itself goes last, and should the call fail, some nodes may be gone.
+    pub fn delete_tree_in_parts(&self, path: &str) -> Op<u64> {
+        let (op, promise) = Op::new();
+        match self.inward(path) {
+            Ok(path) => {
+                let (call, then) = Felling { path, nodes: 0, root: self.root(), promise }.part();
+                self.inner.call(call, then);
+            }
+            Err(error) => promise.keep(Err(error)),
+        }
+        op
     }
 
     /// Changes nothing; the answer is the revision at which all that was asked before, by anyone, is applied.
@@ -374,6 +400,40 @@ impl Creation {
             }
         };
         Next::Call(Call::Request(create), Box::new(then))
+    }
+}
+
+/// A tree being deleted part by part.
+struct Felling {
+    path: String,
+    nodes: u64,
+    root: Arc<str>,
+    promise: Promise<u64>,
+}
+
+impl Felling {
+    fn part(self) -> (Call, Then) {
+        let (path, part) = (self.path.clone(), TREE_NODES_DELETED_MAX as u32);
+        let delete = Operation::DeleteTree { path, expect: Expect::Any, part };
+        (Call::Request(delete), Box::new(move |result| self.take(result)))
+    }
+
+    fn take(mut self, result: Result<Answered>) -> Next {
+        let done = match result.and_then(|answered| done(answered, &self.root)) {
+            // Somebody else took what was left.
+            Err(Error::NoNode { .. }) if self.nodes > 0 => Ok(self.nodes),
+            Ok(Done::TreeDeleted { nodes, more }) => {
+                self.nodes += u64::from(nodes);
+                if more {
+                    let (call, then) = self.part();
+                    return Next::Call(call, then);
+                }
+                Ok(self.nodes)
+            }
+            Ok(_) => Err(unfit("a deletion")),
+            Err(error) => Err(error),
+        };
+        self.promise.finish(done)
     }
 }
 

@@ -157,6 +157,12 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
         Operation::Delete { path, .. } => {
             held.nodes.remove(&path).map(|_| Done::Deleted).ok_or(Refusal::NoNode { path })
         }
+        Operation::DeleteTree { path, part, .. } => {
+            let below: Vec<_> = held.nodes.keys().filter(|node| node.starts_with(&path)).rev().cloned().collect();
+            let (most, all) = (if part == 0 { usize::MAX } else { 2 }, below.len());
+            below.iter().take(most).for_each(|node| _ = held.nodes.remove(node));
+            Ok(Done::TreeDeleted { nodes: all.min(most) as u32, more: all > most })
+        }
         Operation::Multi { steps } if steps.len() == 1 => Ok(Done::Multi { results: vec![StepDone::Checked] }),
         Operation::Multi { .. } => {
             let cause = Box::new(Refusal::NoNode { path: "/app/x".to_owned() });
@@ -248,10 +254,12 @@ fn a_root_is_put_in_front_of_paths_and_taken_off_again() {
     let below = client.chroot("/a").expect("a sound path");
     assert_eq!(&wait(below.get("/b/c")).expect("the same node").0[..], b"x");
     assert!(matches!(wait(below.get("b/c")), Err(Error::BadArgument { .. })));
+    assert_eq!(wait(client.delete_tree("/a/b", Expect::Any)).expect("a small tree"), 2);
     let aborted = wait(client.txn().check("/a", Expect::Any).delete("/x", Expect::Any).commit()).expect("an outcome");
     assert!(matches!(aborted, TxnOutcome::Aborted { index: 1, error: Error::NoNode { path } } if path == "/x"));
     let applied = wait(client.txn().check("/a", Expect::Any).commit()).expect("an outcome");
     assert!(matches!(applied, TxnOutcome::Applied { replies, .. } if replies == [TxnReply::Checked]));
+    assert_eq!(wait(client.delete_tree_in_parts("/a")).expect("in three parts"), 5);
 }
 
 #[test]

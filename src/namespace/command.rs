@@ -37,6 +37,10 @@ pub enum Operation {
     Set { path: String, data: Bytes, expect: Expect },
     /// Removes a node without children.
     Delete { path: String, expect: Expect },
+    /// Removes a node and all below it, each after its children. `part` of 0: all, or nothing if there are more than
+    /// [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX); otherwise at most so many of them, the node itself
+    /// last of all.
+    DeleteTree { path: String, expect: Expect, part: u32 },
     /// All of the steps, in order, or none.
     Multi { steps: Vec<Step> },
     /// Takes the node's lock, or a place in its queue. `create`: a missing node is made first, permanent and empty.
@@ -181,6 +185,8 @@ pub enum Done {
     Set { stat: Stat },
     /// It is gone.
     Deleted,
+    /// So many nodes are gone; `more` are left to be asked for, the node itself among them.
+    TreeDeleted { nodes: u32, more: bool },
     /// One result a step.
     Multi { results: Vec<StepDone> },
     /// The lock is held.

@@ -35,6 +35,9 @@
 //! sequencer becomes stale, who waits is told that there is no node), so the right to delete is the right to break. A
 //! session claims a lock once: a second claim is refused, not counted. Reader and writer are not exchanged in place.
 //!
+//! A tree is deleted whole in one command up to a bound, and refused beyond it: all or nothing stays true. Whoever can do
+//! without takes a larger one down in parts, leaves first, each part a command of its own.
+//!
 //! A batch that does not decode stops the process: a server lets only what decodes into the log, so either this version
 //! is too old for the cell's commands or memory is damaged, and guessing on would make replicas differ.
 //!

@@ -7,6 +7,7 @@ mod locks;
 mod model;
 mod refusals;
 mod requests;
+mod trees;
 
 use bytes::{Bytes, BytesMut};
 
@@ -84,6 +85,10 @@ fn set(path: &str, data: &[u8], expect: Expect) -> Operation {
 
 fn delete(path: &str, expect: Expect) -> Operation {
     Operation::Delete { path: path.into(), expect }
+}
+
+fn delete_tree(path: &str, expect: Expect) -> Operation {
+    Operation::DeleteTree { path: path.into(), expect, part: 0 }
 }
 
 fn multi(steps: Vec<Step>) -> Operation {

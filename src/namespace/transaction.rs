@@ -13,7 +13,7 @@ use super::locking::{Acquisition, Claims, Ending};
 use super::path::{self, too_large};
 use super::slab::Place;
 use super::tree::{Aspect, Change, Node, Tree};
-use crate::limits::{NODE_DATA_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::limits::{NODE_DATA_BYTES_MAX, REPLY_BYTES_MAX, TREE_NODES_DELETED_MAX};
 
 /// The tree, and who owns what in it.
 #[derive(Debug)]
@@ -62,6 +62,7 @@ impl<'a> Transaction<'a> {
                 .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
             OperationRef::Set { path, data, expect } => self.set(path, data, expect).map(|stat| Done::Set { stat }),
             OperationRef::Delete { path, expect } => self.delete(path, expect).map(|()| Done::Deleted),
+            OperationRef::DeleteTree { path, expect, part } => self.delete_tree(path, expect, part),
             OperationRef::Multi { ref steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
             OperationRef::Acquire { path, mode, wait, create, lock_delay_ms } => {
                 self.acquire(Acquisition { path, wait, create, claim: Claim { session, mode, lock_delay_ms } })
@@ -220,16 +221,37 @@ impl<'a> Transaction<'a> {
     }
 
     fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
-        if path == path::ROOT {
-            let why = "the root is not deleted: delete its children".to_owned();
-            return Err(Refusal::BadArgument { why });
-        }
-        let place = self.existing(path, expect)?;
+        let place = self.deletable(path, expect)?;
         if self.nodes.tree.row(place).node.stat.children > 0 {
             return Err(Refusal::NotEmpty { path: path.to_owned() });
         }
         self.remove(place);
         Ok(())
+    }
+
+    /// A node goes after its children, so that what is left at any time is a tree.
+    fn delete_tree(&mut self, path: &str, expect: Expect, part: u32) -> Outcome {
+        let top = self.deletable(path, expect)?;
+        let most = if part == 0 { TREE_NODES_DELETED_MAX } else { TREE_NODES_DELETED_MAX.min(part as usize) };
+        let mut places = self.nodes.tree.leaves_first(top, most + 1);
+        let more = places.len() > most;
+        if more && part == 0 {
+            return Err(too_large("nodes or more to delete at once", most + 1, most));
+        }
+        places.truncate(most);
+        for place in &places {
+            self.remove(*place);
+        }
+        Ok(Done::TreeDeleted { nodes: u32::try_from(places.len()).expect("they are bounded"), more })
+    }
+
+    /// The node to be removed, if it is as expected.
+    fn deletable(&self, path: &str, expect: Expect) -> Result<Place, Refusal> {
+        if path == path::ROOT {
+            let why = "the root is not deleted: delete its children".to_owned();
+            return Err(Refusal::BadArgument { why });
+        }
+        self.existing(path, expect)
     }
 
     fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {

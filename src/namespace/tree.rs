@@ -208,6 +208,25 @@ impl Tree {
         None
     }
 
+    /// The first `most` nodes at and below `top`, each after its children.
+    pub(super) fn leaves_first(&self, top: Place, most: usize) -> Vec<Place> {
+        let mut found = Vec::new();
+        self.gather(top, most, &mut found);
+        found
+    }
+
+    fn gather(&self, top: Place, most: usize, found: &mut Vec<Place>) {
+        for child in &self.rows.get(top).children {
+            if found.len() == most {
+                return;
+            }
+            self.gather(self.find(&child.0).expect("every child is a node"), most, found);
+        }
+        if found.len() < most {
+            found.push(top);
+        }
+    }
+
     /// How many nodes there are, the root among them.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,8 +1,8 @@
-//! Nodes on real processes: listings and scans, across the death of leaders.
+//! Nodes on real processes: listings, scans and trees that are deleted, across the death of leaders.
 
 use std::process::Command;
 
-use quorate::client::{Client, CreateOptions, Expect, ScanOptions};
+use quorate::client::{Client, CreateOptions, Error, Expect, ScanOptions};
 
 use super::cell::{Cell, PATIENCE, QUORATE};
 
@@ -51,4 +51,26 @@ fn a_scan_goes_on_in_order_while_leaders_die_and_nodes_go() {
     let rows: Vec<serde_json::Value> =
         json.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
     assert!(rows.len() == 6 && rows[5]["name"] == "05" && rows[5]["children_version"] == 10, "{json}");
+}
+
+#[test]
+fn a_large_tree_comes_down_in_parts_while_the_leader_dies() {
+    let mut cell = Cell::start(3, "");
+    let client = connect(&cell);
+    client.create("/t", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    let paths: Vec<String> = (0..9000).map(|n| format!("/t/{n}")).collect();
+    for some in paths.chunks(3000) {
+        let txn = some.iter().fold(client.txn(), |txn, path| txn.create(path, "x", CreateOptions::permanent()));
+        txn.commit().wait_timeout(PATIENCE).expect("they are new");
+    }
+    let whole = client.delete_tree("/t", Expect::Any).wait_timeout(PATIENCE);
+    assert!(matches!(whole, Err(Error::TooLarge { limit: 4096, .. })), "{whole:?}");
+    let parts = client.delete_tree_in_parts("/t");
+    let leader = cell.leader();
+    cell.kill(leader);
+    assert_eq!(parts.wait_timeout(PATIENCE).expect("another leader goes on"), 9001);
+    cell.restart(leader);
+    assert_eq!(client.exists("/t").wait_timeout(PATIENCE).expect("an answer"), None);
+    client.create("/u/v/w", "", CreateOptions::permanent().parents()).wait_timeout(PATIENCE).expect("it is new");
+    assert_eq!(said(&cell, &["delete-tree", "--version", "0", "/u"]), "3\n");
 }

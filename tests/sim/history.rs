@@ -213,7 +213,7 @@ fn plain_done(done: Done) -> Done {
         Done::Set { stat } => Done::Set { stat: plain(stat) },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
         Done::Granted { .. } | Done::Queued | Done::Released => done,
-        Done::Deleted | Done::Synced | Done::SessionClosed => done,
+        Done::Deleted | Done::TreeDeleted { .. } | Done::Synced | Done::SessionClosed => done,
     }
 }
 

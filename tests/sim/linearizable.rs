@@ -15,6 +15,7 @@ use quorate::namespace::command::{Answer, Lifetime, Operation, Read, Refusal, St
 use quorate::wire::client::Consistency;
 
 use super::history::{Asked, Call, History};
+use super::model::is_within;
 use super::world::Moment;
 
 /// The most operations on one node that are searched.
@@ -62,22 +63,22 @@ pub fn judge(history: &History) -> u64 {
 
 /// The operations on each node that can be judged by itself.
 fn acts(history: &History) -> BTreeMap<String, Vec<Act>> {
-    let (mut acts, mut entangled) = (BTreeMap::<String, Vec<Act>>::new(), BTreeSet::new());
+    let (mut acts, mut entangled, mut trees) = (BTreeMap::<String, Vec<Act>>::new(), BTreeSet::new(), Vec::new());
     for call in &history.calls {
         match &call.asked {
-            Asked::Request { operation, .. } => entangle(operation, &mut entangled),
+            Asked::Request { operation, .. } => entangle(operation, &mut entangled, &mut trees),
             Asked::Read { .. } => {}
         }
         if let Some((path, act)) = act(call) {
             acts.entry(path).or_default().push(act);
         }
     }
-    acts.retain(|path, _| !entangled.contains(path));
+    acts.retain(|path, _| !entangled.contains(path) && !trees.iter().any(|top| is_within(path, top)));
     acts
 }
 
 /// Nodes that change together with others, or with a session's end.
-fn entangle(operation: &Operation, into: &mut BTreeSet<String>) {
+fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<String>) {
     match operation {
         Operation::Multi { steps } => {
             let changed = steps.iter().filter_map(|step| match step {
@@ -90,8 +91,9 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>) {
             Operation::Create { path, .. } | Operation::Set { path, .. } | Operation::Delete { path, .. } => {
                 into.insert(path.clone());
             }
-            other => entangle(other, into),
+            other => entangle(other, into, trees),
         },
+        Operation::DeleteTree { path, .. } => trees.push(path.clone()),
         Operation::Acquire { path, create: true, .. } => _ = into.insert(path.clone()),
         Operation::Create { path, lifetime: Lifetime::Ephemeral, .. } => _ = into.insert(path.clone()),
         _ => {}

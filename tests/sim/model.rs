@@ -267,6 +267,7 @@ impl Model {
                 .map(|(path, stat)| Done::Created { path, stat }),
             Operation::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| Done::Set { stat }),
             Operation::Delete { path, expect } => self.delete(path, *expect).map(|()| Done::Deleted),
+            Operation::DeleteTree { path, expect, part } => self.delete_tree(path, *expect, *part as usize),
         }
     }
 
@@ -439,6 +440,24 @@ impl Model {
         Ok(())
     }
 
+    fn delete_tree(&mut self, path: &str, expect: Expect, part: usize) -> Outcome {
+        if path == "/" {
+            return Err(Refusal::BadArgument { why: String::new() });
+        }
+        self.check(path, expect)?;
+        let (going, more) = page(self.leaves_first(path), part as u32);
+        going.iter().for_each(|path| self.remove(path));
+        Ok(Done::TreeDeleted { nodes: going.len() as u32, more })
+    }
+
+    /// A node's children in order, each with its own before it, and the node.
+    fn leaves_first(&self, top: &str) -> Vec<String> {
+        let children = self.tree.keys().filter(|path| parent(path).as_deref() == Some(top));
+        let mut all: Vec<_> = children.flat_map(|child| self.leaves_first(child)).collect();
+        all.push(top.to_owned());
+        all
+    }
+
     fn remove(&mut self, path: &str) {
         let revision = self.next();
         self.tree.remove(path);
@@ -484,7 +503,7 @@ impl Node {
     }
 }
 
-fn is_within(path: &str, top: &str) -> bool {
+pub fn is_within(path: &str, top: &str) -> bool {
     path == top || top == "/" || path.starts_with(&format!("{top}/"))
 }
 

@@ -58,6 +58,7 @@ fn operation(random: &mut Random, plan: &Plan, known: &Known, path: String) -> O
         0..4 => Operation::Create { path, data, lifetime, sequential },
         4..9 => Operation::Set { path, data, expect },
         9..11 => Operation::Delete { path, expect },
+        _ if random.below(20) == 0 => Operation::DeleteTree { path, expect, part: random.below(4) as u32 },
         11..13 => Operation::Multi { steps: (0..random.below(5)).map(|_| step(random, plan, known)).collect() },
         _ => Operation::Sync,
     }

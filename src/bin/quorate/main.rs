@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod create;
 mod delete;
+mod delete_tree;
 mod dev;
 mod doctor;
 mod explain;
@@ -67,6 +68,8 @@ enum Command {
     Set(set::Args),
     /// Removes a node without children
     Delete(delete::Args),
+    /// Removes a node and all below it
+    DeleteTree(delete_tree::Args),
     /// Lists the names of a node's children
     Ls(ls::Args),
     /// Lists a node and all below it
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run(&args).map(|()| 0),
         Command::Set(args) => set::run(&args).map(|()| 0),
         Command::Delete(args) => delete::run(&args).map(|()| 0),
+        Command::DeleteTree(args) => delete_tree::run(&args).map(|()| 0),
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),

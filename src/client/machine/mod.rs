@@ -581,7 +581,10 @@ fn operation_bytes(operation: &Operation) -> u64 {
     let node = |path: &str, data: usize| (path.len() + data + NODE_OVERHEAD) as u64;
     match operation {
         Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => node(path, data.len()),
-        Operation::Delete { path, .. } | Operation::Acquire { path, .. } | Operation::Release { path } => node(path, 0),
+        Operation::Delete { path, .. }
+        | Operation::DeleteTree { path, .. }
+        | Operation::Acquire { path, .. }
+        | Operation::Release { path } => node(path, 0),
         Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()

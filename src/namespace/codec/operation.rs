@@ -26,6 +26,7 @@ pub enum OperationRef<'a> {
     Create { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool },
     Set { path: &'a str, data: &'a [u8], expect: Expect },
     Delete { path: &'a str, expect: Expect },
+    DeleteTree { path: &'a str, expect: Expect, part: u32 },
     Multi { steps: Vec<StepRef<'a>> },
     Acquire { path: &'a str, mode: LockMode, wait: bool, create: bool, lock_delay_ms: u32 },
     Release { path: &'a str },
@@ -102,6 +103,12 @@ impl Operation {
             Self::Create { path, data, lifetime, sequential } => put_create(out, path, data, *lifetime, *sequential),
             Self::Set { path, data, expect } => put_set(out, path, data, *expect),
             Self::Delete { path, expect } => put_delete(out, path, *expect),
+            Self::DeleteTree { path, expect, part } => {
+                out.put_u8(DELETE_TREE);
+                put_text(out, path);
+                put_expect(out, *expect);
+                out.put_u32_le(*part);
+            }
             Self::Multi { steps } => {
                 out.put_u8(MULTI);
                 out.put_u32_le(u32::try_from(steps.len()).expect("steps are bounded far below 2^32"));
@@ -218,6 +225,7 @@ impl<'a> OperationRef<'a> {
             Self::Create { path, .. }
             | Self::Set { path, .. }
             | Self::Delete { path, .. }
+            | Self::DeleteTree { path, .. }
             | Self::Acquire { path, .. }
             | Self::Release { path } => Some(path),
             Self::Guarded { ref operation, .. } => operation.path(),
@@ -238,6 +246,11 @@ impl<'a> OperationRef<'a> {
                 Self::Set { path, data, expect }
             }
             DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(&mut reader)? },
+            DELETE_TREE => Self::DeleteTree {
+                path: reader.text("a path")?,
+                expect: take_expect(&mut reader)?,
+                part: reader.u32("a part's size")?,
+            },
             MULTI => {
                 let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
                 let steps = (0..count).map(|_| StepRef::take(&mut reader)).collect::<Result<_, _>>()?;
@@ -281,6 +294,9 @@ impl<'a> OperationRef<'a> {
                 Operation::Set { path: (*path).to_owned(), data: Bytes::copy_from_slice(data), expect: *expect }
             }
             Self::Delete { path, expect } => Operation::Delete { path: (*path).to_owned(), expect: *expect },
+            Self::DeleteTree { path, expect, part } => {
+                Operation::DeleteTree { path: (*path).to_owned(), expect: *expect, part: *part }
+            }
             Self::Multi { steps } => Operation::Multi { steps: steps.iter().map(StepRef::to_step).collect() },
             Self::Acquire { path, mode, wait, create, lock_delay_ms } => Operation::Acquire {
                 path: (*path).to_owned(),
@@ -420,6 +436,7 @@ const ACQUIRE: u8 = 9;
 const RELEASE: u8 = 10;
 const GUARDED: u8 = 11;
 const CHECK_LOCK: u8 = 12;
+const DELETE_TREE: u8 = 13;
 
 /// A tag and an empty path.
 const STEP_BYTES_MIN: usize = 5;

@@ -118,6 +118,11 @@ fn put_done(out: &mut BytesMut, done: &Done) {
         Done::Created { path, stat } => put_created(out, path, stat),
         Done::Set { stat } => put_stat(out, SET, stat),
         Done::Deleted => out.put_u8(DELETED),
+        Done::TreeDeleted { nodes, more } => {
+            out.put_u8(TREE_DELETED);
+            out.put_u32_le(*nodes);
+            out.put_u8(u8::from(*more));
+        }
         Done::Multi { results } => {
             out.put_u8(MULTI);
             out.put_u32_le(u32::try_from(results.len()).expect("results are as many as steps, far below 2^32"));
@@ -139,6 +144,7 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
         CREATED => Done::Created { path: reader.text("a path")?.to_owned(), stat: Stat::take(reader)? },
         SET => Done::Set { stat: Stat::take(reader)? },
         DELETED => Done::Deleted,
+        TREE_DELETED => Done::TreeDeleted { nodes: reader.u32("a count")?, more: reader.bool("the mark of a rest")? },
         MULTI => {
             let count = reader.count("results of a multi", MULTI_OPS_MAX, 1)?;
             Done::Multi { results: (0..count).map(|_| take_step_done(reader)).collect::<Result<_, _>>()? }
@@ -367,6 +373,7 @@ const GOT_NOTHING: u8 = 9;
 const GRANTED: u8 = 10;
 const QUEUED: u8 = 11;
 const RELEASED: u8 = 12;
+const TREE_DELETED: u8 = 13;
 
 const NODE: u8 = 1;
 const ABSENT: u8 = 2;

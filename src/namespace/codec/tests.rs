@@ -79,6 +79,7 @@ fn plain_operation() -> impl Strategy<Value = Operation> {
         }),
         (text(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
         (text(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
+        (text(), expect(), any::<u32>()).prop_map(|(path, expect, part)| Operation::DeleteTree { path, expect, part }),
         vec(step(), 0..6).prop_map(|steps| Operation::Multi { steps }),
         (text(), mode(), any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
             |(path, mode, wait, create, lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
@@ -161,6 +162,7 @@ fn done() -> impl Strategy<Value = Done> {
         (text(), stat()).prop_map(|(path, stat)| Done::Created { path, stat }),
         stat().prop_map(|stat| Done::Set { stat }),
         Just(Done::Deleted),
+        (any::<u32>(), any::<bool>()).prop_map(|(nodes, more)| Done::TreeDeleted { nodes, more }),
         vec(step_done(), 0..6).prop_map(|results| Done::Multi { results }),
         sequencer().prop_map(|sequencer| Done::Granted { sequencer }),
         Just(Done::Queued),

@@ -69,6 +69,8 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(path, data, lifetime, sequential)| Operation::Create { path, data, lifetime, sequential }),
         4 => (path(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
         4 => (path(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
+        2 => (path(), expect(), 0..4_u32)
+            .prop_map(|(path, expect, part)| Operation::DeleteTree { path, expect, part }),
         8 => (path(), mode(), any::<[bool; 2]>(), prop_oneof![Just(0), 1..5_u32]).prop_map(
             |(path, mode, [wait, create], lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
         ),

@@ -149,6 +149,7 @@ impl Model {
                 self.check_lock(&sequencer)?;
                 return self.operate(id, &operation);
             }
+            Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
             Operation::Sync => return Ok(Done::Synced),
             Operation::CloseSession => unreachable!("its caller ends the session"),
             Operation::Multi { steps } => steps,
@@ -262,6 +263,28 @@ impl Model {
         over.stat.children_version += 1;
         over.stat.children_modified = revision;
         Ok(StepDone::Created { path, stat })
+    }
+
+    /// The last in order first: nothing is above what follows it.
+    fn delete_tree(&mut self, path: &str, expect: Expect, part: usize) -> Outcome {
+        if path == "/" {
+            return Err(Refusal::BadArgument { why: "the root is not deleted: delete its children".into() });
+        }
+        self.expect(path, expect)?;
+        let mut below = self.below(path);
+        let more = part > 0 && below.len() > part;
+        below.truncate(if part == 0 { usize::MAX } else { part });
+        below.iter().for_each(|path| self.delete(path));
+        Ok(Done::TreeDeleted { nodes: below.len() as u32, more })
+    }
+
+    /// All at and below a path, children in order before their parent.
+    fn below(&self, top: &str) -> Vec<String> {
+        let mut children: Vec<_> = self.nodes.keys().filter(|path| *path != "/" && parent(path) == top).collect();
+        children.sort_by_key(|path| path::name(path));
+        let mut all: Vec<_> = children.into_iter().flat_map(|child| self.below(child)).collect();
+        all.push(top.to_owned());
+        all
     }
 
     fn delete(&mut self, path: &str) {
