@@ -162,6 +162,17 @@ pub const SESSION_TIMEOUT_MS_MAX: u32 = 60_000;
 /// The longest lock-delay, in milliseconds (Chubby's): how long a dead holder may keep others waiting beyond its session.
 pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
 
+/// The longest a node with a time to live stays unchanged, in milliseconds (ZooKeeper's).
+pub const NODE_TTL_MS_MAX: u64 = (1 << 40) - 1;
+
+/// How long a container stays when its last child is gone, in milliseconds: long enough for the next child to be made by
+/// somebody who saw it there.
+pub const CONTAINER_LINGER_MS: u64 = 5_000;
+
+/// Nodes whose time has come for which a leader has asked the log and not been answered: a few entries' worth, so that many
+/// that come due together do not hold up clients' commands.
+pub const TIMERS_ASKED_MAX: usize = 1024;
+
 /// Sessions that hold one lock or wait for it. A lock is copied with each change of it, so this bounds what a change costs.
 pub const LOCK_SESSIONS_MAX: usize = 4096;
 

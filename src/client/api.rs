@@ -1,6 +1,7 @@
 //! The client as callers see it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -322,6 +323,20 @@ impl CreateOptions {
     /// A node that goes with this session.
     pub fn ephemeral() -> Self {
         Self { lifetime: Lifetime::Ephemeral, ..Self::permanent() }
+    }
+
+    /// A node that goes some seconds after its last child went
+    /// ([`CONTAINER_LINGER_MS`](crate::limits::CONTAINER_LINGER_MS)). One that never had a child stays. Whoever makes children
+    /// in it must be ready to find it gone, and to make it again.
+    pub fn container() -> Self {
+        Self { lifetime: Lifetime::Container, ..Self::permanent() }
+    }
+
+    /// A node that goes when it has had no children and no new data for so long, by the cell's time; whole milliseconds, one
+    /// at least.
+    pub fn ttl(ttl: Duration) -> Self {
+        let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        Self { lifetime: Lifetime::Ttl { ms }, ..Self::permanent() }
     }
 
     /// The cell adds a number of ten digits to the name, greater than that of any child before.

@@ -84,6 +84,8 @@ pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
-pub use crate::namespace::command::{Expect, LockHolders, LockMode, Revision, Scanned, Sequencer, SessionId, Stat};
+pub use crate::namespace::command::{
+    Expect, Expiry, LockHolders, LockMode, Revision, Scanned, Sequencer, SessionId, Stat,
+};
 pub use crate::paxos::ballot::{CellId, ReplicaId};
 pub use crate::wire::client::{Consistency, MemberAddress, Role, Status};

@@ -528,7 +528,7 @@ impl Front {
                     self.end_session(id, session);
                 }
             }
-            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::LockLookedAt { .. } => {}
+            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::Settled { .. } => {}
         }
     }
 

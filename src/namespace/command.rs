@@ -21,8 +21,9 @@ pub enum Command {
     ResumeSession { token: u64, session: SessionId, secret: u128 },
     /// Ends the session, its ephemeral nodes with it, if its counter is still `counter`.
     ExpireSession { session: SessionId, counter: u64 },
-    /// Forgets the lost holders of that instance's lock whose delay is over by the log's time, and hands the lock on.
-    FreeLock { path: String, instance: u64 },
+    /// Does what is due at that instance of a node by the log's time: forgets lost holders of its lock whose delay is over,
+    /// and hands the lock on; ends the node, if its time is over.
+    Settle { path: String, instance: u64 },
     /// Request `number` of a session. Applied only if it is the session's next; an earlier one has its stored result
     /// returned; a later one has no effect. Results up to `acked_upto` are dropped.
     Request { session: SessionId, number: u64, acked_upto: u64, operation: Operation },
@@ -106,6 +107,20 @@ pub enum Lifetime {
     Permanent,
     /// Until it is deleted or the session that made it ends. Has no children.
     Ephemeral,
+    /// Until it is deleted, or its last child has been gone for
+    /// [`CONTAINER_LINGER_MS`](crate::limits::CONTAINER_LINGER_MS). One that never had a child stays.
+    Container,
+    /// Until it is deleted, or has had neither children nor new data for so long.
+    Ttl { ms: u64 },
+}
+
+/// What ends a node by itself, and not with a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expiry {
+    /// That its last child went ([`Lifetime::Container`]).
+    Emptied,
+    /// That it was left alone for so long ([`Lifetime::Ttl`]).
+    Idle { ttl_ms: u64 },
 }
 
 /// A condition on a node.
@@ -161,8 +176,10 @@ pub struct Stat {
     pub created_ms: u64,
     /// When its data last changed, likewise.
     pub modified_ms: u64,
-    /// The session it lives with; `None` for a permanent node.
+    /// The session it lives with, if it is ephemeral.
     pub owner: Option<SessionId>,
+    /// What ends it otherwise; `None` for a permanent node, and for an ephemeral one.
+    pub expiry: Option<Expiry>,
     /// Bytes of data.
     pub data_bytes: u32,
     /// Number of children.

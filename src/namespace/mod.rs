@@ -41,8 +41,13 @@
 //! A batch that does not decode stops the process: a server lets only what decodes into the log, so either this version
 //! is too old for the cell's commands or memory is damaged, and guessing on would make replicas differ.
 //!
-//! Not here: watches, ACLs, quotas, timers. Time alone changes nothing: when a lock-delay is over, the leader says so with
-//! a command, and the log's own time decides.
+//! Time alone changes nothing: what is due at a node (a lock-delay is over, a time to live, a container's lingering) is found
+//! by `timers`; the leader asks the log to settle it, and the log's own time decides. A node with a time to live ends when
+//! it has been without new data for that long and has no children; while it has some it stays, however long (ZooKeeper's
+//! rule). A container ends some seconds after its last child went, unless another came; whoever makes children in one must
+//! be ready to make it again.
+//!
+//! Not here: watches, ACLs, quotas.
 
 #[cfg(feature = "server")]
 mod apply;
@@ -61,6 +66,8 @@ mod query;
 mod session;
 #[cfg(feature = "server")]
 mod slab;
+#[cfg(feature = "server")]
+mod timers;
 #[cfg(feature = "server")]
 mod transaction;
 #[cfg(feature = "server")]

@@ -2,6 +2,7 @@
 
 mod generated;
 mod images;
+mod lifetimes;
 mod listings;
 mod locks;
 mod model;

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec::{OperationRef, StepRef};
-use super::command::{Done, Expect, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone};
+use super::command::{Done, Expect, Expiry, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone};
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
 use super::path::{self, too_large};
 use super::slab::Place;
+use super::timers::Timers;
 use super::tree::{Aspect, Change, Node, Tree};
-use crate::limits::{NODE_DATA_BYTES_MAX, REPLY_BYTES_MAX, TREE_NODES_DELETED_MAX};
+use crate::limits::{
+    CONTAINER_LINGER_MS, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX, TREE_NODES_DELETED_MAX,
+};
 
 /// The tree, and who owns what in it.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(super) struct Nodes {
     pub ephemerals: BTreeSet<(SessionId, Arc<str>)>,
     /// Who has claims on which locks.
     pub claims: Claims,
+    /// What becomes due where.
+    pub timers: Timers,
     /// Nodes ever made.
     pub instances: u64,
 }
@@ -32,6 +37,42 @@ pub(super) struct Nodes {
 pub(super) struct Stamp {
     pub revision: Revision,
     pub wall_ms: u64,
+    pub log_time_ns: u64,
+}
+
+impl Nodes {
+    pub fn new(tree: Tree) -> Self {
+        let (ephemerals, claims, timers) = (BTreeSet::new(), Claims::default(), Timers::default());
+        let mut nodes = Self { tree: Tree::new(0), ephemerals, claims, timers, instances: 0 };
+        for (path, node) in tree.iter() {
+            nodes.enlist(path, node);
+        }
+        Self { tree, ..nodes }
+    }
+
+    /// A node came: what it is found by comes too.
+    fn enlist(&mut self, path: &Arc<str>, node: &Node) {
+        if let Some(owner) = node.stat.owner {
+            self.ephemerals.insert((owner, path.clone()));
+        }
+        if let Some(lock) = &node.lock {
+            self.claims.add(path, lock);
+            lock.lost().iter().for_each(|mark| self.timers.add_mark(path, *mark));
+        }
+        self.timers.node_ends(path, None, node.ends_ns());
+    }
+
+    /// A node went.
+    fn strike(&mut self, path: &Arc<str>, node: &Node) {
+        if let Some(owner) = node.stat.owner {
+            self.ephemerals.remove(&(owner, path.clone()));
+        }
+        if let Some(lock) = &node.lock {
+            self.claims.remove(path, lock);
+            lock.lost().iter().for_each(|mark| self.timers.remove_mark(path, *mark));
+        }
+        self.timers.node_ends(path, node.ends_ns(), None);
+    }
 }
 
 /// One command at work.
@@ -90,6 +131,20 @@ impl<'a> Transaction<'a> {
             self.remove(place);
         }
         self.end_claims(session, ending);
+    }
+
+    /// Does what is due at that instance of a node.
+    pub fn settle(&mut self, path: &str, instance: u64) {
+        let Some(place) = self.nodes.tree.find(path) else { return };
+        if self.nodes.tree.row(place).node.stat.instance != instance {
+            return;
+        }
+        let now_ns = self.stamp.log_time_ns;
+        if self.nodes.tree.row(place).node.ends_ns().is_some_and(|at_ns| at_ns <= now_ns) {
+            self.remove(place);
+        } else {
+            self.free_lock(place, now_ns);
+        }
     }
 
     pub(super) fn revision(&self) -> Revision {
@@ -159,8 +214,9 @@ impl<'a> Transaction<'a> {
         sequential: bool,
     ) -> Result<(Arc<str>, Stat), Refusal> {
         check_data(data)?;
+        let expiry = expiry_of(lifetime)?;
         let (parent, path) = self.name_new(path, sequential)?;
-        let Stamp { revision, wall_ms } = self.stamp;
+        let Stamp { revision, wall_ms, .. } = self.stamp;
         self.nodes.instances += 1;
         let stat = Stat {
             created: revision,
@@ -169,10 +225,12 @@ impl<'a> Transaction<'a> {
             created_ms: wall_ms,
             modified_ms: wall_ms,
             owner: (lifetime == Lifetime::Ephemeral).then_some(session),
+            expiry,
             instance: self.nodes.instances,
             ..Stat::default()
         };
-        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat));
+        let due_ns = self.due_after_change(expiry, None);
+        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns));
         let stat = node.stat;
         self.add(parent, path.clone(), node);
         Ok((path, stat))
@@ -209,13 +267,15 @@ impl<'a> Transaction<'a> {
     fn set(&mut self, path: &str, data: &[u8], expect: Expect) -> Result<Stat, Refusal> {
         check_data(data)?;
         let place = self.existing(path, expect)?;
-        let before = self.nodes.tree.row(place).node.stat;
-        let Stamp { revision, wall_ms } = self.stamp;
-        let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
         let row = self.nodes.tree.row(place);
+        let (before, ends_ns) = (row.node.stat, row.node.ends_ns());
+        let Stamp { revision, wall_ms, .. } = self.stamp;
+        let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
+        let due_ns = self.due_after_change(before.expiry, row.node.due_ns);
         let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
-        let node = self.nodes.tree.rewrite(place, data, stat);
+        let node = self.nodes.tree.rewrite(place, data, stat, due_ns);
         let stat = node.stat;
+        self.nodes.timers.node_ends(&path, ends_ns, node.ends_ns());
         self.note(path, Aspect::Data, before, Some(node));
         Ok(stat)
     }
@@ -283,9 +343,7 @@ impl<'a> Transaction<'a> {
     }
 
     fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
-        if let Some(owner) = node.stat.owner {
-            self.nodes.ephemerals.insert((owner, path.clone()));
-        }
+        self.nodes.enlist(&path, &node);
         self.nodes.tree.add(parent, path.clone(), node.clone());
         self.note(path, Aspect::Birth, None, Some(node));
         self.count_child(parent, true);
@@ -294,6 +352,7 @@ impl<'a> Transaction<'a> {
     pub(super) fn replace(&mut self, place: Place, aspect: Aspect, node: Arc<Node>) {
         let row = self.nodes.tree.row(place);
         let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
+        self.nodes.timers.node_ends(&path, row.node.ends_ns(), node.ends_ns());
         self.nodes.tree.replace(place, node.clone());
         self.note(path, aspect, before, Some(node));
     }
@@ -303,10 +362,7 @@ impl<'a> Transaction<'a> {
         let (path, before) = (row.path.clone(), row.node.clone());
         let parent = path::parent(&path).and_then(|parent| self.nodes.tree.find(parent));
         let parent = parent.expect("every node that may be removed has a parent");
-        if let Some(owner) = before.stat.owner {
-            self.nodes.ephemerals.remove(&(owner, path.clone()));
-        }
-        self.nodes.claims.remove(&path, before.lock.as_deref());
+        self.nodes.strike(&path, &before);
         self.nodes.tree.remove(place, parent);
         self.note(path, Aspect::Death, Some(before), None);
         self.count_child(parent, false);
@@ -318,8 +374,20 @@ impl<'a> Transaction<'a> {
         let children = if added { before.children + 1 } else { before.children - 1 };
         let children_version = before.children_version + 1;
         let stat = Stat { children, children_version, children_modified: self.stamp.revision, ..before };
-        let node = Arc::new(node.with_stat(stat));
+        let due_ns = match before.expiry {
+            Some(Expiry::Emptied) => Some(self.stamp.after_ms(CONTAINER_LINGER_MS)).filter(|_| children == 0),
+            Some(Expiry::Idle { .. }) | None => node.due_ns,
+        };
+        let node = Arc::new(node.with_stat(stat).with_due(due_ns));
         self.replace(parent, Aspect::Children, node);
+    }
+
+    /// When a node whose data just changed is due, if it was due at `before_ns`.
+    fn due_after_change(&self, expiry: Option<Expiry>, before_ns: Option<u64>) -> Option<u64> {
+        match expiry {
+            Some(Expiry::Idle { ttl_ms }) => Some(self.stamp.after_ms(ttl_ms)),
+            Some(Expiry::Emptied) | None => before_ns,
+        }
     }
 
     fn note(&mut self, path: Arc<str>, aspect: Aspect, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
@@ -333,23 +401,39 @@ impl<'a> Transaction<'a> {
         let undo = self.undo.take().expect("only a multi takes back");
         let nodes = &mut *self.nodes;
         for (path, before) in undo.before.into_iter().rev() {
-            let was_gone = nodes.tree.get(&path).is_none();
-            let owner_now = nodes.tree.get(&path).and_then(|node| node.stat.owner);
-            let owner_before = before.as_ref().and_then(|node| node.stat.owner);
+            if let Some(node) = nodes.tree.get(&path).cloned() {
+                nodes.strike(&path, &node);
+            }
+            if let Some(node) = &before {
+                nodes.enlist(&path, node);
+            }
             nodes.tree.put(&path, before);
-            if let Some(owner) = owner_now {
-                nodes.ephemerals.remove(&(owner, path.clone()));
-            }
-            if let Some(owner) = owner_before {
-                nodes.ephemerals.insert((owner, path.clone()));
-            }
-            // The steps of a multi claim nothing; a node removed took its claims along.
-            if let (true, Some(node)) = (was_gone, nodes.tree.get(&path)) {
-                nodes.claims.add(&path, node.lock.as_deref());
-            }
         }
         nodes.instances = undo.instances;
         self.changes.truncate(undo.changes);
+    }
+}
+
+impl Stamp {
+    fn after_ms(self, ms: u64) -> u64 {
+        self.log_time_ns.saturating_add(ms.saturating_mul(1_000_000))
+    }
+}
+
+/// What will end a node of that lifetime by itself.
+fn expiry_of(lifetime: Lifetime) -> Result<Option<Expiry>, Refusal> {
+    match lifetime {
+        Lifetime::Permanent | Lifetime::Ephemeral => Ok(None),
+        Lifetime::Container => Ok(Some(Expiry::Emptied)),
+        Lifetime::Ttl { ms: 0 } => {
+            let why = "a time to live of 0 ms ends before it begins: give it one at least".to_owned();
+            Err(Refusal::BadArgument { why })
+        }
+        Lifetime::Ttl { ms } if ms > NODE_TTL_MS_MAX => {
+            let what = "milliseconds to live".to_owned();
+            Err(Refusal::TooLarge { what, size: ms, limit: NODE_TTL_MS_MAX })
+        }
+        Lifetime::Ttl { ms: ttl_ms } => Ok(Some(Expiry::Idle { ttl_ms })),
     }
 }
 

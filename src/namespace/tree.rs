@@ -29,6 +29,8 @@ pub struct Node {
     pub stat: Stat,
     /// Its lock; `None` while nobody holds it.
     pub lock: Option<Arc<Lock>>,
+    /// The log time, in nanoseconds, from which on it may end by itself while it has no children.
+    pub(super) due_ns: Option<u64>,
     /// XXH3-128 of the data, so that a change of the stat alone hashes no data.
     data_hash: u128,
 }
@@ -89,17 +91,17 @@ impl Node {
         stat.data_bytes = u32::try_from(data.len()).expect("a node's data is bounded far below 4 GiB");
         stat.checksum = crc32fast::hash(&data);
         let data_hash = xxh3_128(&data);
-        Self { data, stat, lock: None, data_hash }
+        Self { data, stat, lock: None, due_ns: None, data_hash }
     }
 
     /// The same node with other data.
     #[must_use]
     pub fn with_data(&self, data: Bytes, stat: Stat) -> Self {
-        Self { lock: self.lock.clone(), ..Self::new(data, stat) }
+        Self { lock: self.lock.clone(), due_ns: self.due_ns, ..Self::new(data, stat) }
     }
 
     /// Becomes the node of that data and those numbers. Memory of the same size is used again.
-    fn rewrite(&mut self, data: &[u8], stat: Stat) {
+    fn rewrite(&mut self, data: &[u8], stat: Stat, due_ns: Option<u64>) {
         let old = std::mem::take(&mut self.data);
         let data = match old.try_into_mut() {
             Ok(mut own) if own.len() == data.len() => {
@@ -108,7 +110,7 @@ impl Node {
             }
             _ => Bytes::copy_from_slice(data),
         };
-        *self = self.with_data(data, stat);
+        *self = self.with_data(data, stat).with_due(due_ns);
     }
 
     /// The same data under other numbers.
@@ -122,7 +124,18 @@ impl Node {
     pub fn with_lock(&self, lock: Option<Arc<Lock>>, stat: Stat) -> Self {
         let kept = (self.stat.data_bytes, self.stat.checksum);
         assert!((stat.data_bytes, stat.checksum) == kept, "the numbers of the data change only with the data");
-        Self { data: self.data.clone(), stat, lock, data_hash: self.data_hash }
+        Self { data: self.data.clone(), stat, lock, due_ns: self.due_ns, data_hash: self.data_hash }
+    }
+
+    /// The same node with another time to end.
+    #[must_use]
+    pub(super) fn with_due(self, due_ns: Option<u64>) -> Self {
+        Self { due_ns, ..self }
+    }
+
+    /// When it ends by itself, as it is now.
+    pub(super) fn ends_ns(&self) -> Option<u64> {
+        self.due_ns.filter(|_| self.stat.children == 0)
     }
 
     /// What holders of the node's lock show, if they hold it in that mode.
@@ -141,12 +154,13 @@ impl Node {
     }
 
     fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 48];
+        let mut raw = [0; Stat::ENCODED_BYTES + 56];
         raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
         raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
         raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
         let lock_hash = self.lock.as_ref().map_or(0, |lock| lock.hash());
-        raw[Stat::ENCODED_BYTES + 32..].copy_from_slice(&lock_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 32..][..16].copy_from_slice(&lock_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 48..].copy_from_slice(&self.due_ns.unwrap_or(0).to_le_bytes());
         xxh3_128(&raw)
     }
 }
@@ -275,14 +289,17 @@ impl Tree {
         black_box(touched.fold(0, |all, one| all ^ one));
     }
 
-    /// Gives the node at `place` other data and numbers, and returns it. Where nobody else holds the node, it is changed
+    /// Gives the node at `place` other data, numbers and time to end, and returns it. Where nobody else holds the node, it is changed
     /// where it lies.
-    pub(super) fn rewrite(&mut self, place: Place, data: &[u8], stat: Stat) -> Arc<Node> {
+    pub(super) fn rewrite(&mut self, place: Place, data: &[u8], stat: Stat, due_ns: Option<u64>) -> Arc<Node> {
         let (before, node) = self.rows.update(place, |row| {
             let before = row.node.data.len();
             match Arc::get_mut(&mut row.node) {
-                Some(node) => node.rewrite(data, stat),
-                None => row.node = Arc::new(row.node.with_data(Bytes::copy_from_slice(data), stat)),
+                Some(node) => node.rewrite(data, stat, due_ns),
+                None => {
+                    let node = row.node.with_data(Bytes::copy_from_slice(data), stat);
+                    row.node = Arc::new(node.with_due(due_ns));
+                }
             }
             row.hash = row.node.hash(&row.path);
             (before, row.node.clone())

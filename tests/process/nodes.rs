@@ -1,6 +1,7 @@
-//! Nodes on real processes: listings, scans and trees that are deleted, across the death of leaders.
+//! Nodes on real processes: listings, scans, trees that are deleted and nodes that end, across the death of leaders.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use quorate::client::{Client, CreateOptions, Error, Expect, ScanOptions};
 
@@ -73,4 +74,29 @@ fn a_large_tree_comes_down_in_parts_while_the_leader_dies() {
     assert_eq!(client.exists("/t").wait_timeout(PATIENCE).expect("an answer"), None);
     client.create("/u/v/w", "", CreateOptions::permanent().parents()).wait_timeout(PATIENCE).expect("it is new");
     assert_eq!(said(&cell, &["delete-tree", "--version", "0", "/u"]), "3\n");
+}
+
+#[test]
+fn a_node_ends_in_its_time_under_another_leader_and_after_a_restart_of_all() {
+    let mut cell = Cell::start(3, "");
+    let client = connect(&cell);
+    let made = Instant::now();
+    assert_eq!(said(&cell, &["create", "--ttl", "4s", "/seen", "x"]), "/seen\n");
+    said(&cell, &["create", "--container", "/box"]);
+    client.create("/box/it", "", CreateOptions::ttl(Duration::from_secs(1))).wait_timeout(PATIENCE).expect("it is new");
+    client.create("/kept", "", CreateOptions::ttl(Duration::from_secs(1))).wait_timeout(PATIENCE).expect("it is new");
+    client.create("/kept/by", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    let is_gone = |path: &str| client.exists(path).wait_timeout(PATIENCE).is_ok_and(|stat| stat.is_none());
+    let leader = cell.leader();
+    cell.kill(leader);
+    cell.wait("the end of what is in the box", |_| is_gone("/box/it").then_some(()));
+    cell.restart(leader);
+    cell.kill_all();
+    (0..3).for_each(|index| cell.restart(index));
+    cell.wait("the end of what was to be seen", |_| is_gone("/seen").then_some(()));
+    assert!(made.elapsed() >= Duration::from_secs(4), "a change of reign may lengthen a time, never shorten it");
+    cell.wait("the end of the box", |_| is_gone("/box").then_some(()));
+    assert!(!is_gone("/kept"), "it has a child");
+    client.delete("/kept/by", Expect::Any).wait_timeout(PATIENCE).expect("it is there");
+    cell.wait("the end of what nothing keeps", |_| is_gone("/kept").then_some(()));
 }

@@ -28,6 +28,8 @@ macro_rules! words {
 }
 
 words! { OPERATIONS, operation_word: Operation,
+    Operation::Create { lifetime: Lifetime::Container, .. } => "create a container",
+    Operation::Create { lifetime: Lifetime::Ttl { .. }, .. } => "create with a time to live",
     Operation::Create { sequential: false, lifetime: Lifetime::Permanent, .. } => "create",
     Operation::Create { sequential: false, lifetime: Lifetime::Ephemeral, .. } => "create ephemeral",
     Operation::Create { sequential: true, lifetime: Lifetime::Permanent, .. } => "create sequential",

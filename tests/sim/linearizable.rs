@@ -2,8 +2,8 @@
 //!
 //! The search is that of Wing and Gong with the memory of Lowe: operations on one node are tried in every order that real
 //! time allows, and a pair of (operations done, value) that led nowhere is not tried again. Samples are small: a node
-//! with more than [`OPERATIONS_MAX`] operations is left out, and so is one that a `multi`, a sequential or an ephemeral
-//! node may have touched, as those have effects on several nodes or at nobody's request.
+//! with more than [`OPERATIONS_MAX`] operations is left out, and so is one that a `multi`, a tree's deletion, or a node that is
+//! sequential or not permanent may have touched, as those have effects on several nodes or at nobody's request.
 //!
 //! What a client was never answered may have had its effect at any time after it was asked, or none at all.
 
@@ -95,7 +95,7 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<
         },
         Operation::DeleteTree { path, .. } => trees.push(path.clone()),
         Operation::Acquire { path, create: true, .. } => _ = into.insert(path.clone()),
-        Operation::Create { path, lifetime: Lifetime::Ephemeral, .. } => _ = into.insert(path.clone()),
+        Operation::Create { path, lifetime, .. } if *lifetime != Lifetime::Permanent => _ = into.insert(path.clone()),
         _ => {}
     }
 }

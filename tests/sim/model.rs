@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use quorate::limits::CONTAINER_LINGER_MS;
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
-    Answer, Command, Done, Expect, Lifetime, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned,
+    Answer, Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned,
     Sequencer, SessionId, Stat, Step, StepDone,
 };
 use quorate::wire::watch::EventKind;
@@ -28,6 +29,9 @@ struct Node {
     owner: Option<SessionId>,
     instance: u64,
     lock: Lock,
+    expiry: Option<Expiry>,
+    /// When it ends, if it has no children then.
+    due: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +63,8 @@ pub struct Model {
     commands: u64,
     log_time_ns: u64,
     placed: BTreeMap<(SessionId, u64), Placed>,
+    /// Nodes that ended because their time was over.
+    pub ended: u64,
     events: Vec<ModelEvent>,
     /// Events of the command at work.
     pending: Vec<ModelEvent>,
@@ -77,6 +83,7 @@ impl Model {
             commands: 0,
             log_time_ns: 0,
             placed: BTreeMap::new(),
+            ended: 0,
             events: Vec::new(),
             pending: Vec::new(),
         }
@@ -216,10 +223,14 @@ impl Model {
                     self.keep(&before);
                 }
             }
-            Command::FreeLock { path, instance } => {
+            Command::Settle { path, instance } => {
                 let before = self.tree.clone();
                 let (revision, now) = (self.next(), self.log_time_ns);
-                if let Some(node) = self.tree.get_mut(&path).filter(|node| node.instance == instance) {
+                let node = self.tree.get_mut(&path).filter(|node| node.instance == instance);
+                if node.as_ref().is_some_and(|node| node.is_empty() && node.due.is_some_and(|due| due <= now)) {
+                    self.ended += 1;
+                    self.remove(&path);
+                } else if let Some(node) = node {
                     node.lock.shut.retain(|(_, until)| *until > now);
                     node.lock.hand_on(revision);
                 }
@@ -393,6 +404,11 @@ impl Model {
             return Err(Refusal::EphemeralParent { path: parent });
         }
         let path = if sequential { format!("{path}{:010}", above.born) } else { path.to_owned() };
+        let expiry = match lifetime {
+            Lifetime::Permanent | Lifetime::Ephemeral => None,
+            Lifetime::Container => Some(Expiry::Emptied),
+            Lifetime::Ttl { ms } => Some(Expiry::Idle { ttl_ms: ms }),
+        };
         if self.tree.contains_key(&path) {
             return Err(Refusal::NodeExists { path });
         }
@@ -404,6 +420,8 @@ impl Model {
             children_modified: revision,
             owner: (lifetime == Lifetime::Ephemeral).then_some(session),
             instance: self.instances,
+            expiry,
+            due: self.due(expiry),
             ..Node::default()
         };
         let stat = node.stat();
@@ -411,14 +429,18 @@ impl Model {
         self.happens(EventKind::Created, &path, Some(data.clone()));
         let above = self.tree.get_mut(&parent).expect("it was just seen");
         above.born += 1;
+        if above.expiry == Some(Expiry::Emptied) {
+            above.due = None;
+        }
         above.children_modified = revision;
         Ok((path, stat))
     }
 
     fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
         self.check(path, expect)?;
-        let revision = self.next();
+        let (revision, due) = (self.next(), self.due(self.tree[path].expiry));
         let node = self.tree.get_mut(path).expect("it was just checked");
+        node.due = due.or(node.due);
         node.data = data.clone();
         node.modified = revision;
         node.version += 1;
@@ -433,7 +455,7 @@ impl Model {
         }
         self.check(path, expect)?;
         let node = &self.tree[path];
-        if node.born > node.gone {
+        if !node.is_empty() {
             return Err(Refusal::NotEmpty { path: path.to_owned() });
         }
         self.remove(path);
@@ -459,12 +481,23 @@ impl Model {
     }
 
     fn remove(&mut self, path: &str) {
-        let revision = self.next();
+        let (revision, now) = (self.next(), self.log_time_ns);
         self.tree.remove(path);
         self.happens(EventKind::Deleted, path, None);
         let above = parent(path).and_then(|parent| self.tree.get_mut(&parent)).expect("a node has a parent");
         above.gone += 1;
+        if above.expiry == Some(Expiry::Emptied) && above.is_empty() {
+            above.due = Some(now + CONTAINER_LINGER_MS * 1_000_000);
+        }
         above.children_modified = revision;
+    }
+
+    /// When a node whose data are new at this moment ends.
+    fn due(&self, expiry: Option<Expiry>) -> Option<u64> {
+        match expiry {
+            Some(Expiry::Idle { ttl_ms }) => Some(self.log_time_ns + ttl_ms * 1_000_000),
+            Some(Expiry::Emptied) | None => None,
+        }
     }
 
     fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
@@ -481,6 +514,10 @@ impl Model {
 }
 
 impl Node {
+    fn is_empty(&self) -> bool {
+        self.born == self.gone
+    }
+
     fn upholds(&self, sequencer: &Sequencer) -> bool {
         self.lock.view(&sequencer.path, self.instance).sequencer.as_ref() == Some(sequencer)
     }
@@ -493,6 +530,7 @@ impl Node {
             version: self.version,
             children_version: self.born + self.gone,
             owner: self.owner,
+            expiry: self.expiry,
             data_bytes: self.data.len() as u32,
             children: (self.born - self.gone) as u32,
             instance: self.instance,

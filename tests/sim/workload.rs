@@ -181,7 +181,12 @@ fn expect(random: &mut Random, versions: &BTreeMap<String, u64>, path: &str) -> 
 }
 
 fn lifetime(random: &mut Random) -> Lifetime {
-    if random.below(4) == 0 { Lifetime::Ephemeral } else { Lifetime::Permanent }
+    match random.below(16) {
+        0..4 => Lifetime::Ephemeral,
+        4 => Lifetime::Container,
+        5 => Lifetime::Ttl { ms: random.pick(&[1, 100, 1000, 10_000]) },
+        _ => Lifetime::Permanent,
+    }
 }
 
 fn data(random: &mut Random) -> Bytes {

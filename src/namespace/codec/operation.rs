@@ -16,7 +16,7 @@ pub enum CommandRef<'a> {
     OpenSession { token: u64, secret: u128, timeout_ms: u32 },
     ResumeSession { token: u64, session: SessionId, secret: u128 },
     ExpireSession { session: SessionId, counter: u64 },
-    FreeLock { path: &'a str, instance: u64 },
+    Settle { path: &'a str, instance: u64 },
     Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
 }
 
@@ -78,8 +78,8 @@ impl Command {
                 out.put_u64_le(session.0);
                 out.put_u64_le(*counter);
             }
-            Self::FreeLock { path, instance } => {
-                out.put_u8(FREE_LOCK);
+            Self::Settle { path, instance } => {
+                out.put_u8(SETTLE);
                 put_text(out, path);
                 out.put_u64_le(*instance);
             }
@@ -191,7 +191,7 @@ impl<'a> CommandRef<'a> {
                 session: SessionId(reader.u64("a session")?),
                 counter: reader.u64("a session's counter")?,
             },
-            FREE_LOCK => Self::FreeLock { path: reader.text("a path")?, instance: reader.u64("an instance")? },
+            SETTLE => Self::Settle { path: reader.text("a path")?, instance: reader.u64("an instance")? },
             REQUEST => Self::Request {
                 session: SessionId(reader.u64("a session")?),
                 number: reader.u64("a request's number")?,
@@ -211,7 +211,7 @@ impl<'a> CommandRef<'a> {
             Self::OpenSession { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms },
             Self::ResumeSession { token, session, secret } => Command::ResumeSession { token, session, secret },
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
-            Self::FreeLock { path, instance } => Command::FreeLock { path: path.to_owned(), instance },
+            Self::Settle { path, instance } => Command::Settle { path: path.to_owned(), instance },
             Self::Request { session, number, acked_upto, ref operation } => {
                 Command::Request { session, number, acked_upto, operation: operation.to_operation() }
             }
@@ -362,10 +362,15 @@ fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, s
     out.put_u8(CREATE);
     put_text(out, path);
     put_bytes(out, data);
-    out.put_u8(match lifetime {
-        Lifetime::Permanent => 0,
-        Lifetime::Ephemeral => 1,
-    });
+    match lifetime {
+        Lifetime::Permanent => out.put_u8(0),
+        Lifetime::Ephemeral => out.put_u8(1),
+        Lifetime::Container => out.put_u8(2),
+        Lifetime::Ttl { ms } => {
+            out.put_u8(3);
+            out.put_u64_le(ms);
+        }
+    }
     out.put_u8(u8::from(sequential));
 }
 
@@ -375,6 +380,8 @@ fn take_create<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], Lifeti
     let lifetime = match reader.u8("a lifetime")? {
         0 => Lifetime::Permanent,
         1 => Lifetime::Ephemeral,
+        2 => Lifetime::Container,
+        3 => Lifetime::Ttl { ms: reader.u64("a time to live")? },
         tag => return Err(DecodeError::UnknownTag { what: "lifetime", tag }),
     };
     Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
@@ -421,7 +428,7 @@ const OPEN_SESSION: u8 = 1;
 const RESUME_SESSION: u8 = 2;
 const EXPIRE_SESSION: u8 = 3;
 const REQUEST: u8 = 4;
-const FREE_LOCK: u8 = 5;
+const SETTLE: u8 = 5;
 
 // Operations and steps share one space of tags: what both have, both write alike.
 const CREATE: u8 = 1;

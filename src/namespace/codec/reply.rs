@@ -6,7 +6,7 @@ use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::command::{
-    Answer, Done, LockHolders, LockPlace, Outcome, Refusal, Scanned, SessionId, Stat, StepDone,
+    Answer, Done, Expiry, LockHolders, LockPlace, Outcome, Refusal, Scanned, SessionId, Stat, StepDone,
 };
 
 /// Appends a mutation's outcome.
@@ -64,6 +64,8 @@ impl Stat {
     /// The stat's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::ENCODED_BYTES] {
+        let no_time = matches!(self.expiry, Some(Expiry::Idle { ttl_ms: NO_EXPIRY | EMPTIED }));
+        assert!(!no_time, "a time to live is neither nothing nor for ever");
         assert!(self.owner != Some(SessionId(0)), "a session's id is a revision, and the first revision is 1");
         let mut raw = [0; Self::ENCODED_BYTES];
         let longs = [
@@ -78,11 +80,16 @@ impl Stat {
             self.owner.map_or(0, |owner| owner.0),
             self.instance,
             self.lock_generation,
+            match self.expiry {
+                None => NO_EXPIRY,
+                Some(Expiry::Emptied) => EMPTIED,
+                Some(Expiry::Idle { ttl_ms }) => ttl_ms,
+            },
         ];
         for (place, long) in raw.chunks_exact_mut(8).zip(longs) {
             place.copy_from_slice(&long.to_le_bytes());
         }
-        for (place, short) in raw[88..].chunks_exact_mut(4).zip([self.data_bytes, self.children, self.checksum]) {
+        for (place, short) in raw[96..].chunks_exact_mut(4).zip([self.data_bytes, self.children, self.checksum]) {
             place.copy_from_slice(&short.to_le_bytes());
         }
         raw
@@ -103,14 +110,19 @@ impl Stat {
             owner: Some(SessionId(reader.u64(what)?)).filter(|owner| owner.0 != 0),
             instance: reader.u64(what)?,
             lock_generation: reader.u64(what)?,
+            expiry: match reader.u64(what)? {
+                NO_EXPIRY => None,
+                EMPTIED => Some(Expiry::Emptied),
+                ttl_ms => Some(Expiry::Idle { ttl_ms }),
+            },
             data_bytes: reader.u32(what)?,
             children: reader.u32(what)?,
             checksum: reader.u32(what)?,
         })
     }
 
-    /// Bytes of every encoded stat: eleven longs, then data bytes, children and checksum.
-    pub const ENCODED_BYTES: usize = 11 * 8 + 3 * 4;
+    /// Bytes of every encoded stat: twelve longs, then data bytes, children and checksum.
+    pub const ENCODED_BYTES: usize = 12 * 8 + 3 * 4;
 }
 
 fn put_done(out: &mut BytesMut, done: &Done) {
@@ -359,6 +371,10 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
         tag => return Err(DecodeError::UnknownTag { what: "refusal", tag }),
     })
 }
+
+// What a stat has in the place of a time to live; no node has either as one.
+const NO_EXPIRY: u64 = 0;
+const EMPTIED: u64 = u64::MAX;
 
 // Results of operations and of steps share one space of tags.
 const CREATED: u8 = 1;

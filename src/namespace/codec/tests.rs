@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::namespace::command::{
-    Answer, Command, Done, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Outcome, Read, Refusal,
-    Scanned, Sequencer, SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Expiry, Lifetime, LockHolders, LockMode, LockPlace, Operation, Outcome, Read,
+    Refusal, Scanned, Sequencer, SessionId, Stat, Step, StepDone,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -24,7 +24,12 @@ fn session() -> impl Strategy<Value = SessionId> {
 }
 
 fn lifetime() -> impl Strategy<Value = Lifetime> {
-    prop_oneof![Just(Lifetime::Permanent), Just(Lifetime::Ephemeral)]
+    prop_oneof![
+        Just(Lifetime::Permanent),
+        Just(Lifetime::Ephemeral),
+        Just(Lifetime::Container),
+        any::<u64>().prop_map(|ms| Lifetime::Ttl { ms }),
+    ]
 }
 
 fn mode() -> impl Strategy<Value = LockMode> {
@@ -103,7 +108,7 @@ fn command() -> impl Strategy<Value = Command> {
             secret
         }),
         (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
-        (text(), any::<u64>()).prop_map(|(path, instance)| Command::FreeLock { path, instance }),
+        (text(), any::<u64>()).prop_map(|(path, instance)| Command::Settle { path, instance }),
         (session(), any::<u64>(), any::<u64>(), operation()).prop_map(|(session, number, acked_upto, operation)| {
             Command::Request { session, number, acked_upto, operation }
         }),
@@ -129,7 +134,10 @@ fn read() -> impl Strategy<Value = Read> {
 }
 
 fn stat() -> impl Strategy<Value = Stat> {
-    (any::<[u64; 10]>(), any::<[u32; 3]>(), option::of(session())).prop_map(|(long, short, owner)| Stat {
+    let idle = (1..u64::MAX).prop_map(|ttl_ms| Expiry::Idle { ttl_ms });
+    let expiry = option::of(prop_oneof![Just(Expiry::Emptied), idle]);
+    let numbers = (any::<[u64; 10]>(), any::<[u32; 3]>(), option::of(session()), expiry);
+    numbers.prop_map(|(long, short, owner, expiry)| Stat {
         created: long[0],
         modified: long[1],
         children_modified: long[2],
@@ -139,6 +147,7 @@ fn stat() -> impl Strategy<Value = Stat> {
         created_ms: long[6],
         modified_ms: long[7],
         owner,
+        expiry,
         data_bytes: short[0],
         children: short[1],
         instance: long[8],

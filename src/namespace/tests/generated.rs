@@ -44,7 +44,12 @@ fn sequencer() -> impl Strategy<Value = Sequencer> {
 }
 
 fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
-    let lifetime = prop_oneof![2 => Just(Lifetime::Permanent), 1 => Just(Lifetime::Ephemeral)];
+    let lifetime = prop_oneof![
+        3 => Just(Lifetime::Permanent),
+        2 => Just(Lifetime::Ephemeral),
+        1 => Just(Lifetime::Container),
+        1 => (0..4_u64).prop_map(|ms| Lifetime::Ttl { ms }),
+    ];
     let plain = (path(), data(), lifetime.clone(), Just(false));
     let sequential =
         (prop_oneof![Just("/a/s-".to_owned()), Just("/".to_owned()), path()], data(), lifetime, Just(true));
@@ -91,7 +96,7 @@ pub enum Deed {
     Open { token: u64 },
     Resume { which: usize, secret: u128 },
     Expire { which: usize, late: bool },
-    Free { path: String },
+    Settle { path: String },
     Request { which: usize, ahead: i64, acked_behind: u64, operation: Operation },
 }
 
@@ -100,7 +105,7 @@ pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
         2 => (0..4_u64).prop_map(|token| Deed::Open { token }),
         1 => (any::<usize>(), 5..7_u128).prop_map(|(which, secret)| Deed::Resume { which, secret }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
-        1 => path().prop_map(|path| Deed::Free { path }),
+        2 => path().prop_map(|path| Deed::Settle { path }),
         16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
             .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
     ];
@@ -121,9 +126,9 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
             let counter = model.sessions.get(&session).map_or(1, |found| found.counter);
             Command::ExpireSession { session, counter: counter - u64::from(*late) }
         }
-        Deed::Free { path } => {
+        Deed::Settle { path } => {
             let instance = model.nodes.get(path).map_or(1, |node| node.stat.instance);
-            Command::FreeLock { path: path.clone(), instance }
+            Command::Settle { path: path.clone(), instance }
         }
         Deed::Request { which, ahead, acked_behind, operation } => {
             let session = pick(*which);
@@ -152,7 +157,7 @@ fn expected(outcome: &CommandOutcome) -> Expected {
         CommandOutcome::Replied { revision, outcome, .. } => Expected::Replied(*revision, decoded(outcome)),
         CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),
         CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),
-        CommandOutcome::LockLookedAt { .. } => Expected::LookedAt,
+        CommandOutcome::Settled { .. } => Expected::Settled,
         CommandOutcome::SessionsFull { .. } => panic!("no generated history opens so many"),
         CommandOutcome::Unacknowledged { .. } => panic!("no generated client is that far behind"),
     }

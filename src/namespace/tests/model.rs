@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::super::command::{
-    Command, Done, Expect, Lifetime, LockMode, Operation, Outcome, Refusal, Sequencer, SessionId, Stat, Step, StepDone,
+    Command, Done, Expect, Expiry, Lifetime, LockMode, Operation, Outcome, Refusal, Sequencer, SessionId, Stat, Step,
+    StepDone,
 };
 use super::super::path;
+use crate::limits::CONTAINER_LINGER_MS;
 
 /// A node, and how many children it ever had.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +17,8 @@ pub struct ModelNode {
     pub data: Bytes,
     pub stat: Stat,
     pub lock: ModelLock,
+    /// When it ends, if it has no children then.
+    due: Option<u64>,
     born: u64,
 }
 
@@ -45,7 +49,7 @@ pub enum Expected {
     Replied(u64, Outcome),
     Closed(u64, Outcome),
     Gap(u64),
-    LookedAt,
+    Settled,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +64,8 @@ pub struct Model {
 
 impl Model {
     pub fn new() -> Self {
-        let root = ModelNode { data: Bytes::new(), stat: Stat::default(), lock: ModelLock::default(), born: 0 };
+        let root =
+            ModelNode { data: Bytes::new(), stat: Stat::default(), lock: ModelLock::default(), due: None, born: 0 };
         let nodes = BTreeMap::from([("/".to_owned(), root)]);
         Self { nodes, sessions: BTreeMap::new(), revision: 0, instances: 0, wall_ms: 0, log_time_ns: 0 }
     }
@@ -94,16 +99,19 @@ impl Model {
                 }
                 _ => Expected::Missed,
             },
-            Command::FreeLock { path, instance } => {
-                let now = self.log_time_ns;
-                if let Some(node) = self.nodes.get_mut(path).filter(|node| node.stat.instance == *instance)
-                    && node.lock.shut.iter().any(|(_, until)| *until <= now)
-                {
-                    node.lock.shut.retain(|(_, until)| *until > now);
-                    self.revision += 1;
-                    hand_on(node, self.revision);
+            Command::Settle { path, instance } => {
+                let (now, instance) = (self.log_time_ns, *instance);
+                if let Some(node) = self.nodes.get_mut(path).filter(|node| node.stat.instance == instance) {
+                    if node.stat.children == 0 && node.due.is_some_and(|due| due <= now) {
+                        self.revision += 1;
+                        self.delete(path);
+                    } else if node.lock.shut.iter().any(|(_, until)| *until <= now) {
+                        node.lock.shut.retain(|(_, until)| *until > now);
+                        self.revision += 1;
+                        hand_on(node, self.revision);
+                    }
                 }
-                Expected::LookedAt
+                Expected::Settled
             }
             Command::Request { session, number, acked_upto, operation } => {
                 self.request(*session, *number, *acked_upto, operation)
@@ -198,6 +206,9 @@ impl Model {
                 node.stat.version += 1;
                 node.stat.modified = revision;
                 node.stat.modified_ms = wall_ms;
+                if let Some(Expiry::Idle { ttl_ms }) = node.stat.expiry {
+                    node.due = Some(self.log_time_ns + ttl_ms * 1_000_000);
+                }
                 store(node, data);
                 Ok(StepDone::Set { stat: node.stat })
             }
@@ -224,11 +235,21 @@ impl Model {
         lifetime: Lifetime,
         sequential: bool,
     ) -> Result<StepDone, Refusal> {
+        if lifetime == (Lifetime::Ttl { ms: 0 }) {
+            return Err(Refusal::BadArgument {
+                why: "a time to live of 0 ms ends before it begins: give it one at least".into(),
+            });
+        }
         if sequential {
             path::check(&format!("{path}0000000000"))?;
             let born = self.nodes.get(&parent(&format!("{path}0"))).map_or(0, |node| node.born);
             path = format!("{path}{born:010}");
         }
+        let (expiry, due) = match lifetime {
+            Lifetime::Permanent | Lifetime::Ephemeral => (None, None),
+            Lifetime::Container => (Some(Expiry::Emptied), None),
+            Lifetime::Ttl { ms } => (Some(Expiry::Idle { ttl_ms: ms }), Some(self.log_time_ns + ms * 1_000_000)),
+        };
         path::check(&path)?;
         let above = parent(&path);
         if path == "/" {
@@ -250,10 +271,11 @@ impl Model {
             created_ms: self.wall_ms,
             modified_ms: self.wall_ms,
             owner: (lifetime == Lifetime::Ephemeral).then_some(id),
+            expiry,
             instance: self.instances,
             ..Stat::default()
         };
-        let mut node = ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), born: 0 };
+        let mut node = ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), due, born: 0 };
         store(&mut node, data);
         let stat = node.stat;
         self.nodes.insert(path.clone(), node);
@@ -262,6 +284,9 @@ impl Model {
         over.stat.children += 1;
         over.stat.children_version += 1;
         over.stat.children_modified = revision;
+        if over.stat.expiry == Some(Expiry::Emptied) {
+            over.due = None;
+        }
         Ok(StepDone::Created { path, stat })
     }
 
@@ -293,6 +318,9 @@ impl Model {
         over.stat.children -= 1;
         over.stat.children_version += 1;
         over.stat.children_modified = self.revision;
+        if over.stat.expiry == Some(Expiry::Emptied) && over.stat.children == 0 {
+            over.due = Some(self.log_time_ns + CONTAINER_LINGER_MS * 1_000_000);
+        }
     }
 
     fn lock(&mut self, id: SessionId, operation: &Operation) -> Outcome {
