@@ -101,6 +101,7 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
                 leader: Some(ReplicaId(1)),
                 members: Vec::new(),
                 request_bytes_max: 2 << 20,
+                data_bytes_max: 1 << 20,
                 requests_in_flight_max: 64,
                 revision: held.revision,
             })

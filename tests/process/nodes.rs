@@ -100,3 +100,18 @@ fn a_node_ends_in_its_time_under_another_leader_and_after_a_restart_of_all() {
     client.delete("/kept/by", Expect::Any).wait_timeout(PATIENCE).expect("it is there");
     cell.wait("the end of what nothing keeps", |_| is_gone("/kept").then_some(()));
 }
+
+#[test]
+fn data_past_the_limit_are_refused_by_name_before_they_are_written_down() {
+    let cell = Cell::start(1, "");
+    let client = connect(&cell);
+    client.create("/a", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    let before = cell.status(0).expect("it runs").applied_upto;
+    let refused = client.set("/a", vec![0; (1 << 20) + 1], Expect::Any).wait_timeout(PATIENCE);
+    assert!(matches!(refused, Err(Error::TooLarge { size: 1_048_577, limit: 1_048_576, .. })), "{refused:?}");
+    assert_eq!(cell.status(0).expect("it runs").applied_upto, before, "the log knows nothing of it");
+    client
+        .set("/a", vec![0; 1 << 20], Expect::Any)
+        .wait_timeout(PATIENCE)
+        .expect("it just fits, and nothing else broke");
+}

@@ -16,8 +16,9 @@
 //! Invariants:
 //! 1. No sequence of bytes makes a decoder panic, or allocate more than a small multiple of what it was given.
 //! 2. A decoder takes the whole of its input or refuses it: no two inputs that differ decode to equal values.
-//! 3. A decoder judges form only. Whether a path is lawful or a node too large is the namespace's to say, with a
-//!    [`Refusal`](super::command::Refusal) that uses up the request's number; malformed bytes cost a client its connection.
+//! 3. A decoder judges form only. Whether a path is lawful is the namespace's to say, with a
+//!    [`Refusal`](super::command::Refusal) that uses up the request's number; malformed bytes cost a client its connection,
+//!    and so do data too large for a node, which are not worth a place in the log (the namespace refuses them all the same).
 
 mod batch;
 mod lock;

@@ -280,6 +280,22 @@ impl<'a> OperationRef<'a> {
         Ok(operation)
     }
 
+    /// Bytes of data in the largest node it would make.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        match self {
+            Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
+            Self::Multi { steps } => steps.iter().map(StepRef::data_bytes).max().unwrap_or(0),
+            Self::Guarded { operation, .. } => operation.data_bytes(),
+            Self::Delete { .. }
+            | Self::DeleteTree { .. }
+            | Self::Acquire { .. }
+            | Self::Release { .. }
+            | Self::Sync
+            | Self::CloseSession => 0,
+        }
+    }
+
     /// An owned copy.
     #[must_use]
     pub fn to_operation(&self) -> Operation {
@@ -317,6 +333,13 @@ impl<'a> OperationRef<'a> {
 }
 
 impl<'a> StepRef<'a> {
+    fn data_bytes(&self) -> usize {
+        match self {
+            Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
+            Self::Check { .. } | Self::Delete { .. } | Self::Get { .. } | Self::CheckLock { .. } => 0,
+        }
+    }
+
     /// An owned copy.
     #[must_use]
     pub fn to_step(&self) -> Step {
