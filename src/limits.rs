@@ -165,6 +165,12 @@ pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
 /// The longest a node with a time to live stays unchanged, in milliseconds (ZooKeeper's).
 pub const NODE_TTL_MS_MAX: u64 = (1 << 40) - 1;
 
+/// Nodes that may lie below a node that is given a quota, unless it is the root: they are counted in one go.
+pub const QUOTA_NODES_COUNTED_MAX: usize = 100_000;
+
+/// Ephemeral nodes of one session: all of them go in one command, when it ends.
+pub const SESSION_EPHEMERALS_MAX: usize = 16_384;
+
 /// How long a container stays when its last child is gone, in milliseconds: long enough for the next child to be made by
 /// somebody who saw it there.
 pub const CONTAINER_LINGER_MS: u64 = 5_000;

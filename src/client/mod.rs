@@ -61,6 +61,7 @@ mod lock;
 pub mod machine;
 mod observe;
 mod op;
+mod quota;
 mod session;
 mod socket;
 mod status;
@@ -85,7 +86,7 @@ pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
 pub use crate::namespace::command::{
-    Expect, Expiry, LockHolders, LockMode, Revision, Scanned, Sequencer, SessionId, Stat,
+    Expect, Expiry, LockHolders, LockMode, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat, Usage,
 };
 pub use crate::paxos::ballot::{CellId, ReplicaId};
 pub use crate::wire::client::{Consistency, MemberAddress, Role, Status};

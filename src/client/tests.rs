@@ -174,6 +174,7 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
             held.releases.push(release);
             Ok(Done::Released)
         }
+        Operation::SetQuota { .. } => Ok(Done::QuotaSet),
         Operation::Sync => Ok(Done::Synced),
         Operation::CloseSession => Ok(Done::SessionClosed),
     }
@@ -202,7 +203,7 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
             nodes.truncate(limit as usize);
             Ok(Answer::Scanned { nodes, more })
         }
-        Read::Entries { .. } | Read::LockHolders { .. } | Read::CheckSequencer { .. } => {
+        Read::Entries { .. } | Read::Quota { .. } | Read::LockHolders { .. } | Read::CheckSequencer { .. } => {
             panic!("they are looked at in a real cell")
         }
     }

@@ -148,9 +148,7 @@ impl Namespace {
 
     /// Paths of a session's ephemeral nodes, in byte order.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
-        let first = (session, "".into());
-        let from_first = self.nodes.ephemerals.range(first..);
-        from_first.take_while(move |(owner, _)| *owner == session).map(|(_, path)| &**path)
+        self.nodes.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)
     }
 
     /// The nodes where something becomes due, and when by the log's time in nanoseconds: the earliest first.
@@ -175,11 +173,13 @@ impl Namespace {
         self.nodes.tree.invariants();
         for (path, node) in self.nodes.tree.iter() {
             let Some(owner) = node.stat.owner else { continue };
-            assert!(self.nodes.ephemerals.contains(&(owner, path.clone())), "{path}: its owner knows it");
+            let owned = self.nodes.ephemerals.get(&owner).is_some_and(|owned| owned.contains(path));
+            assert!(owned, "{path}: its owner knows it");
             assert!(self.sessions.find(owner).is_some(), "{path}: its owner lives");
             assert_eq!(node.stat.children, 0, "{path}: an ephemeral node has no children");
         }
-        for (owner, path) in &self.nodes.ephemerals {
+        let owned = self.nodes.ephemerals.iter().flat_map(|(owner, paths)| paths.iter().map(move |path| (owner, path)));
+        for (owner, path) in owned {
             let node = self.nodes.tree.get(path).expect("what a session owns exists");
             assert_eq!(node.stat.owner, Some(*owner), "{path}: it is owned by whoever lists it");
         }

@@ -42,6 +42,8 @@ pub enum Operation {
     /// [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX); otherwise at most so many of them, the node itself
     /// last of all.
     DeleteTree { path: String, expect: Expect, part: u32 },
+    /// Sets, or takes away, the bounds of what a node and all below it may come to.
+    SetQuota { path: String, quota: Option<Quota> },
     /// All of the steps, in order, or none.
     Multi { steps: Vec<Step> },
     /// Takes the node's lock, or a place in its queue. `create`: a missing node is made first, permanent and empty.
@@ -72,6 +74,33 @@ pub enum Step {
     Get { path: String },
     /// Fails unless the lock is still held as `sequencer` says.
     CheckLock { sequencer: Sequencer },
+}
+
+/// What a node and all below it may come to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Quota {
+    /// What would go past these bounds is refused.
+    pub hard: QuotaBounds,
+    /// What goes past these bounds is done, and told to who watches the node.
+    pub soft: QuotaBounds,
+}
+
+/// Bounds of a subtree; `None` is no bound.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct QuotaBounds {
+    /// Nodes, the topmost among them.
+    pub nodes: Option<u64>,
+    /// Bytes of data.
+    pub bytes: Option<u64>,
+}
+
+/// What a subtree comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Usage {
+    /// Nodes, the topmost among them.
+    pub nodes: u64,
+    /// Bytes of data.
+    pub bytes: u64,
 }
 
 /// How a lock is held.
@@ -149,6 +178,8 @@ pub enum Read {
     /// children, children in byte order of their names. At most `limit` (0: as many as fit a reply). The node `after` need
     /// not exist any more, so whoever reads page by page loses its place to nobody.
     Scan { path: String, after: String, limit: u32, with_data: bool },
+    /// The quota that was set at this very node, and what it bounds.
+    Quota { path: String },
     /// Who holds the node's lock, and how many wait.
     LockHolders { path: String },
     /// Where a session stands with the node's lock. One that waits is told on its connection when that may have changed.
@@ -204,6 +235,8 @@ pub enum Done {
     Deleted,
     /// So many nodes are gone; `more` are left to be asked for, the node itself among them.
     TreeDeleted { nodes: u32, more: bool },
+    /// The quota is as asked for.
+    QuotaSet,
     /// One result a step.
     Multi { results: Vec<StepDone> },
     /// The lock is held.
@@ -258,6 +291,10 @@ pub enum Refusal {
     LockTwice { path: String },
     /// The session neither holds the lock nor waits for it.
     LockNotHeld { path: String },
+    /// Past the quota set at `path`: so many nodes would be needed below it.
+    NodesOverQuota { path: String, needed: u64, limit: u64 },
+    /// Past the quota set at `path`: so many bytes of data would be needed below it.
+    BytesOverQuota { path: String, needed: u64, limit: u64 },
     /// Past a limit.
     TooLarge { what: String, size: u64, limit: u64 },
     /// Step `index` of a `multi` failed, so none was done.
@@ -284,6 +321,8 @@ pub enum Answer {
     Entries { entries: Vec<(String, Stat)>, stat: Stat, more: bool },
     /// Answer to `Scan`: nodes in order, whether more follow.
     Scanned { nodes: Vec<Scanned>, more: bool },
+    /// Answer to `Quota`; `None` if none is set there.
+    Quota { quota: Option<(Quota, Usage)> },
     /// Answer to `LockHolders`.
     Lock { holders: LockHolders },
     /// Answer to `AwaitLock`.

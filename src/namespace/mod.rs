@@ -47,7 +47,11 @@
 //! rule). A container ends some seconds after its last child went, unless another came; whoever makes children in one must
 //! be ready to make it again.
 //!
-//! Not here: watches, ACLs, quotas.
+//! A quota counts the node it is set at and all below it, and only data as bytes (ZooKeeper's count). What goes past a hard
+//! bound is refused, whoever asks and however; what goes past a soft bound is done and told, once each time the bound is
+//! passed. A subtree that is past its bounds already may shrink, and change without growing.
+//!
+//! Not here: watches, ACLs.
 
 #[cfg(feature = "server")]
 mod apply;
@@ -62,6 +66,8 @@ mod locking;
 pub mod path;
 #[cfg(feature = "server")]
 mod query;
+#[cfg(feature = "server")]
+mod quota;
 #[cfg(feature = "server")]
 mod session;
 #[cfg(feature = "server")]

@@ -20,6 +20,10 @@ pub fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
         ReadRef::List { path, after, limit } => list(tree, path, after, limit),
         ReadRef::Entries { path, after, limit } => entries(tree, path, after, limit),
         ReadRef::Scan { path, after, limit, with_data } => scan(tree, path, after, limit, with_data),
+        ReadRef::Quota { path } => {
+            tree.get(path).ok_or_else(|| no_node(path))?;
+            Ok(Answer::Quota { quota: tree.accounts().get(path) })
+        }
         ReadRef::LockHolders { path } => {
             let node = tree.get(path).ok_or_else(|| no_node(path))?;
             let view = node.lock.as_ref().map(|lock| lock.view(|mode| node.sequencer(path, mode)));

@@ -6,6 +6,7 @@ mod lifetimes;
 mod listings;
 mod locks;
 mod model;
+mod quotas;
 mod refusals;
 mod requests;
 mod trees;

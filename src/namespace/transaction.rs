@@ -1,13 +1,13 @@
 //! One command's work on the nodes: every step checks before it changes, and a `multi` takes back what it did.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::codec::{OperationRef, StepRef};
-use super::command::{Done, Expect, Expiry, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone};
+use super::command::{Done, Expect, Expiry, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone, Usage};
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
 use super::path::{self, too_large};
@@ -15,15 +15,16 @@ use super::slab::Place;
 use super::timers::Timers;
 use super::tree::{Aspect, Change, Node, Tree};
 use crate::limits::{
-    CONTAINER_LINGER_MS, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX, TREE_NODES_DELETED_MAX,
+    CONTAINER_LINGER_MS, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX, SESSION_EPHEMERALS_MAX,
+    TREE_NODES_DELETED_MAX,
 };
 
 /// The tree, and who owns what in it.
 #[derive(Debug)]
 pub(super) struct Nodes {
     pub tree: Tree,
-    /// The ephemeral nodes by owner.
-    pub ephemerals: BTreeSet<(SessionId, Arc<str>)>,
+    /// The ephemeral nodes by owner; no owner of none is here.
+    pub ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
     /// Who has claims on which locks.
     pub claims: Claims,
     /// What becomes due where.
@@ -42,7 +43,7 @@ pub(super) struct Stamp {
 
 impl Nodes {
     pub fn new(tree: Tree) -> Self {
-        let (ephemerals, claims, timers) = (BTreeSet::new(), Claims::default(), Timers::default());
+        let (ephemerals, claims, timers) = (BTreeMap::new(), Claims::default(), Timers::default());
         let mut nodes = Self { tree: Tree::new(0), ephemerals, claims, timers, instances: 0 };
         for (path, node) in tree.iter() {
             nodes.enlist(path, node);
@@ -53,7 +54,7 @@ impl Nodes {
     /// A node came: what it is found by comes too.
     fn enlist(&mut self, path: &Arc<str>, node: &Node) {
         if let Some(owner) = node.stat.owner {
-            self.ephemerals.insert((owner, path.clone()));
+            self.ephemerals.entry(owner).or_default().insert(path.clone());
         }
         if let Some(lock) = &node.lock {
             self.claims.add(path, lock);
@@ -64,8 +65,13 @@ impl Nodes {
 
     /// A node went.
     fn strike(&mut self, path: &Arc<str>, node: &Node) {
-        if let Some(owner) = node.stat.owner {
-            self.ephemerals.remove(&(owner, path.clone()));
+        if let Some(owner) = node.stat.owner
+            && let Entry::Occupied(mut owned) = self.ephemerals.entry(owner)
+        {
+            owned.get_mut().remove(path);
+            if owned.get().is_empty() {
+                owned.remove();
+            }
         }
         if let Some(lock) = &node.lock {
             self.claims.remove(path, lock);
@@ -104,6 +110,7 @@ impl<'a> Transaction<'a> {
             OperationRef::Set { path, data, expect } => self.set(path, data, expect).map(|stat| Done::Set { stat }),
             OperationRef::Delete { path, expect } => self.delete(path, expect).map(|()| Done::Deleted),
             OperationRef::DeleteTree { path, expect, part } => self.delete_tree(path, expect, part),
+            OperationRef::SetQuota { path, quota } => self.set_quota(path, quota),
             OperationRef::Multi { ref steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
             OperationRef::Acquire { path, mode, wait, create, lock_delay_ms } => {
                 self.acquire(Acquisition { path, wait, create, claim: Claim { session, mode, lock_delay_ms } })
@@ -123,10 +130,7 @@ impl<'a> Transaction<'a> {
 
     /// Removes all the session's ephemeral nodes, and its claims on locks.
     pub fn end_session(&mut self, session: SessionId, ending: Ending) {
-        let first = (Bound::Included((session, Arc::from(""))), Bound::Unbounded);
-        let owned = self.nodes.ephemerals.range(first).take_while(|(owner, _)| *owner == session);
-        let owned: Vec<_> = owned.map(|(_, path)| path.clone()).collect();
-        for path in owned {
+        for path in self.nodes.ephemerals.get(&session).cloned().unwrap_or_default() {
             let place = self.nodes.tree.find(&path).expect("an owned node is in the tree");
             self.remove(place);
         }
@@ -216,6 +220,12 @@ impl<'a> Transaction<'a> {
         check_data(data)?;
         let expiry = expiry_of(lifetime)?;
         let (parent, path) = self.name_new(path, sequential)?;
+        let owned = || self.nodes.ephemerals.get(&session).map_or(0, BTreeSet::len);
+        if lifetime == Lifetime::Ephemeral && owned() >= SESSION_EPHEMERALS_MAX {
+            return Err(too_large("ephemeral nodes of the session", owned() + 1, SESSION_EPHEMERALS_MAX));
+        }
+        let more = Usage { nodes: 1, bytes: data.len() as u64 };
+        self.check_quotas(&path, more)?;
         let Stamp { revision, wall_ms, .. } = self.stamp;
         self.nodes.instances += 1;
         let stat = Stat {
@@ -233,6 +243,7 @@ impl<'a> Transaction<'a> {
         let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns));
         let stat = node.stat;
         self.add(parent, path.clone(), node);
+        self.warn_of_quotas(&path, more);
         Ok((path, stat))
     }
 
@@ -269,14 +280,17 @@ impl<'a> Transaction<'a> {
         let place = self.existing(path, expect)?;
         let row = self.nodes.tree.row(place);
         let (before, ends_ns) = (row.node.stat, row.node.ends_ns());
+        let more = Usage { nodes: 0, bytes: (data.len() as u64).saturating_sub(u64::from(before.data_bytes)) };
+        self.check_quotas(path, more)?;
         let Stamp { revision, wall_ms, .. } = self.stamp;
         let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
         let due_ns = self.due_after_change(before.expiry, row.node.due_ns);
-        let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
+        let (shared_path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
         let node = self.nodes.tree.rewrite(place, data, stat, due_ns);
         let stat = node.stat;
-        self.nodes.timers.node_ends(&path, ends_ns, node.ends_ns());
-        self.note(path, Aspect::Data, before, Some(node));
+        self.nodes.timers.node_ends(&shared_path, ends_ns, node.ends_ns());
+        self.note(shared_path, Aspect::Data, before, Some(node));
+        self.warn_of_quotas(path, more);
         Ok(stat)
     }
 
@@ -325,7 +339,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// The node of that path, if it is as expected.
-    fn existing(&self, path: &str, expect: Expect) -> Result<Place, Refusal> {
+    pub(super) fn existing(&self, path: &str, expect: Expect) -> Result<Place, Refusal> {
         let Some(place) = self.nodes.tree.find(path) else {
             path::check(path)?;
             return Err(Refusal::NoNode { path: path.to_owned() });
@@ -395,6 +409,11 @@ impl<'a> Transaction<'a> {
             undo.before.push((path.clone(), before));
         }
         self.changes.push(Change { revision: self.stamp.revision, path, aspect, node });
+    }
+
+    /// Adds a change that changes no node, so that there is nothing to take back but itself.
+    pub(super) fn tell(&mut self, change: Change) {
+        self.changes.push(change);
     }
 
     fn take_back(&mut self) {

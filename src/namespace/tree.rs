@@ -15,9 +15,10 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::codec::SequencerRef;
-use super::command::{LockMode, Revision, Sequencer, Stat};
+use super::command::{LockMode, Quota, Revision, Sequencer, Stat, Usage};
 use super::lock::Lock;
 use super::path;
+use super::quota::Accounts;
 use super::slab::{Place, Row, Slab, Visit};
 
 /// A node as it was at one revision. It never changes; its bytes are its own.
@@ -31,6 +32,8 @@ pub struct Node {
     pub lock: Option<Arc<Lock>>,
     /// The log time, in nanoseconds, from which on it may end by itself while it has no children.
     pub(super) due_ns: Option<u64>,
+    /// What it and all below it may come to.
+    pub(super) quota: Option<Arc<Quota>>,
     /// XXH3-128 of the data, so that a change of the stat alone hashes no data.
     data_hash: u128,
 }
@@ -61,6 +64,10 @@ pub enum Aspect {
     Lock,
     /// It was removed.
     Death,
+    /// What it and all below it may come to.
+    Quota,
+    /// Nothing of its own: it and all below it have come to more than its quota's soft bounds.
+    OverQuota,
 }
 
 /// The nodes, found by path.
@@ -69,6 +76,7 @@ pub struct Tree {
     index: HashTable<Place>,
     rows: Slab<NodeRow>,
     data_bytes: u64,
+    accounts: Accounts,
 }
 
 /// A node where it lies.
@@ -91,13 +99,13 @@ impl Node {
         stat.data_bytes = u32::try_from(data.len()).expect("a node's data is bounded far below 4 GiB");
         stat.checksum = crc32fast::hash(&data);
         let data_hash = xxh3_128(&data);
-        Self { data, stat, lock: None, due_ns: None, data_hash }
+        Self { data, stat, lock: None, due_ns: None, quota: None, data_hash }
     }
 
     /// The same node with other data.
     #[must_use]
     pub fn with_data(&self, data: Bytes, stat: Stat) -> Self {
-        Self { lock: self.lock.clone(), due_ns: self.due_ns, ..Self::new(data, stat) }
+        Self { lock: self.lock.clone(), due_ns: self.due_ns, quota: self.quota.clone(), ..Self::new(data, stat) }
     }
 
     /// Becomes the node of that data and those numbers. Memory of the same size is used again.
@@ -124,13 +132,19 @@ impl Node {
     pub fn with_lock(&self, lock: Option<Arc<Lock>>, stat: Stat) -> Self {
         let kept = (self.stat.data_bytes, self.stat.checksum);
         assert!((stat.data_bytes, stat.checksum) == kept, "the numbers of the data change only with the data");
-        Self { data: self.data.clone(), stat, lock, due_ns: self.due_ns, data_hash: self.data_hash }
+        Self { stat, lock, ..self.clone() }
     }
 
     /// The same node with another time to end.
     #[must_use]
     pub(super) fn with_due(self, due_ns: Option<u64>) -> Self {
         Self { due_ns, ..self }
+    }
+
+    /// The same node with another quota.
+    #[must_use]
+    pub(super) fn with_quota(self, quota: Option<Arc<Quota>>) -> Self {
+        Self { quota, ..self }
     }
 
     /// When it ends by itself, as it is now.
@@ -154,13 +168,15 @@ impl Node {
     }
 
     fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 56];
+        let mut raw = [0; Stat::ENCODED_BYTES + 72];
         raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
         raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
         raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
         let lock_hash = self.lock.as_ref().map_or(0, |lock| lock.hash());
         raw[Stat::ENCODED_BYTES + 32..][..16].copy_from_slice(&lock_hash.to_le_bytes());
-        raw[Stat::ENCODED_BYTES + 48..].copy_from_slice(&self.due_ns.unwrap_or(0).to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 48..][..8].copy_from_slice(&self.due_ns.unwrap_or(0).to_le_bytes());
+        let quota_hash = self.quota.as_ref().map_or(0, |quota| quota.hash());
+        raw[Stat::ENCODED_BYTES + 56..].copy_from_slice(&quota_hash.to_le_bytes());
         xxh3_128(&raw)
     }
 }
@@ -183,6 +199,7 @@ impl Tree {
             let place = twin.lay(row.path.clone(), row.node.clone());
             twin.rows.update(place, |twin_row| twin_row.children.clone_from(&row.children));
         }
+        twin.accounts = self.accounts.clone();
         twin
     }
 
@@ -265,6 +282,25 @@ impl Tree {
         self.rows.sum()
     }
 
+    /// The quotas, and what they bound.
+    pub(super) const fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// What the node and all below it come to.
+    fn usage(&self, top: Place) -> Usage {
+        let row = self.rows.get(top);
+        if &*row.path == path::ROOT {
+            return Usage { nodes: self.len() as u64, bytes: self.data_bytes };
+        }
+        let mut usage = Usage { nodes: 1, bytes: row.node.data.len() as u64 };
+        for child in &row.children {
+            let below = self.usage(self.find(&child.0).expect("every child is a node"));
+            usage = Usage { nodes: usage.nodes + below.nodes, bytes: usage.bytes + below.bytes };
+        }
+        usage
+    }
+
     pub(super) fn find(&self, path: &str) -> Option<Place> {
         let hash = xxh3_64_with_seed(path.as_bytes(), self.seed);
         self.index.find(hash, |place| *self.rows.get(*place).path == *path).copied()
@@ -305,22 +341,35 @@ impl Tree {
             (before, row.node.clone())
         });
         self.data_bytes = self.data_bytes + node.data.len() as u64 - before as u64;
+        self.accounts.charge(&self.rows.get(place).path, (0, 0), (node.data.len(), before));
         node
     }
 
     /// Gives the node at `place` another state.
     pub(super) fn replace(&mut self, place: Place, node: Arc<Node>) {
         self.data_bytes += node.data.len() as u64;
+        let after = (node.data.len(), node.quota.clone());
         let before = self.rows.update(place, |row| {
             row.hash = node.hash(&row.path);
             std::mem::replace(&mut row.node, node)
         });
         self.data_bytes -= before.data.len() as u64;
+        let row = self.rows.get(place);
+        self.accounts.charge(&row.path, (0, 0), (after.0, before.data.len()));
+        if before.quota != after.1 {
+            let path = row.path.clone();
+            let usage = if after.1.is_some() { self.usage(place) } else { Usage::default() };
+            self.accounts.keep(path, after.1, usage);
+        }
     }
 
     /// Adds a node under the one at `parent`.
     pub(super) fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
         self.rows.update(parent, |row| row.children.insert(Child(path.clone())));
+        if let Some(quota) = &node.quota {
+            self.accounts.keep(path.clone(), Some(quota.clone()), Usage::default());
+        }
+        self.accounts.charge(&path, (1, 0), (node.data.len(), 0));
         self.lay(path, node);
     }
 
@@ -333,6 +382,10 @@ impl Tree {
         assert!(row.children.is_empty(), "a node with children is not removed");
         self.rows.update(parent, |parent| parent.children.remove(path::name(&row.path)));
         self.data_bytes -= row.node.data.len() as u64;
+        self.accounts.charge(&row.path, (0, 1), (0, row.node.data.len()));
+        if row.node.quota.is_some() {
+            self.accounts.keep(row.path, None, Usage::default());
+        }
     }
 
     /// Makes `path` be `node`, whatever it was.
@@ -364,10 +417,15 @@ impl Tree {
             return Err(path::ROOT.into());
         }
         let miscounted = tree.rows.iter().find(|(_, row)| row.node.stat.children as usize != row.children.len());
-        match miscounted.map(|(_, row)| row.path.clone()) {
-            Some(path) => Err(path),
-            None => Ok(tree),
+        if let Some((_, row)) = miscounted {
+            return Err(row.path.clone());
         }
+        let bounded: Vec<_> = tree.rows.iter().filter(|(_, row)| row.node.quota.is_some()).map(|(at, _)| at).collect();
+        for place in bounded {
+            let (path, quota) = (tree.rows.get(place).path.clone(), tree.rows.get(place).node.quota.clone());
+            tree.accounts.keep(path, quota, tree.usage(place));
+        }
+        Ok(tree)
     }
 
     pub(super) fn begin_walk(&mut self) {
@@ -409,13 +467,20 @@ impl Tree {
             sum = sum.wrapping_add(row.hash);
             bytes += row.node.data.len() as u64;
         }
+        for (path, account) in self.accounts.iter() {
+            let place = self.find(path).expect("a quota is that of a node");
+            assert_eq!(self.rows.get(place).node.quota.as_ref(), Some(account.quota()), "{path}: its quota is known");
+            assert_eq!(self.usage(place), account.usage(), "{path}: what it bounds is counted");
+        }
+        let bounded = self.rows.iter().filter(|(_, row)| row.node.quota.is_some()).count();
+        assert_eq!(bounded, self.accounts.iter().count(), "every quota is known");
         assert_eq!(sum, self.rows.sum(), "the digest is the sum of the rows");
         assert_eq!(bytes, self.data_bytes, "the bytes are the sum of the rows");
         assert_eq!(self.index.len(), self.rows.len(), "the index holds nothing else");
     }
 
     const fn bare(seed: u64) -> Self {
-        Self { seed, index: HashTable::new(), rows: Slab::new(), data_bytes: 0 }
+        Self { seed, index: HashTable::new(), rows: Slab::new(), data_bytes: 0, accounts: Accounts::new() }
     }
 
     /// Lays a row down without telling its parent.

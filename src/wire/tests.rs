@@ -101,6 +101,7 @@ fn events() -> Vec<Event<'static>> {
         Event { kind: EventKind::Created, path: "/app/a", node: None },
         Event { kind: EventKind::Changed, path: "/app/a", node },
         Event { kind: EventKind::Deleted, path: "/app/b", node: None },
+        Event { kind: EventKind::OverQuota, path: "/app", node: None },
     ]
 }
 

@@ -1,9 +1,10 @@
-//! Nodes on real processes: listings, scans, trees that are deleted and nodes that end, across the death of leaders.
+//! Nodes on real processes: listings, scans, trees that are deleted, nodes that end and quotas, across the death of
+//! leaders.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use quorate::client::{Client, CreateOptions, Error, Expect, ScanOptions};
+use quorate::client::{Client, CreateOptions, Error, Expect, ScanOptions, WatchEvent, WatchOptions};
 
 use super::cell::{Cell, PATIENCE, QUORATE};
 
@@ -114,4 +115,34 @@ fn data_past_the_limit_are_refused_by_name_before_they_are_written_down() {
         .set("/a", vec![0; 1 << 20], Expect::Any)
         .wait_timeout(PATIENCE)
         .expect("it just fits, and nothing else broke");
+}
+
+#[test]
+fn a_quota_holds_and_warns_under_another_leader() {
+    let mut cell = Cell::start(3, "");
+    let client = connect(&cell);
+    client.create("/q/a", "12345", CreateOptions::permanent().parents()).wait_timeout(PATIENCE).expect("it is new");
+    said(&cell, &["quota", "set", "--nodes", "3", "--soft-bytes", "8", "--bytes", "1KiB", "/q"]);
+    let mut watch = client.watch("/q", WatchOptions::recursive()).wait_timeout(PATIENCE).expect("it stands");
+    let leader = cell.leader();
+    cell.kill(leader);
+    client.create("/q/b", "1234", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it just fits");
+    let refused = client.create("/q/c", "", CreateOptions::permanent()).wait_timeout(PATIENCE);
+    assert!(
+        matches!(&refused, Err(Error::NodesOverQuota { path, needed: 4, limit: 3 }) if path == "/q"),
+        "{refused:?}"
+    );
+    let refused = client.set("/q/a", vec![0; 1021], Expect::Any).wait_timeout(PATIENCE);
+    assert!(matches!(refused, Err(Error::BytesOverQuota { needed: 1025, limit: 1024, .. })), "{refused:?}");
+    let made = watch.next().expect("the session lives").expect("it is told");
+    let warning = watch.next().expect("the session lives").expect("it is told");
+    assert!(matches!(&made, WatchEvent::Created { path, .. } if path == "/q/b"), "{made:?}");
+    assert!(
+        matches!(&warning, WatchEvent::OverQuota { path, revision } if path == "/q" && *revision == made.revision())
+    );
+    let told: serde_json::Value = serde_json::from_str(&said(&cell, &["quota", "get", "--json", "/q"])).expect("JSON");
+    assert!(told["nodes"] == 3 && told["bytes"] == 9 && told["hard_bytes"] == 1024, "{told}");
+    said(&cell, &["quota", "rm", "/q"]);
+    client.create("/q/c", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("nothing bounds it any more");
+    cell.restart(leader);
 }

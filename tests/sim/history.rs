@@ -193,7 +193,7 @@ fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Ans
             let nodes = nodes.into_iter().map(|node| Scanned { stat: plain(node.stat), ..node }).collect();
             Answer::Scanned { nodes, more }
         }
-        Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
+        Answer::Quota { .. } | Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
     });
     assert!(told == is, "{read:?} was answered {told:?} at {revision}, but it is {is:?}");
 }
@@ -213,7 +213,7 @@ fn plain_done(done: Done) -> Done {
         Done::Set { stat } => Done::Set { stat: plain(stat) },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
         Done::Granted { .. } | Done::Queued | Done::Released => done,
-        Done::Deleted | Done::TreeDeleted { .. } | Done::Synced | Done::SessionClosed => done,
+        Done::Deleted | Done::TreeDeleted { .. } | Done::QuotaSet | Done::Synced | Done::SessionClosed => done,
     }
 }
 

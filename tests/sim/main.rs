@@ -38,6 +38,7 @@ mod network;
 mod node;
 mod oracle;
 mod plan;
+mod quotas;
 mod recovery;
 mod run;
 mod watching;

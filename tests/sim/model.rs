@@ -7,8 +7,8 @@ use bytes::Bytes;
 use quorate::limits::CONTAINER_LINGER_MS;
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
-    Answer, Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned,
-    Sequencer, SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Quota, Read, Refusal, Revision,
+    Scanned, Sequencer, SessionId, Stat, Step, StepDone,
 };
 use quorate::wire::watch::EventKind;
 
@@ -18,8 +18,8 @@ use super::locks::{Claim, Lock};
 
 /// A node of the model.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Node {
-    data: Bytes,
+pub struct Node {
+    pub data: Bytes,
     created: Revision,
     modified: Revision,
     children_modified: Revision,
@@ -32,6 +32,7 @@ struct Node {
     expiry: Option<Expiry>,
     /// When it ends, if it has no children then.
     due: Option<u64>,
+    pub quota: Option<Quota>,
 }
 
 #[derive(Clone, Debug)]
@@ -55,8 +56,8 @@ pub struct Placed {
 /// The state after every command so far, and all states before.
 #[derive(Debug)]
 pub struct Model {
-    tree: BTreeMap<String, Node>,
-    past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
+    pub tree: BTreeMap<String, Node>,
+    pub past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
     sessions: BTreeMap<SessionId, Session>,
     revision: Revision,
     instances: u64,
@@ -172,6 +173,10 @@ impl Model {
                 let (nodes, more) = page(nodes.collect(), *limit);
                 Ok(Answer::Scanned { nodes, more })
             }
+            Read::Quota { path } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                Ok(Answer::Quota { quota: node.quota.map(|quota| (quota, self.usage_at(path, revision))) })
+            }
             Read::LockHolders { path } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
                 Ok(Answer::Lock { holders: node.lock.view(path, node.instance) })
@@ -195,7 +200,7 @@ impl Model {
         later.filter_map(|(other, name)| Some((name.to_owned(), self.at(other, revision)?.stat()))).collect()
     }
 
-    fn at(&self, path: &str, revision: Revision) -> Option<&Node> {
+    pub fn at(&self, path: &str, revision: Revision) -> Option<&Node> {
         let past = self.past.get(path)?;
         past.iter().rev().find(|(since, _)| *since <= revision)?.1.as_ref()
     }
@@ -278,6 +283,7 @@ impl Model {
                 .map(|(path, stat)| Done::Created { path, stat }),
             Operation::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| Done::Set { stat }),
             Operation::Delete { path, expect } => self.delete(path, *expect).map(|()| Done::Deleted),
+            Operation::SetQuota { path, quota } => self.set_quota(path, *quota),
             Operation::DeleteTree { path, expect, part } => self.delete_tree(path, *expect, *part as usize),
         }
     }
@@ -337,7 +343,7 @@ impl Model {
         self.pending.clear();
     }
 
-    fn happens(&mut self, kind: EventKind, path: &str, data: Option<Bytes>) {
+    pub fn happens(&mut self, kind: EventKind, path: &str, data: Option<Bytes>) {
         let revision = self.next();
         self.pending.push(ModelEvent { revision, kind, path: path.to_owned(), data });
     }
@@ -412,6 +418,7 @@ impl Model {
         if self.tree.contains_key(&path) {
             return Err(Refusal::NodeExists { path });
         }
+        self.has_room(&path, 1, data.len() as u64)?;
         self.instances += 1;
         let node = Node {
             data: data.clone(),
@@ -433,11 +440,14 @@ impl Model {
             above.due = None;
         }
         above.children_modified = revision;
+        self.warn(&path, 1, data.len() as u64);
         Ok((path, stat))
     }
 
     fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
         self.check(path, expect)?;
+        let more = (data.len() as u64).saturating_sub(self.tree[path].data.len() as u64);
+        self.has_room(path, 0, more)?;
         let (revision, due) = (self.next(), self.due(self.tree[path].expiry));
         let node = self.tree.get_mut(path).expect("it was just checked");
         node.due = due.or(node.due);
@@ -446,6 +456,7 @@ impl Model {
         node.version += 1;
         let stat = node.stat();
         self.happens(EventKind::Changed, path, Some(data.clone()));
+        self.warn(path, 0, more);
         Ok(stat)
     }
 
@@ -500,7 +511,7 @@ impl Model {
         }
     }
 
-    fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
+    pub fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
         match (self.tree.get(path), expect) {
             (None, Expect::Absent) => Ok(()),
             (Some(_), Expect::Absent) => Err(Refusal::NodeExists { path: path.to_owned() }),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::namespace::command::{
-    Answer, Done, Expect, Lifetime, LockMode, LockPlace, Operation, Outcome, Read, Refusal, Sequencer, Step, StepDone,
+    Answer, Done, Expect, Lifetime, LockMode, LockPlace, Operation, Outcome, Quota, QuotaBounds, Read, Refusal,
+    Sequencer, Step, StepDone,
 };
 use quorate::wire::client::Consistency;
 
@@ -58,6 +59,7 @@ fn operation(random: &mut Random, plan: &Plan, known: &Known, path: String) -> O
         0..4 => Operation::Create { path, data, lifetime, sequential },
         4..9 => Operation::Set { path, data, expect },
         9..11 => Operation::Delete { path, expect },
+        _ if random.below(20) == 0 => Operation::SetQuota { path, quota: quota(random) },
         _ if random.below(20) == 0 => Operation::DeleteTree { path, expect, part: random.below(4) as u32 },
         11..13 => Operation::Multi { steps: (0..random.below(5)).map(|_| step(random, plan, known)).collect() },
         _ => Operation::Sync,
@@ -128,6 +130,9 @@ fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
 }
 
 fn read(random: &mut Random, path: String, known: &Known) -> Read {
+    if random.below(12) == 0 {
+        return Read::Quota { path };
+    }
     if random.below(8) == 0 {
         return match sequencer(random, known) {
             Some(sequencer) if random.below(2) == 0 => Read::CheckSequencer { sequencer },
@@ -187,6 +192,16 @@ fn lifetime(random: &mut Random) -> Lifetime {
         5 => Lifetime::Ttl { ms: random.pick(&[1, 100, 1000, 10_000]) },
         _ => Lifetime::Permanent,
     }
+}
+
+fn quota(random: &mut Random) -> Option<Quota> {
+    let mut bounds = |nodes: u64| QuotaBounds {
+        nodes: (random.below(3) > 0).then(|| random.below(nodes)),
+        bytes: (random.below(3) == 0).then(|| random.below(6000)),
+    };
+    let quota = Quota { hard: bounds(60), soft: bounds(10) };
+    // Where none is set, or nothing is bounded, nothing stands in the way of the other calls.
+    (random.below(2) == 0).then_some(quota)
 }
 
 fn data(random: &mut Random) -> Bytes {

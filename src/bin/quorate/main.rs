@@ -22,6 +22,7 @@ mod iotest;
 mod lock;
 mod ls;
 mod manual;
+mod quota;
 mod scan;
 mod set;
 mod shell;
@@ -76,6 +77,9 @@ enum Command {
     Scan(scan::Args),
     /// Prints a node's numbers
     Stat(stat::Args),
+    /// Bounds what a node and all below it may come to
+    #[command(subcommand)]
+    Quota(quota::Args),
     /// Prints what happens to a node, or around it, one event a line
     Watch(watch::Args),
     /// Runs a program while it holds a lock
@@ -124,6 +128,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
+        Command::Quota(args) => quota::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),

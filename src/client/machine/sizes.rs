@@ -47,6 +47,7 @@ fn data_bytes(operation: &Operation) -> u64 {
             .unwrap_or(0),
         Operation::Delete { .. }
         | Operation::DeleteTree { .. }
+        | Operation::SetQuota { .. }
         | Operation::Acquire { .. }
         | Operation::Release { .. }
         | Operation::Sync
@@ -61,6 +62,7 @@ fn operation_bytes(operation: &Operation) -> u64 {
         Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => node(path, data.len()),
         Operation::Delete { path, .. }
         | Operation::DeleteTree { path, .. }
+        | Operation::SetQuota { path, .. }
         | Operation::Acquire { path, .. }
         | Operation::Release { path } => node(path, 0),
         Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),

@@ -23,6 +23,7 @@
 mod batch;
 mod lock;
 mod operation;
+mod quota;
 mod read;
 mod reader;
 mod reply;

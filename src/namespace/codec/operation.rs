@@ -3,9 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::lock::SequencerRef;
-use super::reader::{DecodeError, Reader, put_bytes, put_text};
+use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
-use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, SessionId, Step};
+use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, Quota, SessionId, Step};
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -27,6 +27,7 @@ pub enum OperationRef<'a> {
     Set { path: &'a str, data: &'a [u8], expect: Expect },
     Delete { path: &'a str, expect: Expect },
     DeleteTree { path: &'a str, expect: Expect, part: u32 },
+    SetQuota { path: &'a str, quota: Option<Quota> },
     Multi { steps: Vec<StepRef<'a>> },
     Acquire { path: &'a str, mode: LockMode, wait: bool, create: bool, lock_delay_ms: u32 },
     Release { path: &'a str },
@@ -108,6 +109,11 @@ impl Operation {
                 put_text(out, path);
                 put_expect(out, *expect);
                 out.put_u32_le(*part);
+            }
+            Self::SetQuota { path, quota } => {
+                out.put_u8(SET_QUOTA);
+                put_text(out, path);
+                put_maybe(out, quota.as_ref(), |out, quota| quota.put(out));
             }
             Self::Multi { steps } => {
                 out.put_u8(MULTI);
@@ -226,6 +232,7 @@ impl<'a> OperationRef<'a> {
             | Self::Set { path, .. }
             | Self::Delete { path, .. }
             | Self::DeleteTree { path, .. }
+            | Self::SetQuota { path, .. }
             | Self::Acquire { path, .. }
             | Self::Release { path } => Some(path),
             Self::Guarded { ref operation, .. } => operation.path(),
@@ -251,6 +258,7 @@ impl<'a> OperationRef<'a> {
                 expect: take_expect(&mut reader)?,
                 part: reader.u32("a part's size")?,
             },
+            SET_QUOTA => Self::SetQuota { path: reader.text("a path")?, quota: reader.maybe("a quota", Quota::take)? },
             MULTI => {
                 let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
                 let steps = (0..count).map(|_| StepRef::take(&mut reader)).collect::<Result<_, _>>()?;
@@ -289,6 +297,7 @@ impl<'a> OperationRef<'a> {
             Self::Guarded { operation, .. } => operation.data_bytes(),
             Self::Delete { .. }
             | Self::DeleteTree { .. }
+            | Self::SetQuota { .. }
             | Self::Acquire { .. }
             | Self::Release { .. }
             | Self::Sync
@@ -313,6 +322,7 @@ impl<'a> OperationRef<'a> {
             Self::DeleteTree { path, expect, part } => {
                 Operation::DeleteTree { path: (*path).to_owned(), expect: *expect, part: *part }
             }
+            Self::SetQuota { path, quota } => Operation::SetQuota { path: (*path).to_owned(), quota: *quota },
             Self::Multi { steps } => Operation::Multi { steps: steps.iter().map(StepRef::to_step).collect() },
             Self::Acquire { path, mode, wait, create, lock_delay_ms } => Operation::Acquire {
                 path: (*path).to_owned(),
@@ -467,6 +477,7 @@ const RELEASE: u8 = 10;
 const GUARDED: u8 = 11;
 const CHECK_LOCK: u8 = 12;
 const DELETE_TREE: u8 = 13;
+const SET_QUOTA: u8 = 14;
 
 /// A tag and an empty path.
 const STEP_BYTES_MIN: usize = 5;

@@ -14,6 +14,7 @@ pub enum ReadRef<'a> {
     List { path: &'a str, after: &'a str, limit: u32 },
     Entries { path: &'a str, after: &'a str, limit: u32 },
     Scan { path: &'a str, after: &'a str, limit: u32, with_data: bool },
+    Quota { path: &'a str },
     LockHolders { path: &'a str },
     AwaitLock { path: &'a str, session: SessionId },
     CheckSequencer { sequencer: SequencerRef<'a> },
@@ -43,6 +44,10 @@ impl Read {
                 out.put_u8(READ_SCAN);
                 put_page(out, path, after, *limit);
                 out.put_u8(u8::from(*with_data));
+            }
+            Self::Quota { path } => {
+                out.put_u8(READ_QUOTA);
+                put_text(out, path);
             }
             Self::LockHolders { path } => {
                 out.put_u8(READ_LOCK_HOLDERS);
@@ -76,6 +81,7 @@ impl Read {
             Self::Scan { path, after, limit, with_data } => {
                 ReadRef::Scan { path, after, limit: *limit, with_data: *with_data }
             }
+            Self::Quota { path } => ReadRef::Quota { path },
             Self::LockHolders { path } => ReadRef::LockHolders { path },
             Self::AwaitLock { path, session } => ReadRef::AwaitLock { path, session: *session },
             Self::CheckSequencer { sequencer } => ReadRef::CheckSequencer { sequencer: sequencer.as_ref() },
@@ -102,6 +108,7 @@ impl<'a> ReadRef<'a> {
                 let (path, after, limit) = take_page(&mut reader)?;
                 Self::Scan { path, after, limit, with_data: reader.bool("the mark of who wants data")? }
             }
+            READ_QUOTA => Self::Quota { path: reader.text("a path")? },
             READ_LOCK_HOLDERS => Self::LockHolders { path: reader.text("a path")? },
             READ_AWAIT_LOCK => {
                 Self::AwaitLock { path: reader.text("a path")?, session: SessionId(reader.u64("a session")?) }
@@ -126,6 +133,7 @@ impl<'a> ReadRef<'a> {
             Self::Scan { path, after, limit, with_data } => {
                 Read::Scan { path: path.to_owned(), after: after.to_owned(), limit, with_data }
             }
+            Self::Quota { path } => Read::Quota { path: path.to_owned() },
             Self::LockHolders { path } => Read::LockHolders { path: path.to_owned() },
             Self::AwaitLock { path, session } => Read::AwaitLock { path: path.to_owned(), session },
             Self::CheckSequencer { sequencer } => Read::CheckSequencer { sequencer: sequencer.to_sequencer() },
@@ -151,3 +159,4 @@ const READ_AWAIT_LOCK: u8 = 5;
 const READ_CHECK_SEQUENCER: u8 = 6;
 const READ_ENTRIES: u8 = 7;
 const READ_SCAN: u8 = 8;
+const READ_QUOTA: u8 = 9;

@@ -6,7 +6,7 @@ use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::command::{
-    Answer, Done, Expiry, LockHolders, LockPlace, Outcome, Refusal, Scanned, SessionId, Stat, StepDone,
+    Answer, Done, Expiry, LockHolders, LockPlace, Outcome, Quota, Refusal, Scanned, SessionId, Stat, StepDone, Usage,
 };
 
 /// Appends a mutation's outcome.
@@ -135,6 +135,7 @@ fn put_done(out: &mut BytesMut, done: &Done) {
             out.put_u32_le(*nodes);
             out.put_u8(u8::from(*more));
         }
+        Done::QuotaSet => out.put_u8(QUOTA_SET),
         Done::Multi { results } => {
             out.put_u8(MULTI);
             out.put_u32_le(u32::try_from(results.len()).expect("results are as many as steps, far below 2^32"));
@@ -157,6 +158,7 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
         SET => Done::Set { stat: Stat::take(reader)? },
         DELETED => Done::Deleted,
         TREE_DELETED => Done::TreeDeleted { nodes: reader.u32("a count")?, more: reader.bool("the mark of a rest")? },
+        QUOTA_SET => Done::QuotaSet,
         MULTI => {
             let count = reader.count("results of a multi", MULTI_OPS_MAX, 1)?;
             Done::Multi { results: (0..count).map(|_| take_step_done(reader)).collect::<Result<_, _>>()? }
@@ -242,6 +244,13 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
                 put_maybe(out, node.data.as_ref(), |out, data| put_bytes(out, data));
             }
         }
+        Answer::Quota { quota } => {
+            out.put_u8(QUOTA);
+            put_maybe(out, quota.as_ref(), |out, (quota, usage)| {
+                quota.put(out);
+                usage.put(out);
+            });
+        }
         Answer::Lock { holders } => {
             out.put_u8(LOCK);
             holders.put(out);
@@ -283,6 +292,10 @@ fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             });
             Answer::Scanned { nodes: nodes.collect::<Result<_, DecodeError>>()?, more }
         }
+        QUOTA => {
+            let quota = |reader: &mut Reader<'_>| Ok((Quota::take(reader)?, Usage::take(reader)?));
+            Answer::Quota { quota: reader.maybe("a quota", quota)? }
+        }
         LOCK => Answer::Lock { holders: LockHolders::take(reader)? },
         LOCK_PLACE => Answer::LockPlace { place: LockPlace::take(reader)? },
         SEQUENCER => Answer::Sequencer { valid: reader.bool("a verdict")? },
@@ -314,6 +327,8 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::LockBusy { path } => (LOCK_BUSY, path.as_str()),
         Refusal::LockTwice { path } => (LOCK_TWICE, path.as_str()),
         Refusal::LockNotHeld { path } => (LOCK_NOT_HELD, path.as_str()),
+        Refusal::NodesOverQuota { path, .. } => (NODES_OVER_QUOTA, path.as_str()),
+        Refusal::BytesOverQuota { path, .. } => (BYTES_OVER_QUOTA, path.as_str()),
         Refusal::TooLarge { what, .. } => (TOO_LARGE, what.as_str()),
         Refusal::Aborted { index, cause } => {
             assert!(!matches!(**cause, Refusal::Aborted { .. }), "a multi holds no multi");
@@ -328,6 +343,8 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     put_text(out, text);
     if let Refusal::BadVersion { expected: one, found: other, .. }
     | Refusal::Fenced { presented: one, current: other, .. }
+    | Refusal::NodesOverQuota { needed: one, limit: other, .. }
+    | Refusal::BytesOverQuota { needed: one, limit: other, .. }
     | Refusal::TooLarge { size: one, limit: other, .. } = refusal
     {
         out.put_u64_le(*one);
@@ -358,6 +375,16 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
         LOCK_BUSY => Refusal::LockBusy { path: path(reader)? },
         LOCK_TWICE => Refusal::LockTwice { path: path(reader)? },
         LOCK_NOT_HELD => Refusal::LockNotHeld { path: path(reader)? },
+        NODES_OVER_QUOTA => Refusal::NodesOverQuota {
+            path: path(reader)?,
+            needed: reader.u64("a count")?,
+            limit: reader.u64("a bound")?,
+        },
+        BYTES_OVER_QUOTA => Refusal::BytesOverQuota {
+            path: path(reader)?,
+            needed: reader.u64("a count")?,
+            limit: reader.u64("a bound")?,
+        },
         TOO_LARGE => Refusal::TooLarge {
             what: reader.text("the name of a limit")?.to_owned(),
             size: reader.u64("a size")?,
@@ -390,6 +417,7 @@ const GRANTED: u8 = 10;
 const QUEUED: u8 = 11;
 const RELEASED: u8 = 12;
 const TREE_DELETED: u8 = 13;
+const QUOTA_SET: u8 = 14;
 
 const NODE: u8 = 1;
 const ABSENT: u8 = 2;
@@ -400,6 +428,7 @@ const LOCK_PLACE: u8 = 6;
 const SEQUENCER: u8 = 7;
 const ENTRIES: u8 = 8;
 const SCANNED: u8 = 9;
+const QUOTA: u8 = 10;
 
 const NO_NODE: u8 = 1;
 const NO_PARENT: u8 = 2;
@@ -416,3 +445,5 @@ const FENCED: u8 = 12;
 const LOCK_BUSY: u8 = 13;
 const LOCK_TWICE: u8 = 14;
 const LOCK_NOT_HELD: u8 = 15;
+const NODES_OVER_QUOTA: u8 = 16;
+const BYTES_OVER_QUOTA: u8 = 17;

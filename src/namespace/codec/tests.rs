@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::namespace::command::{
-    Answer, Command, Done, Expect, Expiry, Lifetime, LockHolders, LockMode, LockPlace, Operation, Outcome, Read,
-    Refusal, Scanned, Sequencer, SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Expiry, Lifetime, LockHolders, LockMode, LockPlace, Operation, Outcome, Quota,
+    QuotaBounds, Read, Refusal, Scanned, Sequencer, SessionId, Stat, Step, StepDone, Usage,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -43,6 +43,12 @@ fn sequencer() -> impl Strategy<Value = Sequencer> {
         mode,
         generation,
     })
+}
+
+fn quota() -> impl Strategy<Value = Quota> {
+    let bounds = (option::of(any::<u64>()), option::of(any::<u64>()));
+    let bounds = bounds.prop_map(|(nodes, bytes)| QuotaBounds { nodes, bytes });
+    (bounds.clone(), bounds).prop_map(|(hard, soft)| Quota { hard, soft })
 }
 
 fn expect() -> impl Strategy<Value = Expect> {
@@ -85,6 +91,7 @@ fn plain_operation() -> impl Strategy<Value = Operation> {
         (text(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
         (text(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
         (text(), expect(), any::<u32>()).prop_map(|(path, expect, part)| Operation::DeleteTree { path, expect, part }),
+        (text(), option::of(quota())).prop_map(|(path, quota)| Operation::SetQuota { path, quota }),
         vec(step(), 0..6).prop_map(|steps| Operation::Multi { steps }),
         (text(), mode(), any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
             |(path, mode, wait, create, lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
@@ -127,6 +134,7 @@ fn read() -> impl Strategy<Value = Read> {
             limit,
             with_data
         }),
+        text().prop_map(|path| Read::Quota { path }),
         text().prop_map(|path| Read::LockHolders { path }),
         (text(), session()).prop_map(|(path, session)| Read::AwaitLock { path, session }),
         sequencer().prop_map(|sequencer| Read::CheckSequencer { sequencer }),
@@ -172,6 +180,7 @@ fn done() -> impl Strategy<Value = Done> {
         stat().prop_map(|stat| Done::Set { stat }),
         Just(Done::Deleted),
         (any::<u32>(), any::<bool>()).prop_map(|(nodes, more)| Done::TreeDeleted { nodes, more }),
+        Just(Done::QuotaSet),
         vec(step_done(), 0..6).prop_map(|results| Done::Multi { results }),
         sequencer().prop_map(|sequencer| Done::Granted { sequencer }),
         Just(Done::Queued),
@@ -201,6 +210,16 @@ fn cause() -> impl Strategy<Value = Refusal> {
         text().prop_map(|path| Refusal::LockBusy { path }),
         text().prop_map(|path| Refusal::LockTwice { path }),
         text().prop_map(|path| Refusal::LockNotHeld { path }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(path, needed, limit)| Refusal::NodesOverQuota {
+            path,
+            needed,
+            limit
+        }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(path, needed, limit)| Refusal::BytesOverQuota {
+            path,
+            needed,
+            limit
+        }),
         text().prop_map(|why| Refusal::BadArgument { why }),
         (text(), any::<u64>(), any::<u64>()).prop_map(|(what, size, limit)| Refusal::TooLarge { what, size, limit }),
         Just(Refusal::NoSession),
@@ -234,6 +253,9 @@ fn answer() -> impl Strategy<Value = Answer> {
             Just(LockPlace::Nowhere)
         ]
         .prop_map(|place| Answer::LockPlace { place }),
+        option::of((quota(), any::<[u64; 2]>())).prop_map(|quota| Answer::Quota {
+            quota: quota.map(|(quota, [nodes, bytes])| (quota, Usage { nodes, bytes }))
+        }),
         any::<bool>().prop_map(|valid| Answer::Sequencer { valid }),
         (vec(text(), 0..6), stat(), any::<bool>()).prop_map(|(names, stat, more)| Answer::Children {
             names,

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 use super::super::codec::{ReadRef, decode_outcome};
 use super::super::command::{
-    Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Scanned, Sequencer, SessionId, Step,
+    Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Quota, QuotaBounds, Scanned,
+    Sequencer, SessionId, Step,
 };
 use super::super::{Applied, CommandOutcome, Namespace, Tree, answer};
 use super::batch;
@@ -43,6 +45,12 @@ fn sequencer() -> impl Strategy<Value = Sequencer> {
     })
 }
 
+fn quota() -> impl Strategy<Value = Option<Quota>> {
+    let bounds = (option::of(1..6_u64), option::of(0..12_u64));
+    let bounds = bounds.prop_map(|(nodes, bytes)| QuotaBounds { nodes, bytes });
+    option::weighted(0.8, (bounds.clone(), bounds).prop_map(|(hard, soft)| Quota { hard, soft }))
+}
+
 fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
     let lifetime = prop_oneof![
         3 => Just(Lifetime::Permanent),
@@ -76,6 +84,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (path(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
         2 => (path(), expect(), 0..4_u32)
             .prop_map(|(path, expect, part)| Operation::DeleteTree { path, expect, part }),
+        3 => (path(), quota()).prop_map(|(path, quota)| Operation::SetQuota { path, quota }),
         8 => (path(), mode(), any::<[bool; 2]>(), prop_oneof![Just(0), 1..5_u32]).prop_map(
             |(path, mode, [wait, create], lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
         ),
@@ -169,6 +178,8 @@ fn same_nodes(tree: &Tree, model: &Model) {
         let found = tree.get(path).unwrap_or_else(|| panic!("{path} is missing"));
         assert_eq!((&found.data, &found.stat), (&node.data, &node.stat), "{path}");
         same_lock(tree, model, path);
+        let quota = node.quota.map(|quota| (quota, model.usage(path)));
+        assert_eq!(answer(tree, ReadRef::Quota { path }), Ok(Answer::Quota { quota }), "{path}");
         let below: Vec<_> =
             model.nodes.keys().filter(|other| super::super::path::parent(other) == Some(path)).collect();
         let Ok(Answer::Children { names, .. }) = answer(tree, ReadRef::List { path, after: "", limit: 0 }) else {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::super::command::{
-    Command, Done, Expect, Expiry, Lifetime, LockMode, Operation, Outcome, Refusal, Sequencer, SessionId, Stat, Step,
-    StepDone,
+    Command, Done, Expect, Expiry, Lifetime, LockMode, Operation, Outcome, Quota, Refusal, Sequencer, SessionId, Stat,
+    Step, StepDone, Usage,
 };
 use super::super::path;
 use crate::limits::CONTAINER_LINGER_MS;
@@ -19,6 +19,7 @@ pub struct ModelNode {
     pub lock: ModelLock,
     /// When it ends, if it has no children then.
     due: Option<u64>,
+    pub quota: Option<Quota>,
     born: u64,
 }
 
@@ -64,8 +65,14 @@ pub struct Model {
 
 impl Model {
     pub fn new() -> Self {
-        let root =
-            ModelNode { data: Bytes::new(), stat: Stat::default(), lock: ModelLock::default(), due: None, born: 0 };
+        let root = ModelNode {
+            data: Bytes::new(),
+            stat: Stat::default(),
+            lock: ModelLock::default(),
+            due: None,
+            quota: None,
+            born: 0,
+        };
         let nodes = BTreeMap::from([("/".to_owned(), root)]);
         Self { nodes, sessions: BTreeMap::new(), revision: 0, instances: 0, wall_ms: 0, log_time_ns: 0 }
     }
@@ -158,6 +165,7 @@ impl Model {
                 return self.operate(id, &operation);
             }
             Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
+            Operation::SetQuota { path, quota } => return self.set_quota(&path, quota),
             Operation::Sync => return Ok(Done::Synced),
             Operation::CloseSession => unreachable!("its caller ends the session"),
             Operation::Multi { steps } => steps,
@@ -201,6 +209,8 @@ impl Model {
             Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
             Step::Set { path, data, expect } => {
                 self.expect(&path, expect)?;
+                let more = (data.len() as u64).saturating_sub(self.nodes[&path].data.len() as u64);
+                self.fits(&path, 0, more)?;
                 let (revision, wall_ms) = (self.revision, self.wall_ms);
                 let node = self.nodes.get_mut(&path).expect("as expected");
                 node.stat.version += 1;
@@ -263,6 +273,7 @@ impl Model {
         if self.nodes.contains_key(&path) {
             return Err(Refusal::NodeExists { path });
         }
+        self.fits(&path, 1, data.len() as u64)?;
         self.instances += 1;
         let stat = Stat {
             created: revision,
@@ -275,7 +286,7 @@ impl Model {
             instance: self.instances,
             ..Stat::default()
         };
-        let mut node = ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), due, born: 0 };
+        let mut node = ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), due, quota: None, born: 0 };
         store(&mut node, data);
         let stat = node.stat;
         self.nodes.insert(path.clone(), node);
@@ -288,6 +299,43 @@ impl Model {
             over.due = None;
         }
         Ok(StepDone::Created { path, stat })
+    }
+
+    fn set_quota(&mut self, path: &str, quota: Option<Quota>) -> Outcome {
+        if quota == Some(Quota::default()) {
+            return Err(Refusal::BadArgument {
+                why: "a quota without a bound bounds nothing: give it one, or take it away".into(),
+            });
+        }
+        self.expect(path, Expect::Any)?;
+        self.nodes.get_mut(path).expect("as expected").quota = quota;
+        Ok(Done::QuotaSet)
+    }
+
+    /// What a node and all below it come to.
+    pub fn usage(&self, top: &str) -> Usage {
+        let within = self.nodes.iter().filter(|(path, _)| path::is_within(path, top));
+        within.fold(Usage::default(), |usage, (_, node)| Usage {
+            nodes: usage.nodes + 1,
+            bytes: usage.bytes + node.data.len() as u64,
+        })
+    }
+
+    /// Whether so much more may come to `path`: the nearest quota that is too small says no.
+    fn fits(&self, path: &str, nodes: u64, bytes: u64) -> Result<(), Refusal> {
+        let mut above: Vec<_> = self.nodes.iter().filter(|(top, _)| path::is_within(path, top)).collect();
+        above.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        for (path, quota) in above.into_iter().filter_map(|(path, node)| Some((path.clone(), node.quota?))) {
+            let usage = self.usage(&path);
+            let (nodes_needed, bytes_needed) = (usage.nodes + nodes, usage.bytes + bytes);
+            if let Some(limit) = quota.hard.nodes.filter(|limit| nodes > 0 && nodes_needed > *limit) {
+                return Err(Refusal::NodesOverQuota { path, needed: nodes_needed, limit });
+            }
+            if let Some(limit) = quota.hard.bytes.filter(|limit| bytes > 0 && bytes_needed > *limit) {
+                return Err(Refusal::BytesOverQuota { path, needed: bytes_needed, limit });
+            }
+        }
+        Ok(())
     }
 
     /// The last in order first: nothing is above what follows it.
