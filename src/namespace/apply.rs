@@ -1,5 +1,7 @@
 //! Applies batches: the one way the namespace changes.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -152,7 +154,7 @@ impl Namespace {
     }
 
     /// The nodes where something becomes due, and when by the log's time in nanoseconds: the earliest first.
-    pub fn timers(&self) -> impl Iterator<Item = (u64, &str)> {
+    pub fn timers(&self) -> impl Iterator<Item = (u64, &Arc<str>)> {
         self.nodes.timers.iter()
     }
 

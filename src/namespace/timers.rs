@@ -35,8 +35,8 @@ impl Timers {
     }
 
     /// What is due when, at which node.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &str)> {
-        self.due.iter().map(|(at_ns, path, _)| (*at_ns, &**path))
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Arc<str>)> {
+        self.due.iter().map(|(at_ns, path, _)| (*at_ns, path))
     }
 
     /// A lost holder left a mark on a lock.

@@ -4,6 +4,7 @@
 //! and not yet seen answered, and a new leader begins with nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Replica;
 use super::exchange::Submission;
@@ -14,14 +15,14 @@ use crate::time::{Duration, Instant};
 /// What the log was asked for.
 #[derive(Default, Debug)]
 pub(super) struct Settling {
-    timers: BTreeSet<(String, u64)>,
+    timers: BTreeSet<(Arc<str>, u64)>,
 }
 
 impl Settling {
     /// The log settled what was due at that node.
     pub(super) fn settled(&mut self, path: &str) {
-        let first = (path.to_owned(), 0);
-        while let Some(timer) = self.timers.range(&first..).next().filter(|(asked, _)| asked == path).cloned() {
+        let first = (Arc::from(path), 0);
+        while let Some(timer) = self.timers.range(&first..).next().filter(|(asked, _)| **asked == *path).cloned() {
             self.timers.remove(&timer);
         }
     }
@@ -30,8 +31,8 @@ impl Settling {
         self.timers.len() >= TIMERS_ASKED_MAX
     }
 
-    fn has(&self, path: &str, at_ns: u64) -> bool {
-        !self.timers.is_empty() && self.timers.contains(&(path.to_owned(), at_ns))
+    fn has(&self, path: &Arc<str>, at_ns: u64) -> bool {
+        !self.timers.is_empty() && self.timers.contains(&(path.clone(), at_ns))
     }
 }
 
@@ -50,11 +51,11 @@ impl Replica {
             if self.settling.has(path, at_ns) {
                 continue;
             }
-            let command = Command::Settle { path: path.to_owned(), instance };
+            let command = Command::Settle { path: (**path).to_owned(), instance };
             if self.pending.push(Submission::of(&command)).is_err() {
                 return;
             }
-            self.settling.timers.insert((path.to_owned(), at_ns));
+            self.settling.timers.insert((path.clone(), at_ns));
         }
     }
 

@@ -45,7 +45,7 @@ impl Clocked {
     }
 
     fn timers(&self) -> Vec<(u64, &str)> {
-        self.bench.namespace.timers().map(|(at_ns, path)| (at_ns / MS, path)).collect()
+        self.bench.namespace.timers().map(|(at_ns, path)| (at_ns / MS, &**path)).collect()
     }
 }
 

@@ -145,7 +145,7 @@ fn a_loss_keeps_the_lock_shut_for_the_delay_by_the_logs_time() {
     crowd.ask(s[1], acquire("/l", LockMode::Exclusive, 0)).expect("it waits");
     crowd.expire(s[0]);
     assert!(!crowd.is_valid(&lost), "a lost holder's sequencer is stale at once");
-    assert_eq!(crowd.bench.namespace.timers().collect::<Vec<_>>(), [(150 * MS, "/l")]);
+    assert_eq!(crowd.bench.namespace.timers().collect::<Vec<_>>(), [(150 * MS, &"/l".into())]);
     for now_ms in [100, 149] {
         crowd.now_ns = now_ms * MS;
         crowd.free("/l");
