@@ -202,6 +202,12 @@ const _: () = assert!(NAME_BYTES_MAX < PATH_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the largest result fits a frame");
 const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");
 const _: () = assert!(LIST_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a page of a listing fits a result");
+const _: () = assert!(
+    NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= REPLY_BYTES_MAX,
+    "a page of a scan holds a full node at least"
+);
+const _: () =
+    assert!(TIMERS_ASKED_MAX * (PATH_BYTES_MAX + 64) <= PENDING_BYTES_MAX, "what is due leaves room for clients");
 const _: () = assert!(LIST_BYTES_MAX > 4 + NAME_BYTES_MAX, "a page of a listing holds a name at least");
 const _: () = assert!(8 * LOCK_SESSIONS_MAX + PATH_BYTES_MAX + 64 <= REPLY_BYTES_MAX, "a lock's holders fit a result");
 const _: () = assert!(

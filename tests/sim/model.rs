@@ -127,6 +127,12 @@ impl Model {
         later.any(|other| other.path == event.path)
     }
 
+    /// Nodes where something waits for its time.
+    pub fn waiting(&self) -> Vec<&str> {
+        let waits = |node: &Node| node.is_empty() && node.due.is_some() || !node.lock.shut.is_empty();
+        self.tree.iter().filter(|(_, node)| waits(node)).map(|(path, _)| path.as_str()).collect()
+    }
+
     /// Every node there is: its data and numbers.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &Bytes, Stat)> {
         self.tree.iter().map(|(path, node)| (path.as_str(), &node.data, node.stat()))

@@ -247,6 +247,7 @@ impl Run {
                 model.apply(&value[1..]);
             }
         }
+        assert_eq!(model.waiting(), [""; 0], "in the calm everything that was due is done");
         let tally = self.history.judge(&model);
         let watches = watching::judge(&self.history, &model);
         for node in &self.nodes {
