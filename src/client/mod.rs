@@ -56,10 +56,12 @@ mod builder;
 mod clock;
 mod driver;
 mod error;
+mod listing;
 mod lock;
 pub mod machine;
 mod observe;
 mod op;
+mod quota;
 mod session;
 mod socket;
 mod status;
@@ -72,6 +74,7 @@ mod watch;
 pub use api::{Client, CreateOptions, Created};
 pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
+pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
 pub use machine::Prefer;
 pub use observe::SessionEvents;
@@ -82,6 +85,8 @@ pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
-pub use crate::namespace::command::{Expect, LockHolders, LockMode, Revision, Sequencer, SessionId, Stat};
+pub use crate::namespace::command::{
+    Expect, Expiry, LockHolders, LockMode, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat, Usage,
+};
 pub use crate::paxos::ballot::{CellId, ReplicaId};
 pub use crate::wire::client::{Consistency, MemberAddress, Role, Status};
