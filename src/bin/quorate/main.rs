@@ -33,6 +33,7 @@ mod watch;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use quorate::server::{Code, Failure};
 
@@ -104,7 +105,10 @@ enum Command {
 
 fn main() -> ExitCode {
     abort_on_panic();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
     let ended = match cli.command {
         Command::Dev(args) => dev::run(args),
         Command::Format(args) => format::run(&args).map(|()| 0),
@@ -138,6 +142,24 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_status())
         }
     }
+}
+
+/// Help and the version are results; all else is a mistake, with its code like any other.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = writeln!(io::stderr(), "{}", misused(error));
+    } else {
+        // It may go to a pipe whose reader has seen enough.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { Code::Usage.number() } else { 0 })
+}
+
+/// The parser's words under our code.
+fn misused(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    format!("error[{}]: {text}", Code::Usage)
 }
 
 /// A replica that failed half-way must not go on, whichever thread it was and however the program was built.
