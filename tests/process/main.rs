@@ -15,4 +15,5 @@ mod load;
 mod locks;
 mod proxy;
 mod refusals;
+mod shell;
 mod watching;

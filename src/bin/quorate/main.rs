@@ -75,6 +75,8 @@ enum Command {
     Watch(watch::Args),
     /// Runs a program while it holds a lock
     Lock(lock::Args),
+    /// Takes these commands line by line, with history and completion
+    Shell(shell::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(Box<bench::Args>),
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
+        Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::CheckConfig(args) => config::check(&args).map(|()| 0),
