@@ -16,4 +16,5 @@ mod locks;
 mod proxy;
 mod refusals;
 mod shell;
+mod txn;
 mod watching;

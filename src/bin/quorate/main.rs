@@ -28,6 +28,7 @@ mod stat;
 mod status;
 mod supervised;
 mod tune;
+mod txn;
 mod watch;
 
 use std::io::{self, Write};
@@ -73,6 +74,8 @@ enum Command {
     Stat(stat::Args),
     /// Prints what happens to a node, or around it, one event a line
     Watch(watch::Args),
+    /// Does several steps, all or none, if conditions hold
+    Txn(txn::Args),
     /// Runs a program while it holds a lock
     Lock(lock::Args),
     /// Takes these commands line by line, with history and completion
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
+        Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
         Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),

@@ -35,7 +35,7 @@ impl Line {
 }
 
 /// Cuts a line at its spaces; quotation marks of either kind keep them. `None` if one is missing.
-fn words(line: &str) -> Option<Vec<String>> {
+pub fn words(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;

@@ -12,7 +12,7 @@
 
 pub mod cell;
 mod complete;
-mod line;
+pub mod line;
 mod prompt;
 
 use std::io::{self, IsTerminal};
