@@ -52,6 +52,7 @@
 
 mod acquisition;
 mod api;
+mod block_on;
 mod builder;
 mod clock;
 mod driver;
@@ -60,6 +61,7 @@ mod lock;
 pub mod machine;
 mod observe;
 mod op;
+pub mod recipes;
 mod session;
 mod socket;
 mod status;
@@ -70,6 +72,7 @@ mod txn;
 mod watch;
 
 pub use api::{Client, CreateOptions, Created};
+pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};

@@ -14,6 +14,7 @@ mod images;
 mod load;
 mod locks;
 mod proxy;
+mod recipes;
 mod refusals;
 mod shell;
 mod txn;
