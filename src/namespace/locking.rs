@@ -189,6 +189,12 @@ impl Claims {
         self.by_session.iter()
     }
 
+    /// What one session claims.
+    pub fn of_session(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        let from_first = self.by_session.range((session, Arc::from(""))..);
+        from_first.take_while(move |(claimer, _)| *claimer == session).map(|(_, path)| &**path)
+    }
+
     /// The locks kept shut, those to be opened first in front: when, and whose.
     pub fn by_time(&self) -> impl Iterator<Item = &(u64, Arc<str>)> {
         self.by_time.iter()

@@ -16,6 +16,7 @@ mod locks;
 mod proxy;
 mod recipes;
 mod refusals;
+mod sessions;
 mod shell;
 mod txn;
 mod watching;

@@ -12,6 +12,7 @@ mod create;
 mod delete;
 mod dev;
 mod doctor;
+mod elect;
 mod explain;
 mod format;
 mod get;
@@ -21,6 +22,7 @@ mod iotest;
 mod lock;
 mod ls;
 mod manual;
+mod session;
 mod set;
 mod shell;
 mod start;
@@ -80,9 +82,14 @@ enum Command {
     Lock(lock::Args),
     /// Takes these commands line by line, with history and completion
     Shell(shell::Args),
+    /// Runs a program while it leads, or tells who does
+    Elect(elect::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(Box<bench::Args>),
+    /// Shows the sessions of a cell
+    #[command(subcommand)]
+    Session(session::Args),
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
@@ -128,8 +135,10 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
+        Command::Elect(args) => elect::run(&args),
         Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
+        Command::Session(args) => session::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::CheckConfig(args) => config::check(&args).map(|()| 0),
         Command::Config(args) => config::run(&args).map(|()| 0),
@@ -188,10 +197,15 @@ fn exit_statuses() -> String {
 
 /// Writes a result to standard output. A reader that went away ends the program quietly, as pipes expect.
 fn print(result: &[u8]) -> Result<(), Failure> {
+    is_printed(result).map(|_| ())
+}
+
+/// [`print`], of what others follow: whether anybody reads on.
+fn is_printed(result: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(result).and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(Code::DiskFailed, "cannot write the result").found(error.to_string())),
     }
 }
