@@ -27,6 +27,8 @@
 //! # }
 //! ```
 //!
+//! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls.
+//!
 //! The story of a call: [`Client`] makes of it a command of the namespace and puts it, with what is to become of the answer,
 //! into the inbox of the process's one `driver` thread. There the client's session [`machine`] gives it a number and
 //! its place in the order, and writes its frame; the `socket` sends it. The answer is matched to its call, decoded,
@@ -57,6 +59,7 @@ mod builder;
 mod clock;
 mod driver;
 mod error;
+pub mod guide;
 mod lock;
 pub mod machine;
 mod observe;

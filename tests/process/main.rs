@@ -9,6 +9,7 @@ mod bench;
 mod cell;
 mod crashes;
 mod dev;
+mod guide;
 mod host;
 mod images;
 mod load;
