@@ -153,6 +153,9 @@ pub const REPLY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 /// keep one reader from holding up the others of its core.
 pub const LIST_BYTES_MAX: usize = 256 << 10;
 
+/// Sessions told of at once to who asks which there are: a few tens of KiB.
+pub const SESSIONS_PAGE_MAX: usize = 1_000;
+
 /// The shortest session timeout, in milliseconds: below it a failover alone would end sessions.
 pub const SESSION_TIMEOUT_MS_MIN: u32 = 2_000;
 

@@ -86,6 +86,13 @@ impl Client {
         self.inner.observed.state()
     }
 
+    /// Whether the session's lease holds at this moment, by this host's clock: until it does not, the session has not ended,
+    /// and what is its own is still its own.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.inner.observed.is_safe()
+    }
+
     /// The changes of the session's state from now on.
     #[must_use]
     pub fn session_events(&self) -> SessionEvents {
@@ -212,9 +219,10 @@ impl Client {
         Txn::new(self.clone())
     }
 
-    /// Ends the session once all calls made before are answered: its ephemeral nodes go at once, and later calls on any
-    /// clone fail.
+    /// Ends the session once all calls made before are answered: its ephemeral nodes and locks go at once, none is held
+    /// from now on, and later calls on any clone fail.
     pub fn close(self) -> Op<()> {
+        self.inner.observed.close();
         self.submit(Call::Close, |_| Ok(()))
     }
 

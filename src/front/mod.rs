@@ -101,7 +101,8 @@ pub struct Front {
     touched: Vec<SessionId>,
     awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
     next_ticket: u64,
-    statuses: BTreeMap<u64, (ConnectionId, u64)>,
+    /// Who asked the replica how it is, or for its sessions, by ticket.
+    askers: BTreeMap<u64, (ConnectionId, u64)>,
     gathering: Gathering,
     requests: Vec<FrontRequest>,
     dirty: Vec<ConnectionId>,
@@ -138,7 +139,7 @@ impl Front {
             touched: Vec::new(),
             awaiting_pings: BTreeMap::new(),
             next_ticket: 0,
-            statuses: BTreeMap::new(),
+            askers: BTreeMap::new(),
             gathering: Gathering::default(),
             requests: Vec::new(),
             dirty: Vec::new(),
@@ -208,9 +209,14 @@ impl Front {
                 }
             }
             FrontNotice::Status { ticket, mut status } => {
-                if let Some((id, number)) = self.statuses.remove(&ticket) {
+                if let Some((id, number)) = self.askers.remove(&ticket) {
                     status.connections = self.connections.len() as u64;
                     self.say(id, &ServerMessage::StatusReply { number, status: *status });
+                }
+            }
+            FrontNotice::Sessions { ticket, page } => {
+                if let Some((id, number)) = self.askers.remove(&ticket) {
+                    self.say(id, &ServerMessage::SessionsReply { number, page });
                 }
             }
         }
@@ -355,12 +361,23 @@ impl Front {
                 Ok(())
             }
             ClientMessage::Status { number } => {
-                self.next_ticket += 1;
-                self.statuses.insert(self.next_ticket, (id, number));
-                self.requests.push(FrontRequest::Status { ticket: self.next_ticket });
+                let ticket = self.ask_as(id, number);
+                self.requests.push(FrontRequest::Status { ticket });
+                Ok(())
+            }
+            ClientMessage::Sessions { number, after } => {
+                let ticket = self.ask_as(id, number);
+                self.requests.push(FrontRequest::Sessions { ticket, after });
                 Ok(())
             }
         }
+    }
+
+    /// A ticket under which the replica's answer finds who asked.
+    fn ask_as(&mut self, id: ConnectionId, number: u64) -> u64 {
+        self.next_ticket += 1;
+        self.askers.insert(self.next_ticket, (id, number));
+        self.next_ticket
     }
 
     fn hello(&mut self, id: ConnectionId, hello: &Hello<'_>) -> Result<(), connection::Fault> {

@@ -142,6 +142,16 @@ impl Namespace {
         self.sessions.iter().map(Session::view)
     }
 
+    /// The sessions with greater ids, in order.
+    pub fn sessions_after(&self, after: SessionId) -> impl Iterator<Item = SessionView> {
+        self.sessions.after(after).map(Session::view)
+    }
+
+    /// Paths of the nodes whose locks a session holds or waits for, in byte order.
+    pub fn claims(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.nodes.claims.of_session(session)
+    }
+
     /// How many sessions live.
     #[must_use]
     pub fn session_count(&self) -> usize {

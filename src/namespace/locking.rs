@@ -178,6 +178,12 @@ impl Claims {
         self.by_session.iter()
     }
 
+    /// What one session claims.
+    pub fn of_session(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        let from_first = self.by_session.range((session, Arc::from(""))..);
+        from_first.take_while(move |(claimer, _)| *claimer == session).map(|(_, path)| &**path)
+    }
+
     /// A node with that lock came.
     pub fn add(&mut self, path: &Arc<str>, lock: &Lock) {
         self.by_session.extend(lock.sessions().map(|session| (session, path.clone())));

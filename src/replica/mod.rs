@@ -54,12 +54,13 @@ use self::reads::{Asked, Asker, ReadPoints};
 pub use self::storage::{Bounds, Recovered, Storage};
 use self::timers::Settling;
 use self::transfer::Transfer;
-use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX};
+use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX, SESSIONS_PAGE_MAX};
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::{Change, Tree};
-use crate::namespace::{CommandOutcome, Namespace};
+use crate::namespace::{CommandOutcome, Namespace, SessionView};
 use crate::paxos::{self, Ballot, Incarnation, Kind, Message, Output, Paxos, ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
+use crate::wire::client::{SessionAccount, SessionsPage};
 use crate::wire::peer::PeerMessage;
 
 /// One replica of a cell.
@@ -313,8 +314,28 @@ impl Replica {
                 self.ask_read_point(now, Asker::Front(front, ticket), sessions, effects);
             }
             FrontRequest::LeaseUsed => self.paxos.want_lease(now, &mut self.outputs),
+            FrontRequest::Sessions { ticket, after } => {
+                let notice = FrontNotice::Sessions { ticket, page: self.sessions_after(after) };
+                effects.push(Effect::Front { front, notice });
+            }
             FrontRequest::Status { .. } => unreachable!("the server answers it, it knows more than the replica"),
         }
+    }
+
+    fn sessions_after(&self, after: SessionId) -> SessionsPage {
+        let namespace = &self.namespace;
+        let mut following = namespace.sessions_after(after);
+        let count = |paths: usize| u32::try_from(paths).unwrap_or(u32::MAX);
+        let account = |view: SessionView| SessionAccount {
+            session: view.session,
+            timeout_ms: view.timeout_ms,
+            requests: view.last_number,
+            ephemerals: count(namespace.ephemerals(view.session).count()),
+            locks: count(namespace.claims(view.session).count()),
+            here: self.attached.contains_key(&view.session),
+        };
+        let sessions = following.by_ref().take(SESSIONS_PAGE_MAX).map(account).collect();
+        SessionsPage { revision: namespace.revision(), sessions, more: following.next().is_some() }
     }
 
     fn submit(&mut self, front: FrontId, submission: Submission, effects: &mut Vec<Effect>) {

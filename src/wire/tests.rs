@@ -10,7 +10,8 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::client::{
-    ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, Status, Welcome,
+    ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, SessionAccount,
+    SessionsPage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::watch::{Event, EventKind, Registration, Scope};
@@ -35,6 +36,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("read, stale", read(3, Consistency::Stale)),
         ("ping", ClientMessage::Ping { number: 5 }),
         ("status", ClientMessage::Status { number: 6 }),
+        ("sessions", ClientMessage::Sessions { number: 6, after: SESSION }),
         ("watch a node", watch(registration(Scope::Node))),
         ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
         ("watch entries", watch(registration(Scope::Entries))),
@@ -86,6 +88,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("fault", ServerMessage::Fault { code: FaultCode::WrongCell, text: "this is cell 5" }),
         ("fault of the port for replicas", ServerMessage::Fault { code: FaultCode::PeerPort, text: "go to 7400" }),
         ("status reply", ServerMessage::StatusReply { number: 6, status: status() }),
+        ("sessions reply", ServerMessage::SessionsReply { number: 6, page: sessions() }),
         ("watch opened", ServerMessage::WatchOpened { watch: 8, revision: 4711 }),
         ("watch refused", ServerMessage::WatchRefused { watch: 8, refusal: b"refusal" }),
         ("events", ServerMessage::Events { watch: 8, revision: 4712, more: false, events: events() }),
@@ -107,6 +110,11 @@ fn events() -> Vec<Event<'static>> {
 
 fn member(replica: u8, address: &str) -> MemberAddress {
     MemberAddress { replica: ReplicaId(replica), address: address.to_owned() }
+}
+
+fn sessions() -> SessionsPage {
+    let one = SessionAccount { session: SESSION, timeout_ms: 12_000, requests: 3, ephemerals: 2, locks: 1, here: true };
+    SessionsPage { revision: 4711, sessions: vec![one, SessionAccount { here: false, ..one }], more: true }
 }
 
 fn status() -> Status {

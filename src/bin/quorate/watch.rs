@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use quorate::client::{Client, WatchEvent, WatchOptions};
-use quorate::server::{Code, Failure};
+use quorate::server::Failure;
 use serde::Serialize;
 
 use super::connect::{Target, failed};
@@ -61,13 +61,8 @@ fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failur
     for event in watch.take(count) {
         let line = Line::of(event.map_err(|error| failed(&error))?);
         let text = if what.json { line.json() } else { line.text() };
-        let mut out = io::stdout().lock();
-        match writeln!(out, "{text}").and_then(|()| out.flush()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => {
-                return Err(Failure::new(Code::DiskFailed, "cannot write the event").found(error.to_string()));
-            }
+        if !crate::is_printed(format!("{text}\n").as_bytes())? {
+            break;
         }
     }
     Ok(())
