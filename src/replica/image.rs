@@ -13,6 +13,9 @@
 //!    member may still ask for too, since an image can be sent to it. Their files become the next segments by a rename: blocks
 //!    that were written once are overwritten at the price of the data alone.
 //!
+//! An image that finds no room on the disk is dropped, what was kept aside for it is let go, and it is begun anew
+//! [`AGAIN_AFTER`] that. Nothing rests on it: the log behind the images before it is all there.
+//!
 //! `trimmed_upto <= the older image <= the newer image <= applied_upto`, at every moment and after every crash.
 
 use bytes::Bytes;
@@ -37,6 +40,8 @@ pub(super) struct Images {
     /// Where the hard state pointed to at the start: images only move forward.
     floor: Slot,
     taking: Option<Taking>,
+    /// There was no room for the last one; it is begun anew then.
+    again_at: Option<Instant>,
 }
 
 /// An image on its way.
@@ -46,8 +51,10 @@ struct Taking {
     writer: ImageWriter,
     /// Records up to that number were appended when it was begun.
     appended: u64,
-    /// Pieces handed out and not yet written.
+    /// What was asked of the file and is not yet answered: its pieces, and its end.
     unanswered: usize,
+    /// [`Images::begun_bytes`] before it was begun.
+    begun_before: u64,
     next_piece_at: Instant,
     stage: Stage,
 }
@@ -62,6 +69,8 @@ enum Stage {
     Whole,
     /// The hard state is being written.
     Pointing,
+    /// There is no room for it.
+    Refused,
 }
 
 impl Images {
@@ -70,25 +79,39 @@ impl Images {
         assert!(kept.len() <= 2 && kept.is_sorted(), "the two newest images are kept");
         let newest = kept.last().copied().unwrap_or_default();
         let found_bytes = storage.journal().bytes_beyond(newest);
-        Self { bounds, found_bytes, begun_bytes: 0, kept, floor: storage.image_upto(), taking: None }
+        Self { bounds, found_bytes, begun_bytes: 0, kept, floor: storage.image_upto(), taking: None, again_at: None }
     }
 
     /// A piece is written.
     pub(super) fn written(&mut self, slot: Slot) {
-        let taking = self.taking.as_mut().filter(|taking| taking.pointer.slot == slot);
-        let taking = taking.expect("only a piece handed out is written");
-        taking.unanswered -= 1;
+        self.answered(slot);
+    }
+
+    /// There was no room for a piece, or for the end.
+    pub(super) fn refused(&mut self, slot: Slot) {
+        self.answered(slot).stage = Stage::Refused;
     }
 
     /// The file is whole and durable under its name.
     pub(super) fn durable(&mut self, slot: Slot) {
-        let taking = self.taking.as_mut().expect("only an image on its way becomes durable");
-        assert!(taking.pointer.slot == slot && taking.stage == Stage::Finishing, "a file is finished once");
+        let taking = self.answered(slot);
+        assert!(taking.stage == Stage::Finishing, "a file is finished once");
         taking.stage = Stage::Whole;
     }
 
-    /// When the next piece is due.
+    fn answered(&mut self, slot: Slot) -> &mut Taking {
+        let taking = self.taking.as_mut().filter(|taking| taking.pointer.slot == slot);
+        let taking = taking.expect("only what was asked for an image on its way is answered");
+        taking.unanswered -= 1;
+        taking
+    }
+
+    /// When the next piece is due, or an image that found no room.
     pub(super) fn next_deadline(&self) -> Instant {
+        self.piece_due().min(self.again_at.unwrap_or(Instant::FOREVER))
+    }
+
+    fn piece_due(&self) -> Instant {
         match &self.taking {
             Some(taking) if taking.stage == Stage::Rows && taking.unanswered < PIECES_UNANSWERED_MAX => {
                 taking.next_piece_at
@@ -126,12 +149,15 @@ impl Replica {
         let due = self.log_bytes() - self.images.begun_bytes >= after && !self.transfer.is_fetching();
         // The hard state may know of later slots than were applied since the start.
         let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.config_slot);
-        if due && self.images.taking.is_none() && self.applied_upto > known {
+        self.images.again_at.take_if(|at| *at <= now);
+        let free = self.images.taking.is_none() && self.images.again_at.is_none();
+        if due && free && self.applied_upto > known {
             self.begin_image(now, effects);
         }
-        if now >= self.images.next_deadline() {
+        if now >= self.images.piece_due() {
             self.hand_out_piece(now, effects);
         }
+        self.drop_refused_image(now, effects);
         self.adopt_image(effects);
         let sure = self.images.sure_upto();
         let short = self.storage.journal().used_bytes() <= keep_bytes;
@@ -146,7 +172,8 @@ impl Replica {
     }
 
     fn begin_image(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        self.images.begun_bytes = self.log_bytes();
+        let log_bytes = self.log_bytes();
+        let begun_before = std::mem::replace(&mut self.images.begun_bytes, log_bytes);
         let (slot, revision) = (self.applied_upto, self.namespace.begin_image());
         effects.push(Effect::BeginImage { slot });
         let (identity, state) = self.storage.about();
@@ -166,6 +193,7 @@ impl Replica {
             writer,
             appended: self.storage.journal().appended_upto(),
             unanswered: 1,
+            begun_before,
             next_piece_at: now,
             stage: Stage::Rows,
         });
@@ -186,9 +214,20 @@ impl Replica {
         if !self.namespace.is_imaging() {
             let bytes = taking.writer.end();
             hand_out(taking, bytes);
+            taking.unanswered += 1;
             taking.stage = Stage::Finishing;
             effects.push(Effect::FinishImage { slot });
         }
+    }
+
+    /// Lets go of an image for which there is no room, once nothing of it is under way any more.
+    fn drop_refused_image(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let refused = |taking: &mut Taking| taking.stage == Stage::Refused && taking.unanswered == 0;
+        let Some(taking) = self.images.taking.take_if(refused) else { return };
+        self.namespace.end_image();
+        self.images.begun_bytes = taking.begun_before;
+        self.images.again_at = Some(now + AGAIN_AFTER);
+        effects.push(Effect::DiscardImage { slot: taking.pointer.slot });
     }
 
     /// Moves a whole image on: to the hard state, and once that is durable into use.
@@ -215,6 +254,10 @@ pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 /// Between two pieces: an image takes its time, not the writers'.
 const PIECE_EVERY: Duration = Duration::from_millis(1);
+
+/// A disk that had no room for an image is tried again after this: long enough to cost it little, short beside the time in
+/// which a person makes room.
+pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Pieces that wait for the disk: a slow one makes a long image, not a large memory.
 const PIECES_UNANSWERED_MAX: usize = 4;

@@ -175,6 +175,12 @@ impl Replica {
                     self.images.durable(slot);
                 }
             }
+            Input::NoRoomForSegment => self.storage.no_room(now),
+            Input::NoRoomForImage { slot } => {
+                if !self.transfer.refused(now, slot) {
+                    self.images.refused(slot);
+                }
+            }
             Input::ImageRead { to, image, offset, bytes } => self.lent(to, (image, offset), bytes, effects),
             Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
             Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
@@ -501,7 +507,7 @@ impl Replica {
         self.tend_images(now, effects);
         self.tend_fetch(now, effects);
         self.paxos.spare_the_log(!self.storage.has_room_for(0));
-        self.storage.writes(effects);
+        self.storage.writes(now, effects);
         #[cfg(debug_assertions)]
         self.paxos.invariants();
     }

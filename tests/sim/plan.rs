@@ -75,6 +75,7 @@ pub struct Weights {
     pub client_dies: u64,
     pub break_link: u64,
     pub stall_disk: u64,
+    pub fill_disk: u64,
     pub hand_over: u64,
     /// The leader keeps a bare majority, and one of that restarts.
     pub hunt: u64,
@@ -209,6 +210,7 @@ impl Weights {
             client_dies: weight(4),
             break_link: weight(20),
             stall_disk: weight(6),
+            fill_disk: weight(4),
             hand_over: weight(3),
             hunt: weight(10),
         }

@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::links::replica;
 use super::node::CELL;
 use super::plan::Plan;
-use super::world::Random;
+use super::world::{Moment, Random};
 
 /// What a start found.
 pub struct Found {
@@ -37,8 +37,8 @@ pub fn format(plan: &Plan, node: usize, incarnation: Incarnation) -> Disk {
     Disk::new(hard_state.to_vec(), plan.segment_bytes, 2)
 }
 
-/// Everything a start takes from the disk. `None`: it crashed again on the way.
-pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Found> {
+/// Everything a start takes from the disk. `None`: it crashed again on the way, or found no room.
+pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -> Option<Found> {
     let mut hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
@@ -72,7 +72,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
         maybe: Recovery::tuples(&recovery.maybe),
         unknown: recovery.unknown.clone(),
     };
-    mark_start(&mut journal, disk, random, plan.torn_starts)?;
+    mark_start(&mut journal, disk, random, (plan.torn_starts, now))?;
     let start = (journal.start(), recovery.highest_ballot);
     settle_hard_state(&mut hard_state, start, disk, random, plan.torn_starts)?;
     disk.images.retain(|slot, _| kept.contains(slot));
@@ -100,7 +100,7 @@ fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) 
 }
 
 /// The record that begins a start is durable before anything else, or the start comes to nothing.
-fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn: u64) -> Option<()> {
+fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, (torn, now): (u64, Moment)) -> Option<()> {
     while !journal.started() {
         if let Some(write) = journal.next_write() {
             let bytes = write.pieces.concat();
@@ -113,6 +113,9 @@ fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn:
             journal.completed(Instant::ZERO, write.id);
         } else {
             let segment = journal.segment_wanted().expect("a journal that cannot write wants a segment");
+            if now < disk.full_until {
+                return None;
+            }
             disk.zeroed(segment);
             journal.segment_ready(segment);
         }
