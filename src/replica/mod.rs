@@ -242,6 +242,13 @@ impl Replica {
         self.applied_upto
     }
 
+    /// The log is there from this slot on, and perhaps from further back: an image that ends before it is no place to start
+    /// from without the help of others.
+    #[must_use]
+    pub fn log_reaches_back_to(&self) -> Slot {
+        self.images.sure_upto()
+    }
+
     /// The leader lease, as fronts may use it: none before the reign's first entry is applied.
     #[must_use]
     pub fn lease(&self) -> paxos::Lease {

@@ -108,8 +108,18 @@ impl Storage {
     /// entries of elections, and what other leaders send.
     #[must_use]
     pub fn has_room_for(&self, bytes: u64) -> bool {
-        let segment = self.journal.segment_bytes();
-        self.journal.free_bytes() + self.further_segments() * segment >= segment + bytes
+        let room = self.journal.room_behind_queue(self.further_segments());
+        room.is_some_and(|room| room >= self.journal.segment_bytes() + bytes)
+    }
+
+    /// Whether there is hardly room left: one segment less, and commands are refused.
+    pub(super) fn is_short(&self) -> bool {
+        !self.has_room_for(self.journal.segment_bytes())
+    }
+
+    /// Whether there is no room for what waits to be written.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.journal.room_behind_queue(self.further_segments()).is_none()
     }
 
     /// Whether the disk has no room for a further segment.
@@ -148,7 +158,7 @@ impl Storage {
 
     /// Gives up segments that hold nothing above `upto`. Returns the highest slot that went.
     pub(super) fn trim(&mut self, upto: Slot, effects: &mut Vec<Effect>) -> Option<Slot> {
-        let freed = self.journal.trim(upto, self.hard_state.settled().paxos.promised);
+        let freed = self.journal.trim(upto, self.hard_state.settled().paxos.promised, self.is_stuck());
         if freed.is_empty() {
             return None;
         }
@@ -157,6 +167,11 @@ impl Storage {
             effects.extend(self.spare.pop_first().map(|segment| Effect::RemoveSegment { segment }));
         }
         Some(self.journal.trimmed_upto())
+    }
+
+    /// Whether segments would be given up if nothing up to `upto` were needed.
+    pub(super) fn would_trim(&self, upto: Slot) -> bool {
+        self.journal.would_trim(upto, self.hard_state.settled().paxos.promised, self.is_stuck())
     }
 
     pub(super) fn append(&mut self, sequence: u64, record: AcceptedRecord) {

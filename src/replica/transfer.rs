@@ -228,7 +228,7 @@ impl Replica {
             return true;
         }
         let ImageHead { revision, config_slot, config, previous, .. } = head;
-        let pointer = ImagePointer { slot, revision, file: slot.0 };
+        let pointer = ImagePointer { slot, revision, is_led_to: false };
         self.storage.save_fetched(pointer, config_slot, config, previous);
         self.transfer.ending = Some(Ending::Pointing(pointer));
         true

@@ -179,7 +179,7 @@ impl Disk {
     }
 
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
-    pub fn crash(&mut self, random: &mut Random, damaged_images: u64) {
+    pub fn crash(&mut self, random: &mut Random, damaged_images: u64, reached: Slot) {
         for (_, write) in std::mem::take(&mut self.writes) {
             self.tear(random, &write);
         }
@@ -192,8 +192,9 @@ impl Disk {
         }
         self.partial.clear();
         self.chores_until = 0;
-        // The newest of two is damaged now and then: the start makes do with the other.
-        if self.images.len() == 2 && random.permille(damaged_images) {
+        // The newest of two is damaged now and then: the start makes do with the other, and with the log from there on.
+        let older_does = self.images.keys().next().is_some_and(|older| *older >= reached);
+        if self.images.len() == 2 && older_does && random.permille(damaged_images) {
             let newest = self.images.values_mut().next_back().expect("there are two");
             let at = random.below(newest.len() as u64) as usize;
             newest[at] ^= 1 << random.below(8);

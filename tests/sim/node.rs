@@ -143,11 +143,10 @@ impl Node {
 
     /// The process dies; with the host, if it does not live on.
     pub fn crash(&mut self, around: &mut Around<'_>, host_lives: bool) {
-        if self.running.take().is_none() {
-            return;
-        }
+        let Some(running) = self.running.take() else { return };
         self.life += 1;
-        self.disk.crash(&mut around.world.random, around.plan.damaged_images);
+        let reached = running.replica.log_reaches_back_to();
+        self.disk.crash(&mut around.world.random, around.plan.damaged_images, reached);
         around.network.died(around.world, Host::Node(self.index), host_lives);
         around.oracle.crashed(self.index);
         if !host_lives {
@@ -340,8 +339,10 @@ impl Node {
         let journal = running.replica.storage().journal();
         let (used, free, waits) = (journal.used_bytes(), journal.free_bytes(), journal.queued_bytes());
         format!(
-            "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait",
-            self.index
+            "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait, \
+             images {:?}",
+            self.index,
+            self.disk.images.keys()
         )
     }
 

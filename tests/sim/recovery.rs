@@ -42,11 +42,12 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let mut hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
-    let (mut namespace, kept, image_is_foreign) =
-        load_image(disk, identity, contents.image.map_or(Slot(0), |image| image.slot), random);
+    let pointed_to = contents.image.map_or(Slot(0), |image| image.slot);
+    let (mut namespace, kept) = load_image(disk, identity, pointed_to, random);
     let image_upto = kept.last().copied().unwrap_or_default();
+    let image_is_led_to = contents.image.is_some_and(|image| image.slot == image_upto && image.is_led_to);
     let (start, durable) = (contents.start, hard_state.durable_sequence());
-    let known = Known { identity, start, hard_state: durable, image_upto, image_is_foreign };
+    let known = Known { identity, start, hard_state: durable, image_upto, image_is_led_to };
     let (mut applied, mut chosen) = (Applied::default(), Vec::new());
     let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
         if value.kind() == Some(Kind::Commands) {
@@ -83,7 +84,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
 }
 
 /// The newest whole image that was ever pointed to, and the slots of those to be kept.
-fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) -> (Namespace, Vec<Slot>, bool) {
+fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) -> (Namespace, Vec<Slot>) {
     let mut slots: Vec<Slot> = disk.images.range(..=upto).map(|(slot, _)| *slot).collect();
     while let Some(slot) = slots.pop() {
         let mut reader = ImageReader::new(random.draw());
@@ -93,10 +94,10 @@ fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) 
         if let Ok((head, namespace)) = read.and_then(|()| reader.finish(identity.cell)) {
             assert!(head.slot == slot && namespace.revision() == head.revision, "an image is what its name says");
             let kept = slots.last().copied().into_iter().chain([slot]).collect();
-            return (namespace, kept, head.identity != identity);
+            return (namespace, kept);
         }
     }
-    (Namespace::new(random.draw()), Vec::new(), false)
+    (Namespace::new(random.draw()), Vec::new())
 }
 
 /// The record that begins a start is durable before anything else, or the start comes to nothing.
