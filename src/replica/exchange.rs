@@ -35,6 +35,11 @@ pub enum Input {
     ImageWritten { slot: Slot },
     /// The file of [`Effect::FinishImage`] is whole and durable, its name included.
     ImageDurable { slot: Slot },
+    /// The disk has no room for the segment asked for with [`Effect::PrepareSegment`]; nothing of it is left there.
+    NoRoomForSegment,
+    /// The disk has no room for that image: its oldest unanswered [`Effect::ImagePiece`] or its [`Effect::FinishImage`] came
+    /// to nothing, and so does all that is still asked for it. Nothing of it is left there.
+    NoRoomForImage { slot: Slot },
     /// The bytes asked for with [`Effect::ReadImage`]; none if the link to that peer has enough to carry.
     ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
     /// The values asked for with [`Effect::ReadLog`], in slot order, as many as could be read.

@@ -177,6 +177,12 @@ impl Replica {
                     self.images.durable(slot);
                 }
             }
+            Input::NoRoomForSegment => self.storage.no_room(now),
+            Input::NoRoomForImage { slot } => {
+                if !self.transfer.refused(now, slot) {
+                    self.images.refused(slot);
+                }
+            }
             Input::ImageRead { to, image, offset, bytes } => self.lent(to, (image, offset), bytes, effects),
             Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
             Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
@@ -236,6 +242,13 @@ impl Replica {
     #[must_use]
     pub fn applied_upto(&self) -> Slot {
         self.applied_upto
+    }
+
+    /// The log is there from this slot on, and perhaps from further back: an image that ends before it is no place to start
+    /// from without the help of others.
+    #[must_use]
+    pub fn log_reaches_back_to(&self) -> Slot {
+        self.images.sure_upto()
     }
 
     /// The leader lease, as fronts may use it: none before the reign's first entry is applied.
@@ -523,7 +536,7 @@ impl Replica {
         self.tend_images(now, effects);
         self.tend_fetch(now, effects);
         self.paxos.spare_the_log(!self.storage.has_room_for(0));
-        self.storage.writes(effects);
+        self.storage.writes(now, effects);
         #[cfg(debug_assertions)]
         self.paxos.invariants();
     }

@@ -122,7 +122,8 @@ pub struct JournalSection {
     pub max: Size,
     /// After so much log the state is written out whole, so that the log before can be given up.
     pub image_after: Size,
-    /// So much of it is kept for members that are away, which then need no image; a quarter of `max` if not set.
+    /// So much of it is kept for members that are away, which then need no image, as long as there is room; a quarter of
+    /// `max` if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_for_lagging: Option<Size>,
     /// How a write is made durable.

@@ -105,13 +105,15 @@ fn traces() {
 
 #[test]
 fn a_seed_run_twice_leaves_the_same_trace() {
-    let (mut images, mut recycled, mut handed_on) = (0, 0, 0);
+    let (mut images, mut recycled, mut handed_on, mut no_room) = (0, 0, 0, 0);
     for seed in 100..140 {
         let (first, second) = (run_or_tell(seed), run_or_tell(seed));
         assert_eq!((first.trace, first.events), (second.trace, second.events), "seed {seed} is not repeatable");
         (images, recycled) = (images + first.images, recycled + first.recycled);
         handed_on += first.tally.handed_on;
+        no_room += first.no_room;
     }
+    assert!(no_room > 0, "disks were full when something was to be written");
     assert!(handed_on > 0, "locks came to those who had waited for them");
     assert!(images > 0 && recycled > 0, "the log was trimmed: {images} images, {recycled} segments used again");
 }

@@ -52,6 +52,8 @@ pub struct Report {
     pub recycled: u64,
     /// Starts from another's image.
     pub transfers: u64,
+    /// Segments and pieces of images for which there was no room.
+    pub no_room: u64,
     pub tally: Tally,
     pub watches: WatchTally,
     /// Nodes that ended because their time was over.
@@ -72,6 +74,7 @@ impl Report {
         self.images += other.images;
         self.recycled += other.recycled;
         self.transfers += other.transfers;
+        self.no_room += other.no_room;
         self.tally.requests += other.tally.requests;
         self.tally.reads += other.tally.reads;
         self.tally.refused += other.tally.refused;
@@ -91,12 +94,12 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { events, misfortunes, slots, images, recycled, transfers, searched, ended, .. } = self;
+        let Self { events, misfortunes, slots, images, recycled, transfers, no_room, searched, ended, .. } = self;
         let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
-            "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, "
+            "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, {no_room} times no room, "
         )?;
         write!(
             f,
@@ -259,6 +262,7 @@ impl Run {
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
         let transfers = self.nodes.iter().map(|node| node.transfers).sum();
+        let no_room = self.nodes.iter().map(|node| node.disk.refused).sum();
         let (words, struck) = (coverage::of(&self.history), self.struck.clone());
         let searched = linearizable::judge(&self.history);
         Report {
@@ -269,6 +273,7 @@ impl Run {
             images,
             recycled,
             transfers,
+            no_room,
             tally,
             watches,
             ended: model.ended,
@@ -314,8 +319,9 @@ impl Run {
             Event::Turn { .. } | Event::Client { .. } => {}
             Event::Written { node, life, token } if self.nodes[node].life == life => self.written(node, token),
             Event::Chore { node, life } if self.nodes[node].life == life => {
-                let done = self.nodes[node].disk.chore_done();
-                self.nodes[node].happens(&mut self.world, Happening::ChoreDone(done));
+                let (chore, done) = self.nodes[node].disk.chore_done(self.world.now);
+                let happening = if done { Happening::ChoreDone(chore) } else { Happening::NoRoomFor(chore) };
+                self.nodes[node].happens(&mut self.world, happening);
             }
             Event::LogRead { node, life, to, from, places } if self.nodes[node].life == life => {
                 let values = self.nodes[node].read_log(&places);
