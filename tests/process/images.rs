@@ -215,6 +215,8 @@ fn a_full_journal_refuses_writes_and_serves_reads_until_it_can_be_trimmed() {
         assert!(bytes <= 48 << 20, "replica {} passed the bound: {bytes}", index + 1);
     }
     cell.restart(away);
+    // What was refused is still wanted: it must not come after the writes of another session.
+    client.sync().wait_timeout(PATIENCE).expect("the refused write is made at last");
     let again = cell.connect();
     write_bulk(&again, number..number + 40);
     check_bulk(&again, number + 40);
