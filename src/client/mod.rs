@@ -60,10 +60,12 @@ mod clock;
 mod driver;
 mod error;
 pub mod guide;
+mod listing;
 mod lock;
 pub mod machine;
 mod observe;
 mod op;
+mod quota;
 pub mod recipes;
 mod session;
 mod socket;
@@ -78,6 +80,7 @@ pub use api::{Client, CreateOptions, Created};
 pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
+pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
 pub use machine::Prefer;
 pub use observe::SessionEvents;
@@ -88,6 +91,8 @@ pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
-pub use crate::namespace::command::{Expect, LockHolders, LockMode, Revision, Sequencer, SessionId, Stat};
+pub use crate::namespace::command::{
+    Expect, Expiry, LockHolders, LockMode, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat, Usage,
+};
 pub use crate::paxos::ballot::{CellId, ReplicaId};
 pub use crate::wire::client::{Consistency, MemberAddress, Role, SessionAccount, SessionsPage, Status};

@@ -49,8 +49,8 @@ use self::patience::Patience;
 use self::reads::Reads;
 use self::watches::Watches;
 use crate::limits::{
-    BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX, SESSION_REQUESTS_IN_FLIGHT,
-    SESSIONS_FULL_RETRY_MS,
+    BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, NODE_DATA_BYTES_MAX, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
+    SESSION_REQUESTS_IN_FLIGHT, SESSIONS_FULL_RETRY_MS,
 };
 use crate::namespace::codec::OperationRef;
 use crate::namespace::command::{Command, Revision, SessionId};
@@ -402,6 +402,7 @@ impl Front {
             leader: self.leader,
             members: self.facts.members.clone(),
             request_bytes_max: REQUEST_BYTES_MAX as u32,
+            data_bytes_max: NODE_DATA_BYTES_MAX as u32,
             requests_in_flight_max: SESSION_REQUESTS_IN_FLIGHT as u32,
             revision: self.revision,
         };
@@ -448,7 +449,12 @@ impl Front {
             self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
             return Ok(());
         }
-        OperationRef::decode(operation)?;
+        let data_bytes = OperationRef::decode(operation)?.data_bytes();
+        if data_bytes > NODE_DATA_BYTES_MAX {
+            // The client was told the limit in the welcome: what comes all the same is kept out of the log.
+            let text = format!("{data_bytes} bytes of data are past the limit of {NODE_DATA_BYTES_MAX} for a node");
+            return Err(connection::Fault { code: FaultCode::TooLarge, text });
+        }
         connection.submitted_upto = number;
         if self.leader.is_some() {
             self.gathering.put_request(session, number, acked_upto, operation);
@@ -545,7 +551,7 @@ impl Front {
                     self.end_session(id, session);
                 }
             }
-            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::LockLookedAt { .. } => {}
+            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::Settled { .. } => {}
         }
     }
 

@@ -21,7 +21,8 @@
 //!    says so; a resend is harmless, since requests are numbered.
 //! 4. A session ends only by the log. The leader asks for it when it has proved for the whole of the session's timeout
 //!    that it leads, and has heard nothing (`liveness`).
-//! 5. A lock kept shut for a lost holder is opened only by the log, at a log time that has come (`delays`).
+//! 5. What is due at a node (a lock kept shut for a lost holder opens, a node's time is over) is done only by the log, at a
+//!    log time that has come (`timers`).
 //!
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
@@ -30,7 +31,6 @@
 //! another replica's clients (they are answered by the replica that serves them).
 
 mod batch;
-mod delays;
 pub mod exchange;
 mod image;
 mod image_file;
@@ -38,6 +38,7 @@ mod liveness;
 mod reads;
 mod storage;
 mod submission;
+mod timers;
 mod transfer;
 
 use std::sync::Arc;
@@ -45,13 +46,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use self::batch::Pending;
-use self::delays::LockDelays;
 use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
 use self::image::Images;
 pub use self::image_file::{ImageFileError, ImageHead, ImageReader};
 use self::liveness::Liveness;
 use self::reads::{Asked, Asker, ReadPoints};
 pub use self::storage::{Bounds, Recovered, Storage};
+use self::timers::Settling;
 use self::transfer::Transfer;
 use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX, SESSIONS_PAGE_MAX};
 use crate::namespace::command::{Command, Revision, SessionId};
@@ -79,7 +80,7 @@ pub struct Replica {
     reads: ReadPoints,
     liveness: Option<Liveness>,
     expired: Vec<SessionId>,
-    delays: LockDelays,
+    settling: Settling,
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
@@ -136,7 +137,7 @@ impl Replica {
             reads: ReadPoints::default(),
             liveness: None,
             expired: Vec::new(),
-            delays: LockDelays::default(),
+            settling: Settling::default(),
             links: paxos::ReplicaSet::EMPTY,
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
@@ -203,7 +204,7 @@ impl Replica {
         }
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
         let images = self.images.next_deadline().min(self.transfer.next_deadline());
-        let own = self.storage.next_deadline().min(images).min(self.next_lock_due(now));
+        let own = self.storage.next_deadline().min(images).min(self.next_due(now));
         self.paxos.next_deadline().min(liveness).min(own)
     }
 
@@ -246,7 +247,7 @@ impl Replica {
     fn tick(&mut self, now: Instant) {
         self.paxos.tick(now, &mut self.outputs);
         self.storage.tick(now);
-        self.free_due_locks(now);
+        self.settle_what_is_due(now);
         let Some(liveness) = &mut self.liveness else { return };
         liveness.advance(now, self.paxos.is_confirmed(now), &mut self.expired);
         for session in self.expired.drain(..) {
@@ -454,7 +455,7 @@ impl Replica {
                 self.with_liveness(|liveness| liveness.closed(*session));
                 *session
             }
-            CommandOutcome::LockLookedAt { path } => return self.delays.looked_at(path),
+            CommandOutcome::Settled { path } => return self.settling.settled(path),
             CommandOutcome::ExpiryMissed { session, .. } => {
                 return self.with_liveness(|liveness| liveness.spared(now, *session));
             }
@@ -489,7 +490,7 @@ impl Replica {
             ));
         } else if !self.paxos.is_leading() {
             self.liveness = None;
-            self.delays = LockDelays::default();
+            self.settling = Settling::default();
         }
         let leader = self
             .paxos

@@ -149,6 +149,8 @@ pub struct Welcome {
     pub members: Vec<MemberAddress>,
     /// The largest encoded operation, in bytes.
     pub request_bytes_max: u32,
+    /// The largest data of one node, in bytes.
+    pub data_bytes_max: u32,
     /// Unanswered requests, and unanswered reads, a connection may have.
     pub requests_in_flight_max: u32,
     /// The replica's own revision.
@@ -442,6 +444,7 @@ impl Welcome {
             put_text(out, &member.address);
         }
         out.put_u32_le(self.request_bytes_max);
+        out.put_u32_le(self.data_bytes_max);
         out.put_u32_le(self.requests_in_flight_max);
         out.put_u64_le(self.revision);
     }
@@ -454,6 +457,7 @@ impl Welcome {
             leader: take_leader(f)?,
             members: take_members(f)?,
             request_bytes_max: f.u32("request_bytes_max")?,
+            data_bytes_max: f.u32("data_bytes_max")?,
             requests_in_flight_max: f.u32("requests_in_flight_max")?,
             revision: f.u64("revision")?,
         })

@@ -65,6 +65,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         leader: Some(ReplicaId(1)),
         members: vec![member(1, "10.0.0.1:7400"), member(2, "[fe80::2]:7400"), member(3, "three.example:7400")],
         request_bytes_max: 2 << 20,
+        data_bytes_max: 1 << 20,
         requests_in_flight_max: 4096,
         revision: 4711,
     };
@@ -103,6 +104,7 @@ fn events() -> Vec<Event<'static>> {
         Event { kind: EventKind::Created, path: "/app/a", node: None },
         Event { kind: EventKind::Changed, path: "/app/a", node },
         Event { kind: EventKind::Deleted, path: "/app/b", node: None },
+        Event { kind: EventKind::OverQuota, path: "/app", node: None },
     ]
 }
 

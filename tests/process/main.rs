@@ -14,6 +14,7 @@ mod host;
 mod images;
 mod load;
 mod locks;
+mod nodes;
 mod proxy;
 mod recipes;
 mod refusals;

@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod create;
 mod delete;
+mod delete_tree;
 mod dev;
 mod doctor;
 mod elect;
@@ -22,6 +23,8 @@ mod iotest;
 mod lock;
 mod ls;
 mod manual;
+mod quota;
+mod scan;
 mod session;
 mod set;
 mod shell;
@@ -70,10 +73,17 @@ enum Command {
     Set(set::Args),
     /// Removes a node without children
     Delete(delete::Args),
+    /// Removes a node and all below it
+    DeleteTree(delete_tree::Args),
     /// Lists the names of a node's children
     Ls(ls::Args),
+    /// Lists a node and all below it
+    Scan(scan::Args),
     /// Prints a node's numbers
     Stat(stat::Args),
+    /// Bounds what a node and all below it may come to
+    #[command(subcommand)]
+    Quota(quota::Args),
     /// Prints what happens to a node, or around it, one event a line
     Watch(watch::Args),
     /// Does several steps, all or none, if conditions hold
@@ -130,8 +140,11 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run(&args).map(|()| 0),
         Command::Set(args) => set::run(&args).map(|()| 0),
         Command::Delete(args) => delete::run(&args).map(|()| 0),
+        Command::DeleteTree(args) => delete_tree::run(&args).map(|()| 0),
         Command::Ls(args) => ls::run(&args).map(|()| 0),
+        Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
+        Command::Quota(args) => quota::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
