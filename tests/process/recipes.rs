@@ -7,7 +7,7 @@ use std::thread::scope;
 use std::time::Duration;
 
 use quorate::client::recipes::{
-    Barrier, Counter, DoubleBarrier, Election, Fence, Group, Queue, ReadWriteLock, Semaphore,
+    Barrier, Counter, DoubleBarrier, Election, Fence, Group, Queue, ReadWriteLock, Rendezvous, Semaphore, Setting,
 };
 use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, block_on, block_on_timeout};
 
@@ -342,4 +342,59 @@ fn every_addition_counts_once() {
     let past = block_on(Counter::new(&client, "/counters/far").add(i64::MAX))
         .and_then(|_| block_on(Counter::new(&client, "/counters/far").add(1)));
     assert!(matches!(past, Err(Error::BadArgument { .. })), "{past:?}");
+}
+
+#[test]
+fn who_waits_for_word_gets_it_and_never_that_of_one_who_is_gone() {
+    let trial = Trial::new();
+    let place = "/jobs/sort/coordinator";
+    scope(|scope| {
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let client = trial.client();
+                scope.spawn(move || done(Rendezvous::new(&client, place).meet()))
+            })
+            .collect();
+        trial.strike();
+        let gone = trial.client();
+        done(Rendezvous::new(&gone, place).announce("one"));
+        for waiting in waiting {
+            assert_eq!(waiting.join().expect("it only waits"), "one");
+        }
+        let client = trial.client();
+        let twice = block_on(Rendezvous::new(&client, place).announce("two"));
+        assert!(matches!(twice, Err(Error::NodeExists { .. })), "{twice:?}");
+        gone.close().wait_timeout(PATIENCE).expect("closed");
+        assert!(block_on_timeout(Rendezvous::new(&client, place).meet(), Duration::from_millis(50)).is_none());
+        done(Rendezvous::new(&client, place).announce("two"));
+        done(Rendezvous::new(&client, place).announce("three"));
+        assert_eq!(done(Rendezvous::new(&trial.client(), place).meet()), "three", "its own word can be changed");
+    });
+}
+
+#[test]
+fn a_setting_is_followed_across_leaders() {
+    let trial = Trial::new();
+    let client = trial.client();
+    let mut followed = Setting::new(&client, "/settings/limit");
+    assert_eq!(done(followed.next()), None);
+    let follower = std::thread::spawn(move || {
+        let mut revisions = Vec::new();
+        loop {
+            let (value, revision) = done(followed.next()).expect("it is never taken back");
+            revisions.push(revision);
+            if value == "20" {
+                return revisions;
+            }
+        }
+    });
+    let setting = Setting::new(&trial.client(), "/settings/limit");
+    for value in 1..=20 {
+        done(setting.set(value.to_string()));
+        if value % 10 == 5 {
+            trial.strike();
+        }
+    }
+    let revisions = follower.join().expect("it only follows");
+    assert!(revisions.is_sorted_by(|a, b| a < b), "forward, each once, and the last in the end: {revisions:?}");
 }

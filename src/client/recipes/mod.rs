@@ -19,6 +19,8 @@
 //! | [`Barrier`] | all wait until somebody lets them go |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
 //! | [`Group`] | who is there now; also service discovery |
+//! | [`Rendezvous`] | one leaves word, others wait for it |
+//! | [`Setting`] | configuration that is read again when it changes |
 //! | [`Queue`] | each entry taken once, by priority |
 //! | [`Counter`] | a number that many change |
 //! | [`Fence`] | for the services that the holder of a lock talks to |
@@ -52,7 +54,9 @@ mod fence;
 mod group;
 mod queue;
 mod read_write_lock;
+mod rendezvous;
 mod semaphore;
+mod setting;
 
 pub use barrier::Barrier;
 pub use counter::Counter;
@@ -62,7 +66,9 @@ pub use fence::Fence;
 pub use group::{Group, Members, Membership};
 pub use queue::Queue;
 pub use read_write_lock::ReadWriteLock;
+pub use rendezvous::Rendezvous;
 pub use semaphore::{Permit, Semaphore};
+pub use setting::Setting;
 
 use std::future::poll_fn;
 use std::pin::Pin;
