@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::time::Duration;
 
-/// A span of time that is written like `250ms`, `10s` or `2m`.
+/// A span of time that is written like `250ms`, `10s`, `2m` or `24h`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -15,8 +15,14 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-const SPAN_UNITS: [(&str, u64); 5] =
-    [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+const SPAN_UNITS: [(&str, u64); 6] = [
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
 const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Splits `12ms` into its number and its unit's worth and multiplies them.
@@ -138,7 +144,7 @@ mod tests {
         for text in ["64MiB", "1GiB", "4KiB", "17B"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
         }
-        for text in ["", "s", "1.5s", "-1s", "1 h", "18446744073709551615s"] {
+        for text in ["", "s", "1.5s", "-1s", "1 d", "18446744073709551615s"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }
