@@ -1,4 +1,4 @@
-//! Asking one replica how it is.
+//! Asking one replica how it is, and which sessions it knows.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,9 +10,11 @@ use super::clock;
 use super::error::{Error, Outcome, Result};
 use super::target::Target;
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
+use crate::namespace::command::SessionId;
 use crate::time::Instant;
 use crate::wire::client::{
-    ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage, Status,
+    ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage,
+    SessionsPage, Status,
 };
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
@@ -28,10 +30,34 @@ pub struct Report {
 /// Asks the replica at `endpoint` (`host:port`), and no other, how it is; waits for at most `timeout`. It needs no session,
 /// and is answered whether or not the cell has a leader.
 pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
+    let (members, status) = ask(endpoint, timeout, &ClientMessage::Status { number: 1 }, |answer| match answer {
+        ServerMessage::StatusReply { status, .. } => Some(status),
+        _ => None,
+    })?;
+    Ok(Report { status, members })
+}
+
+/// The sessions that live after `after` ([`SessionId`]`(0)`: from the first on), by id, as far as the replica at `endpoint`
+/// knows; a page of them. Otherwise as [`status`].
+pub fn sessions(endpoint: &str, after: SessionId, timeout: Duration) -> Result<SessionsPage> {
+    let (_, page) = ask(endpoint, timeout, &ClientMessage::Sessions { number: 1, after }, |answer| match answer {
+        ServerMessage::SessionsReply { page, .. } => Some(page),
+        _ => None,
+    })?;
+    Ok(page)
+}
+
+/// Asks one replica one question; `pick` knows its answer. Gives what the replica says of its cell's members as well.
+fn ask<T>(
+    endpoint: &str,
+    timeout: Duration,
+    question: &ClientMessage<'_>,
+    pick: impl Fn(ServerMessage<'_>) -> Option<T>,
+) -> Result<(Vec<MemberAddress>, T)> {
     let deadline = clock::now() + timeout.into();
     let target: Target = endpoint.parse()?;
     let [endpoint] = target.endpoints.as_slice() else {
-        return Err(Error::BadTarget { why: "a status is asked of one replica at a time".to_owned() });
+        return Err(Error::BadTarget { why: "one replica is asked at a time".to_owned() });
     };
     let mut stream = connect(endpoint, deadline)?;
     let mut bytes = BytesMut::new();
@@ -44,11 +70,11 @@ pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
         resume: None,
     };
     ClientMessage::Hello(hello).encode(&mut bytes);
-    ClientMessage::Status { number: 1 }.encode(&mut bytes);
+    question.encode(&mut bytes);
     stream.write_all(&bytes)?;
     let mut reader = FrameReader::new(CLIENT_MAGIC);
     let mut room = [0; 4096];
-    let (mut members, mut status) = (None, None);
+    let (mut members, mut answer) = (None, None);
     loop {
         stream.set_read_timeout(Some(left(deadline, timeout)?))?;
         let count = match stream.read(&mut room) {
@@ -61,21 +87,23 @@ pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
         let fed = reader.feed(&room[..count], CLIENT_FRAME_BYTES_MAX, |frame| {
             match ServerMessage::decode(frame)? {
                 ServerMessage::Welcome(welcome) => members = Some(welcome.members),
-                ServerMessage::StatusReply { status: answer, .. } => status = Some(answer),
                 ServerMessage::Fault { code: FaultCode::WrongCell, text } => {
                     fault = Some(Error::WrongCell { text: text.to_owned() });
                 }
                 ServerMessage::Fault { text, .. } => fault = Some(protocol(text.to_owned())),
                 ServerMessage::Leader { .. } => {}
-                _ => return Err(MessageError::Kind { kind: frame.kind }),
+                other => match pick(other) {
+                    Some(picked) => answer = Some(picked),
+                    None => return Err(MessageError::Kind { kind: frame.kind }),
+                },
             }
             Ok(())
         });
         fed.map_err(|error| protocol(error.to_string()))?;
-        match (fault, members.take(), status.take()) {
+        match (fault, members.take(), answer.take()) {
             (Some(error), _, _) => return Err(error),
-            (None, Some(members), Some(status)) => return Ok(Report { status, members }),
-            (None, some_members, some_status) => (members, status) = (some_members, some_status),
+            (None, Some(members), Some(answer)) => return Ok((members, answer)),
+            (None, some_members, some_answer) => (members, answer) = (some_members, some_answer),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::journal::SegmentId;
 use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::{Change, CommandOutcome};
 use crate::paxos::{Incarnation, ReplicaId, Slot, Value};
-use crate::wire::client::Status;
+use crate::wire::client::{SessionsPage, Status};
 use crate::wire::peer::PeerMessage;
 
 /// One front of this replica.
@@ -137,6 +137,8 @@ pub enum FrontRequest {
     LeaseUsed,
     /// How is the replica?
     Status { ticket: u64 },
+    /// Which sessions live, after that one?
+    Sessions { ticket: u64, after: SessionId },
 }
 
 /// What a replica tells a front.
@@ -152,6 +154,8 @@ pub enum FrontNotice {
     Leader { leader: Option<ReplicaId> },
     /// The answer to [`FrontRequest::Status`]; the front knows the number of its connections.
     Status { ticket: u64, status: Box<Status> },
+    /// The answer to [`FrontRequest::Sessions`].
+    Sessions { ticket: u64, page: SessionsPage },
     /// These requests were not proposed, and will not be.
     Refused { requests: Vec<(SessionId, u64)>, overloaded: bool },
 }

@@ -55,6 +55,10 @@ pub(super) struct Core {
     /// The replica asked for a new start.
     starts_again: bool,
     told_leader: Option<ReplicaId>,
+    /// It was said that this replica has no vote.
+    told_voteless: bool,
+    /// There was a leadership to hand over when it was asked to stop.
+    led_when_stopped: bool,
     started_at: Instant,
     identity: links::Identity,
     pub(super) journal_identity: Identity,
@@ -103,6 +107,8 @@ impl Core {
             told_no_image: None,
             starts_again: false,
             told_leader: None,
+            told_voteless: false,
+            led_when_stopped: false,
             started_at: clock::now(),
             identity,
             journal_identity,
@@ -159,15 +165,17 @@ impl Core {
         }
     }
 
-    /// Whether another replica is known to lead, or there is none that could.
-    pub(super) fn another_leads(&self) -> bool {
+    /// Whether another replica is known to lead, or there is none that could, or there was nothing to hand over.
+    fn is_handed_over(&self) -> bool {
         let paxos = self.replica.paxos();
-        paxos.config().members().len() == 1 || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
+        !self.led_when_stopped
+            || paxos.config().members().len() == 1
+            || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
     }
 
     /// Whether and how it is over.
     pub(super) fn ended(&self, stop: &Stop, now: Instant) -> Option<Ended> {
-        if stop.is_over(now, self.another_leads()) {
+        if stop.is_over(now, self.is_handed_over()) {
             return Some(Ended::Stopped);
         }
         self.starts_again.then_some(Ended::ToStartAgain)
@@ -175,7 +183,9 @@ impl Core {
 
     /// Gives the leadership away, if we have it.
     pub(super) fn hand_over(&mut self, now: Instant) {
-        tracing::info!("asked to stop: handing the leadership over, if it is here");
+        self.led_when_stopped = self.replica.paxos().is_leader();
+        let duty = if self.led_when_stopped { ": handing the leadership over" } else { "" };
+        tracing::info!("asked to stop{duty}");
         self.service.stopping();
         self.step(now, Input::HandOver);
     }
@@ -194,6 +204,7 @@ impl Core {
         }
         self.step(now, Input::TurnEnd { wall_ms: clock::wall_ms() });
         self.tell_leader();
+        self.tell_voteless();
         let mut effects = std::mem::take(&mut self.effects);
         let mut others = Vec::with_capacity(effects.len());
         for effect in effects.drain(..) {
@@ -288,6 +299,24 @@ impl Core {
             Some(leader) => tracing::info!("follows replica {leader}, at ballot {}", paxos.ballot()),
             None => tracing::info!("knows no leader"),
         }
+    }
+
+    /// A replica that works and does not count is the one thing its operator must hear from it.
+    fn tell_voteless(&mut self) {
+        let Identity { incarnation, replica: me, .. } = self.journal_identity;
+        let known = self.replica.paxos().config().member(me).map(|member| member.incarnation);
+        // One that was not met yet will be counted as soon as it is.
+        let voteless = known.is_none_or(|disk| disk.is_some_and(|disk| disk != incarnation));
+        if voteless && !self.told_voteless {
+            let why = match known {
+                Some(_) => "the cell counts on another disk of it, which was lost or is somewhere else",
+                None => "the cell's list of members does not name it",
+            };
+            tracing::warn!(
+                "replica {me} has no vote in this cell: {why}; it follows, and a majority is found without it"
+            );
+        }
+        self.told_voteless = voteless;
     }
 
     fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {

@@ -40,6 +40,7 @@ pub mod client;
 pub mod frame;
 #[cfg(feature = "server")]
 pub mod peer;
+pub mod sessions;
 pub mod status;
 pub mod watch;
 

@@ -38,6 +38,7 @@ mod network;
 mod node;
 mod oracle;
 mod plan;
+mod quotas;
 mod recovery;
 mod run;
 mod watching;
@@ -175,6 +176,7 @@ fn nothing_is_left_out() {
         assert!(!total.words.contains(word), "`{word}` does happen, though {why}");
     }
     let WatchTally { brought, bare, .. } = total.watches;
+    assert!(total.ended > 0, "nodes end by themselves");
     assert!(bare > 0 && brought > 3 * bare, "most events bring the data wanted: {brought}, and {bare} do not");
     let Tally { requests, refused, .. } = total.tally;
     assert!(refused * 10 >= requests * 3, "calls meet each other: {refused} of {requests} requests were refused");

@@ -56,6 +56,8 @@ pub struct Report {
     pub no_room: u64,
     pub tally: Tally,
     pub watches: WatchTally,
+    /// Nodes that ended because their time was over.
+    pub ended: u64,
     /// Nodes whose operations were searched for an order.
     pub searched: u64,
     /// What of the protocol was exercised.
@@ -83,6 +85,7 @@ impl Report {
         self.watches.gaps += other.watches.gaps;
         self.watches.brought += other.watches.brought;
         self.watches.bare += other.watches.bare;
+        self.ended += other.ended;
         self.searched += other.searched;
         self.words.extend(other.words);
         self.struck.extend(other.struck);
@@ -91,7 +94,7 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { events, misfortunes, slots, images, recycled, transfers, no_room, searched, .. } = self;
+        let Self { events, misfortunes, slots, images, recycled, transfers, no_room, searched, ended, .. } = self;
         let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
@@ -100,7 +103,7 @@ impl std::fmt::Display for Report {
         )?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, "
+            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {ended} nodes ended, "
         )?;
         write!(
             f,
@@ -230,10 +233,13 @@ impl Run {
         panic!("{}s after the last fault, not everything is done: {stories:#?} {states:#?}", PATIENCE / SECOND);
     }
 
-    /// Whether all that is chosen is applied everywhere, and no session outlives its client.
+    /// Whether all that is chosen is applied everywhere, no session outlives its client, and nothing is due any more.
     fn is_settled(&self) -> bool {
         let chosen = self.oracle.chosen_upto();
-        let settled = |replica: &Replica| replica.applied_upto() == chosen && replica.namespace().session_count() == 0;
+        let settled = |replica: &Replica| {
+            let namespace = replica.namespace();
+            replica.applied_upto() == chosen && namespace.session_count() == 0 && namespace.timers().next().is_none()
+        };
         self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|running| settled(&running.replica)))
     }
 
@@ -244,6 +250,7 @@ impl Run {
                 model.apply(&value[1..]);
             }
         }
+        assert_eq!(model.waiting(), [""; 0], "in the calm everything that was due is done");
         let tally = self.history.judge(&model);
         let watches = watching::judge(&self.history, &model);
         for node in &self.nodes {
@@ -269,6 +276,7 @@ impl Run {
             no_room,
             tally,
             watches,
+            ended: model.ended,
             searched,
             words,
             struck,
