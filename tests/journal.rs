@@ -48,7 +48,8 @@ impl Disk {
 
 fn read(disk: &Disk, image_upto: Slot) -> (Result<Recovery, Error>, Vec<(Slot, Value)>) {
     let mut chosen = Vec::new();
-    let known = Known { identity: ME, start: 0, hard_state: 0, image_upto, image_is_led_to: true };
+    let known =
+        Known { identity: ME, start: 0, hard_state: 0, image_upto, chosen_upto: image_upto, image_is_led_to: true };
     let recovery = recover(&mut disk.clone(), known, &mut |slot, value| chosen.push((slot, value)));
     (recovery, chosen)
 }
@@ -166,7 +167,14 @@ fn somebody_elses_files_are_refused() {
 #[test]
 fn files_older_than_the_hard_state_and_hard_states_older_than_the_files_are_refused() {
     let mut disk = filled(4, 4);
-    let known = Known { identity: ME, start: 2, hard_state: 0, image_upto: Slot(0), image_is_led_to: true };
+    let known = Known {
+        identity: ME,
+        start: 2,
+        hard_state: 0,
+        image_upto: Slot(0),
+        chosen_upto: Slot(0),
+        image_is_led_to: true,
+    };
     let error = recover(&mut disk, known, &mut |_, _| {}).expect_err("start 2 is gone");
     assert_eq!(error, Error::JournalBehind { found: 1, needed: 2 });
     let mut running = Running::start(disk, Slot(0));

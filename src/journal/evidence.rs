@@ -140,12 +140,13 @@ impl<'v> Evidence<'v> {
         self.broken_off |= self.emitted_upto < upto;
     }
 
-    /// `maybe` tells of the sequence and start of a bad record whether its writer may have crashed before it was durable.
-    pub(super) fn finish(self, maybe: &dyn Fn(u64, u64) -> bool) -> Verdict {
+    /// Whatever the log says, every slot up to `known_chosen` is chosen: nothing there was *never accepted*. `maybe` tells of
+    /// the sequence and start of a bad record whether its writer may have crashed before it was durable.
+    pub(super) fn finish(self, known_chosen: Slot, maybe: &dyn Fn(u64, u64) -> bool) -> Verdict {
         let mut verdict = Verdict { chosen_upto: self.emitted_upto, ..Verdict::default() };
         let first = self.emitted_upto.next();
         let mut doubtful = self.unknown;
-        doubtful.push((first, self.chosen_upto));
+        doubtful.push((first, self.chosen_upto.max(known_chosen)));
         verdict.unknown = without(&doubtful, first, self.newest.keys().copied());
         let whole = self.newest.iter().filter(|(_, newest)| matches!(newest, Newest::Have(_))).map(|(slot, _)| *slot);
         verdict.missing = without(&[(first, self.chosen_upto)], first, whole);
@@ -234,7 +235,7 @@ mod tests {
         let mut visit = |slot: Slot, _: Value| left.push(slot.0);
         let mut evidence = Evidence::new(Slot(0), &mut visit);
         story(&mut evidence);
-        let verdict = evidence.finish(&|sequence, _| sequence > 5);
+        let verdict = evidence.finish(Slot(0), &|sequence, _| sequence > 5);
         (verdict, left)
     }
 

@@ -38,6 +38,8 @@ pub struct Contents {
     pub paxos: HardState,
     /// The newest image; `None`: the log holds everything from slot 1 on.
     pub image: Option<ImagePointer>,
+    /// Every slot up to there is chosen, as some image proved, whichever image is pointed to or can still be read.
+    pub chosen_upto: Slot,
     /// The newest start of which the journal holds a durable record.
     pub start: u64,
 }
@@ -114,11 +116,34 @@ struct Round {
     under_way: BTreeSet<u64>,
 }
 
+/// One of the four copies, for people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CopyState {
+    /// It is what was written, in that round of copies.
+    Whole { sequence: u64, contents: Box<Contents> },
+    /// A later program wrote it.
+    Newer(u16),
+    /// Anything else.
+    Damaged,
+}
+
+/// The copies in a file's bytes, whatever those are.
+pub fn copies(file: &[u8]) -> impl Iterator<Item = CopyState> {
+    (0..COPIES).map(|copy| {
+        let block = file.get(copy * STRIDE_BYTES..).and_then(|rest| rest.get(..BLOCK_BYTES));
+        match block.map_or(Ok(None), decode) {
+            Ok(Some((sequence, contents))) => CopyState::Whole { sequence, contents: Box::new(contents) },
+            Err(HardStateError::NewerFormat { found, .. }) => CopyState::Newer(found),
+            Ok(None) | Err(HardStateError::Amnesia | HardStateError::ForeignCell { .. }) => CopyState::Damaged,
+        }
+    })
+}
+
 impl Contents {
     /// What `format` writes for a replica of a cell with these members.
     #[must_use]
     pub fn fresh(identity: Identity, paxos: HardState) -> Self {
-        Self { identity, paxos, image: None, start: 0 }
+        Self { identity, paxos, image: None, chosen_upto: Slot(0), start: 0 }
     }
 }
 
@@ -191,18 +216,22 @@ impl HardStateFile {
     /// An image is durable, its folder entry included.
     pub fn save_image(&mut self, image: ImagePointer) {
         assert!(self.contents.image.is_none_or(|before| before.slot <= image.slot), "images only move forward");
-        self.contents.image = Some(image);
-        self.changed = true;
+        self.point_to(image);
     }
 
     /// An image of another replica is durable, and the state is to go on from it. The member lists in it come along in
     /// the same block, unless newer ones are known.
     pub fn save_fetched(&mut self, image: ImagePointer, config_slot: Slot, config: Config, previous: Config) {
-        self.contents.image = Some(image);
         let paxos = &mut self.contents.paxos;
         if config_slot > paxos.config_slot {
             (paxos.config_slot, paxos.config, paxos.previous) = (config_slot, config, previous);
         }
+        self.point_to(image);
+    }
+
+    fn point_to(&mut self, image: ImagePointer) {
+        self.contents.image = Some(image);
+        self.contents.chosen_upto = self.contents.chosen_upto.max(image.slot);
         self.changed = true;
     }
 
@@ -282,12 +311,12 @@ impl HardStateFile {
 ///    0  magic "QuorHard"   8  format u16   10  zeros   16  sequence u64
 ///   24  cell u128   40  incarnation u128   56  replica u8   57  image: 0 none, 1 there, 3 there and led to   58  zeros
 ///   64  promised round u64   72  its replica u64   80  config slot u64   88  longest lease, ns u64   96  start u64
-///  104  image: slot u64, revision u64   120  zeros
+///  104  image: slot u64, revision u64   120  chosen upto u64
 ///  128  config: length u32, bytes; previous config: length u32, bytes; zeros
 /// 4092  CRC-32 of all before
 /// ```
 fn encode(contents: &Contents, sequence: u64) -> Bytes {
-    let Contents { identity, paxos, image, start } = contents;
+    let Contents { identity, paxos, image, chosen_upto, start } = contents;
     let mut block = aligned_block();
     let put = |block: &mut BytesMut, at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
     put(&mut block, 0, MAGIC);
@@ -306,6 +335,7 @@ fn encode(contents: &Contents, sequence: u64) -> Bytes {
         (96, *start),
         (104, pointer.slot.0),
         (112, pointer.revision),
+        (120, chosen_upto.0),
     ] {
         put(&mut block, at, &number.to_le_bytes());
     }
@@ -363,6 +393,7 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Contents)>, HardStateError> {
             lease_max: Duration::from_nanos(number(88)),
         },
         image: matches!(block[57], NOT_LED_TO | LED_TO).then_some(image),
+        chosen_upto: Slot(number(120)),
         start: number(96),
     };
     Ok(Some((number(16), contents)))

@@ -118,6 +118,22 @@ impl Index {
         self.forgotten_upto = self.forgotten_upto.max(upto);
     }
 
+    /// Where the first of the slots from `from` to `upto` lie, as far as one read of `bytes` brings them.
+    pub(super) fn places_from(&self, from: Slot, upto: Slot, bytes: u64) -> Vec<Place> {
+        let mut found: Vec<Place> = Vec::new();
+        for place in self.places.range(from..).map(|(_, place)| *place).take_while(|place| place.slot <= upto) {
+            let end = place.offset + u64::from(place.bytes);
+            let near = found.last().is_none_or(|last| {
+                last.segment == place.segment && last.offset < place.offset && end - found[0].offset <= bytes
+            });
+            if !near {
+                break;
+            }
+            found.push(place);
+        }
+        found
+    }
+
     pub(super) fn place_of(&self, slot: Slot) -> Option<Place> {
         self.places.get(&slot).copied()
     }

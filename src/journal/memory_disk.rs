@@ -161,6 +161,7 @@ impl Story {
             start: self.start,
             hard_state: 0,
             image_upto: self.image_upto,
+            chosen_upto: self.image_upto,
             image_is_led_to: true,
         }
     }

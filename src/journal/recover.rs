@@ -24,7 +24,9 @@ pub struct Known {
     pub hard_state: u64,
     /// Everything up to there is in the image that the state machine was loaded from.
     pub image_upto: Slot,
-    /// The log leads to it: its records up to there were durable when the image came to be used.
+    /// Every slot up to there is chosen, though neither the image nor the log may tell what was.
+    pub chosen_upto: Slot,
+    /// The log leads to the image: its records up to there were durable when the image came to be used.
     pub image_is_led_to: bool,
 }
 
@@ -310,7 +312,7 @@ impl<'v> Fold<'v> {
     /// The number of the log's first record, when `gap` bytes of nothing precede the first that is known.
     fn first_expected(&self, head: &Head, gap: u64) -> u64 {
         // Without an image nothing was ever given up.
-        if self.known.image_upto == Slot(0) {
+        if self.known.chosen_upto == Slot(0) {
             return 1;
         }
         let room = gap / span_of(0);
@@ -429,7 +431,7 @@ impl<'v> Fold<'v> {
         let synced = |start: u64| self.claims.get(&start).max(self.closed.get(&start)).copied().unwrap_or(0);
         let alarms = self.alarms.into_iter().filter(|(sequence, start, _)| *sequence <= synced(*start));
         self.findings.extend(alarms.map(|(_, _, finding)| finding));
-        let verdict = self.evidence.finish(&|sequence, start| sequence > synced(start));
+        let verdict = self.evidence.finish(self.known.chosen_upto, &|sequence, start| sequence > synced(start));
         tail.chosen_upto = verdict.chosen_upto;
         Ok(Recovery {
             flush: tail.index.segments().rev().take(SEGMENTS_IN_FLIGHT).collect(),

@@ -320,6 +320,12 @@ impl Journal {
         if queued || written { None } else { self.index.place_of(slot) }
     }
 
+    /// Where the durable records of the first slots from `from` to `upto` lie, as far as one read of `bytes` brings them.
+    #[must_use]
+    pub fn places_from(&self, from: Slot, upto: Slot, bytes: u64) -> Vec<Place> {
+        if from > upto { Vec::new() } else { self.index.places_from(from, upto, bytes) }
+    }
+
     /// The number of the last record appended.
     #[must_use]
     pub fn appended_upto(&self) -> u64 {

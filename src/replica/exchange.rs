@@ -44,6 +44,9 @@ pub enum Input {
     ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
     /// The values asked for with [`Effect::ReadLog`], in slot order, as many as could be read.
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
+    /// What was asked for with [`Effect::ReadBack`], less only at the file's end; none if the disk does not read it, or the
+    /// file is not there any more.
+    ReadBack { bytes: Option<Bytes> },
     /// These commands, which were to be forwarded, could not leave.
     NotForwarded { submission: Submission },
     /// The deadline given by [`super::Replica::next_deadline`] has come.
@@ -84,6 +87,10 @@ pub enum Effect {
     StartAgain,
     /// Read the values of these records in the background, for a peer far behind; then [`Input::LogRead`].
     ReadLog { to: ReplicaId, from: Slot, places: Vec<crate::journal::Place> },
+    /// Read that much in the background, when there is nothing better to do; then [`Input::ReadBack`].
+    ReadBack { file: Still, offset: u64, bytes: usize },
+    /// For the operator.
+    Scrubbed(Scrubbed),
     /// Tell that front.
     Front { front: FrontId, notice: FrontNotice },
 }
@@ -95,6 +102,24 @@ pub enum DiskFile {
     Segment(SegmentId),
     /// The four copies of the hard state.
     HardState,
+}
+
+/// A file that is read to see whether it is still whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Still {
+    /// One segment of the journal.
+    Segment(SegmentId),
+    /// The image up to that slot.
+    Image(Slot),
+}
+
+/// What came of reading what lies still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scrubbed {
+    /// Damage; images are taken until both that are kept end at or behind `past`.
+    Damaged { file: Still, offset: u64, past: Slot },
+    /// Everything was read once.
+    Pass { bytes: u64, damaged: u64 },
 }
 
 /// What a front asks of its replica.

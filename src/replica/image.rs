@@ -14,7 +14,8 @@
 //!    holds all there is already and only the older one stands in the way, the leader adds an entry without content, so
 //!    that there is something to take a newer one of. When not even what waits to be written finds room, the log is given
 //!    up to the newest image: should that one be damaged, the older one and the other replicas remain.
-//! 6. Segments below what every member has told are given up; past [`Bounds::keep_bytes`](super::Bounds), and when room is short, those
+//! 6. Images are begun one after the other, too, until both end behind what was found damaged (`scrub`).
+//! 7. Segments below what every member has told are given up; past [`Bounds::keep_bytes`](super::Bounds), and when room is short, those
 //!    that a member may still ask for too, since an image can be sent to it. Their files become the next segments by a rename: blocks
 //!    that were written once are overwritten at the price of the data alone.
 //!
@@ -178,14 +179,14 @@ impl Replica {
         let lent = now < self.transfer.lent_until;
         let after = if lent { image_after_bytes.max(journal_bytes_max / 4) } else { image_after_bytes };
         let grown = self.log_bytes() - self.images.begun_bytes >= after;
-        let short = self.is_short_for_want_of_an_image();
+        let wanted = self.is_short_for_want_of_an_image() || self.images.sure_upto < self.scrub.repair_upto();
         // The hard state may know of later slots than were applied since the start.
         let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.config_slot);
         if self.applied_upto > known {
-            if grown || short {
+            if grown || wanted {
                 self.begin_image(now, effects);
             }
-        } else if short && self.images.newest() == self.applied_upto {
+        } else if wanted && self.images.newest() == self.applied_upto {
             self.add_an_entry(now, effects);
         }
     }

@@ -162,6 +162,12 @@ impl ImageReader {
         self.check.take(bytes, &mut |chunk| Ok(rows.add(chunk)?))
     }
 
+    /// What the image says of itself, once its first piece is in.
+    #[must_use]
+    pub fn head(&self) -> Option<&ImageHead> {
+        self.check.head.as_ref()
+    }
+
     /// The image, once all of the file is in; it is of that cell.
     pub fn finish(self, cell: CellId) -> Result<(ImageHead, Namespace), ImageFileError> {
         let bytes = self.check.taken + self.check.buffer.len() as u64;

@@ -27,6 +27,8 @@
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
 //!
+//! What lies still on the disk is read now and then, and repaired by newer images; that story is told in `scrub`.
+//!
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
 //! another replica's clients (they are answered by the replica that serves them).
 
@@ -36,6 +38,7 @@ mod image;
 mod image_file;
 mod liveness;
 mod reads;
+mod scrub;
 mod storage;
 mod submission;
 mod timers;
@@ -51,6 +54,7 @@ use self::image::Images;
 pub use self::image_file::{ImageFileError, ImageHead, ImageReader};
 use self::liveness::Liveness;
 use self::reads::{Asked, Asker, ReadPoints};
+use self::scrub::Scrub;
 pub use self::storage::{Bounds, Recovered, Storage};
 use self::timers::Settling;
 use self::transfer::Transfer;
@@ -72,6 +76,7 @@ pub struct Replica {
     storage: Storage,
     images: Images,
     transfer: Transfer,
+    scrub: Scrub,
     namespace: Namespace,
     applied_upto: Slot,
     applied_at: Instant,
@@ -129,6 +134,7 @@ impl Replica {
             storage,
             images,
             transfer: Transfer::default(),
+            scrub: Scrub::new(now, recovered.scrub_period),
             namespace: recovered.namespace,
             applied_upto,
             applied_at: now,
@@ -184,6 +190,7 @@ impl Replica {
                 }
             }
             Input::ImageRead { to, image, offset, bytes } => self.lent(to, (image, offset), bytes, effects),
+            Input::ReadBack { bytes } => self.read_back(now, bytes.as_deref(), effects),
             Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
             Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
             Input::Tick => self.tick(now),
@@ -209,7 +216,7 @@ impl Replica {
             return Instant::FOREVER;
         }
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
-        let images = self.images.next_deadline().min(self.transfer.next_deadline());
+        let images = self.images.next_deadline().min(self.transfer.next_deadline()).min(self.scrub.next_deadline());
         let own = self.storage.next_deadline().min(images).min(self.next_due(now));
         self.paxos.next_deadline().min(liveness).min(own)
     }
@@ -535,6 +542,7 @@ impl Replica {
         self.drain(now, effects);
         self.tend_images(now, effects);
         self.tend_fetch(now, effects);
+        self.tend_scrub(now, effects);
         self.paxos.spare_the_log(!self.storage.has_room_for(0));
         self.storage.writes(now, effects);
         #[cfg(debug_assertions)]

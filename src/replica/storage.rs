@@ -26,6 +26,8 @@ pub struct Recovered {
     pub images: Vec<Slot>,
     /// How large the log may grow.
     pub bounds: Bounds,
+    /// What lies still is read once in it, if at all.
+    pub scrub_period: Option<Duration>,
     /// Where to go on writing.
     pub storage: Storage,
 }

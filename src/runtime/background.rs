@@ -2,7 +2,8 @@
 //! executor behind it.
 //!
 //! The executor runs on a thread of its own. While there is nothing to do the thread sleeps in a plain channel, outside
-//! the executor, and costs nothing; while there is, jobs run in two lanes, each in order: whole-file jobs, and streams.
+//! the executor, and costs nothing; while there is, jobs run in three lanes, each in order: whole-file jobs, streams, and
+//! reads that nobody waits for, which get a small share of the thread.
 //!
 //! A file comes into being under a partial name, is made durable, and only then gets its own: after a crash it is whole
 //! or absent. A job that fails leaves nothing of its file: where the disk has no room, what was tried gives back what it
@@ -22,7 +23,7 @@ use std::thread::JoinHandle;
 
 use bytes::{Bytes, BytesMut};
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+use glommio::{Latency, LocalExecutor, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
 
 use super::wake::Waker;
 use super::{cores, disk};
@@ -36,6 +37,8 @@ pub enum Job {
     ZeroFile { path: PathBuf, bytes: u64 },
     /// Read up to `bytes` from `offset`: fewer only at the file's end.
     ReadFile { path: PathBuf, offset: u64, bytes: usize },
+    /// As [`Job::ReadFile`], when there is nothing better to do.
+    ReadIdly { path: PathBuf, offset: u64, bytes: usize },
     /// Rename a file, durably.
     Rename { from: PathBuf, to: PathBuf },
     /// Remove a file, durably.
@@ -97,8 +100,8 @@ impl Background {
                 }
             };
             let _ = started.send(Ok(()));
-            let (lanes, streams, known_devices) = Default::default();
-            let worker = Rc::new(Worker { lanes, streams, known_devices, outbox, waker });
+            let (lanes, idle, streams, known_devices) = Default::default();
+            let worker = Rc::new(Worker { lanes, idle, streams, known_devices, outbox, waker });
             while let Ok((ticket, job)) = inbox.recv() {
                 // The executor owns its tasks: the inbox goes in and comes out.
                 let worker = Rc::clone(&worker);
@@ -134,7 +137,9 @@ impl Drop for Background {
 
 /// What the thread keeps between jobs.
 struct Worker {
-    lanes: [Lane; 2],
+    lanes: [Lane; 3],
+    /// Where what nobody waits for runs, once there was any.
+    idle: Cell<Option<TaskQueueHandle>>,
     streams: RefCell<BTreeMap<u64, Stream>>,
     /// Devices of which the executor knows that they do not poll.
     known_devices: RefCell<BTreeSet<u64>>,
@@ -184,6 +189,7 @@ impl Worker {
         let lane = match job {
             Job::ZeroFile { .. } | Job::ReadFile { .. } | Job::Rename { .. } | Job::Remove { .. } => 0,
             Job::Begin { .. } | Job::Chunk { .. } | Job::Finish { .. } | Job::Discard { .. } => 1,
+            Job::ReadIdly { .. } => IDLE_LANE,
         };
         self.lanes[lane].jobs.borrow_mut().push_back((ticket, job));
         if self.lanes[lane].running.replace(true) {
@@ -202,13 +208,22 @@ impl Worker {
             }
             lane.running.set(false);
         };
-        glommio::spawn_local(run).detach();
+        if lane == IDLE_LANE {
+            match glommio::spawn_local_into(run, self.idle_queue()) {
+                Ok(task) => _ = task.detach(),
+                Err(error) => panic!("the executor has the queue that it made: {error}"),
+            }
+        } else {
+            glommio::spawn_local(run).detach();
+        }
     }
 
     async fn perform(&self, job: Job) -> io::Result<Outcome> {
         match job {
             Job::ZeroFile { path, bytes } => self.zero(&path, bytes).await,
-            Job::ReadFile { path, offset, bytes } => self.read(&path, offset, bytes).await.map(Outcome::Read),
+            Job::ReadFile { path, offset, bytes } | Job::ReadIdly { path, offset, bytes } => {
+                self.read(&path, offset, bytes).await.map(Outcome::Read)
+            }
             Job::Rename { from, to } => disk::rename_durably(&from, &to).map(|()| Outcome::Done),
             Job::Remove { path } => {
                 std::fs::remove_file(&path)?;
@@ -235,6 +250,13 @@ impl Worker {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    fn idle_queue(&self) -> TaskQueueHandle {
+        let made = || glommio::executor().create_task_queue(IDLE_SHARES, Latency::NotImportant, "idle");
+        let queue = self.idle.get().unwrap_or_else(made);
+        self.idle.set(Some(queue));
+        queue
     }
 
     async fn zero(&self, path: &Path, bytes: u64) -> io::Result<Outcome> {
@@ -416,6 +438,10 @@ fn executor(core: Option<usize>) -> io::Result<LocalExecutor> {
     let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(IO_MEMORY_BYTES).ring_depth(RING_DEPTH);
     builder.make().map_err(io::Error::from)
 }
+
+/// The lane of what nobody waits for, and its share beside the others' 1000.
+const IDLE_LANE: usize = 2;
+const IDLE_SHARES: Shares = Shares::Static(50);
 
 /// What a file is called while it is written.
 const PARTIAL_SUFFIX: &str = ".partial";

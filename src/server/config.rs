@@ -126,6 +126,8 @@ pub struct JournalSection {
     /// `max` if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_for_lagging: Option<Size>,
+    /// Log and images are read back once in so long, to find damage while it can be repaired; `0s`: never.
+    pub scrub_period: Span,
     /// How a write is made durable.
     pub durability: Durability,
 }
@@ -362,6 +364,7 @@ impl Default for JournalSection {
             max: Size(8 << 30),
             image_after: Size(256 << 20),
             keep_for_lagging: None,
+            scrub_period: Span(Duration::from_secs(24 * 60 * 60)),
             durability: Durability::Flush,
         }
     }

@@ -19,7 +19,9 @@ use crate::journal::{Identity, SegmentId};
 use crate::limits::{DISK_STALL_MAX, REQUEST_BYTES_MAX};
 use crate::paxos::{self, ReplicaId, Slot};
 use crate::replica::Replica;
-use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
+use crate::replica::exchange::{
+    DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
+};
 use crate::runtime::background::Job;
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
@@ -370,6 +372,14 @@ impl Core {
                 let path = images::image_path(&self.folder.path, image);
                 self.jobs.ask(Asked::ImageRead { to, image, offset }, Job::ReadFile { path, offset, bytes });
             }
+            Effect::ReadBack { file, offset, bytes } => {
+                let path = match file {
+                    Still::Segment(segment) => folder::segment_path(&self.folder.path, segment),
+                    Still::Image(slot) => images::image_path(&self.folder.path, slot),
+                };
+                self.jobs.ask(Asked::ReadBack, Job::ReadIdly { path, offset, bytes });
+            }
+            Effect::Scrubbed(scrubbed) => self.tell_of_scrub(scrubbed),
             Effect::StartAgain => {
                 tracing::info!("fetched an image: starting again from it");
                 self.starts_again = true;
@@ -398,6 +408,25 @@ impl Core {
         self.segments.insert(segment, register(ring, self.folder.open_segment(segment)?)?);
         self.step(now, Input::SegmentReady { segment });
         Ok(())
+    }
+
+    fn tell_of_scrub(&self, scrubbed: Scrubbed) {
+        match scrubbed {
+            Scrubbed::Damaged { file, offset, past } => {
+                let path = match file {
+                    Still::Segment(segment) => folder::segment_path(&self.folder.path, segment),
+                    Still::Image(slot) => images::image_path(&self.folder.path, slot),
+                };
+                tracing::warn!(
+                    "{} is damaged at byte {offset}; it is repaired by images past slot {}; look at the disk (dmesg, SMART)",
+                    path.display(),
+                    past.0
+                );
+            }
+            Scrubbed::Pass { bytes, damaged } => {
+                tracing::info!("read {bytes} bytes of log and images back: {damaged} places are damaged");
+            }
+        }
     }
 
     /// Says, once for each image, that there is no room for it.

@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::failure::{Code, Failure};
+use super::service::Service;
 use crate::journal::hard_state::ImagePointer;
 use crate::namespace::Namespace;
 use crate::paxos::{CellId, Slot};
 use crate::replica::{ImageFileError, ImageHead, ImageReader};
-use crate::runtime::disk;
+use crate::runtime::{clock, disk};
 
 /// What a start takes from the images.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Loaded {
     pub(super) namespace: Namespace,
     /// The image that was loaded, and before it the one to fall back on.
     pub(super) kept: Vec<Slot>,
+    /// Images with blocks that the disk does not read. They are left for a person to look at.
+    pub(super) unreadable: Vec<Slot>,
 }
 
 impl Loaded {
@@ -29,34 +32,58 @@ impl Loaded {
 
 /// Loads the newest whole image up to the one that `pointer` names. Images above it were never used; they are not looked
 /// at. `seed` is the namespace's.
-pub(super) fn load(folder: &Path, cell: CellId, pointer: Option<ImagePointer>, seed: u64) -> Result<Loaded, Failure> {
+///
+/// A block that the disk does not read is damage, as it is in the journal. Any other error says nothing of the image: the
+/// start fails, and the image stays where it is.
+pub(super) fn load(
+    folder: &Path,
+    cell: CellId,
+    pointer: Option<ImagePointer>,
+    seed: u64,
+    service: &Service,
+) -> Result<Loaded, Failure> {
     let upto = pointer.map_or(Slot(0), |pointer| pointer.slot);
     let mut slots = list(folder).map_err(|error| Failure::io(Code::DiskFailed, "list", folder, &error))?;
     slots.retain(|slot| *slot <= upto);
+    let mut unreadable = Vec::new();
     while let Some(slot) = slots.pop() {
         let path = image_path(folder, slot);
-        match read(&path, cell, slot, seed) {
+        match read(&path, cell, slot, seed, service) {
             Ok((head, namespace)) => {
                 tracing::info!("loaded the image up to slot {}, revision {}", slot.0, head.revision);
                 let kept = slots.last().copied().into_iter().chain([slot]).collect();
-                return Ok(Loaded { namespace, kept });
+                return Ok(Loaded { namespace, kept, unreadable });
             }
             Err(Unusable::Newer(error)) => {
                 return Err(Failure::new(Code::NewerFormat, format!("{}: {error}", path.display())));
+            }
+            Err(Unusable::Io(error)) if error.raw_os_error() == Some(EIO) => {
+                tracing::warn!("{}: {error}; the start goes on from what was before it", path.display());
+                unreadable.push(slot);
+            }
+            Err(Unusable::Io(error)) => {
+                return Err(Failure::io(Code::DiskFailed, "read the image", &path, &error).why(
+                    "nothing says that the image is damaged, and without it the start would be from an older state",
+                ));
             }
             Err(Unusable::Damaged(found)) => {
                 tracing::warn!("{}: {found}; the start goes on from what was before it", path.display());
             }
         }
     }
-    Ok(Loaded { namespace: Namespace::new(seed), kept: Vec::new() })
+    Ok(Loaded { namespace: Namespace::new(seed), kept: Vec::new(), unreadable })
 }
 
-/// Removes every image but those of `kept`, and what a crash left unfinished.
+/// Removes every image but those of `kept`.
 pub(super) fn remove_others(folder: &Path, kept: &[Slot]) -> io::Result<()> {
     for slot in list(folder)?.into_iter().filter(|slot| !kept.contains(slot)) {
         std::fs::remove_file(image_path(folder, slot))?;
     }
+    disk::sync_folder(folder)
+}
+
+/// Removes what a crash left unfinished, so that its room can be used.
+pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let unfinished = path.extension().is_some_and(|extension| extension == "partial" || extension == "zeroing");
@@ -86,23 +113,32 @@ pub(super) fn image_path(folder: &Path, slot: Slot) -> PathBuf {
 
 enum Unusable {
     Newer(ImageFileError),
+    Io(io::Error),
     Damaged(String),
 }
 
-fn read(path: &Path, cell: CellId, slot: Slot, seed: u64) -> Result<(ImageHead, Namespace), Unusable> {
-    let damaged = |error: io::Error| Unusable::Damaged(error.to_string());
+fn read(
+    path: &Path,
+    cell: CellId,
+    slot: Slot,
+    seed: u64,
+    service: &Service,
+) -> Result<(ImageHead, Namespace), Unusable> {
     let judged = |error: ImageFileError| match error {
         ImageFileError::NewerFormat { .. } => Unusable::Newer(error),
         _ => Unusable::Damaged(error.to_string()),
     };
-    let mut file = File::open(path).map_err(damaged)?;
+    let mut file = File::open(path).map_err(Unusable::Io)?;
     let mut reader = ImageReader::new(seed);
     let mut buffer = vec![0; READ_BYTES];
+    let mut taken = 0;
     loop {
-        match file.read(&mut buffer).map_err(damaged)? {
+        service.starting(clock::now(), || format!("reading the image up to slot {}: {} MiB", slot.0, taken >> 20));
+        match file.read(&mut buffer).map_err(Unusable::Io)? {
             0 => break,
             count => reader.add(&buffer[..count]).map_err(judged)?,
         }
+        taken += READ_BYTES as u64;
     }
     let (head, namespace) = reader.finish(cell).map_err(judged)?;
     if head.slot != slot {
@@ -113,3 +149,5 @@ fn read(path: &Path, cell: CellId, slot: Slot, seed: u64) -> Result<(ImageHead, 
 
 /// What is read at once.
 const READ_BYTES: usize = 1 << 20;
+
+const EIO: i32 = rustix::io::Errno::IO.raw_os_error();

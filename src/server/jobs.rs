@@ -40,6 +40,8 @@ pub(super) enum Asked {
     },
     /// An image's file.
     Image(Slot),
+    /// Something that lies still.
+    ReadBack,
     /// Nobody waits for it.
     Chore,
     /// Values for a peer far behind.
@@ -73,6 +75,10 @@ impl Core {
     pub(super) fn finish_background(&mut self, now: Instant, ring: &mut Ring) -> Result<(), Failure> {
         for (asked, outcome) in self.jobs.take_ended() {
             let outcome = match (&asked, outcome) {
+                (Asked::ReadBack, outcome) if outcome.as_ref().is_err_and(is_damage_or_gone) => {
+                    self.step(now, Input::ReadBack { bytes: None });
+                    continue;
+                }
                 (_, Err(error)) if is_for_want_of_room(&error) && self.goes_without(now, &asked) => continue,
                 (Asked::Values { places, .. }, Err(_)) if self.are_gone(places) => Outcome::Read(Bytes::new()),
                 (_, outcome) => outcome.map_err(|error| disk_failed(&self.folder, &error.to_string()))?,
@@ -83,13 +89,16 @@ impl Core {
                     let values = values_in(self.journal_identity, &places, &bytes);
                     self.step(now, Input::LogRead { to, from, values });
                 }
+                (Asked::ReadBack, Outcome::Read(bytes)) => self.step(now, Input::ReadBack { bytes: Some(bytes) }),
                 (Asked::ImagePiece(slot), _) => self.step(now, Input::ImageWritten { slot }),
                 (Asked::ImageRead { to, image, offset }, Outcome::Read(bytes)) => {
                     self.step(now, Input::ImageRead { to, image, offset, bytes });
                 }
                 (Asked::Image(slot), _) => self.step(now, Input::ImageDurable { slot }),
                 (Asked::Chore | Asked::ImageBegun, _) => {}
-                (Asked::Values { .. } | Asked::ImageRead { .. }, Outcome::Done) => unreachable!("a read brings bytes"),
+                (Asked::Values { .. } | Asked::ImageRead { .. } | Asked::ReadBack, Outcome::Done) => {
+                    unreachable!("a read brings bytes")
+                }
             }
         }
         Ok(())
@@ -110,10 +119,15 @@ impl Core {
                 self.tell_of_no_image(*slot);
                 self.step(now, Input::NoRoomForImage { slot: *slot });
             }
-            Asked::Chore | Asked::ImageRead { .. } | Asked::Values { .. } => return false,
+            Asked::Chore | Asked::ImageRead { .. } | Asked::Values { .. } | Asked::ReadBack => return false,
         }
         true
     }
+}
+
+/// Whether what was read lies on blocks that the disk does not read, or went away meanwhile.
+fn is_damage_or_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) || error.kind() == io::ErrorKind::NotFound
 }
 
 /// The first of these places that lie one behind the other in one segment, so that one read brings them.

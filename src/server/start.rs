@@ -22,6 +22,7 @@ use crate::replica::{Bounds, Recovered, Replica, Storage};
 use crate::runtime::background::Background;
 use crate::runtime::clock;
 use crate::runtime::disk::{self, AlignedBuffer};
+use crate::time::Duration;
 
 /// A replica ready to run.
 pub(super) struct Started {
@@ -40,12 +41,13 @@ pub(super) fn start(
     service: &Service,
     fronts: u8,
 ) -> Result<Started, Failure> {
-    service.starting(clock::now(), || "reading the newest image".into());
     let folder = Folder::take(path)?;
     let mut hard_state = load_hard_state(config, &folder)?;
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
-    let mut loaded = images::load(&folder.path, identity.cell, contents.image, random_u128() as u64)?;
+    images::remove_unfinished(&folder.path)
+        .map_err(|error| Failure::io(Code::DiskFailed, "clear what was left unfinished in", &folder.path, &error))?;
+    let mut loaded = images::load(&folder.path, identity.cell, contents.image, random_u128() as u64, service)?;
     let image_upto = loaded.upto();
     let mut segments = Segments::open(&folder, service)?;
     let known = Known {
@@ -53,6 +55,7 @@ pub(super) fn start(
         start: contents.start,
         hard_state: hard_state.durable_sequence(),
         image_upto,
+        chosen_upto: contents.chosen_upto,
         image_is_led_to: contents.image.is_some_and(|image| image.slot == image_upto && image.is_led_to),
     };
     let mut applied = Applied::default();
@@ -77,7 +80,7 @@ pub(super) fn start(
     let mut state = contents.paxos;
     state.promised = state.promised.max(*highest_ballot);
     let promised = state.promised;
-    let Loaded { namespace, kept, .. } = loaded;
+    let Loaded { namespace, kept, unreadable } = loaded;
     let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     let paxos = paxos::Recovered {
         hard_state: state,
@@ -90,10 +93,11 @@ pub(super) fn start(
     };
     mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
     settle_hard_state(&mut hard_state, journal.start(), promised, &folder).map_err(failed)?;
-    images::remove_others(&folder.path, &kept).map_err(failed)?;
+    images::remove_others(&folder.path, &[&kept[..], &unreadable].concat()).map_err(failed)?;
     let bounds = bounds(config);
     let storage = Storage::new(journal, hard_state, bounds);
-    let recovered = Recovered { paxos, namespace, images: kept, bounds, storage };
+    let scrub_period = Some(config.journal.scrub_period.0).filter(|period| *period > Duration::ZERO);
+    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, storage };
     let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts);
     Ok(Started { replica, folder, identity, background })
 }

@@ -178,6 +178,9 @@ fn a_damaged_image_costs_a_longer_replay_and_nothing_else() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).expect("the image is damaged");
+        let shown = super::cell::run(&["inspect", "image", super::cell::path(&path)]);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains("not usable: the image is damaged at byte"), "{shown}");
         cell.restart(index);
     }
     check_bulk(&cell.connect(), 160);

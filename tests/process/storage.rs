@@ -1,5 +1,8 @@
 //! Disks that are full: nobody ends, reads go on, and writes go on by themselves once there is room again.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use quorate::client::{Client, CreateOptions, Expect};
@@ -18,7 +21,7 @@ fn write(client: &Client, number: u64, patience: Duration) -> Result<(), String>
     set.wait_timeout(patience).map(drop).map_err(|error| error.to_string())
 }
 
-/// Every record of every journal is whole.
+/// Every record, image and copy of the hard state is whole.
 fn inspect(cell: &Cell) {
     for index in 0..3 {
         let shown = run(&["inspect", "journal", "--json", path(cell.folder(index))]);
@@ -28,6 +31,12 @@ fn inspect(cell: &Cell) {
         assert!(shown.status.success() && sound, "replica {}: {complaints}", index + 1);
         let damaged = lines.lines().find(|line| !line.contains("\"state\":\"whole\""));
         assert!(damaged.is_none() && lines.lines().count() > 10, "replica {}: {damaged:?}", index + 1);
+        for (what, count) in [("image", 2), ("hard-state", 4)] {
+            let shown = run(&["inspect", what, "--json", path(cell.folder(index))]);
+            let lines = String::from_utf8_lossy(&shown.stdout).into_owned();
+            let whole = lines.lines().filter(|line| line.contains("\"state\":\"whole\"")).count();
+            assert_eq!((whole, lines.lines().count()), (count, count), "replica {}: {lines}", index + 1);
+        }
     }
 }
 
@@ -68,4 +77,46 @@ fn on_a_full_disk_reads_go_on_and_writes_do_once_there_is_room() {
     inspect(&cell);
     drop(cell);
     drop(disk);
+}
+
+/// Changes a byte of a file beneath a running replica, on the disk itself.
+fn damage(path: &Path, at: u64) {
+    let file = File::options().read(true).write(true).open(path).expect("the file is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it is long enough");
+    file.write_all_at(&[byte[0] ^ 1], at).expect("written");
+    file.sync_all().expect("flushed");
+}
+
+#[test]
+fn what_rots_beneath_a_running_replica_is_found_and_replaced() {
+    let mut cell = Cell::start(3, &format!("{SMALL}scrub_period = \"2s\"\n"));
+    let writer = cell.connect();
+    let made = writer.create("/bulk", vec![0; BULK_BYTES], CreateOptions::permanent());
+    made.wait_timeout(PATIENCE).expect("a node for bulky values");
+    (0..120).for_each(|number| write(&writer, number, PATIENCE).expect("written"));
+    let images = |cell: &Cell, index: usize| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(cell.folder(index)).expect("the folder is there");
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        paths.retain(|file| path(file).contains("/image-") && file.extension().is_none());
+        paths.sort();
+        paths
+    };
+    let leader = cell.leader();
+    for index in [leader, (leader + 1) % 3] {
+        let rotten = images(&cell, index).pop().expect("an image was taken");
+        damage(&rotten, 500);
+        cell.wait("damage that is found", |cell| {
+            let said = format!("{} is damaged at byte", path(&rotten));
+            cell.logs().contains(&said).then_some(())
+        });
+        // Each write brings an image, until the rotten one is one of the two no more.
+        cell.wait("an image that is replaced", |cell| {
+            write(&writer, 7, PATIENCE).expect("writes go on");
+            (!images(cell, index).contains(&rotten)).then_some(())
+        });
+    }
+    cell.wait_until_equal();
+    cell.kill_all();
+    inspect(&cell);
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use quorate::journal::SegmentId;
 use quorate::paxos::Slot;
-use quorate::replica::exchange::DiskFile;
+use quorate::replica::exchange::{DiskFile, Still};
 
+use super::recovery;
 use super::world::{Event, MILLI, Moment, Random, World};
 
 /// The smallest piece a device writes whole.
@@ -48,6 +49,9 @@ pub struct Disk {
     pub recycled: u64,
     /// How often there was no room.
     pub refused: u64,
+    /// Places that were read back and found damaged, and how often everything was read.
+    pub found_damaged: u64,
+    pub scrubbed: u64,
 }
 
 #[derive(Debug)]
@@ -76,6 +80,8 @@ impl Disk {
             images_taken: 0,
             recycled: 0,
             refused: 0,
+            found_damaged: 0,
+            scrubbed: 0,
         }
     }
 
@@ -161,6 +167,16 @@ impl Disk {
         true
     }
 
+    /// What lies there, up to the file's end; nothing if there is no such file any more.
+    pub fn read_back(&self, file: Still, offset: u64, bytes: usize) -> Option<Bytes> {
+        let file = match file {
+            Still::Segment(segment) => self.segments.get(&segment)?,
+            Still::Image(slot) => self.images.get(&slot)?,
+        };
+        let rest = file.get(offset as usize..).unwrap_or_default();
+        Some(Bytes::copy_from_slice(&rest[..bytes.min(rest.len())]))
+    }
+
     pub fn zeroed(&mut self, segment: SegmentId) {
         self.segments.insert(segment, vec![0; self.segment_bytes]);
     }
@@ -193,7 +209,8 @@ impl Disk {
         self.partial.clear();
         self.chores_until = 0;
         // The newest of two is damaged now and then: the start makes do with the other, and with the log from there on.
-        let older_does = self.images.keys().next().is_some_and(|older| *older >= reached);
+        let led_to = recovery::newest_is_led_to(self);
+        let older_does = led_to && self.images.keys().next().is_some_and(|older| *older >= reached);
         if self.images.len() == 2 && older_does && random.permille(damaged_images) {
             let newest = self.images.values_mut().next_back().expect("there are two");
             let at = random.below(newest.len() as u64) as usize;

@@ -8,7 +8,7 @@ use quorate::front::{ConnectionId, Facts, Front, Output};
 use quorate::journal::Place;
 use quorate::paxos::{Ballot, CellId, Incarnation, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
-use quorate::replica::exchange::{Effect, FrontId, FrontRequest, Input};
+use quorate::replica::exchange::{Effect, FrontId, FrontRequest, Input, Scrubbed};
 use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
@@ -68,6 +68,7 @@ pub enum Happening {
     NoRoomFor(Chore),
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
     ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
+    ReadBack { bytes: Option<Bytes> },
     Drained { conn: u64 },
     HandOver,
 }
@@ -314,6 +315,12 @@ impl Node {
                 let bytes = Bytes::copy_from_slice(&rest[..bytes.min(around.plan.transfer_bytes).min(rest.len())]);
                 around.world.after(delay, Event::ImageRead { node: of.0, life: of.1, to, image, offset, bytes });
             }
+            Effect::ReadBack { file, offset, bytes } => {
+                let delay = around.world.random.around(around.plan.disk.latency);
+                around.world.after(delay, Event::ReadBack { node: of.0, life: of.1, file, offset, bytes });
+            }
+            Effect::Scrubbed(Scrubbed::Damaged { .. }) => self.disk.found_damaged += 1,
+            Effect::Scrubbed(Scrubbed::Pass { .. }) => self.disk.scrubbed += 1,
             Effect::StartAgain => running.starts_again = true,
             Effect::FinishImage { slot } => self.disk.chore(around.world, of, Chore::Finish { slot }),
             Effect::RemoveImage { slot } => self.disk.chore(around.world, of, Chore::RemoveImage { slot }),
@@ -390,6 +397,7 @@ impl Running {
             Happening::ImageRead { to, image, offset, bytes } => {
                 self.step(now, Input::ImageRead { to, image, offset, bytes });
             }
+            Happening::ReadBack { bytes } => self.step(now, Input::ReadBack { bytes }),
             Happening::Drained { conn } => {
                 if let Some(name) = self.names.get(&conn) {
                     self.front.drained(*name);

@@ -42,6 +42,8 @@ pub struct Plan {
     pub transfer_bytes: usize,
     /// Newest images that are damaged at a crash, in a thousand.
     pub damaged_images: u64,
+    /// What lies still is read once in it.
+    pub scrub_period: Option<Moment>,
     pub session_timeout: Moment,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
@@ -127,6 +129,7 @@ impl Plan {
             keep_bytes: random.pick(&[0, 0, 8, 16]) * segment_bytes as u64,
             transfer_bytes: random.pick(&[200, 1 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
+            scrub_period: random.pick(&[None, Some(200 * MILLI), Some(2 * SECOND)]),
             session_timeout: random.within(2000, 6000) * MILLI,
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
             watches: random.within(0, 4),

@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::links::replica;
 use super::node::CELL;
 use super::plan::Plan;
-use super::world::{Moment, Random};
+use super::world::{Moment, Random, span};
 
 /// What a start found.
 pub struct Found {
@@ -47,7 +47,8 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let image_upto = kept.last().copied().unwrap_or_default();
     let image_is_led_to = contents.image.is_some_and(|image| image.slot == image_upto && image.is_led_to);
     let (start, durable) = (contents.start, hard_state.durable_sequence());
-    let known = Known { identity, start, hard_state: durable, image_upto, image_is_led_to };
+    let known =
+        Known { identity, start, hard_state: durable, image_upto, chosen_upto: contents.chosen_upto, image_is_led_to };
     let (mut applied, mut chosen) = (Applied::default(), Vec::new());
     let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
         if value.kind() == Some(Kind::Commands) {
@@ -79,7 +80,8 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     disk.images.retain(|slot, _| kept.contains(slot));
     let bounds = plan.bounds();
     let storage = Storage::new(journal, hard_state, bounds);
-    let recovered = Recovered { paxos, namespace, images: kept, bounds, storage };
+    let scrub_period = plan.scrub_period.map(span);
+    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, storage };
     Some(Found { recovered, image_upto, chosen, accepted, torn })
 }
 
@@ -187,6 +189,12 @@ pub fn records_of(bytes: &[u8]) -> Vec<AcceptedRecord> {
         at += usize::try_from(head.span()).expect("records are small");
     }
     records
+}
+
+/// Whether the log leads to the image that the hard state points to.
+pub fn newest_is_led_to(disk: &Disk) -> bool {
+    let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
+    hard_state.contents().image.is_some_and(|image| image.is_led_to)
 }
 
 /// The promise that all four copies of the hard state hold.

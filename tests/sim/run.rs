@@ -330,6 +330,10 @@ impl Run {
             Event::ImageRead { node, life, to, image, offset, bytes } if self.nodes[node].life == life => {
                 self.nodes[node].happens(&mut self.world, Happening::ImageRead { to, image, offset, bytes });
             }
+            Event::ReadBack { node, life, file, offset, bytes } if self.nodes[node].life == life => {
+                let bytes = self.nodes[node].disk.read_back(file, offset, bytes);
+                self.nodes[node].happens(&mut self.world, Happening::ReadBack { bytes });
+            }
             Event::Drained { node, life, conn } if self.nodes[node].life == life => {
                 self.nodes[node].happens(&mut self.world, Happening::Drained { conn });
             }
@@ -338,6 +342,7 @@ impl Run {
             | Event::Chore { .. }
             | Event::LogRead { .. }
             | Event::ImageRead { .. }
+            | Event::ReadBack { .. }
             | Event::Drained { .. }
             | Event::Crash { .. } => {}
             Event::Start { node } => {

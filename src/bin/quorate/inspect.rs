@@ -1,5 +1,8 @@
 //! `quorate inspect`: what a replica's files hold. Reads, and changes nothing.
 
+mod hard_state;
+mod image;
+
 use std::fs::{self, File};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,10 @@ use serde_json::json;
 pub enum Args {
     /// Lists the records of the log, in the order of the files
     Journal(Journal),
+    /// Shows images of the namespace, and checks all that is in them
+    Image(image::Image),
+    /// Shows the four copies of what a replica must never forget
+    HardState(hard_state::HardState),
 }
 
 #[derive(clap::Args)]
@@ -39,6 +46,8 @@ pub struct Journal {
 pub fn run(args: &Args) -> Result<(), Failure> {
     match args {
         Args::Journal(journal) => journal.run(),
+        Args::Image(image) => image.run(),
+        Args::HardState(hard_state) => hard_state.run(),
     }
 }
 

@@ -1,0 +1,105 @@
+//! `quorate inspect hard-state`: promise, member lists, image and leases, copy by copy.
+
+use std::path::PathBuf;
+
+use quorate::journal::hard_state::{self, Contents, CopyState};
+use quorate::paxos::Config;
+use quorate::server::folder::HARD_STATE;
+use quorate::server::{Code, Failure};
+use serde_json::{Value, json};
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  quorate inspect hard-state --json /var/lib/quorate/replica")]
+pub struct HardState {
+    /// The replica's folder
+    dir: PathBuf,
+    /// One JSON object a copy, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+impl HardState {
+    pub fn run(&self) -> Result<(), Failure> {
+        let _kept = super::keep_away(&self.dir);
+        let path = self.dir.join(HARD_STATE);
+        let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::NotFormatted, "read", &path, &error))?;
+        for (number, copy) in hard_state::copies(&bytes).enumerate() {
+            let shown = if self.json { object(number, &copy).to_string() } else { lines(number, &copy) };
+            crate::print_line(&shown)?;
+        }
+        Ok(())
+    }
+}
+
+fn lines(number: usize, copy: &CopyState) -> String {
+    let (sequence, contents) = match copy {
+        CopyState::Damaged => return format!("copy {number}: damaged"),
+        CopyState::Newer(format) => return format!("copy {number}: in format {format}, of a newer program"),
+        CopyState::Whole { sequence, contents } => (sequence, contents),
+    };
+    let Contents { identity, paxos, image, chosen_upto, start } = &**contents;
+    let image = image.map_or("none".to_owned(), |image| {
+        let way = if image.is_led_to { "the log leads to it" } else { "the log may not lead to it" };
+        format!("up to slot {}, revision {}; {way}", image.slot, image.revision)
+    });
+    [
+        format!("copy {number}: whole, written in round {sequence}"),
+        format!("  replica     {} of cell {}, incarnation {}", identity.replica, identity.cell, identity.incarnation),
+        format!("  promised    {}", paxos.promised),
+        format!("  lease       {} ms at the longest", paxos.lease_max.as_millis()),
+        format!("  image       {image}"),
+        format!("  chosen upto {chosen_upto} at least"),
+        format!("  start       {start}"),
+        format!("  members     {} (from slot {})", members(&paxos.config), paxos.config_slot),
+        format!("  before that {}", members(&paxos.previous)),
+    ]
+    .join("\n")
+}
+
+fn members(config: &Config) -> String {
+    let member = |member: &quorate::paxos::Member| match member.incarnation {
+        Some(incarnation) => format!("{} ({incarnation})", member.replica),
+        None => format!("{} (not met)", member.replica),
+    };
+    config.members().iter().map(member).collect::<Vec<_>>().join(", ")
+}
+
+fn object(number: usize, copy: &CopyState) -> Value {
+    let (sequence, contents) = match copy {
+        CopyState::Damaged => return json!({ "copy": number, "state": "damaged" }),
+        CopyState::Newer(format) => return json!({ "copy": number, "state": "newer", "format": format }),
+        CopyState::Whole { sequence, contents } => (sequence, contents),
+    };
+    let Contents { identity, paxos, image, chosen_upto, start } = &**contents;
+    json!({
+        "copy": number,
+        "state": "whole",
+        "sequence": sequence,
+        "replica": identity.replica.0,
+        "cell": identity.cell.to_string(),
+        "incarnation": identity.incarnation.to_string(),
+        "promised": { "round": paxos.promised.round, "replica": paxos.promised.replica.0 },
+        "lease_max_ms": paxos.lease_max.as_millis(),
+        "image": image.map(|image| json!({
+            "slot": image.slot.0,
+            "revision": image.revision,
+            "led_to": image.is_led_to,
+        })),
+        "chosen_upto": chosen_upto.0,
+        "start": start,
+        "config_slot": paxos.config_slot.0,
+        "config": listed(&paxos.config),
+        "previous_config": listed(&paxos.previous),
+    })
+}
+
+/// A member list in JSON.
+pub fn listed(config: &Config) -> Value {
+    let member = |member: &quorate::paxos::Member| {
+        json!({
+            "replica": member.replica.0,
+            "incarnation": member.incarnation.map(|incarnation| incarnation.to_string()),
+        })
+    };
+    config.members().iter().map(member).collect()
+}

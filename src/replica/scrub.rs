@@ -1,0 +1,183 @@
+//! Reading what lies still, so that damage is found while there is a way to repair it.
+//!
+//! Within a configured period everything that a start would read is read once: the newest record of every applied slot,
+//! then the images. One read at a time, evenly apart, in the background, at the price of nothing that anybody waits for.
+//!
+//! A record that is damaged is not written again where it lies: a write in place that is torn by a crash would take its
+//! neighbours along, and the state machine has applied it anyhow. The repair is an *image past it*: once the older of the
+//! two kept images ends at or behind the damaged slot, no start reads the record, and the log is given up behind it. A
+//! damaged image is repaired the same way, by newer ones. Until then the replica goes on serving: what it has in memory is
+//! whole, a peer that asks for that very slot or image asks somebody else.
+//!
+//! An open slot's record is left to the next pass: it is in memory, and chosen or voted for anew in a moment.
+
+use super::Replica;
+use super::exchange::{Effect, Scrubbed, Still};
+use super::image_file::ImageCheck;
+use crate::journal::Place;
+use crate::paxos::Slot;
+use crate::time::{Duration, Instant};
+
+/// How far the reading has come.
+#[derive(Debug)]
+pub(super) struct Scrub {
+    /// Everything is read once in it; none: nothing is.
+    period: Option<Duration>,
+    at: At,
+    next_at: Instant,
+    /// A read is under way.
+    reading: bool,
+    /// Of this pass, and of the one before.
+    bytes: u64,
+    bytes_before: u64,
+    damaged: u64,
+    /// Images are to be taken until the older one ends there.
+    repair_upto: Slot,
+}
+
+#[derive(Debug)]
+enum At {
+    /// The records of slots from there on.
+    Log(Slot),
+    /// What is being read of the log.
+    Records(Vec<Place>),
+    /// That image, from that byte on.
+    Image(Slot, u64, ImageCheck),
+}
+
+impl Scrub {
+    pub(super) fn new(now: Instant, period: Option<Duration>) -> Self {
+        let next_at = period.map_or(Instant::FOREVER, |period| now + period.scaled(1, FIRST_READ_AFTER));
+        Self {
+            period,
+            at: At::Log(Slot(0)),
+            next_at,
+            reading: false,
+            bytes: 0,
+            bytes_before: 0,
+            damaged: 0,
+            repair_upto: Slot(0),
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Instant {
+        if self.reading { Instant::FOREVER } else { self.next_at }
+    }
+
+    /// Images are wanted until the older one that is kept ends there.
+    pub(super) fn repair_upto(&self) -> Slot {
+        self.repair_upto
+    }
+
+    /// Between two reads, when so many bytes are to be read in all.
+    fn pause(&self, bytes: u64) -> Duration {
+        let reads = bytes.max(self.bytes_before) / SCRUB_BYTES + 1;
+        // Twice as fast as it must be: what is read grows meanwhile.
+        self.period.map_or(Duration::ZERO, |period| period.scaled(1, 2 * reads))
+    }
+}
+
+impl Replica {
+    /// Reads on if it is time. Called at the end of a turn.
+    pub(super) fn tend_scrub(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if now < self.scrub.next_deadline() {
+            return;
+        }
+        let (file, offset, bytes) = match &self.scrub.at {
+            At::Log(from) => {
+                let places = self.storage.journal().places_from(*from, self.applied_upto, SCRUB_BYTES);
+                let (Some(first), Some(last)) = (places.first(), places.last()) else {
+                    return self.scrub_image_after(now, Slot(0), effects);
+                };
+                let (file, offset) = (Still::Segment(first.segment), first.offset);
+                let bytes = last.offset + u64::from(last.bytes) - first.offset;
+                self.scrub.at = At::Records(places);
+                (file, offset, bytes)
+            }
+            At::Image(slot, offset, _) => (Still::Image(*slot), *offset, SCRUB_BYTES),
+            At::Records(_) => unreachable!("what is being read is waited for"),
+        };
+        self.scrub.reading = true;
+        effects.push(Effect::ReadBack { file, offset, bytes: bytes as usize });
+    }
+
+    /// What was to be read back came, or cannot be read.
+    pub(super) fn read_back(&mut self, now: Instant, bytes: Option<&[u8]>, effects: &mut Vec<Effect>) {
+        self.scrub.reading = false;
+        self.scrub.bytes += bytes.map_or(0, |bytes| bytes.len() as u64);
+        let log_bytes = self.storage.journal().bytes_beyond(Slot(0));
+        self.scrub.next_at = now + self.scrub.pause(log_bytes);
+        match std::mem::replace(&mut self.scrub.at, At::Log(Slot(0))) {
+            At::Records(places) => {
+                self.check_records(&places, bytes.unwrap_or_default(), effects);
+                self.scrub.at = At::Log(places.last().map_or(Slot(0), |place| place.slot.next()));
+            }
+            At::Image(slot, offset, check) => self.check_image(now, (slot, offset, check), bytes, effects),
+            At::Log(_) => unreachable!("only what was asked for is read"),
+        }
+    }
+
+    fn check_records(&mut self, places: &[Place], bytes: &[u8], effects: &mut Vec<Effect>) {
+        let identity = self.storage.about().0;
+        let start = places.first().map_or(0, |place| place.offset);
+        for place in places {
+            let at = (place.offset - start) as usize;
+            let record = bytes.get(at..at + place.bytes as usize);
+            let whole = record.is_some_and(|record| place.value(identity, record).is_some());
+            // What was given up or written anew meanwhile is not there to be whole.
+            if !whole && self.storage.journal().place_of(place.slot) == Some(*place) {
+                let file = Still::Segment(place.segment);
+                self.found_damage(file, place.offset, place.slot, effects);
+            }
+        }
+    }
+
+    fn check_image(
+        &mut self,
+        now: Instant,
+        (slot, offset, mut check): (Slot, u64, ImageCheck),
+        bytes: Option<&[u8]>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.images.kept().contains(&slot) {
+            return self.scrub_image_after(now, slot, effects);
+        }
+        let sound = bytes.is_some_and(|bytes| check.add(bytes).is_ok());
+        if sound && bytes.is_some_and(|bytes| !bytes.is_empty()) {
+            let read = bytes.map_or(0, |bytes| bytes.len() as u64);
+            self.scrub.at = At::Image(slot, offset + read, check);
+            return;
+        }
+        if !sound || !check.is_whole() {
+            self.found_damage(Still::Image(slot), offset, slot.next(), effects);
+        }
+        self.scrub_image_after(now, slot, effects);
+    }
+
+    /// Goes on with the next image; after the last the pass is over.
+    fn scrub_image_after(&mut self, now: Instant, slot: Slot, effects: &mut Vec<Effect>) {
+        let next = self.images.kept().iter().copied().find(|kept| *kept > slot);
+        self.scrub.at = next.map_or(At::Log(Slot(0)), |slot| At::Image(slot, 0, ImageCheck::default()));
+        let log_bytes = self.storage.journal().bytes_beyond(Slot(0));
+        self.scrub.next_at = now + self.scrub.pause(log_bytes);
+        if next.is_none() {
+            let bytes = std::mem::take(&mut self.scrub.bytes);
+            let damaged = std::mem::take(&mut self.scrub.damaged);
+            self.scrub.bytes_before = bytes;
+            self.scrub.next_at = now + self.scrub.period.unwrap_or(Duration::ZERO).scaled(1, 4);
+            effects.push(Effect::Scrubbed(Scrubbed::Pass { bytes, damaged }));
+        }
+    }
+
+    fn found_damage(&mut self, file: Still, offset: u64, past: Slot, effects: &mut Vec<Effect>) {
+        self.scrub.damaged += 1;
+        self.scrub.repair_upto = self.scrub.repair_upto.max(past);
+        effects.push(Effect::Scrubbed(Scrubbed::Damaged { file, offset, past }));
+    }
+}
+
+/// What is read at once: far less than a lease to check.
+const SCRUB_BYTES: u64 = 256 << 10;
+
+/// The first read of a life is that part of a period after its start: a start has just read the log.
+const FIRST_READ_AFTER: u64 = 8;
