@@ -5,11 +5,13 @@
 
 #[allow(dead_code, reason = "each test uses its part of the harness")]
 mod cell;
+#[allow(dead_code, reason = "each test uses its part of it")]
+mod lists;
 
 use std::path::{Path, PathBuf};
 
 use cell::{Cell, put};
-use quorate::paxos::{ReplicaId, Role, Slot};
+use quorate::paxos::{Change, ReplicaId, Role, Slot};
 use quorate::time::Duration;
 
 #[test]
@@ -111,6 +113,9 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "crash" => cell.crash(node(1)),
         "restart" => cell.restart(node(1)),
         "wipe" => cell.wipe(node(1)),
+        "join" => cell.format_to_join(node(1)),
+        "newcomer" => _ = cell.newcomer(),
+        "change" => change(cell, node(1), words[2], node(3)),
         "damage" => cell.node(node(1)).disk.unknown.push((Slot(number(2)), Slot(number(3)))),
         "read" => {
             cell.with(node(1), |paxos, now, out| paxos.read_point(now, number(2), out));
@@ -131,6 +136,21 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "heartbeats" => cell.show_heartbeats = true,
         "show" => show(cell, node(1)),
         other => panic!("no such command: {other}"),
+    }
+}
+
+/// Asks a node for a change of members; who comes is the node of that number with the disk it has now.
+fn change(cell: &mut Cell, asked: ReplicaId, what: &str, replica: ReplicaId) {
+    let incarnation = cell.node(replica).incarnation;
+    let change = match what {
+        "add" => Change::Add { replica, incarnation, addresses: None },
+        "replace" => Change::Replace { replica, incarnation, addresses: None },
+        "remove" => Change::Remove { replica },
+        other => panic!("no such change: {other}"),
+    };
+    match cell.with(asked, |paxos, now, out| paxos.change_members(now, &change, out)).expect("the asked node runs") {
+        Ok(slot) => cell.say(format!("n{asked} changes the members in {slot}")),
+        Err(refusal) => cell.say(format!("n{asked} refuses: {refusal}")),
     }
 }
 

@@ -91,7 +91,7 @@ impl Acceptor {
             granted_until: Instant::ZERO,
             saving: VecDeque::new(),
             versions: 0,
-            durable: Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.config_slot },
+            durable: Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.configs.newest_slot() },
             save_promise_at: Instant::FOREVER,
             unsaved_config: None,
             promise: None,
@@ -182,15 +182,13 @@ impl Paxos {
     pub(super) fn save_hard_state(&mut self, out: &mut Vec<Output>) {
         let state = HardState {
             promised: self.acceptor.promised,
-            config: self.configs.newest().clone(),
-            config_slot: self.configs.newest_slot(),
-            previous: self.configs.previous().clone(),
+            configs: self.configs.clone(),
             lease_max: self.acceptor.lease_max,
         };
         self.acceptor.versions += 1;
         self.acceptor.save_promise_at = Instant::FOREVER;
         let version = self.acceptor.versions;
-        let durable = Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.config_slot };
+        let durable = Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.configs.newest_slot() };
         self.acceptor.saving.push_back(Saving { version, state: durable });
         self.acceptor.durable = if cfg!(bug = "03") { durable } else { self.acceptor.durable };
         out.push(Output::SaveHardState { version, state });

@@ -125,7 +125,7 @@ impl Replica {
         let after = if lent { image_after_bytes.max(journal_bytes_max / 4) } else { image_after_bytes };
         let due = self.log_bytes() - self.images.begun_bytes >= after && !self.transfer.is_fetching();
         // The hard state may know of later slots than were applied since the start.
-        let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.config_slot);
+        let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.configs.newest_slot());
         if due && self.images.taking.is_none() && self.applied_upto > known {
             self.begin_image(now, effects);
         }
@@ -154,9 +154,7 @@ impl Replica {
             identity,
             slot,
             revision,
-            config_slot: state.config_slot,
-            config: state.config.clone(),
-            previous: state.previous.clone(),
+            configs: state.configs.clone(),
         };
         let mut writer = ImageWriter::default();
         let bytes = writer.head(&head);

@@ -184,7 +184,7 @@ impl Core {
     /// Whether another replica is known to lead, or there is none that could.
     pub(super) fn another_leads(&self) -> bool {
         let paxos = self.replica.paxos();
-        paxos.config().members().len() == 1 || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
+        paxos.config().voters().count() == 1 || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
     }
 
     /// Whether and how it is over.

@@ -17,7 +17,7 @@ use super::config::Config;
 use super::failure::{Code, Failure};
 use crate::journal::hard_state::HardStateFile;
 use crate::journal::{Identity, SegmentId};
-use crate::paxos::{self, Incarnation, Member, ReplicaId};
+use crate::paxos::{self, Incarnation, ReplicaId};
 use crate::runtime::disk::{self, Access, DiskError, FolderLock};
 
 /// Name of the file with the hard state.
@@ -57,8 +57,8 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
     std::fs::create_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "create", &made, &e))?;
     let incarnation = Incarnation(random_u128());
     let identity = Identity { cell: config.cell.id, replica, incarnation };
-    let members = config.replicas.iter().map(|r| Member { replica: r.id, incarnation: None }).collect();
-    let state = paxos::HardState::fresh(paxos::Config::new(members));
+    let members = paxos::Config::of_voters(config.replicas.iter().map(|r| r.id));
+    let state = paxos::HardState::fresh(members);
     let path = made.join(HARD_STATE);
     write_whole(&path, &HardStateFile::format(identity, &state))
         .map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))?;

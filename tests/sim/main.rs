@@ -31,6 +31,8 @@ mod disk;
 mod history;
 mod linearizable;
 mod links;
+#[path = "../lists/mod.rs"]
+mod lists;
 mod locks;
 mod misfortune;
 mod model;

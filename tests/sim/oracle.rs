@@ -13,11 +13,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quorate::paxos::{AcceptedRecord, Ballot, Config, Configs, Member, Message, ReplicaId, Slot, Value};
+use quorate::paxos::{AcceptedRecord, Ballot, Config, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::wire::peer::PeerMessage;
 
 use super::links::replica;
+use super::lists::Lists;
 use super::node::incarnation;
 use super::recovery::Found;
 use super::world::{MILLI, Moment};
@@ -25,7 +26,7 @@ use super::world::{MILLI, Moment};
 /// Everything seen so far.
 #[derive(Debug)]
 pub struct Oracle {
-    configs: Configs,
+    lists: Lists,
     values: BTreeMap<(Slot, Ballot), u128>,
     votes: BTreeMap<(Slot, Ballot), BTreeSet<usize>>,
     chosen: BTreeMap<Slot, Chosen>,
@@ -68,10 +69,8 @@ struct Seen {
 
 impl Oracle {
     pub fn new(nodes: usize) -> Self {
-        let members = (0..nodes).map(|node| Member { replica: replica(node), incarnation: None }).collect();
-        let founders = Config::new(members);
         Self {
-            configs: Configs::new(founders.clone(), founders, Slot(0)),
+            lists: Lists::of(Config::of_voters((0..nodes).map(replica))),
             values: BTreeMap::new(),
             votes: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -250,17 +249,14 @@ impl Oracle {
         }
         while let Some(chosen) = self.chosen.get(&self.chosen_upto.next()) {
             self.chosen_upto = self.chosen_upto.next();
-            if let Some(config) = Config::from_value(&Value::copy_of(&chosen.value)) {
-                self.configs.chosen(self.chosen_upto, config);
-            }
+            self.lists.follow(self.chosen_upto, &Value::copy_of(&chosen.value));
         }
     }
 
     /// Whether enough of those have voted whose disks the list in force names.
     fn is_quorum(&self, slot: Slot, ballot: Ballot) -> bool {
-        let votes = self.votes[&(slot, ballot)].iter().copied();
-        let counted = votes.filter(|node| self.configs.counts(slot, replica(*node), incarnation(*node))).count();
-        counted >= self.configs.at(slot).quorum()
+        let votes = self.votes[&(slot, ballot)].iter();
+        self.lists.is_quorum(slot, votes.map(|node| (replica(*node), incarnation(*node))))
     }
 
     fn is_chosen(&self, node: usize, slot: Slot, value: &Value) {
