@@ -10,7 +10,7 @@ mod lists;
 
 use std::path::{Path, PathBuf};
 
-use cell::{Cell, put};
+use cell::{Cell, put, word};
 use quorate::paxos::{Change, ReplicaId, Role, Slot};
 use quorate::time::Duration;
 
@@ -132,9 +132,11 @@ fn command(cell: &mut Cell, words: &[&str]) {
             cell.with(node(1), |paxos, now, out| paxos.peer_up(now, node(2), incarnation, out));
         }
         "quiet" => cell.quiet = true,
-        "loud" => cell.quiet = false,
+        "loud" => (cell.quiet, cell.brief) = (false, false),
+        "brief" => (cell.quiet, cell.brief) = (false, true),
         "heartbeats" => cell.show_heartbeats = true,
         "show" => show(cell, node(1)),
+        "members" => members(cell, node(1)),
         other => panic!("no such command: {other}"),
     }
 }
@@ -165,6 +167,15 @@ fn campaign(cell: &mut Cell, id: ReplicaId) {
         cell.with(id, |paxos, now, out| paxos.tick(now, out));
     }
     panic!("n{id} does not stand for election");
+}
+
+fn members(cell: &mut Cell, id: ReplicaId) {
+    let line = cell.node(id).paxos.as_ref().map(|paxos| {
+        let status = paxos.status();
+        let vote = if status.votes { "votes" } else { "has no vote" };
+        format!("n{id} {vote} in {}, knows of {}", status.chosen_upto.next(), word(&paxos.config().to_value(Slot(0))))
+    });
+    cell.say(line.unwrap_or_else(|| format!("n{id} is down")));
 }
 
 fn show(cell: &mut Cell, id: ReplicaId) {

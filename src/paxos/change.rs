@@ -167,13 +167,14 @@ impl Paxos {
         (self.answering(now, &promoted).len() >= promoted.quorum()).then_some(promoted)
     }
 
-    /// A leader that is no voter any more leads on until every slot in which it was one is chosen; then somebody else does.
+    /// A leader that the newest list leaves out hands over at once: it is heard as long as slots of the old list are open,
+    /// and nobody listens to it any more when its successor has brought the new one into force.
     pub(super) fn leave_if_removed(&mut self, now: Instant, out: &mut Vec<Output>) {
         let (me, incarnation) = (self.settings.me, self.settings.incarnation);
         let leads = self.leading().is_some_and(|(_, leading)| leading.hand_over.is_none());
         let config = self.configs.newest();
         let named = config.counts(me, incarnation) || config.is_unfounded();
-        if leads && !named && self.configs.is_settled(self.log.chosen_upto().next()) {
+        if leads && !named {
             self.hand_over(now, None, out);
         }
     }

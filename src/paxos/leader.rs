@@ -299,10 +299,16 @@ impl Paxos {
         if next == Slot(1) {
             return Some(self.founding().to_value(Slot(0)));
         }
-        if leading.first_own.is_none() || next < self.configs.in_force_from() {
+        if leading.first_own.is_none() {
             return Some(Value::noop());
         }
-        if leading.hand_over.is_some() || !self.may_change() {
+        if leading.hand_over.is_some() {
+            return None;
+        }
+        if next < self.configs.in_force_from() {
+            return Some(Value::noop());
+        }
+        if !self.may_change() {
             return None;
         }
         let config = self.binding().or_else(|| self.promotion(now))?;
@@ -358,6 +364,7 @@ impl Paxos {
                 self.sync_links(now);
             }
             self.caught_up(now, out);
+            self.leave_if_removed(now, out);
             self.proceed(now, out);
         }
     }

@@ -28,6 +28,8 @@ pub struct Cell {
     pub show_heartbeats: bool,
     /// Nothing more is written down.
     pub quiet: bool,
+    /// No-ops, flushes and votes are not.
+    pub brief: bool,
     pub lease_reads: bool,
     seed: u64,
     founders: u8,
@@ -147,6 +149,7 @@ impl Cell {
             transcript: Vec::new(),
             show_heartbeats: false,
             quiet: false,
+            brief: false,
             lease_reads,
             seed,
             founders: replicas,
@@ -418,7 +421,8 @@ impl Cell {
     }
 
     pub fn say(&mut self, line: String) {
-        if !self.quiet {
+        let long = ["noop", " flushed ", " Accepted ", "CatchUp"].iter().any(|word| line.contains(word));
+        if !self.quiet && !(self.brief && long) {
             self.transcript.push(line);
         }
     }
