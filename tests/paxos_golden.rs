@@ -11,7 +11,7 @@ mod lists;
 use std::path::{Path, PathBuf};
 
 use cell::{Cell, put, word};
-use quorate::paxos::{Change, ReplicaId, Role, Slot};
+use quorate::paxos::{MemberChange, ReplicaId, Role, Slot};
 use quorate::time::Duration;
 
 #[test]
@@ -145,9 +145,9 @@ fn command(cell: &mut Cell, words: &[&str]) {
 fn change(cell: &mut Cell, asked: ReplicaId, what: &str, replica: ReplicaId) {
     let incarnation = cell.node(replica).incarnation;
     let change = match what {
-        "add" => Change::Add { replica, incarnation, addresses: None },
-        "replace" => Change::Replace { replica, incarnation, addresses: None },
-        "remove" => Change::Remove { replica },
+        "add" => MemberChange::Add { replica, incarnation, addresses: None },
+        "replace" => MemberChange::Replace { replica, incarnation, addresses: None },
+        "remove" => MemberChange::Remove { replica },
         other => panic!("no such change: {other}"),
     };
     match cell.with(asked, |paxos, now, out| paxos.change_members(now, &change, out)).expect("the asked node runs") {

@@ -77,11 +77,13 @@ pub use machine::Prefer;
 pub use observe::SessionEvents;
 pub use op::Op;
 pub use session::{SessionEvent, SessionState};
-pub use status::{Report, status};
+pub use status::{Report, members, status};
 pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
 pub use crate::namespace::command::{Expect, LockHolders, LockMode, Revision, Sequencer, SessionId, Stat};
-pub use crate::paxos::ballot::{CellId, ReplicaId};
+pub use crate::paxos::ballot::{CellId, Incarnation, ReplicaId, Slot};
+pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus};
 pub use crate::wire::client::{Consistency, MemberAddress, Role, Status};
+pub use crate::wire::members::{ChangeAnswer, Members};

@@ -1,4 +1,4 @@
-//! Asking one replica how it is.
+//! Asking one replica how it is, and who the members are.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,10 +10,12 @@ use super::clock;
 use super::error::{Error, Outcome, Result};
 use super::target::Target;
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
+use crate::paxos::MemberChange;
 use crate::time::Instant;
 use crate::wire::client::{
     ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage, Status,
 };
+use crate::wire::members::Members;
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
 /// What one replica says of itself and of its cell.
@@ -28,10 +30,43 @@ pub struct Report {
 /// Asks the replica at `endpoint` (`host:port`), and no other, how it is; waits for at most `timeout`. It needs no session,
 /// and is answered whether or not the cell has a leader.
 pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
+    let mut status = None;
+    let members = ask(endpoint, timeout, &ClientMessage::Status { number: 1 }, &mut |answer| match answer {
+        ServerMessage::StatusReply { status: answer, .. } => {
+            status = Some(answer);
+            true
+        }
+        _ => false,
+    })?;
+    Ok(Report { status: status.expect("the question was answered"), members })
+}
+
+/// Asks the replica at `endpoint`, and no other, for the cell's members, and to make `change` of them. Only the leader makes
+/// one; it answers when the change is proposed, and the list tells when it is made.
+pub fn members(endpoint: &str, change: Option<MemberChange>, timeout: Duration) -> Result<Members> {
+    let mut members = None;
+    ask(endpoint, timeout, &ClientMessage::Members { number: 1, change }, &mut |answer| match answer {
+        ServerMessage::MembersReply { members: answer, .. } => {
+            members = Some(answer);
+            true
+        }
+        _ => false,
+    })?;
+    Ok(members.expect("the question was answered"))
+}
+
+/// Asks one replica one question that needs no session; `take` says whether a message is the answer. Returns where the
+/// members are to be found.
+fn ask(
+    endpoint: &str,
+    timeout: Duration,
+    question: &ClientMessage<'_>,
+    take: &mut dyn FnMut(ServerMessage<'_>) -> bool,
+) -> Result<Vec<MemberAddress>> {
     let deadline = clock::now() + timeout.into();
     let target: Target = endpoint.parse()?;
     let [endpoint] = target.endpoints.as_slice() else {
-        return Err(Error::BadTarget { why: "a status is asked of one replica at a time".to_owned() });
+        return Err(Error::BadTarget { why: "one replica is asked at a time".to_owned() });
     };
     let mut stream = connect(endpoint, deadline)?;
     let mut bytes = BytesMut::new();
@@ -44,11 +79,11 @@ pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
         resume: None,
     };
     ClientMessage::Hello(hello).encode(&mut bytes);
-    ClientMessage::Status { number: 1 }.encode(&mut bytes);
+    question.encode(&mut bytes);
     stream.write_all(&bytes)?;
     let mut reader = FrameReader::new(CLIENT_MAGIC);
     let mut room = [0; 4096];
-    let (mut members, mut status) = (None, None);
+    let (mut members, mut answered) = (None, false);
     loop {
         stream.set_read_timeout(Some(left(deadline, timeout)?))?;
         let count = match stream.read(&mut room) {
@@ -61,21 +96,21 @@ pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
         let fed = reader.feed(&room[..count], CLIENT_FRAME_BYTES_MAX, |frame| {
             match ServerMessage::decode(frame)? {
                 ServerMessage::Welcome(welcome) => members = Some(welcome.members),
-                ServerMessage::StatusReply { status: answer, .. } => status = Some(answer),
                 ServerMessage::Fault { code: FaultCode::WrongCell, text } => {
                     fault = Some(Error::WrongCell { text: text.to_owned() });
                 }
                 ServerMessage::Fault { text, .. } => fault = Some(protocol(text.to_owned())),
                 ServerMessage::Leader { .. } => {}
+                other if !answered && take(other.clone()) => answered = true,
                 _ => return Err(MessageError::Kind { kind: frame.kind }),
             }
             Ok(())
         });
         fed.map_err(|error| protocol(error.to_string()))?;
-        match (fault, members.take(), status.take()) {
-            (Some(error), _, _) => return Err(error),
-            (None, Some(members), Some(status)) => return Ok(Report { status, members }),
-            (None, some_members, some_status) => (members, status) = (some_members, some_status),
+        match (fault, members.take()) {
+            (Some(error), _) => return Err(error),
+            (None, Some(members)) if answered => return Ok(members),
+            (None, some_members) => members = some_members,
         }
     }
 }

@@ -130,7 +130,7 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
         }
         ClientMessage::Ping { number } => ServerMessage::Pong { number }.encode(out),
         ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("no test watches"),
-        ClientMessage::Status { .. } => panic!("no test asks for a status"),
+        ClientMessage::Status { .. } | ClientMessage::Members { .. } => panic!("no test asks for a status"),
     }
 }
 

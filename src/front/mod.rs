@@ -207,6 +207,12 @@ impl Front {
                     }
                 }
             }
+            FrontNotice::Found { members } => self.facts.members = members,
+            FrontNotice::Members { ticket, members } => {
+                if let Some((id, number)) = self.statuses.remove(&ticket) {
+                    self.say(id, &ServerMessage::MembersReply { number, members: *members });
+                }
+            }
             FrontNotice::Status { ticket, mut status } => {
                 if let Some((id, number)) = self.statuses.remove(&ticket) {
                     status.connections = self.connections.len() as u64;
@@ -352,6 +358,12 @@ impl Front {
             ClientMessage::Watch { watch, registration } => self.watch(id, watch, &registration),
             ClientMessage::Unwatch { watch } => {
                 self.unwatch(id, watch);
+                Ok(())
+            }
+            ClientMessage::Members { number, change } => {
+                self.next_ticket += 1;
+                self.statuses.insert(self.next_ticket, (id, number));
+                self.requests.push(FrontRequest::Members { ticket: self.next_ticket, change });
                 Ok(())
             }
             ClientMessage::Status { number } => {

@@ -22,13 +22,24 @@ use crate::time::Instant;
 
 /// A change of the member list, as an operator asks for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
+pub enum MemberChange {
     /// One replica more.
     Add { replica: ReplicaId, incarnation: Incarnation, addresses: Option<Addresses> },
     /// Another disk in the place of one that is lost, perhaps elsewhere; without `addresses` it is where the old one was.
     Replace { replica: ReplicaId, incarnation: Incarnation, addresses: Option<Addresses> },
     /// One replica less.
     Remove { replica: ReplicaId },
+}
+
+/// One member, as a leader sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberStatus {
+    /// What the newest list says of it.
+    pub member: Member,
+    /// Whether its disk lately answered this reign, or is this replica's own.
+    pub answers: bool,
+    /// What it said it holds and knows chosen.
+    pub chosen_upto: Slot,
 }
 
 /// Why the list is not changed, and what to do.
@@ -64,16 +75,16 @@ pub enum ChangeRefusal {
 
 impl Config {
     /// This list with `change` made in it. The same list again, if it was made before.
-    pub fn changed(&self, change: &Change) -> Result<Self, ChangeRefusal> {
+    pub fn changed(&self, change: &MemberChange) -> Result<Self, ChangeRefusal> {
         let changed = match change {
-            Change::Add { replica, incarnation, addresses } => {
+            MemberChange::Add { replica, incarnation, addresses } => {
                 if let Some(member) = self.member(*replica) {
                     let same = member.incarnation == Some(*incarnation);
                     return if same { Ok(self.clone()) } else { Err(ChangeRefusal::Member { replica: *replica }) };
                 }
                 self.with(newcomer(*replica, *incarnation, addresses.clone()))
             }
-            Change::Replace { replica, incarnation, addresses } => {
+            MemberChange::Replace { replica, incarnation, addresses } => {
                 let Some(member) = self.member(*replica) else {
                     return Err(ChangeRefusal::NotMember { replica: *replica });
                 };
@@ -83,10 +94,10 @@ impl Config {
                 let addresses = addresses.as_ref().or(member.addresses.as_ref()).cloned();
                 self.with(newcomer(*replica, *incarnation, addresses))
             }
-            Change::Remove { replica } if self.member(*replica).is_none() => {
+            MemberChange::Remove { replica } if self.member(*replica).is_none() => {
                 return Err(ChangeRefusal::NotMember { replica: *replica });
             }
-            Change::Remove { replica } => self.without(*replica),
+            MemberChange::Remove { replica } => self.without(*replica),
         };
         if changed.voters().next().is_none() {
             return Err(ChangeRefusal::LastVoter { replica: change.replica() });
@@ -95,7 +106,15 @@ impl Config {
     }
 }
 
-impl Change {
+impl ChangeRefusal {
+    /// Whether it may go another way a little later, with nothing mended.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::NotLeading | Self::UnderWay { .. })
+    }
+}
+
+impl MemberChange {
     /// Whom it is about.
     #[must_use]
     pub const fn replica(&self) -> ReplicaId {
@@ -115,7 +134,7 @@ impl Paxos {
     pub fn change_members(
         &mut self,
         now: Instant,
-        change: &Change,
+        change: &MemberChange,
         out: &mut Vec<Output>,
     ) -> Result<Slot, ChangeRefusal> {
         if !self.is_leading() {
@@ -134,7 +153,7 @@ impl Paxos {
         if !self.can_propose() {
             return Err(ChangeRefusal::NotLeading);
         }
-        if matches!(change, Change::Replace { .. }) && self.speaks(now, change.replica()) {
+        if matches!(change, MemberChange::Replace { .. }) && self.speaks(now, change.replica()) {
             return Err(ChangeRefusal::Alive { replica: change.replica() });
         }
         let (heard, needed) = (self.answering(now, &config).len(), config.quorum());
@@ -143,6 +162,20 @@ impl Paxos {
         }
         let value = config.to_value(self.configs.newest_slot());
         Ok(self.propose(now, value, out))
+    }
+
+    /// The newest list, and how its members are as far as this replica knows; only a leader knows of the others.
+    #[must_use]
+    pub fn members(&self, now: Instant) -> Vec<MemberStatus> {
+        let status = |member: &Member| {
+            let (answers, chosen_upto) = match self.peer_of(member) {
+                _ if self.is_me(member) => (true, self.log.chosen_upto()),
+                Some((_, peer)) => (self.answers(now, peer), peer.chosen_upto),
+                None => (false, Slot(0)),
+            };
+            MemberStatus { member: member.clone(), answers, chosen_upto }
+        };
+        self.configs.newest().members().iter().map(status).collect()
     }
 
     /// Whether the list may be changed: every slot under an older one is applied, and no other change is proposed.
@@ -183,19 +216,22 @@ impl Paxos {
     fn answering(&self, now: Instant, config: &Config) -> ReplicaSet {
         let mut answering = ReplicaSet::EMPTY;
         for member in config.voters() {
-            let me = member.replica == self.settings.me && member.incarnation == Some(self.settings.incarnation);
-            if me || self.peer_of(member).is_some_and(|(_, peer)| self.answers(now, peer)) {
+            if self.is_me(member) || self.peer_of(member).is_some_and(|(_, peer)| self.answers(now, peer)) {
                 answering.insert(member.replica);
             }
         }
         answering
     }
 
+    fn is_me(&self, member: &Member) -> bool {
+        member.replica == self.settings.me && member.incarnation == Some(self.settings.incarnation)
+    }
+
     /// Whether the disk named for that replica may be alive.
     fn speaks(&self, now: Instant, replica: ReplicaId) -> bool {
         let Some(member) = self.configs.newest().member(replica) else { return false };
         let recent = |(link, peer): (&Link, &Peer)| link.up && now.since(peer.heard_at) <= self.settings.election_max;
-        replica == self.settings.me || self.peer_of(member).is_some_and(recent)
+        self.is_me(member) || self.peer_of(member).is_some_and(recent)
     }
 
     fn answers(&self, now: Instant, peer: &Peer) -> bool {

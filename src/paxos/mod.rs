@@ -67,7 +67,7 @@ mod trim;
 pub mod value;
 
 pub use ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
-pub use change::{Change, ChangeRefusal};
+pub use change::{ChangeRefusal, MemberChange, MemberStatus};
 pub use config::{Addresses, Config, Configs, Member, ReplicaSet, Standing};
 pub use message::{Evidence, Message, SlotReport};
 pub use settings::{AcceptedRecord, HardState, Lease, Output, PeerStatus, Recovered, Role, Settings, Status};
@@ -283,6 +283,12 @@ impl Paxos {
     #[must_use]
     pub fn config(&self) -> &Config {
         self.configs.newest()
+    }
+
+    /// The member lists this replica knows.
+    #[must_use]
+    pub fn configs(&self) -> &Configs {
+        &self.configs
     }
 
     /// What an operator may want to know.

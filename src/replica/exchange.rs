@@ -8,8 +8,9 @@ pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
 use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::{Change, CommandOutcome};
-use crate::paxos::{Incarnation, ReplicaId, Slot, Value};
-use crate::wire::client::Status;
+use crate::paxos::{Incarnation, MemberChange, ReplicaId, Slot, Value};
+use crate::wire::client::{MemberAddress, Status};
+use crate::wire::members::Members;
 use crate::wire::peer::PeerMessage;
 
 /// One front of this replica.
@@ -107,6 +108,8 @@ pub enum FrontRequest {
     LeaseUsed,
     /// How is the replica?
     Status { ticket: u64 },
+    /// Who are the members? And make that change of them, if there is one.
+    Members { ticket: u64, change: Option<MemberChange> },
 }
 
 /// What a replica tells a front.
@@ -122,6 +125,10 @@ pub enum FrontNotice {
     Leader { leader: Option<ReplicaId> },
     /// The answer to [`FrontRequest::Status`]; the front knows the number of its connections.
     Status { ticket: u64, status: Box<Status> },
+    /// The answer to [`FrontRequest::Members`].
+    Members { ticket: u64, members: Box<Members> },
+    /// Where clients find the cell's members from now on.
+    Found { members: Vec<MemberAddress> },
     /// These requests were not proposed, and will not be.
     Refused { requests: Vec<(SessionId, u64)>, overloaded: bool },
 }

@@ -35,6 +35,7 @@ pub mod exchange;
 mod image;
 mod image_file;
 mod liveness;
+mod members;
 mod reads;
 mod storage;
 mod submission;
@@ -312,6 +313,10 @@ impl Replica {
                 self.ask_read_point(now, Asker::Front(front, ticket), sessions, effects);
             }
             FrontRequest::LeaseUsed => self.paxos.want_lease(now, &mut self.outputs),
+            FrontRequest::Members { ticket, change } => {
+                let members = Box::new(self.members(now, change.as_ref()));
+                effects.push(Effect::Front { front, notice: FrontNotice::Members { ticket, members } });
+            }
             FrontRequest::Status { .. } => unreachable!("the server answers it, it knows more than the replica"),
         }
     }

@@ -8,10 +8,12 @@ use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
 use super::frame::{self, CLIENT_MAGIC, Frame, FrameError};
+use super::members::{Members, put_change, take_change};
 use super::watch::{Event, Registration, encode_events, take_events};
 use crate::limits::REPLICAS_MAX;
 use crate::namespace::codec::{DecodeError, Reader, put_maybe, put_text};
 use crate::namespace::command::{Revision, SessionId};
+use crate::paxos::MemberChange;
 use crate::paxos::ballot::{CellId, ReplicaId};
 
 pub use super::status::{Role, Status};
@@ -38,6 +40,8 @@ pub enum ClientMessage<'a> {
     Ping { number: u64 },
     /// How is this replica? Needs no session.
     Status { number: u64 },
+    /// Who are the members? And make that change of them, if there is one. Needs no session.
+    Members { number: u64, change: Option<MemberChange> },
     /// Tell of what happens there, until `Unwatch` or the end of the connection; answered by `WatchOpened` or
     /// `WatchRefused`. `watch` is the client's own number for it.
     Watch { watch: u64, registration: Registration<'a> },
@@ -115,6 +119,8 @@ pub enum ServerMessage<'a> {
     Fault { code: FaultCode, text: &'a str },
     /// The answer to `Status`.
     StatusReply { number: u64, status: Status },
+    /// The answer to `Members`.
+    MembersReply { number: u64, members: Members },
     /// The watch stands: everything that happens there after `revision` will be told, or a gap.
     WatchOpened { watch: u64, revision: Revision },
     /// There will be no such watch; `refusal` is an encoded `Err` of an
@@ -228,6 +234,9 @@ impl<'a> ClientMessage<'a> {
             }
             Self::Ping { number } => frame::append(out, CLIENT_MAGIC, PING, *number, |_| ()),
             Self::Status { number } => frame::append(out, CLIENT_MAGIC, STATUS, *number, |_| ()),
+            Self::Members { number, change } => frame::append(out, CLIENT_MAGIC, MEMBERS, *number, |out| {
+                put_maybe(out, change.as_ref(), put_change);
+            }),
             Self::Watch { watch, registration } => {
                 frame::append(out, CLIENT_MAGIC, WATCH, *watch, |out| registration.put(out));
             }
@@ -255,6 +264,7 @@ impl<'a> ClientMessage<'a> {
             }),
             PING => whole("Ping", frame, |_| Ok(Self::Ping { number })),
             STATUS => whole("Status", frame, |_| Ok(Self::Status { number })),
+            MEMBERS => whole("Members", frame, |f| Ok(Self::Members { number, change: f.maybe("change", take_change)? })),
             WATCH => whole("Watch", frame, |f| Ok(Self::Watch { watch: number, registration: Registration::take(f)? })),
             UNWATCH => whole("Unwatch", frame, |_| Ok(Self::Unwatch { watch: number })),
             kind => Err(MessageError::Kind { kind }),
@@ -313,6 +323,7 @@ impl<'a> ServerMessage<'a> {
                 put_text(out, text);
             }),
             Self::StatusReply { number, status } => put(STATUS_REPLY, *number, &|out| status.put(out)),
+            Self::MembersReply { number, members } => put(MEMBERS_REPLY, *number, &|out| members.put(out)),
             Self::WatchOpened { watch, revision } => put(WATCH_OPENED, *watch, &|out| out.put_u64_le(*revision)),
             Self::WatchRefused { watch, refusal } => put(WATCH_REFUSED, *watch, &|out| out.put_slice(refusal)),
             Self::Events { watch, revision, more, events } => {
@@ -355,6 +366,9 @@ impl<'a> ServerMessage<'a> {
             SESSION_OVER => whole("SessionOver", frame, |f| Ok(Self::SessionOver { session: take_session(f)? })),
             FAULT => whole("Fault", frame, |f| Ok(Self::Fault { code: FaultCode::take(f)?, text: f.text("text")? })),
             STATUS_REPLY => whole("StatusReply", frame, |f| Ok(Self::StatusReply { number, status: Status::take(f)? })),
+            MEMBERS_REPLY => {
+                whole("MembersReply", frame, |f| Ok(Self::MembersReply { number, members: Members::take(f)? }))
+            }
             _ => Self::decode_of_watch(frame),
         }
     }
@@ -561,6 +575,7 @@ const REQUEST: u8 = 3;
 const READ: u8 = 4;
 const PING: u8 = 5;
 const STATUS: u8 = 6;
+const MEMBERS: u8 = 7;
 
 const WATCH: u8 = 16;
 const UNWATCH: u8 = 17;
@@ -578,6 +593,7 @@ const SESSION_OVER: u8 = 73;
 const FAULT: u8 = 74;
 const STATUS_REPLY: u8 = 75;
 const LOCK_TURN: u8 = 76;
+const MEMBERS_REPLY: u8 = 77;
 const WATCH_OPENED: u8 = 80;
 const WATCH_REFUSED: u8 = 81;
 pub(super) const EVENTS: u8 = 82;

@@ -38,6 +38,7 @@
 
 pub mod client;
 pub mod frame;
+pub mod members;
 #[cfg(feature = "server")]
 pub mod peer;
 pub mod status;
