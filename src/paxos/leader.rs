@@ -154,13 +154,15 @@ impl Paxos {
     /// Sends the chosen watermark to the peers that no Accept has told it. Call it once a turn, last.
     pub fn flush(&mut self, _now: Instant, out: &mut Vec<Output>) {
         let (chosen_upto, trim_upto) = (self.log.applied_upto(), self.trim_upto());
-        let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else { return };
-        for (link, peer) in self.links.iter().zip(&mut leading.peers) {
-            if link.up && peer.told < chosen_upto {
-                peer.told = chosen_upto;
-                send(out, link.replica, Message::Heartbeat { ballot: *ballot, round: 0, chosen_upto, trim_upto });
+        if let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader {
+            for (link, peer) in self.links.iter().zip(&mut leading.peers) {
+                if link.up && peer.told < chosen_upto {
+                    peer.told = chosen_upto;
+                    send(out, link.replica, Message::Heartbeat { ballot: *ballot, round: 0, chosen_upto, trim_upto });
+                }
             }
         }
+        self.drop_links();
     }
 
     pub(super) fn leading(&self) -> Option<(Ballot, &Leading)> {
@@ -360,8 +362,8 @@ impl Paxos {
         if self.log.chosen_upto() > before {
             let chosen_upto = self.log.chosen_upto();
             self.with_leading(|leading| leading.reign.changing.retain(|(slot, _)| *slot > chosen_upto));
-            if config_chosen || !self.configs.is_settled(before.next()) {
-                self.sync_links(now);
+            if config_chosen {
+                self.add_links(now);
             }
             self.caught_up(now, out);
             self.leave_if_removed(now, out);

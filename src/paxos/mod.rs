@@ -157,7 +157,7 @@ impl Paxos {
             highest_round: promised.round,
             announced: (None, false, Lease::default()),
         };
-        paxos.sync_links(now);
+        paxos.add_links(now);
         paxos.first_time_out(now);
         paxos
     }
@@ -423,18 +423,26 @@ impl Paxos {
         (leading.next.0..=leading.recovered_upto.0).map(Slot).filter(undecided).collect()
     }
 
-    /// One link for every member but this replica; those that were left out keep theirs until the old list is done with.
-    fn sync_links(&mut self, now: Instant) {
-        let next = self.log.chosen_upto().next();
-        let lists = [self.configs.newest(), self.configs.at(next)];
-        let gone = |link: &Link| lists.iter().all(|list| list.member(link.replica).is_none());
-        while let Some(index) = self.links.iter().position(gone) {
+    /// Gives up the links of those that were left out, once they were told that the old list is done with.
+    fn drop_links(&mut self) {
+        let newest = self.configs.newest();
+        // Who is named nowhere yet may read in old lists of members that are long gone: it keeps whom it was told of.
+        let named = newest.names(self.settings.me, self.settings.incarnation);
+        if !named || !self.configs.is_settled(self.log.applied_upto().next()) {
+            return;
+        }
+        while let Some(index) = self.links.iter().position(|link| newest.member(link.replica).is_none()) {
             self.links.remove(index);
             if let Some(Leader { phase: Phase::Leading(leading), .. }) = &mut self.leader {
                 leading.peers.remove(index);
             }
         }
-        for member in self.configs.newest().members() {
+    }
+
+    /// One link for every member but this replica, as long as slots of the list before are open for its members too.
+    fn add_links(&mut self, now: Instant) {
+        let before = (!self.configs.is_settled(self.log.chosen_upto().next())).then(|| self.configs.previous().members());
+        for member in self.configs.newest().members().iter().chain(before.into_iter().flatten()) {
             let known = self.links.iter().any(|link| link.replica == member.replica);
             if member.replica != self.settings.me && !known {
                 self.links.push(Link { replica: member.replica, incarnation: None, up: true, up_since: Instant::ZERO });

@@ -13,6 +13,7 @@ mod host;
 mod images;
 mod load;
 mod locks;
+mod members;
 mod proxy;
 mod refusals;
 mod watching;

@@ -25,7 +25,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use quorate::paxos::{CellId, ReplicaId};
 use quorate::runtime::disk::rename_durably;
 use quorate::server::config::{Address, Override};
-use quorate::server::{self, Code, Config, Failure};
+use quorate::server::{self, Code, Config, Failure, Purpose};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -315,7 +315,7 @@ fn make(path: &Path, plan: &Plan) -> Result<Config, Failure> {
     for replica in &config.replicas {
         let folder = folder_in(path.parent().unwrap_or(Path::new(".")), replica.id);
         if !folder.exists() {
-            server::format(&config, replica.id, &folder)?;
+            server::format(&config, replica.id, Purpose::Found, &folder)?;
         }
     }
     rename_durably(&making, path).map_err(|error| Failure::io(Code::DiskFailed, "write", path, &error))?;

@@ -27,10 +27,10 @@ pub struct Args {
 }
 
 /// What is known of one address.
-struct Row {
-    replica: Option<u8>,
-    address: String,
-    answer: Result<Report, Error>,
+pub struct Row {
+    pub replica: Option<u8>,
+    pub address: String,
+    pub answer: Result<Report, Error>,
 }
 
 impl Row {
@@ -93,7 +93,7 @@ fn unhealthy(rows: &[Row], voting: usize, leader: Option<u8>) -> Failure {
 }
 
 /// Asks the addresses named, then the members they tell of that were not asked yet.
-fn ask_all(endpoints: &str, cell: Option<CellId>, timeout: Duration) -> Result<Vec<Row>, Failure> {
+pub fn ask_all(endpoints: &str, cell: Option<CellId>, timeout: Duration) -> Result<Vec<Row>, Failure> {
     let place: Place = endpoints.parse().map_err(|error| failed(&error))?;
     // A replica that hangs must not take the time of the others.
     let patience = (timeout / 2).min(Duration::from_secs(2));
