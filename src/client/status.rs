@@ -15,8 +15,8 @@ use crate::time::Instant;
 use crate::wire::client::{
     ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage, Status,
 };
-use crate::wire::members::Members;
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
+use crate::wire::members::Members;
 
 /// What one replica says of itself and of its cell.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -91,7 +91,11 @@ impl Acceptor {
             granted_until: Instant::ZERO,
             saving: VecDeque::new(),
             versions: 0,
-            durable: Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.configs.newest_slot() },
+            durable: Durable {
+                promised: state.promised,
+                lease_max: state.lease_max,
+                config_slot: state.configs.newest_slot(),
+            },
             save_promise_at: Instant::FOREVER,
             unsaved_config: None,
             promise: None,
@@ -188,7 +192,8 @@ impl Paxos {
         self.acceptor.versions += 1;
         self.acceptor.save_promise_at = Instant::FOREVER;
         let version = self.acceptor.versions;
-        let durable = Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.configs.newest_slot() };
+        let durable =
+            Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.configs.newest_slot() };
         self.acceptor.saving.push_back(Saving { version, state: durable });
         self.acceptor.durable = if cfg!(bug = "03") { durable } else { self.acceptor.durable };
         out.push(Output::SaveHardState { version, state });

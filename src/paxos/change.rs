@@ -58,7 +58,9 @@ pub enum ChangeRefusal {
     #[error("replica {replica} is a member already: replace it, remove it first, or take another id")]
     Member { replica: ReplicaId },
     /// The disk that is to go still speaks.
-    #[error("the disk of replica {replica} that is to be replaced still answers: stop that replica first, or remove it")]
+    #[error(
+        "the disk of replica {replica} that is to be replaced still answers: stop that replica first, or remove it"
+    )]
     Alive { replica: ReplicaId },
     /// The cell would stand still.
     #[error(

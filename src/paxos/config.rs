@@ -208,7 +208,9 @@ impl Config {
         let mut members: Vec<Member> = Vec::with_capacity(usize::from(*count));
         for _ in 0..*count {
             let member = take_member(&mut rest)?;
-            if member.replica.0 == 0 || member.replica.0 > 63 || members.last().is_some_and(|m| m.replica >= member.replica)
+            if member.replica.0 == 0
+                || member.replica.0 > 63
+                || members.last().is_some_and(|m| m.replica >= member.replica)
             {
                 return None;
             }

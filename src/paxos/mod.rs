@@ -441,7 +441,8 @@ impl Paxos {
 
     /// One link for every member but this replica, as long as slots of the list before are open for its members too.
     fn add_links(&mut self, now: Instant) {
-        let before = (!self.configs.is_settled(self.log.chosen_upto().next())).then(|| self.configs.previous().members());
+        let before =
+            (!self.configs.is_settled(self.log.chosen_upto().next())).then(|| self.configs.previous().members());
         for member in self.configs.newest().members().iter().chain(before.into_iter().flatten()) {
             let known = self.links.iter().any(|link| link.replica == member.replica);
             if member.replica != self.settings.me && !known {

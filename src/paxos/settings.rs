@@ -49,11 +49,7 @@ impl HardState {
     /// is to join.
     #[must_use]
     pub fn fresh(members: Config) -> Self {
-        Self {
-            promised: Ballot::NONE,
-            configs: Configs::of_operator(members),
-            lease_max: Duration::ZERO,
-        }
+        Self { promised: Ballot::NONE, configs: Configs::of_operator(members), lease_max: Duration::ZERO }
     }
 }
 

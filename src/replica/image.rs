@@ -150,12 +150,7 @@ impl Replica {
         let (slot, revision) = (self.applied_upto, self.namespace.begin_image());
         effects.push(Effect::BeginImage { slot });
         let (identity, state) = self.storage.about();
-        let head = ImageHead {
-            identity,
-            slot,
-            revision,
-            configs: state.configs.clone(),
-        };
+        let head = ImageHead { identity, slot, revision, configs: state.configs.clone() };
         let mut writer = ImageWriter::default();
         let bytes = writer.head(&head);
         effects.push(Effect::ImagePiece { slot, bytes });

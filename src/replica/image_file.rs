@@ -269,12 +269,7 @@ mod tests {
         let config = configs.newest().bound(ReplicaId(2), Incarnation(9));
         assert!(configs.chosen(Slot(3), Slot(0), config));
         let revision = namespace.begin_image();
-        let head = ImageHead {
-            identity: identity(),
-            slot: Slot(12),
-            revision,
-            configs,
-        };
+        let head = ImageHead { identity: identity(), slot: Slot(12), revision, configs };
         let mut writer = ImageWriter::default();
         let mut file = writer.head(&head).to_vec();
         while let Some(rows) = namespace.image_rows(16) {

@@ -49,8 +49,11 @@ impl Roster {
         if !newest.names(self.me.0, self.me.1) {
             // Whoever is to join may read in old lists of members that are long gone.
             let unknown = self.listed.iter().filter(|(id, ..)| !self.places.iter().any(|place| place.replica == *id));
-            let place = |(replica, peer, client): &(ReplicaId, Address, String)| {
-                Place { replica: *replica, named: None, peer: peer.clone(), client: client.clone() }
+            let place = |(replica, peer, client): &(ReplicaId, Address, String)| Place {
+                replica: *replica,
+                named: None,
+                peer: peer.clone(),
+                client: client.clone(),
             };
             let unknown: Vec<Place> = unknown.map(place).collect();
             self.places.extend(unknown);

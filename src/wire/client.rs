@@ -264,7 +264,9 @@ impl<'a> ClientMessage<'a> {
             }),
             PING => whole("Ping", frame, |_| Ok(Self::Ping { number })),
             STATUS => whole("Status", frame, |_| Ok(Self::Status { number })),
-            MEMBERS => whole("Members", frame, |f| Ok(Self::Members { number, change: f.maybe("change", take_change)? })),
+            MEMBERS => {
+                whole("Members", frame, |f| Ok(Self::Members { number, change: f.maybe("change", take_change)? }))
+            }
             WATCH => whole("Watch", frame, |f| Ok(Self::Watch { watch: number, registration: Registration::take(f)? })),
             UNWATCH => whole("Unwatch", frame, |_| Ok(Self::Unwatch { watch: number })),
             kind => Err(MessageError::Kind { kind }),

@@ -97,8 +97,12 @@ pub(super) fn put_change(out: &mut BytesMut, change: &MemberChange) {
         put_addresses(out, addresses);
     };
     match change {
-        MemberChange::Add { replica, incarnation, addresses } => newcomer(0, *replica, *incarnation, addresses.as_ref()),
-        MemberChange::Replace { replica, incarnation, addresses } => newcomer(1, *replica, *incarnation, addresses.as_ref()),
+        MemberChange::Add { replica, incarnation, addresses } => {
+            newcomer(0, *replica, *incarnation, addresses.as_ref())
+        }
+        MemberChange::Replace { replica, incarnation, addresses } => {
+            newcomer(1, *replica, *incarnation, addresses.as_ref())
+        }
         MemberChange::Remove { replica } => out.put_slice(&[2, replica.0]),
     }
 }

@@ -16,8 +16,8 @@ use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::members::{ChangeAnswer, Members};
 use super::watch::{Event, EventKind, Registration, Scope};
 use crate::namespace::command::{SessionId, Stat};
-use crate::paxos::{Addresses, Member, MemberChange, MemberStatus, Standing};
 use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
+use crate::paxos::{Addresses, Member, MemberChange, MemberStatus, Standing};
 
 const CELL: CellId = CellId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 const SESSION: SessionId = SessionId(0x0102_0304_0506_0708);
@@ -39,7 +39,10 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("status", ClientMessage::Status { number: 6 }),
         ("list members", ClientMessage::Members { number: 7, change: None }),
         ("add a member", ClientMessage::Members { number: 7, change: Some(addition()) }),
-        ("remove a member", ClientMessage::Members { number: 7, change: Some(MemberChange::Remove { replica: ReplicaId(3) }) }),
+        (
+            "remove a member",
+            ClientMessage::Members { number: 7, change: Some(MemberChange::Remove { replica: ReplicaId(3) }) },
+        ),
         ("watch a node", watch(registration(Scope::Node))),
         ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
         ("watch entries", watch(registration(Scope::Entries))),

@@ -46,8 +46,9 @@ impl Lists {
     /// Whether these votes choose that slot.
     pub fn is_quorum(&self, slot: Slot, votes: impl Iterator<Item = (ReplicaId, Incarnation)>) -> bool {
         let mut counted = ReplicaSet::EMPTY;
-        votes.filter(|(replica, disk)| self.counts(slot, *replica, *disk)).for_each(|(replica, _)| counted.insert(replica));
+        votes
+            .filter(|(replica, disk)| self.counts(slot, *replica, *disk))
+            .for_each(|(replica, _)| counted.insert(replica));
         self.at(slot).is_quorum(counted)
     }
-
 }

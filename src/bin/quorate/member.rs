@@ -4,7 +4,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
-use quorate::client::{self, Addresses, ChangeAnswer, Incarnation, MemberChange, MemberStatus, Members, ReplicaId, Role};
+use quorate::client::{
+    self, Addresses, ChangeAnswer, Incarnation, MemberChange, MemberStatus, Members, ReplicaId, Role,
+};
 use quorate::limits::SLOT_WINDOW;
 use quorate::server::config::Address;
 use quorate::server::{Code, Failure};
@@ -14,12 +16,10 @@ use super::connect::{Target, failed, span};
 use super::status::{Row, ask_all};
 
 #[derive(clap::Subcommand)]
-#[command(
-    after_help = "Examples:\n  quorate member list\n  quorate member remove 3\n  \
+#[command(after_help = "Examples:\n  quorate member list\n  quorate member remove 3\n  \
     quorate member replace 3 --client 10.0.0.9:7400 --peer 10.0.0.9:7401\n\n\
     A change is one entry of the log, one at a time. Who comes learns the log first and votes once it has caught up. To \
-    bring back a replica whose disk is lost, or to make the folder of a new one, use `quorate recover` on its host."
-)]
+    bring back a replica whose disk is lost, or to make the folder of a new one, use `quorate recover` on its host.")]
 pub enum Args {
     /// Shows who the members are, who votes, and who answers
     List(List),
