@@ -422,7 +422,7 @@ impl Cell {
 
     pub fn say(&mut self, line: String) {
         let long = ["noop", " flushed ", " Accepted ", "CatchUp"].iter().any(|word| line.contains(word));
-        if !self.quiet && !(self.brief && long) {
+        if !(self.quiet || self.brief && long) {
             self.transcript.push(line);
         }
     }

@@ -1,4 +1,5 @@
 //! `quorate member`: the cell's members, and changes of them. `quorate recover` shares its ways.
+#![expect(clippy::disallowed_methods, reason = "a command that waits for a cell looks again after a while")]
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
