@@ -301,6 +301,8 @@ impl Paxos {
         }
         self.follow(now, ballot, out);
         self.log.told(ballot, chosen_upto);
+        // Before the vote, so that its record says how much is chosen: a restart after a change of members goes by that.
+        self.advance(now, out);
         if lease > self.acceptor.lease_max {
             self.acceptor.lease_max = lease;
             self.save_hard_state(out);
@@ -377,6 +379,13 @@ impl Paxos {
     fn recordable_chosen_upto(&self) -> Slot {
         let chosen_upto = self.log.chosen_upto();
         self.acceptor.unsaved_config.map_or(chosen_upto, |config| chosen_upto.min(config.previous()))
+    }
+
+    /// Everything up to there is chosen and on this disk.
+    pub(super) fn durable_upto(&self) -> Slot {
+        let waiting = self.acceptor.votes.iter().filter(|vote| vote.sequence > self.acceptor.flushed);
+        let lowest = waiting.map(|vote| vote.slot.previous()).min();
+        lowest.map_or(self.log.chosen_upto(), |lowest| lowest.min(self.log.chosen_upto()))
     }
 
     /// Says the votes whose records are durable, neighbouring slots in one message.

@@ -174,7 +174,11 @@ impl Paxos {
 
     fn window_is_open(&self, slot: Slot) -> bool {
         let founded = slot == Slot(1) || self.configs.newest_slot() > Slot(0);
-        founded && slot.0 <= self.log.applied_upto().0 + SLOT_WINDOW
+        let applied_upto = self.log.applied_upto();
+        // The first record under a new list says on every disk that has it that the old list is done with: a disk of the
+        // old one may be lost from then on.
+        let first = self.configs.newest_slot() > Slot(1) && slot == self.configs.in_force_from();
+        founded && slot.0 <= applied_upto.0 + SLOT_WINDOW && !(first && slot > applied_upto.next())
     }
 
     fn propose_next(&mut self, now: Instant, value: Value, out: &mut Vec<Output>) -> Slot {
@@ -307,7 +311,7 @@ impl Paxos {
         if leading.hand_over.is_some() {
             return None;
         }
-        if next < self.configs.in_force_from() {
+        if next < self.configs.in_force_from() || next == self.configs.in_force_from() && next > Slot(2) {
             return Some(Value::noop());
         }
         if !self.may_change() {

@@ -141,7 +141,7 @@ impl Paxos {
         self.log.told(ballot, chosen);
         self.advance(now, out);
         if round > 0 {
-            let chosen_upto = self.log.chosen_upto();
+            let chosen_upto = self.durable_upto();
             let image_upto = self.image_upto();
             send(out, ballot.replica, Message::HeartbeatReply { ballot, round, chosen_upto, image_upto });
         }

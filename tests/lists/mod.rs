@@ -37,6 +37,16 @@ impl Lists {
         &at.expect("the operator's list is in force from the beginning").1
     }
 
+    /// The newest list.
+    pub fn newest(&self) -> &Config {
+        &self.lists.last().expect("there is always a list").1
+    }
+
+    /// Whether the newest list is in force, and a slot was chosen under it.
+    pub fn is_settled(&self) -> bool {
+        self.lists.last().is_some_and(|(from, _)| *from <= self.upto)
+    }
+
     /// Whether a vote of that disk counts for that slot.
     pub fn counts(&self, slot: Slot, replica: ReplicaId, incarnation: Incarnation) -> bool {
         let list = self.at(slot);

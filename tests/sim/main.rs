@@ -38,6 +38,7 @@ mod misfortune;
 mod model;
 mod network;
 mod node;
+mod operator;
 mod oracle;
 mod plan;
 mod recovery;
@@ -152,6 +153,7 @@ fn fresh_seeds() {
     println!("{seeds} seeds from {base}: {total}");
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
     assert!(budget < Duration::from_secs(5) || total.watches.events > 0, "watches were told something");
+    assert!(budget < Duration::from_secs(15) || total.joins > 0, "some disks were lost, and new ones got a vote");
     assert!(total.searched > 0, "some nodes' operations were searched for an order");
 }
 

@@ -49,6 +49,9 @@ pub struct Plan {
     pub clogs: u64,
     pub network: network::Conduct,
     pub disk: disk::Conduct,
+    /// A crash tears what is being written. While a disk is lost none does: of a torn vote only all members together can
+    /// say that it was none.
+    pub tears: bool,
     /// Starts that crash again before they are through, in a thousand.
     pub torn_starts: u64,
     /// Pauses in the middle of a turn, in a thousand.
@@ -78,6 +81,10 @@ pub struct Weights {
     pub hand_over: u64,
     /// The leader keeps a bare majority, and one of that restarts.
     pub hunt: u64,
+    /// A disk is lost, and an empty one takes its place.
+    pub lose_disk: u64,
+    /// A replica is removed, and added again with another disk.
+    pub remove: u64,
 }
 
 impl Plan {
@@ -131,6 +138,7 @@ impl Plan {
                 cut: random.below(2) == 0,
             },
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
+            tears: true,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
             misfortune_every: storm / random.within(3, 50),
@@ -196,6 +204,7 @@ impl Plan {
 
 impl Weights {
     fn draw(random: &mut Random) -> Self {
+        let changes = random.below(10) < 4;
         let mut weight = |most: u64| if random.below(3) == 0 { 0 } else { random.below(most + 1) };
         Self {
             crash: weight(10),
@@ -211,6 +220,8 @@ impl Weights {
             stall_disk: weight(6),
             hand_over: weight(3),
             hunt: weight(10),
+            lose_disk: if changes { weight(20) } else { 0 },
+            remove: if changes { weight(20) } else { 0 },
         }
     }
 }

@@ -188,7 +188,7 @@ enum Progress {
 /// How far the change is whose entry was proposed in `slot`.
 fn progress(members: &Members, change: &MemberChange, slot: u64) -> Progress {
     let replica = change.replica();
-    let settled = members.chosen_upto.0 + 1 >= members.in_force_from.0;
+    let settled = members.chosen_upto >= members.in_force_from;
     if members.chosen_upto.0 < slot {
         return Progress::Waits("a majority has yet to agree".into());
     }
