@@ -85,10 +85,8 @@ struct Child(Arc<str>);
 impl Node {
     /// A node; `stat`'s length and checksum become those of `data`.
     #[must_use]
-    pub fn new(data: Bytes, mut stat: Stat) -> Self {
-        stat.data_bytes = u32::try_from(data.len()).expect("a node's data is bounded far below 4 GiB");
-        stat.checksum = crc32fast::hash(&data);
-        let data_hash = xxh3_128(&data);
+    pub fn new(data: Bytes, stat: Stat) -> Self {
+        let (stat, data_hash) = summed(&data, stat);
         Self { data, stat, lock: None, data_hash }
     }
 
@@ -100,15 +98,16 @@ impl Node {
 
     /// Becomes the node of that data and those numbers. Memory of the same size is used again.
     fn rewrite(&mut self, data: &[u8], stat: Stat) {
+        // The sums are taken of the bytes that came: a copy just made is still on its way to memory.
+        (self.stat, self.data_hash) = summed(data, stat);
         let old = std::mem::take(&mut self.data);
-        let data = match old.try_into_mut() {
+        self.data = match old.try_into_mut() {
             Ok(mut own) if own.len() == data.len() => {
                 own.copy_from_slice(data);
                 own.freeze()
             }
             _ => Bytes::copy_from_slice(data),
         };
-        *self = self.with_data(data, stat);
     }
 
     /// The same data under other numbers.
@@ -234,8 +233,14 @@ impl Tree {
             (row.path.as_bytes(), &row.node)
         });
         let found: Vec<_> = paths_and_nodes.collect();
-        let touched = found.iter().map(|(path, node)| u64::from(path[0]) ^ node.stat.version ^ node.data.len() as u64);
-        black_box(touched.fold(0, |all, one| all ^ one));
+        let rows = found.iter().map(|(path, node)| {
+            let Stat { created, version, instance, .. } = node.stat;
+            u64::from(path[0]) ^ created ^ version ^ instance ^ node.data_hash as u64
+        });
+        black_box(rows.fold(0, |all, one| all ^ one));
+        // What is about to be overwritten: one byte of each line of the processor's cache.
+        let data = found.iter().flat_map(|(_, node)| node.data.iter().take(FETCHED_BYTES_MAX).step_by(64));
+        black_box(data.fold(0, |all, one| all ^ one));
     }
 
     /// Gives the node at `place` other data and numbers, and returns it. Where nobody else holds the node, it is changed
@@ -380,6 +385,15 @@ impl Tree {
         self.find(parent).expect("a parent is there before its children and after them")
     }
 }
+
+/// The stat with the length and the checksum of `data`, and the data's hash.
+fn summed(data: &[u8], stat: Stat) -> (Stat, u128) {
+    let data_bytes = u32::try_from(data.len()).expect("a node's data is bounded far below 4 GiB");
+    (Stat { data_bytes, checksum: crc32fast::hash(data), ..stat }, xxh3_128(data))
+}
+
+/// How much of a node's data is brought close beforehand: of more, the copying itself fetches what comes next.
+const FETCHED_BYTES_MAX: usize = 2048;
 
 impl fmt::Debug for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
