@@ -62,6 +62,9 @@ fn command(cell: &mut Cell, words: &[&str]) {
     let number = |i: usize| words[i].parse::<u64>().unwrap_or_else(|_| panic!("{words:?}: word {i} is a number"));
     let node = |i: usize| ReplicaId(number(i) as u8);
     let value = |i: usize| put(words[i]);
+    if disk_or_members(cell, words) {
+        return;
+    }
     match words[0] {
         "elect" => {
             cell.now += Duration::from_millis(400);
@@ -100,8 +103,6 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "flush" => {
             cell.flush(node(1));
         }
-        "hold-disk" => cell.node(node(1)).disk.held = true,
-        "free-disk" => cell.node(node(1)).disk.held = false,
         "cut" => cell.cut.push((node(1), node(2))),
         "isolate" => {
             let others: Vec<ReplicaId> = cell.nodes.iter().map(|n| n.id).filter(|id| *id != node(1)).collect();
@@ -110,13 +111,6 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "heal" => cell.cut.clear(),
         "tick" => cell.run(Duration::from_millis(number(1))),
         "wait" => cell.now += Duration::from_millis(number(1)),
-        "crash" => cell.crash(node(1)),
-        "restart" => cell.restart(node(1)),
-        "wipe" => cell.wipe(node(1)),
-        "join" => cell.format_to_join(node(1)),
-        "newcomer" => _ = cell.newcomer(),
-        "change" => change(cell, node(1), words[2], node(3)),
-        "damage" => cell.node(node(1)).disk.unknown.push((Slot(number(2)), Slot(number(3)))),
         "read" => {
             cell.with(node(1), |paxos, now, out| paxos.read_point(now, number(2), out));
         }
@@ -136,9 +130,28 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "brief" => (cell.quiet, cell.brief) = (false, true),
         "heartbeats" => cell.show_heartbeats = true,
         "show" => show(cell, node(1)),
-        "members" => members(cell, node(1)),
         other => panic!("no such command: {other}"),
     }
+}
+
+/// Whether the command was one about a node's life, its disk, or the members.
+fn disk_or_members(cell: &mut Cell, words: &[&str]) -> bool {
+    let number = |i: usize| words[i].parse::<u64>().unwrap_or_else(|_| panic!("{words:?}: word {i} is a number"));
+    let node = |i: usize| ReplicaId(number(i) as u8);
+    match words[0] {
+        "hold-disk" => cell.node(node(1)).disk.held = true,
+        "free-disk" => cell.node(node(1)).disk.held = false,
+        "damage" => cell.node(node(1)).disk.unknown.push((Slot(number(2)), Slot(number(3)))),
+        "crash" => cell.crash(node(1)),
+        "restart" => cell.restart(node(1)),
+        "wipe" => cell.wipe(node(1)),
+        "join" => cell.format_to_join(node(1)),
+        "newcomer" => _ = cell.newcomer(),
+        "change" => change(cell, node(1), words[2], node(3)),
+        "members" => members(cell, node(1)),
+        _ => return false,
+    }
+    true
 }
 
 /// Asks a node for a change of members; who comes is the node of that number with the disk it has now.

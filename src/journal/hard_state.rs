@@ -70,7 +70,7 @@ pub enum HardStateError {
     /// No copy is whole.
     #[error(
         "all four copies of the hard state are damaged: this replica no longer knows what it promised and must not vote; \
-         rejoin with a fresh folder"
+         bring it back with an empty folder: quorate recover"
     )]
     Amnesia,
     /// Somebody else's.

@@ -26,6 +26,8 @@
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
 //!
+//! **The members** are Paxos' affair; who asks for a change of them is answered out of `members`, by the leader.
+//!
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
 //! another replica's clients (they are answered by the replica that serves them).
 

@@ -98,11 +98,12 @@ impl Cell {
         let (folder, config) = (self.folder(id), self.config_path());
         let (folder, config, dir) = (folder.display(), config.display(), self.dir.display());
         Failure::new(Code::NotFormatted, format!("{folder} is gone, and the cell in {dir} counts on it"))
-            .why("what that replica promised and stored is lost with it: made anew it comes back without a vote")
+            .why("what that replica promised and stored is lost with it: made anew it has no vote before it has caught up")
             .fix(format!(
-                "bring the folder back, or remove {dir} to begin with another cell, or let it come back without a vote:\n\
-                 quorate format --cell {} --replica {id} --config {config} {folder}",
-                self.config.cell.id
+                "bring the folder back, or remove {dir} to begin with another cell, or make the folder anew, start, and ask \
+                 the others to take it:\n\
+                 quorate recover --no-ask --replica {id} --config {config} {folder}\n\
+                 quorate recover --replica {id} --config {config} {folder}"
             ))
     }
 
