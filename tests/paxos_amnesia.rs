@@ -108,7 +108,7 @@ fn exchange(cell: &mut Cell, ids: &[ReplicaId]) {
                 continue;
             }
             cell.deliver(frame);
-        } else if !ids.iter().fold(false, |did, id| cell.flush(*id) || did) {
+        } else if !ids.iter().any(|id| cell.flush(*id)) {
             return;
         }
     }
