@@ -177,6 +177,9 @@ impl Paxos {
             self.meet(now, index, incarnation);
             if self.may_speak(from, incarnation, &message) && self.may_hear(&message) {
                 self.take(now, (from, incarnation), message, out);
+            } else if let Message::Accept { chosen_upto, .. } | Message::Heartbeat { chosen_upto, .. } = message {
+                // Its disk may be named in a list that was not learned here yet. What is chosen is no matter of trust.
+                self.know_chosen(now, from, chosen_upto, out);
             }
             if !known {
                 self.proceed(now, out);
