@@ -16,7 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SEGMENT_BYTES: u64 = 16 << 20;
 const RECORDS: u64 = 500;
 const IDENTITY: Identity = Identity { cell: CellId(7), replica: ReplicaId(1), incarnation: Incarnation(9) };
-const NEW: Known = Known { identity: IDENTITY, start: 0, hard_state: 0, image_upto: Slot(0), image_is_foreign: false };
+const NEW: Known = Known { identity: IDENTITY, start: 0, hard_state: 0, image_upto: Slot(0), image_is_led_to: true };
 
 /// One segment's file.
 struct Disk(Vec<u8>);

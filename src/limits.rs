@@ -38,6 +38,10 @@ pub const REQUEST_BYTES_MAX: usize = 2 << 20;
 /// Operations in one `multi`.
 pub const MULTI_OPS_MAX: usize = 4096;
 
+/// Nodes that one command may remove with the node above them all: some milliseconds of every replica's time, in which
+/// nothing else is applied.
+pub const TREE_NODES_DELETED_MAX: usize = 4096;
+
 /// The largest frame on a client connection, header included, in bytes.
 pub const CLIENT_FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
 
@@ -149,6 +153,9 @@ pub const REPLY_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 /// keep one reader from holding up the others of its core.
 pub const LIST_BYTES_MAX: usize = 256 << 10;
 
+/// Sessions told of at once to who asks which there are: a few tens of KiB.
+pub const SESSIONS_PAGE_MAX: usize = 1_000;
+
 /// The shortest session timeout, in milliseconds: below it a failover alone would end sessions.
 pub const SESSION_TIMEOUT_MS_MIN: u32 = 2_000;
 
@@ -157,6 +164,23 @@ pub const SESSION_TIMEOUT_MS_MAX: u32 = 60_000;
 
 /// The longest lock-delay, in milliseconds (Chubby's): how long a dead holder may keep others waiting beyond its session.
 pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
+
+/// The longest a node with a time to live stays unchanged, in milliseconds (ZooKeeper's).
+pub const NODE_TTL_MS_MAX: u64 = (1 << 40) - 1;
+
+/// Nodes that may lie below a node that is given a quota, unless it is the root: they are counted in one go.
+pub const QUOTA_NODES_COUNTED_MAX: usize = 100_000;
+
+/// Ephemeral nodes of one session: all of them go in one command, when it ends.
+pub const SESSION_EPHEMERALS_MAX: usize = 16_384;
+
+/// How long a container stays when its last child is gone, in milliseconds: long enough for the next child to be made by
+/// somebody who saw it there.
+pub const CONTAINER_LINGER_MS: u64 = 5_000;
+
+/// Nodes whose time has come for which a leader has asked the log and not been answered: a few entries' worth, so that many
+/// that come due together do not hold up clients' commands.
+pub const TIMERS_ASKED_MAX: usize = 1024;
 
 /// Sessions that hold one lock or wait for it. A lock is copied with each change of it, so this bounds what a change costs.
 pub const LOCK_SESSIONS_MAX: usize = 4096;
@@ -185,6 +209,12 @@ const _: () = assert!(NAME_BYTES_MAX < PATH_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the largest result fits a frame");
 const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");
 const _: () = assert!(LIST_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a page of a listing fits a result");
+const _: () = assert!(
+    NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= REPLY_BYTES_MAX,
+    "a page of a scan holds a full node at least"
+);
+const _: () =
+    assert!(TIMERS_ASKED_MAX * (PATH_BYTES_MAX + 64) <= PENDING_BYTES_MAX, "what is due leaves room for clients");
 const _: () = assert!(LIST_BYTES_MAX > 4 + NAME_BYTES_MAX, "a page of a listing holds a name at least");
 const _: () = assert!(8 * LOCK_SESSIONS_MAX + PATH_BYTES_MAX + 64 <= REPLY_BYTES_MAX, "a lock's holders fit a result");
 const _: () = assert!(

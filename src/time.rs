@@ -1,6 +1,7 @@
 //! Time as plain numbers. Nothing here reads a clock: whoever owns one passes its reading in.
 //!
-//! [`Instant`] counts nanoseconds on one host's `CLOCK_BOOTTIME`; two hosts' instants are never compared.
+//! [`Instant`] counts nanoseconds on one host's `CLOCK_BOOTTIME`; two hosts' instants are never compared. A [`Duration`] is
+//! spelt in one way wherever it is printed: `250ms`, `10s`, `2m`.
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
@@ -45,6 +46,10 @@ impl Instant {
 }
 
 impl Duration {
+    /// The units it is spelt in, and the nanoseconds of each, the largest first.
+    pub const UNITS: [(&'static str, u64); 5] =
+        [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+
     /// No time at all.
     pub const ZERO: Self = Self(0);
 
@@ -130,9 +135,19 @@ impl fmt::Debug for Instant {
     }
 }
 
+impl fmt::Display for Duration {
+    /// The shortest exact spelling: in the largest unit that divides it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [larger @ .., smallest] = &Self::UNITS;
+        let divides = |(_, worth): &&(&str, u64)| self.0 != 0 && self.0.is_multiple_of(*worth);
+        let (unit, worth) = larger.iter().find(divides).unwrap_or(smallest);
+        write!(f, "{}{unit}", self.0 / worth)
+    }
+}
+
 impl fmt::Debug for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}us", self.0 / 1_000)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -145,5 +160,25 @@ impl From<Duration> for std::time::Duration {
 impl From<std::time::Duration> for Duration {
     fn from(span: std::time::Duration) -> Self {
         Self(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Duration;
+
+    #[test]
+    fn a_span_is_spelt_in_the_largest_unit_that_divides_it() {
+        for (nanos, text) in [
+            (0, "0ns"),
+            (1, "1ns"),
+            (500_000_000, "500ms"),
+            (1_500_000, "1500us"),
+            (60_000_000_000, "1m"),
+            (90_000_000_000, "90s"),
+        ] {
+            assert_eq!(Duration::from_nanos(nanos).to_string(), text);
+            assert_eq!(format!("{:?}", Duration::from_nanos(nanos)), text);
+        }
     }
 }

@@ -72,6 +72,16 @@ fn an_error_s_code_is_explained_by_the_table_that_the_errors_use() {
 }
 
 #[test]
+fn a_mistake_on_the_command_line_has_a_code_like_any_other() {
+    for args in [&["gett", "/a"][..], &["get"], &["get", "/a", "--stael"], &["status", "--timeout", "soon"]] {
+        let done = run(args);
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!((done.status.code(), done.stdout.len()), (Some(2), 0), "{args:?}: {words}");
+        assert!(words.starts_with("error[E002]: ") && words.contains("--help"), "{args:?}: {words}");
+    }
+}
+
+#[test]
 fn shells_and_man_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = said(&["completion", shell]);
@@ -115,6 +125,14 @@ fn each_setting_tells_where_it_comes_from() {
     assert_eq!(line("paxos.margin "), "\"7ms\" QUORATE_PAXOS_MARGIN");
     assert_eq!(line("journal.segment "), "\"16MiB\" --set journal.segment=16MiB");
     assert_eq!(line("paxos.heartbeat "), "\"25ms\" default");
+    let unknown = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["config", "show", "--config", &file])
+        .env("QUORATE_JOURNALS_SEGMENT", "16MiB")
+        .output()
+        .expect("the program runs");
+    let words = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert_eq!(unknown.status.code(), Some(11), "{words}");
+    assert!(words.contains("did you mean `QUORATE_JOURNAL_SEGMENT`?"), "{words}");
     let plain = said(&["config", "show", "--config", &file]);
     assert!(plain.contains("lease = \"300ms\"") && plain.contains("heartbeat = \"25ms\""), "{plain}");
 }

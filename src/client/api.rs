@@ -1,6 +1,7 @@
 //! The client as callers see it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,6 +15,7 @@ use super::op::{Op, Promise};
 use super::session::SessionState;
 use super::target::parse_chroot;
 use super::txn::Txn;
+use crate::limits::TREE_NODES_DELETED_MAX;
 use crate::namespace::command::{
     Answer, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat,
 };
@@ -84,6 +86,13 @@ impl Client {
         self.inner.observed.state()
     }
 
+    /// Whether the session's lease holds at this moment, by this host's clock: until it does not, the session has not ended,
+    /// and what is its own is still its own.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        self.inner.observed.is_safe()
+    }
+
     /// The changes of the session's state from now on.
     #[must_use]
     pub fn session_events(&self) -> SessionEvents {
@@ -138,26 +147,6 @@ impl Client {
         )
     }
 
-    /// The names of a node's children, in byte order, and the node's own stat. A listing too long for one answer is
-    /// fetched in pages, of which later ones may be of later revisions; the stat is that of the first.
-    pub fn list(&self, path: &str) -> Op<(Vec<String>, Stat)> {
-        self.list_as(path, Consistency::Linearizable)
-    }
-
-    /// As [`list`](Self::list), as fresh as asked for.
-    pub fn list_as(&self, path: &str, consistency: Consistency) -> Op<(Vec<String>, Stat)> {
-        let (op, promise) = Op::new();
-        match self.inward(path) {
-            Ok(path) => {
-                let listing = Listing { path, names: Vec::new(), stat: None, root: Arc::clone(&self.root), promise };
-                let (call, then) = listing.page(consistency);
-                self.inner.call(call, then);
-            }
-            Err(error) => promise.keep(Err(error)),
-        }
-        op
-    }
-
     /// Makes a node.
     pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
         let (op, promise) = Op::new();
@@ -192,6 +181,31 @@ impl Client {
         self.mutate(path, delete, |done| (done == Done::Deleted).then_some(()))
     }
 
+    /// Removes a node and all below it in one step, if it is as expected, and says how many nodes that were. A tree of more
+    /// than [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX) nodes is refused; see
+    /// [`delete_tree_in_parts`](Self::delete_tree_in_parts).
+    pub fn delete_tree(&self, path: &str, expect: Expect) -> Op<u64> {
+        let delete = |path| Operation::DeleteTree { path, expect, part: 0 };
+        self.mutate(path, delete, |done| match done {
+            Done::TreeDeleted { nodes, more: false } => Some(u64::from(nodes)),
+            _ => None,
+        })
+    }
+
+    /// Removes a node and all below it, however many there are, part by part, and says how many nodes that were. Others see
+    /// the parts: the node itself goes last, and should the call fail, some nodes may be gone.
+    pub fn delete_tree_in_parts(&self, path: &str) -> Op<u64> {
+        let (op, promise) = Op::new();
+        match self.inward(path) {
+            Ok(path) => {
+                let (call, then) = Felling { path, nodes: 0, root: self.root(), promise }.part();
+                self.inner.call(call, then);
+            }
+            Err(error) => promise.keep(Err(error)),
+        }
+        op
+    }
+
     /// Changes nothing; the answer is the revision at which all that was asked before, by anyone, is applied.
     pub fn sync(&self) -> Op<Revision> {
         self.submit(Call::Request(Operation::Sync), |answered| match answered {
@@ -205,9 +219,10 @@ impl Client {
         Txn::new(self.clone())
     }
 
-    /// Ends the session once all calls made before are answered: its ephemeral nodes go at once, and later calls on any
-    /// clone fail.
+    /// Ends the session once all calls made before are answered: its ephemeral nodes and locks go at once, none is held
+    /// from now on, and later calls on any clone fail.
     pub fn close(self) -> Op<()> {
+        self.inner.observed.close();
         self.submit(Call::Close, |_| Ok(()))
     }
 
@@ -318,6 +333,20 @@ impl CreateOptions {
         Self { lifetime: Lifetime::Ephemeral, ..Self::permanent() }
     }
 
+    /// A node that goes some seconds after its last child went
+    /// ([`CONTAINER_LINGER_MS`](crate::limits::CONTAINER_LINGER_MS)). One that never had a child stays. Whoever makes children
+    /// in it must be ready to find it gone, and to make it again.
+    pub fn container() -> Self {
+        Self { lifetime: Lifetime::Container, ..Self::permanent() }
+    }
+
+    /// A node that goes when it has had no children and no new data for so long, by the cell's time; whole milliseconds, one
+    /// at least.
+    pub fn ttl(ttl: Duration) -> Self {
+        let ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        Self { lifetime: Lifetime::Ttl { ms }, ..Self::permanent() }
+    }
+
     /// The cell adds a number of ten digits to the name, greater than that of any child before.
     pub fn sequential(mut self) -> Self {
         self.sequential = true;
@@ -341,40 +370,6 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.driver.leave(self.id);
-    }
-}
-
-/// A listing being fetched page by page.
-struct Listing {
-    path: String,
-    names: Vec<String>,
-    stat: Option<Stat>,
-    root: Arc<str>,
-    promise: Promise<(Vec<String>, Stat)>,
-}
-
-impl Listing {
-    fn page(self, consistency: Consistency) -> (Call, Then) {
-        let after = self.names.last().cloned().unwrap_or_default();
-        let read = Read::List { path: self.path.clone(), after, limit: 0 };
-        (Call::Read(read, consistency), Box::new(move |result| self.take(result)))
-    }
-
-    fn take(mut self, result: Result<Answered>) -> Next {
-        let (revision, names, stat, more) = match result.and_then(|answered| answer(answered, &self.root)) {
-            Ok((revision, Answer::Children { names, stat, more })) => (revision, names, stat, more),
-            Ok(_) => return self.promise.finish(Err(unfit("a listing"))),
-            Err(error) => return self.promise.finish(Err(error)),
-        };
-        // An empty page that promises more would be asked for again without end.
-        let more = more && !names.is_empty();
-        self.names.extend(names);
-        let stat = *self.stat.get_or_insert(stat);
-        if more {
-            let (call, then) = self.page(Consistency::AtLeast(revision));
-            return Next::Call(call, then);
-        }
-        self.promise.finish(Ok((self.names, stat)))
     }
 }
 
@@ -428,6 +423,40 @@ impl Creation {
             }
         };
         Next::Call(Call::Request(create), Box::new(then))
+    }
+}
+
+/// A tree being deleted part by part.
+struct Felling {
+    path: String,
+    nodes: u64,
+    root: Arc<str>,
+    promise: Promise<u64>,
+}
+
+impl Felling {
+    fn part(self) -> (Call, Then) {
+        let (path, part) = (self.path.clone(), TREE_NODES_DELETED_MAX as u32);
+        let delete = Operation::DeleteTree { path, expect: Expect::Any, part };
+        (Call::Request(delete), Box::new(move |result| self.take(result)))
+    }
+
+    fn take(mut self, result: Result<Answered>) -> Next {
+        let done = match result.and_then(|answered| done(answered, &self.root)) {
+            // Somebody else took what was left.
+            Err(Error::NoNode { .. }) if self.nodes > 0 => Ok(self.nodes),
+            Ok(Done::TreeDeleted { nodes, more }) => {
+                self.nodes += u64::from(nodes);
+                if more {
+                    let (call, then) = self.part();
+                    return Next::Call(call, then);
+                }
+                Ok(self.nodes)
+            }
+            Ok(_) => Err(unfit("a deletion")),
+            Err(error) => Err(error),
+        };
+        self.promise.finish(done)
     }
 }
 

@@ -368,6 +368,10 @@ impl Thread {
                 Some(Effect::Connect { endpoint }) => self.connect(client, endpoint),
                 Some(Effect::Disconnect) => self.drop_socket(client),
                 Some(Effect::Done { tag, result }) => {
+                    if member.machine.ending().is_some() {
+                        // Whoever hears of the end finds it everywhere.
+                        member.observe();
+                    }
                     let then = member.thens[tag as usize].take().expect("a call is answered once");
                     member.free.push(tag as usize);
                     if let Next::Call(call, then) = then(result) {

@@ -88,6 +88,26 @@ pub enum Error {
         /// What is wrong and how to mend it.
         why: String,
     },
+    /// A quota leaves no room for so many nodes.
+    #[error("{path} and all below it may have {limit} nodes, and would have {needed}; delete some, or raise its quota")]
+    NodesOverQuota {
+        /// Where the quota is set.
+        path: String,
+        /// Nodes there would be.
+        needed: u64,
+        /// Nodes there may be.
+        limit: u64,
+    },
+    /// A quota leaves no room for so many bytes.
+    #[error("{path} and all below it may hold {limit} bytes, and would hold {needed}; delete some, or raise its quota")]
+    BytesOverQuota {
+        /// Where the quota is set.
+        path: String,
+        /// Bytes there would be.
+        needed: u64,
+        /// Bytes there may be.
+        limit: u64,
+    },
     /// Past a limit.
     #[error("{size} {what}, past the limit of {limit}")]
     TooLarge {
@@ -200,6 +220,8 @@ impl Error {
             | Self::LockTwice { .. }
             | Self::LockNotHeld { .. }
             | Self::BadArgument { .. }
+            | Self::NodesOverQuota { .. }
+            | Self::BytesOverQuota { .. }
             | Self::TooLarge { .. }
             | Self::Aborted { .. }
             | Self::TooManyCalls { .. }
@@ -246,6 +268,12 @@ impl Error {
             Refusal::LockBusy { path } => Self::LockBusy { path: outward(path) },
             Refusal::LockTwice { path } => Self::LockTwice { path: outward(path) },
             Refusal::LockNotHeld { path } => Self::LockNotHeld { path: outward(path) },
+            Refusal::NodesOverQuota { path, needed, limit } => {
+                Self::NodesOverQuota { path: outward(path), needed, limit }
+            }
+            Refusal::BytesOverQuota { path, needed, limit } => {
+                Self::BytesOverQuota { path: outward(path), needed, limit }
+            }
             Refusal::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             Refusal::Aborted { index, cause } => {
                 Self::Aborted { index: index as usize, cause: Box::new(Self::refused(*cause, outward)) }

@@ -27,6 +27,8 @@
 //! # }
 //! ```
 //!
+//! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls.
+//!
 //! The story of a call: [`Client`] makes of it a command of the namespace and puts it, with what is to become of the answer,
 //! into the inbox of the process's one `driver` thread. There the client's session [`machine`] gives it a number and
 //! its place in the order, and writes its frame; the `socket` sends it. The answer is matched to its call, decoded,
@@ -52,14 +54,19 @@
 
 mod acquisition;
 mod api;
+mod block_on;
 mod builder;
 mod clock;
 mod driver;
 mod error;
+pub mod guide;
+mod listing;
 mod lock;
 pub mod machine;
 mod observe;
 mod op;
+mod quota;
+pub mod recipes;
 mod session;
 mod socket;
 mod status;
@@ -70,20 +77,24 @@ mod txn;
 mod watch;
 
 pub use api::{Client, CreateOptions, Created};
+pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
+pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
 pub use machine::Prefer;
 pub use observe::SessionEvents;
 pub use op::Op;
 pub use session::{SessionEvent, SessionState};
-pub use status::{Report, members, status};
+pub use status::{Report, members, sessions, status};
 pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
-pub use crate::namespace::command::{Expect, LockHolders, LockMode, Revision, Sequencer, SessionId, Stat};
+pub use crate::namespace::command::{
+    Expect, Expiry, LockHolders, LockMode, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat, Usage,
+};
 pub use crate::paxos::ballot::{CellId, Incarnation, ReplicaId, Slot};
 pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus};
-pub use crate::wire::client::{Consistency, MemberAddress, Role, Status};
+pub use crate::wire::client::{Consistency, MemberAddress, Role, SessionAccount, SessionsPage, Status};
 pub use crate::wire::members::{ChangeAnswer, Members};

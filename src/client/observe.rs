@@ -27,6 +27,8 @@ struct View {
     state: SessionState,
     session: Option<SessionId>,
     lease_until: Instant,
+    /// The client is being closed: what its session holds may go at any moment.
+    closing: bool,
 }
 
 /// The changes of a client's session, from when it was asked for, in order: a stream, and an iterator that blocks. It ends
@@ -53,7 +55,7 @@ struct Heard {
 
 impl Observed {
     pub(super) fn new() -> Self {
-        let view = View { state: SessionState::Connecting, session: None, lease_until: Instant::ZERO };
+        let view = View { state: SessionState::Connecting, session: None, lease_until: Instant::ZERO, closing: false };
         Self { view: Mutex::new(view), revision: AtomicU64::new(0), listeners: Mutex::default() }
     }
 
@@ -63,8 +65,13 @@ impl Observed {
 
     /// Whether the session's lease holds now: the clock is asked, not the driver, which may not have had its turn.
     pub(super) fn is_safe(&self) -> bool {
-        let View { state, lease_until, .. } = *lock(&self.view);
-        state == SessionState::Safe && clock::now() < lease_until
+        let View { state, lease_until, closing, .. } = *lock(&self.view);
+        state == SessionState::Safe && !closing && clock::now() < lease_until
+    }
+
+    /// The client is about to be closed.
+    pub(super) fn close(&self) {
+        lock(&self.view).closing = true;
     }
 
     pub(super) fn session(&self) -> Option<SessionId> {
@@ -94,7 +101,7 @@ impl Observed {
     ) {
         let mut view = lock(&self.view);
         // The id stays known after the session's end.
-        *view = View { state, session: session.or(view.session), lease_until };
+        *view = View { state, session: session.or(view.session), lease_until, closing: view.closing };
         self.revision.store(revision, Ordering::Release);
     }
 

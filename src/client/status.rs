@@ -1,4 +1,4 @@
-//! Asking one replica how it is, and who the members are.
+//! Asking one replica how it is, which sessions it knows, and who the members are.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,10 +10,12 @@ use super::clock;
 use super::error::{Error, Outcome, Result};
 use super::target::Target;
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
+use crate::namespace::command::SessionId;
 use crate::paxos::MemberChange;
 use crate::time::Instant;
 use crate::wire::client::{
-    ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage, Status,
+    ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage,
+    SessionsPage, Status,
 };
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 use crate::wire::members::Members;
@@ -30,39 +32,41 @@ pub struct Report {
 /// Asks the replica at `endpoint` (`host:port`), and no other, how it is; waits for at most `timeout`. It needs no session,
 /// and is answered whether or not the cell has a leader.
 pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
-    let mut status = None;
-    let members = ask(endpoint, timeout, &ClientMessage::Status { number: 1 }, &mut |answer| match answer {
-        ServerMessage::StatusReply { status: answer, .. } => {
-            status = Some(answer);
-            true
-        }
-        _ => false,
+    let (members, status) = ask(endpoint, timeout, &ClientMessage::Status { number: 1 }, |answer| match answer {
+        ServerMessage::StatusReply { status, .. } => Some(status),
+        _ => None,
     })?;
-    Ok(Report { status: status.expect("the question was answered"), members })
+    Ok(Report { status, members })
+}
+
+/// The sessions that live after `after` ([`SessionId`]`(0)`: from the first on), by id, as far as the replica at `endpoint`
+/// knows; a page of them. Otherwise as [`status`].
+pub fn sessions(endpoint: &str, after: SessionId, timeout: Duration) -> Result<SessionsPage> {
+    let (_, page) = ask(endpoint, timeout, &ClientMessage::Sessions { number: 1, after }, |answer| match answer {
+        ServerMessage::SessionsReply { page, .. } => Some(page),
+        _ => None,
+    })?;
+    Ok(page)
 }
 
 /// Asks the replica at `endpoint`, and no other, for the cell's members, and to make `change` of them. Only the leader makes
 /// one; it answers when the change is proposed, and the list tells when it is made.
 pub fn members(endpoint: &str, change: Option<MemberChange>, timeout: Duration) -> Result<Members> {
-    let mut members = None;
-    ask(endpoint, timeout, &ClientMessage::Members { number: 1, change }, &mut |answer| match answer {
-        ServerMessage::MembersReply { members: answer, .. } => {
-            members = Some(answer);
-            true
-        }
-        _ => false,
+    let question = ClientMessage::Members { number: 1, change };
+    let (_, members) = ask(endpoint, timeout, &question, |answer| match answer {
+        ServerMessage::MembersReply { members, .. } => Some(members),
+        _ => None,
     })?;
-    Ok(members.expect("the question was answered"))
+    Ok(members)
 }
 
-/// Asks one replica one question that needs no session; `take` says whether a message is the answer. Returns where the
-/// members are to be found.
-fn ask(
+/// Asks one replica one question; `pick` knows its answer. Gives what the replica says of its cell's members as well.
+fn ask<T>(
     endpoint: &str,
     timeout: Duration,
     question: &ClientMessage<'_>,
-    take: &mut dyn FnMut(ServerMessage<'_>) -> bool,
-) -> Result<Vec<MemberAddress>> {
+    pick: impl Fn(ServerMessage<'_>) -> Option<T>,
+) -> Result<(Vec<MemberAddress>, T)> {
     let deadline = clock::now() + timeout.into();
     let target: Target = endpoint.parse()?;
     let [endpoint] = target.endpoints.as_slice() else {
@@ -83,7 +87,7 @@ fn ask(
     stream.write_all(&bytes)?;
     let mut reader = FrameReader::new(CLIENT_MAGIC);
     let mut room = [0; 4096];
-    let (mut members, mut answered) = (None, false);
+    let (mut members, mut answer) = (None, None);
     loop {
         stream.set_read_timeout(Some(left(deadline, timeout)?))?;
         let count = match stream.read(&mut room) {
@@ -101,16 +105,18 @@ fn ask(
                 }
                 ServerMessage::Fault { text, .. } => fault = Some(protocol(text.to_owned())),
                 ServerMessage::Leader { .. } => {}
-                other if !answered && take(other.clone()) => answered = true,
-                _ => return Err(MessageError::Kind { kind: frame.kind }),
+                other => match pick(other) {
+                    Some(picked) => answer = Some(picked),
+                    None => return Err(MessageError::Kind { kind: frame.kind }),
+                },
             }
             Ok(())
         });
         fed.map_err(|error| protocol(error.to_string()))?;
-        match (fault, members.take()) {
-            (Some(error), _) => return Err(error),
-            (None, Some(members)) if answered => return Ok(members),
-            (None, some_members) => members = some_members,
+        match (fault, members.take(), answer.take()) {
+            (Some(error), _, _) => return Err(error),
+            (None, Some(members), Some(answer)) => return Ok((members, answer)),
+            (None, some_members, some_answer) => (members, answer) = (some_members, some_answer),
         }
     }
 }

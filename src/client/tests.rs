@@ -13,7 +13,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::namespace::codec::{encode_outcome, encode_read_outcome};
-use crate::namespace::command::{Answer, Done, LockPlace, Operation, Outcome as Came, Read, Refusal, StepDone};
+use crate::namespace::command::{
+    Answer, Done, LockPlace, Operation, Outcome as Came, Read, Refusal, Scanned, StepDone,
+};
 use crate::wire::client::{ClientMessage, ServerMessage, Welcome};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
@@ -99,6 +101,7 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
                 leader: Some(ReplicaId(1)),
                 members: Vec::new(),
                 request_bytes_max: 2 << 20,
+                data_bytes_max: 1 << 20,
                 requests_in_flight_max: 64,
                 revision: held.revision,
             })
@@ -130,7 +133,9 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
         }
         ClientMessage::Ping { number } => ServerMessage::Pong { number }.encode(out),
         ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("no test watches"),
-        ClientMessage::Status { .. } | ClientMessage::Members { .. } => panic!("no test asks for a status"),
+        ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+            panic!("no test asks for a status")
+        }
     }
 }
 
@@ -155,6 +160,12 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
         Operation::Delete { path, .. } => {
             held.nodes.remove(&path).map(|_| Done::Deleted).ok_or(Refusal::NoNode { path })
         }
+        Operation::DeleteTree { path, part, .. } => {
+            let below: Vec<_> = held.nodes.keys().filter(|node| node.starts_with(&path)).rev().cloned().collect();
+            let (most, all) = (if part == 0 { usize::MAX } else { 2 }, below.len());
+            below.iter().take(most).for_each(|node| _ = held.nodes.remove(node));
+            Ok(Done::TreeDeleted { nodes: all.min(most) as u32, more: all > most })
+        }
         Operation::Multi { steps } if steps.len() == 1 => Ok(Done::Multi { results: vec![StepDone::Checked] }),
         Operation::Multi { .. } => {
             let cause = Box::new(Refusal::NoNode { path: "/app/x".to_owned() });
@@ -165,6 +176,7 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
             held.releases.push(release);
             Ok(Done::Released)
         }
+        Operation::SetQuota { .. } => Ok(Done::QuotaSet),
         Operation::Sync => Ok(Done::Synced),
         Operation::CloseSession => Ok(Done::SessionClosed),
     }
@@ -186,8 +198,21 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
             Ok(Answer::Children { names, stat: Stat::default(), more })
         }
         Read::AwaitLock { .. } => Ok(Answer::LockPlace { place: LockPlace::Waiting }),
-        Read::LockHolders { .. } | Read::CheckSequencer { .. } => panic!("locks are looked at in a real cell"),
+        Read::Scan { path, after, limit, .. } => {
+            let below = held.nodes.keys().filter(|node| node.starts_with(&path) && **node > after);
+            let mut nodes: Vec<_> = below.map(|path| scanned(path)).collect();
+            let more = nodes.len() > limit as usize;
+            nodes.truncate(limit as usize);
+            Ok(Answer::Scanned { nodes, more })
+        }
+        Read::Entries { .. } | Read::Quota { .. } | Read::LockHolders { .. } | Read::CheckSequencer { .. } => {
+            panic!("they are looked at in a real cell")
+        }
     }
+}
+
+fn scanned(path: &str) -> Scanned {
+    Scanned { path: path.to_owned(), stat: Stat::default(), data: None }
 }
 
 fn wait<T>(op: Op<T>) -> super::Result<T> {
@@ -227,13 +252,18 @@ fn a_root_is_put_in_front_of_paths_and_taken_off_again() {
         client.create(name, "", CreateOptions::permanent()).detach();
     }
     assert_eq!(wait(client.list("/a")).expect("in three pages").0, ["1", "2", "3", "4", "b"]);
+    let scan: Result<Vec<_>, _> = client.scan("/a", ScanOptions::new().page(4)).collect();
+    let paths = ["/a", "/a/1", "/a/2", "/a/3", "/a/4", "/a/b", "/a/b/c"];
+    assert_eq!(scan.expect("in two pages"), paths.map(scanned));
     let below = client.chroot("/a").expect("a sound path");
     assert_eq!(&wait(below.get("/b/c")).expect("the same node").0[..], b"x");
     assert!(matches!(wait(below.get("b/c")), Err(Error::BadArgument { .. })));
+    assert_eq!(wait(client.delete_tree("/a/b", Expect::Any)).expect("a small tree"), 2);
     let aborted = wait(client.txn().check("/a", Expect::Any).delete("/x", Expect::Any).commit()).expect("an outcome");
     assert!(matches!(aborted, TxnOutcome::Aborted { index: 1, error: Error::NoNode { path } } if path == "/x"));
     let applied = wait(client.txn().check("/a", Expect::Any).commit()).expect("an outcome");
     assert!(matches!(applied, TxnOutcome::Applied { replies, .. } if replies == [TxnReply::Checked]));
+    assert_eq!(wait(client.delete_tree_in_parts("/a")).expect("in three parts"), 5);
 }
 
 #[test]

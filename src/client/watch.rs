@@ -59,6 +59,14 @@ pub enum WatchEvent {
         /// When.
         revision: Revision,
     },
+    /// A node and all below it have come to more than the soft bounds of its quota. Told to who watches the node itself, or a
+    /// subtree it is in, each time a bound is passed.
+    OverQuota {
+        /// The node with the quota.
+        path: String,
+        /// The revision.
+        revision: Revision,
+    },
     /// Nothing up to this revision is missing. Only if asked for.
     Progress {
         /// The revision.
@@ -187,6 +195,7 @@ impl WatchEvent {
             Self::Created { revision, .. }
             | Self::Changed { revision, .. }
             | Self::Deleted { revision, .. }
+            | Self::OverQuota { revision, .. }
             | Self::Progress { revision }
             | Self::Gap { to: revision, .. } => *revision,
         }
@@ -196,7 +205,10 @@ impl WatchEvent {
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::Created { path, .. } | Self::Changed { path, .. } | Self::Deleted { path, .. } => Some(path),
+            Self::Created { path, .. }
+            | Self::Changed { path, .. }
+            | Self::Deleted { path, .. }
+            | Self::OverQuota { path, .. } => Some(path),
             Self::Progress { .. } | Self::Gap { .. } => None,
         }
     }
@@ -208,6 +220,7 @@ impl WatchEvent {
             EventKind::Created => Self::Created { path, revision, node },
             EventKind::Changed => Self::Changed { path, revision, node },
             EventKind::Deleted => Self::Deleted { path, revision },
+            EventKind::OverQuota => Self::OverQuota { path, revision },
         }
     }
 }

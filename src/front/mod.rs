@@ -49,8 +49,8 @@ use self::patience::Patience;
 use self::reads::Reads;
 use self::watches::Watches;
 use crate::limits::{
-    BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX, SESSION_REQUESTS_IN_FLIGHT,
-    SESSIONS_FULL_RETRY_MS,
+    BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, NODE_DATA_BYTES_MAX, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
+    SESSION_REQUESTS_IN_FLIGHT, SESSIONS_FULL_RETRY_MS,
 };
 use crate::namespace::codec::OperationRef;
 use crate::namespace::command::{Command, Revision, SessionId};
@@ -101,7 +101,8 @@ pub struct Front {
     touched: Vec<SessionId>,
     awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
     next_ticket: u64,
-    statuses: BTreeMap<u64, (ConnectionId, u64)>,
+    /// Who asked the replica how it is, or for its sessions, by ticket.
+    askers: BTreeMap<u64, (ConnectionId, u64)>,
     gathering: Gathering,
     requests: Vec<FrontRequest>,
     dirty: Vec<ConnectionId>,
@@ -138,7 +139,7 @@ impl Front {
             touched: Vec::new(),
             awaiting_pings: BTreeMap::new(),
             next_ticket: 0,
-            statuses: BTreeMap::new(),
+            askers: BTreeMap::new(),
             gathering: Gathering::default(),
             requests: Vec::new(),
             dirty: Vec::new(),
@@ -209,14 +210,19 @@ impl Front {
             }
             FrontNotice::Found { members } => self.facts.members = members,
             FrontNotice::Members { ticket, members } => {
-                if let Some((id, number)) = self.statuses.remove(&ticket) {
+                if let Some((id, number)) = self.askers.remove(&ticket) {
                     self.say(id, &ServerMessage::MembersReply { number, members: *members });
                 }
             }
             FrontNotice::Status { ticket, mut status } => {
-                if let Some((id, number)) = self.statuses.remove(&ticket) {
+                if let Some((id, number)) = self.askers.remove(&ticket) {
                     status.connections = self.connections.len() as u64;
                     self.say(id, &ServerMessage::StatusReply { number, status: *status });
+                }
+            }
+            FrontNotice::Sessions { ticket, page } => {
+                if let Some((id, number)) = self.askers.remove(&ticket) {
+                    self.say(id, &ServerMessage::SessionsReply { number, page });
                 }
             }
         }
@@ -361,18 +367,28 @@ impl Front {
                 Ok(())
             }
             ClientMessage::Members { number, change } => {
-                self.next_ticket += 1;
-                self.statuses.insert(self.next_ticket, (id, number));
-                self.requests.push(FrontRequest::Members { ticket: self.next_ticket, change });
+                let ticket = self.ask_as(id, number);
+                self.requests.push(FrontRequest::Members { ticket, change });
                 Ok(())
             }
             ClientMessage::Status { number } => {
-                self.next_ticket += 1;
-                self.statuses.insert(self.next_ticket, (id, number));
-                self.requests.push(FrontRequest::Status { ticket: self.next_ticket });
+                let ticket = self.ask_as(id, number);
+                self.requests.push(FrontRequest::Status { ticket });
+                Ok(())
+            }
+            ClientMessage::Sessions { number, after } => {
+                let ticket = self.ask_as(id, number);
+                self.requests.push(FrontRequest::Sessions { ticket, after });
                 Ok(())
             }
         }
+    }
+
+    /// A ticket under which the replica's answer finds who asked.
+    fn ask_as(&mut self, id: ConnectionId, number: u64) -> u64 {
+        self.next_ticket += 1;
+        self.askers.insert(self.next_ticket, (id, number));
+        self.next_ticket
     }
 
     fn hello(&mut self, id: ConnectionId, hello: &Hello<'_>) -> Result<(), connection::Fault> {
@@ -397,6 +413,7 @@ impl Front {
             leader: self.leader,
             members: self.facts.members.clone(),
             request_bytes_max: REQUEST_BYTES_MAX as u32,
+            data_bytes_max: NODE_DATA_BYTES_MAX as u32,
             requests_in_flight_max: SESSION_REQUESTS_IN_FLIGHT as u32,
             revision: self.revision,
         };
@@ -443,7 +460,12 @@ impl Front {
             self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
             return Ok(());
         }
-        OperationRef::decode(operation)?;
+        let data_bytes = OperationRef::decode(operation)?.data_bytes();
+        if data_bytes > NODE_DATA_BYTES_MAX {
+            // The client was told the limit in the welcome: what comes all the same is kept out of the log.
+            let text = format!("{data_bytes} bytes of data are past the limit of {NODE_DATA_BYTES_MAX} for a node");
+            return Err(connection::Fault { code: FaultCode::TooLarge, text });
+        }
         connection.submitted_upto = number;
         if self.leader.is_some() {
             self.gathering.put_request(session, number, acked_upto, operation);
@@ -540,7 +562,7 @@ impl Front {
                     self.end_session(id, session);
                 }
             }
-            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::LockLookedAt { .. } => {}
+            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::Settled { .. } => {}
         }
     }
 

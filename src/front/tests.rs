@@ -4,14 +4,14 @@ mod watches;
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::{ConnectionId, Facts, Front, Output};
-use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT};
+use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX};
 use crate::namespace::CommandOutcome;
-use crate::namespace::command::SessionId;
+use crate::namespace::command::{Expect, Operation, SessionId, Step};
 use crate::paxos::{CellId, ReplicaId, Slot};
-use crate::replica::exchange::{Applied, FrontNotice};
+use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
 use crate::time::{Duration, Instant};
 use crate::wire::client::{ClientMessage, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, Resume, ServerMessage};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
@@ -131,4 +131,33 @@ fn a_frame_that_does_not_get_on_costs_its_connection_and_a_slow_one_does_not() {
     prepare(&mut front, START + FRAME_TIMEOUT.scaled(2, 1));
     let (words, closed) = heard(&mut front);
     assert!(closed && words[0].contains("not whole within 30 s"), "{words:?}");
+}
+
+#[test]
+fn data_past_the_limit_of_a_node_never_reach_the_log() {
+    let within = Bytes::from(vec![0; NODE_DATA_BYTES_MAX]);
+    let beyond = Bytes::from(vec![0; NODE_DATA_BYTES_MAX + 1]);
+    let set = |data: &Bytes| Operation::Set { path: "/a".into(), data: data.clone(), expect: Expect::Any };
+    let step = Step::Set { path: "/a".into(), data: beyond.clone(), expect: Expect::Any };
+    for (operation, passes) in
+        [(set(&within), true), (set(&beyond), false), (Operation::Multi { steps: vec![step] }, false)]
+    {
+        let mut front = front();
+        front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
+        let (token, session, timeout_ms, last_number) = (101, SESSION, 12_000, 0);
+        applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number });
+        heard(&mut front);
+        let mut requests = Vec::new();
+        front.prepare(START, false, &mut requests);
+        requests.clear();
+        let (mut bytes, mut encoded) = (BytesMut::new(), BytesMut::new());
+        operation.encode(&mut encoded);
+        ClientMessage::Request { number: 1, acked_upto: 0, operation: &encoded }.encode(&mut bytes);
+        front.received(CLIENT, &bytes);
+        front.prepare(START, false, &mut requests);
+        let submitted = requests.iter().any(|request| matches!(request, FrontRequest::Submit(_)));
+        let (words, closed) = heard(&mut front);
+        assert_eq!((submitted, closed), (passes, !passes), "{words:?}");
+        assert!(passes || words[0].contains("past the limit of 1048576"), "{words:?}");
+    }
 }

@@ -473,13 +473,17 @@ fn event_of(aspect: Aspect) -> Option<EventKind> {
         Aspect::Birth => Some(EventKind::Created),
         Aspect::Data => Some(EventKind::Changed),
         Aspect::Death => Some(EventKind::Deleted),
-        Aspect::Children | Aspect::Lock => None,
+        Aspect::OverQuota => Some(EventKind::OverQuota),
+        Aspect::Children | Aspect::Lock | Aspect::Quota => None,
     }
 }
 
 /// Whether a watch sees an event so many names below its own path.
 fn covers(scope: Scope, distance: usize, kind: EventKind) -> bool {
-    let comes_or_goes = kind != EventKind::Changed;
+    let comes_or_goes = matches!(kind, EventKind::Created | EventKind::Deleted);
+    if kind == EventKind::OverQuota {
+        return scope == Scope::Node && distance == 0 || scope == Scope::Subtree;
+    }
     match scope {
         Scope::Node => distance == 0,
         Scope::Children => distance <= 1 && comes_or_goes,

@@ -49,8 +49,9 @@ pub struct ImagePointer {
     pub slot: Slot,
     /// The state machine's revision in it.
     pub revision: u64,
-    /// Number of its file.
-    pub file: u64,
+    /// When this was saved, every record up to that slot was durable. Otherwise the log may not lead there: the image was
+    /// fetched, or the records wait for room.
+    pub is_led_to: bool,
 }
 
 /// One copy to be written and flushed. Answered by [`HardStateFile::completed`].
@@ -279,9 +280,9 @@ impl HardStateFile {
 ///
 /// ```text
 ///    0  magic "QuorHard"   8  format u16   10  zeros   16  sequence u64
-///   24  cell u128   40  incarnation u128   56  replica u8   57  image u8   58  zeros
+///   24  cell u128   40  incarnation u128   56  replica u8   57  image: 0 none, 1 there, 3 there and led to   58  zeros
 ///   64  promised round u64   72  its replica u64   80  longest lease, ns u64   88  start u64
-///   96  image: slot u64, revision u64, file u64
+///   96  image: slot u64, revision u64   112  zeros
 ///  120  member lists: the newest, and the one before; zeros
 /// 4092  CRC-32 of all before
 /// ```
@@ -293,8 +294,9 @@ fn encode(contents: &Contents, sequence: u64) -> Bytes {
     put(&mut block, 8, &FORMAT_VERSION.to_le_bytes());
     put(&mut block, 24, &identity.cell.0.to_le_bytes());
     put(&mut block, 40, &identity.incarnation.0.to_le_bytes());
-    put(&mut block, 56, &[identity.replica.0, u8::from(image.is_some())]);
-    let pointer = image.unwrap_or(ImagePointer { slot: Slot(0), revision: 0, file: 0 });
+    let kind = image.map_or(NO_IMAGE, |image| if image.is_led_to { LED_TO } else { NOT_LED_TO });
+    put(&mut block, 56, &[identity.replica.0, kind]);
+    let pointer = image.unwrap_or(ImagePointer { slot: Slot(0), revision: 0, is_led_to: false });
     for (at, number) in [
         (16, sequence),
         (64, paxos.promised.round),
@@ -303,7 +305,6 @@ fn encode(contents: &Contents, sequence: u64) -> Bytes {
         (88, *start),
         (96, pointer.slot.0),
         (104, pointer.revision),
-        (112, pointer.file),
     ] {
         put(&mut block, at, &number.to_le_bytes());
     }
@@ -338,7 +339,7 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Contents)>, HardStateError> {
     }
     let Some(configs) = Configs::take(&mut &block[CONFIGS_AT..CRC_AT]) else { return Ok(None) };
     let Ok(promised_to) = u8::try_from(number(72)) else { return Ok(None) };
-    let image = ImagePointer { slot: Slot(number(96)), revision: number(104), file: number(112) };
+    let image = ImagePointer { slot: Slot(number(96)), revision: number(104), is_led_to: block[57] == LED_TO };
     let contents = Contents {
         identity: Identity {
             cell: CellId(wide(24)),
@@ -350,11 +351,16 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Contents)>, HardStateError> {
             configs,
             lease_max: Duration::from_nanos(number(80)),
         },
-        image: (block[57] != 0).then_some(image),
+        image: matches!(block[57], NOT_LED_TO | LED_TO).then_some(image),
         start: number(88),
     };
     Ok(Some((number(16), contents)))
 }
+
+/// What is said of the image.
+const NO_IMAGE: u8 = 0;
+const NOT_LED_TO: u8 = 1;
+const LED_TO: u8 = 3;
 
 const MAGIC: &[u8; 8] = b"QuorHard";
 const CONFIGS_AT: usize = 120;
@@ -419,7 +425,7 @@ mod tests {
     fn start_and_image_are_saved_without_a_version() {
         let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
         let mut hard = open(&file).unwrap();
-        let image = ImagePointer { slot: Slot(4), revision: 5, file: 6 };
+        let image = ImagePointer { slot: Slot(4), revision: 5, is_led_to: true };
         hard.save_start(1, Ballot::NONE);
         hard.save_image(image);
         assert_eq!(finish(&mut hard, &mut file), None);

@@ -1,6 +1,6 @@
 //! Where things lie: which segments hold what, and where each slot's newest record is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::record::{Block, Head};
 use super::{Identity, SegmentId};
@@ -27,6 +27,22 @@ pub(super) struct Index {
     places: BTreeMap<Slot, Place>,
     /// No slot above it was given up.
     trimmed_upto: Slot,
+    /// Slots of which the newest record is not known, one by one, and the highest of all others.
+    forgotten: BTreeSet<Slot>,
+    forgotten_upto: Slot,
+}
+
+/// What is not needed any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needless {
+    /// Slots up to there are in an image.
+    pub(super) upto: Slot,
+    /// A record is not needed to prove that a ballot up to there was promised.
+    pub(super) promised: Ballot,
+    /// This segment is needed, and those after it.
+    pub(super) before: SegmentId,
+    /// Nor is a vote needed that a later one in the same slot follows.
+    pub(super) superseded: bool,
 }
 
 /// What trimming asks of one segment.
@@ -86,17 +102,20 @@ impl Index {
 
     /// The newest durable record of its slot lies there.
     pub(super) fn insert(&mut self, place: Place) {
+        self.forgotten.remove(&place.slot);
         self.places.insert(place.slot, place);
     }
 
     /// What is known of this slot's older records is not worth having: a newer one is lost.
     pub(super) fn forget(&mut self, slot: Slot) {
         self.places.remove(&slot);
+        self.forgotten.insert(slot);
     }
 
     /// As [`Index::forget`], for every slot from `from` to `upto`.
     pub(super) fn forget_all(&mut self, from: Slot, upto: Slot) {
         self.places.retain(|slot, _| *slot < from || *slot > upto);
+        self.forgotten_upto = self.forgotten_upto.max(upto);
     }
 
     pub(super) fn place_of(&self, slot: Slot) -> Option<Place> {
@@ -139,19 +158,34 @@ impl Index {
         self.trimmed_upto
     }
 
+    /// Whether the oldest segment is needed no more.
+    pub(super) fn would_trim(&self, needless: Needless) -> bool {
+        let Needless { upto, promised, before, superseded } = needless;
+        self.segments.front().is_some_and(|first| {
+            let covered = first.highest_slot <= upto || superseded && self.is_superseded(first.segment, upto);
+            covered && first.segment < before && first.highest_ballot <= promised
+        })
+    }
+
+    /// Whether every record in that segment of a slot above `upto` is followed by a durable one in another segment.
+    fn is_superseded(&self, segment: SegmentId, upto: Slot) -> bool {
+        // The newest record of a slot that was forgotten may lie anywhere.
+        let known = self.forgotten_upto <= upto && self.forgotten.range(upto.next()..).next().is_none();
+        known && self.places.range(upto.next()..).all(|(_, place)| place.segment != segment)
+    }
+
     /// Gives up the oldest segments up to the first that is still needed.
-    pub(super) fn trim(&mut self, upto: Slot, promised: Ballot, keep: SegmentId) -> Vec<SegmentId> {
+    pub(super) fn trim(&mut self, needless: Needless) -> Vec<SegmentId> {
         let mut freed = Vec::new();
-        while let Some(first) = self.segments.front()
-            && first.segment < keep
-            && first.highest_slot <= upto
-            && first.highest_ballot <= promised
+        while self.would_trim(needless)
+            && let Some(first) = self.segments.front()
         {
             freed.push(first.segment);
-            self.trimmed_upto = self.trimmed_upto.max(first.highest_slot);
+            self.trimmed_upto = self.trimmed_upto.max(first.highest_slot.min(needless.upto));
             self.segments.pop_front();
         }
         if let Some(last) = freed.last() {
+            self.forgotten = self.forgotten.split_off(&needless.upto.next());
             self.places.retain(|_, place| place.segment > *last);
         }
         freed

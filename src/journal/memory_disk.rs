@@ -161,7 +161,7 @@ impl Story {
             start: self.start,
             hard_state: 0,
             image_upto: self.image_upto,
-            image_is_foreign: false,
+            image_is_led_to: true,
         }
     }
 
@@ -267,7 +267,8 @@ impl Story {
     fn trim(&mut self, journal: &mut Journal) {
         self.image_upto = self.chosen_upto;
         let promised = Ballot { round: self.appended, replica: ReplicaId(1) };
-        for segment in journal.trim(self.image_upto, promised) {
+        let stuck = self.dice.below(2) == 0;
+        for segment in journal.trim(self.image_upto, promised, stuck) {
             let file = self.disk.files.remove(&segment).expect("only segments that exist are given up");
             self.freed.push(file);
             self.disk.unreadable.retain(|(bad, _)| *bad != segment);

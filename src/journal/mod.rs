@@ -44,7 +44,8 @@
 //! 6. Where the log ends the next start goes on, over what was torn. Its first record carries a new start number and the
 //!    sequence from which it counts: whatever earlier starts left from that sequence on is cut off. When that record is
 //!    durable ([`Journal::started`]) the cut is, and the replica may speak.
-//! 7. A replica that fell too far behind starts again from another's image. No record leads there: that start is marked as
+//! 7. A replica that fell too far behind starts again from another's image, and one whose log is full may from an image
+//!    that is ahead of what it could write. No record leads there: that start is marked as
 //!    *jumped*. The votes before it in slots up to the image's are no word on what was chosen, whatever later records
 //!    claim; they are neither replayed, should that image be lost, nor handed to peers.
 //!
@@ -72,7 +73,8 @@
 //! - J4. *Have it* is said of the newest acceptance of a slot, or not at all.
 //! - J5. A record counts only in the segment, at the offset, of the start and with the identity that it names.
 //! - J6. The oldest segments go first, and none goes that holds a slot above the image or a ballot above the durable
-//!   promise; what remains ends with a durable record of the running start.
+//!   promise; what remains ends with a durable record of the running start. Where there is no room left at all, a vote in a
+//!   slot above the image may go too, once a later vote in that slot is durable: it was the word on nothing any more.
 //!
 //! # What is assumed of the disk
 //!

@@ -24,8 +24,8 @@ pub struct Known {
     pub hard_state: u64,
     /// Everything up to there is in the image that the state machine was loaded from.
     pub image_upto: Slot,
-    /// That image was taken by another replica: the log may not lead to it.
-    pub image_is_foreign: bool,
+    /// The log leads to it: its records up to there were durable when the image came to be used.
+    pub image_is_led_to: bool,
 }
 
 /// What the log says.
@@ -422,7 +422,7 @@ impl<'v> Fold<'v> {
             Some(last) => tail.index.end_with(last.segment),
             None => tail.index = Index::default(),
         }
-        if self.known.image_is_foreign && self.claimed_upto < self.known.image_upto {
+        if !self.known.image_is_led_to && self.claimed_upto < self.known.image_upto {
             tail.jumped = true;
             tail.index.forget_all(Slot(0), self.known.image_upto);
         }

@@ -1,6 +1,6 @@
 //! Applies batches: the one way the namespace changes.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_128;
@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::codec::{Batch, CommandRef, OperationRef, encode_outcome};
 use super::command::{Outcome, Refusal, Revision, SessionId};
 use super::image::Imaging;
-use super::locking::{Claims, Ending};
+use super::locking::Ending;
 use super::session::{Session, SessionView, Sessions, Stored};
 use super::slab::Place;
 use super::transaction::{Nodes, Stamp, Transaction};
@@ -62,8 +62,8 @@ pub enum CommandOutcome {
     SessionExpired { session: SessionId },
     /// `ExpireSession`: no effect, as the session stirred since (its counter is now `counter`) or is over already.
     ExpiryMissed { session: SessionId, counter: Option<u64> },
-    /// `FreeLock`: whatever kept the lock shut and was due is gone.
-    LockLookedAt { path: String },
+    /// `Settle`: what was due at the node is done.
+    Settled { path: String },
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
     Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
     /// `Request` that closed its session; otherwise as `Replied`.
@@ -81,9 +81,7 @@ impl Namespace {
     /// The namespace of revision 0: a root, no sessions. `seed` scatters an index; nothing that shows depends on it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let (tree, claims) = (Tree::new(seed), Claims::default());
-        let nodes = Nodes { tree, ephemerals: BTreeSet::new(), claims, instances: 0 };
-        Self::of_parts(nodes, Sessions::new(), Clock::default())
+        Self::of_parts(Nodes::new(Tree::new(seed)), Sessions::new(), Clock::default())
     }
 
     pub(super) fn of_parts(nodes: Nodes, sessions: Sessions, clock: Clock) -> Self {
@@ -144,6 +142,16 @@ impl Namespace {
         self.sessions.iter().map(Session::view)
     }
 
+    /// The sessions with greater ids, in order.
+    pub fn sessions_after(&self, after: SessionId) -> impl Iterator<Item = SessionView> {
+        self.sessions.after(after).map(Session::view)
+    }
+
+    /// Paths of the nodes whose locks a session holds or waits for, in byte order.
+    pub fn claims(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.nodes.claims.of_session(session)
+    }
+
     /// How many sessions live.
     #[must_use]
     pub fn session_count(&self) -> usize {
@@ -152,14 +160,12 @@ impl Namespace {
 
     /// Paths of a session's ephemeral nodes, in byte order.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
-        let first = (session, "".into());
-        let from_first = self.nodes.ephemerals.range(first..);
-        from_first.take_while(move |(owner, _)| *owner == session).map(|(_, path)| &**path)
+        self.nodes.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)
     }
 
-    /// The locks kept shut for lost holders, until when by the log's time in nanoseconds: the first to be opened first.
-    pub fn shut_locks(&self) -> impl Iterator<Item = (u64, &str)> {
-        self.nodes.claims.by_time().map(|(until_ns, path)| (*until_ns, &**path))
+    /// The nodes where something becomes due, and when by the log's time in nanoseconds: the earliest first.
+    pub fn timers(&self) -> impl Iterator<Item = (u64, &Arc<str>)> {
+        self.nodes.timers.iter()
     }
 
     /// A number that namespaces with the same content share, whatever led to them. Costs no walk.
@@ -179,15 +185,18 @@ impl Namespace {
         self.nodes.tree.invariants();
         for (path, node) in self.nodes.tree.iter() {
             let Some(owner) = node.stat.owner else { continue };
-            assert!(self.nodes.ephemerals.contains(&(owner, path.clone())), "{path}: its owner knows it");
+            let owned = self.nodes.ephemerals.get(&owner).is_some_and(|owned| owned.contains(path));
+            assert!(owned, "{path}: its owner knows it");
             assert!(self.sessions.find(owner).is_some(), "{path}: its owner lives");
             assert_eq!(node.stat.children, 0, "{path}: an ephemeral node has no children");
         }
-        for (owner, path) in &self.nodes.ephemerals {
+        let owned = self.nodes.ephemerals.iter().flat_map(|(owner, paths)| paths.iter().map(move |path| (owner, path)));
+        for (owner, path) in owned {
             let node = self.nodes.tree.get(path).expect("what a session owns exists");
             assert_eq!(node.stat.owner, Some(*owner), "{path}: it is owned by whoever lists it");
         }
         self.nodes.claims.invariants(&self.nodes.tree);
+        self.nodes.timers.invariants(&self.nodes.tree);
         for (session, path) in self.nodes.claims.iter() {
             assert!(self.sessions.find(*session).is_some(), "{path}: whoever claims its lock lives");
         }
@@ -199,17 +208,18 @@ impl Namespace {
     }
 
     fn command(&mut self, command: &CommandRef<'_>, wall_ms: u64, changes: &mut Vec<Change>) -> CommandOutcome {
-        let stamp = Stamp { revision: self.clock.revision + 1, wall_ms };
+        let stamp = Stamp { revision: self.clock.revision + 1, wall_ms, log_time_ns: self.clock.log_time_ns };
         match *command {
             CommandRef::OpenSession { token, secret, timeout_ms } => self.open(token, secret, timeout_ms),
             CommandRef::ResumeSession { token, session, secret } => self.resume(token, session, secret),
             CommandRef::ExpireSession { session, counter } => self.expire(session, counter, stamp, changes),
-            CommandRef::FreeLock { path, instance } => {
-                let log_time_ns = self.clock.log_time_ns;
-                if Transaction::new(&mut self.nodes, stamp, changes).free_lock(path, instance, log_time_ns) {
+            CommandRef::Settle { path, instance } => {
+                let changes_before = changes.len();
+                Transaction::new(&mut self.nodes, stamp, changes).settle(path, instance);
+                if changes.len() > changes_before {
                     self.clock.revision = stamp.revision;
                 }
-                CommandOutcome::LockLookedAt { path: path.to_owned() }
+                CommandOutcome::Settled { path: path.to_owned() }
             }
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {

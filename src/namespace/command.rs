@@ -21,8 +21,9 @@ pub enum Command {
     ResumeSession { token: u64, session: SessionId, secret: u128 },
     /// Ends the session, its ephemeral nodes with it, if its counter is still `counter`.
     ExpireSession { session: SessionId, counter: u64 },
-    /// Forgets the lost holders of that instance's lock whose delay is over by the log's time, and hands the lock on.
-    FreeLock { path: String, instance: u64 },
+    /// Does what is due at that instance of a node by the log's time: forgets lost holders of its lock whose delay is over,
+    /// and hands the lock on; ends the node, if its time is over.
+    Settle { path: String, instance: u64 },
     /// Request `number` of a session. Applied only if it is the session's next; an earlier one has its stored result
     /// returned; a later one has no effect. Results up to `acked_upto` are dropped.
     Request { session: SessionId, number: u64, acked_upto: u64, operation: Operation },
@@ -37,6 +38,12 @@ pub enum Operation {
     Set { path: String, data: Bytes, expect: Expect },
     /// Removes a node without children.
     Delete { path: String, expect: Expect },
+    /// Removes a node and all below it, each after its children. `part` of 0: all, or nothing if there are more than
+    /// [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX); otherwise at most so many of them, the node itself
+    /// last of all.
+    DeleteTree { path: String, expect: Expect, part: u32 },
+    /// Sets, or takes away, the bounds of what a node and all below it may come to.
+    SetQuota { path: String, quota: Option<Quota> },
     /// All of the steps, in order, or none.
     Multi { steps: Vec<Step> },
     /// Takes the node's lock, or a place in its queue. `create`: a missing node is made first, permanent and empty.
@@ -67,6 +74,33 @@ pub enum Step {
     Get { path: String },
     /// Fails unless the lock is still held as `sequencer` says.
     CheckLock { sequencer: Sequencer },
+}
+
+/// What a node and all below it may come to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Quota {
+    /// What would go past these bounds is refused.
+    pub hard: QuotaBounds,
+    /// What goes past these bounds is done, and told to who watches the node.
+    pub soft: QuotaBounds,
+}
+
+/// Bounds of a subtree; `None` is no bound.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct QuotaBounds {
+    /// Nodes, the topmost among them.
+    pub nodes: Option<u64>,
+    /// Bytes of data.
+    pub bytes: Option<u64>,
+}
+
+/// What a subtree comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Usage {
+    /// Nodes, the topmost among them.
+    pub nodes: u64,
+    /// Bytes of data.
+    pub bytes: u64,
 }
 
 /// How a lock is held.
@@ -102,6 +136,20 @@ pub enum Lifetime {
     Permanent,
     /// Until it is deleted or the session that made it ends. Has no children.
     Ephemeral,
+    /// Until it is deleted, or its last child has been gone for
+    /// [`CONTAINER_LINGER_MS`](crate::limits::CONTAINER_LINGER_MS). One that never had a child stays.
+    Container,
+    /// Until it is deleted, or has had neither children nor new data for so long.
+    Ttl { ms: u64 },
+}
+
+/// What ends a node by itself, and not with a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expiry {
+    /// That its last child went ([`Lifetime::Container`]).
+    Emptied,
+    /// That it was left alone for so long ([`Lifetime::Ttl`]).
+    Idle { ttl_ms: u64 },
 }
 
 /// A condition on a node.
@@ -124,6 +172,14 @@ pub enum Read {
     Exists { path: String },
     /// Names of the children after `after` (all if empty), in byte order, at most `limit` (0: as many as fit a reply).
     List { path: String, after: String, limit: u32 },
+    /// As `List`, with the children's stats.
+    Entries { path: String, after: String, limit: u32 },
+    /// The nodes of the subtree below `path`, itself first, that follow the node `after` (all if empty): each before its
+    /// children, children in byte order of their names. At most `limit` (0: as many as fit a reply). The node `after` need
+    /// not exist any more, so whoever reads page by page loses its place to nobody.
+    Scan { path: String, after: String, limit: u32, with_data: bool },
+    /// The quota that was set at this very node, and what it bounds.
+    Quota { path: String },
     /// Who holds the node's lock, and how many wait.
     LockHolders { path: String },
     /// Where a session stands with the node's lock. One that waits is told on its connection when that may have changed.
@@ -151,8 +207,10 @@ pub struct Stat {
     pub created_ms: u64,
     /// When its data last changed, likewise.
     pub modified_ms: u64,
-    /// The session it lives with; `None` for a permanent node.
+    /// The session it lives with, if it is ephemeral.
     pub owner: Option<SessionId>,
+    /// What ends it otherwise; `None` for a permanent node, and for an ephemeral one.
+    pub expiry: Option<Expiry>,
     /// Bytes of data.
     pub data_bytes: u32,
     /// Number of children.
@@ -175,6 +233,10 @@ pub enum Done {
     Set { stat: Stat },
     /// It is gone.
     Deleted,
+    /// So many nodes are gone; `more` are left to be asked for, the node itself among them.
+    TreeDeleted { nodes: u32, more: bool },
+    /// The quota is as asked for.
+    QuotaSet,
     /// One result a step.
     Multi { results: Vec<StepDone> },
     /// The lock is held.
@@ -229,6 +291,10 @@ pub enum Refusal {
     LockTwice { path: String },
     /// The session neither holds the lock nor waits for it.
     LockNotHeld { path: String },
+    /// Past the quota set at `path`: so many nodes would be needed below it.
+    NodesOverQuota { path: String, needed: u64, limit: u64 },
+    /// Past the quota set at `path`: so many bytes of data would be needed below it.
+    BytesOverQuota { path: String, needed: u64, limit: u64 },
     /// Past a limit.
     TooLarge { what: String, size: u64, limit: u64 },
     /// Step `index` of a `multi` failed, so none was done.
@@ -251,12 +317,29 @@ pub enum Answer {
     Exists { stat: Option<Stat> },
     /// Answer to `List`: names in byte order, the parent's stat, whether more follow.
     Children { names: Vec<String>, stat: Stat, more: bool },
+    /// Answer to `Entries`: children in byte order of their names, the parent's stat, whether more follow.
+    Entries { entries: Vec<(String, Stat)>, stat: Stat, more: bool },
+    /// Answer to `Scan`: nodes in order, whether more follow.
+    Scanned { nodes: Vec<Scanned>, more: bool },
+    /// Answer to `Quota`; `None` if none is set there.
+    Quota { quota: Option<(Quota, Usage)> },
     /// Answer to `LockHolders`.
     Lock { holders: LockHolders },
     /// Answer to `AwaitLock`.
     LockPlace { place: LockPlace },
     /// Answer to `CheckSequencer`.
     Sequencer { valid: bool },
+}
+
+/// A node come upon in a scan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scanned {
+    /// Its path.
+    pub path: String,
+    /// Its stat.
+    pub stat: Stat,
+    /// Its data, if they were asked for.
+    pub data: Option<Bytes>,
 }
 
 /// A lock as it stands.

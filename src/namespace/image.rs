@@ -4,19 +4,19 @@
 //! image    chunk ...                       each handed out whole; a record never spans two
 //! chunk    record ...
 //! record   1 header   version u32 | revision u64 | log_time_ns u64 | instances u64 | digest u128
-//!          2 node     path text | stat | data bytes | 0, or 1 | lock
+//!          2 node     path text | stat | data bytes | 0, or 1 | lock | 0, or 1 | due_ns u64 | 0, or 1 | quota
 //!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64
 //!                     | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
 //!          4 end      nodes u64 | sessions u64
 //! lock     holders u32 x claim | queue u32 x claim | marks u32 x ( mode u8 | until_ns u64 )
+//! quota    4 x ( 0, or 1 | bound u64 )              hard: nodes, bytes; soft: nodes, bytes
 //! claim    session u64 | mode u8 | lock_delay_ms u32
 //! ```
 //!
 //! The header comes first, the end last, and the rest in no order that means anything. Who owns which ephemeral node,
-//! who claims which lock, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the
+//! who claims which lock, what is due when, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the
 //! image's revision: a namespace rebuilt from the image must have it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -24,9 +24,8 @@ use thiserror::Error;
 
 use super::apply::{Clock, Namespace};
 use super::codec::{DecodeError, Reader, put_bytes, put_maybe, put_text};
-use super::command::{Revision, SessionId, Stat};
+use super::command::{Quota, Revision, SessionId, Stat};
 use super::lock::Lock;
-use super::locking::Claims;
 use super::session::{Session, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
@@ -214,16 +213,13 @@ impl ImageLoader {
         };
         let tree = Tree::from_rows(self.seed, self.nodes)
             .map_err(|path| not_whole(&format!("{path} has no place, or not the children it counts")))?;
-        let owned = tree.iter().filter_map(|(path, node)| Some((node.stat.owner?, path.clone())));
-        let ephemerals: BTreeSet<_> = owned.collect();
-        if let Some((owner, path)) = ephemerals.iter().find(|(owner, _)| self.sessions.find(*owner).is_none()) {
-            return Err(not_whole(&format!("the owner of {path}, session {owner}, is missing")));
+        let nodes = Nodes { instances: header.instances, ..Nodes::new(tree) };
+        if let Some(owner) = nodes.ephemerals.keys().find(|owner| self.sessions.find(**owner).is_none()) {
+            return Err(not_whole(&format!("session {owner}, which owns nodes, is missing")));
         }
-        let claims = Claims::of(&tree);
-        if let Some((session, path)) = claims.iter().find(|(session, _)| self.sessions.find(*session).is_none()) {
+        if let Some((session, path)) = nodes.claims.iter().find(|(session, _)| self.sessions.find(*session).is_none()) {
             return Err(not_whole(&format!("session {session}, which claims the lock of {path}, is missing")));
         }
-        let nodes = Nodes { tree, ephemerals, claims, instances: header.instances };
         let namespace = Namespace::of_parts(nodes, self.sessions, header.clock);
         let (found, needed) = (namespace.digest(), header.digest);
         if found == needed { Ok(namespace) } else { Err(ImageError::Digest { found, needed }) }
@@ -256,6 +252,8 @@ fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
     node.stat.encode(out);
     put_bytes(out, &node.data);
     put_maybe(out, node.lock.as_deref(), |out, lock| lock.encode(out));
+    put_maybe(out, node.due_ns, |out, due_ns| out.put_u64_le(due_ns));
+    put_maybe(out, node.quota.as_deref(), |out, quota| quota.put(out));
 }
 
 fn take_node(reader: &mut Reader<'_>) -> Result<(Arc<str>, Arc<Node>), ImageError> {
@@ -266,7 +264,9 @@ fn take_node(reader: &mut Reader<'_>) -> Result<(Arc<str>, Arc<Node>), ImageErro
         return Err(not_whole(&format!("the data of {path} does not fit its checksum")));
     }
     let lock = reader.maybe("a lock", Lock::take)?;
-    Ok((path, Arc::new(node.with_lock(lock, stat))))
+    let due_ns = reader.maybe("a time", |reader| reader.u64("a log time"))?;
+    let quota = reader.maybe("a quota", Quota::take)?.map(Arc::new);
+    Ok((path, Arc::new(node.with_lock(lock, stat).with_due(due_ns).with_quota(quota))))
 }
 
 fn put_session(out: &mut BytesMut, session: &Session) {

@@ -13,11 +13,10 @@ use super::transaction::Transaction;
 use super::tree::{Aspect, Tree};
 use crate::limits::{LOCK_DELAY_MS_MAX, LOCK_SESSIONS_MAX};
 
-/// Which sessions claim which locks, and which locks are kept shut until when. All of it is in the nodes; this finds it.
+/// Which sessions claim which locks. All of it is in the nodes; this finds it.
 #[derive(Default, Debug)]
 pub(super) struct Claims {
     by_session: BTreeSet<(SessionId, Arc<str>)>,
-    by_time: BTreeSet<(u64, Arc<str>)>,
 }
 
 /// How a session comes to its end.
@@ -114,24 +113,21 @@ impl Transaction<'_> {
                 Some(mark)
             });
             if let Some(mark) = mark {
-                self.nodes.claims.by_time.insert((mark.until_ns, path));
+                self.nodes.timers.add_mark(&path, mark);
             }
         }
     }
 
-    /// Wipes out what keeps the lock shut for holders lost long enough ago. False if there is nothing of the sort.
-    pub fn free_lock(&mut self, path: &str, instance: u64, log_time_ns: u64) -> bool {
-        let Some(place) = self.nodes.tree.find(path) else { return false };
-        let node = &self.nodes.tree.row(place).node;
+    /// Wipes out what keeps the lock shut for holders lost long enough ago, if there is anything of the sort.
+    pub fn free_lock(&mut self, place: Place, log_time_ns: u64) {
         let is_due = |mark: &Mark| mark.until_ns <= log_time_ns;
-        if node.stat.instance != instance || !self.lock_at(place).is_some_and(|lock| lock.lost().iter().any(is_due)) {
-            return false;
+        if !self.lock_at(place).is_some_and(|lock| lock.lost().iter().any(is_due)) {
+            return;
         }
         let path = self.nodes.tree.row(place).path.clone();
         for mark in self.change_lock(place, |lock| lock.wipe(log_time_ns)) {
-            self.nodes.claims.by_time.remove(&(mark.until_ns, path.clone()));
+            self.nodes.timers.remove_mark(&path, mark);
         }
-        true
     }
 
     /// Refuses a sequencer that is stale.
@@ -172,13 +168,6 @@ impl Transaction<'_> {
 }
 
 impl Claims {
-    /// The claims of a tree's locks.
-    pub fn of(tree: &Tree) -> Self {
-        let mut claims = Self::default();
-        tree.iter().for_each(|(path, node)| claims.add(path, node.lock.as_deref()));
-        claims
-    }
-
     /// Whether a session holds that node's lock, or waits for it.
     pub fn has(&self, session: SessionId, path: &str) -> bool {
         self.by_session.contains(&(session, Arc::from(path)))
@@ -189,34 +178,30 @@ impl Claims {
         self.by_session.iter()
     }
 
-    /// The locks kept shut, those to be opened first in front: when, and whose.
-    pub fn by_time(&self) -> impl Iterator<Item = &(u64, Arc<str>)> {
-        self.by_time.iter()
+    /// What one session claims.
+    pub fn of_session(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        let from_first = self.by_session.range((session, Arc::from(""))..);
+        from_first.take_while(move |(claimer, _)| *claimer == session).map(|(_, path)| &**path)
     }
 
     /// A node with that lock came.
-    pub fn add(&mut self, path: &Arc<str>, lock: Option<&Lock>) {
-        let Some(lock) = lock else { return };
+    pub fn add(&mut self, path: &Arc<str>, lock: &Lock) {
         self.by_session.extend(lock.sessions().map(|session| (session, path.clone())));
-        self.by_time.extend(lock.lost().iter().map(|mark| (mark.until_ns, path.clone())));
     }
 
     /// A node with that lock went.
-    pub fn remove(&mut self, path: &Arc<str>, lock: Option<&Lock>) {
-        let Some(lock) = lock else { return };
+    pub fn remove(&mut self, path: &Arc<str>, lock: &Lock) {
         for session in lock.sessions() {
             self.by_session.remove(&(session, path.clone()));
-        }
-        for mark in lock.lost() {
-            self.by_time.remove(&(mark.until_ns, path.clone()));
         }
     }
 
     /// What must hold between commands.
     pub fn invariants(&self, tree: &Tree) {
-        let found = Self::of(tree);
+        let mut found = Self::default();
+        let locked = tree.iter().filter_map(|(path, node)| Some((path, node.lock.as_deref()?)));
+        locked.for_each(|(path, lock)| found.add(path, lock));
         assert_eq!(self.by_session, found.by_session, "claims are those of the locks");
-        assert_eq!(self.by_time, found.by_time, "times are those of the locks");
     }
 
     fn take(&mut self, session: SessionId) -> Vec<Arc<str>> {

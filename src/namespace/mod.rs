@@ -4,6 +4,8 @@
 //! which nodes are now what; every front replays them into its own read-only [`Tree`] and matches them against its
 //! watches. The *outcomes* say what each command came to, one for one; a reply's bytes are encoded once and shared
 //! between the session's table of results and the frame that carries them. Reads never come here: [`answer`] asks a tree.
+//! What may be long, a listing or the scan of a subtree, is answered in pages of one revision each; a page goes on from a
+//! name or a path, not from a cursor that the cell would have to keep.
 //!
 //! ```text
 //! batch -> codec -> apply -> tree      rows in a slab, found by a hash of their path, children in order
@@ -33,11 +35,23 @@
 //! sequencer becomes stale, who waits is told that there is no node), so the right to delete is the right to break. A
 //! session claims a lock once: a second claim is refused, not counted. Reader and writer are not exchanged in place.
 //!
+//! A tree is deleted whole in one command up to a bound, and refused beyond it: all or nothing stays true. Whoever can do
+//! without takes a larger one down in parts, leaves first, each part a command of its own.
+//!
 //! A batch that does not decode stops the process: a server lets only what decodes into the log, so either this version
 //! is too old for the cell's commands or memory is damaged, and guessing on would make replicas differ.
 //!
-//! Not here: watches, ACLs, quotas, timers. Time alone changes nothing: when a lock-delay is over, the leader says so with
-//! a command, and the log's own time decides.
+//! Time alone changes nothing: what is due at a node (a lock-delay is over, a time to live, a container's lingering) is found
+//! by `timers`; the leader asks the log to settle it, and the log's own time decides. A node with a time to live ends when
+//! it has been without new data for that long and has no children; while it has some it stays, however long (ZooKeeper's
+//! rule). A container ends some seconds after its last child went, unless another came; whoever makes children in one must
+//! be ready to make it again.
+//!
+//! A quota counts the node it is set at and all below it, and only data as bytes (ZooKeeper's count). What goes past a hard
+//! bound is refused, whoever asks and however; what goes past a soft bound is done and told, once each time the bound is
+//! passed. A subtree that is past its bounds already may shrink, and change without growing.
+//!
+//! Not here: watches, ACLs.
 
 #[cfg(feature = "server")]
 mod apply;
@@ -53,9 +67,13 @@ pub mod path;
 #[cfg(feature = "server")]
 mod query;
 #[cfg(feature = "server")]
+mod quota;
+#[cfg(feature = "server")]
 mod session;
 #[cfg(feature = "server")]
 mod slab;
+#[cfg(feature = "server")]
+mod timers;
 #[cfg(feature = "server")]
 mod transaction;
 #[cfg(feature = "server")]

@@ -48,6 +48,12 @@ pub fn name(path: &str) -> &str {
     path.rfind('/').map_or(path, |at| &path[at + 1..])
 }
 
+/// Whether the path is `top`, or below it.
+#[must_use]
+pub fn is_within(path: &str, top: &str) -> bool {
+    path.strip_prefix(top).is_some_and(|rest| top == ROOT || rest.is_empty() || rest.starts_with('/'))
+}
+
 fn check_name(path: &str, name: &str) -> Result<(), Refusal> {
     if name.is_empty() {
         let mend = if path.ends_with('/') { "leave out the '/' at its end" } else { "write single '/'s" };
@@ -137,5 +143,14 @@ mod tests {
         assert_eq!((parent("/a"), name("/a")), (Some("/"), "a"));
         assert_eq!((parent("/a/b"), name("/a/b")), (Some("/a"), "b"));
         assert_eq!((parent("/a/"), name("/a/")), (Some("/a"), ""));
+    }
+    #[test]
+    fn a_path_is_within_itself_and_what_is_above_it() {
+        for (path, top) in [("/", "/"), ("/a", "/"), ("/a", "/a"), ("/a/b/c", "/a"), ("/a/b", "/a/b")] {
+            assert!(is_within(path, top), "{path} {top}");
+        }
+        for (path, top) in [("/", "/a"), ("/ab", "/a"), ("/b", "/a"), ("/a", "/a/b")] {
+            assert!(!is_within(path, top), "{path} {top}");
+        }
     }
 }

@@ -107,6 +107,12 @@ impl Sessions {
         self.by_id.values().map(|place| self.rows.get(*place))
     }
 
+    /// Every session with a greater id, in order.
+    pub fn after(&self, id: SessionId) -> impl Iterator<Item = &Session> {
+        let beyond = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
+        self.by_id.range(beyond).map(|(_, place)| self.rows.get(*place))
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }

@@ -2,10 +2,14 @@
 
 mod generated;
 mod images;
+mod lifetimes;
+mod listings;
 mod locks;
 mod model;
+mod quotas;
 mod refusals;
 mod requests;
+mod trees;
 
 use bytes::{Bytes, BytesMut};
 
@@ -83,6 +87,10 @@ fn set(path: &str, data: &[u8], expect: Expect) -> Operation {
 
 fn delete(path: &str, expect: Expect) -> Operation {
     Operation::Delete { path: path.into(), expect }
+}
+
+fn delete_tree(path: &str, expect: Expect) -> Operation {
+    Operation::DeleteTree { path: path.into(), expect, part: 0 }
 }
 
 fn multi(steps: Vec<Step>) -> Operation {

@@ -1,28 +1,34 @@
 //! One command's work on the nodes: every step checks before it changes, and a `multi` takes back what it did.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::codec::{OperationRef, StepRef};
-use super::command::{Done, Expect, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone};
+use super::command::{Done, Expect, Expiry, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone, Usage};
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
 use super::path::{self, too_large};
 use super::slab::Place;
+use super::timers::Timers;
 use super::tree::{Aspect, Change, Node, Tree};
-use crate::limits::{NODE_DATA_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::limits::{
+    CONTAINER_LINGER_MS, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX, SESSION_EPHEMERALS_MAX,
+    TREE_NODES_DELETED_MAX,
+};
 
 /// The tree, and who owns what in it.
 #[derive(Debug)]
 pub(super) struct Nodes {
     pub tree: Tree,
-    /// The ephemeral nodes by owner.
-    pub ephemerals: BTreeSet<(SessionId, Arc<str>)>,
+    /// The ephemeral nodes by owner; no owner of none is here.
+    pub ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
     /// Who has claims on which locks.
     pub claims: Claims,
+    /// What becomes due where.
+    pub timers: Timers,
     /// Nodes ever made.
     pub instances: u64,
 }
@@ -32,6 +38,47 @@ pub(super) struct Nodes {
 pub(super) struct Stamp {
     pub revision: Revision,
     pub wall_ms: u64,
+    pub log_time_ns: u64,
+}
+
+impl Nodes {
+    pub fn new(tree: Tree) -> Self {
+        let (ephemerals, claims, timers) = (BTreeMap::new(), Claims::default(), Timers::default());
+        let mut nodes = Self { tree: Tree::new(0), ephemerals, claims, timers, instances: 0 };
+        for (path, node) in tree.iter() {
+            nodes.enlist(path, node);
+        }
+        Self { tree, ..nodes }
+    }
+
+    /// A node came: what it is found by comes too.
+    fn enlist(&mut self, path: &Arc<str>, node: &Node) {
+        if let Some(owner) = node.stat.owner {
+            self.ephemerals.entry(owner).or_default().insert(path.clone());
+        }
+        if let Some(lock) = &node.lock {
+            self.claims.add(path, lock);
+            lock.lost().iter().for_each(|mark| self.timers.add_mark(path, *mark));
+        }
+        self.timers.node_ends(path, None, node.ends_ns());
+    }
+
+    /// A node went.
+    fn strike(&mut self, path: &Arc<str>, node: &Node) {
+        if let Some(owner) = node.stat.owner
+            && let Entry::Occupied(mut owned) = self.ephemerals.entry(owner)
+        {
+            owned.get_mut().remove(path);
+            if owned.get().is_empty() {
+                owned.remove();
+            }
+        }
+        if let Some(lock) = &node.lock {
+            self.claims.remove(path, lock);
+            lock.lost().iter().for_each(|mark| self.timers.remove_mark(path, *mark));
+        }
+        self.timers.node_ends(path, node.ends_ns(), None);
+    }
 }
 
 /// One command at work.
@@ -62,6 +109,8 @@ impl<'a> Transaction<'a> {
                 .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
             OperationRef::Set { path, data, expect } => self.set(path, data, expect).map(|stat| Done::Set { stat }),
             OperationRef::Delete { path, expect } => self.delete(path, expect).map(|()| Done::Deleted),
+            OperationRef::DeleteTree { path, expect, part } => self.delete_tree(path, expect, part),
+            OperationRef::SetQuota { path, quota } => self.set_quota(path, quota),
             OperationRef::Multi { ref steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
             OperationRef::Acquire { path, mode, wait, create, lock_delay_ms } => {
                 self.acquire(Acquisition { path, wait, create, claim: Claim { session, mode, lock_delay_ms } })
@@ -81,14 +130,25 @@ impl<'a> Transaction<'a> {
 
     /// Removes all the session's ephemeral nodes, and its claims on locks.
     pub fn end_session(&mut self, session: SessionId, ending: Ending) {
-        let first = (Bound::Included((session, Arc::from(""))), Bound::Unbounded);
-        let owned = self.nodes.ephemerals.range(first).take_while(|(owner, _)| *owner == session);
-        let owned: Vec<_> = owned.map(|(_, path)| path.clone()).collect();
-        for path in owned {
+        for path in self.nodes.ephemerals.get(&session).cloned().unwrap_or_default() {
             let place = self.nodes.tree.find(&path).expect("an owned node is in the tree");
             self.remove(place);
         }
         self.end_claims(session, ending);
+    }
+
+    /// Does what is due at that instance of a node.
+    pub fn settle(&mut self, path: &str, instance: u64) {
+        let Some(place) = self.nodes.tree.find(path) else { return };
+        if self.nodes.tree.row(place).node.stat.instance != instance {
+            return;
+        }
+        let now_ns = self.stamp.log_time_ns;
+        if self.nodes.tree.row(place).node.ends_ns().is_some_and(|at_ns| at_ns <= now_ns) {
+            self.remove(place);
+        } else {
+            self.free_lock(place, now_ns);
+        }
     }
 
     pub(super) fn revision(&self) -> Revision {
@@ -158,8 +218,15 @@ impl<'a> Transaction<'a> {
         sequential: bool,
     ) -> Result<(Arc<str>, Stat), Refusal> {
         check_data(data)?;
+        let expiry = expiry_of(lifetime)?;
         let (parent, path) = self.name_new(path, sequential)?;
-        let Stamp { revision, wall_ms } = self.stamp;
+        let owned = || self.nodes.ephemerals.get(&session).map_or(0, BTreeSet::len);
+        if lifetime == Lifetime::Ephemeral && owned() >= SESSION_EPHEMERALS_MAX {
+            return Err(too_large("ephemeral nodes of the session", owned() + 1, SESSION_EPHEMERALS_MAX));
+        }
+        let more = Usage { nodes: 1, bytes: data.len() as u64 };
+        self.check_quotas(&path, more)?;
+        let Stamp { revision, wall_ms, .. } = self.stamp;
         self.nodes.instances += 1;
         let stat = Stat {
             created: revision,
@@ -168,12 +235,15 @@ impl<'a> Transaction<'a> {
             created_ms: wall_ms,
             modified_ms: wall_ms,
             owner: (lifetime == Lifetime::Ephemeral).then_some(session),
+            expiry,
             instance: self.nodes.instances,
             ..Stat::default()
         };
-        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat));
+        let due_ns = self.due_after_change(expiry, None);
+        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns));
         let stat = node.stat;
         self.add(parent, path.clone(), node);
+        self.warn_of_quotas(&path, more);
         Ok((path, stat))
     }
 
@@ -208,28 +278,54 @@ impl<'a> Transaction<'a> {
     fn set(&mut self, path: &str, data: &[u8], expect: Expect) -> Result<Stat, Refusal> {
         check_data(data)?;
         let place = self.existing(path, expect)?;
-        let before = self.nodes.tree.row(place).node.stat;
-        let Stamp { revision, wall_ms } = self.stamp;
-        let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
         let row = self.nodes.tree.row(place);
-        let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
-        let node = self.nodes.tree.rewrite(place, data, stat);
+        let (before, ends_ns) = (row.node.stat, row.node.ends_ns());
+        let more = Usage { nodes: 0, bytes: (data.len() as u64).saturating_sub(u64::from(before.data_bytes)) };
+        self.check_quotas(path, more)?;
+        let Stamp { revision, wall_ms, .. } = self.stamp;
+        let stat = Stat { modified: revision, modified_ms: wall_ms, version: before.version + 1, ..before };
+        let due_ns = self.due_after_change(before.expiry, row.node.due_ns);
+        let (shared_path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
+        let node = self.nodes.tree.rewrite(place, data, stat, due_ns);
         let stat = node.stat;
-        self.note(path, Aspect::Data, before, Some(node));
+        self.nodes.timers.node_ends(&shared_path, ends_ns, node.ends_ns());
+        self.note(shared_path, Aspect::Data, before, Some(node));
+        self.warn_of_quotas(path, more);
         Ok(stat)
     }
 
     fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
-        if path == path::ROOT {
-            let why = "the root is not deleted: delete its children".to_owned();
-            return Err(Refusal::BadArgument { why });
-        }
-        let place = self.existing(path, expect)?;
+        let place = self.deletable(path, expect)?;
         if self.nodes.tree.row(place).node.stat.children > 0 {
             return Err(Refusal::NotEmpty { path: path.to_owned() });
         }
         self.remove(place);
         Ok(())
+    }
+
+    /// A node goes after its children, so that what is left at any time is a tree.
+    fn delete_tree(&mut self, path: &str, expect: Expect, part: u32) -> Outcome {
+        let top = self.deletable(path, expect)?;
+        let most = if part == 0 { TREE_NODES_DELETED_MAX } else { TREE_NODES_DELETED_MAX.min(part as usize) };
+        let mut places = self.nodes.tree.leaves_first(top, most + 1);
+        let more = places.len() > most;
+        if more && part == 0 {
+            return Err(too_large("nodes or more to delete at once", most + 1, most));
+        }
+        places.truncate(most);
+        for place in &places {
+            self.remove(*place);
+        }
+        Ok(Done::TreeDeleted { nodes: u32::try_from(places.len()).expect("they are bounded"), more })
+    }
+
+    /// The node to be removed, if it is as expected.
+    fn deletable(&self, path: &str, expect: Expect) -> Result<Place, Refusal> {
+        if path == path::ROOT {
+            let why = "the root is not deleted: delete its children".to_owned();
+            return Err(Refusal::BadArgument { why });
+        }
+        self.existing(path, expect)
     }
 
     fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
@@ -243,7 +339,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// The node of that path, if it is as expected.
-    fn existing(&self, path: &str, expect: Expect) -> Result<Place, Refusal> {
+    pub(super) fn existing(&self, path: &str, expect: Expect) -> Result<Place, Refusal> {
         let Some(place) = self.nodes.tree.find(path) else {
             path::check(path)?;
             return Err(Refusal::NoNode { path: path.to_owned() });
@@ -261,9 +357,7 @@ impl<'a> Transaction<'a> {
     }
 
     fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
-        if let Some(owner) = node.stat.owner {
-            self.nodes.ephemerals.insert((owner, path.clone()));
-        }
+        self.nodes.enlist(&path, &node);
         self.nodes.tree.add(parent, path.clone(), node.clone());
         self.note(path, Aspect::Birth, None, Some(node));
         self.count_child(parent, true);
@@ -272,6 +366,7 @@ impl<'a> Transaction<'a> {
     pub(super) fn replace(&mut self, place: Place, aspect: Aspect, node: Arc<Node>) {
         let row = self.nodes.tree.row(place);
         let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
+        self.nodes.timers.node_ends(&path, row.node.ends_ns(), node.ends_ns());
         self.nodes.tree.replace(place, node.clone());
         self.note(path, aspect, before, Some(node));
     }
@@ -281,10 +376,7 @@ impl<'a> Transaction<'a> {
         let (path, before) = (row.path.clone(), row.node.clone());
         let parent = path::parent(&path).and_then(|parent| self.nodes.tree.find(parent));
         let parent = parent.expect("every node that may be removed has a parent");
-        if let Some(owner) = before.stat.owner {
-            self.nodes.ephemerals.remove(&(owner, path.clone()));
-        }
-        self.nodes.claims.remove(&path, before.lock.as_deref());
+        self.nodes.strike(&path, &before);
         self.nodes.tree.remove(place, parent);
         self.note(path, Aspect::Death, Some(before), None);
         self.count_child(parent, false);
@@ -296,8 +388,20 @@ impl<'a> Transaction<'a> {
         let children = if added { before.children + 1 } else { before.children - 1 };
         let children_version = before.children_version + 1;
         let stat = Stat { children, children_version, children_modified: self.stamp.revision, ..before };
-        let node = Arc::new(node.with_stat(stat));
+        let due_ns = match before.expiry {
+            Some(Expiry::Emptied) => Some(self.stamp.after_ms(CONTAINER_LINGER_MS)).filter(|_| children == 0),
+            Some(Expiry::Idle { .. }) | None => node.due_ns,
+        };
+        let node = Arc::new(node.with_stat(stat).with_due(due_ns));
         self.replace(parent, Aspect::Children, node);
+    }
+
+    /// When a node whose data just changed is due, if it was due at `before_ns`.
+    fn due_after_change(&self, expiry: Option<Expiry>, before_ns: Option<u64>) -> Option<u64> {
+        match expiry {
+            Some(Expiry::Idle { ttl_ms }) => Some(self.stamp.after_ms(ttl_ms)),
+            Some(Expiry::Emptied) | None => before_ns,
+        }
     }
 
     fn note(&mut self, path: Arc<str>, aspect: Aspect, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
@@ -307,27 +411,48 @@ impl<'a> Transaction<'a> {
         self.changes.push(Change { revision: self.stamp.revision, path, aspect, node });
     }
 
+    /// Adds a change that changes no node, so that there is nothing to take back but itself.
+    pub(super) fn tell(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
     fn take_back(&mut self) {
         let undo = self.undo.take().expect("only a multi takes back");
         let nodes = &mut *self.nodes;
         for (path, before) in undo.before.into_iter().rev() {
-            let was_gone = nodes.tree.get(&path).is_none();
-            let owner_now = nodes.tree.get(&path).and_then(|node| node.stat.owner);
-            let owner_before = before.as_ref().and_then(|node| node.stat.owner);
+            if let Some(node) = nodes.tree.get(&path).cloned() {
+                nodes.strike(&path, &node);
+            }
+            if let Some(node) = &before {
+                nodes.enlist(&path, node);
+            }
             nodes.tree.put(&path, before);
-            if let Some(owner) = owner_now {
-                nodes.ephemerals.remove(&(owner, path.clone()));
-            }
-            if let Some(owner) = owner_before {
-                nodes.ephemerals.insert((owner, path.clone()));
-            }
-            // The steps of a multi claim nothing; a node removed took its claims along.
-            if let (true, Some(node)) = (was_gone, nodes.tree.get(&path)) {
-                nodes.claims.add(&path, node.lock.as_deref());
-            }
         }
         nodes.instances = undo.instances;
         self.changes.truncate(undo.changes);
+    }
+}
+
+impl Stamp {
+    fn after_ms(self, ms: u64) -> u64 {
+        self.log_time_ns.saturating_add(ms.saturating_mul(1_000_000))
+    }
+}
+
+/// What will end a node of that lifetime by itself.
+fn expiry_of(lifetime: Lifetime) -> Result<Option<Expiry>, Refusal> {
+    match lifetime {
+        Lifetime::Permanent | Lifetime::Ephemeral => Ok(None),
+        Lifetime::Container => Ok(Some(Expiry::Emptied)),
+        Lifetime::Ttl { ms: 0 } => {
+            let why = "a time to live of 0 ms ends before it begins: give it one at least".to_owned();
+            Err(Refusal::BadArgument { why })
+        }
+        Lifetime::Ttl { ms } if ms > NODE_TTL_MS_MAX => {
+            let what = "milliseconds to live".to_owned();
+            Err(Refusal::TooLarge { what, size: ms, limit: NODE_TTL_MS_MAX })
+        }
+        Lifetime::Ttl { ms: ttl_ms } => Ok(Some(Expiry::Idle { ttl_ms })),
     }
 }
 

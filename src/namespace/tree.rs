@@ -15,9 +15,10 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::codec::SequencerRef;
-use super::command::{LockMode, Revision, Sequencer, Stat};
+use super::command::{LockMode, Quota, Revision, Sequencer, Stat, Usage};
 use super::lock::Lock;
 use super::path;
+use super::quota::Accounts;
 use super::slab::{Place, Row, Slab, Visit};
 
 /// A node as it was at one revision. It never changes; its bytes are its own.
@@ -29,6 +30,10 @@ pub struct Node {
     pub stat: Stat,
     /// Its lock; `None` while nobody holds it.
     pub lock: Option<Arc<Lock>>,
+    /// The log time, in nanoseconds, from which on it may end by itself while it has no children.
+    pub(super) due_ns: Option<u64>,
+    /// What it and all below it may come to.
+    pub(super) quota: Option<Arc<Quota>>,
     /// XXH3-128 of the data, so that a change of the stat alone hashes no data.
     data_hash: u128,
 }
@@ -59,6 +64,10 @@ pub enum Aspect {
     Lock,
     /// It was removed.
     Death,
+    /// What it and all below it may come to.
+    Quota,
+    /// Nothing of its own: it and all below it have come to more than its quota's soft bounds.
+    OverQuota,
 }
 
 /// The nodes, found by path.
@@ -67,6 +76,7 @@ pub struct Tree {
     index: HashTable<Place>,
     rows: Slab<NodeRow>,
     data_bytes: u64,
+    accounts: Accounts,
 }
 
 /// A node where it lies.
@@ -87,19 +97,20 @@ impl Node {
     #[must_use]
     pub fn new(data: Bytes, stat: Stat) -> Self {
         let (stat, data_hash) = summed(&data, stat);
-        Self { data, stat, lock: None, data_hash }
+        Self { data, stat, lock: None, due_ns: None, quota: None, data_hash }
     }
 
     /// The same node with other data.
     #[must_use]
     pub fn with_data(&self, data: Bytes, stat: Stat) -> Self {
-        Self { lock: self.lock.clone(), ..Self::new(data, stat) }
+        Self { lock: self.lock.clone(), due_ns: self.due_ns, quota: self.quota.clone(), ..Self::new(data, stat) }
     }
 
     /// Becomes the node of that data and those numbers. Memory of the same size is used again.
-    fn rewrite(&mut self, data: &[u8], stat: Stat) {
+    fn rewrite(&mut self, data: &[u8], stat: Stat, due_ns: Option<u64>) {
         // The sums are taken of the bytes that came: a copy just made is still on its way to memory.
         (self.stat, self.data_hash) = summed(data, stat);
+        self.due_ns = due_ns;
         let old = std::mem::take(&mut self.data);
         self.data = match old.try_into_mut() {
             Ok(mut own) if own.len() == data.len() => {
@@ -121,7 +132,24 @@ impl Node {
     pub fn with_lock(&self, lock: Option<Arc<Lock>>, stat: Stat) -> Self {
         let kept = (self.stat.data_bytes, self.stat.checksum);
         assert!((stat.data_bytes, stat.checksum) == kept, "the numbers of the data change only with the data");
-        Self { data: self.data.clone(), stat, lock, data_hash: self.data_hash }
+        Self { stat, lock, ..self.clone() }
+    }
+
+    /// The same node with another time to end.
+    #[must_use]
+    pub(super) fn with_due(self, due_ns: Option<u64>) -> Self {
+        Self { due_ns, ..self }
+    }
+
+    /// The same node with another quota.
+    #[must_use]
+    pub(super) fn with_quota(self, quota: Option<Arc<Quota>>) -> Self {
+        Self { quota, ..self }
+    }
+
+    /// When it ends by itself, as it is now.
+    pub(super) fn ends_ns(&self) -> Option<u64> {
+        self.due_ns.filter(|_| self.stat.children == 0)
     }
 
     /// What holders of the node's lock show, if they hold it in that mode.
@@ -140,12 +168,15 @@ impl Node {
     }
 
     fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 48];
+        let mut raw = [0; Stat::ENCODED_BYTES + 72];
         raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
         raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
         raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
         let lock_hash = self.lock.as_ref().map_or(0, |lock| lock.hash());
-        raw[Stat::ENCODED_BYTES + 32..].copy_from_slice(&lock_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 32..][..16].copy_from_slice(&lock_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 48..][..8].copy_from_slice(&self.due_ns.unwrap_or(0).to_le_bytes());
+        let quota_hash = self.quota.as_ref().map_or(0, |quota| quota.hash());
+        raw[Stat::ENCODED_BYTES + 56..].copy_from_slice(&quota_hash.to_le_bytes());
         xxh3_128(&raw)
     }
 }
@@ -168,6 +199,7 @@ impl Tree {
             let place = twin.lay(row.path.clone(), row.node.clone());
             twin.rows.update(place, |twin_row| twin_row.children.clone_from(&row.children));
         }
+        twin.accounts = self.accounts.clone();
         twin
     }
 
@@ -182,11 +214,48 @@ impl Tree {
         self.find(path).map(|place| &self.rows.get(place).node)
     }
 
-    /// Names of the node's children that follow `after`, in byte order; all of them if `after` is empty.
+    /// Paths of the node's children whose names follow `after`, in byte order; all of them if `after` is empty.
     pub fn children<'a>(&'a self, path: &str, after: &str) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
         let place = self.find(path)?;
         let range = (Bound::Excluded(after), Bound::Unbounded);
-        Some(self.rows.get(place).children.range::<str, _>(range).map(Borrow::borrow))
+        Some(self.rows.get(place).children.range::<str, _>(range).map(|child| &*child.0))
+    }
+
+    /// The node that follows `after` among those at and below `top`, each before its children, children in byte order. The
+    /// node `after`, at or below `top`, need not exist.
+    #[must_use]
+    pub fn next_within(&self, top: &str, after: &str) -> Option<&str> {
+        if let Some(child) = self.children(after, "").and_then(|mut children| children.next()) {
+            return Some(child);
+        }
+        let mut at = after;
+        while at != top {
+            let above = path::parent(at)?;
+            if let Some(next) = self.children(above, path::name(at)).and_then(|mut later| later.next()) {
+                return Some(next);
+            }
+            at = above;
+        }
+        None
+    }
+
+    /// The first `most` nodes at and below `top`, each after its children.
+    pub(super) fn leaves_first(&self, top: Place, most: usize) -> Vec<Place> {
+        let mut found = Vec::new();
+        self.gather(top, most, &mut found);
+        found
+    }
+
+    fn gather(&self, top: Place, most: usize, found: &mut Vec<Place>) {
+        for child in &self.rows.get(top).children {
+            if found.len() == most {
+                return;
+            }
+            self.gather(self.find(&child.0).expect("every child is a node"), most, found);
+        }
+        if found.len() < most {
+            found.push(top);
+        }
     }
 
     /// How many nodes there are, the root among them.
@@ -211,6 +280,25 @@ impl Tree {
     #[must_use]
     pub const fn digest(&self) -> u128 {
         self.rows.sum()
+    }
+
+    /// The quotas, and what they bound.
+    pub(super) const fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// What the node and all below it come to.
+    fn usage(&self, top: Place) -> Usage {
+        let row = self.rows.get(top);
+        if &*row.path == path::ROOT {
+            return Usage { nodes: self.len() as u64, bytes: self.data_bytes };
+        }
+        let mut usage = Usage { nodes: 1, bytes: row.node.data.len() as u64 };
+        for child in &row.children {
+            let below = self.usage(self.find(&child.0).expect("every child is a node"));
+            usage = Usage { nodes: usage.nodes + below.nodes, bytes: usage.bytes + below.bytes };
+        }
+        usage
     }
 
     pub(super) fn find(&self, path: &str) -> Option<Place> {
@@ -243,35 +331,51 @@ impl Tree {
         black_box(data.fold(0, |all, one| all ^ one));
     }
 
-    /// Gives the node at `place` other data and numbers, and returns it. Where nobody else holds the node, it is changed
-    /// where it lies.
-    pub(super) fn rewrite(&mut self, place: Place, data: &[u8], stat: Stat) -> Arc<Node> {
+    /// Gives the node at `place` other data, numbers and time to end, and returns it. Where nobody else holds the node, it is
+    /// changed where it lies.
+    pub(super) fn rewrite(&mut self, place: Place, data: &[u8], stat: Stat, due_ns: Option<u64>) -> Arc<Node> {
         let (before, node) = self.rows.update(place, |row| {
             let before = row.node.data.len();
             match Arc::get_mut(&mut row.node) {
-                Some(node) => node.rewrite(data, stat),
-                None => row.node = Arc::new(row.node.with_data(Bytes::copy_from_slice(data), stat)),
+                Some(node) => node.rewrite(data, stat, due_ns),
+                None => {
+                    let node = row.node.with_data(Bytes::copy_from_slice(data), stat);
+                    row.node = Arc::new(node.with_due(due_ns));
+                }
             }
             row.hash = row.node.hash(&row.path);
             (before, row.node.clone())
         });
         self.data_bytes = self.data_bytes + node.data.len() as u64 - before as u64;
+        self.accounts.charge(&self.rows.get(place).path, (0, 0), (node.data.len(), before));
         node
     }
 
     /// Gives the node at `place` another state.
     pub(super) fn replace(&mut self, place: Place, node: Arc<Node>) {
         self.data_bytes += node.data.len() as u64;
+        let after = (node.data.len(), node.quota.clone());
         let before = self.rows.update(place, |row| {
             row.hash = node.hash(&row.path);
             std::mem::replace(&mut row.node, node)
         });
         self.data_bytes -= before.data.len() as u64;
+        let row = self.rows.get(place);
+        self.accounts.charge(&row.path, (0, 0), (after.0, before.data.len()));
+        if before.quota != after.1 {
+            let path = row.path.clone();
+            let usage = if after.1.is_some() { self.usage(place) } else { Usage::default() };
+            self.accounts.keep(path, after.1, usage);
+        }
     }
 
     /// Adds a node under the one at `parent`.
     pub(super) fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
         self.rows.update(parent, |row| row.children.insert(Child(path.clone())));
+        if let Some(quota) = &node.quota {
+            self.accounts.keep(path.clone(), Some(quota.clone()), Usage::default());
+        }
+        self.accounts.charge(&path, (1, 0), (node.data.len(), 0));
         self.lay(path, node);
     }
 
@@ -284,6 +388,10 @@ impl Tree {
         assert!(row.children.is_empty(), "a node with children is not removed");
         self.rows.update(parent, |parent| parent.children.remove(path::name(&row.path)));
         self.data_bytes -= row.node.data.len() as u64;
+        self.accounts.charge(&row.path, (0, 1), (0, row.node.data.len()));
+        if row.node.quota.is_some() {
+            self.accounts.keep(row.path, None, Usage::default());
+        }
     }
 
     /// Makes `path` be `node`, whatever it was.
@@ -315,10 +423,15 @@ impl Tree {
             return Err(path::ROOT.into());
         }
         let miscounted = tree.rows.iter().find(|(_, row)| row.node.stat.children as usize != row.children.len());
-        match miscounted.map(|(_, row)| row.path.clone()) {
-            Some(path) => Err(path),
-            None => Ok(tree),
+        if let Some((_, row)) = miscounted {
+            return Err(row.path.clone());
         }
+        let bounded: Vec<_> = tree.rows.iter().filter(|(_, row)| row.node.quota.is_some()).map(|(at, _)| at).collect();
+        for place in bounded {
+            let (path, quota) = (tree.rows.get(place).path.clone(), tree.rows.get(place).node.quota.clone());
+            tree.accounts.keep(path, quota, tree.usage(place));
+        }
+        Ok(tree)
     }
 
     pub(super) fn begin_walk(&mut self) {
@@ -360,13 +473,20 @@ impl Tree {
             sum = sum.wrapping_add(row.hash);
             bytes += row.node.data.len() as u64;
         }
+        for (path, account) in self.accounts.iter() {
+            let place = self.find(path).expect("a quota is that of a node");
+            assert_eq!(self.rows.get(place).node.quota.as_ref(), Some(account.quota()), "{path}: its quota is known");
+            assert_eq!(self.usage(place), account.usage(), "{path}: what it bounds is counted");
+        }
+        let bounded = self.rows.iter().filter(|(_, row)| row.node.quota.is_some()).count();
+        assert_eq!(bounded, self.accounts.iter().count(), "every quota is known");
         assert_eq!(sum, self.rows.sum(), "the digest is the sum of the rows");
         assert_eq!(bytes, self.data_bytes, "the bytes are the sum of the rows");
         assert_eq!(self.index.len(), self.rows.len(), "the index holds nothing else");
     }
 
     const fn bare(seed: u64) -> Self {
-        Self { seed, index: HashTable::new(), rows: Slab::new(), data_bytes: 0 }
+        Self { seed, index: HashTable::new(), rows: Slab::new(), data_bytes: 0, accounts: Accounts::new() }
     }
 
     /// Lays a row down without telling its parent.

@@ -9,7 +9,7 @@ use crate::journal::SegmentId;
 use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::{Change, CommandOutcome};
 use crate::paxos::{Incarnation, MemberChange, ReplicaId, Slot, Value};
-use crate::wire::client::{MemberAddress, Status};
+use crate::wire::client::{MemberAddress, SessionsPage, Status};
 use crate::wire::members::Members;
 use crate::wire::peer::PeerMessage;
 
@@ -36,6 +36,11 @@ pub enum Input {
     ImageWritten { slot: Slot },
     /// The file of [`Effect::FinishImage`] is whole and durable, its name included.
     ImageDurable { slot: Slot },
+    /// The disk has no room for the segment asked for with [`Effect::PrepareSegment`]; nothing of it is left there.
+    NoRoomForSegment,
+    /// The disk has no room for that image: its oldest unanswered [`Effect::ImagePiece`] or its [`Effect::FinishImage`] came
+    /// to nothing, and so does all that is still asked for it. Nothing of it is left there.
+    NoRoomForImage { slot: Slot },
     /// The bytes asked for with [`Effect::ReadImage`]; none if the link to that peer has enough to carry.
     ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
     /// The values asked for with [`Effect::ReadLog`], in slot order, as many as could be read.
@@ -110,6 +115,8 @@ pub enum FrontRequest {
     Status { ticket: u64 },
     /// Who are the members? And make that change of them, if there is one.
     Members { ticket: u64, change: Option<MemberChange> },
+    /// Which sessions live, after that one?
+    Sessions { ticket: u64, after: SessionId },
 }
 
 /// What a replica tells a front.
@@ -129,6 +136,8 @@ pub enum FrontNotice {
     Members { ticket: u64, members: Box<Members> },
     /// Where clients find the cell's members from now on.
     Found { members: Vec<MemberAddress> },
+    /// The answer to [`FrontRequest::Sessions`].
+    Sessions { ticket: u64, page: SessionsPage },
     /// These requests were not proposed, and will not be.
     Refused { requests: Vec<(SessionId, u64)>, overloaded: bool },
 }

@@ -21,7 +21,8 @@
 //!    says so; a resend is harmless, since requests are numbered.
 //! 4. A session ends only by the log. The leader asks for it when it has proved for the whole of the session's timeout
 //!    that it leads, and has heard nothing (`liveness`).
-//! 5. A lock kept shut for a lost holder is opened only by the log, at a log time that has come (`delays`).
+//! 5. What is due at a node (a lock kept shut for a lost holder opens, a node's time is over) is done only by the log, at a
+//!    log time that has come (`timers`).
 //!
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
@@ -32,7 +33,6 @@
 //! another replica's clients (they are answered by the replica that serves them).
 
 mod batch;
-mod delays;
 pub mod exchange;
 mod image;
 mod image_file;
@@ -41,6 +41,7 @@ mod members;
 mod reads;
 mod storage;
 mod submission;
+mod timers;
 mod transfer;
 
 use std::sync::Arc;
@@ -48,20 +49,21 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use self::batch::Pending;
-use self::delays::LockDelays;
 use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
 use self::image::Images;
 pub use self::image_file::{ImageFileError, ImageHead, ImageReader};
 use self::liveness::Liveness;
 use self::reads::{Asked, Asker, ReadPoints};
 pub use self::storage::{Bounds, Recovered, Storage};
+use self::timers::Settling;
 use self::transfer::Transfer;
-use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX};
+use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX, SESSIONS_PAGE_MAX};
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::{Change, Tree};
-use crate::namespace::{CommandOutcome, Namespace};
+use crate::namespace::{CommandOutcome, Namespace, SessionView};
 use crate::paxos::{self, Ballot, Incarnation, Kind, Message, Output, Paxos, ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
+use crate::wire::client::{SessionAccount, SessionsPage};
 use crate::wire::peer::PeerMessage;
 
 /// One replica of a cell.
@@ -81,7 +83,7 @@ pub struct Replica {
     reads: ReadPoints,
     liveness: Option<Liveness>,
     expired: Vec<SessionId>,
-    delays: LockDelays,
+    settling: Settling,
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
@@ -138,7 +140,7 @@ impl Replica {
             reads: ReadPoints::default(),
             liveness: None,
             expired: Vec::new(),
-            delays: LockDelays::default(),
+            settling: Settling::default(),
             links: paxos::ReplicaSet::EMPTY,
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
@@ -178,6 +180,12 @@ impl Replica {
                     self.images.durable(slot);
                 }
             }
+            Input::NoRoomForSegment => self.storage.no_room(now),
+            Input::NoRoomForImage { slot } => {
+                if !self.transfer.refused(now, slot) {
+                    self.images.refused(slot);
+                }
+            }
             Input::ImageRead { to, image, offset, bytes } => self.lent(to, (image, offset), bytes, effects),
             Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
             Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
@@ -205,7 +213,7 @@ impl Replica {
         }
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
         let images = self.images.next_deadline().min(self.transfer.next_deadline());
-        let own = self.storage.next_deadline().min(images).min(self.next_lock_due(now));
+        let own = self.storage.next_deadline().min(images).min(self.next_due(now));
         self.paxos.next_deadline().min(liveness).min(own)
     }
 
@@ -239,6 +247,13 @@ impl Replica {
         self.applied_upto
     }
 
+    /// The log is there from this slot on, and perhaps from further back: an image that ends before it is no place to start
+    /// from without the help of others.
+    #[must_use]
+    pub fn log_reaches_back_to(&self) -> Slot {
+        self.images.sure_upto()
+    }
+
     /// The leader lease, as fronts may use it: none before the reign's first entry is applied.
     #[must_use]
     pub fn lease(&self) -> paxos::Lease {
@@ -248,7 +263,7 @@ impl Replica {
     fn tick(&mut self, now: Instant) {
         self.paxos.tick(now, &mut self.outputs);
         self.storage.tick(now);
-        self.free_due_locks(now);
+        self.settle_what_is_due(now);
         let Some(liveness) = &mut self.liveness else { return };
         liveness.advance(now, self.paxos.is_confirmed(now), &mut self.expired);
         for session in self.expired.drain(..) {
@@ -319,8 +334,28 @@ impl Replica {
                 let members = Box::new(self.members(now, change.as_ref()));
                 effects.push(Effect::Front { front, notice: FrontNotice::Members { ticket, members } });
             }
+            FrontRequest::Sessions { ticket, after } => {
+                let notice = FrontNotice::Sessions { ticket, page: self.sessions_after(after) };
+                effects.push(Effect::Front { front, notice });
+            }
             FrontRequest::Status { .. } => unreachable!("the server answers it, it knows more than the replica"),
         }
+    }
+
+    fn sessions_after(&self, after: SessionId) -> SessionsPage {
+        let namespace = &self.namespace;
+        let mut following = namespace.sessions_after(after);
+        let count = |paths: usize| u32::try_from(paths).unwrap_or(u32::MAX);
+        let account = |view: SessionView| SessionAccount {
+            session: view.session,
+            timeout_ms: view.timeout_ms,
+            requests: view.last_number,
+            ephemerals: count(namespace.ephemerals(view.session).count()),
+            locks: count(namespace.claims(view.session).count()),
+            here: self.attached.contains_key(&view.session),
+        };
+        let sessions = following.by_ref().take(SESSIONS_PAGE_MAX).map(account).collect();
+        SessionsPage { revision: namespace.revision(), sessions, more: following.next().is_some() }
     }
 
     fn submit(&mut self, front: FrontId, submission: Submission, effects: &mut Vec<Effect>) {
@@ -440,7 +475,7 @@ impl Replica {
                 self.with_liveness(|liveness| liveness.closed(*session));
                 *session
             }
-            CommandOutcome::LockLookedAt { path } => return self.delays.looked_at(path),
+            CommandOutcome::Settled { path } => return self.settling.settled(path),
             CommandOutcome::ExpiryMissed { session, .. } => {
                 return self.with_liveness(|liveness| liveness.spared(now, *session));
             }
@@ -475,7 +510,7 @@ impl Replica {
             ));
         } else if !self.paxos.is_leading() {
             self.liveness = None;
-            self.delays = LockDelays::default();
+            self.settling = Settling::default();
         }
         let leader = self
             .paxos
@@ -508,7 +543,7 @@ impl Replica {
         self.tend_images(now, effects);
         self.tend_fetch(now, effects);
         self.paxos.spare_the_log(!self.storage.has_room_for(0));
-        self.storage.writes(effects);
+        self.storage.writes(now, effects);
         #[cfg(debug_assertions)]
         self.paxos.invariants();
     }

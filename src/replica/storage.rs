@@ -1,6 +1,10 @@
 //! What the replica has on disk: the journal and the hard state, as one.
 //!
 //! Both speak in writes that become durable; this module gives the writes their tokens and takes the answers apart again.
+//!
+//! The journal writes only to files that are there in full, so a disk without room is met when the next segment is to be
+//! made, with at least one still to be filled. From then on nothing is admitted that can be refused, what cannot be goes
+//! into that last segment, and the disk is asked again every so often ([`Supply`]).
 
 use std::collections::BTreeSet;
 
@@ -9,7 +13,7 @@ use crate::journal::hard_state::{HardStateFile, ImagePointer};
 use crate::journal::{Identity, Journal, SegmentId};
 use crate::namespace::Namespace;
 use crate::paxos::{self, AcceptedRecord, Configs, HardState, Output, Paxos, ReplicaId, Slot};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// What the disk told at the start.
 #[derive(Debug)]
@@ -43,12 +47,36 @@ pub struct Storage {
     journal: Journal,
     hard_state: HardStateFile,
     bytes_max: u64,
-    wanted: Option<SegmentId>,
+    supply: Supply,
     /// Writes handed out and not yet durable.
     under_way: usize,
     /// Segments that were given up and whose files are still there. The lowest goes first, so that after a crash what is
     /// left of them still joins the log.
     spare: BTreeSet<SegmentId>,
+}
+
+/// How it stands with the journal's next segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Supply {
+    /// It is had for the asking, as far as is known.
+    Open,
+    /// It was asked for.
+    Asked,
+    /// The disk had no room for it; it is asked for again then.
+    Refused(Instant),
+    /// It was asked for again.
+    AskedAgain,
+}
+
+impl Supply {
+    fn asked(self) -> Self {
+        if self.is_dry() { Self::AskedAgain } else { Self::Asked }
+    }
+
+    /// Whether the disk had no room the last time.
+    const fn is_dry(self) -> bool {
+        matches!(self, Self::Refused(_) | Self::AskedAgain)
+    }
 }
 
 impl Storage {
@@ -63,7 +91,7 @@ impl Storage {
         Self {
             journal,
             hard_state,
-            wanted: None,
+            supply: Supply::Open,
             under_way: 0,
             bytes_max: bounds.journal_bytes_max,
             spare: BTreeSet::new(),
@@ -80,8 +108,24 @@ impl Storage {
     /// entries of elections, and what other leaders send.
     #[must_use]
     pub fn has_room_for(&self, bytes: u64) -> bool {
-        let segment = self.journal.segment_bytes();
-        self.journal.free_bytes() + self.further_segments() * segment >= segment + bytes
+        let room = self.journal.room_behind_queue(self.further_segments());
+        room.is_some_and(|room| room >= self.journal.segment_bytes() + bytes)
+    }
+
+    /// Whether there is hardly room left: one segment less, and commands are refused.
+    pub(super) fn is_short(&self) -> bool {
+        !self.has_room_for(self.journal.segment_bytes())
+    }
+
+    /// Whether there is no room for what waits to be written.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.journal.room_behind_queue(self.further_segments()).is_none()
+    }
+
+    /// Whether the disk has no room for a further segment.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        self.supply.is_dry()
     }
 
     /// Everything up to there is in the newest image that the hard state points to.
@@ -114,7 +158,7 @@ impl Storage {
 
     /// Gives up segments that hold nothing above `upto`. Returns the highest slot that went.
     pub(super) fn trim(&mut self, upto: Slot, effects: &mut Vec<Effect>) -> Option<Slot> {
-        let freed = self.journal.trim(upto, self.hard_state.settled().paxos.promised);
+        let freed = self.journal.trim(upto, self.hard_state.settled().paxos.promised, self.is_stuck());
         if freed.is_empty() {
             return None;
         }
@@ -123,6 +167,11 @@ impl Storage {
             effects.extend(self.spare.pop_first().map(|segment| Effect::RemoveSegment { segment }));
         }
         Some(self.journal.trimmed_upto())
+    }
+
+    /// Whether segments would be given up if nothing up to `upto` were needed.
+    pub(super) fn would_trim(&self, upto: Slot) -> bool {
+        self.journal.would_trim(upto, self.hard_state.settled().paxos.promised, self.is_stuck())
     }
 
     pub(super) fn append(&mut self, sequence: u64, record: AcceptedRecord) {
@@ -136,7 +185,12 @@ impl Storage {
 
     pub(super) fn segment_ready(&mut self, segment: SegmentId) {
         self.journal.segment_ready(segment);
-        self.wanted = None;
+        self.supply = Supply::Open;
+    }
+
+    /// The disk had no room for the segment that was asked for.
+    pub(super) fn no_room(&mut self, now: Instant) {
+        self.supply = Supply::Refused(now + ROOM_LOOKED_FOR_EVERY);
     }
 
     /// The write with that token is durable.
@@ -158,13 +212,15 @@ impl Storage {
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
-        self.journal.next_deadline()
+        let asked_again = if let Supply::Refused(until) = self.supply { until } else { Instant::FOREVER };
+        self.journal.next_deadline().min(asked_again)
     }
 
     /// Hands out every write that may be under way.
-    pub(super) fn writes(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn writes(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.hard_state_writes(effects);
         self.journal_writes(effects);
+        self.supply(now, effects);
     }
 
     /// Hands out the hard state's alone.
@@ -190,21 +246,31 @@ impl Storage {
                 pieces: write.pieces,
             });
         }
-        if self.wanted.is_none()
-            && let Some(segment) = self.journal.segment_wanted()
-        {
-            if let Some(from) = self.spare.pop_first() {
-                self.wanted = Some(segment);
-                effects.push(Effect::RecycleSegment { from, segment });
-            } else if self.further_segments() > 0 {
-                self.wanted = Some(segment);
-                effects.push(Effect::PrepareSegment { segment });
-            }
+    }
+
+    /// Has the next segment made ready if one is wanted: of a file that was given up, or a new one.
+    fn supply(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if matches!(self.supply, Supply::Asked | Supply::AskedAgain) {
+            return;
+        }
+        let Some(segment) = self.journal.segment_wanted() else { return };
+        let may_ask = if let Supply::Refused(until) = self.supply { now >= until } else { true };
+        if let Some(from) = self.spare.pop_first() {
+            self.supply = self.supply.asked();
+            effects.push(Effect::RecycleSegment { from, segment });
+        } else if may_ask && self.allowed_segments() > 0 {
+            self.supply = self.supply.asked();
+            effects.push(Effect::PrepareSegment { segment });
         }
     }
 
-    /// How many segments there may be beside those that hold something or stand ready.
+    /// How many segments can be had beside those that hold something or stand ready.
     fn further_segments(&self) -> u64 {
+        let allowed = self.allowed_segments();
+        if self.supply.is_dry() { allowed.min(self.spare.len() as u64) } else { allowed }
+    }
+
+    fn allowed_segments(&self) -> u64 {
         let segment = self.journal.segment_bytes();
         (self.bytes_max / segment).saturating_sub(self.journal.used_bytes() / segment)
     }
@@ -218,6 +284,9 @@ impl Storage {
 
 /// Tokens of hard-state writes carry this bit; the journal's writes count up from 1 and never reach it.
 const HARD_STATE_BIT: u64 = 1 << 62;
+
+/// A disk without room for a segment is asked again so often.
+const ROOM_LOOKED_FOR_EVERY: Duration = Duration::from_secs(1);
 
 /// Files kept to become segments again: a burst is served without writing zeros.
 const SPARE_SEGMENTS_MAX: usize = 4;

@@ -7,6 +7,7 @@
 //!    from the beginning. While it lends one it takes new images seldom, so that the log behind the lent one stays.
 //! 3. Pieces go to a file under a partial name. Their sums and their order are checked as they come. What is lost is asked
 //!    for again from where the file ends; whoever does not answer, or sends rubbish, is left for another.
+//!    So is an image that finds no room on the disk, and after a while the whole is tried again.
 //! 4. A whole image becomes durable under its name, and then the hard state points to it, with the member lists in it, in
 //!    one block. From the moment that is asked for, this replica does nothing else and says nothing to anyone.
 //! 5. When it is durable the replica *starts again* ([`Effect::StartAgain`]): the process that takes its place reads the
@@ -15,6 +16,7 @@
 
 use super::Replica;
 use super::exchange::Effect;
+use super::image::AGAIN_AFTER;
 use super::image_file::{ImageCheck, ImageHead};
 use crate::journal::hard_state::ImagePointer;
 use crate::paxos::{ReplicaId, ReplicaSet, Slot};
@@ -29,6 +31,8 @@ pub(super) struct Transfer {
     /// Until then a peer is taken to be fetching an image here.
     pub(super) lent_until: Instant,
     fetch: Option<Fetch>,
+    /// There was no room for the last one that was fetched: none is begun before.
+    again_at: Option<Instant>,
     /// Nothing is done any more but to end in good order.
     ending: Option<Ending>,
 }
@@ -92,13 +96,29 @@ impl Transfer {
 
     /// When the next piece is asked for.
     pub(super) fn next_deadline(&self) -> Instant {
-        self.fetch.as_ref().filter(|fetch| fetch.is_at_rest()).map_or(Instant::FOREVER, |fetch| fetch.ask_at)
+        let ask_at = self.fetch.as_ref().filter(|fetch| fetch.is_at_rest()).map(|fetch| fetch.ask_at);
+        ask_at.or(self.again_at).unwrap_or(Instant::FOREVER)
     }
 
     /// A piece of the image up to that slot is written. False if that is none of those that are fetched.
     pub(super) fn written(&mut self, slot: Slot) -> bool {
         let fetch = self.fetch.as_mut().filter(|fetch| fetch.image == Some(slot) && fetch.writing);
         fetch.map(|fetch| fetch.writing = false).is_some()
+    }
+
+    /// There is no room for a piece of the image up to that slot, or for its end. False if that is none of those that are
+    /// fetched.
+    pub(super) fn refused(&mut self, now: Instant, slot: Slot) -> bool {
+        let Some(fetch) = self.fetch.as_mut().filter(|fetch| fetch.image == Some(slot) && !fetch.is_at_rest()) else {
+            return false;
+        };
+        // The piece is answered before the end.
+        if !std::mem::take(&mut fetch.writing) {
+            fetch.finishing = false;
+        }
+        fetch.spoiled = true;
+        self.again_at = Some(now + AGAIN_AFTER);
+        true
     }
 }
 
@@ -138,8 +158,9 @@ impl Replica {
     /// Begins to fetch an image if one is needed, and keeps the pieces coming. Called at the end of a turn.
     pub(super) fn tend_fetch(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let needed = self.paxos.needs_image_of();
+        self.transfer.again_at.take_if(|at| *at <= now);
         let Some(fetch) = &mut self.transfer.fetch else {
-            self.transfer.fetch = needed.map(Fetch::of);
+            self.transfer.fetch = needed.filter(|_| self.transfer.again_at.is_none()).map(Fetch::of);
             return;
         };
         if !fetch.is_at_rest() {
@@ -147,7 +168,7 @@ impl Replica {
         }
         if needed.is_none() || fetch.spoiled || fetch.asked_in_vain > ASKED_IN_VAIN_MAX {
             effects.extend(fetch.image.map(|slot| Effect::DiscardImage { slot }));
-            let next = next_after(fetch.source, self.links);
+            let next = next_after(fetch.source, self.links).filter(|_| self.transfer.again_at.is_none());
             self.transfer.fetch = needed.and(next).map(Fetch::of);
         } else if now >= fetch.ask_at {
             fetch.asked_in_vain += 1;
@@ -207,7 +228,7 @@ impl Replica {
             return true;
         }
         let ImageHead { revision, configs, .. } = head;
-        let pointer = ImagePointer { slot, revision, file: slot.0 };
+        let pointer = ImagePointer { slot, revision, is_led_to: false };
         self.storage.save_fetched(pointer, configs);
         self.transfer.ending = Some(Ending::Pointing(pointer));
         true

@@ -5,7 +5,8 @@
 //! the executor, and costs nothing; while there is, jobs run in two lanes, each in order: whole-file jobs, and streams.
 //!
 //! A file comes into being under a partial name, is made durable, and only then gets its own: after a crash it is whole
-//! or absent.
+//! or absent. A job that fails leaves nothing of its file: where the disk has no room, what was tried gives back what it
+//! took. A stream that fails is dead: whatever is asked of it fails alike, until it is discarded.
 //!
 //! The executor finds out whether a device polls for completions by trying it once, wrongly believes most that do not,
 //! and then spins. It is kept from that by opening the first file of each device for writing only, where the trial fails.
@@ -47,6 +48,12 @@ pub enum Job {
     Finish { stream: u64 },
     /// Drop the stream and what it wrote.
     Discard { stream: u64 },
+}
+
+/// Whether a job failed for want of room, and nothing else is wrong.
+#[must_use]
+pub fn is_for_want_of_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// How a job ended.
@@ -142,8 +149,13 @@ struct Lane {
     running: Cell<bool>,
 }
 
-/// A file being written.
-struct Stream {
+/// A file being written, or why it is not.
+enum Stream {
+    Alive(Writing),
+    Dead(io::Error),
+}
+
+struct Writing {
     path: PathBuf,
     file: DmaFile,
     buffer: DmaBuffer,
@@ -205,16 +217,22 @@ impl Worker {
             Job::Begin { stream, path } => self.begin(stream, path).await,
             Job::Chunk { stream, bytes } => {
                 let mut writing = self.take(stream)?;
-                writing.append(&bytes).await?;
-                self.streams.borrow_mut().insert(stream, writing);
-                Ok(Outcome::Done)
+                let appended = writing.append(&bytes).await;
+                self.put_back(stream, writing, appended).await
             }
-            Job::Finish { stream } => self.take(stream)?.finish().await,
+            Job::Finish { stream } => {
+                let mut writing = self.take(stream)?;
+                match writing.finish().await {
+                    Ok(()) => name(writing.file, &writing.path).await,
+                    failed => self.put_back(stream, writing, failed).await,
+                }
+            }
             Job::Discard { stream } => {
-                let writing = self.take(stream)?;
-                let path = partial(&writing.path);
-                writing.file.close().await?;
-                std::fs::remove_file(path).map(|()| Outcome::Done)
+                let dropped = self.streams.borrow_mut().remove(&stream);
+                if let Some(Stream::Alive(writing)) = dropped {
+                    abandon(writing.file, &writing.path).await?;
+                }
+                Ok(Outcome::Done)
             }
         }
     }
@@ -222,21 +240,13 @@ impl Worker {
     async fn zero(&self, path: &Path, bytes: u64) -> io::Result<Outcome> {
         assert_eq!(bytes % BLOCK_BYTES as u64, 0, "a zeroed file is a whole number of blocks");
         let file = create(&partial(path)).await?;
-        let mut zeros = file.alloc_dma_buffer(CHUNK_BYTES);
-        zeros.as_bytes_mut().fill(0);
-        let zeros = Rc::new(zeros);
-        let mut written = 0;
-        while written + CHUNK_BYTES as u64 <= bytes {
-            whole(file.write_rc_at(Rc::clone(&zeros), written).await?, CHUNK_BYTES)?;
-            written += CHUNK_BYTES as u64;
+        match fill_with_zeros(&file, bytes).await {
+            Ok(()) => name(file, path).await,
+            Err(error) => {
+                abandon(file, path).await?;
+                Err(error)
+            }
         }
-        let rest = (bytes - written) as usize;
-        if rest > 0 {
-            let mut zeros = file.alloc_dma_buffer(rest);
-            zeros.as_bytes_mut().fill(0);
-            whole(file.write_at(zeros, written).await?, rest)?;
-        }
-        name(file, path).await
     }
 
     async fn read(&self, path: &Path, offset: u64, bytes: usize) -> io::Result<Bytes> {
@@ -264,23 +274,49 @@ impl Worker {
     }
 
     async fn begin(&self, stream: u64, path: PathBuf) -> io::Result<Outcome> {
-        let file = create(&partial(&path)).await?;
-        let buffer = file.alloc_dma_buffer(CHUNK_BYTES);
-        let writing = Stream { path, file, buffer, filled: 0, written: 0 };
-        match self.streams.borrow_mut().insert(stream, writing) {
-            None => Ok(Outcome::Done),
-            Some(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a stream of that number is being written")),
+        if self.streams.borrow().contains_key(&stream) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a stream of that number is being written"));
+        }
+        let (begun, outcome) = match create(&partial(&path)).await {
+            Ok(file) => {
+                let buffer = file.alloc_dma_buffer(CHUNK_BYTES);
+                (Stream::Alive(Writing { path, file, buffer, filled: 0, written: 0 }), Ok(Outcome::Done))
+            }
+            Err(error) => (Stream::Dead(again(&error)), Err(error)),
+        };
+        self.streams.borrow_mut().insert(stream, begun);
+        outcome
+    }
+
+    /// A stream that is alive; it is put back, finished or discarded.
+    fn take(&self, stream: u64) -> io::Result<Writing> {
+        let mut streams = self.streams.borrow_mut();
+        match streams.remove(&stream) {
+            Some(Stream::Alive(writing)) => Ok(writing),
+            Some(Stream::Dead(error)) => {
+                streams.insert(stream, Stream::Dead(again(&error)));
+                Err(error)
+            }
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "no stream of that number is being written")),
         }
     }
 
-    /// A stream that fails is gone: what it wrote stays under its partial name and is overwritten by the next.
-    fn take(&self, stream: u64) -> io::Result<Stream> {
-        let missing = || io::Error::new(io::ErrorKind::NotFound, "no stream of that number is being written");
-        self.streams.borrow_mut().remove(&stream).ok_or_else(missing)
+    async fn put_back(&self, stream: u64, writing: Writing, done: io::Result<()>) -> io::Result<Outcome> {
+        match done {
+            Ok(()) => {
+                self.streams.borrow_mut().insert(stream, Stream::Alive(writing));
+                Ok(Outcome::Done)
+            }
+            Err(error) => {
+                abandon(writing.file, &writing.path).await?;
+                self.streams.borrow_mut().insert(stream, Stream::Dead(again(&error)));
+                Err(error)
+            }
+        }
     }
 }
 
-impl Stream {
+impl Writing {
     async fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let step = bytes.len().min(CHUNK_BYTES - self.filled);
@@ -298,26 +334,62 @@ impl Stream {
         Ok(())
     }
 
-    async fn finish(self) -> io::Result<Outcome> {
-        let Self { path, file, mut buffer, filled, written } = self;
+    async fn finish(&mut self) -> io::Result<()> {
+        let Self { file, filled, written, .. } = &*self;
+        let (filled, written) = (*filled, *written);
         if filled > 0 {
             // The last write is a whole number of blocks; the file is then cut to what it holds.
             let padded = filled.next_multiple_of(BLOCK_BYTES);
-            buffer.as_bytes_mut()[filled..padded].fill(0);
-            buffer.trim_to_size(padded);
-            whole(file.write_at(buffer, written).await?, padded)?;
+            let mut last = file.alloc_dma_buffer(padded);
+            last.as_bytes_mut()[..filled].copy_from_slice(&self.buffer.as_bytes()[..filled]);
+            last.as_bytes_mut()[filled..].fill(0);
+            whole(file.write_at(last, written).await?, padded)?;
             file.truncate(written + filled as u64).await?;
         }
-        name(file, &path).await
+        Ok(file.fdatasync().await?)
     }
 }
 
-/// Makes a file durable, and then gives it its name.
+/// Fills a file with zeros, every block of it written, and makes it durable.
+async fn fill_with_zeros(file: &DmaFile, bytes: u64) -> io::Result<()> {
+    // A disk without room says so now, before it has done any work.
+    match file.pre_allocate(bytes, false).await.map_err(io::Error::from) {
+        Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
+        _ => {}
+    }
+    let mut zeros = file.alloc_dma_buffer(CHUNK_BYTES);
+    zeros.as_bytes_mut().fill(0);
+    let zeros = Rc::new(zeros);
+    let mut written = 0;
+    while written + CHUNK_BYTES as u64 <= bytes {
+        whole(file.write_rc_at(Rc::clone(&zeros), written).await?, CHUNK_BYTES)?;
+        written += CHUNK_BYTES as u64;
+    }
+    let rest = (bytes - written) as usize;
+    if rest > 0 {
+        let mut zeros = file.alloc_dma_buffer(rest);
+        zeros.as_bytes_mut().fill(0);
+        whole(file.write_at(zeros, written).await?, rest)?;
+    }
+    Ok(file.fdatasync().await?)
+}
+
+/// Gives a durable file its name.
 async fn name(file: DmaFile, path: &Path) -> io::Result<Outcome> {
-    file.fdatasync().await?;
     file.close().await?;
     disk::rename_durably(&partial(path), path)?;
     Ok(Outcome::Done)
+}
+
+/// What came to nothing gives its room back.
+async fn abandon(file: DmaFile, path: &Path) -> io::Result<()> {
+    file.close().await?;
+    std::fs::remove_file(partial(path))
+}
+
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
 }
 
 /// Opened for writing only: see the essay above.
@@ -332,7 +404,8 @@ fn partial(path: &Path) -> PathBuf {
 }
 
 fn whole(written: usize, asked: usize) -> io::Result<()> {
-    let short = || io::Error::new(io::ErrorKind::WriteZero, format!("only {written} of {asked} bytes were written"));
+    // What a file does not take whole finds no room for the rest.
+    let short = || io::Error::new(io::ErrorKind::StorageFull, format!("only {written} of {asked} bytes were written"));
     (written == asked).then_some(()).ok_or_else(short)
 }
 

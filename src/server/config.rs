@@ -122,7 +122,8 @@ pub struct JournalSection {
     pub max: Size,
     /// After so much log the state is written out whole, so that the log before can be given up.
     pub image_after: Size,
-    /// So much of it is kept for members that are away, which then need no image; a quarter of `max` if not set.
+    /// So much of it is kept for members that are away, which then need no image, as long as there is room; a quarter of
+    /// `max` if not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_for_lagging: Option<Size>,
     /// How a write is made durable.
@@ -182,6 +183,19 @@ impl Config {
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a configuration is tables of texts, numbers and lists")
+    }
+
+    /// The same configuration with every default worked out and written down: what a server does.
+    #[must_use]
+    pub fn in_full(&self) -> Self {
+        let mut whole = self.clone();
+        for replica in &mut whole.replicas {
+            replica.advertise = Some(replica.advertised().clone());
+        }
+        whole.paxos.election_min = Some(self.paxos.election_min());
+        whole.paxos.election_max = Some(self.paxos.election_max());
+        whole.journal.keep_for_lagging = Some(self.journal.keep_for_lagging());
+        whole
     }
 
     /// The replica of that id.
@@ -373,12 +387,16 @@ fn misread(origin: &str, error: &toml::de::Error) -> Failure {
     }
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = names.next().unwrap_or_default();
-    match names.map(|known| (edits(unknown, known), known)).min() {
-        Some((distance, known)) if distance <= known.len().max(3) / 2 => {
-            failure.fix(format!("did you mean `{known}`?"))
-        }
-        _ => failure.fix(format!("remove `{unknown}` from {origin}")),
+    match nearest(unknown, names) {
+        Some(known) => failure.fix(format!("did you mean `{known}`?")),
+        None => failure.fix(format!("remove `{unknown}` from {origin}")),
     }
+}
+
+/// The name that `unknown` was probably meant to be.
+fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, known) = names.map(|known| (edits(unknown, known), known)).min()?;
+    (distance <= known.len().max(3) / 2).then_some(known)
 }
 
 /// How many letters have to be changed, added or left out to make one name of the other.
@@ -466,6 +484,34 @@ lease = "300ms"
         assert!(report.contains("leese = \"300ms\""), "the line is shown: {report}");
     }
 
+    /// The keys that may stand where `no-such-key` does.
+    fn keys(section: &str) -> Vec<String> {
+        let text = THREE.replace("[paxos]\nlease = \"300ms\"\n", "") + section + "\nno-such-key = 1\n";
+        let error = toml::from_str::<Config>(&text).expect_err("there is no such key");
+        error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn in_full_it_has_every_key_there_is() {
+        let config = Config::parse(THREE, "cell.toml", &[]).unwrap().in_full();
+        let table: toml::Table = toml::from_str(&config.to_toml()).unwrap();
+        let mut checked = 0;
+        for (section, value) in &table {
+            let (line, tables) = match value {
+                toml::Value::Array(replicas) => (format!("[[{section}]]"), replicas.iter().collect::<Vec<_>>()),
+                section_itself => (format!("[{section}]"), vec![section_itself]),
+            };
+            // The cell's own section is in the text already; its one key cannot be left out.
+            let known = if section == "cell" { vec!["id".to_owned()] } else { keys(&line) };
+            for key in known {
+                assert!(tables.iter().all(|table| table.get(&key).is_some()), "{section}.{key} is not in {table}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 15, "{checked} keys");
+        assert_eq!(Config::parse(&config.to_toml(), "again", &[]).unwrap(), config, "it means the same");
+    }
+
     #[test]
     fn contradictions_are_refused() {
         for (from, to, hint) in [
@@ -492,15 +538,21 @@ lease = "300ms"
         let variables =
             [("QUORATE_PAXOS_LEASE", "400ms"), ("QUORATE_SERVER_CORES", "[0, 1]"), ("QUORATE_ENDPOINTS", "x")];
         let variables = variables.iter().map(|(name, text)| (name.to_string(), text.to_string()));
-        let mut overrides = Override::from_variables(variables);
+        let mut overrides = Override::from_variables(variables).unwrap();
         assert_eq!(overrides.len(), 2, "only what names a section is a setting: {overrides:?}");
         let config = Config::parse(THREE, "cell.toml", &overrides).unwrap();
         assert_eq!((config.paxos.lease.0.as_millis(), config.server.cores), (400, vec![0, 1]));
         overrides.push(Override::flag("--no-lease-reads", "paxos", "lease_reads", "false"));
         assert!(!Config::parse(THREE, "cell.toml", &overrides).unwrap().paxos.lease_reads);
 
-        let wrong = Override::from_variables([("QUORATE_PAXOS_LEESE".into(), "1s".into())].into_iter());
+        let wrong = Override::from_variables([("QUORATE_PAXOS_LEESE".into(), "1s".into())].into_iter()).unwrap();
         let report = Config::parse(THREE, "cell.toml", &wrong).unwrap_err().report();
         assert!(report.contains("QUORATE_PAXOS_LEESE") && report.contains("`lease`"), "{report}");
+        let report = |name: &str| {
+            Override::from_variables([(name.to_owned(), "1s".to_owned())].into_iter()).unwrap_err().report()
+        };
+        assert!(report("QUORATE_PAXO_LEASE").contains("did you mean `QUORATE_PAXOS_LEASE`?"));
+        assert!(report("QUORATE_ENDPOINT").contains("did you mean `QUORATE_ENDPOINTS`?"));
+        assert!(report("QUORATE_WEATHER_TODAY").contains("unset QUORATE_WEATHER_TODAY"));
     }
 }

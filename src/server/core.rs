@@ -10,17 +10,18 @@ use super::config::Config;
 use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::images;
+use super::jobs::{Asked, Jobs, neighbours, span};
 use super::links::{self, Links, Verdict};
 use super::roster::Roster;
 use super::service::{Health, Service};
 use super::start::Started;
 use super::stop::Stop;
-use crate::journal::{Identity, Place, SegmentId};
+use crate::journal::{Identity, SegmentId};
 use crate::limits::{DISK_STALL_MAX, REQUEST_BYTES_MAX};
-use crate::paxos::{self, ReplicaId, Slot, Value};
+use crate::paxos::{self, ReplicaId, Slot};
 use crate::replica::Replica;
 use crate::replica::exchange::{DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
-use crate::runtime::background::{Background, Completion, Job, Outcome};
+use crate::runtime::background::Job;
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
 use crate::wire::client::{Role, Status};
@@ -32,12 +33,12 @@ pub(super) struct Core {
     links: Links,
     roster: Roster,
     fronts: u8,
-    background: Background,
+    pub(super) jobs: Jobs,
     service: Service,
-    folder: Folder,
+    pub(super) folder: Folder,
     segment_bytes: u64,
     hard_state: FileId,
-    segments: BTreeMap<SegmentId, FileId>,
+    pub(super) segments: BTreeMap<SegmentId, FileId>,
     /// Writes in flight, and since when.
     writing: BTreeMap<u64, Instant>,
     inputs: Vec<Input>,
@@ -49,39 +50,19 @@ pub(super) struct Core {
     farewells: Vec<ConnectionId>,
     /// Where our clients find us.
     client_address: String,
-    /// What the background executor was asked, by ticket.
-    jobs: BTreeMap<u64, Asked>,
-    last_ticket: u64,
     told_full: bool,
+    /// The last image of which was said that there is no room for it.
+    told_no_image: Option<Slot>,
     /// The replica asked for a new start.
     starts_again: bool,
     told_leader: Option<ReplicaId>,
+    /// It was said that this replica has no vote.
+    told_voteless: bool,
+    /// There was a leadership to hand over when it was asked to stop.
+    led_when_stopped: bool,
     started_at: Instant,
     identity: links::Identity,
-    journal_identity: Identity,
-}
-
-/// A job of the background executor.
-enum Asked {
-    Segment(SegmentId),
-    /// A piece of an image.
-    ImagePiece(Slot),
-    /// A piece of an image, for a peer.
-    ImageRead {
-        to: ReplicaId,
-        image: Slot,
-        offset: u64,
-    },
-    /// An image's file.
-    Image(Slot),
-    /// Nobody waits for it.
-    Chore,
-    /// Values for a peer far behind.
-    Values {
-        to: ReplicaId,
-        from: Slot,
-        places: Vec<Place>,
-    },
+    pub(super) journal_identity: Identity,
 }
 
 /// How a server came to its end.
@@ -110,7 +91,7 @@ impl Core {
             links: Links::new(identity, ring.waker()),
             roster: Roster::of(config, (me, incarnation)),
             fronts: config.server.cores.len().saturating_sub(1).max(1) as u8,
-            background,
+            jobs: Jobs::new(background),
             service,
             folder,
             segment_bytes: config.journal.segment.0,
@@ -124,11 +105,12 @@ impl Core {
             closes: Vec::new(),
             farewells: Vec::new(),
             client_address,
-            jobs: BTreeMap::new(),
-            last_ticket: 0,
             told_full: false,
+            told_no_image: None,
             starts_again: false,
             told_leader: None,
+            told_voteless: false,
+            led_when_stopped: false,
             started_at: clock::now(),
             identity,
             journal_identity,
@@ -185,15 +167,17 @@ impl Core {
         }
     }
 
-    /// Whether another replica is known to lead, or there is none that could.
-    pub(super) fn another_leads(&self) -> bool {
+    /// Whether another replica is known to lead, or there is none that could, or there was nothing to hand over.
+    fn is_handed_over(&self) -> bool {
         let paxos = self.replica.paxos();
-        paxos.config().voters().count() == 1 || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
+        !self.led_when_stopped
+            || paxos.config().voters().count() == 1
+            || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
     }
 
     /// Whether and how it is over.
     pub(super) fn ended(&self, stop: &Stop, now: Instant) -> Option<Ended> {
-        if stop.is_over(now, self.another_leads()) {
+        if stop.is_over(now, self.is_handed_over()) {
             return Some(Ended::Stopped);
         }
         self.starts_again.then_some(Ended::ToStartAgain)
@@ -201,7 +185,9 @@ impl Core {
 
     /// Gives the leadership away, if we have it.
     pub(super) fn hand_over(&mut self, now: Instant) {
-        tracing::info!("asked to stop: handing the leadership over, if it is here");
+        self.led_when_stopped = self.replica.paxos().is_leader();
+        let duty = if self.led_when_stopped { ": handing the leadership over" } else { "" };
+        tracing::info!("asked to stop{duty}");
         self.service.stopping();
         self.step(now, Input::HandOver);
     }
@@ -221,6 +207,7 @@ impl Core {
         self.step(now, Input::TurnEnd { wall_ms: clock::wall_ms() });
         self.tell_leader();
         self.tell_of_members()?;
+        self.tell_voteless();
         let mut effects = std::mem::take(&mut self.effects);
         let mut others = Vec::with_capacity(effects.len());
         for effect in effects.drain(..) {
@@ -274,7 +261,13 @@ impl Core {
     fn tell_of_room(&mut self) {
         // Large requests are turned away first.
         let full = !self.replica.storage().has_room_for(REQUEST_BYTES_MAX as u64);
-        if full && !self.told_full {
+        if full && !self.told_full && self.replica.storage().is_disk_full() {
+            let (folder, bytes) = (self.folder.path.display(), self.segment_bytes);
+            tracing::warn!(
+                "there is no room under {folder} for another {bytes} bytes of journal: writes are refused as overloaded until \
+                 there is; free some space, or move the folder to a larger disk"
+            );
+        } else if full && !self.told_full {
             let used = self.segments.len() as u64 * self.segment_bytes;
             tracing::warn!(
                 "the journal holds {used} bytes, as much as journal.max allows: writes are refused as overloaded until an \
@@ -330,6 +323,24 @@ impl Core {
         }
     }
 
+    /// A replica that works and does not count is the one thing its operator must hear from it.
+    fn tell_voteless(&mut self) {
+        let Identity { incarnation, replica: me, .. } = self.journal_identity;
+        let known = self.replica.paxos().config().member(me).map(|member| member.incarnation);
+        // One that was not met yet will be counted as soon as it is.
+        let voteless = known.is_none_or(|disk| disk.is_some_and(|disk| disk != incarnation));
+        if voteless && !self.told_voteless {
+            let why = match known {
+                Some(_) => "the cell counts on another disk of it, which was lost or is somewhere else",
+                None => "the cell's list of members does not name it",
+            };
+            tracing::warn!(
+                "replica {me} has no vote in this cell: {why}; it follows, and a majority is found without it"
+            );
+        }
+        self.told_voteless = voteless;
+    }
+
     fn perform(&mut self, now: Instant, effect: Effect, ring: &mut Ring) {
         match effect {
             Effect::Peer { to, message: PeerMessage::Forward { count, run } } if self.links.is_crowded(to, ring) => {
@@ -350,38 +361,38 @@ impl Core {
             }
             Effect::PrepareSegment { segment } => {
                 let path = folder::segment_path(&self.folder.path, segment);
-                self.ask(Asked::Segment(segment), Job::ZeroFile { path, bytes: self.segment_bytes });
+                self.jobs.ask(Asked::Segment(segment), Job::ZeroFile { path, bytes: self.segment_bytes });
             }
             Effect::RecycleSegment { from, segment } => {
                 self.forget(from, ring);
                 let path = |segment| folder::segment_path(&self.folder.path, segment);
                 let job = Job::Rename { from: path(from), to: path(segment) };
-                self.ask(Asked::Segment(segment), job);
+                self.jobs.ask(Asked::Segment(segment), job);
             }
             Effect::RemoveSegment { segment } => {
                 self.forget(segment, ring);
                 let path = folder::segment_path(&self.folder.path, segment);
-                self.ask(Asked::Chore, Job::Remove { path });
+                self.jobs.ask(Asked::Chore, Job::Remove { path });
             }
             Effect::BeginImage { slot } => {
                 let path = images::image_path(&self.folder.path, slot);
-                self.ask(Asked::Chore, Job::Begin { stream: slot.0, path });
+                self.jobs.ask(Asked::ImageBegun, Job::Begin { stream: slot.0, path });
             }
             Effect::ImagePiece { slot, bytes } => {
-                self.ask(Asked::ImagePiece(slot), Job::Chunk { stream: slot.0, bytes })
+                self.jobs.ask(Asked::ImagePiece(slot), Job::Chunk { stream: slot.0, bytes })
             }
-            Effect::FinishImage { slot } => self.ask(Asked::Image(slot), Job::Finish { stream: slot.0 }),
+            Effect::FinishImage { slot } => self.jobs.ask(Asked::Image(slot), Job::Finish { stream: slot.0 }),
             Effect::RemoveImage { slot } => {
                 let path = images::image_path(&self.folder.path, slot);
-                self.ask(Asked::Chore, Job::Remove { path });
+                self.jobs.ask(Asked::Chore, Job::Remove { path });
             }
-            Effect::DiscardImage { slot } => self.ask(Asked::Chore, Job::Discard { stream: slot.0 }),
+            Effect::DiscardImage { slot } => self.jobs.ask(Asked::Chore, Job::Discard { stream: slot.0 }),
             Effect::ReadImage { to, image, offset, bytes } => {
                 if self.links.is_busy(to, ring) {
                     return self.step(now, Input::ImageRead { to, image, offset, bytes: Bytes::new() });
                 }
                 let path = images::image_path(&self.folder.path, image);
-                self.ask(Asked::ImageRead { to, image, offset }, Job::ReadFile { path, offset, bytes });
+                self.jobs.ask(Asked::ImageRead { to, image, offset }, Job::ReadFile { path, offset, bytes });
             }
             Effect::StartAgain => {
                 tracing::info!("fetched an image: starting again from it");
@@ -394,7 +405,7 @@ impl Core {
                 };
                 let path = folder::segment_path(&self.folder.path, first.segment);
                 let job = Job::ReadFile { path, offset: first.offset, bytes: span(&places) };
-                self.ask(Asked::Values { to, from, places }, job);
+                self.jobs.ask(Asked::Values { to, from, places }, job);
             }
             Effect::Front { .. } => unreachable!("notices were told before"),
         }
@@ -407,35 +418,23 @@ impl Core {
         own.min(stall).min(self.service.next_deadline())
     }
 
-    fn finish_background(&mut self, now: Instant, ring: &mut Ring) -> Result<(), Failure> {
-        let completions: Vec<_> = self.background.completions().collect();
-        for Completion { ticket, outcome } in completions {
-            let asked = self.jobs.remove(&ticket).expect("a job is answered once");
-            // A segment that was read from may have been given up meanwhile; the peer asks again.
-            let gone = |places: &[Place]| places.iter().all(|place| !self.segments.contains_key(&place.segment));
-            let outcome = match (&asked, outcome) {
-                (Asked::Values { places, .. }, Err(_)) if gone(places) => Outcome::Read(Bytes::new()),
-                (_, outcome) => outcome.map_err(|error| disk_failed(&self.folder, &error.to_string()))?,
-            };
-            match (asked, outcome) {
-                (Asked::Segment(segment), _) => {
-                    self.segments.insert(segment, register(ring, self.folder.open_segment(segment)?)?);
-                    self.step(now, Input::SegmentReady { segment });
-                }
-                (Asked::Values { to, from, places }, Outcome::Read(bytes)) => {
-                    let values = values_in(self.journal_identity, &places, &bytes);
-                    self.step(now, Input::LogRead { to, from, values });
-                }
-                (Asked::ImagePiece(slot), _) => self.step(now, Input::ImageWritten { slot }),
-                (Asked::ImageRead { to, image, offset }, Outcome::Read(bytes)) => {
-                    self.step(now, Input::ImageRead { to, image, offset, bytes });
-                }
-                (Asked::Image(slot), _) => self.step(now, Input::ImageDurable { slot }),
-                (Asked::Chore, _) => {}
-                (Asked::Values { .. } | Asked::ImageRead { .. }, Outcome::Done) => unreachable!("a read brings bytes"),
-            }
-        }
+    pub(super) fn segment_ready(&mut self, now: Instant, segment: SegmentId, ring: &mut Ring) -> Result<(), Failure> {
+        self.segments.insert(segment, register(ring, self.folder.open_segment(segment)?)?);
+        self.step(now, Input::SegmentReady { segment });
         Ok(())
+    }
+
+    /// Says, once for each image, that there is no room for it.
+    pub(super) fn tell_of_no_image(&mut self, slot: Slot) {
+        if self.told_no_image != Some(slot) {
+            self.told_no_image = Some(slot);
+            tracing::warn!(
+                "there is no room under {} for the image up to slot {}: it is dropped, and tried again in a while; until one \
+                 is taken the journal cannot be trimmed",
+                self.folder.path.display(),
+                slot.0
+            );
+        }
     }
 
     fn forget(&mut self, segment: SegmentId, ring: &mut Ring) {
@@ -443,13 +442,7 @@ impl Core {
         ring.forget_file(file);
     }
 
-    fn ask(&mut self, asked: Asked, job: Job) {
-        self.last_ticket += 1;
-        self.jobs.insert(self.last_ticket, asked);
-        self.background.submit(self.last_ticket, job);
-    }
-
-    fn step(&mut self, now: Instant, input: Input) {
+    pub(super) fn step(&mut self, now: Instant, input: Input) {
         self.replica.step(now, input, &mut self.effects);
     }
 
@@ -492,43 +485,6 @@ impl Core {
     }
 }
 
-/// The first of these places that lie one behind the other in one segment, so that one read brings them.
-fn neighbours(mut places: Vec<Place>) -> Vec<Place> {
-    let near = |pair: &[Place]| {
-        let [before, after] = pair else { return true };
-        let gap = after.offset.checked_sub(before.offset + u64::from(before.bytes));
-        before.segment == after.segment && gap.is_some_and(|gap| gap <= COLD_GAP_BYTES_MAX)
-    };
-    let bytes = |count: &usize| span(&places[..*count]) <= COLD_READ_BYTES_MAX;
-    let linked = 1 + places.windows(2).take_while(|pair| near(pair)).count();
-    let count = (1..=linked.min(places.len())).rev().find(bytes).unwrap_or(places.len().min(1));
-    places.truncate(count);
-    places
-}
-
-fn span(places: &[Place]) -> usize {
-    match (places.first(), places.last()) {
-        (Some(first), Some(last)) => (last.offset + u64::from(last.bytes) - first.offset) as usize,
-        _ => 0,
-    }
-}
-
-/// The values at these places, up to the first that is damaged: the peer asks somebody else for the rest.
-fn values_in(identity: Identity, places: &[Place], bytes: &[u8]) -> Vec<Value> {
-    let start = places.first().map_or(0, |place| place.offset);
-    let record = |place: &Place| {
-        let at = (place.offset - start) as usize;
-        bytes.get(at..at + place.bytes as usize).and_then(|record| place.value(identity, record))
-    };
-    places.iter().map_while(record).collect()
-}
-
-/// What is read at once for a peer far behind, unless one record is larger.
-const COLD_READ_BYTES_MAX: usize = 4 << 20;
-
-/// A seal between two records is read along.
-const COLD_GAP_BYTES_MAX: u64 = 64 << 10;
-
 fn register(ring: &mut Ring, file: File) -> Result<FileId, Failure> {
     ring.register_file(file).map_err(|error| {
         Failure::new(Code::HostLimit, "cannot register a file with the ring")
@@ -544,7 +500,7 @@ fn removed(replica: ReplicaId, replaced: bool) -> Failure {
         .fix("keep it stopped and remove its folder; to bring the replica back: quorate recover")
 }
 
-fn disk_failed(folder: &Folder, found: &str) -> Failure {
+pub(super) fn disk_failed(folder: &Folder, found: &str) -> Failure {
     Failure::new(Code::DiskFailed, format!("the disk under {} failed", folder.path.display()))
         .found(found)
         .why("after a failed write nobody knows what the disk holds, so this replica must not go on speaking")

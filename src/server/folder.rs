@@ -91,6 +91,15 @@ pub fn format(config: &Config, replica: ReplicaId, purpose: Purpose, folder: &Pa
     Ok(Formatted { folder: folder.to_owned(), replica, incarnation, journal_bytes, alignment })
 }
 
+/// Whether a process could serve from the folder now.
+///
+/// # Errors
+///
+/// What such a process would fail with: nothing formatted there, an unfit file system, another process that serves.
+pub fn check_ready(path: &Path) -> Result<(), Failure> {
+    Folder::take(path).map(|_| ())
+}
+
 /// The folder of a formatted replica, held against other processes.
 #[derive(Debug)]
 pub(super) struct Folder {

@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::failure::{Code, Failure};
-use crate::journal::Identity;
 use crate::journal::hard_state::ImagePointer;
 use crate::namespace::Namespace;
 use crate::paxos::{CellId, Slot};
@@ -19,8 +18,6 @@ pub(super) struct Loaded {
     pub(super) namespace: Namespace,
     /// The image that was loaded, and before it the one to fall back on.
     pub(super) kept: Vec<Slot>,
-    /// It was taken by another replica.
-    pub(super) is_foreign: bool,
 }
 
 impl Loaded {
@@ -32,22 +29,17 @@ impl Loaded {
 
 /// Loads the newest whole image up to the one that `pointer` names. Images above it were never used; they are not looked
 /// at. `seed` is the namespace's.
-pub(super) fn load(
-    folder: &Path,
-    identity: Identity,
-    pointer: Option<ImagePointer>,
-    seed: u64,
-) -> Result<Loaded, Failure> {
+pub(super) fn load(folder: &Path, cell: CellId, pointer: Option<ImagePointer>, seed: u64) -> Result<Loaded, Failure> {
     let upto = pointer.map_or(Slot(0), |pointer| pointer.slot);
     let mut slots = list(folder).map_err(|error| Failure::io(Code::DiskFailed, "list", folder, &error))?;
     slots.retain(|slot| *slot <= upto);
     while let Some(slot) = slots.pop() {
         let path = image_path(folder, slot);
-        match read(&path, identity.cell, slot, seed) {
+        match read(&path, cell, slot, seed) {
             Ok((head, namespace)) => {
                 tracing::info!("loaded the image up to slot {}, revision {}", slot.0, head.revision);
                 let kept = slots.last().copied().into_iter().chain([slot]).collect();
-                return Ok(Loaded { namespace, kept, is_foreign: head.identity != identity });
+                return Ok(Loaded { namespace, kept });
             }
             Err(Unusable::Newer(error)) => {
                 return Err(Failure::new(Code::NewerFormat, format!("{}: {error}", path.display())));
@@ -57,7 +49,7 @@ pub(super) fn load(
             }
         }
     }
-    Ok(Loaded { namespace: Namespace::new(seed), kept: Vec::new(), is_foreign: false })
+    Ok(Loaded { namespace: Namespace::new(seed), kept: Vec::new() })
 }
 
 /// Removes every image but those of `kept`, and what a crash left unfinished.

@@ -12,7 +12,7 @@
 //! | `start` | from a folder to a replica: the journal is read, judged and applied |
 //! | [`measured`] | what was measured of the disk, and which way to durable writes follows |
 //! | `images` | images in the folder: the newest whole one is where a start begins |
-//! | `core` | the replica's core: peers, disk, effects |
+//! | `core`, `jobs` | the replica's core: peers, disk, effects; what it has done in the background |
 //! | `links`, `names` | connections to the other replicas, and where those are |
 //! | `roster` | who the members are, and where: by the log, and by the file |
 //! | `clients` | a front's core: client connections |
@@ -25,7 +25,8 @@
 //!
 //! 1. What the fronts must know of a turn (changes, the end of a lease) is shown to them before any frame of that turn
 //!    leaves.
-//! 2. A disk error ends the process. Nothing is retried, nothing more is said.
+//! 2. A disk error ends the process. Nothing is retried, nothing more is said. (No room for a *new* file is no error: what
+//!    was promised rests on files that are there in full.)
 //! 3. One reading of the clock a turn; the check of a lease takes its own, after the answers are made.
 //! 4. The service manager gets a sign of life only while the loop of every core turns, no disk write is overdue and what is
 //!    chosen is applied.
@@ -36,6 +37,7 @@ mod core;
 pub mod failure;
 pub mod folder;
 mod images;
+mod jobs;
 mod links;
 mod many;
 pub mod measured;

@@ -204,8 +204,13 @@ fn own(address: &Address) -> Result<SocketAddr, Failure> {
 
 fn listen(ring: &mut Ring, address: SocketAddr, shared: bool) -> Result<(runtime::ListenerId, SocketAddr), Failure> {
     ring.listen(address, shared).map_err(|error| {
-        Failure::new(Code::ListenFailed, format!("cannot listen on {address}"))
-            .found(error.to_string())
-            .fix("end what listens there, or change the address in the configuration of every replica")
+        let failure = Failure::new(Code::ListenFailed, format!("cannot listen on {address}")).found(error.to_string());
+        if error.kind() == std::io::ErrorKind::AddrNotAvailable {
+            return failure
+                .needed("an address of this host")
+                .why("a replica listens where the configuration says that others find it")
+                .fix("start it on the host that has the address, or correct the configuration of every replica");
+        }
+        failure.fix("end what listens there, or change the address in the configuration of every replica")
     })
 }

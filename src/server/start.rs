@@ -45,7 +45,7 @@ pub(super) fn start(
     let mut hard_state = load_hard_state(config, &folder)?;
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
-    let mut loaded = images::load(&folder.path, identity, contents.image, random_u128() as u64)?;
+    let mut loaded = images::load(&folder.path, identity.cell, contents.image, random_u128() as u64)?;
     let image_upto = loaded.upto();
     let mut segments = Segments::open(&folder, service)?;
     let known = Known {
@@ -53,7 +53,7 @@ pub(super) fn start(
         start: contents.start,
         hard_state: hard_state.durable_sequence(),
         image_upto,
-        image_is_foreign: loaded.is_foreign,
+        image_is_led_to: contents.image.is_some_and(|image| image.slot == image_upto && image.is_led_to),
     };
     let mut applied = Applied::default();
     let recovery = journal::recover(&mut segments, known, &mut |slot, value: Value| {

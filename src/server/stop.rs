@@ -44,10 +44,10 @@ impl Stop {
         false
     }
 
-    /// Whether the process may end: somebody else is known to lead, or nobody has managed to in time. Until then the loop
-    /// turns on, so that what was said last (the release of the leadership among it) really leaves.
-    pub(super) fn is_over(&self, now: Instant, another_leads: bool) -> bool {
-        self.since.is_some_and(|since| another_leads || now.since(since) >= HAND_OVER_MAX)
+    /// Whether the process may end: what it had to hand over is in other hands, or that was not to be done in time. Until
+    /// then the loop turns on, so that what was said last (the release of the leadership among it) really leaves.
+    pub(super) fn is_over(&self, now: Instant, handed_over: bool) -> bool {
+        self.since.is_some_and(|since| handed_over || now.since(since) >= HAND_OVER_MAX)
     }
 
     /// When to look again.

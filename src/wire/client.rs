@@ -16,6 +16,7 @@ use crate::namespace::command::{Revision, SessionId};
 use crate::paxos::MemberChange;
 use crate::paxos::ballot::{CellId, ReplicaId};
 
+pub use super::sessions::{SessionAccount, SessionsPage};
 pub use super::status::{Role, Status};
 
 /// The newest protocol this code speaks.
@@ -42,6 +43,8 @@ pub enum ClientMessage<'a> {
     Status { number: u64 },
     /// Who are the members? And make that change of them, if there is one. Needs no session.
     Members { number: u64, change: Option<MemberChange> },
+    /// Which sessions live, after that one (all if 0), as far as this replica knows? Needs no session.
+    Sessions { number: u64, after: SessionId },
     /// Tell of what happens there, until `Unwatch` or the end of the connection; answered by `WatchOpened` or
     /// `WatchRefused`. `watch` is the client's own number for it.
     Watch { watch: u64, registration: Registration<'a> },
@@ -121,6 +124,8 @@ pub enum ServerMessage<'a> {
     StatusReply { number: u64, status: Status },
     /// The answer to `Members`.
     MembersReply { number: u64, members: Members },
+    /// The answer to `Sessions`.
+    SessionsReply { number: u64, page: SessionsPage },
     /// The watch stands: everything that happens there after `revision` will be told, or a gap.
     WatchOpened { watch: u64, revision: Revision },
     /// There will be no such watch; `refusal` is an encoded `Err` of an
@@ -150,6 +155,8 @@ pub struct Welcome {
     pub members: Vec<MemberAddress>,
     /// The largest encoded operation, in bytes.
     pub request_bytes_max: u32,
+    /// The largest data of one node, in bytes.
+    pub data_bytes_max: u32,
     /// Unanswered requests, and unanswered reads, a connection may have.
     pub requests_in_flight_max: u32,
     /// The replica's own revision.
@@ -237,6 +244,9 @@ impl<'a> ClientMessage<'a> {
             Self::Members { number, change } => frame::append(out, CLIENT_MAGIC, MEMBERS, *number, |out| {
                 put_maybe(out, change.as_ref(), put_change);
             }),
+            Self::Sessions { number, after } => {
+                frame::append(out, CLIENT_MAGIC, SESSIONS, *number, |out| out.put_u64_le(after.0));
+            }
             Self::Watch { watch, registration } => {
                 frame::append(out, CLIENT_MAGIC, WATCH, *watch, |out| registration.put(out));
             }
@@ -267,6 +277,7 @@ impl<'a> ClientMessage<'a> {
             MEMBERS => {
                 whole("Members", frame, |f| Ok(Self::Members { number, change: f.maybe("change", take_change)? }))
             }
+            SESSIONS => whole("Sessions", frame, |f| Ok(Self::Sessions { number, after: take_session(f)? })),
             WATCH => whole("Watch", frame, |f| Ok(Self::Watch { watch: number, registration: Registration::take(f)? })),
             UNWATCH => whole("Unwatch", frame, |_| Ok(Self::Unwatch { watch: number })),
             kind => Err(MessageError::Kind { kind }),
@@ -326,6 +337,7 @@ impl<'a> ServerMessage<'a> {
             }),
             Self::StatusReply { number, status } => put(STATUS_REPLY, *number, &|out| status.put(out)),
             Self::MembersReply { number, members } => put(MEMBERS_REPLY, *number, &|out| members.put(out)),
+            Self::SessionsReply { number, page } => put(SESSIONS_REPLY, *number, &|out| page.put(out)),
             Self::WatchOpened { watch, revision } => put(WATCH_OPENED, *watch, &|out| out.put_u64_le(*revision)),
             Self::WatchRefused { watch, refusal } => put(WATCH_REFUSED, *watch, &|out| out.put_slice(refusal)),
             Self::Events { watch, revision, more, events } => {
@@ -370,6 +382,9 @@ impl<'a> ServerMessage<'a> {
             STATUS_REPLY => whole("StatusReply", frame, |f| Ok(Self::StatusReply { number, status: Status::take(f)? })),
             MEMBERS_REPLY => {
                 whole("MembersReply", frame, |f| Ok(Self::MembersReply { number, members: Members::take(f)? }))
+            }
+            SESSIONS_REPLY => {
+                whole("SessionsReply", frame, |f| Ok(Self::SessionsReply { number, page: SessionsPage::take(f)? }))
             }
             _ => Self::decode_of_watch(frame),
         }
@@ -445,6 +460,7 @@ impl Welcome {
             put_text(out, &member.address);
         }
         out.put_u32_le(self.request_bytes_max);
+        out.put_u32_le(self.data_bytes_max);
         out.put_u32_le(self.requests_in_flight_max);
         out.put_u64_le(self.revision);
     }
@@ -457,6 +473,7 @@ impl Welcome {
             leader: take_leader(f)?,
             members: take_members(f)?,
             request_bytes_max: f.u32("request_bytes_max")?,
+            data_bytes_max: f.u32("data_bytes_max")?,
             requests_in_flight_max: f.u32("requests_in_flight_max")?,
             revision: f.u64("revision")?,
         })
@@ -577,7 +594,8 @@ const REQUEST: u8 = 3;
 const READ: u8 = 4;
 const PING: u8 = 5;
 const STATUS: u8 = 6;
-const MEMBERS: u8 = 7;
+const SESSIONS: u8 = 7;
+const MEMBERS: u8 = 8;
 
 const WATCH: u8 = 16;
 const UNWATCH: u8 = 17;
@@ -595,7 +613,8 @@ const SESSION_OVER: u8 = 73;
 const FAULT: u8 = 74;
 const STATUS_REPLY: u8 = 75;
 const LOCK_TURN: u8 = 76;
-const MEMBERS_REPLY: u8 = 77;
+const SESSIONS_REPLY: u8 = 77;
+const MEMBERS_REPLY: u8 = 78;
 const WATCH_OPENED: u8 = 80;
 const WATCH_REFUSED: u8 = 81;
 pub(super) const EVENTS: u8 = 82;

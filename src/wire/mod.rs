@@ -43,6 +43,7 @@ pub mod frame;
 pub mod members;
 #[cfg(feature = "server")]
 pub mod peer;
+pub mod sessions;
 pub mod status;
 pub mod watch;
 

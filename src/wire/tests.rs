@@ -10,7 +10,8 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::client::{
-    ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, Status, Welcome,
+    ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, SessionAccount,
+    SessionsPage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::members::{ChangeAnswer, Members};
@@ -43,6 +44,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
             "remove a member",
             ClientMessage::Members { number: 7, change: Some(MemberChange::Remove { replica: ReplicaId(3) }) },
         ),
+        ("sessions", ClientMessage::Sessions { number: 6, after: SESSION }),
         ("watch a node", watch(registration(Scope::Node))),
         ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
         ("watch entries", watch(registration(Scope::Entries))),
@@ -79,6 +81,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         leader: Some(ReplicaId(1)),
         members: vec![member(1, "10.0.0.1:7400"), member(2, "[fe80::2]:7400"), member(3, "three.example:7400")],
         request_bytes_max: 2 << 20,
+        data_bytes_max: 1 << 20,
         requests_in_flight_max: 4096,
         revision: 4711,
     };
@@ -104,6 +107,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("members", ServerMessage::MembersReply { number: 7, members: members(ChangeAnswer::Listed) }),
         ("members changed", changed(ChangeAnswer::Changed { slot: Slot(104) })),
         ("change refused", changed(ChangeAnswer::Refused { again: true, text: "replica 1 leads".to_owned() })),
+        ("sessions reply", ServerMessage::SessionsReply { number: 6, page: sessions() }),
         ("watch opened", ServerMessage::WatchOpened { watch: 8, revision: 4711 }),
         ("watch refused", ServerMessage::WatchRefused { watch: 8, refusal: b"refusal" }),
         ("events", ServerMessage::Events { watch: 8, revision: 4712, more: false, events: events() }),
@@ -119,6 +123,7 @@ fn events() -> Vec<Event<'static>> {
         Event { kind: EventKind::Created, path: "/app/a", node: None },
         Event { kind: EventKind::Changed, path: "/app/a", node },
         Event { kind: EventKind::Deleted, path: "/app/b", node: None },
+        Event { kind: EventKind::OverQuota, path: "/app", node: None },
     ]
 }
 
@@ -146,6 +151,11 @@ fn members(answer: ChangeAnswer) -> Members {
         answer,
         members: vec![unmet, MemberStatus { member: newcomer, answers: true, chosen_upto: Slot(99) }],
     }
+}
+
+fn sessions() -> SessionsPage {
+    let one = SessionAccount { session: SESSION, timeout_ms: 12_000, requests: 3, ephemerals: 2, locks: 1, here: true };
+    SessionsPage { revision: 4711, sessions: vec![one, SessionAccount { here: false, ..one }], more: true }
 }
 
 fn status() -> Status {

@@ -45,6 +45,8 @@ pub enum EventKind {
     Changed,
     /// It was removed.
     Deleted,
+    /// It and all below it have come to more than the soft bounds of its quota.
+    OverQuota,
 }
 
 /// One event.
@@ -153,6 +155,7 @@ impl EventKind {
             Self::Created => 0,
             Self::Changed => 1,
             Self::Deleted => 2,
+            Self::OverQuota => 3,
         }
     }
 
@@ -161,6 +164,7 @@ impl EventKind {
             0 => Self::Created,
             1 => Self::Changed,
             2 => Self::Deleted,
+            3 => Self::OverQuota,
             tag => return Err(DecodeError::UnknownTag { what: "event", tag }),
         })
     }

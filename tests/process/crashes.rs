@@ -1,11 +1,11 @@
 //! Crashes, pauses and broken connections, under load.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::cell::{Cell, free_ports, path};
+use super::cell::{Cell, free_ports};
+use super::disk::Disk;
 use super::load::Load;
 use super::proxy::Proxy;
 
@@ -133,13 +133,9 @@ fn a_stopped_leader_hands_over_and_ends_with_status_0() {
 /// process meets an error and ends, and after the "reboot" the cell goes on by itself.
 #[test]
 fn the_power_goes_for_all_replicas_in_mid_batch() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: mounting a file system of its own needs root");
-        return;
-    }
     let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let disk = Disk::make(home.path().join("disk"), home.path().join("mounted"));
-    let data = home.path().join("mounted");
+    let Some(disk) = Disk::make(home.path(), 512 << 20) else { return };
+    let data = disk.mount().to_owned();
     let mut cell = Cell::start_in(home, &data, free_ports(6), "", &[]);
     let load = Load::start(6, &cell.endpoints(), &[cell.endpoints()]);
     for _ in 0..2 {
@@ -156,56 +152,4 @@ fn the_power_goes_for_all_replicas_in_mid_batch() {
     cell.wait_until_equal();
     cell.kill_all();
     drop(disk);
-}
-
-/// An ext4 of its own in a file.
-struct Disk {
-    image: std::path::PathBuf,
-    mount: std::path::PathBuf,
-}
-
-impl Disk {
-    fn make(image: std::path::PathBuf, mount: std::path::PathBuf) -> Self {
-        std::fs::create_dir(&mount).expect("a folder to mount on");
-        let file = std::fs::File::create(&image).expect("a file for the disk");
-        file.set_len(512 << 20).expect("room for the disk");
-        command("mkfs.ext4", &["-q", "-F", path(&image)]);
-        let disk = Self { image, mount };
-        command("mount", &["-o", "loop", path(&disk.image), path(&disk.mount)]);
-        disk
-    }
-
-    /// FS_IOC_SHUTDOWN without flushing: from now on every access is an error, and what was not on the disk is gone.
-    fn cut_power(&self) {
-        let script =
-            "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
-        command("perl", &["-e", script, path(&self.mount)]);
-    }
-
-    fn remount(&self) {
-        command("umount", &[path(&self.mount)]);
-        command("mount", &["-o", "loop", path(&self.image), path(&self.mount)]);
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // A process that a failed test left may be about to end; the folder is removed only when this succeeds.
-        for _ in 0..100 {
-            if Command::new("umount")
-                .arg(&self.mount)
-                .stderr(std::process::Stdio::null())
-                .status()
-                .is_ok_and(|s| s.success())
-            {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-fn command(program: &str, args: &[&str]) {
-    let done = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }

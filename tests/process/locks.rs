@@ -203,3 +203,37 @@ fn a_program_runs_under_the_lock_and_ends_when_it_is_lost() {
     let ended = holder.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(9), "without a cell the lease runs out: {ended:?}");
 }
+
+#[test]
+fn a_program_runs_while_it_leads_and_another_after_it() {
+    let cell = Cell::start(3, "");
+    let elect = |options: &[&str], program: &[&str]| {
+        Command::new(QUORATE)
+            .args(["elect", "/e", "--endpoints", &cell.endpoints()])
+            .args(options)
+            .args(if program.is_empty() { &[][..] } else { &["--"] })
+            .args(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts")
+    };
+    let first = elect(&["--value", "first"], &["cat"]);
+    let client = connect(&cell, "10s");
+    cell.wait("a leader", |_| client.get("/e/leader").wait_timeout(PATIENCE).ok());
+    let refused = elect(&["--wait", "50ms"], &["true"]).wait_with_output().expect("it ends");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let second = elect(&["--value", "second"], &["sh", "-c", "cat; test -n \"$QUORATE_LOCK_TOKEN\" && exit 7"]);
+    let told = elect(&["--observe", "--count", "1"], &[]).wait_with_output().expect("it ends");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.starts_with("leader ") && told.ends_with(" first\n"), "{told}");
+    // Its input ends, and so does its term.
+    assert_eq!(first.wait_with_output().expect("it ends").status.code(), Some(0));
+    cell.wait("another leader", |_| {
+        client.get("/e/leader").wait_timeout(PATIENCE).ok().filter(|(value, _)| &value[..] == b"second")
+    });
+    assert_eq!(second.wait_with_output().expect("it ends").status.code(), Some(7));
+    let told = elect(&["--observe", "--count", "1", "--json"], &[]).wait_with_output().expect("it ends");
+    assert_eq!(&told.stdout[..], b"{\"term\":null,\"value\":null}\n");
+}

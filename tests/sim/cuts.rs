@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault.
-pub const FAULTS: [Fault; 24] = [
+pub const FAULTS: [Fault; 25] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("pause", |plan| plan.weights.pause = 0),
@@ -30,6 +30,7 @@ pub const FAULTS: [Fault; 24] = [
     ("client-dies", |plan| plan.weights.client_dies = 0),
     ("break-link", |plan| plan.weights.break_link = 0),
     ("stall-disk", |plan| plan.weights.stall_disk = 0),
+    ("fill-disk", |plan| plan.weights.fill_disk = 0),
     ("hand-over", |plan| plan.weights.hand_over = 0),
     ("hunt", |plan| plan.weights.hunt = 0),
     ("lose-disk", |plan| plan.weights.lose_disk = 0),

@@ -28,6 +28,8 @@ pub struct Disk {
     /// Images, whole and under their names.
     pub images: BTreeMap<Slot, Vec<u8>>,
     pub segment_bytes: usize,
+    /// There is no room for a new file, nor for more in one that is new.
+    pub full_until: Moment,
     /// Nothing completes before.
     pub stalled_until: Moment,
     /// When a write to the journal last was durable.
@@ -39,11 +41,13 @@ pub struct Disk {
     chores_until: Moment,
     /// What the background does, in order; a crash does a part of it.
     chores: VecDeque<Chore>,
-    /// The images being written.
-    partial: BTreeMap<Slot, Vec<u8>>,
+    /// The images being written; of one for which there was no room nothing is left.
+    partial: BTreeMap<Slot, Option<Vec<u8>>>,
     /// How often each was done to its end.
     pub images_taken: u64,
     pub recycled: u64,
+    /// How often there was no room.
+    pub refused: u64,
 }
 
 #[derive(Debug)]
@@ -61,6 +65,7 @@ impl Disk {
             segments,
             images: BTreeMap::new(),
             segment_bytes,
+            full_until: 0,
             stalled_until: 0,
             flushed_at: 0,
             writes: BTreeMap::new(),
@@ -70,6 +75,7 @@ impl Disk {
             partial: BTreeMap::new(),
             images_taken: 0,
             recycled: 0,
+            refused: 0,
         }
     }
 
@@ -117,15 +123,18 @@ impl Disk {
         world.at(at, Event::Chore { node: of.0, life: of.1 });
     }
 
-    /// The oldest chore is done.
-    pub fn chore_done(&mut self) -> Chore {
+    /// The oldest chore is done, or came to nothing for want of room.
+    pub fn chore_done(&mut self, now: Moment) -> (Chore, bool) {
         let chore = self.chores.pop_front().expect("only what was begun ends");
-        self.finish(&chore);
-        chore
+        let done = self.finish(&chore, now < self.full_until);
+        self.refused += u64::from(!done);
+        (chore, done)
     }
 
-    fn finish(&mut self, chore: &Chore) {
+    /// Returns whether there was room for it.
+    fn finish(&mut self, chore: &Chore, full: bool) -> bool {
         match chore {
+            Chore::Zero { .. } if full => return false,
             Chore::Zero { segment } => self.zeroed(*segment),
             Chore::Recycle { from, segment } => {
                 let file = self.segments.remove(from).expect("only a segment that is there is renamed");
@@ -134,18 +143,22 @@ impl Disk {
             }
             Chore::Remove { segment } => _ = self.segments.remove(segment).expect("a segment is removed once"),
             Chore::Begin { slot } => {
-                assert!(self.partial.insert(*slot, Vec::new()).is_none(), "an image is written once at a time");
+                assert!(self.partial.insert(*slot, Some(Vec::new())).is_none(), "an image is written once at a time");
             }
-            Chore::Piece { slot, bytes } => self.partial(*slot).extend_from_slice(bytes),
+            Chore::Piece { slot, bytes } => match self.partial(*slot, full) {
+                Some(image) => image.extend_from_slice(bytes),
+                None => return false,
+            },
             Chore::Discard { slot } => _ = self.partial.remove(slot).expect("only what was begun is dropped"),
             Chore::Finish { slot } => {
+                let Some(image) = self.partial(*slot, full).map(std::mem::take) else { return false };
                 self.images_taken += 1;
-                let image = std::mem::take(self.partial(*slot));
                 self.partial.remove(slot);
                 self.images.insert(*slot, image);
             }
             Chore::RemoveImage { slot } => _ = self.images.remove(slot).expect("an image is removed once"),
         }
+        true
     }
 
     pub fn zeroed(&mut self, segment: SegmentId) {
@@ -166,7 +179,7 @@ impl Disk {
     }
 
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
-    pub fn crash(&mut self, random: &mut Random, damaged_images: u64, tears: bool) {
+    pub fn crash(&mut self, random: &mut Random, damaged_images: u64, reached: Slot, tears: bool) {
         let writes = std::mem::take(&mut self.writes);
         let whole = if tears { 0 } else { random.below(writes.len() as u64 + 1) as usize };
         for (index, (_, write)) in writes.into_iter().enumerate() {
@@ -181,12 +194,13 @@ impl Disk {
             if random.below(2) == 0 {
                 break;
             }
-            self.finish(&chore);
+            self.finish(&chore, false);
         }
         self.partial.clear();
         self.chores_until = 0;
-        // The newest of two is damaged now and then: the start makes do with the other.
-        if self.images.len() == 2 && random.permille(damaged_images) {
+        // The newest of two is damaged now and then: the start makes do with the other, and with the log from there on.
+        let older_does = self.images.keys().next().is_some_and(|older| *older >= reached);
+        if self.images.len() == 2 && older_does && random.permille(damaged_images) {
             let newest = self.images.values_mut().next_back().expect("there are two");
             let at = random.below(newest.len() as u64) as usize;
             newest[at] ^= 1 << random.below(8);
@@ -211,8 +225,13 @@ impl Disk {
         }
     }
 
-    fn partial(&mut self, slot: Slot) -> &mut Vec<u8> {
-        self.partial.get_mut(&slot).expect("only what was begun goes on")
+    /// What is there of an image; from the moment on at which there is no room for it, nothing.
+    fn partial(&mut self, slot: Slot, full: bool) -> Option<&mut Vec<u8>> {
+        let image = self.partial.get_mut(&slot).expect("only what was begun goes on");
+        if full {
+            *image = None;
+        }
+        image.as_mut()
     }
 
     fn file(&mut self, file: DiskFile) -> &mut Vec<u8> {

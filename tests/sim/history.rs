@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate::client::machine::Answered;
 use quorate::client::{Error, Outcome as Known};
 use quorate::namespace::command::{
-    Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, StepDone,
+    Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned, SessionId, Stat, StepDone,
 };
 use quorate::wire::client::Consistency;
 
@@ -180,11 +180,20 @@ fn request_fits(
 fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Answer, Refusal>) {
     assert!(revision <= model.revision(), "a read tells of revision {revision}, which was never reached");
     let is = model.answer(read, revision);
-    let told = answer.clone().map(|answer| match answer {
+    let is = is.map_err(plain_refusal);
+    let told = answer.clone().map_err(plain_refusal).map(|answer| match answer {
         Answer::Node { data, stat } => Answer::Node { data, stat: plain(stat) },
         Answer::Exists { stat } => Answer::Exists { stat: stat.map(plain) },
         Answer::Children { names, stat, more } => Answer::Children { names, stat: plain(stat), more },
-        Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
+        Answer::Entries { entries, stat, more } => {
+            let entries = entries.into_iter().map(|(name, stat)| (name, plain(stat))).collect();
+            Answer::Entries { entries, stat: plain(stat), more }
+        }
+        Answer::Scanned { nodes, more } => {
+            let nodes = nodes.into_iter().map(|node| Scanned { stat: plain(node.stat), ..node }).collect();
+            Answer::Scanned { nodes, more }
+        }
+        Answer::Quota { .. } | Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
     });
     assert!(told == is, "{read:?} was answered {told:?} at {revision}, but it is {is:?}");
 }
@@ -204,7 +213,7 @@ fn plain_done(done: Done) -> Done {
         Done::Set { stat } => Done::Set { stat: plain(stat) },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
         Done::Granted { .. } | Done::Queued | Done::Released => done,
-        Done::Deleted | Done::Synced | Done::SessionClosed => done,
+        Done::Deleted | Done::TreeDeleted { .. } | Done::QuotaSet | Done::Synced | Done::SessionClosed => done,
     }
 }
 

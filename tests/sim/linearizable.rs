@@ -2,8 +2,8 @@
 //!
 //! The search is that of Wing and Gong with the memory of Lowe: operations on one node are tried in every order that real
 //! time allows, and a pair of (operations done, value) that led nowhere is not tried again. Samples are small: a node
-//! with more than [`OPERATIONS_MAX`] operations is left out, and so is one that a `multi`, a sequential or an ephemeral
-//! node may have touched, as those have effects on several nodes or at nobody's request.
+//! with more than [`OPERATIONS_MAX`] operations is left out, and so is one that a `multi`, a tree's deletion, or a node that is
+//! sequential or not permanent may have touched, as those have effects on several nodes or at nobody's request.
 //!
 //! What a client was never answered may have had its effect at any time after it was asked, or none at all.
 
@@ -15,6 +15,7 @@ use quorate::namespace::command::{Answer, Lifetime, Operation, Read, Refusal, St
 use quorate::wire::client::Consistency;
 
 use super::history::{Asked, Call, History};
+use super::model::is_within;
 use super::world::Moment;
 
 /// The most operations on one node that are searched.
@@ -62,22 +63,22 @@ pub fn judge(history: &History) -> u64 {
 
 /// The operations on each node that can be judged by itself.
 fn acts(history: &History) -> BTreeMap<String, Vec<Act>> {
-    let (mut acts, mut entangled) = (BTreeMap::<String, Vec<Act>>::new(), BTreeSet::new());
+    let (mut acts, mut entangled, mut trees) = (BTreeMap::<String, Vec<Act>>::new(), BTreeSet::new(), Vec::new());
     for call in &history.calls {
         match &call.asked {
-            Asked::Request { operation, .. } => entangle(operation, &mut entangled),
+            Asked::Request { operation, .. } => entangle(operation, &mut entangled, &mut trees),
             Asked::Read { .. } => {}
         }
         if let Some((path, act)) = act(call) {
             acts.entry(path).or_default().push(act);
         }
     }
-    acts.retain(|path, _| !entangled.contains(path));
+    acts.retain(|path, _| !entangled.contains(path) && !trees.iter().any(|top| is_within(path, top)));
     acts
 }
 
 /// Nodes that change together with others, or with a session's end.
-fn entangle(operation: &Operation, into: &mut BTreeSet<String>) {
+fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<String>) {
     match operation {
         Operation::Multi { steps } => {
             let changed = steps.iter().filter_map(|step| match step {
@@ -90,10 +91,11 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>) {
             Operation::Create { path, .. } | Operation::Set { path, .. } | Operation::Delete { path, .. } => {
                 into.insert(path.clone());
             }
-            other => entangle(other, into),
+            other => entangle(other, into, trees),
         },
+        Operation::DeleteTree { path, .. } => trees.push(path.clone()),
         Operation::Acquire { path, create: true, .. } => _ = into.insert(path.clone()),
-        Operation::Create { path, lifetime: Lifetime::Ephemeral, .. } => _ = into.insert(path.clone()),
+        Operation::Create { path, lifetime, .. } if *lifetime != Lifetime::Permanent => _ = into.insert(path.clone()),
         _ => {}
     }
 }

@@ -42,6 +42,7 @@ mod node;
 mod operator;
 mod oracle;
 mod plan;
+mod quotas;
 mod recovery;
 mod run;
 mod watching;
@@ -108,13 +109,15 @@ fn traces() {
 
 #[test]
 fn a_seed_run_twice_leaves_the_same_trace() {
-    let (mut images, mut recycled, mut handed_on) = (0, 0, 0);
+    let (mut images, mut recycled, mut handed_on, mut no_room) = (0, 0, 0, 0);
     for seed in 100..140 {
         let (first, second) = (run_or_tell(seed), run_or_tell(seed));
         assert_eq!((first.trace, first.events), (second.trace, second.events), "seed {seed} is not repeatable");
         (images, recycled) = (images + first.images, recycled + first.recycled);
         handed_on += first.tally.handed_on;
+        no_room += first.no_room;
     }
+    assert!(no_room > 0, "disks were full when something was to be written");
     assert!(handed_on > 0, "locks came to those who had waited for them");
     assert!(images > 0 && recycled > 0, "the log was trimmed: {images} images, {recycled} segments used again");
 }
@@ -178,6 +181,7 @@ fn nothing_is_left_out() {
         assert!(!total.words.contains(word), "`{word}` does happen, though {why}");
     }
     let WatchTally { brought, bare, .. } = total.watches;
+    assert!(total.ended > 0, "nodes end by themselves");
     assert!(bare > 0 && brought > 3 * bare, "most events bring the data wanted: {brought}, and {bare} do not");
     let Tally { requests, refused, .. } = total.tally;
     assert!(refused * 10 >= requests * 3, "calls meet each other: {refused} of {requests} requests were refused");

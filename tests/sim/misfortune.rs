@@ -18,7 +18,7 @@ pub enum Lasting {
 type Act = fn(&mut Run);
 
 /// Their names.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
     "crash",
     "crash-all",
     "away",
@@ -30,6 +30,7 @@ pub const KINDS: [&str; 15] = [
     "client-dies",
     "break-link",
     "stall-disk",
+    "fill-disk",
     "hand-over",
     "hunt",
     "lose-disk",
@@ -57,6 +58,7 @@ pub fn strike(run: &mut Run) {
         (w.client_dies, "client-dies", client_dies),
         (w.break_link, "break-link", break_link),
         (w.stall_disk, "stall-disk", stall_disk),
+        (w.fill_disk, "fill-disk", fill_disk),
         (w.hand_over, "hand-over", hand_over),
         (w.hunt, "hunt", hunt),
         (w.lose_disk, "lose-disk", lose_disk),
@@ -91,6 +93,7 @@ pub fn end_all(run: &mut Run) {
     (run.plan.hiccups, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0);
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
+        run.nodes[node].disk.full_until = 0;
         if run.nodes[node].running.is_none() {
             run.with_node(node, Node::start);
         }
@@ -278,6 +281,13 @@ pub fn lose_disk_of(run: &mut Run, node: usize) {
     });
     let delay = run.world.random.below(SECOND);
     run.world.after(delay, Event::Start { node });
+}
+
+/// For so long that the log's last segments fill up.
+fn fill_disk(run: &mut Run) {
+    let node = any_node(run);
+    let until = run.world.now + run.world.random.below(run.plan.storm);
+    run.nodes[node].disk.full_until = until;
 }
 
 fn hand_over(run: &mut Run) {

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use quorate::limits::CONTAINER_LINGER_MS;
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
-    Answer, Command, Done, Expect, Lifetime, LockPlace, Operation, Outcome, Read, Refusal, Revision, Sequencer,
-    SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Quota, Read, Refusal, Revision,
+    Scanned, Sequencer, SessionId, Stat, Step, StepDone,
 };
 use quorate::wire::watch::EventKind;
 
@@ -17,8 +18,8 @@ use super::locks::{Claim, Lock};
 
 /// A node of the model.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Node {
-    data: Bytes,
+pub struct Node {
+    pub data: Bytes,
     created: Revision,
     modified: Revision,
     children_modified: Revision,
@@ -28,6 +29,10 @@ struct Node {
     owner: Option<SessionId>,
     instance: u64,
     lock: Lock,
+    expiry: Option<Expiry>,
+    /// When it ends, if it has no children then.
+    due: Option<u64>,
+    pub quota: Option<Quota>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,14 +56,16 @@ pub struct Placed {
 /// The state after every command so far, and all states before.
 #[derive(Debug)]
 pub struct Model {
-    tree: BTreeMap<String, Node>,
-    past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
+    pub tree: BTreeMap<String, Node>,
+    pub past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
     sessions: BTreeMap<SessionId, Session>,
     revision: Revision,
     instances: u64,
     commands: u64,
     log_time_ns: u64,
     placed: BTreeMap<(SessionId, u64), Placed>,
+    /// Nodes that ended because their time was over.
+    pub ended: u64,
     events: Vec<ModelEvent>,
     /// Events of the command at work.
     pending: Vec<ModelEvent>,
@@ -77,6 +84,7 @@ impl Model {
             commands: 0,
             log_time_ns: 0,
             placed: BTreeMap::new(),
+            ended: 0,
             events: Vec::new(),
             pending: Vec::new(),
         }
@@ -119,6 +127,12 @@ impl Model {
         later.any(|other| other.path == event.path)
     }
 
+    /// Nodes where something waits for its time.
+    pub fn waiting(&self) -> Vec<&str> {
+        let waits = |node: &Node| node.is_empty() && node.due.is_some() || !node.lock.shut.is_empty();
+        self.tree.iter().filter(|(_, node)| waits(node)).map(|(path, _)| path.as_str()).collect()
+    }
+
     /// Every node there is: its data and numbers.
     pub fn nodes(&self) -> impl Iterator<Item = (&str, &Bytes, Stat)> {
         self.tree.iter().map(|(path, node)| (path.as_str(), &node.data, node.stat()))
@@ -135,18 +149,39 @@ impl Model {
             Read::Exists { path } => Ok(Answer::Exists { stat: self.at(path, revision).map(Node::stat) }),
             Read::List { path, after, limit } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
-                let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
-                let below = self.past.range(prefix.clone()..).take_while(|(other, _)| other.starts_with(&prefix));
-                let names = below.filter_map(|(other, _)| other.strip_prefix(&prefix).map(|name| (other, name)));
-                let mut names: Vec<String> = names
-                    .filter(|(_, name)| !name.is_empty() && !name.contains('/') && *name > after.as_str())
-                    .filter(|(other, _)| self.at(other, revision).is_some())
-                    .map(|(_, name)| name.to_owned())
-                    .collect();
-                let most = if *limit == 0 { usize::MAX } else { *limit as usize };
-                let more = names.len() > most;
-                names.truncate(most);
-                Ok(Answer::Children { names, stat: node.stat(), more })
+                let (entries, more) = page(self.entries(path, after, revision), *limit);
+                Ok(Answer::Children {
+                    names: entries.into_iter().map(|(name, _)| name).collect(),
+                    stat: node.stat(),
+                    more,
+                })
+            }
+            Read::Entries { path, after, limit } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                let (entries, more) = page(self.entries(path, after, revision), *limit);
+                Ok(Answer::Entries { entries, stat: node.stat(), more })
+            }
+            Read::Scan { path, after, limit, with_data } => {
+                self.at(path, revision).ok_or_else(|| no_node(path))?;
+                if !after.is_empty() && !is_within(after, path) {
+                    return Err(Refusal::BadArgument { why: String::new() });
+                }
+                let names = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+                let within = self.past.keys().filter(|other| is_within(other, path));
+                let mut paths: Vec<_> =
+                    within.filter(|other| after.is_empty() || names(other) > names(after)).collect();
+                paths.sort_by_key(|path| names(path));
+                let nodes = paths.into_iter().filter_map(|path| Some((path, self.at(path, revision)?)));
+                let nodes = nodes.map(|(path, node)| {
+                    let data = with_data.then(|| node.data.clone());
+                    Scanned { path: path.clone(), stat: node.stat(), data }
+                });
+                let (nodes, more) = page(nodes.collect(), *limit);
+                Ok(Answer::Scanned { nodes, more })
+            }
+            Read::Quota { path } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                Ok(Answer::Quota { quota: node.quota.map(|quota| (quota, self.usage_at(path, revision))) })
             }
             Read::LockHolders { path } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
@@ -163,7 +198,15 @@ impl Model {
         }
     }
 
-    fn at(&self, path: &str, revision: Revision) -> Option<&Node> {
+    /// Children whose names follow `after`.
+    fn entries(&self, path: &str, after: &str, revision: Revision) -> Vec<(String, Stat)> {
+        let children = self.past.keys().filter(|other| parent(other).as_deref() == Some(path));
+        let named = children.map(|other| (other, other.rsplit('/').next().unwrap_or_default()));
+        let later = named.filter(|(_, name)| *name > after);
+        later.filter_map(|(other, name)| Some((name.to_owned(), self.at(other, revision)?.stat()))).collect()
+    }
+
+    pub fn at(&self, path: &str, revision: Revision) -> Option<&Node> {
         let past = self.past.get(path)?;
         past.iter().rev().find(|(since, _)| *since <= revision)?.1.as_ref()
     }
@@ -191,10 +234,14 @@ impl Model {
                     self.keep(&before);
                 }
             }
-            Command::FreeLock { path, instance } => {
+            Command::Settle { path, instance } => {
                 let before = self.tree.clone();
                 let (revision, now) = (self.next(), self.log_time_ns);
-                if let Some(node) = self.tree.get_mut(&path).filter(|node| node.instance == instance) {
+                let node = self.tree.get_mut(&path).filter(|node| node.instance == instance);
+                if node.as_ref().is_some_and(|node| node.is_empty() && node.due.is_some_and(|due| due <= now)) {
+                    self.ended += 1;
+                    self.remove(&path);
+                } else if let Some(node) = node {
                     node.lock.shut.retain(|(_, until)| *until > now);
                     node.lock.hand_on(revision);
                 }
@@ -242,6 +289,8 @@ impl Model {
                 .map(|(path, stat)| Done::Created { path, stat }),
             Operation::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| Done::Set { stat }),
             Operation::Delete { path, expect } => self.delete(path, *expect).map(|()| Done::Deleted),
+            Operation::SetQuota { path, quota } => self.set_quota(path, *quota),
+            Operation::DeleteTree { path, expect, part } => self.delete_tree(path, *expect, *part as usize),
         }
     }
 
@@ -300,7 +349,7 @@ impl Model {
         self.pending.clear();
     }
 
-    fn happens(&mut self, kind: EventKind, path: &str, data: Option<Bytes>) {
+    pub fn happens(&mut self, kind: EventKind, path: &str, data: Option<Bytes>) {
         let revision = self.next();
         self.pending.push(ModelEvent { revision, kind, path: path.to_owned(), data });
     }
@@ -367,9 +416,15 @@ impl Model {
             return Err(Refusal::EphemeralParent { path: parent });
         }
         let path = if sequential { format!("{path}{:010}", above.born) } else { path.to_owned() };
+        let expiry = match lifetime {
+            Lifetime::Permanent | Lifetime::Ephemeral => None,
+            Lifetime::Container => Some(Expiry::Emptied),
+            Lifetime::Ttl { ms } => Some(Expiry::Idle { ttl_ms: ms }),
+        };
         if self.tree.contains_key(&path) {
             return Err(Refusal::NodeExists { path });
         }
+        self.has_room(&path, 1, data.len() as u64)?;
         self.instances += 1;
         let node = Node {
             data: data.clone(),
@@ -378,6 +433,8 @@ impl Model {
             children_modified: revision,
             owner: (lifetime == Lifetime::Ephemeral).then_some(session),
             instance: self.instances,
+            expiry,
+            due: self.due(expiry),
             ..Node::default()
         };
         let stat = node.stat();
@@ -385,19 +442,27 @@ impl Model {
         self.happens(EventKind::Created, &path, Some(data.clone()));
         let above = self.tree.get_mut(&parent).expect("it was just seen");
         above.born += 1;
+        if above.expiry == Some(Expiry::Emptied) {
+            above.due = None;
+        }
         above.children_modified = revision;
+        self.warn(&path, 1, data.len() as u64);
         Ok((path, stat))
     }
 
     fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
         self.check(path, expect)?;
-        let revision = self.next();
+        let more = (data.len() as u64).saturating_sub(self.tree[path].data.len() as u64);
+        self.has_room(path, 0, more)?;
+        let (revision, due) = (self.next(), self.due(self.tree[path].expiry));
         let node = self.tree.get_mut(path).expect("it was just checked");
+        node.due = due.or(node.due);
         node.data = data.clone();
         node.modified = revision;
         node.version += 1;
         let stat = node.stat();
         self.happens(EventKind::Changed, path, Some(data.clone()));
+        self.warn(path, 0, more);
         Ok(stat)
     }
 
@@ -407,23 +472,52 @@ impl Model {
         }
         self.check(path, expect)?;
         let node = &self.tree[path];
-        if node.born > node.gone {
+        if !node.is_empty() {
             return Err(Refusal::NotEmpty { path: path.to_owned() });
         }
         self.remove(path);
         Ok(())
     }
 
+    fn delete_tree(&mut self, path: &str, expect: Expect, part: usize) -> Outcome {
+        if path == "/" {
+            return Err(Refusal::BadArgument { why: String::new() });
+        }
+        self.check(path, expect)?;
+        let (going, more) = page(self.leaves_first(path), part as u32);
+        going.iter().for_each(|path| self.remove(path));
+        Ok(Done::TreeDeleted { nodes: going.len() as u32, more })
+    }
+
+    /// A node's children in order, each with its own before it, and the node.
+    fn leaves_first(&self, top: &str) -> Vec<String> {
+        let children = self.tree.keys().filter(|path| parent(path).as_deref() == Some(top));
+        let mut all: Vec<_> = children.flat_map(|child| self.leaves_first(child)).collect();
+        all.push(top.to_owned());
+        all
+    }
+
     fn remove(&mut self, path: &str) {
-        let revision = self.next();
+        let (revision, now) = (self.next(), self.log_time_ns);
         self.tree.remove(path);
         self.happens(EventKind::Deleted, path, None);
         let above = parent(path).and_then(|parent| self.tree.get_mut(&parent)).expect("a node has a parent");
         above.gone += 1;
+        if above.expiry == Some(Expiry::Emptied) && above.is_empty() {
+            above.due = Some(now + CONTAINER_LINGER_MS * 1_000_000);
+        }
         above.children_modified = revision;
     }
 
-    fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
+    /// When a node whose data are new at this moment ends.
+    fn due(&self, expiry: Option<Expiry>) -> Option<u64> {
+        match expiry {
+            Some(Expiry::Idle { ttl_ms }) => Some(self.log_time_ns + ttl_ms * 1_000_000),
+            Some(Expiry::Emptied) | None => None,
+        }
+    }
+
+    pub fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
         match (self.tree.get(path), expect) {
             (None, Expect::Absent) => Ok(()),
             (Some(_), Expect::Absent) => Err(Refusal::NodeExists { path: path.to_owned() }),
@@ -437,6 +531,10 @@ impl Model {
 }
 
 impl Node {
+    fn is_empty(&self) -> bool {
+        self.born == self.gone
+    }
+
     fn upholds(&self, sequencer: &Sequencer) -> bool {
         self.lock.view(&sequencer.path, self.instance).sequencer.as_ref() == Some(sequencer)
     }
@@ -449,6 +547,7 @@ impl Node {
             version: self.version,
             children_version: self.born + self.gone,
             owner: self.owner,
+            expiry: self.expiry,
             data_bytes: self.data.len() as u32,
             children: (self.born - self.gone) as u32,
             instance: self.instance,
@@ -457,6 +556,18 @@ impl Node {
             ..Stat::default()
         }
     }
+}
+
+pub fn is_within(path: &str, top: &str) -> bool {
+    path == top || top == "/" || path.starts_with(&format!("{top}/"))
+}
+
+/// The first rows, and whether there are more.
+fn page<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
+    let most = if limit == 0 { usize::MAX } else { limit as usize };
+    let more = rows.len() > most;
+    rows.truncate(most);
+    (rows, more)
 }
 
 fn parent(path: &str) -> Option<String> {

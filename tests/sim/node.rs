@@ -65,6 +65,7 @@ pub enum Happening {
     Closed { conn: u64 },
     Written { token: u64 },
     ChoreDone(Chore),
+    NoRoomFor(Chore),
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
     ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
     Drained { conn: u64 },
@@ -119,7 +120,8 @@ impl Node {
         self.life += 1;
         let now = self.clock.read(around.world.now);
         let seed = around.world.random.draw();
-        let Some(found) = recovery::recover(&mut self.disk, around.plan, &mut around.world.random) else {
+        let moment = around.world.now;
+        let Some(found) = recovery::recover(&mut self.disk, around.plan, &mut around.world.random, moment) else {
             let delay = around.world.random.around(10 * MILLI);
             return around.world.after(delay, Event::Start { node: self.index });
         };
@@ -156,11 +158,10 @@ impl Node {
 
     /// The process dies; with the host, if it does not live on.
     pub fn crash(&mut self, around: &mut Around<'_>, host_lives: bool) {
-        if self.running.take().is_none() {
-            return;
-        }
+        let Some(running) = self.running.take() else { return };
         self.life += 1;
-        self.disk.crash(&mut around.world.random, around.plan.damaged_images, around.plan.tears);
+        let reached = running.replica.log_reaches_back_to();
+        self.disk.crash(&mut around.world.random, around.plan.damaged_images, reached, around.plan.tears);
         around.network.died(around.world, Host::Node(self.index), host_lives);
         around.oracle.crashed(self.index);
         if !host_lives {
@@ -353,8 +354,10 @@ impl Node {
         let journal = running.replica.storage().journal();
         let (used, free, waits) = (journal.used_bytes(), journal.free_bytes(), journal.queued_bytes());
         format!(
-            "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait",
-            self.index
+            "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait, \
+             images {:?}",
+            self.index,
+            self.disk.images.keys()
         )
     }
 
@@ -397,6 +400,7 @@ impl Running {
             }
             Happening::Written { token } => self.step(now, Input::Written { token }),
             Happening::ChoreDone(chore) => self.chore_done(now, &chore),
+            Happening::NoRoomFor(chore) => self.no_room_for(now, &chore),
             Happening::LogRead { to, from, values } => self.step(now, Input::LogRead { to, from, values }),
             Happening::ImageRead { to, image, offset, bytes } => {
                 self.step(now, Input::ImageRead { to, image, offset, bytes });
@@ -425,6 +429,14 @@ impl Running {
             Chore::Piece { slot, .. } => self.step(now, Input::ImageWritten { slot }),
             Chore::Finish { slot } => self.step(now, Input::ImageDurable { slot }),
             Chore::Begin { .. } | Chore::Discard { .. } | Chore::Remove { .. } | Chore::RemoveImage { .. } => {}
+        }
+    }
+
+    fn no_room_for(&mut self, now: Instant, chore: &Chore) {
+        match *chore {
+            Chore::Zero { .. } => self.step(now, Input::NoRoomForSegment),
+            Chore::Piece { slot, .. } | Chore::Finish { slot } => self.step(now, Input::NoRoomForImage { slot }),
+            ref other => unreachable!("{other:?} needs no room"),
         }
     }
 

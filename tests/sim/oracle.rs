@@ -227,7 +227,8 @@ impl Oracle {
 
     /// What waits for a log time waits at least that long: between two of them no less time passes than they say.
     fn log_time_keeps_pace(&mut self, node: usize, log_time: u64) {
-        let Some(said_at) = self.said.get(&log_time).copied() else { return };
+        // A state from before the first entry has a time too: zero, which nobody said then.
+        let Some(said_at) = self.said.get(&log_time).copied().filter(|_| log_time > 0) else { return };
         if self.pace.is_some_and(|pace| log_time <= pace.log_time) {
             return;
         }

@@ -1,7 +1,7 @@
 //! What one seed is made of: sizes, timings and the mix of faults, each seed its own.
 
 use quorate::client::machine::{Prefer, Settings as ClientSettings};
-use quorate::limits::BLOCK_BYTES;
+use quorate::limits::{BLOCK_BYTES, SLOT_WINDOW};
 use quorate::paxos::{Incarnation, Settings};
 
 use quorate::replica::Bounds;
@@ -34,6 +34,8 @@ pub struct Plan {
     pub segment_bytes: usize,
     /// Log after which an image is taken.
     pub image_after_bytes: u64,
+    /// Log at which there is no room for more: the least that a configuration may ask for, and up to plenty.
+    pub journal_bytes_max: u64,
     /// Log that is kept for members that are away.
     pub keep_bytes: u64,
     /// The largest piece of an image sent to another.
@@ -78,6 +80,7 @@ pub struct Weights {
     pub client_dies: u64,
     pub break_link: u64,
     pub stall_disk: u64,
+    pub fill_disk: u64,
     pub hand_over: u64,
     /// The leader keeps a bare majority, and one of that restarts.
     pub hunt: u64,
@@ -103,6 +106,11 @@ impl Plan {
             4 => 128,
             _ => 512,
         };
+        let segment_bytes = segment_blocks * BLOCK_BYTES;
+        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]);
+        // A window of open slots, accepted anew in some reigns, finds room in the smallest.
+        let windows = random.pick(&[3, 4, 8, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
+        let journal_bytes_max = 3 * image_after_bytes + windows.max(4 * segment_bytes as u64);
         let harsh = random.below(3) == 0;
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
         let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
@@ -120,9 +128,10 @@ impl Plan {
             margin: random.within(1, 5) * MILLI,
             lease_reads: random.below(4) > 0,
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
-            segment_bytes: segment_blocks * BLOCK_BYTES,
-            image_after_bytes: random.pick(&[16 << 10, 64 << 10, 256 << 10]),
-            keep_bytes: random.pick(&[0, 0, 8, 16]) * (segment_blocks * BLOCK_BYTES) as u64,
+            segment_bytes,
+            image_after_bytes,
+            journal_bytes_max,
+            keep_bytes: random.pick(&[0, 0, 8, 16]) * segment_bytes as u64,
             transfer_bytes: random.pick(&[200, 1 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
             session_timeout: random.within(2000, 6000) * MILLI,
@@ -150,7 +159,7 @@ impl Plan {
     pub fn bounds(&self) -> Bounds {
         Bounds {
             image_after_bytes: self.image_after_bytes,
-            journal_bytes_max: 64 * self.segment_bytes as u64,
+            journal_bytes_max: self.journal_bytes_max,
             keep_bytes: self.keep_bytes,
         }
     }
@@ -218,6 +227,7 @@ impl Weights {
             client_dies: weight(4),
             break_link: weight(20),
             stall_disk: weight(6),
+            fill_disk: weight(4),
             hand_over: weight(3),
             hunt: weight(10),
             lose_disk: if changes { weight(20) } else { 0 },

@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::links::replica;
 use super::node::CELL;
 use super::plan::Plan;
-use super::world::Random;
+use super::world::{Moment, Random};
 
 /// What a start found.
 pub struct Found {
@@ -37,16 +37,17 @@ pub fn format(plan: &Plan, node: usize, incarnation: Incarnation, members: impl 
     Disk::new(hard_state.to_vec(), plan.segment_bytes, 2)
 }
 
-/// Everything a start takes from the disk. `None`: it crashed again on the way.
-pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Found> {
+/// Everything a start takes from the disk. `None`: it crashed again on the way, or found no room.
+pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -> Option<Found> {
     let mut hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("a crash leaves two copies whole");
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
-    let (mut namespace, kept, image_is_foreign) =
-        load_image(disk, identity, contents.image.map_or(Slot(0), |image| image.slot), random);
+    let pointed_to = contents.image.map_or(Slot(0), |image| image.slot);
+    let (mut namespace, kept) = load_image(disk, identity, pointed_to, random);
     let image_upto = kept.last().copied().unwrap_or_default();
+    let image_is_led_to = contents.image.is_some_and(|image| image.slot == image_upto && image.is_led_to);
     let (start, durable) = (contents.start, hard_state.durable_sequence());
-    let known = Known { identity, start, hard_state: durable, image_upto, image_is_foreign };
+    let known = Known { identity, start, hard_state: durable, image_upto, image_is_led_to };
     let (mut applied, mut chosen) = (Applied::default(), Vec::new());
     let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
         if value.kind() == Some(Kind::Commands) {
@@ -72,7 +73,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
         maybe: Recovery::tuples(&recovery.maybe),
         unknown: recovery.unknown.clone(),
     };
-    mark_start(&mut journal, disk, random, plan.torn_starts)?;
+    mark_start(&mut journal, disk, random, (plan.torn_starts, now))?;
     let start = (journal.start(), recovery.highest_ballot);
     settle_hard_state(&mut hard_state, start, disk, random, plan.torn_starts)?;
     disk.images.retain(|slot, _| kept.contains(slot));
@@ -83,7 +84,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random) -> Option<Foun
 }
 
 /// The newest whole image that was ever pointed to, and the slots of those to be kept.
-fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) -> (Namespace, Vec<Slot>, bool) {
+fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) -> (Namespace, Vec<Slot>) {
     let mut slots: Vec<Slot> = disk.images.range(..=upto).map(|(slot, _)| *slot).collect();
     while let Some(slot) = slots.pop() {
         let mut reader = ImageReader::new(random.draw());
@@ -93,14 +94,14 @@ fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) 
         if let Ok((head, namespace)) = read.and_then(|()| reader.finish(identity.cell)) {
             assert!(head.slot == slot && namespace.revision() == head.revision, "an image is what its name says");
             let kept = slots.last().copied().into_iter().chain([slot]).collect();
-            return (namespace, kept, head.identity != identity);
+            return (namespace, kept);
         }
     }
-    (Namespace::new(random.draw()), Vec::new(), false)
+    (Namespace::new(random.draw()), Vec::new())
 }
 
 /// The record that begins a start is durable before anything else, or the start comes to nothing.
-fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn: u64) -> Option<()> {
+fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, (torn, now): (u64, Moment)) -> Option<()> {
     while !journal.started() {
         if let Some(write) = journal.next_write() {
             let bytes = write.pieces.concat();
@@ -113,6 +114,9 @@ fn mark_start(journal: &mut Journal, disk: &mut Disk, random: &mut Random, torn:
             journal.completed(Instant::ZERO, write.id);
         } else {
             let segment = journal.segment_wanted().expect("a journal that cannot write wants a segment");
+            if now < disk.full_until {
+                return None;
+            }
             disk.zeroed(segment);
             journal.segment_ready(segment);
         }

@@ -60,8 +60,12 @@ pub struct Report {
     /// Disks that were new to the cell and got a vote.
     pub joins: u64,
     pub removals: u64,
+    /// Segments and pieces of images for which there was no room.
+    pub no_room: u64,
     pub tally: Tally,
     pub watches: WatchTally,
+    /// Nodes that ended because their time was over.
+    pub ended: u64,
     /// Nodes whose operations were searched for an order.
     pub searched: u64,
     /// What of the protocol was exercised.
@@ -80,6 +84,7 @@ impl Report {
         self.transfers += other.transfers;
         self.joins += other.joins;
         self.removals += other.removals;
+        self.no_room += other.no_room;
         self.tally.requests += other.tally.requests;
         self.tally.reads += other.tally.reads;
         self.tally.refused += other.tally.refused;
@@ -90,6 +95,7 @@ impl Report {
         self.watches.gaps += other.watches.gaps;
         self.watches.brought += other.watches.brought;
         self.watches.bare += other.watches.bare;
+        self.ended += other.ended;
         self.searched += other.searched;
         self.words.extend(other.words);
         self.struck.extend(other.struck);
@@ -98,17 +104,30 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { events, misfortunes, slots, images, recycled, transfers, joins, removals, searched, .. } = self;
+        let Self {
+            events,
+            misfortunes,
+            slots,
+            images,
+            recycled,
+            transfers,
+            no_room,
+            joins,
+            removals,
+            searched,
+            ended,
+            ..
+        } = self;
         let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
-            "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, "
+            "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, {no_room} times no room, "
         )?;
         write!(f, "{joins} joined, {removals} removed, ")?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, "
+            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {ended} nodes ended, "
         )?;
         write!(
             f,
@@ -245,10 +264,13 @@ impl Run {
         );
     }
 
-    /// Whether all that is chosen is applied everywhere, and no session outlives its client.
+    /// Whether all that is chosen is applied everywhere, no session outlives its client, and nothing is due any more.
     fn is_settled(&self) -> bool {
         let chosen = self.oracle.chosen_upto();
-        let settled = |replica: &Replica| replica.applied_upto() == chosen && replica.namespace().session_count() == 0;
+        let settled = |replica: &Replica| {
+            let namespace = replica.namespace();
+            replica.applied_upto() == chosen && namespace.session_count() == 0 && namespace.timers().next().is_none()
+        };
         let running = |node: &Node| node.running.as_ref().is_some_and(|running| settled(&running.replica));
         self.task.is_none() && self.nodes.iter().all(running)
     }
@@ -260,6 +282,7 @@ impl Run {
                 model.apply(&value[1..]);
             }
         }
+        assert_eq!(model.waiting(), [""; 0], "in the calm everything that was due is done");
         let tally = self.history.judge(&model);
         let watches = watching::judge(&self.history, &model);
         for node in &self.nodes {
@@ -271,6 +294,7 @@ impl Run {
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
         let transfers = self.nodes.iter().map(|node| node.transfers).sum();
+        let no_room = self.nodes.iter().map(|node| node.disk.refused).sum();
         let (words, struck) = (coverage::of(&self.history), self.struck.clone());
         let searched = linearizable::judge(&self.history);
         Report {
@@ -283,8 +307,10 @@ impl Run {
             transfers,
             joins: self.joins,
             removals: self.removals,
+            no_room,
             tally,
             watches,
+            ended: model.ended,
             searched,
             words,
             struck,
@@ -327,8 +353,9 @@ impl Run {
             Event::Turn { .. } | Event::Client { .. } => {}
             Event::Written { node, life, token } if self.nodes[node].life == life => self.written(node, token),
             Event::Chore { node, life } if self.nodes[node].life == life => {
-                let done = self.nodes[node].disk.chore_done();
-                self.nodes[node].happens(&mut self.world, Happening::ChoreDone(done));
+                let (chore, done) = self.nodes[node].disk.chore_done(self.world.now);
+                let happening = if done { Happening::ChoreDone(chore) } else { Happening::NoRoomFor(chore) };
+                self.nodes[node].happens(&mut self.world, happening);
             }
             Event::LogRead { node, life, to, from, places } if self.nodes[node].life == life => {
                 let values = self.nodes[node].read_log(&places);

@@ -198,6 +198,9 @@ impl Watched {
         let below = event.path != "/" && event.path.starts_with(&prefix);
         let child = below && !event.path[prefix.len()..].contains('/');
         let change = event.kind == EventKind::Changed;
+        if event.kind == EventKind::OverQuota {
+            return own && self.wish.scope == Scope::Node || (own || below) && self.wish.scope == Scope::Subtree;
+        }
         match self.wish.scope {
             Scope::Node => own,
             Scope::Children => (own || child) && !change,

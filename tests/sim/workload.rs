@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::namespace::command::{
-    Answer, Done, Expect, Lifetime, LockMode, LockPlace, Operation, Outcome, Read, Refusal, Sequencer, Step, StepDone,
+    Answer, Done, Expect, Lifetime, LockMode, LockPlace, Operation, Outcome, Quota, QuotaBounds, Read, Refusal,
+    Sequencer, Step, StepDone,
 };
 use quorate::wire::client::Consistency;
 
@@ -58,6 +59,8 @@ fn operation(random: &mut Random, plan: &Plan, known: &Known, path: String) -> O
         0..4 => Operation::Create { path, data, lifetime, sequential },
         4..9 => Operation::Set { path, data, expect },
         9..11 => Operation::Delete { path, expect },
+        _ if random.below(20) == 0 => Operation::SetQuota { path, quota: quota(random) },
+        _ if random.below(20) == 0 => Operation::DeleteTree { path, expect, part: random.below(4) as u32 },
         11..13 => Operation::Multi { steps: (0..random.below(5)).map(|_| step(random, plan, known)).collect() },
         _ => Operation::Sync,
     }
@@ -127,6 +130,9 @@ fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
 }
 
 fn read(random: &mut Random, path: String, known: &Known) -> Read {
+    if random.below(12) == 0 {
+        return Read::Quota { path };
+    }
     if random.below(8) == 0 {
         return match sequencer(random, known) {
             Some(sequencer) if random.below(2) == 0 => Read::CheckSequencer { sequencer },
@@ -139,9 +145,27 @@ fn read(random: &mut Random, path: String, known: &Known) -> Read {
         _ => {
             let path = if random.below(2) == 0 { "/".to_owned() } else { path };
             let after = if random.below(3) == 0 { "n2".to_owned() } else { String::new() };
-            Read::List { path, after, limit: random.below(4) as u32 }
+            let limit = random.below(4) as u32;
+            match random.below(3) {
+                0 => Read::Entries { path, after, limit },
+                1 => scan(random, path, limit),
+                _ => Read::List { path, after, limit },
+            }
         }
     }
+}
+
+fn scan(random: &mut Random, path: String, limit: u32) -> Read {
+    let below = format!("{}/m{}", path.trim_end_matches('/'), random.below(3));
+    let after = match random.below(4) {
+        0 => below,
+        1 => path.clone(),
+        2 => "/n2/m".to_owned(),
+        _ => String::new(),
+    };
+    // A page with data may be full before all nodes are in it, which the model does not judge.
+    let with_data = limit > 0 && random.below(2) == 0;
+    Read::Scan { path, after, limit, with_data }
 }
 
 pub fn path(random: &mut Random, names: u64) -> String {
@@ -162,7 +186,22 @@ fn expect(random: &mut Random, versions: &BTreeMap<String, u64>, path: &str) -> 
 }
 
 fn lifetime(random: &mut Random) -> Lifetime {
-    if random.below(4) == 0 { Lifetime::Ephemeral } else { Lifetime::Permanent }
+    match random.below(16) {
+        0..4 => Lifetime::Ephemeral,
+        4 => Lifetime::Container,
+        5 => Lifetime::Ttl { ms: random.pick(&[1, 100, 1000, 10_000]) },
+        _ => Lifetime::Permanent,
+    }
+}
+
+fn quota(random: &mut Random) -> Option<Quota> {
+    let mut bounds = |nodes: u64| QuotaBounds {
+        nodes: (random.below(3) > 0).then(|| random.below(nodes)),
+        bytes: (random.below(3) == 0).then(|| random.below(6000)),
+    };
+    let quota = Quota { hard: bounds(60), soft: bounds(10) };
+    // Where none is set, or nothing is bounded, nothing stands in the way of the other calls.
+    (random.below(2) == 0).then_some(quota)
 }
 
 fn data(random: &mut Random) -> Bytes {

@@ -76,6 +76,8 @@ impl Cell {
             _lock: lock,
         };
         cell.hold_against(plan)?;
+        // Before the configuration is changed: a replica that runs already is what holds its ports.
+        cell.config.replicas.iter().try_for_each(|replica| server::folder::check_ready(&cell.folder(replica.id)))?;
         cell.move_ports(plan)?;
         Ok(cell)
     }

@@ -45,15 +45,15 @@ pub struct Show {
 }
 
 /// What is laid over the file, in order: the environment, then flags.
-pub fn overrides(flags: &[Override]) -> Vec<Override> {
-    let mut overrides = Override::from_variables(std::env::vars());
+pub fn overrides(flags: &[Override]) -> Result<Vec<Override>, Failure> {
+    let mut overrides = Override::from_variables(std::env::vars())?;
     overrides.extend(flags.iter().cloned());
-    overrides
+    Ok(overrides)
 }
 
 /// Says what cell the file describes, if it describes one.
 pub fn check(args: &Check) -> Result<(), Failure> {
-    let config = Config::read(&args.file, &overrides(&args.settings))?;
+    let config = Config::read(&args.file, &overrides(&args.settings)?)?;
     for replica in &config.replicas {
         for address in [&replica.client, &replica.peer] {
             if let Err(error) = address.resolve() {
@@ -73,10 +73,10 @@ pub fn check(args: &Check) -> Result<(), Failure> {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Args::Show(show) = args;
-    let overrides = overrides(&show.settings);
+    let overrides = overrides(&show.settings)?;
     let config = Config::read(&show.config, &overrides)?;
     if !show.origins && !show.json {
-        return crate::print(config.to_toml().as_bytes());
+        return crate::print(config.in_full().to_toml().as_bytes());
     }
     for setting in config.settings(&show.config, &overrides)? {
         let (name, value, origin) = (setting.name, setting.value, setting.origin);

@@ -77,6 +77,8 @@ pub fn failed(error: &Error) -> Failure {
         | Error::LockBusy { .. }
         | Error::LockTwice { .. }
         | Error::LockNotHeld { .. }
+        | Error::NodesOverQuota { .. }
+        | Error::BytesOverQuota { .. }
         | Error::TooLarge { .. }
         | Error::Aborted { .. } => Code::Refused,
         Error::BadTarget { .. } | Error::BadArgument { .. } => Code::Usage,

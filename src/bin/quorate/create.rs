@@ -5,12 +5,12 @@ use std::time::Duration;
 use quorate::client::{Client, CreateOptions};
 use quorate::server::Failure;
 
-use super::connect::{Target, change_failed};
+use super::connect::{Target, change_failed, span};
 use super::input::Data;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate create --parents /app/config '{\"colour\": \"blue\"}'\n  quorate create --sequential /app/jobs/job- waiting\n  quorate create /app/blob - < blob.bin"
+    after_help = "Examples:\n  quorate create --parents /app/config '{\"colour\": \"blue\"}'\n  quorate create --sequential /app/jobs/job- waiting\n  quorate create /app/blob - < blob.bin\n  quorate create --ttl 30s /app/seen/host-7 now\n  quorate create --container /app/locks"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -28,6 +28,12 @@ pub struct What {
     /// Append a number that rises with each node made here, and print the name
     #[arg(long, short)]
     sequential: bool,
+    /// End when it has had neither children nor new data for so long
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "container")]
+    ttl: Option<Duration>,
+    /// End some seconds after its last child went
+    #[arg(long)]
+    container: bool,
     /// Make missing parents as well
     #[arg(long, short)]
     parents: bool,
@@ -39,7 +45,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Prints the path of the node made.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
-    let mut options = CreateOptions::permanent();
+    let mut options = match what.ttl {
+        Some(ttl) => CreateOptions::ttl(ttl),
+        None if what.container => CreateOptions::container(),
+        None => CreateOptions::permanent(),
+    };
     if what.sequential {
         options = options.sequential();
     }

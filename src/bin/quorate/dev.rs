@@ -7,10 +7,10 @@
     reason = "it measures how long a cell takes to serve; no replica's time is read here"
 )]
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -110,8 +110,7 @@ fn serve(
         return execute(command, args.restart, cell, happened);
     }
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
-        forward_lines(events);
-        return shell::run(cell, args.restart, happened);
+        return shell::cell::run(cell, args.restart, happened, events);
     }
     loop {
         match receive(happened) {
@@ -171,7 +170,7 @@ fn execute(command: &str, restart: bool, cell: &mut Cell, happened: &Receiver<Ev
     let mut child = command.spawn().map_err(cannot)?;
     loop {
         if let Some(status) = child.try_wait().map_err(cannot)? {
-            return Ok(status_of(status));
+            return Ok(shell::status_of(status));
         }
         match receive(happened) {
             Event::Signal(SIGCHLD) => tell_ended(cell, restart)?,
@@ -258,18 +257,6 @@ fn forward_signals(events: Sender<Event>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn forward_lines(events: Sender<Event>) {
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { break };
-            if events.send(Event::Line(line)).is_err() {
-                return;
-            }
-        }
-        let _ = events.send(Event::NoMoreLines);
-    });
-}
-
 /// The cores of each of `replicas` replicas. Where there are fewer cores than replicas, pinning makes the replicas of one
 /// core wait for each other while another core idles, so that it is only done when asked for.
 fn placement(args: &Args, replicas: usize) -> Vec<Vec<usize>> {
@@ -305,10 +292,4 @@ fn say(quiet: bool, text: &str) {
     } else {
         println!("{text}");
     }
-}
-
-fn status_of(status: ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    u8::try_from(code).unwrap_or(u8::MAX)
 }

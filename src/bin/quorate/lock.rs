@@ -46,7 +46,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<u8, Failure> {
     args.target.with_client(|client, timeout| {
         let guard = take(client, args)?;
-        let status = hold(args, &guard)?;
+        let status = hold(&args.program, &args.path, &guard)?;
         // If it was lost, there is nothing to be released, and no answer in time.
         let _ = guard.release().wait_timeout(timeout);
         Ok(status)
@@ -76,22 +76,23 @@ enum Event {
     Told(i32),
 }
 
-fn hold(args: &Args, guard: &LockGuard) -> Result<u8, Failure> {
-    let cannot = |why: String| Failure::new(Code::RunFailed, format!("cannot run {:?}", args.program[0])).found(why);
+/// Runs the program while the lock of the node at `path` is held; the program's exit status.
+pub fn hold(program: &[OsString], path: &str, guard: &LockGuard) -> Result<u8, Failure> {
+    let cannot = |why: String| Failure::new(Code::RunFailed, format!("cannot run {:?}", program[0])).found(why);
     let mut lost = guard.lost();
     let this = std::env::current_exe().map_err(|error| cannot(error.to_string()))?;
     let mut child = Command::new(this)
         .args(["supervised", "--parent", &std::process::id().to_string(), "--"])
-        .args(&args.program)
-        .env("QUORATE_LOCK_PATH", &args.path)
+        .args(program)
+        .env("QUORATE_LOCK_PATH", path)
         .env("QUORATE_LOCK_TOKEN", guard.token().to_string())
         .spawn()
         .map_err(|error| cannot(error.to_string()))?;
     let pid = Pid::from_child(&child);
-    let program = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| cannot(error.to_string()))?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| cannot(error.to_string()))?;
     let tell = |signal: Signal| {
         // It may just have ended.
-        let _ = pidfd_send_signal(&program, signal);
+        let _ = pidfd_send_signal(&process, signal);
     };
     let (sender, events) = mpsc::channel();
     let ended = sender.clone();

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use quorate::client::Client;
+use quorate::client::{Client, Consistency, Stat};
 use quorate::server::Failure;
 
 use super::connect::{Target, failed};
+use super::stat;
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  quorate ls\n  quorate ls /app")]
+#[command(
+    after_help = "Examples:\n  quorate ls\n  quorate ls -l /app\n  quorate ls --limit 100 --after job-0000000041 /app/jobs"
+)]
 pub struct Args {
     #[command(flatten)]
     what: What,
@@ -21,18 +24,56 @@ pub struct What {
     /// The node's path
     #[arg(default_value = "/")]
     path: String,
+    /// Each child's numbers before its name: version, bytes of data, children, revision that last changed its data, owner
+    #[arg(long, short, conflicts_with = "json")]
+    long: bool,
+    /// Each child as one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Only names that follow this one
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    after: String,
+    /// At most so many, and a word to standard error if more follow
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u32>,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
 }
 
-/// Prints one name a line, in byte order.
+/// Prints one child a line, in byte order of their names.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
-    let (names, _) = client.list(&what.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
-    let mut text = names.join("\n");
-    if !text.is_empty() {
-        text.push('\n');
+    let (mut after, mut left) = (what.after.clone(), what.limit);
+    let mut consistency = Consistency::Linearizable;
+    while left != Some(0) {
+        let page = client.list_page(&what.path, &after, left.unwrap_or(0), consistency).wait_timeout(timeout);
+        let page = page.map_err(|error| failed(&error))?;
+        let lines: Vec<String> =
+            page.entries.iter().map(|(name, stat)| line(name, stat, what.long, what.json)).collect();
+        crate::print(lines.concat().as_bytes())?;
+        let Some((last, _)) = page.entries.last().filter(|_| page.more) else { return Ok(()) };
+        after.clone_from(last);
+        consistency = Consistency::AtLeast(page.revision);
+        left = left.map(|left| left - u32::try_from(page.entries.len()).expect("a page is no longer than asked for"));
     }
-    crate::print(text.as_bytes())
+    if what.limit != Some(0) {
+        eprintln!("more follow: quorate ls --after {after:?} goes on");
+    }
+    Ok(())
+}
+
+/// A node's line, by its name or path.
+pub fn line(name: &str, stat: &Stat, long: bool, json: bool) -> String {
+    if json {
+        let mut row = stat::numbers(stat);
+        row["name"] = name.into();
+        return format!("{row}\n");
+    }
+    if !long {
+        return format!("{name}\n");
+    }
+    let Stat { version, data_bytes, children, modified, .. } = stat;
+    let owner = stat.owner.map_or_else(|| "-".to_owned(), |owner| owner.to_string());
+    format!("{version:>8} {data_bytes:>8} {children:>8} {modified:>10} {owner:>16} {name}\n")
 }

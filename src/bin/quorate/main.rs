@@ -10,8 +10,10 @@ mod config;
 mod connect;
 mod create;
 mod delete;
+mod delete_tree;
 mod dev;
 mod doctor;
+mod elect;
 mod explain;
 mod format;
 mod get;
@@ -22,7 +24,10 @@ mod lock;
 mod ls;
 mod manual;
 mod member;
+mod quota;
 mod recover;
+mod scan;
+mod session;
 mod set;
 mod shell;
 mod start;
@@ -30,11 +35,13 @@ mod stat;
 mod status;
 mod supervised;
 mod tune;
+mod txn;
 mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use quorate::server::{Code, Failure};
 
@@ -73,17 +80,33 @@ enum Command {
     Set(set::Args),
     /// Removes a node without children
     Delete(delete::Args),
+    /// Removes a node and all below it
+    DeleteTree(delete_tree::Args),
     /// Lists the names of a node's children
     Ls(ls::Args),
+    /// Lists a node and all below it
+    Scan(scan::Args),
     /// Prints a node's numbers
     Stat(stat::Args),
+    /// Bounds what a node and all below it may come to
+    #[command(subcommand)]
+    Quota(quota::Args),
     /// Prints what happens to a node, or around it, one event a line
     Watch(watch::Args),
+    /// Does several steps, all or none, if conditions hold
+    Txn(txn::Args),
     /// Runs a program while it holds a lock
     Lock(lock::Args),
+    /// Takes these commands line by line, with history and completion
+    Shell(shell::Args),
+    /// Runs a program while it leads, or tells who does
+    Elect(elect::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(Box<bench::Args>),
+    /// Shows the sessions of a cell
+    #[command(subcommand)]
+    Session(session::Args),
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
@@ -111,7 +134,10 @@ enum Command {
 
 fn main() -> ExitCode {
     abort_on_panic();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
     let ended = match cli.command {
         Command::Dev(args) => dev::run(args),
         Command::Format(args) => format::run(&args).map(|()| 0),
@@ -123,11 +149,18 @@ fn main() -> ExitCode {
         Command::Get(args) => get::run(&args).map(|()| 0),
         Command::Set(args) => set::run(&args).map(|()| 0),
         Command::Delete(args) => delete::run(&args).map(|()| 0),
+        Command::DeleteTree(args) => delete_tree::run(&args).map(|()| 0),
         Command::Ls(args) => ls::run(&args).map(|()| 0),
+        Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
+        Command::Quota(args) => quota::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
+        Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
+        Command::Elect(args) => elect::run(&args),
+        Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
+        Command::Session(args) => session::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::CheckConfig(args) => config::check(&args).map(|()| 0),
         Command::Config(args) => config::run(&args).map(|()| 0),
@@ -149,6 +182,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// Help and the version are results; all else is a mistake, with its code like any other.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = writeln!(io::stderr(), "{}", misused(error));
+    } else {
+        // It may go to a pipe whose reader has seen enough.
+        let _ = error.print();
+    }
+    ExitCode::from(if error.use_stderr() { Code::Usage.number() } else { 0 })
+}
+
+/// The parser's words under our code.
+fn misused(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    format!("error[{}]: {text}", Code::Usage)
+}
+
 /// A replica that failed half-way must not go on, whichever thread it was and however the program was built.
 fn abort_on_panic() {
     let print = std::panic::take_hook();
@@ -168,10 +219,15 @@ fn exit_statuses() -> String {
 
 /// Writes a result to standard output. A reader that went away ends the program quietly, as pipes expect.
 fn print(result: &[u8]) -> Result<(), Failure> {
+    is_printed(result).map(|_| ())
+}
+
+/// [`print`], of what others follow: whether anybody reads on.
+fn is_printed(result: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(result).and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(Code::DiskFailed, "cannot write the result").found(error.to_string())),
     }
 }

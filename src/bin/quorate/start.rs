@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::read(&args.config, &args.overrides())?;
+    let config = Config::read(&args.config, &args.overrides()?)?;
     log_to_stderr("info");
     // A loop pins its thread to a core, and a process in this one's place would inherit that: this thread stays free.
     let served = std::thread::scope(|scope| scope.spawn(|| server::run(&config, &args.dir)).join());
@@ -54,15 +54,15 @@ fn start_again() -> Failure {
 }
 
 impl Args {
-    fn overrides(&self) -> Vec<Override> {
-        let mut overrides = config::overrides(&self.settings);
+    fn overrides(&self) -> Result<Vec<Override>, Failure> {
+        let mut overrides = config::overrides(&self.settings)?;
         if let Some(cores) = &self.cores {
             overrides.push(Override::flag("--cores", "server", "cores", format!("{cores:?}")));
         }
         if self.no_lease_reads {
             overrides.push(Override::flag("--no-lease-reads", "paxos", "lease_reads", "false"));
         }
-        overrides
+        Ok(overrides)
     }
 }
 

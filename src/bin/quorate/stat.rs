@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Error, Stat};
+use quorate::client::{Client, Error, Expiry, Stat};
 use quorate::server::Failure;
 use serde_json::json;
 
@@ -43,7 +43,8 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     crate::print_line(&lines.join("\n"))
 }
 
-fn numbers(stat: &Stat) -> serde_json::Value {
+/// A node's numbers as JSON.
+pub fn numbers(stat: &Stat) -> serde_json::Value {
     json!({
         "version": stat.version,
         "created": stat.created,
@@ -57,6 +58,11 @@ fn numbers(stat: &Stat) -> serde_json::Value {
         "children_modified": stat.children_modified,
         "acl_version": stat.acl_version,
         "owner": stat.owner.map(|owner| owner.to_string()),
+        "container": stat.expiry == Some(Expiry::Emptied),
+        "ttl_ms": match stat.expiry {
+            Some(Expiry::Idle { ttl_ms }) => Some(ttl_ms),
+            Some(Expiry::Emptied) | None => None,
+        },
         "instance": stat.instance,
         "lock_generation": stat.lock_generation,
     })

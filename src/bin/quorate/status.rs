@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use quorate::client::{self, CellId, Error, Report, Role, Target as Place};
-use quorate::server::config::Size;
+use quorate::server::config::{Address, Size};
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration, as_json: 
         table(&rows)
     };
     crate::print_line(&text)?;
-    for row in &rows {
+    for row in rows.iter().filter(|row| healthy || !row.is_foreign()) {
         if let Err(error) = &row.answer {
             eprintln!("{}: {}", row.address, why(error));
         }
@@ -114,13 +114,23 @@ pub fn ask_all(endpoints: &str, cell: Option<CellId>, timeout: Duration) -> Resu
     for (address, answer) in answers {
         let listed = members.iter().find(|(_, member)| **member == address).map(|(id, _)| *id);
         let replica = answer.as_ref().ok().map(|report| report.status.replica.0).or(listed);
+        // Silence is told once, under the address that the members' list has.
+        let listed_otherwise = || answer.is_err() && replica.is_none() && is_one_of(&address, members.values());
         let known = rows.iter().any(|row| row.replica.is_some() && row.replica == replica && row.answer.is_ok());
-        if !known {
+        if !known && !listed_otherwise() {
             rows.push(Row { replica, address, answer });
         }
     }
     rows.sort_by_key(|row| row.replica.unwrap_or(u8::MAX));
     Ok(rows)
+}
+
+/// Whether `address` is another spelling of one of these.
+fn is_one_of<'a>(address: &str, mut known: impl Iterator<Item = &'a String>) -> bool {
+    let numbers =
+        |text: &str| text.parse::<Address>().ok().and_then(|address| address.resolve().ok()).unwrap_or_default();
+    let here = numbers(address);
+    known.any(|other| numbers(other).iter().any(|number| here.contains(number)))
 }
 
 /// Asks all at once.

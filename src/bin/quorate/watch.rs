@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use quorate::client::{Client, WatchEvent, WatchOptions};
-use quorate::server::{Code, Failure};
+use quorate::server::Failure;
 use serde::Serialize;
 
 use super::connect::{Target, failed};
@@ -45,7 +45,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Prints one event a line until the session ends, the count is full, or nobody reads any more:
-/// `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`, `gap FROM TO`.
+/// `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`,
+/// `over-quota REVISION PATH`, `gap FROM TO`.
 fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let options = match (what.recursive, what.children) {
         (true, _) => WatchOptions::recursive(),
@@ -60,13 +61,8 @@ fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failur
     for event in watch.take(count) {
         let line = Line::of(event.map_err(|error| failed(&error))?);
         let text = if what.json { line.json() } else { line.text() };
-        let mut out = io::stdout().lock();
-        match writeln!(out, "{text}").and_then(|()| out.flush()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => {
-                return Err(Failure::new(Code::DiskFailed, "cannot write the event").found(error.to_string()));
-            }
+        if !crate::is_printed(format!("{text}\n").as_bytes())? {
+            break;
         }
     }
     Ok(())
@@ -76,11 +72,30 @@ fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failur
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line {
-    Created { revision: u64, path: String },
-    Changed { revision: u64, path: String },
-    Deleted { revision: u64, path: String },
-    Gap { from: u64, to: u64 },
-    Other { revision: u64 },
+    Created {
+        revision: u64,
+        path: String,
+    },
+    Changed {
+        revision: u64,
+        path: String,
+    },
+    Deleted {
+        revision: u64,
+        path: String,
+    },
+    #[serde(rename = "over-quota")]
+    OverQuota {
+        revision: u64,
+        path: String,
+    },
+    Gap {
+        from: u64,
+        to: u64,
+    },
+    Other {
+        revision: u64,
+    },
 }
 
 impl Line {
@@ -89,6 +104,7 @@ impl Line {
             WatchEvent::Created { path, revision, .. } => Self::Created { revision, path },
             WatchEvent::Changed { path, revision, .. } => Self::Changed { revision, path },
             WatchEvent::Deleted { path, revision } => Self::Deleted { revision, path },
+            WatchEvent::OverQuota { path, revision } => Self::OverQuota { revision, path },
             WatchEvent::Gap { from, to } => Self::Gap { from, to },
             // Only what was asked for comes; a newer library may know more.
             event => Self::Other { revision: event.revision() },
@@ -100,6 +116,7 @@ impl Line {
             Self::Created { revision, path } => format!("created {revision} {}", path.escape_debug()),
             Self::Changed { revision, path } => format!("changed {revision} {}", path.escape_debug()),
             Self::Deleted { revision, path } => format!("deleted {revision} {}", path.escape_debug()),
+            Self::OverQuota { revision, path } => format!("over-quota {revision} {}", path.escape_debug()),
             Self::Gap { from, to } => format!("gap {from} {to}"),
             Self::Other { revision } => format!("other {revision}"),
         }

@@ -2,6 +2,7 @@
 
 use super::ending::{Ending, Trouble, fault, unreadable};
 use super::queue::Fit;
+use super::sizes::Sizes;
 use super::{Answered, Effect, Link, Machine, Prefer, Session};
 use crate::client::session::SessionEvent;
 use crate::namespace::codec;
@@ -96,7 +97,8 @@ impl Machine {
             return Err(Trouble::End(Ending::Protocol(text)));
         }
         self.cell = Some(welcome.cell);
-        self.request_bytes_max = welcome.request_bytes_max.into();
+        let (request_bytes_max, data_bytes_max) = (welcome.request_bytes_max.into(), welcome.data_bytes_max.into());
+        self.sizes = Sizes { request_bytes_max, data_bytes_max };
         self.in_flight_max = u64::from(welcome.requests_in_flight_max).max(1);
         self.route.learn(welcome.replica, &welcome.members);
         self.leads(now, welcome.leader)?;

@@ -32,6 +32,7 @@ mod queue;
 mod random;
 mod route;
 mod settings;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod watches;
@@ -45,12 +46,13 @@ use self::ending::{Ending, Trouble};
 use self::queue::Queue;
 use self::route::Route;
 pub use self::settings::{Prefer, Settings};
+use self::sizes::Sizes;
 use self::watches::Watches;
 pub use self::watches::{Happening, WatchTold, WatchWish};
 use super::error::{Error, Outcome as Known};
 use super::session::{SessionEvent, SessionState};
-use crate::limits::{CLIENT_FRAME_BYTES_MAX, REQUEST_BYTES_MAX};
-use crate::namespace::command::{Answer, Done, Operation, Outcome, Read, Refusal, Revision, SessionId, Step};
+use crate::limits::CLIENT_FRAME_BYTES_MAX;
+use crate::namespace::command::{Answer, Done, Operation, Outcome, Read, Refusal, Revision, SessionId};
 use crate::paxos::ballot::{CellId, ReplicaId};
 use crate::time::{Duration, Instant};
 use crate::wire::client::{ClientMessage, Consistency, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Resume, ServerMessage};
@@ -120,7 +122,7 @@ pub struct Machine {
     effects: VecDeque<Effect>,
     cell: Option<CellId>,
     leader: Option<ReplicaId>,
-    request_bytes_max: u64,
+    sizes: Sizes,
     in_flight_max: u64,
     /// The newest revision shown to the caller.
     seen: Revision,
@@ -185,7 +187,7 @@ impl Machine {
             effects: VecDeque::new(),
             cell: settings.cell,
             leader: None,
-            request_bytes_max: REQUEST_BYTES_MAX as u64,
+            sizes: Sizes::default(),
             in_flight_max: 1,
             seen: 0,
             seen_request: 0,
@@ -210,11 +212,7 @@ impl Machine {
         } else {
             self.admit()?
         }
-        let size = operation_bytes(&operation);
-        if size > self.request_bytes_max {
-            let limit = self.request_bytes_max;
-            return Err(Error::TooLarge { what: "bytes in the request".to_owned(), size, limit });
-        }
+        self.sizes.check(&operation)?;
         self.queue.push_request(tag, operation);
         self.send(now);
         Ok(())
@@ -575,28 +573,6 @@ impl Machine {
         Answered::Request { revision: self.seen, outcome: Ok(Done::SessionClosed) }
     }
 }
-
-/// An operation's size on the wire, rounded up a little.
-fn operation_bytes(operation: &Operation) -> u64 {
-    let node = |path: &str, data: usize| (path.len() + data + NODE_OVERHEAD) as u64;
-    match operation {
-        Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => node(path, data.len()),
-        Operation::Delete { path, .. } | Operation::Acquire { path, .. } | Operation::Release { path } => node(path, 0),
-        Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
-        Operation::Multi { steps } => steps
-            .iter()
-            .map(|step| match step {
-                Step::Create { path, data, .. } | Step::Set { path, data, .. } => node(path, data.len()),
-                Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
-                Step::CheckLock { sequencer } => node(&sequencer.path, 0),
-            })
-            .sum(),
-        Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,
-    }
-}
-
-/// Tags, lengths and versions around a path and its data.
-const NODE_OVERHEAD: usize = 32;
 
 /// Silence is suffered at most this many doublings longer than at first.
 const PATIENCE_DOUBLINGS_MAX: u32 = 4;

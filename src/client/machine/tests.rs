@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::namespace::codec::{encode_outcome, encode_read_outcome};
-use crate::namespace::command::{Expect, Stat};
+use crate::namespace::command::{Expect, Stat, Step};
 use crate::wire::client::{MemberAddress, Reason};
 
 const SESSION: SessionId = SessionId(77);
@@ -172,7 +172,9 @@ impl Test {
                 ClientMessage::Ping { number } => Said::Ping(number),
                 ClientMessage::Watch { watch, registration } => Said::Watch { watch, from: registration.from },
                 ClientMessage::Unwatch { watch } => Said::Unwatch(watch),
-                ClientMessage::Status { .. } | ClientMessage::Members { .. } => panic!("a session asks for no status"),
+                ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+                    panic!("a session asks for no status")
+                }
             });
             Ok::<(), crate::wire::frame::FrameError>(())
         });
@@ -197,6 +199,7 @@ pub(super) fn welcome(replica: u8, leader: Option<u8>, members: &[(u8, &str)]) -
         leader: leader.map(ReplicaId),
         members: members.collect(),
         request_bytes_max: 1 << 20,
+        data_bytes_max: 1 << 19,
         requests_in_flight_max: 4,
         revision: 900,
     })
@@ -551,8 +554,28 @@ fn more_calls_than_allowed_are_refused_without_effect() {
     let error = test.machine.request(test.now, 100, Operation::Sync).expect_err("too many");
     assert!(error.is_retryable());
     assert_eq!(error.outcome(), Known::NotApplied);
-    let data = Bytes::from(vec![0; 2 << 20]);
+}
+
+#[test]
+fn what_is_too_large_is_refused_by_its_limit_and_never_sent() {
     let mut test = Test::open();
-    let set = Operation::Set { path: "/a".to_owned(), data, expect: Expect::Any };
-    assert!(matches!(test.machine.request(test.now, 1, set), Err(Error::TooLarge { .. })));
+    let set = |bytes| {
+        let data = Bytes::from(vec![0; bytes]);
+        Operation::Set { path: "/a".to_owned(), data, expect: Expect::Any }
+    };
+    let steps = |bytes| {
+        let step = Step::Set { path: "/a".to_owned(), data: Bytes::from(vec![0; bytes]), expect: Expect::Any };
+        Operation::Multi { steps: vec![step; 2] }
+    };
+    for (operation, found, bound) in [
+        (set((1 << 19) + 1), (1 << 19) + 1, 1 << 19),
+        (steps((1 << 19) + 1), (1 << 19) + 1, 1 << 19),
+        (steps(1 << 19), (1 << 20) + 68, 1 << 20),
+    ] {
+        let refused = test.machine.request(test.now, 1, operation);
+        let Err(Error::TooLarge { size, limit, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!((size, limit), (found, bound));
+        assert!(test.machine.outgoing().is_empty(), "nothing of it is sent");
+    }
+    test.machine.request(test.now, 1, set(1 << 19)).expect("it just fits");
 }

@@ -188,7 +188,7 @@ fn event(watch: u64, revision: Revision, kind: EventKind, path: &str) -> Told {
     Told::Events(watch, revision, vec![(kind, path.to_owned())])
 }
 
-use EventKind::{Changed, Created, Deleted};
+use EventKind::{Changed, Created, Deleted, OverQuota};
 
 #[test]
 fn each_scope_sees_its_own() {
@@ -208,6 +208,9 @@ fn each_scope_sees_its_own() {
         ("/a/b", Aspect::Death, Deleted, &[2, 3, 4]),
         ("/ab", Aspect::Birth, Created, &[]),
         ("/", Aspect::Data, Changed, &[]),
+        ("/a", Aspect::OverQuota, OverQuota, &[1, 4]),
+        ("/a/b", Aspect::OverQuota, OverQuota, &[4]),
+        ("/a", Aspect::Quota, Changed, &[]),
         ("/a", Aspect::Death, Deleted, &[1, 2, 3, 4]),
     ] {
         test.change(&[(path, aspect)]);

@@ -1,11 +1,11 @@
-//! What goes in: commands, operations, steps and reads. Decoding borrows; the owned types are made from the borrowed ones.
+//! What changes things: commands, operations and steps. Decoding borrows; the owned types are made from the borrowed ones.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::lock::SequencerRef;
-use super::reader::{DecodeError, Reader, put_bytes, put_text};
+use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
-use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, Read, SessionId, Step};
+use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, Quota, SessionId, Step};
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -16,7 +16,7 @@ pub enum CommandRef<'a> {
     OpenSession { token: u64, secret: u128, timeout_ms: u32 },
     ResumeSession { token: u64, session: SessionId, secret: u128 },
     ExpireSession { session: SessionId, counter: u64 },
-    FreeLock { path: &'a str, instance: u64 },
+    Settle { path: &'a str, instance: u64 },
     Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
 }
 
@@ -26,6 +26,8 @@ pub enum OperationRef<'a> {
     Create { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool },
     Set { path: &'a str, data: &'a [u8], expect: Expect },
     Delete { path: &'a str, expect: Expect },
+    DeleteTree { path: &'a str, expect: Expect, part: u32 },
+    SetQuota { path: &'a str, quota: Option<Quota> },
     Multi { steps: Vec<StepRef<'a>> },
     Acquire { path: &'a str, mode: LockMode, wait: bool, create: bool, lock_delay_ms: u32 },
     Release { path: &'a str },
@@ -43,17 +45,6 @@ pub enum StepRef<'a> {
     Delete { path: &'a str, expect: Expect },
     Get { path: &'a str },
     CheckLock { sequencer: SequencerRef<'a> },
-}
-
-/// A [`Read`] that borrows from the bytes it was decoded from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadRef<'a> {
-    Get { path: &'a str },
-    Exists { path: &'a str },
-    List { path: &'a str, after: &'a str, limit: u32 },
-    LockHolders { path: &'a str },
-    AwaitLock { path: &'a str, session: SessionId },
-    CheckSequencer { sequencer: SequencerRef<'a> },
 }
 
 /// What stands in front of an operation's bytes to make them a [`Command::Request`].
@@ -88,8 +79,8 @@ impl Command {
                 out.put_u64_le(session.0);
                 out.put_u64_le(*counter);
             }
-            Self::FreeLock { path, instance } => {
-                out.put_u8(FREE_LOCK);
+            Self::Settle { path, instance } => {
+                out.put_u8(SETTLE);
                 put_text(out, path);
                 out.put_u64_le(*instance);
             }
@@ -113,6 +104,17 @@ impl Operation {
             Self::Create { path, data, lifetime, sequential } => put_create(out, path, data, *lifetime, *sequential),
             Self::Set { path, data, expect } => put_set(out, path, data, *expect),
             Self::Delete { path, expect } => put_delete(out, path, *expect),
+            Self::DeleteTree { path, expect, part } => {
+                out.put_u8(DELETE_TREE);
+                put_text(out, path);
+                put_expect(out, *expect);
+                out.put_u32_le(*part);
+            }
+            Self::SetQuota { path, quota } => {
+                out.put_u8(SET_QUOTA);
+                put_text(out, path);
+                put_maybe(out, quota.as_ref(), |out, quota| quota.put(out));
+            }
             Self::Multi { steps } => {
                 out.put_u8(MULTI);
                 out.put_u32_le(u32::try_from(steps.len()).expect("steps are bounded far below 2^32"));
@@ -170,59 +172,6 @@ impl Step {
     }
 }
 
-impl Read {
-    /// Appends the read's bytes.
-    pub fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Self::Get { path } => {
-                out.put_u8(READ_GET);
-                put_text(out, path);
-            }
-            Self::Exists { path } => {
-                out.put_u8(READ_EXISTS);
-                put_text(out, path);
-            }
-            Self::List { path, after, limit } => {
-                out.put_u8(READ_LIST);
-                put_text(out, path);
-                put_text(out, after);
-                out.put_u32_le(*limit);
-            }
-            Self::LockHolders { path } => {
-                out.put_u8(READ_LOCK_HOLDERS);
-                put_text(out, path);
-            }
-            Self::AwaitLock { path, session } => {
-                out.put_u8(READ_AWAIT_LOCK);
-                put_text(out, path);
-                out.put_u64_le(session.0);
-            }
-            Self::CheckSequencer { sequencer } => {
-                out.put_u8(READ_CHECK_SEQUENCER);
-                sequencer.as_ref().put(out);
-            }
-        }
-    }
-
-    /// Decodes what [`Self::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        ReadRef::decode(bytes).map(ReadRef::to_read)
-    }
-
-    /// The same read, borrowed.
-    #[must_use]
-    pub fn as_ref(&self) -> ReadRef<'_> {
-        match self {
-            Self::Get { path } => ReadRef::Get { path },
-            Self::Exists { path } => ReadRef::Exists { path },
-            Self::List { path, after, limit } => ReadRef::List { path, after, limit: *limit },
-            Self::LockHolders { path } => ReadRef::LockHolders { path },
-            Self::AwaitLock { path, session } => ReadRef::AwaitLock { path, session: *session },
-            Self::CheckSequencer { sequencer } => ReadRef::CheckSequencer { sequencer: sequencer.as_ref() },
-        }
-    }
-}
-
 impl<'a> CommandRef<'a> {
     /// The node it is about, if it is about one.
     pub fn path(&self) -> Option<&'a str> {
@@ -248,7 +197,7 @@ impl<'a> CommandRef<'a> {
                 session: SessionId(reader.u64("a session")?),
                 counter: reader.u64("a session's counter")?,
             },
-            FREE_LOCK => Self::FreeLock { path: reader.text("a path")?, instance: reader.u64("an instance")? },
+            SETTLE => Self::Settle { path: reader.text("a path")?, instance: reader.u64("an instance")? },
             REQUEST => Self::Request {
                 session: SessionId(reader.u64("a session")?),
                 number: reader.u64("a request's number")?,
@@ -268,7 +217,7 @@ impl<'a> CommandRef<'a> {
             Self::OpenSession { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms },
             Self::ResumeSession { token, session, secret } => Command::ResumeSession { token, session, secret },
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
-            Self::FreeLock { path, instance } => Command::FreeLock { path: path.to_owned(), instance },
+            Self::Settle { path, instance } => Command::Settle { path: path.to_owned(), instance },
             Self::Request { session, number, acked_upto, ref operation } => {
                 Command::Request { session, number, acked_upto, operation: operation.to_operation() }
             }
@@ -282,6 +231,8 @@ impl<'a> OperationRef<'a> {
             Self::Create { path, .. }
             | Self::Set { path, .. }
             | Self::Delete { path, .. }
+            | Self::DeleteTree { path, .. }
+            | Self::SetQuota { path, .. }
             | Self::Acquire { path, .. }
             | Self::Release { path } => Some(path),
             Self::Guarded { ref operation, .. } => operation.path(),
@@ -302,6 +253,12 @@ impl<'a> OperationRef<'a> {
                 Self::Set { path, data, expect }
             }
             DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(&mut reader)? },
+            DELETE_TREE => Self::DeleteTree {
+                path: reader.text("a path")?,
+                expect: take_expect(&mut reader)?,
+                part: reader.u32("a part's size")?,
+            },
+            SET_QUOTA => Self::SetQuota { path: reader.text("a path")?, quota: reader.maybe("a quota", Quota::take)? },
             MULTI => {
                 let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
                 let steps = (0..count).map(|_| StepRef::take(&mut reader)).collect::<Result<_, _>>()?;
@@ -331,6 +288,23 @@ impl<'a> OperationRef<'a> {
         Ok(operation)
     }
 
+    /// Bytes of data in the largest node it would make.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        match self {
+            Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
+            Self::Multi { steps } => steps.iter().map(StepRef::data_bytes).max().unwrap_or(0),
+            Self::Guarded { operation, .. } => operation.data_bytes(),
+            Self::Delete { .. }
+            | Self::DeleteTree { .. }
+            | Self::SetQuota { .. }
+            | Self::Acquire { .. }
+            | Self::Release { .. }
+            | Self::Sync
+            | Self::CloseSession => 0,
+        }
+    }
+
     /// An owned copy.
     #[must_use]
     pub fn to_operation(&self) -> Operation {
@@ -345,6 +319,10 @@ impl<'a> OperationRef<'a> {
                 Operation::Set { path: (*path).to_owned(), data: Bytes::copy_from_slice(data), expect: *expect }
             }
             Self::Delete { path, expect } => Operation::Delete { path: (*path).to_owned(), expect: *expect },
+            Self::DeleteTree { path, expect, part } => {
+                Operation::DeleteTree { path: (*path).to_owned(), expect: *expect, part: *part }
+            }
+            Self::SetQuota { path, quota } => Operation::SetQuota { path: (*path).to_owned(), quota: *quota },
             Self::Multi { steps } => Operation::Multi { steps: steps.iter().map(StepRef::to_step).collect() },
             Self::Acquire { path, mode, wait, create, lock_delay_ms } => Operation::Acquire {
                 path: (*path).to_owned(),
@@ -365,6 +343,13 @@ impl<'a> OperationRef<'a> {
 }
 
 impl<'a> StepRef<'a> {
+    fn data_bytes(&self) -> usize {
+        match self {
+            Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
+            Self::Check { .. } | Self::Delete { .. } | Self::Get { .. } | Self::CheckLock { .. } => 0,
+        }
+    }
+
     /// An owned copy.
     #[must_use]
     pub fn to_step(&self) -> Step {
@@ -401,43 +386,6 @@ impl<'a> StepRef<'a> {
     }
 }
 
-impl<'a> ReadRef<'a> {
-    /// Decodes what [`Read::encode`] wrote.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let read = match reader.u8("a read")? {
-            READ_GET => Self::Get { path: reader.text("a path")? },
-            READ_EXISTS => Self::Exists { path: reader.text("a path")? },
-            READ_LIST => Self::List {
-                path: reader.text("a path")?,
-                after: reader.text("a name")?,
-                limit: reader.u32("a listing's limit")?,
-            },
-            READ_LOCK_HOLDERS => Self::LockHolders { path: reader.text("a path")? },
-            READ_AWAIT_LOCK => {
-                Self::AwaitLock { path: reader.text("a path")?, session: SessionId(reader.u64("a session")?) }
-            }
-            READ_CHECK_SEQUENCER => Self::CheckSequencer { sequencer: SequencerRef::take(&mut reader)? },
-            tag => return Err(DecodeError::UnknownTag { what: "read", tag }),
-        };
-        reader.finish("a read")?;
-        Ok(read)
-    }
-
-    /// An owned copy.
-    #[must_use]
-    pub fn to_read(self) -> Read {
-        match self {
-            Self::Get { path } => Read::Get { path: path.to_owned() },
-            Self::Exists { path } => Read::Exists { path: path.to_owned() },
-            Self::List { path, after, limit } => Read::List { path: path.to_owned(), after: after.to_owned(), limit },
-            Self::LockHolders { path } => Read::LockHolders { path: path.to_owned() },
-            Self::AwaitLock { path, session } => Read::AwaitLock { path: path.to_owned(), session },
-            Self::CheckSequencer { sequencer } => Read::CheckSequencer { sequencer: sequencer.to_sequencer() },
-        }
-    }
-}
-
 /// A guard is neither put around another, nor around the end of a session, which must not fail.
 const fn is_guardable(tag: u8) -> bool {
     !matches!(tag, GUARDED | CLOSE_SESSION)
@@ -447,10 +395,15 @@ fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, s
     out.put_u8(CREATE);
     put_text(out, path);
     put_bytes(out, data);
-    out.put_u8(match lifetime {
-        Lifetime::Permanent => 0,
-        Lifetime::Ephemeral => 1,
-    });
+    match lifetime {
+        Lifetime::Permanent => out.put_u8(0),
+        Lifetime::Ephemeral => out.put_u8(1),
+        Lifetime::Container => out.put_u8(2),
+        Lifetime::Ttl { ms } => {
+            out.put_u8(3);
+            out.put_u64_le(ms);
+        }
+    }
     out.put_u8(u8::from(sequential));
 }
 
@@ -460,6 +413,8 @@ fn take_create<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], Lifeti
     let lifetime = match reader.u8("a lifetime")? {
         0 => Lifetime::Permanent,
         1 => Lifetime::Ephemeral,
+        2 => Lifetime::Container,
+        3 => Lifetime::Ttl { ms: reader.u64("a time to live")? },
         tag => return Err(DecodeError::UnknownTag { what: "lifetime", tag }),
     };
     Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
@@ -506,7 +461,7 @@ const OPEN_SESSION: u8 = 1;
 const RESUME_SESSION: u8 = 2;
 const EXPIRE_SESSION: u8 = 3;
 const REQUEST: u8 = 4;
-const FREE_LOCK: u8 = 5;
+const SETTLE: u8 = 5;
 
 // Operations and steps share one space of tags: what both have, both write alike.
 const CREATE: u8 = 1;
@@ -521,13 +476,8 @@ const ACQUIRE: u8 = 9;
 const RELEASE: u8 = 10;
 const GUARDED: u8 = 11;
 const CHECK_LOCK: u8 = 12;
-
-const READ_GET: u8 = 1;
-const READ_EXISTS: u8 = 2;
-const READ_LIST: u8 = 3;
-const READ_LOCK_HOLDERS: u8 = 4;
-const READ_AWAIT_LOCK: u8 = 5;
-const READ_CHECK_SEQUENCER: u8 = 6;
+const DELETE_TREE: u8 = 13;
+const SET_QUOTA: u8 = 14;
 
 /// A tag and an empty path.
 const STEP_BYTES_MIN: usize = 5;

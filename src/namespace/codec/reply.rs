@@ -3,9 +3,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::lock::SequencerRef;
-use super::reader::{DecodeError, Reader, put_bytes, put_text};
+use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
-use crate::namespace::command::{Answer, Done, LockHolders, LockPlace, Outcome, Refusal, SessionId, Stat, StepDone};
+use crate::namespace::command::{
+    Answer, Done, Expiry, LockHolders, LockPlace, Outcome, Quota, Refusal, Scanned, SessionId, Stat, StepDone, Usage,
+};
 
 /// Appends a mutation's outcome.
 pub fn encode_outcome(outcome: &Outcome, out: &mut BytesMut) {
@@ -62,6 +64,8 @@ impl Stat {
     /// The stat's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::ENCODED_BYTES] {
+        let no_time = matches!(self.expiry, Some(Expiry::Idle { ttl_ms: NO_EXPIRY | EMPTIED }));
+        assert!(!no_time, "a time to live is neither nothing nor for ever");
         assert!(self.owner != Some(SessionId(0)), "a session's id is a revision, and the first revision is 1");
         let mut raw = [0; Self::ENCODED_BYTES];
         let longs = [
@@ -76,11 +80,16 @@ impl Stat {
             self.owner.map_or(0, |owner| owner.0),
             self.instance,
             self.lock_generation,
+            match self.expiry {
+                None => NO_EXPIRY,
+                Some(Expiry::Emptied) => EMPTIED,
+                Some(Expiry::Idle { ttl_ms }) => ttl_ms,
+            },
         ];
         for (place, long) in raw.chunks_exact_mut(8).zip(longs) {
             place.copy_from_slice(&long.to_le_bytes());
         }
-        for (place, short) in raw[88..].chunks_exact_mut(4).zip([self.data_bytes, self.children, self.checksum]) {
+        for (place, short) in raw[96..].chunks_exact_mut(4).zip([self.data_bytes, self.children, self.checksum]) {
             place.copy_from_slice(&short.to_le_bytes());
         }
         raw
@@ -101,14 +110,19 @@ impl Stat {
             owner: Some(SessionId(reader.u64(what)?)).filter(|owner| owner.0 != 0),
             instance: reader.u64(what)?,
             lock_generation: reader.u64(what)?,
+            expiry: match reader.u64(what)? {
+                NO_EXPIRY => None,
+                EMPTIED => Some(Expiry::Emptied),
+                ttl_ms => Some(Expiry::Idle { ttl_ms }),
+            },
             data_bytes: reader.u32(what)?,
             children: reader.u32(what)?,
             checksum: reader.u32(what)?,
         })
     }
 
-    /// Bytes of every encoded stat: eleven longs, then data bytes, children and checksum.
-    pub const ENCODED_BYTES: usize = 11 * 8 + 3 * 4;
+    /// Bytes of every encoded stat: twelve longs, then data bytes, children and checksum.
+    pub const ENCODED_BYTES: usize = 12 * 8 + 3 * 4;
 }
 
 fn put_done(out: &mut BytesMut, done: &Done) {
@@ -116,6 +130,12 @@ fn put_done(out: &mut BytesMut, done: &Done) {
         Done::Created { path, stat } => put_created(out, path, stat),
         Done::Set { stat } => put_stat(out, SET, stat),
         Done::Deleted => out.put_u8(DELETED),
+        Done::TreeDeleted { nodes, more } => {
+            out.put_u8(TREE_DELETED);
+            out.put_u32_le(*nodes);
+            out.put_u8(u8::from(*more));
+        }
+        Done::QuotaSet => out.put_u8(QUOTA_SET),
         Done::Multi { results } => {
             out.put_u8(MULTI);
             out.put_u32_le(u32::try_from(results.len()).expect("results are as many as steps, far below 2^32"));
@@ -137,6 +157,8 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
         CREATED => Done::Created { path: reader.text("a path")?.to_owned(), stat: Stat::take(reader)? },
         SET => Done::Set { stat: Stat::take(reader)? },
         DELETED => Done::Deleted,
+        TREE_DELETED => Done::TreeDeleted { nodes: reader.u32("a count")?, more: reader.bool("the mark of a rest")? },
+        QUOTA_SET => Done::QuotaSet,
         MULTI => {
             let count = reader.count("results of a multi", MULTI_OPS_MAX, 1)?;
             Done::Multi { results: (0..count).map(|_| take_step_done(reader)).collect::<Result<_, _>>()? }
@@ -202,9 +224,32 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
         Answer::Exists { stat: Some(stat) } => put_stat(out, EXISTS, stat),
         Answer::Children { names, stat, more } => {
             put_stat(out, CHILDREN, stat);
-            out.put_u8(u8::from(*more));
-            out.put_u32_le(u32::try_from(names.len()).expect("a listing is bounded far below 2^32 names"));
+            put_page_head(out, *more, names.len());
             names.iter().for_each(|name| put_text(out, name));
+        }
+        Answer::Entries { entries, stat, more } => {
+            put_stat(out, ENTRIES, stat);
+            put_page_head(out, *more, entries.len());
+            for (name, stat) in entries {
+                put_text(out, name);
+                stat.encode(out);
+            }
+        }
+        Answer::Scanned { nodes, more } => {
+            out.put_u8(SCANNED);
+            put_page_head(out, *more, nodes.len());
+            for node in nodes {
+                put_text(out, &node.path);
+                node.stat.encode(out);
+                put_maybe(out, node.data.as_ref(), |out, data| put_bytes(out, data));
+            }
+        }
+        Answer::Quota { quota } => {
+            out.put_u8(QUOTA);
+            put_maybe(out, quota.as_ref(), |out, (quota, usage)| {
+                quota.put(out);
+                usage.put(out);
+            });
         }
         Answer::Lock { holders } => {
             out.put_u8(LOCK);
@@ -228,16 +273,45 @@ fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
         EXISTS => Answer::Exists { stat: Some(Stat::take(reader)?) },
         CHILDREN => {
             let stat = Stat::take(reader)?;
-            let more = reader.bool("the mark of a longer listing")?;
-            let count = reader.count("names of a listing", u32::MAX as usize, 4)?;
+            let (more, count) = take_page_head(reader, 4)?;
             let names = (0..count).map(|_| reader.text("a name").map(str::to_owned)).collect::<Result<_, _>>()?;
             Answer::Children { names, stat, more }
+        }
+        ENTRIES => {
+            let stat = Stat::take(reader)?;
+            let (more, count) = take_page_head(reader, 4 + Stat::ENCODED_BYTES)?;
+            let entries = (0..count).map(|_| Ok((reader.text("a name")?.to_owned(), Stat::take(reader)?)));
+            Answer::Entries { entries: entries.collect::<Result<_, DecodeError>>()?, stat, more }
+        }
+        SCANNED => {
+            let (more, count) = take_page_head(reader, 5 + Stat::ENCODED_BYTES)?;
+            let nodes = (0..count).map(|_| {
+                let (path, stat) = (reader.text("a path")?.to_owned(), Stat::take(reader)?);
+                let data = reader.maybe("a node's data", |reader| reader.bytes("a node's data"))?;
+                Ok(Scanned { path, stat, data: data.map(Bytes::copy_from_slice) })
+            });
+            Answer::Scanned { nodes: nodes.collect::<Result<_, DecodeError>>()?, more }
+        }
+        QUOTA => {
+            let quota = |reader: &mut Reader<'_>| Ok((Quota::take(reader)?, Usage::take(reader)?));
+            Answer::Quota { quota: reader.maybe("a quota", quota)? }
         }
         LOCK => Answer::Lock { holders: LockHolders::take(reader)? },
         LOCK_PLACE => Answer::LockPlace { place: LockPlace::take(reader)? },
         SEQUENCER => Answer::Sequencer { valid: reader.bool("a verdict")? },
         tag => return Err(DecodeError::UnknownTag { what: "answer", tag }),
     })
+}
+
+/// What stands in front of a page's rows.
+fn put_page_head(out: &mut BytesMut, more: bool, rows: usize) {
+    out.put_u8(u8::from(more));
+    out.put_u32_le(u32::try_from(rows).expect("a page is bounded far below 2^32 rows"));
+}
+
+fn take_page_head(reader: &mut Reader<'_>, row_bytes_min: usize) -> Result<(bool, usize), DecodeError> {
+    let more = reader.bool("the mark of a longer listing")?;
+    Ok((more, reader.count("rows of a listing", u32::MAX as usize, row_bytes_min)?))
 }
 
 fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
@@ -253,6 +327,8 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::LockBusy { path } => (LOCK_BUSY, path.as_str()),
         Refusal::LockTwice { path } => (LOCK_TWICE, path.as_str()),
         Refusal::LockNotHeld { path } => (LOCK_NOT_HELD, path.as_str()),
+        Refusal::NodesOverQuota { path, .. } => (NODES_OVER_QUOTA, path.as_str()),
+        Refusal::BytesOverQuota { path, .. } => (BYTES_OVER_QUOTA, path.as_str()),
         Refusal::TooLarge { what, .. } => (TOO_LARGE, what.as_str()),
         Refusal::Aborted { index, cause } => {
             assert!(!matches!(**cause, Refusal::Aborted { .. }), "a multi holds no multi");
@@ -267,6 +343,8 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     put_text(out, text);
     if let Refusal::BadVersion { expected: one, found: other, .. }
     | Refusal::Fenced { presented: one, current: other, .. }
+    | Refusal::NodesOverQuota { needed: one, limit: other, .. }
+    | Refusal::BytesOverQuota { needed: one, limit: other, .. }
     | Refusal::TooLarge { size: one, limit: other, .. } = refusal
     {
         out.put_u64_le(*one);
@@ -297,6 +375,16 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
         LOCK_BUSY => Refusal::LockBusy { path: path(reader)? },
         LOCK_TWICE => Refusal::LockTwice { path: path(reader)? },
         LOCK_NOT_HELD => Refusal::LockNotHeld { path: path(reader)? },
+        NODES_OVER_QUOTA => Refusal::NodesOverQuota {
+            path: path(reader)?,
+            needed: reader.u64("a count")?,
+            limit: reader.u64("a bound")?,
+        },
+        BYTES_OVER_QUOTA => Refusal::BytesOverQuota {
+            path: path(reader)?,
+            needed: reader.u64("a count")?,
+            limit: reader.u64("a bound")?,
+        },
         TOO_LARGE => Refusal::TooLarge {
             what: reader.text("the name of a limit")?.to_owned(),
             size: reader.u64("a size")?,
@@ -311,6 +399,10 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
     })
 }
 
+// What a stat has in the place of a time to live; no node has either as one.
+const NO_EXPIRY: u64 = 0;
+const EMPTIED: u64 = u64::MAX;
+
 // Results of operations and of steps share one space of tags.
 const CREATED: u8 = 1;
 const SET: u8 = 2;
@@ -324,6 +416,8 @@ const GOT_NOTHING: u8 = 9;
 const GRANTED: u8 = 10;
 const QUEUED: u8 = 11;
 const RELEASED: u8 = 12;
+const TREE_DELETED: u8 = 13;
+const QUOTA_SET: u8 = 14;
 
 const NODE: u8 = 1;
 const ABSENT: u8 = 2;
@@ -332,6 +426,9 @@ const CHILDREN: u8 = 4;
 const LOCK: u8 = 5;
 const LOCK_PLACE: u8 = 6;
 const SEQUENCER: u8 = 7;
+const ENTRIES: u8 = 8;
+const SCANNED: u8 = 9;
+const QUOTA: u8 = 10;
 
 const NO_NODE: u8 = 1;
 const NO_PARENT: u8 = 2;
@@ -348,3 +445,5 @@ const FENCED: u8 = 12;
 const LOCK_BUSY: u8 = 13;
 const LOCK_TWICE: u8 = 14;
 const LOCK_NOT_HELD: u8 = 15;
+const NODES_OVER_QUOTA: u8 = 16;
+const BYTES_OVER_QUOTA: u8 = 17;

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::namespace::command::{
-    Answer, Command, Done, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Outcome, Read, Refusal,
-    Sequencer, SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Expiry, Lifetime, LockHolders, LockMode, LockPlace, Operation, Outcome, Quota,
+    QuotaBounds, Read, Refusal, Scanned, Sequencer, SessionId, Stat, Step, StepDone, Usage,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -24,7 +24,12 @@ fn session() -> impl Strategy<Value = SessionId> {
 }
 
 fn lifetime() -> impl Strategy<Value = Lifetime> {
-    prop_oneof![Just(Lifetime::Permanent), Just(Lifetime::Ephemeral)]
+    prop_oneof![
+        Just(Lifetime::Permanent),
+        Just(Lifetime::Ephemeral),
+        Just(Lifetime::Container),
+        any::<u64>().prop_map(|ms| Lifetime::Ttl { ms }),
+    ]
 }
 
 fn mode() -> impl Strategy<Value = LockMode> {
@@ -38,6 +43,12 @@ fn sequencer() -> impl Strategy<Value = Sequencer> {
         mode,
         generation,
     })
+}
+
+fn quota() -> impl Strategy<Value = Quota> {
+    let bounds = (option::of(any::<u64>()), option::of(any::<u64>()));
+    let bounds = bounds.prop_map(|(nodes, bytes)| QuotaBounds { nodes, bytes });
+    (bounds.clone(), bounds).prop_map(|(hard, soft)| Quota { hard, soft })
 }
 
 fn expect() -> impl Strategy<Value = Expect> {
@@ -79,6 +90,8 @@ fn plain_operation() -> impl Strategy<Value = Operation> {
         }),
         (text(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
         (text(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
+        (text(), expect(), any::<u32>()).prop_map(|(path, expect, part)| Operation::DeleteTree { path, expect, part }),
+        (text(), option::of(quota())).prop_map(|(path, quota)| Operation::SetQuota { path, quota }),
         vec(step(), 0..6).prop_map(|steps| Operation::Multi { steps }),
         (text(), mode(), any::<bool>(), any::<bool>(), any::<u32>()).prop_map(
             |(path, mode, wait, create, lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
@@ -102,7 +115,7 @@ fn command() -> impl Strategy<Value = Command> {
             secret
         }),
         (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
-        (text(), any::<u64>()).prop_map(|(path, instance)| Command::FreeLock { path, instance }),
+        (text(), any::<u64>()).prop_map(|(path, instance)| Command::Settle { path, instance }),
         (session(), any::<u64>(), any::<u64>(), operation()).prop_map(|(session, number, acked_upto, operation)| {
             Command::Request { session, number, acked_upto, operation }
         }),
@@ -114,6 +127,14 @@ fn read() -> impl Strategy<Value = Read> {
         text().prop_map(|path| Read::Get { path }),
         text().prop_map(|path| Read::Exists { path }),
         (text(), text(), any::<u32>()).prop_map(|(path, after, limit)| Read::List { path, after, limit }),
+        (text(), text(), any::<u32>()).prop_map(|(path, after, limit)| Read::Entries { path, after, limit }),
+        (text(), text(), any::<u32>(), any::<bool>()).prop_map(|(path, after, limit, with_data)| Read::Scan {
+            path,
+            after,
+            limit,
+            with_data
+        }),
+        text().prop_map(|path| Read::Quota { path }),
         text().prop_map(|path| Read::LockHolders { path }),
         (text(), session()).prop_map(|(path, session)| Read::AwaitLock { path, session }),
         sequencer().prop_map(|sequencer| Read::CheckSequencer { sequencer }),
@@ -121,7 +142,10 @@ fn read() -> impl Strategy<Value = Read> {
 }
 
 fn stat() -> impl Strategy<Value = Stat> {
-    (any::<[u64; 10]>(), any::<[u32; 3]>(), option::of(session())).prop_map(|(long, short, owner)| Stat {
+    let idle = (1..u64::MAX).prop_map(|ttl_ms| Expiry::Idle { ttl_ms });
+    let expiry = option::of(prop_oneof![Just(Expiry::Emptied), idle]);
+    let numbers = (any::<[u64; 10]>(), any::<[u32; 3]>(), option::of(session()), expiry);
+    numbers.prop_map(|(long, short, owner, expiry)| Stat {
         created: long[0],
         modified: long[1],
         children_modified: long[2],
@@ -131,6 +155,7 @@ fn stat() -> impl Strategy<Value = Stat> {
         created_ms: long[6],
         modified_ms: long[7],
         owner,
+        expiry,
         data_bytes: short[0],
         children: short[1],
         instance: long[8],
@@ -154,6 +179,8 @@ fn done() -> impl Strategy<Value = Done> {
         (text(), stat()).prop_map(|(path, stat)| Done::Created { path, stat }),
         stat().prop_map(|stat| Done::Set { stat }),
         Just(Done::Deleted),
+        (any::<u32>(), any::<bool>()).prop_map(|(nodes, more)| Done::TreeDeleted { nodes, more }),
+        Just(Done::QuotaSet),
         vec(step_done(), 0..6).prop_map(|results| Done::Multi { results }),
         sequencer().prop_map(|sequencer| Done::Granted { sequencer }),
         Just(Done::Queued),
@@ -183,6 +210,16 @@ fn cause() -> impl Strategy<Value = Refusal> {
         text().prop_map(|path| Refusal::LockBusy { path }),
         text().prop_map(|path| Refusal::LockTwice { path }),
         text().prop_map(|path| Refusal::LockNotHeld { path }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(path, needed, limit)| Refusal::NodesOverQuota {
+            path,
+            needed,
+            limit
+        }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(path, needed, limit)| Refusal::BytesOverQuota {
+            path,
+            needed,
+            limit
+        }),
         text().prop_map(|why| Refusal::BadArgument { why }),
         (text(), any::<u64>(), any::<u64>()).prop_map(|(what, size, limit)| Refusal::TooLarge { what, size, limit }),
         Just(Refusal::NoSession),
@@ -216,10 +253,22 @@ fn answer() -> impl Strategy<Value = Answer> {
             Just(LockPlace::Nowhere)
         ]
         .prop_map(|place| Answer::LockPlace { place }),
+        option::of((quota(), any::<[u64; 2]>())).prop_map(|quota| Answer::Quota {
+            quota: quota.map(|(quota, [nodes, bytes])| (quota, Usage { nodes, bytes }))
+        }),
         any::<bool>().prop_map(|valid| Answer::Sequencer { valid }),
         (vec(text(), 0..6), stat(), any::<bool>()).prop_map(|(names, stat, more)| Answer::Children {
             names,
             stat,
+            more
+        }),
+        (vec((text(), stat()), 0..6), stat(), any::<bool>()).prop_map(|(entries, stat, more)| Answer::Entries {
+            entries,
+            stat,
+            more
+        }),
+        (vec((text(), stat(), option::of(data())), 0..6), any::<bool>()).prop_map(|(nodes, more)| Answer::Scanned {
+            nodes: nodes.into_iter().map(|(path, stat, data)| Scanned { path, stat, data }).collect(),
             more
         }),
     ]

@@ -2,15 +2,17 @@
 
 use bytes::Bytes;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 use super::super::codec::{ReadRef, decode_outcome};
 use super::super::command::{
-    Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Sequencer, SessionId, Step,
+    Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Quota, QuotaBounds, Scanned,
+    Sequencer, SessionId, Step,
 };
 use super::super::{Applied, CommandOutcome, Namespace, Tree, answer};
 use super::batch;
-use super::model::{Expected, Model};
+use super::model::{Expected, Model, ModelNode};
 
 fn path() -> impl Strategy<Value = String> {
     let good = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/b/-", "/a/b/", "/a/s-0000000001"];
@@ -43,8 +45,19 @@ fn sequencer() -> impl Strategy<Value = Sequencer> {
     })
 }
 
+fn quota() -> impl Strategy<Value = Option<Quota>> {
+    let bounds = (option::of(1..6_u64), option::of(0..12_u64));
+    let bounds = bounds.prop_map(|(nodes, bytes)| QuotaBounds { nodes, bytes });
+    option::weighted(0.8, (bounds.clone(), bounds).prop_map(|(hard, soft)| Quota { hard, soft }))
+}
+
 fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
-    let lifetime = prop_oneof![2 => Just(Lifetime::Permanent), 1 => Just(Lifetime::Ephemeral)];
+    let lifetime = prop_oneof![
+        3 => Just(Lifetime::Permanent),
+        2 => Just(Lifetime::Ephemeral),
+        1 => Just(Lifetime::Container),
+        1 => (0..4_u64).prop_map(|ms| Lifetime::Ttl { ms }),
+    ];
     let plain = (path(), data(), lifetime.clone(), Just(false));
     let sequential =
         (prop_oneof![Just("/a/s-".to_owned()), Just("/".to_owned()), path()], data(), lifetime, Just(true));
@@ -69,6 +82,9 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(path, data, lifetime, sequential)| Operation::Create { path, data, lifetime, sequential }),
         4 => (path(), data(), expect()).prop_map(|(path, data, expect)| Operation::Set { path, data, expect }),
         4 => (path(), expect()).prop_map(|(path, expect)| Operation::Delete { path, expect }),
+        2 => (path(), expect(), 0..4_u32)
+            .prop_map(|(path, expect, part)| Operation::DeleteTree { path, expect, part }),
+        3 => (path(), quota()).prop_map(|(path, quota)| Operation::SetQuota { path, quota }),
         8 => (path(), mode(), any::<[bool; 2]>(), prop_oneof![Just(0), 1..5_u32]).prop_map(
             |(path, mode, [wait, create], lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
         ),
@@ -89,7 +105,7 @@ pub enum Deed {
     Open { token: u64 },
     Resume { which: usize, secret: u128 },
     Expire { which: usize, late: bool },
-    Free { path: String },
+    Settle { path: String },
     Request { which: usize, ahead: i64, acked_behind: u64, operation: Operation },
 }
 
@@ -98,7 +114,7 @@ pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
         2 => (0..4_u64).prop_map(|token| Deed::Open { token }),
         1 => (any::<usize>(), 5..7_u128).prop_map(|(which, secret)| Deed::Resume { which, secret }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
-        1 => path().prop_map(|path| Deed::Free { path }),
+        2 => path().prop_map(|path| Deed::Settle { path }),
         16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
             .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
     ];
@@ -119,9 +135,9 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
             let counter = model.sessions.get(&session).map_or(1, |found| found.counter);
             Command::ExpireSession { session, counter: counter - u64::from(*late) }
         }
-        Deed::Free { path } => {
+        Deed::Settle { path } => {
             let instance = model.nodes.get(path).map_or(1, |node| node.stat.instance);
-            Command::FreeLock { path: path.clone(), instance }
+            Command::Settle { path: path.clone(), instance }
         }
         Deed::Request { which, ahead, acked_behind, operation } => {
             let session = pick(*which);
@@ -150,7 +166,7 @@ fn expected(outcome: &CommandOutcome) -> Expected {
         CommandOutcome::Replied { revision, outcome, .. } => Expected::Replied(*revision, decoded(outcome)),
         CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),
         CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),
-        CommandOutcome::LockLookedAt { .. } => Expected::LookedAt,
+        CommandOutcome::Settled { .. } => Expected::Settled,
         CommandOutcome::SessionsFull { .. } => panic!("no generated history opens so many"),
         CommandOutcome::Unacknowledged { .. } => panic!("no generated client is that far behind"),
     }
@@ -162,6 +178,8 @@ fn same_nodes(tree: &Tree, model: &Model) {
         let found = tree.get(path).unwrap_or_else(|| panic!("{path} is missing"));
         assert_eq!((&found.data, &found.stat), (&node.data, &node.stat), "{path}");
         same_lock(tree, model, path);
+        let quota = node.quota.map(|quota| (quota, model.usage(path)));
+        assert_eq!(answer(tree, ReadRef::Quota { path }), Ok(Answer::Quota { quota }), "{path}");
         let below: Vec<_> =
             model.nodes.keys().filter(|other| super::super::path::parent(other) == Some(path)).collect();
         let Ok(Answer::Children { names, .. }) = answer(tree, ReadRef::List { path, after: "", limit: 0 }) else {
@@ -170,7 +188,26 @@ fn same_nodes(tree: &Tree, model: &Model) {
         let mut names_below: Vec<_> = below.iter().map(|path| super::super::path::name(path)).collect();
         names_below.sort_unstable();
         assert_eq!(names, names_below, "{path}");
+        same_subtree(tree, model, path);
     }
+}
+
+/// Pages of one row, each going on from the last.
+fn same_subtree(tree: &Tree, model: &Model, top: &str) {
+    let names_of = |path: &str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
+    let mut below: Vec<_> = model.nodes.keys().filter(|path| super::super::path::is_within(path, top)).collect();
+    below.sort_by_key(|path| names_of(path));
+    let mut after = String::new();
+    for path in below {
+        let page = answer(tree, ReadRef::Scan { path: top, after: &after, limit: 1, with_data: true });
+        let Ok(Answer::Scanned { nodes, .. }) = page else { panic!("{page:?}") };
+        let ModelNode { data, stat, .. } = &model.nodes[path];
+        let wanted = Scanned { path: path.clone(), stat: *stat, data: Some(data.clone()) };
+        assert_eq!(nodes, [wanted], "after {after}");
+        after.clone_from(path);
+    }
+    let page = answer(tree, ReadRef::Scan { path: top, after: &after, limit: 1, with_data: true });
+    assert_eq!(page, Ok(Answer::Scanned { nodes: Vec::new(), more: false }), "after {after}");
 }
 
 fn same_lock(tree: &Tree, model: &Model, path: &str) {

@@ -59,7 +59,7 @@ impl Crowd {
 
     fn free(&mut self, path: &str) {
         let instance = self.bench.namespace.tree().get(path).expect("it is there").stat.instance;
-        self.command(Command::FreeLock { path: path.into(), instance });
+        self.command(Command::Settle { path: path.into(), instance });
     }
 
     fn place(&self, path: &str, session: SessionId) -> LockPlace {
@@ -145,7 +145,7 @@ fn a_loss_keeps_the_lock_shut_for_the_delay_by_the_logs_time() {
     crowd.ask(s[1], acquire("/l", LockMode::Exclusive, 0)).expect("it waits");
     crowd.expire(s[0]);
     assert!(!crowd.is_valid(&lost), "a lost holder's sequencer is stale at once");
-    assert_eq!(crowd.bench.namespace.shut_locks().collect::<Vec<_>>(), [(150 * MS, "/l")]);
+    assert_eq!(crowd.bench.namespace.timers().collect::<Vec<_>>(), [(150 * MS, &"/l".into())]);
     for now_ms in [100, 149] {
         crowd.now_ns = now_ms * MS;
         crowd.free("/l");
@@ -155,11 +155,11 @@ fn a_loss_keeps_the_lock_shut_for_the_delay_by_the_logs_time() {
         Operation::Acquire { path: "/l".into(), mode: LockMode::Shared, wait: false, create: false, lock_delay_ms: 0 };
     assert_eq!(crowd.ask(s[2], busy), Err(Refusal::LockBusy { path: "/l".into() }));
     crowd.now_ns = 150 * MS;
-    crowd.command(Command::FreeLock { path: "/l".into(), instance: 77 });
+    crowd.command(Command::Settle { path: "/l".into(), instance: 77 });
     assert_eq!(crowd.place("/l", s[1]), LockPlace::Waiting, "another instance's delay is not this one's");
     crowd.free("/l");
     assert!(crowd.held("/l", s[1]).generation > lost.generation);
-    assert_eq!(crowd.bench.namespace.shut_locks().count(), 0);
+    assert_eq!(crowd.bench.namespace.timers().count(), 0);
 }
 
 #[test]

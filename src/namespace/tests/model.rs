@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::super::command::{
-    Command, Done, Expect, Lifetime, LockMode, Operation, Outcome, Refusal, Sequencer, SessionId, Stat, Step, StepDone,
+    Command, Done, Expect, Expiry, Lifetime, LockMode, Operation, Outcome, Quota, Refusal, Sequencer, SessionId, Stat,
+    Step, StepDone, Usage,
 };
 use super::super::path;
+use crate::limits::CONTAINER_LINGER_MS;
 
 /// A node, and how many children it ever had.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +17,9 @@ pub struct ModelNode {
     pub data: Bytes,
     pub stat: Stat,
     pub lock: ModelLock,
+    /// When it ends, if it has no children then.
+    due: Option<u64>,
+    pub quota: Option<Quota>,
     born: u64,
 }
 
@@ -45,7 +50,7 @@ pub enum Expected {
     Replied(u64, Outcome),
     Closed(u64, Outcome),
     Gap(u64),
-    LookedAt,
+    Settled,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +65,14 @@ pub struct Model {
 
 impl Model {
     pub fn new() -> Self {
-        let root = ModelNode { data: Bytes::new(), stat: Stat::default(), lock: ModelLock::default(), born: 0 };
+        let root = ModelNode {
+            data: Bytes::new(),
+            stat: Stat::default(),
+            lock: ModelLock::default(),
+            due: None,
+            quota: None,
+            born: 0,
+        };
         let nodes = BTreeMap::from([("/".to_owned(), root)]);
         Self { nodes, sessions: BTreeMap::new(), revision: 0, instances: 0, wall_ms: 0, log_time_ns: 0 }
     }
@@ -94,16 +106,19 @@ impl Model {
                 }
                 _ => Expected::Missed,
             },
-            Command::FreeLock { path, instance } => {
-                let now = self.log_time_ns;
-                if let Some(node) = self.nodes.get_mut(path).filter(|node| node.stat.instance == *instance)
-                    && node.lock.shut.iter().any(|(_, until)| *until <= now)
-                {
-                    node.lock.shut.retain(|(_, until)| *until > now);
-                    self.revision += 1;
-                    hand_on(node, self.revision);
+            Command::Settle { path, instance } => {
+                let (now, instance) = (self.log_time_ns, *instance);
+                if let Some(node) = self.nodes.get_mut(path).filter(|node| node.stat.instance == instance) {
+                    if node.stat.children == 0 && node.due.is_some_and(|due| due <= now) {
+                        self.revision += 1;
+                        self.delete(path);
+                    } else if node.lock.shut.iter().any(|(_, until)| *until <= now) {
+                        node.lock.shut.retain(|(_, until)| *until > now);
+                        self.revision += 1;
+                        hand_on(node, self.revision);
+                    }
                 }
-                Expected::LookedAt
+                Expected::Settled
             }
             Command::Request { session, number, acked_upto, operation } => {
                 self.request(*session, *number, *acked_upto, operation)
@@ -149,6 +164,8 @@ impl Model {
                 self.check_lock(&sequencer)?;
                 return self.operate(id, &operation);
             }
+            Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
+            Operation::SetQuota { path, quota } => return self.set_quota(&path, quota),
             Operation::Sync => return Ok(Done::Synced),
             Operation::CloseSession => unreachable!("its caller ends the session"),
             Operation::Multi { steps } => steps,
@@ -192,11 +209,16 @@ impl Model {
             Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
             Step::Set { path, data, expect } => {
                 self.expect(&path, expect)?;
+                let more = (data.len() as u64).saturating_sub(self.nodes[&path].data.len() as u64);
+                self.fits(&path, 0, more)?;
                 let (revision, wall_ms) = (self.revision, self.wall_ms);
                 let node = self.nodes.get_mut(&path).expect("as expected");
                 node.stat.version += 1;
                 node.stat.modified = revision;
                 node.stat.modified_ms = wall_ms;
+                if let Some(Expiry::Idle { ttl_ms }) = node.stat.expiry {
+                    node.due = Some(self.log_time_ns + ttl_ms * 1_000_000);
+                }
                 store(node, data);
                 Ok(StepDone::Set { stat: node.stat })
             }
@@ -223,11 +245,21 @@ impl Model {
         lifetime: Lifetime,
         sequential: bool,
     ) -> Result<StepDone, Refusal> {
+        if lifetime == (Lifetime::Ttl { ms: 0 }) {
+            return Err(Refusal::BadArgument {
+                why: "a time to live of 0 ms ends before it begins: give it one at least".into(),
+            });
+        }
         if sequential {
             path::check(&format!("{path}0000000000"))?;
             let born = self.nodes.get(&parent(&format!("{path}0"))).map_or(0, |node| node.born);
             path = format!("{path}{born:010}");
         }
+        let (expiry, due) = match lifetime {
+            Lifetime::Permanent | Lifetime::Ephemeral => (None, None),
+            Lifetime::Container => (Some(Expiry::Emptied), None),
+            Lifetime::Ttl { ms } => (Some(Expiry::Idle { ttl_ms: ms }), Some(self.log_time_ns + ms * 1_000_000)),
+        };
         path::check(&path)?;
         let above = parent(&path);
         if path == "/" {
@@ -241,6 +273,7 @@ impl Model {
         if self.nodes.contains_key(&path) {
             return Err(Refusal::NodeExists { path });
         }
+        self.fits(&path, 1, data.len() as u64)?;
         self.instances += 1;
         let stat = Stat {
             created: revision,
@@ -249,10 +282,11 @@ impl Model {
             created_ms: self.wall_ms,
             modified_ms: self.wall_ms,
             owner: (lifetime == Lifetime::Ephemeral).then_some(id),
+            expiry,
             instance: self.instances,
             ..Stat::default()
         };
-        let mut node = ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), born: 0 };
+        let mut node = ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), due, quota: None, born: 0 };
         store(&mut node, data);
         let stat = node.stat;
         self.nodes.insert(path.clone(), node);
@@ -261,7 +295,69 @@ impl Model {
         over.stat.children += 1;
         over.stat.children_version += 1;
         over.stat.children_modified = revision;
+        if over.stat.expiry == Some(Expiry::Emptied) {
+            over.due = None;
+        }
         Ok(StepDone::Created { path, stat })
+    }
+
+    fn set_quota(&mut self, path: &str, quota: Option<Quota>) -> Outcome {
+        if quota == Some(Quota::default()) {
+            return Err(Refusal::BadArgument {
+                why: "a quota without a bound bounds nothing: give it one, or take it away".into(),
+            });
+        }
+        self.expect(path, Expect::Any)?;
+        self.nodes.get_mut(path).expect("as expected").quota = quota;
+        Ok(Done::QuotaSet)
+    }
+
+    /// What a node and all below it come to.
+    pub fn usage(&self, top: &str) -> Usage {
+        let within = self.nodes.iter().filter(|(path, _)| path::is_within(path, top));
+        within.fold(Usage::default(), |usage, (_, node)| Usage {
+            nodes: usage.nodes + 1,
+            bytes: usage.bytes + node.data.len() as u64,
+        })
+    }
+
+    /// Whether so much more may come to `path`: the nearest quota that is too small says no.
+    fn fits(&self, path: &str, nodes: u64, bytes: u64) -> Result<(), Refusal> {
+        let mut above: Vec<_> = self.nodes.iter().filter(|(top, _)| path::is_within(path, top)).collect();
+        above.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        for (path, quota) in above.into_iter().filter_map(|(path, node)| Some((path.clone(), node.quota?))) {
+            let usage = self.usage(&path);
+            let (nodes_needed, bytes_needed) = (usage.nodes + nodes, usage.bytes + bytes);
+            if let Some(limit) = quota.hard.nodes.filter(|limit| nodes > 0 && nodes_needed > *limit) {
+                return Err(Refusal::NodesOverQuota { path, needed: nodes_needed, limit });
+            }
+            if let Some(limit) = quota.hard.bytes.filter(|limit| bytes > 0 && bytes_needed > *limit) {
+                return Err(Refusal::BytesOverQuota { path, needed: bytes_needed, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// The last in order first: nothing is above what follows it.
+    fn delete_tree(&mut self, path: &str, expect: Expect, part: usize) -> Outcome {
+        if path == "/" {
+            return Err(Refusal::BadArgument { why: "the root is not deleted: delete its children".into() });
+        }
+        self.expect(path, expect)?;
+        let mut below = self.below(path);
+        let more = part > 0 && below.len() > part;
+        below.truncate(if part == 0 { usize::MAX } else { part });
+        below.iter().for_each(|path| self.delete(path));
+        Ok(Done::TreeDeleted { nodes: below.len() as u32, more })
+    }
+
+    /// All at and below a path, children in order before their parent.
+    fn below(&self, top: &str) -> Vec<String> {
+        let mut children: Vec<_> = self.nodes.keys().filter(|path| *path != "/" && parent(path) == top).collect();
+        children.sort_by_key(|path| path::name(path));
+        let mut all: Vec<_> = children.into_iter().flat_map(|child| self.below(child)).collect();
+        all.push(top.to_owned());
+        all
     }
 
     fn delete(&mut self, path: &str) {
@@ -270,6 +366,9 @@ impl Model {
         over.stat.children -= 1;
         over.stat.children_version += 1;
         over.stat.children_modified = self.revision;
+        if over.stat.expiry == Some(Expiry::Emptied) && over.stat.children == 0 {
+            over.due = Some(self.log_time_ns + CONTAINER_LINGER_MS * 1_000_000);
+        }
     }
 
     fn lock(&mut self, id: SessionId, operation: &Operation) -> Outcome {

@@ -39,6 +39,8 @@ fn table() -> Vec<(Operation, Refusal)> {
         (set("/a/b", b"", Expect::Version(7)), bad_version.clone()),
         (delete("/x", Expect::Any), no_node.clone()),
         (delete("/a/b", Expect::Version(7)), bad_version.clone()),
+        (delete_tree("/x", Expect::Any), no_node.clone()),
+        (delete_tree("/a/b", Expect::Version(7)), bad_version.clone()),
         (delete("/a", Expect::Any), Refusal::NotEmpty { path: path("/a") }),
         (Operation::Set { path: path("/a"), data: big.clone(), expect: Expect::Any }, too_large.clone()),
         (
@@ -83,6 +85,7 @@ fn malformed_arguments_are_refused_with_their_cure() {
         (set("/a//b", b"", Expect::Any), "write single '/'s"),
         (delete("/..", Expect::Any), "write the path out"),
         (delete("/", Expect::Any), "delete its children"),
+        (delete_tree("/", Expect::Any), "delete its children"),
         (set("/a", b"", Expect::Absent), "use a check, or create"),
         (delete("/a/b", Expect::Absent), "use a check, or create"),
     ] {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Code, Config, Failure, misread};
+use super::{Code, Config, Failure, misread, nearest};
 
 /// One setting from the environment or the command line: `section.key`, and its text.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +20,24 @@ pub struct Override {
 /// The sections a setting can be laid over, as they are spelt in variables.
 const SECTIONS: [&str; 4] = ["server", "paxos", "journal", "session"];
 
+/// What else the names of our variables go on with: the command line's, those it sets for others, and the tests'.
+const OTHERS: [&str; 14] = [
+    "CELL",
+    "CONFIG",
+    "DEV",
+    "ENDPOINTS",
+    "FUZZ",
+    "GOLDEN",
+    "LOCK",
+    "LOG",
+    "REWRITE",
+    "SEED",
+    "SIM",
+    "TIMEOUT",
+    "TRACE",
+    "UNSAFE",
+];
+
 impl Override {
     /// A flag's setting.
     #[must_use]
@@ -28,17 +46,25 @@ impl Override {
     }
 
     /// The settings among `variables`: those named `QUORATE_SECTION_KEY`, in the order of their names.
-    #[must_use]
-    pub fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Vec<Self> {
-        let mut found: Vec<Self> = variables
-            .filter_map(|(name, text)| {
-                let (section, key) = name.strip_prefix("QUORATE_")?.split_once('_')?;
-                let section = SECTIONS.iter().find(|known| known.eq_ignore_ascii_case(section))?;
-                Some(Self { section: (*section).into(), key: key.to_ascii_lowercase(), text, origin: name })
-            })
-            .collect();
+    ///
+    /// # Errors
+    ///
+    /// One that begins with `QUORATE_` and is nothing we know was meant to have an effect, and would have none.
+    pub fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<Self>, Failure> {
+        let mut found = Vec::new();
+        for (name, text) in variables {
+            let Some(rest) = name.strip_prefix("QUORATE_") else { continue };
+            let (section, key) = rest.split_once('_').unwrap_or((rest, ""));
+            if OTHERS.contains(&section) {
+                continue;
+            }
+            let Some(known) = SECTIONS.iter().find(|known| known.eq_ignore_ascii_case(section)) else {
+                return Err(unknown_variable(&name, section, key));
+            };
+            found.push(Self { section: (*known).into(), key: key.to_ascii_lowercase(), text, origin: name });
+        }
         found.sort_by(|a, b| a.origin.cmp(&b.origin));
-        found
+        Ok(found)
     }
 
     pub(super) fn lay_over(&self, table: &mut toml::Table) -> Result<(), Failure> {
@@ -53,6 +79,18 @@ impl Override {
             .unwrap_or_else(|| toml::Value::String(self.text.clone()));
         section.insert(self.key.clone(), value);
         Ok(())
+    }
+}
+
+fn unknown_variable(name: &str, section: &str, key: &str) -> Failure {
+    let failure = Failure::new(Code::ConfigInvalid, format!("there is no setting for the variable {name}"))
+        .needed("QUORATE_SECTION_KEY, like QUORATE_PAXOS_LEASE, or a variable that `quorate COMMAND --help` names");
+    let sections = SECTIONS.map(str::to_ascii_uppercase);
+    let known = sections.iter().map(String::as_str).chain(OTHERS);
+    match nearest(section, known) {
+        Some(known) if key.is_empty() => failure.fix(format!("did you mean `QUORATE_{known}`?")),
+        Some(known) => failure.fix(format!("did you mean `QUORATE_{known}_{key}`?")),
+        None => failure.fix(format!("unset {name}")),
     }
 }
 
@@ -78,20 +116,24 @@ impl Config {
     }
 
     fn settings_from(&self, written: &toml::Table, file: &str, overrides: &[Override]) -> Vec<Setting> {
-        let mut whole = self.clone();
-        whole.paxos.election_min = Some(self.paxos.election_min());
-        whole.paxos.election_max = Some(self.paxos.election_max());
-        let table = toml::Table::try_from(&whole).expect("a configuration is tables of texts, numbers and lists");
+        let table =
+            toml::Table::try_from(self.in_full()).expect("a configuration is tables of texts, numbers and lists");
         let mut found = Vec::new();
         for (section, value) in &table {
             if let Some(replicas) = value.as_array() {
                 for replica in replicas.iter().filter_map(toml::Value::as_table) {
                     let id = replica.get("id").map(ToString::to_string).unwrap_or_default();
+                    let own = written.get(section).and_then(toml::Value::as_array).into_iter().flatten();
+                    let own = own.filter(|own| own.get("id") == replica.get("id")).collect::<Vec<_>>();
                     let keys = replica.iter().filter(|(key, _)| *key != "id");
-                    found.extend(keys.map(|(key, value)| Setting {
-                        name: format!("{section}.{id}.{key}"),
-                        value: value.to_string(),
-                        origin: file.to_owned(),
+                    found.extend(keys.map(|(key, value)| {
+                        let in_file = own.iter().any(|own| own.get(key).is_some());
+                        let origin = if in_file { file } else { "default" };
+                        Setting {
+                            name: format!("{section}.{id}.{key}"),
+                            value: value.to_string(),
+                            origin: origin.to_owned(),
+                        }
                     }));
                 }
             }
@@ -134,6 +176,8 @@ mod tests {
         assert_eq!(find("paxos.margin"), is("\"6ms\"", "cell.toml"));
         assert_eq!(find("paxos.election_max"), is("\"750ms\"", "default"), "worked out from the lease");
         assert_eq!(find("replica.1.client"), is("\"a:1\"", "cell.toml"));
+        assert_eq!(find("replica.1.advertise"), is("\"a:1\"", "default"), "the address it listens on");
+        assert_eq!(find("journal.keep_for_lagging"), is("\"2GiB\"", "default"), "worked out from the maximum");
         assert_eq!(find("session.timeout_min"), is("\"2s\"", "default"));
     }
 }

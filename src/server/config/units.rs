@@ -15,8 +15,6 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-const SPAN_UNITS: [(&str, u64); 5] =
-    [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
 const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Splits `12ms` into its number and its unit's worth and multiplies them.
@@ -28,17 +26,10 @@ fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*worth)
 }
 
-/// The shortest exact spelling: the largest unit that divides it.
-fn spell(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let smallest = units[units.len() - 1];
-    let (unit, worth) = units.iter().find(|(_, worth)| value != 0 && value.is_multiple_of(*worth)).unwrap_or(&smallest);
-    write!(f, "{}{unit}", value / worth)
-}
-
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        number_with_unit(text, &SPAN_UNITS)
+        number_with_unit(text, &Duration::UNITS)
             .map(|nanos| Self(Duration::from_nanos(nanos)))
             .ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s or 2m"))
     }
@@ -57,13 +48,16 @@ impl FromStr for Size {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        spell(self.0.as_nanos(), &SPAN_UNITS, f)
+        self.0.fmt(f)
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        spell(self.0, &SIZE_UNITS, f)
+        let [larger @ .., smallest] = &SIZE_UNITS;
+        let divides = |(_, worth): &&(&str, u64)| self.0 != 0 && self.0.is_multiple_of(*worth);
+        let (unit, worth) = larger.iter().find(divides).unwrap_or(smallest);
+        write!(f, "{}{unit}", self.0 / worth)
     }
 }
 

@@ -1,0 +1,99 @@
+//! `quorate elect`: runs a program while it leads, or tells who does.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use quorate::client::recipes::{Election, Leader};
+use quorate::client::{Client, block_on, block_on_timeout};
+use quorate::server::{Code, Failure};
+use serde_json::{Value, json};
+
+use super::connect::{Target, change_failed, failed, span};
+use super::lock;
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate elect /services/db -- ./serve.sh\n  quorate elect --value 10.0.0.7:5432 /services/db -- ./serve.sh\n  \
+                  quorate elect --observe /services/db\n\nThe exit status is the program's own. With --observe it prints \
+                  `leader TERM VALUE` or `none`, now and whenever that changes."
+)]
+pub struct Args {
+    /// The election's path; made if there is none
+    path: String,
+    /// What all are shown while it leads [default: this host's name]
+    #[arg(long)]
+    value: Option<String>,
+    /// How long to wait to lead; without this, as long as it takes
+    #[arg(long, value_parser = span)]
+    wait: Option<Duration>,
+    /// Do not campaign: print who leads, one line a change
+    #[arg(long, conflicts_with_all = ["value", "wait", "program"])]
+    observe: bool,
+    /// End after so many lines
+    #[arg(long, short = 'n', requires = "observe")]
+    count: Option<u64>,
+    /// One JSON object a line
+    #[arg(long, requires = "observe")]
+    json: bool,
+    /// The program and its arguments. It finds QUORATE_LOCK_PATH and QUORATE_LOCK_TOKEN in its environment
+    #[arg(last = true, required_unless_present = "observe")]
+    program: Vec<OsString>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Answers with the program's own exit status.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    args.target.with_client(|client, timeout| {
+        let election = Election::new(client, &args.path);
+        if args.observe { observe(&election, args).map(|()| 0) } else { lead(client, &election, args, timeout) }
+    })
+}
+
+fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) -> Result<u8, Failure> {
+    let campaign = election.campaign(args.value.clone().unwrap_or_else(host));
+    let leadership = match args.wait {
+        None => block_on(campaign),
+        Some(patience) => block_on_timeout(campaign, patience).ok_or_else(|| {
+            Failure::new(Code::Refused, format!("{} is led by another", args.path)).fix("wait longer, with --wait")
+        })?,
+    };
+    let leadership = leadership.map_err(|error| change_failed(&error))?;
+    eprintln!("leads {} since revision {}", args.path, leadership.term());
+    let status = lock::hold(&args.program, &args.path, leadership.guard())?;
+    if client.is_safe() {
+        // If it was lost, there is nothing to step down from, and no answer in time.
+        let _ = block_on_timeout(leadership.resign(), timeout);
+    }
+    Ok(status)
+}
+
+fn observe(election: &Election, args: &Args) -> Result<(), Failure> {
+    let mut leaders = election.observe();
+    for _ in 0..args.count.unwrap_or(u64::MAX) {
+        let leader = block_on(leaders.next()).map_err(|error| failed(&error))?;
+        let text = if args.json { object(leader).to_string() } else { line(leader) };
+        if !crate::is_printed(format!("{text}\n").as_bytes())? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn line(leader: Option<Leader>) -> String {
+    leader.map_or_else(
+        || "none".to_owned(),
+        |Leader { value, term }| format!("leader {term} {}", String::from_utf8_lossy(&value).escape_debug()),
+    )
+}
+
+fn object(leader: Option<Leader>) -> Value {
+    leader.map_or_else(
+        || json!({ "term": null, "value": null }),
+        |Leader { value, term }| json!({ "term": term, "value": String::from_utf8_lossy(&value) }),
+    )
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,49 @@
+//! `quorate scan`: lists a node and all below it.
+
+use std::time::Duration;
+
+use quorate::client::{Client, Consistency, ScanOptions};
+use quorate::server::Failure;
+
+use super::connect::{Target, failed};
+use super::ls;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate scan\n  quorate scan -l /app\n  quorate scan --json /app | jq .name")]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct What {
+    /// The path of the topmost node
+    #[arg(default_value = "/")]
+    path: String,
+    /// Each node's numbers before its path, as `quorate ls -l` has them
+    #[arg(long, short, conflicts_with = "json")]
+    long: bool,
+    /// Each node as one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
+}
+
+/// Prints one node a line, each before its children, children in byte order of their names.
+pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
+    let (mut after, mut options) = (String::new(), ScanOptions::new());
+    loop {
+        let page =
+            client.scan_page(&what.path, &after, options).wait_timeout(timeout).map_err(|error| failed(&error))?;
+        let lines = page.nodes.iter().map(|node| ls::line(&node.path, &node.stat, what.long, what.json));
+        crate::print(lines.collect::<String>().as_bytes())?;
+        let Some(last) = page.nodes.into_iter().last().filter(|_| page.more) else { return Ok(()) };
+        after = last.path;
+        options = options.consistency(Consistency::AtLeast(page.revision));
+    }
+}

@@ -1,0 +1,122 @@
+//! `quorate session ls`: who has a session with a cell.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use quorate::client::{self, Error, Revision, SessionAccount, SessionId};
+use quorate::server::config::Span;
+use quorate::server::{Code, Failure};
+use serde_json::json;
+
+use super::connect::{Target, failed};
+use super::status;
+
+#[derive(clap::Subcommand)]
+pub enum Args {
+    /// Lists the sessions that live, and which replica each client is connected to
+    Ls(Ls),
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate session ls --endpoints 10.0.0.1:7400\n  quorate session ls --json | jq 'select(.locks > 0)'\n\n\
+                  Every replica that answers is asked; the list is that of the one which has applied most. A replica \
+                  that is not told is `-`: the client is between two connections, or its replica does not answer."
+)]
+pub struct Ls {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// A session, and the replica its client is connected to.
+type Entry = (SessionAccount, Option<u8>);
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let Args::Ls(args) = args;
+    let entries = entries(&args.target)?;
+    if args.json {
+        let lines: Vec<String> = entries.iter().map(|entry| object(entry).to_string() + "\n").collect();
+        return crate::print(lines.concat().as_bytes());
+    }
+    crate::print_line(&table(&entries))
+}
+
+fn entries(target: &Target) -> Result<Vec<Entry>, Failure> {
+    let rows = status::ask_all(&target.endpoints, target.cell, target.timeout)?;
+    let mut newest: Option<(Revision, Vec<SessionAccount>)> = None;
+    let mut connected: BTreeMap<SessionId, u8> = BTreeMap::new();
+    for row in rows {
+        let Ok(report) = row.answer else { continue };
+        let told = match all(&row.address, target.timeout) {
+            Ok(told) => told,
+            // It may have ended since.
+            Err(Error::Io(_) | Error::Deadline { .. }) => continue,
+            Err(error) => return Err(failed(&error)),
+        };
+        let here = told.1.iter().filter(|account| account.here);
+        connected.extend(here.map(|account| (account.session, report.status.replica.0)));
+        if newest.as_ref().is_none_or(|(revision, _)| *revision < told.0) {
+            newest = Some(told);
+        }
+    }
+    let (_, accounts) = newest.ok_or_else(|| {
+        Failure::new(Code::Unavailable, "no replica tells of its sessions")
+            .needed("one replica that answers")
+            .fix("check --endpoints and `quorate status`")
+    })?;
+    Ok(accounts.into_iter().map(|account| (account, connected.get(&account.session).copied())).collect())
+}
+
+/// All sessions one replica knows, and how far it was at the first page.
+fn all(endpoint: &str, timeout: Duration) -> Result<(Revision, Vec<SessionAccount>), Error> {
+    let mut page = client::sessions(endpoint, SessionId(0), timeout)?;
+    let (revision, mut accounts) = (page.revision, page.sessions);
+    while page.more
+        && let Some(last) = accounts.last()
+    {
+        page = client::sessions(endpoint, last.session, timeout)?;
+        accounts.append(&mut page.sessions);
+    }
+    Ok((revision, accounts))
+}
+
+fn timeout(account: &SessionAccount) -> Span {
+    Span(quorate::time::Duration::from_millis(u64::from(account.timeout_ms)))
+}
+
+fn table(entries: &[Entry]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["session", "timeout", "requests", "ephemerals", "locks", "replica"]);
+    for (account, replica) in entries {
+        table.add_row([
+            account.session.to_string(),
+            timeout(account).to_string(),
+            account.requests.to_string(),
+            account.ephemerals.to_string(),
+            account.locks.to_string(),
+            replica.map_or_else(|| "-".into(), |replica| replica.to_string()),
+        ]);
+    }
+    for index in 1..5 {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn object((account, replica): &Entry) -> serde_json::Value {
+    json!({
+        "session": account.session.to_string(),
+        "timeout_ms": account.timeout_ms,
+        "requests": account.requests,
+        "ephemerals": account.ephemerals,
+        "locks": account.locks,
+        "replica": replica,
+    })
+}

@@ -1,0 +1,43 @@
+//! From nothing to a fenced lock in five steps.
+//!
+//! The examples are whole files; `tests/process/guide` compiles them and runs them on a real cell, whose leader is killed
+//! between the steps. A cell to try them on: `quorate dev`.
+//!
+//! # 1. Connect
+//!
+//! A [`Client`](super::Client) is a session: what it does takes effect in order, each call once, whatever becomes of connections and
+//! replicas. Clones share it, from any thread. Each call gives an [`Op`](super::Op), which is under way already; `wait()` for it, or
+//! await it on any runtime.
+//!
+#![doc = concat!("```no_run\n", include_str!("../../tests/process/guide/connect.rs"), "```")]
+//!
+//! # 2. Write and read
+//!
+//! Nodes are small files in a tree. Every node has a version, and a write can name the one it expects. Reads reflect every
+//! write that anybody was acknowledged before, unless asked for [less](super::Consistency).
+//!
+#![doc = concat!("```no_run\n", include_str!("../../tests/process/guide/write.rs"), "```")]
+//!
+//! # 3. Watch
+//!
+//! A [`Watch`](super::Watch) tells of everything that happens to a node, its children or all below it, once and in order,
+//! across reconnections.
+//!
+#![doc = concat!("```no_run\n", include_str!("../../tests/process/guide/watch.rs"), "```")]
+//!
+//! # 4. Live and let know
+//!
+//! Ephemeral nodes and locks are the session's. The client says of itself when it can no longer be sure of them
+//! ([`SessionEvents`](super::SessionEvents), [`is_safe`](super::Client::is_safe)): earlier than the cell gives them to others.
+//!
+#![doc = concat!("```no_run\n", include_str!("../../tests/process/guide/live.rs"), "```")]
+//!
+//! # 5. Lock, and fence
+//!
+//! A lock says who may; only a fence stops who no longer may and does not know it yet. So each holder has a token greater
+//! than that of every holder before: the cell checks it on [guarded](super::LockGuard::guarded) writes, and other services
+//! with a [`Fence`](super::recipes::Fence).
+//!
+#![doc = concat!("```no_run\n", include_str!("../../tests/process/guide/lock.rs"), "```")]
+//!
+//! From here: [`recipes`](super::recipes) has elections, semaphores, barriers, groups and queues made of these.

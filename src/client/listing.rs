@@ -1,0 +1,213 @@
+//! Listings: a node's children, with or without their stats, and whole subtrees, all at once or page by page.
+//!
+//! A page is of one revision. Pages that follow it are asked for with the revision of the first, so a listing that takes
+//! several never goes back, but later pages may know of more than earlier ones.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::api::{Client, answer, outward, unfit};
+use super::driver::{Call, Next, Then};
+use super::error::Result;
+use super::machine::Answered;
+use super::op::{Op, Promise};
+use crate::namespace::command::{Answer, Read, Revision, Scanned, Stat};
+use crate::wire::client::Consistency;
+
+/// A part of a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Names and stats of children, in byte order of their names.
+    pub entries: Vec<(String, Stat)>,
+    /// The parent's stat.
+    pub stat: Stat,
+    /// Whether more follow: the last name here is where the next page goes on.
+    pub more: bool,
+    /// What the page is of.
+    pub revision: Revision,
+}
+
+/// A part of a scan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScanPage {
+    /// The nodes, in order.
+    pub nodes: Vec<Scanned>,
+    /// Whether more follow: the last path here is where the next page goes on.
+    pub more: bool,
+    /// What the page is of.
+    pub revision: Revision,
+}
+
+/// How to scan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct ScanOptions {
+    with_data: bool,
+    page: u32,
+    consistency: Consistency,
+}
+
+/// The nodes of a subtree, in order: an iterator that blocks while it fetches a page. It ends after an error.
+#[derive(Debug)]
+pub struct Scan {
+    client: Client,
+    path: String,
+    options: ScanOptions,
+    fetched: VecDeque<Scanned>,
+    /// Where the next page goes on; `None`: there is none.
+    after: Option<String>,
+}
+
+impl Client {
+    /// The names of a node's children, in byte order, and the node's own stat. A listing too long for one answer is
+    /// fetched in pages, of which later ones may be of later revisions; the stat is that of the first.
+    pub fn list(&self, path: &str) -> Op<(Vec<String>, Stat)> {
+        self.list_as(path, Consistency::Linearizable)
+    }
+
+    /// As [`list`](Self::list), as fresh as asked for.
+    pub fn list_as(&self, path: &str, consistency: Consistency) -> Op<(Vec<String>, Stat)> {
+        let (op, promise) = Op::new();
+        match self.inward(path) {
+            Ok(path) => {
+                let listing = Listing { path, names: Vec::new(), stat: None, root: self.root(), promise };
+                let (call, then) = listing.page(consistency);
+                self.call(call, then);
+            }
+            Err(error) => promise.keep(Err(error)),
+        }
+        op
+    }
+
+    /// A part of a node's listing, with stats: the children whose names follow `after` (all if empty), at most `limit` of
+    /// them (0: as many as fit one answer).
+    pub fn list_page(&self, path: &str, after: &str, limit: u32, consistency: Consistency) -> Op<Page> {
+        let (after, root) = (after.to_owned(), self.root());
+        match self.inward(path) {
+            Ok(path) => {
+                self.submit(
+                    Call::Read(Read::Entries { path, after, limit }, consistency),
+                    move |answered| match answer(answered, &root)? {
+                        (revision, Answer::Entries { entries, stat, more }) => {
+                            Ok(Page { entries, stat, more, revision })
+                        }
+                        _ => Err(unfit("a listing")),
+                    },
+                )
+            }
+            Err(error) => Op::ready(Err(error)),
+        }
+    }
+
+    /// The node and all below it, each before its children, children in byte order of their names.
+    #[must_use]
+    pub fn scan(&self, path: &str, options: ScanOptions) -> Scan {
+        let (path, after) = (path.to_owned(), Some(String::new()));
+        Scan { client: self.clone(), path, options, fetched: VecDeque::new(), after }
+    }
+
+    /// A part of a scan: the nodes that follow the node `after` (all if empty). That node need not exist any more.
+    pub fn scan_page(&self, path: &str, after: &str, options: ScanOptions) -> Op<ScanPage> {
+        let root = self.root();
+        let inward = |path: &str| if path.is_empty() { Ok(String::new()) } else { self.inward(path) };
+        let (path, after) = match (self.inward(path), inward(after)) {
+            (Ok(path), Ok(after)) => (path, after),
+            (Err(error), _) | (_, Err(error)) => return Op::ready(Err(error)),
+        };
+        let ScanOptions { with_data, page: limit, consistency } = options;
+        let read = Read::Scan { path, after, limit, with_data };
+        self.submit(Call::Read(read, consistency), move |answered| match answer(answered, &root)? {
+            (revision, Answer::Scanned { mut nodes, more }) => {
+                for node in &mut nodes {
+                    node.path = outward(&root, std::mem::take(&mut node.path));
+                }
+                Ok(ScanPage { nodes, more, revision })
+            }
+            _ => Err(unfit("a scan")),
+        })
+    }
+}
+
+impl ScanOptions {
+    /// Paths and stats, linearizable, in pages as large as an answer may be.
+    pub const fn new() -> Self {
+        Self { with_data: false, page: 0, consistency: Consistency::Linearizable }
+    }
+
+    /// The nodes' data as well.
+    pub const fn with_data(mut self) -> Self {
+        self.with_data = true;
+        self
+    }
+
+    /// At most so many nodes a page; 0: as many as fit one answer.
+    pub const fn page(mut self, nodes: u32) -> Self {
+        self.page = nodes;
+        self
+    }
+
+    /// As fresh as asked for.
+    pub const fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<Scanned>;
+
+    fn next(&mut self) -> Option<Result<Scanned>> {
+        while self.fetched.is_empty() {
+            let after = self.after.take()?;
+            let page = match self.client.scan_page(&self.path, &after, self.options).wait() {
+                Ok(page) => page,
+                Err(error) => return Some(Err(error)),
+            };
+            self.options.consistency = Consistency::AtLeast(page.revision);
+            self.fetched.extend(page.nodes);
+            // An empty page that promises more would be asked for again without end.
+            self.after = self.fetched.back().filter(|_| page.more).map(|node| node.path.clone());
+        }
+        self.fetched.pop_front().map(Ok)
+    }
+}
+
+/// A listing being fetched page by page.
+struct Listing {
+    path: String,
+    names: Vec<String>,
+    stat: Option<Stat>,
+    root: Arc<str>,
+    promise: Promise<(Vec<String>, Stat)>,
+}
+
+impl Listing {
+    fn page(self, consistency: Consistency) -> (Call, Then) {
+        let after = self.names.last().cloned().unwrap_or_default();
+        let read = Read::List { path: self.path.clone(), after, limit: 0 };
+        (Call::Read(read, consistency), Box::new(move |result| self.take(result)))
+    }
+
+    fn take(mut self, result: Result<Answered>) -> Next {
+        let (revision, names, stat, more) = match result.and_then(|answered| answer(answered, &self.root)) {
+            Ok((revision, Answer::Children { names, stat, more })) => (revision, names, stat, more),
+            Ok(_) => return self.promise.finish(Err(unfit("a listing"))),
+            Err(error) => return self.promise.finish(Err(error)),
+        };
+        // An empty page that promises more would be asked for again without end.
+        let more = more && !names.is_empty();
+        self.names.extend(names);
+        let stat = *self.stat.get_or_insert(stat);
+        if more {
+            let (call, then) = self.page(Consistency::AtLeast(revision));
+            return Next::Call(call, then);
+        }
+        self.promise.finish(Ok((self.names, stat)))
+    }
+}

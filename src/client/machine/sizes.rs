@@ -1,0 +1,82 @@
+//! How large a request may be: what is larger is refused before it takes a number, so nothing of it reaches the cell.
+
+use crate::client::error::Error;
+use crate::limits::{NODE_DATA_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::namespace::command::{Operation, Step};
+
+/// The bounds of the server that was last met; until one is, those of this version.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) request_bytes_max: u64,
+    pub(super) data_bytes_max: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { request_bytes_max: REQUEST_BYTES_MAX as u64, data_bytes_max: NODE_DATA_BYTES_MAX as u64 }
+    }
+}
+
+impl Sizes {
+    /// Refuses what the server would.
+    pub(super) fn check(self, operation: &Operation) -> Result<(), Error> {
+        let (bytes, data_bytes) = (operation_bytes(operation), data_bytes(operation));
+        let past = |what: &str, size, limit| Err(Error::TooLarge { what: what.to_owned(), size, limit });
+        if data_bytes > self.data_bytes_max {
+            return past("bytes of data", data_bytes, self.data_bytes_max);
+        }
+        if bytes > self.request_bytes_max {
+            return past("bytes in the request", bytes, self.request_bytes_max);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of data in the largest node the operation would make.
+fn data_bytes(operation: &Operation) -> u64 {
+    match operation {
+        Operation::Create { data, .. } | Operation::Set { data, .. } => data.len() as u64,
+        Operation::Guarded { operation, .. } => data_bytes(operation),
+        Operation::Multi { steps } => steps
+            .iter()
+            .map(|step| match step {
+                Step::Create { data, .. } | Step::Set { data, .. } => data.len() as u64,
+                Step::Check { .. } | Step::Delete { .. } | Step::Get { .. } | Step::CheckLock { .. } => 0,
+            })
+            .max()
+            .unwrap_or(0),
+        Operation::Delete { .. }
+        | Operation::DeleteTree { .. }
+        | Operation::SetQuota { .. }
+        | Operation::Acquire { .. }
+        | Operation::Release { .. }
+        | Operation::Sync
+        | Operation::CloseSession => 0,
+    }
+}
+
+/// An operation's size on the wire, rounded up a little.
+fn operation_bytes(operation: &Operation) -> u64 {
+    let node = |path: &str, data: usize| (path.len() + data + NODE_OVERHEAD) as u64;
+    match operation {
+        Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => node(path, data.len()),
+        Operation::Delete { path, .. }
+        | Operation::DeleteTree { path, .. }
+        | Operation::SetQuota { path, .. }
+        | Operation::Acquire { path, .. }
+        | Operation::Release { path } => node(path, 0),
+        Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
+        Operation::Multi { steps } => steps
+            .iter()
+            .map(|step| match step {
+                Step::Create { path, data, .. } | Step::Set { path, data, .. } => node(path, data.len()),
+                Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
+                Step::CheckLock { sequencer } => node(&sequencer.path, 0),
+            })
+            .sum(),
+        Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,
+    }
+}
+
+/// Tags, lengths and versions around a path and its data.
+const NODE_OVERHEAD: usize = 32;

@@ -1,0 +1,180 @@
+//! One leader at a time.
+
+use bytes::Bytes;
+
+use super::super::error::{Error, Result};
+use super::super::{Client, CreateOptions, Expect, LockGuard, LockOptions, Revision, Watch};
+use super::{found, next};
+
+/// An election: candidates campaign and wait; one leads, and everybody can know who.
+///
+/// ```no_run
+/// # use quorate::client::{Client, Expect, block_on, recipes::Election};
+/// # fn main() -> quorate::client::Result<()> {
+/// # let client = Client::connect("10.0.0.1").wait()?;
+/// let election = Election::new(&client, "/services/db");
+/// let leadership = block_on(election.campaign("10.0.0.7:5432"))?;
+/// while leadership.is_held() {
+///     // What a leader writes is refused once it is deposed.
+///     leadership.guard().guarded().set("/db/state", "...", Expect::Any).wait()?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The leader holds the lock of the node, and its value is the ephemeral child `leader`: made under the lock, gone with the
+/// session in the same step as the lock. Candidates stand in the lock's queue; those who only want to know watch one node.
+#[derive(Clone, Debug)]
+pub struct Election {
+    client: Client,
+    path: String,
+}
+
+/// Being the leader; it ends when this is dropped, or the session is lost.
+#[derive(Debug)]
+#[must_use = "dropping it resigns"]
+pub struct Leadership {
+    seat: String,
+    term: Revision,
+    /// `None` once it was resigned.
+    guard: Option<LockGuard>,
+}
+
+/// Who leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leader {
+    /// What it campaigned with, or [proclaimed](Leadership::proclaim) since.
+    pub value: Bytes,
+    /// Its term: greater than that of every leader before.
+    pub term: Revision,
+}
+
+/// The leaders, one after the other.
+#[derive(Debug)]
+pub struct Observe {
+    client: Client,
+    seat: String,
+    watch: Option<Watch>,
+    last: Option<Leader>,
+}
+
+impl Election {
+    /// The election at `path`, which is made when somebody first campaigns.
+    #[must_use]
+    pub fn new(client: &Client, path: impl Into<String>) -> Self {
+        Self { client: client.clone(), path: path.into() }
+    }
+
+    /// Waits to be the leader, and shows `value` to all.
+    pub async fn campaign(&self, value: impl Into<Bytes>) -> Result<Leadership> {
+        found(&self.client, &self.path).await?;
+        let guard = self.client.lock(&self.path, LockOptions::exclusive()).await?;
+        // From here on it is given up as leadership is, even before it is complete.
+        let mut leadership = Leadership { seat: self.seat(), term: 0, guard: Some(guard) };
+        let (seat, value) = (self.seat(), value.into());
+        loop {
+            let guarded = leadership.guard().guarded();
+            match guarded.create(&seat, value.clone(), CreateOptions::ephemeral()).await {
+                Ok(created) => {
+                    leadership.term = created.stat.created;
+                    return Ok(leadership);
+                }
+                // Left by a session that lives, and lost the lock when its node was deleted.
+                Err(Error::NodeExists { .. }) => match guarded.delete(&seat, Expect::Any).await {
+                    Ok(()) | Err(Error::NoNode { .. }) => {}
+                    Err(error) => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Who leads now; `None` between two leaders.
+    pub async fn leader(&self) -> Result<Option<Leader>> {
+        seated(&self.client, &self.seat()).await
+    }
+
+    /// Who leads now, and whenever that changes.
+    #[must_use]
+    pub fn observe(&self) -> Observe {
+        Observe { client: self.client.clone(), seat: self.seat(), watch: None, last: None }
+    }
+
+    fn seat(&self) -> String {
+        format!("{}/leader", self.path)
+    }
+}
+
+impl Leadership {
+    /// The term: greater than that of every leader before.
+    #[must_use]
+    pub fn term(&self) -> Revision {
+        self.term
+    }
+
+    /// The lock that leadership rests on: for guarded writes, its token, and to hear when it is lost.
+    pub fn guard(&self) -> &LockGuard {
+        self.guard.as_ref().expect("it is there until it is resigned")
+    }
+
+    /// Whether nobody else can lead at this moment, by this host's clock.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.guard().is_held()
+    }
+
+    /// Shows another value.
+    pub async fn proclaim(&self, value: impl Into<Bytes>) -> Result<()> {
+        self.guard().guarded().set(&self.seat, value, Expect::Any).await.map(|_| ())
+    }
+
+    /// Steps down; the next candidate leads.
+    pub async fn resign(mut self) -> Result<()> {
+        let guard = self.guard.take().expect("it is there until it is resigned");
+        // In this order: the next leader finds the seat empty.
+        let vacated = guard.guarded().delete(&self.seat, Expect::Any);
+        let released = guard.release();
+        match vacated.await {
+            Ok(()) | Err(Error::NoNode { .. }) => released.await,
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Leadership {
+    fn drop(&mut self) {
+        if let Some(guard) = &self.guard {
+            // Before the guard's own release, in the order of the session.
+            guard.guarded().delete(&self.seat, Expect::Any).detach();
+        }
+    }
+}
+
+impl Observe {
+    /// At first who leads now; then, each time, the next leader or `None`. One that came and went while nobody asked may be
+    /// passed over.
+    pub async fn next(&mut self) -> Result<Option<Leader>> {
+        let Some(watch) = &mut self.watch else {
+            let (_, watch) = self.client.get_and_watch(&self.seat).await?;
+            self.watch = Some(watch);
+            self.last = seated(&self.client, &self.seat).await?;
+            return Ok(self.last.clone());
+        };
+        loop {
+            next(watch).await?;
+            let now = seated(&self.client, &self.seat).await?;
+            if now != self.last {
+                self.last = now.clone();
+                return Ok(now);
+            }
+        }
+    }
+}
+
+async fn seated(client: &Client, seat: &str) -> Result<Option<Leader>> {
+    match client.get(seat).await {
+        Ok((value, stat)) => Ok(Some(Leader { value, term: stat.created })),
+        Err(Error::NoNode { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

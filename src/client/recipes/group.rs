@@ -1,0 +1,140 @@
+//! Who is there now.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::super::error::{Error, Result};
+use super::super::{Client, CreateOptions, Expect, Op, Watch, WatchOptions};
+use super::{found, next};
+
+/// A group: members join under a name, with a value, and are members as long as their sessions live. With addresses for
+/// values it is the list of a service's instances.
+///
+/// ```no_run
+/// # use quorate::client::{Client, block_on, recipes::Group};
+/// # fn main() -> quorate::client::Result<()> {
+/// # let client = Client::connect("10.0.0.1").wait()?;
+/// let web = Group::new(&client, "/services/web");
+/// let membership = block_on(web.join("host-7", "10.0.0.7:80"))?;
+/// let mut members = web.watch();
+/// let now = block_on(members.next())?; // who is there; called again, who is there after the next change
+/// assert_eq!(&now["host-7"][..], b"10.0.0.7:80");
+/// membership.leave().wait()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Group {
+    client: Client,
+    path: String,
+}
+
+/// Being a member; it ends when this is dropped, or the session does.
+#[derive(Debug)]
+#[must_use = "dropping it leaves the group"]
+pub struct Membership {
+    client: Client,
+    /// `None` once it was left.
+    node: Option<String>,
+}
+
+/// The members, whenever that changes.
+#[derive(Debug)]
+pub struct Members {
+    group: Group,
+    watch: Option<Watch>,
+    last: BTreeMap<String, Bytes>,
+}
+
+impl Group {
+    /// The group at `path`, which is made when the first member joins.
+    #[must_use]
+    pub fn new(client: &Client, path: impl Into<String>) -> Self {
+        Self { client: client.clone(), path: path.into() }
+    }
+
+    /// Joins. [`Error::NodeExists`] if there is a member of that name: after a crash, until its old session has ended.
+    pub async fn join(&self, name: &str, value: impl Into<Bytes>) -> Result<Membership> {
+        found(&self.client, &self.path).await?;
+        let made = self.client.create(&format!("{}/{name}", self.path), value, CreateOptions::ephemeral()).await?;
+        Ok(Membership { client: self.client.clone(), node: Some(made.path) })
+    }
+
+    /// Who is there now, by name.
+    pub async fn members(&self) -> Result<BTreeMap<String, Bytes>> {
+        let names = match self.client.list(&self.path).await {
+            Ok((names, _)) => names,
+            Err(Error::NoNode { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        // All at once: the calls are queued when they are made.
+        let asked: Vec<_> =
+            names.into_iter().map(|name| (self.client.get(&format!("{}/{name}", self.path)), name)).collect();
+        let mut members = BTreeMap::new();
+        for (value, name) in asked {
+            match value.await {
+                Ok((value, _)) => _ = members.insert(name, value),
+                // Gone since it was listed.
+                Err(Error::NoNode { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(members)
+    }
+
+    /// The members now, and after each change.
+    #[must_use]
+    pub fn watch(&self) -> Members {
+        Members { group: self.clone(), watch: None, last: BTreeMap::new() }
+    }
+}
+
+impl Membership {
+    /// Whether the member is certainly seen by all at this moment, by this host's clock.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.client.is_safe()
+    }
+
+    /// Shows another value.
+    pub fn update(&self, value: impl Into<Bytes>) -> Op<super::super::Stat> {
+        let node = self.node.as_ref().expect("it is there until it is left");
+        self.client.set(node, value, Expect::Any)
+    }
+
+    /// Leaves, and tells when that is done.
+    pub fn leave(mut self) -> Op<()> {
+        let node = self.node.take().expect("it is there until it is left");
+        self.client.delete(&node, Expect::Any)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.take() {
+            self.client.delete(&node, Expect::Any).detach();
+        }
+    }
+}
+
+impl Members {
+    /// At first who is there now; then, each time, who is there after something changed. Changes while nobody asked come as
+    /// one.
+    pub async fn next(&mut self) -> Result<BTreeMap<String, Bytes>> {
+        let Some(watch) = &mut self.watch else {
+            let Group { client, path } = &self.group;
+            self.watch = Some(client.watch(path, WatchOptions::entries()).await?);
+            self.last = self.group.members().await?;
+            return Ok(self.last.clone());
+        };
+        loop {
+            next(watch).await?;
+            let now = self.group.members().await?;
+            if now != self.last {
+                self.last = now.clone();
+                return Ok(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Recipes: what programs build on nodes, locks and watches again and again, built once and tested under fire.
+//!
+//! ```no_run
+//! use quorate::client::{Client, block_on, recipes::Election};
+//!
+//! # fn main() -> quorate::client::Result<()> {
+//! let client = Client::connect("10.0.0.1,10.0.0.2,10.0.0.3").wait()?;
+//! let leadership = block_on(Election::new(&client, "/services/db").campaign("host-7"))?;
+//! println!("leading since revision {}", leadership.term());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | recipe | is |
+//! |---|---|
+//! | [`Election`] | one leader at a time, known to all |
+//! | [`ReadWriteLock`] | one writer, or many readers |
+//! | [`Semaphore`] | at most so many at a time |
+//! | [`Barrier`] | all wait until somebody lets them go |
+//! | [`DoubleBarrier`] | so many begin together, and end together |
+//! | [`Group`] | who is there now; also service discovery |
+//! | [`Queue`] | each entry taken once, by priority |
+//! | [`Counter`] | a number that many change |
+//! | [`Fence`] | for the services that the holder of a lock talks to |
+//!
+//! Everything here is made of the public calls of [`Client`]. The methods are `async` and run on any runtime;
+//! [`block_on`](super::block_on) waits for one without any. A future that is dropped gives up what it waited for.
+//!
+//! What all of them keep:
+//!
+//! 1. **No herds.** Who waits for a turn waits in the cell's own queue of a lock, or is the only one that watches. One event
+//!    wakes one waiter, unless it concerns all.
+//! 2. **Once.** A node that was asked for is made once, and an entry taken once, across reconnections and changes of leader:
+//!    requests are numbered. So no recipe looks for traces of its own earlier attempts.
+//! 3. **Session loss is an error, and the end.** Whatever a session had here goes with it, in one step for all to see; its
+//!    calls fail with [`Error::SessionExpired`], and nothing is taken up again in silence by the next session.
+//! 4. **What rests on a lock is fenced.** Writes of who holds a turn carry its sequencer, so that one that was paused, and
+//!    lost it, changes nothing.
+//!
+//! A turn is a lock, and a session holds a lock once: threads that contend with each other in a recipe need clients of
+//! their own, or one of them gets [`Error::LockTwice`].
+//!
+//! # Not here
+//!
+//! Retries after the end of a session: only the program knows what else was lost with it.
+
+mod barrier;
+mod counter;
+mod double_barrier;
+mod election;
+mod fence;
+mod group;
+mod queue;
+mod read_write_lock;
+mod semaphore;
+
+pub use barrier::Barrier;
+pub use counter::Counter;
+pub use double_barrier::{DoubleBarrier, Inside};
+pub use election::{Election, Leader, Leadership, Observe};
+pub use fence::Fence;
+pub use group::{Group, Members, Membership};
+pub use queue::Queue;
+pub use read_write_lock::ReadWriteLock;
+pub use semaphore::{Permit, Semaphore};
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use futures_core::Stream;
+
+use super::error::{Error, Outcome, Result};
+use super::{Client, CreateOptions, Expect, Watch, WatchEvent};
+
+/// The watch's next event.
+async fn next(watch: &mut Watch) -> Result<WatchEvent> {
+    let event = poll_fn(|context| Pin::new(&mut *watch).poll_next(context)).await;
+    // A watch that was not wanted for one event alone ends only with its client.
+    event.unwrap_or(Err(Error::Closed { outcome: Outcome::NotApplied }))
+}
+
+/// Makes the permanent node, and those above it, unless it is there.
+async fn found(client: &Client, path: &str) -> Result<()> {
+    // Mostly it is, and a read costs less than a refusal.
+    if client.exists(path).await?.is_some() {
+        return Ok(());
+    }
+    match client.create(path, "", CreateOptions::permanent().parents()).await {
+        Ok(_) | Err(Error::NodeExists { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the node, if it is there.
+async fn remove(client: &Client, path: &str) -> Result<()> {
+    match client.delete(path, Expect::Any).await {
+        Ok(()) | Err(Error::NoNode { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until there is no such node.
+async fn gone(client: &Client, path: &str) -> Result<()> {
+    let (node, mut watch) = client.get_and_watch(path).await?;
+    let mut there = node.is_some();
+    while there {
+        there = match next(&mut watch).await? {
+            WatchEvent::Deleted { .. } => false,
+            WatchEvent::Gap { .. } => client.exists(path).await?.is_some(),
+            _ => true,
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Each entry taken once.
+
+use bytes::Bytes;
+
+use super::super::error::{Error, Result};
+use super::super::{Client, CreateOptions, Expect, LockOptions, Txn, TxnOutcome, WatchOptions};
+use super::{found, next};
+
+/// A queue that many fill and many empty: by priority, and first come first served among equals.
+///
+/// ```no_run
+/// # use quorate::client::{Client, CreateOptions, block_on, recipes::Queue};
+/// # fn main() -> quorate::client::Result<()> {
+/// # let client = Client::connect("10.0.0.1").wait()?;
+/// let jobs = Queue::new(&client, "/queues/jobs");
+/// block_on(jobs.put("resize 4711"))?;
+/// let job = block_on(jobs.take())?;
+///
+/// // Taken and recorded in one step: whatever happens to this process, neither is without the other.
+/// let job = block_on(jobs.take_with(|txn, job| {
+///     txn.create("/done/job-", job.clone(), CreateOptions::permanent().sequential())
+/// }))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Who takes an entry has its turn first, the lock of the node; whoever's turn it is waits alone for an empty queue to be
+/// filled, and removes the entry in one transaction that is done once, however often it had to be sent, and only while the
+/// turn lasts. An entry is gone once it is taken: a program that must not lose one when it dies uses
+/// [`take_with`](Self::take_with). For hundreds of entries, not for millions: each is a node.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    client: Client,
+    path: String,
+}
+
+impl Queue {
+    /// The queue at `path`, which is made when it is first used.
+    #[must_use]
+    pub fn new(client: &Client, path: impl Into<String>) -> Self {
+        Self { client: client.clone(), path: path.into() }
+    }
+
+    /// Adds an entry, behind those that are there.
+    pub async fn put(&self, entry: impl Into<Bytes>) -> Result<()> {
+        self.put_at(0, entry).await
+    }
+
+    /// Adds an entry behind those of the same and of lower numbers: 0 is taken first.
+    pub async fn put_at(&self, priority: u32, entry: impl Into<Bytes>) -> Result<()> {
+        let entries = self.entries();
+        found(&self.client, &entries).await?;
+        let name = format!("{entries}/{priority:010}-");
+        self.client.create(&name, entry, CreateOptions::permanent().sequential()).await.map(|_| ())
+    }
+
+    /// Waits for the first entry, and takes it. Dropped while it does so, as by a timeout, it may have taken an entry that
+    /// nobody has then: `take_with` leaves a record.
+    pub async fn take(&self) -> Result<Bytes> {
+        self.take_with(|txn, _| txn).await
+    }
+
+    /// As [`take`](Self::take); what `also` adds to the transaction is done in the same step, or neither is, and
+    /// [`Error::Aborted`] says why not. Its step 0 is the first added.
+    pub async fn take_with(&self, also: impl FnOnce(Txn, &Bytes) -> Txn) -> Result<Bytes> {
+        let entries = self.entries();
+        found(&self.client, &entries).await?;
+        let turn = self.client.lock(&self.path, LockOptions::exclusive()).await?;
+        let mut watch = self.client.watch(&entries, WatchOptions::children()).await?;
+        let (first, entry, stat) = loop {
+            let Some(name) = self.client.list(&entries).await?.0.into_iter().next() else {
+                next(&mut watch).await?;
+                continue;
+            };
+            let path = format!("{entries}/{name}");
+            match self.client.get(&path).await {
+                Ok((entry, stat)) => break (path, entry, stat),
+                // Taken by somebody whose turn it is now, or deleted by hand.
+                Err(Error::NoNode { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let removal = self.client.txn().check_lock(&turn.sequencer()).delete(&first, Expect::Version(stat.version));
+        let taken = also(removal, &entry).commit().await?;
+        let released = turn.release();
+        match taken {
+            TxnOutcome::Applied { .. } => {
+                // It is taken, whatever becomes of the turn.
+                let _ = released.await;
+                Ok(entry)
+            }
+            TxnOutcome::Aborted { index, error } if index >= OWN_STEPS => {
+                Err(Error::Aborted { index: index - OWN_STEPS, cause: Box::new(error) })
+            }
+            TxnOutcome::Aborted { error, .. } => Err(error),
+        }
+    }
+
+    /// How many entries wait.
+    pub async fn len(&self) -> Result<usize> {
+        match self.client.exists(&self.entries()).await? {
+            Some(stat) => Ok(stat.children as usize),
+            None => Ok(0),
+        }
+    }
+
+    /// Whether none waits.
+    pub async fn is_empty(&self) -> Result<bool> {
+        Ok(self.len().await? == 0)
+    }
+
+    fn entries(&self) -> String {
+        format!("{}/entries", self.path)
+    }
+}
+
+/// Steps of the transaction that takes an entry, before the caller's.
+const OWN_STEPS: usize = 2;

@@ -1,0 +1,86 @@
+//! A file system of a test's own, to cut its power and to fill it up.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::cell::path;
+
+/// An ext4 in a file of its own.
+pub struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+}
+
+impl Disk {
+    /// Makes and mounts one of so many bytes below `home`; none where the tests may not mount.
+    pub fn make(home: &Path, bytes: u64) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: mounting a file system of its own needs root");
+            return None;
+        }
+        let disk = Self { image: home.join("disk"), mount: home.join("mounted") };
+        std::fs::create_dir(&disk.mount).expect("a folder to mount on");
+        let file = File::create(&disk.image).expect("a file for the disk");
+        file.set_len(bytes).expect("room for the disk");
+        // Without blocks kept for root, who runs these tests.
+        command("mkfs.ext4", &["-q", "-F", "-m", "0", path(&disk.image)]);
+        command("mount", &["-o", "loop", path(&disk.image), path(&disk.mount)]);
+        Some(disk)
+    }
+
+    pub fn mount(&self) -> &Path {
+        &self.mount
+    }
+
+    /// Takes all the room that is left.
+    pub fn fill(&self) {
+        let mut ballast = File::create(self.ballast()).expect("a file that takes the room");
+        let mut piece = vec![7; 1 << 20];
+        while piece.len() >= 4096 {
+            if ballast.write_all(&piece).and_then(|()| ballast.sync_data()).is_err() {
+                piece.truncate(piece.len() / 2);
+            }
+        }
+    }
+
+    /// Gives it back.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.ballast()).expect("it was filled");
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.mount.join("ballast")
+    }
+
+    /// FS_IOC_SHUTDOWN without flushing: from now on every access is an error, and what was not on the disk is gone.
+    pub fn cut_power(&self) {
+        let script =
+            "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
+        command("perl", &["-e", script, path(&self.mount)]);
+    }
+
+    pub fn remount(&self) {
+        command("umount", &[path(&self.mount)]);
+        command("mount", &["-o", "loop", path(&self.image), path(&self.mount)]);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // A process that a failed test left may be about to end; the folder is removed only when this succeeds.
+        for _ in 0..100 {
+            if Command::new("umount").arg(&self.mount).stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn command(program: &str, args: &[&str]) {
+    let done = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}

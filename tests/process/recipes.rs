@@ -1,0 +1,345 @@
+//! The recipes, each with the leader killed in the middle of it, and with participants that end.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::thread::scope;
+use std::time::Duration;
+
+use quorate::client::recipes::{
+    Barrier, Counter, DoubleBarrier, Election, Fence, Group, Queue, ReadWriteLock, Semaphore,
+};
+use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, block_on, block_on_timeout};
+
+use super::cell::{Cell, PATIENCE};
+
+/// A cell whose leader can be struck down while others are at work.
+struct Trial(Mutex<Cell>);
+
+impl Trial {
+    fn new() -> Self {
+        Self(Mutex::new(Cell::start(3, "")))
+    }
+
+    fn client(&self) -> Client {
+        let endpoints = self.0.lock().expect("no thread panics with it").endpoints();
+        Client::connect(&format!("quorate://{endpoints}?session=10s")).wait_timeout(PATIENCE).expect("a session")
+    }
+
+    /// Kills the leader; it comes back as a follower.
+    fn strike(&self) {
+        let mut cell = self.0.lock().expect("no thread panics with it");
+        let leader = cell.leader();
+        cell.kill(leader);
+        cell.leader();
+        cell.restart(leader);
+    }
+}
+
+/// What the recipe came to, within the patience of a test.
+fn done<T>(recipe: impl Future<Output = Result<T, Error>>) -> T {
+    block_on_timeout(recipe, PATIENCE).expect("in time").expect("done")
+}
+
+#[test]
+fn one_leads_at_a_time_and_all_know_who() {
+    let trial = Trial::new();
+    let fence = Fence::new("/election");
+    let (leading, terms) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let watching = trial.client();
+    let mut observe = Election::new(&watching, "/election").observe();
+    assert_eq!(done(observe.next()), None);
+    let observer = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        loop {
+            match done(observe.next()) {
+                Some(leader) if leader.value == "the end" => return seen,
+                Some(leader) => seen.push(leader.term),
+                None => {}
+            }
+        }
+    });
+    scope(|scope| {
+        for name in ["a", "b", "c", "d"] {
+            let client = trial.client();
+            let (fence, leading, terms) = (&fence, &leading, &terms);
+            scope.spawn(move || {
+                let election = Election::new(&client, "/election");
+                for round in 0..5 {
+                    let leadership = done(election.campaign(name));
+                    assert_eq!(leading.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
+                    fence.admit(&leadership.guard().sequencer()).expect("tokens rise");
+                    let seen = done(election.leader()).expect("somebody leads");
+                    assert_eq!((&seen.value[..], seen.term), (name.as_bytes(), leadership.term()));
+                    done(leadership.proclaim(format!("{name}{round}")));
+                    terms.lock().expect("no thread panics with it").push(leadership.term());
+                    leading.fetch_sub(1, Ordering::SeqCst);
+                    if round % 2 == 0 { done(leadership.resign()) } else { drop(leadership) }
+                }
+                // The last one ends with its session, in the middle of its term.
+                let leadership = done(election.campaign(name));
+                client.close().wait_timeout(PATIENCE).expect("closed");
+                assert!(!leadership.is_held());
+            });
+        }
+        trial.strike();
+        trial.strike();
+    });
+    let terms = terms.into_inner().expect("no thread panics with it");
+    assert!(terms.len() == 20 && terms.is_sorted(), "terms rise: {terms:?}");
+    let election = Election::new(&watching, "/election");
+    assert_eq!(done(election.leader()), None, "all sessions are over");
+    let last = done(election.campaign("the end"));
+    let seen = observer.join().expect("it only watches");
+    assert!(!seen.is_empty() && seen.is_sorted() && seen.iter().all(|term| *term < last.term()), "{seen:?}");
+}
+
+#[test]
+fn writers_are_alone_and_readers_are_not() {
+    let trial = Trial::new();
+    let value = AtomicUsize::new(0);
+    scope(|scope| {
+        for writes in [true, false, false, true] {
+            let client = trial.client();
+            let value = &value;
+            scope.spawn(move || {
+                let lock = ReadWriteLock::new(&client, "/deep/lock");
+                for _ in 0..10 {
+                    if writes {
+                        let guard = done(lock.write());
+                        // Odd while it is being written.
+                        assert_eq!(value.fetch_add(1, Ordering::SeqCst) % 2, 0);
+                        guard.guarded().set("/deep/lock", "x", Expect::Any).wait().expect("it is held");
+                        value.fetch_add(1, Ordering::SeqCst);
+                    } else {
+                        let guard = done(lock.read());
+                        let before = value.load(Ordering::SeqCst);
+                        assert!(guard.is_held() && before.is_multiple_of(2));
+                        assert_eq!(value.load(Ordering::SeqCst), before, "nobody writes");
+                    }
+                }
+            });
+        }
+        trial.strike();
+    });
+    let (one, other) = (trial.client(), trial.client());
+    let reading = done(ReadWriteLock::new(&one, "/deep/lock").read());
+    let also = done(ReadWriteLock::new(&other, "/deep/lock").read());
+    assert!(reading.is_held() && also.is_held(), "readers share it");
+}
+
+#[test]
+fn no_more_hold_permits_than_there_are() {
+    let trial = Trial::new();
+    let inside = AtomicUsize::new(0);
+    scope(|scope| {
+        for name in 0..6 {
+            let client = trial.client();
+            let inside = &inside;
+            scope.spawn(move || {
+                let semaphore = Semaphore::new(&client, "/semaphore", 2);
+                for round in 0..4 {
+                    let permit = done(semaphore.acquire(format!("{name}")));
+                    assert!(inside.fetch_add(1, Ordering::SeqCst) < 2, "two at most");
+                    assert!(permit.is_held() && done(semaphore.held()) <= 2);
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    if round % 2 == 0 { permit.release().wait().expect("given back") } else { drop(permit) }
+                }
+                // This one is given back by the end of the session.
+                let permit = done(semaphore.acquire(""));
+                client.close().wait_timeout(PATIENCE).expect("closed");
+                assert!(!permit.is_held());
+            });
+        }
+        trial.strike();
+    });
+    let client = trial.client();
+    let semaphore = Semaphore::new(&client, "/semaphore", 2);
+    assert_eq!(done(semaphore.held()), 0, "all were given back");
+    let (_one, _two) = (done(semaphore.acquire("")), done(semaphore.acquire("")));
+    assert!(block_on_timeout(semaphore.acquire(""), Duration::from_millis(50)).is_none(), "there are two");
+    assert!(
+        client.try_lock("/semaphore", LockOptions::exclusive()).wait().expect("answered").is_some(),
+        "no turn is kept"
+    );
+}
+
+#[test]
+fn a_barrier_holds_all_and_lets_all_go() {
+    let trial = Trial::new();
+    let client = trial.client();
+    let barrier = Barrier::new(&client, "/barriers/one");
+    done(barrier.pass());
+    done(barrier.raise());
+    done(barrier.raise());
+    let (waiting, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    scope(|scope| {
+        for _ in 0..4 {
+            let client = trial.client();
+            let (waiting, passed) = (&waiting, &passed);
+            scope.spawn(move || {
+                let barrier = Barrier::new(&client, "/barriers/one");
+                assert!(done(barrier.is_raised()));
+                waiting.fetch_add(1, Ordering::SeqCst);
+                done(barrier.pass());
+                passed.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        while waiting.load(Ordering::SeqCst) < 4 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        trial.strike();
+        assert_eq!(passed.load(Ordering::SeqCst), 0, "it is raised, whoever leads");
+        done(barrier.lower());
+    });
+    assert_eq!(passed.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn all_begin_together_and_end_together() {
+    const COUNT: usize = 4;
+    let trial = Trial::new();
+    let inside = AtomicI64::new(0);
+    let entered: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
+    let left: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
+    scope(|scope| {
+        for _ in 0..COUNT {
+            let client = trial.client();
+            let (inside, entered, left) = (&inside, &entered, &left);
+            scope.spawn(move || {
+                let barrier = DoubleBarrier::new(&client, "/jobs/step", COUNT as u32);
+                for round in 0..3 {
+                    entered[round].fetch_add(1, Ordering::SeqCst);
+                    let inside_now = done(barrier.enter());
+                    assert_eq!(entered[round].load(Ordering::SeqCst), COUNT, "all have come");
+                    inside.fetch_add(1, Ordering::SeqCst);
+                    left[round].fetch_add(1, Ordering::SeqCst);
+                    done(inside_now.leave());
+                    assert_eq!(left[round].load(Ordering::SeqCst), COUNT, "all have ended");
+                }
+            });
+        }
+        trial.strike();
+    });
+    assert_eq!(inside.load(Ordering::SeqCst), 3 * COUNT as i64);
+    let (gone, stays) = (trial.client(), trial.client());
+    scope(|scope| {
+        let left = scope.spawn(|| done(done(DoubleBarrier::new(&stays, "/jobs/step", 2).enter()).leave()));
+        let inside = done(DoubleBarrier::new(&gone, "/jobs/step", 2).enter());
+        gone.clone().close().wait_timeout(PATIENCE).expect("closed");
+        drop(inside);
+        left.join().expect("whose session ends has left");
+    });
+}
+
+#[test]
+fn members_are_those_whose_sessions_live() {
+    let trial = Trial::new();
+    let watching = trial.client();
+    let group = Group::new(&watching, "/services/web");
+    let mut members = group.watch();
+    assert!(done(members.next()).is_empty());
+    let joined: Vec<_> = ["a", "b", "c"]
+        .into_iter()
+        .map(|name| {
+            let client = trial.client();
+            let membership = done(Group::new(&client, "/services/web").join(name, name.to_uppercase()));
+            (client, membership)
+        })
+        .collect();
+    while done(members.next()).len() < 3 {}
+    trial.strike();
+    assert!(joined.iter().all(|(_, membership)| membership.is_held()), "they outlive the leader");
+    let twice = block_on(Group::new(&watching, "/services/web").join("a", ""));
+    assert!(matches!(twice, Err(Error::NodeExists { .. })), "{twice:?}");
+    let mut joined = joined.into_iter();
+    let (first, second, third) = (joined.next(), joined.next(), joined.next());
+    first.expect("three").0.close().wait_timeout(PATIENCE).expect("closed");
+    while done(members.next()).contains_key("a") {}
+    drop(second);
+    while done(members.next()).len() > 1 {}
+    let (_client, third) = third.expect("three");
+    third.update("new").wait_timeout(PATIENCE).expect("updated");
+    assert_eq!(&done(members.next())["c"][..], b"new");
+    third.leave().wait_timeout(PATIENCE).expect("left");
+    assert!(done(members.next()).is_empty());
+}
+
+#[test]
+fn every_entry_is_taken_once() {
+    let trial = Trial::new();
+    let (producers, each) = (3, 12);
+    let taken = Mutex::new(Vec::new());
+    scope(|scope| {
+        for producer in 0..producers {
+            let client = trial.client();
+            scope.spawn(move || {
+                let queue = Queue::new(&client, "/queues/jobs");
+                (0..each).for_each(|number| done(queue.put(format!("{producer}:{number}"))));
+            });
+        }
+        for consumer in 0..3 {
+            let client = trial.client();
+            let taken = &taken;
+            scope.spawn(move || {
+                let queue = Queue::new(&client, "/queues/jobs");
+                for _ in 0..producers * each / 3 {
+                    let entry = done(queue.take_with(|txn, entry| {
+                        txn.create("/taken-", entry.clone(), CreateOptions::permanent().sequential())
+                    }));
+                    taken.lock().expect("no thread panics with it").push(entry);
+                }
+                assert!(consumer < 3);
+            });
+        }
+        trial.strike();
+        trial.strike();
+    });
+    let taken = taken.into_inner().expect("no thread panics with it");
+    let distinct: BTreeSet<_> = taken.iter().collect();
+    assert_eq!((taken.len(), distinct.len()), (producers * each, producers * each), "once each");
+    let client = trial.client();
+    let (names, _) = client.list("/").wait().expect("listed");
+    let recorded = names.iter().filter(|name| name.starts_with("taken-")).count();
+    assert_eq!(recorded, producers * each, "and recorded in the same step");
+
+    let queue = Queue::new(&client, "/queues/jobs");
+    assert!(done(queue.is_empty()));
+    done(queue.put_at(7, "late"));
+    done(queue.put_at(2, "early"));
+    done(queue.put_at(2, "early too"));
+    assert_eq!(done(queue.len()), 3);
+    let refused = block_on(queue.take_with(|txn, _| txn.check("/none", Expect::Any)));
+    assert!(matches!(refused, Err(Error::Aborted { index: 0, .. })), "{refused:?}");
+    let order: Vec<_> = (0..3).map(|_| done(queue.take())).collect();
+    assert_eq!(order, ["early", "early too", "late"]);
+}
+
+#[test]
+fn every_addition_counts_once() {
+    let trial = Trial::new();
+    let (threads, each) = (4, 25);
+    let numbers = Mutex::new(BTreeSet::new());
+    scope(|scope| {
+        for _ in 0..threads {
+            let client = trial.client();
+            let numbers = &numbers;
+            scope.spawn(move || {
+                let counter = Counter::new(&client, "/counters/orders");
+                for _ in 0..each {
+                    let number = done(counter.add(1));
+                    assert!(numbers.lock().expect("no thread panics with it").insert(number), "{number} came twice");
+                }
+            });
+        }
+        trial.strike();
+        trial.strike();
+    });
+    let client = trial.client();
+    let counter = Counter::new(&client, "/counters/orders");
+    assert_eq!(done(counter.get()), threads * each);
+    assert_eq!(done(counter.add(-100)), 0);
+    let past = block_on(Counter::new(&client, "/counters/far").add(i64::MAX))
+        .and_then(|_| block_on(Counter::new(&client, "/counters/far").add(1)));
+    assert!(matches!(past, Err(Error::BadArgument { .. })), "{past:?}");
+}

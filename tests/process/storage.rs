@@ -1,0 +1,71 @@
+//! Disks that are full: nobody ends, reads go on, and writes go on by themselves once there is room again.
+
+use std::time::Duration;
+
+use quorate::client::{Client, CreateOptions, Expect};
+
+use super::cell::{Cell, PATIENCE, free_ports, path, run};
+use super::disk::Disk;
+use super::load::Load;
+
+/// The smallest segments there may be, and an image for each.
+const SMALL: &str = "segment = \"8MiB\"\nimage_after = \"8MiB\"\nmax = \"256MiB\"\n";
+
+const BULK_BYTES: usize = 256 << 10;
+
+fn write(client: &Client, number: u64, patience: Duration) -> Result<(), String> {
+    let set = client.set("/bulk", vec![number as u8; BULK_BYTES], Expect::Any);
+    set.wait_timeout(patience).map(drop).map_err(|error| error.to_string())
+}
+
+/// Every record of every journal is whole.
+fn inspect(cell: &Cell) {
+    for index in 0..3 {
+        let shown = run(&["inspect", "journal", "--json", path(cell.folder(index))]);
+        let (lines, complaints) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+        // A file that is used again ends with what is left of its former records.
+        let sound = complaints.lines().all(|complaint| complaint.ends_with("are no records"));
+        assert!(shown.status.success() && sound, "replica {}: {complaints}", index + 1);
+        let damaged = lines.lines().find(|line| !line.contains("\"state\":\"whole\""));
+        assert!(damaged.is_none() && lines.lines().count() > 10, "replica {}: {damaged:?}", index + 1);
+    }
+}
+
+#[test]
+fn on_a_full_disk_reads_go_on_and_writes_do_once_there_is_room() {
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let Some(disk) = Disk::make(home.path(), 512 << 20) else { return };
+    let data = disk.mount().to_owned();
+    let mut cell = Cell::start_in(home, &data, free_ports(6), SMALL, &[]);
+    let (writer, reader) = (cell.connect(), cell.connect());
+    let made = writer.create("/bulk", vec![0; BULK_BYTES], CreateOptions::permanent());
+    made.wait_timeout(PATIENCE).expect("a node for bulky values");
+    for round in 0..2 {
+        disk.fill();
+        let refused = (1..400).find_map(|number| write(&writer, number, Duration::from_secs(3)).err());
+        let refused = refused.unwrap_or_else(|| panic!("the disk is never full:\n{}", cell.logs()));
+        let (data, _) = reader.get("/bulk").wait_timeout(PATIENCE).unwrap_or_else(|e| panic!("{e} after {refused}"));
+        assert_eq!(data.len(), BULK_BYTES, "reads go on");
+        if round == 0 {
+            cell.wait("an image without room", |cell| cell.logs().contains("for the image up to slot").then_some(()));
+        }
+        assert!(cell.logs().contains("of journal: writes are refused"), "the operator is told: {refused}");
+        (0..3).for_each(|index| assert!(cell.status(index).is_some(), "replica {} goes on: {refused}", index + 1));
+        disk.empty();
+        write(&writer, 77, PATIENCE).unwrap_or_else(|error| panic!("there is room again: {error}"));
+    }
+    let load = Load::start(2, &cell.endpoints(), &[cell.endpoints()]);
+    let was = cell.status(0).expect("it answers").applied_upto;
+    let trimmed = |index| cell.status(index).is_some_and(|status| status.trimmed_upto >= was);
+    let rounds = (0..40).take_while(|_| {
+        (0..20).for_each(|number| write(&writer, number, PATIENCE).expect("there is room"));
+        !(0..3).all(trimmed)
+    });
+    assert!(rounds.count() < 40, "images are taken again, and the log is trimmed behind them:\n{}", cell.logs());
+    load.finish(&cell.endpoints());
+    cell.wait_until_equal();
+    cell.kill_all();
+    inspect(&cell);
+    drop(cell);
+    drop(disk);
+}

@@ -1,0 +1,32 @@
+//! `quorate txn`: all or nothing, and otherwise.
+
+use super::cell::{Cell, run};
+
+#[test]
+fn a_transaction_takes_one_branch_whole() {
+    let cell = Cell::start(3, "");
+    let txn = |lines: &[&str], more: &[&str]| {
+        let done = run(&[&["txn", "--endpoints", &cell.endpoints()][..], more, lines].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
+    };
+    let lines = ["if absent /app", "then create /app blue", "create /app/log- x --sequential", "else get /app"];
+    let (code, said, words) = txn(&lines, &[]);
+    assert_eq!(code, Some(0), "{words}");
+    let (branch, results) = said.split_once('\n').expect("lines");
+    assert!(branch.starts_with("then "), "{said}");
+    assert_eq!(results, "created /app\ncreated /app/log-0000000000\n");
+
+    let (code, said, words) = txn(&lines, &["--json"]);
+    assert_eq!(code, Some(0), "{words}");
+    let said: serde_json::Value = serde_json::from_str(&said).expect("one object");
+    assert_eq!((&said["branch"], &said["results"][0]["data"]), (&"else".into(), &"blue".into()), "{said}");
+
+    let (code, _, words) = txn(&["if version /app 3", "then delete /app"], &[]);
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("step 1 of `if` failed, so nothing was done"), "{words}");
+    let (code, _, words) = txn(&["set /app green", "delete /none"], &[]);
+    assert!(code == Some(1) && words.contains("step 2 of `then`"), "{words}");
+    let (_, said, _) = txn(&["get /app", "get /none"], &[]);
+    assert!(said.ends_with("got /app version 0 blue\nnone /none\n"), "nothing was done: {said}");
+}
