@@ -191,6 +191,10 @@ pub const CONNECTION_LOCK_WAITS_MAX: usize = SESSION_REQUESTS_IN_FLIGHT;
 /// Replicas in one cell, learners included.
 pub const REPLICAS_MAX: usize = 13;
 
+/// A member list, addresses included: two of them fit one block of the hard state. Thirteen members with two addresses of
+/// 60 letters each.
+pub const CONFIG_BYTES_MAX: usize = 1_900;
+
 const _: () =
     assert!(FORWARD_QUEUE_BYTES_MAX < PEER_OUTPUT_BYTES_MAX, "requests are refused before a link is given up");
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
@@ -221,4 +225,6 @@ const _: () =
     assert!(CLIENT_CLOGGED_BYTES + CLIENT_OUTPUT_BYTES_MAX / 2 < CLIENT_OUTPUT_BYTES_MAX, "no gap is needed twice");
 const _: () = assert!(SESSION_TIMEOUT_MS_MIN < SESSION_TIMEOUT_MS_MAX);
 const _: () = assert!(SLOT_WINDOW >= 2 * JOURNAL_WRITES_IN_FLIGHT as u64);
+const _: () = assert!(120 + 2 * (12 + CONFIG_BYTES_MAX) + 4 <= BLOCK_BYTES, "two lists fit the hard state");
+const _: () = assert!(REPLICAS_MAX * 18 < CONFIG_BYTES_MAX, "a full list fits, if no addresses are told");
 const _: () = assert!(REPLICAS_MAX < 64, "a set of replicas is one 64-bit word");

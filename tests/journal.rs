@@ -11,7 +11,7 @@ use quorate::journal::{
     Error, Finding, Identity, Journal, Known, Recovery, SegmentId, SegmentRead, Settings, Write, recover,
 };
 use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
-use quorate::paxos::{AcceptedRecord, Ballot, CellId, Config, HardState, Incarnation, Member, ReplicaId, Slot, Value};
+use quorate::paxos::{AcceptedRecord, Ballot, CellId, Config, HardState, Incarnation, ReplicaId, Slot, Value};
 use quorate::time::Instant;
 
 const SEGMENT_BYTES: usize = 8 * BLOCK_BYTES;
@@ -366,8 +366,8 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_hard_state_panic(noise in prop::collection::vec((0..FILE_BYTES, any::<u8>()), 0..200)) {
-        let members = (1..=3).map(|id| Member { replica: ReplicaId(id), incarnation: None }).collect();
-        let mut file = HardStateFile::format(ME, &HardState::fresh(Config::new(members))).to_vec();
+        let members = Config::of_voters((1..=3).map(ReplicaId));
+        let mut file = HardStateFile::format(ME, &HardState::fresh(members)).to_vec();
         for (at, byte) in noise {
             // Most hits on the little of the file that means something.
             file[at / 65_536 * 65_536 + at % 300] = byte;

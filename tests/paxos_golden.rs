@@ -5,11 +5,13 @@
 
 #[allow(dead_code, reason = "each test uses its part of the harness")]
 mod cell;
+#[allow(dead_code, reason = "each test uses its part of it")]
+mod lists;
 
 use std::path::{Path, PathBuf};
 
-use cell::{Cell, put};
-use quorate::paxos::{ReplicaId, Role, Slot};
+use cell::{Cell, put, word};
+use quorate::paxos::{MemberChange, ReplicaId, Role, Slot};
 use quorate::time::Duration;
 
 #[test]
@@ -60,6 +62,9 @@ fn command(cell: &mut Cell, words: &[&str]) {
     let number = |i: usize| words[i].parse::<u64>().unwrap_or_else(|_| panic!("{words:?}: word {i} is a number"));
     let node = |i: usize| ReplicaId(number(i) as u8);
     let value = |i: usize| put(words[i]);
+    if disk_or_members(cell, words) {
+        return;
+    }
     match words[0] {
         "elect" => {
             cell.now += Duration::from_millis(400);
@@ -98,8 +103,6 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "flush" => {
             cell.flush(node(1));
         }
-        "hold-disk" => cell.node(node(1)).disk.held = true,
-        "free-disk" => cell.node(node(1)).disk.held = false,
         "cut" => cell.cut.push((node(1), node(2))),
         "isolate" => {
             let others: Vec<ReplicaId> = cell.nodes.iter().map(|n| n.id).filter(|id| *id != node(1)).collect();
@@ -108,10 +111,6 @@ fn command(cell: &mut Cell, words: &[&str]) {
         "heal" => cell.cut.clear(),
         "tick" => cell.run(Duration::from_millis(number(1))),
         "wait" => cell.now += Duration::from_millis(number(1)),
-        "crash" => cell.crash(node(1)),
-        "restart" => cell.restart(node(1)),
-        "wipe" => cell.wipe(node(1)),
-        "damage" => cell.node(node(1)).disk.unknown.push((Slot(number(2)), Slot(number(3)))),
         "read" => {
             cell.with(node(1), |paxos, now, out| paxos.read_point(now, number(2), out));
         }
@@ -127,10 +126,46 @@ fn command(cell: &mut Cell, words: &[&str]) {
             cell.with(node(1), |paxos, now, out| paxos.peer_up(now, node(2), incarnation, out));
         }
         "quiet" => cell.quiet = true,
-        "loud" => cell.quiet = false,
+        "loud" => (cell.quiet, cell.brief) = (false, false),
+        "brief" => (cell.quiet, cell.brief) = (false, true),
         "heartbeats" => cell.show_heartbeats = true,
         "show" => show(cell, node(1)),
         other => panic!("no such command: {other}"),
+    }
+}
+
+/// Whether the command was one about a node's life, its disk, or the members.
+fn disk_or_members(cell: &mut Cell, words: &[&str]) -> bool {
+    let number = |i: usize| words[i].parse::<u64>().unwrap_or_else(|_| panic!("{words:?}: word {i} is a number"));
+    let node = |i: usize| ReplicaId(number(i) as u8);
+    match words[0] {
+        "hold-disk" => cell.node(node(1)).disk.held = true,
+        "free-disk" => cell.node(node(1)).disk.held = false,
+        "damage" => cell.node(node(1)).disk.unknown.push((Slot(number(2)), Slot(number(3)))),
+        "crash" => cell.crash(node(1)),
+        "restart" => cell.restart(node(1)),
+        "wipe" => cell.wipe(node(1)),
+        "join" => cell.format_to_join(node(1)),
+        "newcomer" => _ = cell.newcomer(),
+        "change" => change(cell, node(1), words[2], node(3)),
+        "members" => members(cell, node(1)),
+        _ => return false,
+    }
+    true
+}
+
+/// Asks a node for a change of members; who comes is the node of that number with the disk it has now.
+fn change(cell: &mut Cell, asked: ReplicaId, what: &str, replica: ReplicaId) {
+    let incarnation = cell.node(replica).incarnation;
+    let change = match what {
+        "add" => MemberChange::Add { replica, incarnation, addresses: None },
+        "replace" => MemberChange::Replace { replica, incarnation, addresses: None },
+        "remove" => MemberChange::Remove { replica },
+        other => panic!("no such change: {other}"),
+    };
+    match cell.with(asked, |paxos, now, out| paxos.change_members(now, &change, out)).expect("the asked node runs") {
+        Ok(slot) => cell.say(format!("n{asked} changes the members in {slot}")),
+        Err(refusal) => cell.say(format!("n{asked} refuses: {refusal}")),
     }
 }
 
@@ -145,6 +180,15 @@ fn campaign(cell: &mut Cell, id: ReplicaId) {
         cell.with(id, |paxos, now, out| paxos.tick(now, out));
     }
     panic!("n{id} does not stand for election");
+}
+
+fn members(cell: &mut Cell, id: ReplicaId) {
+    let line = cell.node(id).paxos.as_ref().map(|paxos| {
+        let status = paxos.status();
+        let vote = if status.votes { "votes" } else { "has no vote" };
+        format!("n{id} {vote} in {}, knows of {}", status.chosen_upto.next(), word(&paxos.config().to_value(Slot(0))))
+    });
+    cell.say(line.unwrap_or_else(|| format!("n{id} is down")));
 }
 
 fn show(cell: &mut Cell, id: ReplicaId) {

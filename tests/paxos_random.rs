@@ -5,6 +5,8 @@
 
 #[allow(dead_code, reason = "each test uses its part of the harness")]
 mod cell;
+#[allow(dead_code, reason = "each test uses its part of it")]
+mod lists;
 
 use cell::{Cell, put};
 use quorate::paxos::{ReplicaId, Slot};

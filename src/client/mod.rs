@@ -86,7 +86,7 @@ pub use machine::Prefer;
 pub use observe::SessionEvents;
 pub use op::Op;
 pub use session::{SessionEvent, SessionState};
-pub use status::{Report, sessions, status};
+pub use status::{Report, members, sessions, status};
 pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
@@ -94,5 +94,7 @@ pub use watch::{Watch, WatchEvent, WatchOptions};
 pub use crate::namespace::command::{
     Expect, Expiry, LockHolders, LockMode, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat, Usage,
 };
-pub use crate::paxos::ballot::{CellId, ReplicaId};
+pub use crate::paxos::ballot::{CellId, Incarnation, ReplicaId, Slot};
+pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus};
 pub use crate::wire::client::{Consistency, MemberAddress, Role, SessionAccount, SessionsPage, Status};
+pub use crate::wire::members::{ChangeAnswer, Members};

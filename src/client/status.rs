@@ -1,4 +1,4 @@
-//! Asking one replica how it is, and which sessions it knows.
+//! Asking one replica how it is, which sessions it knows, and who the members are.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -11,12 +11,14 @@ use super::error::{Error, Outcome, Result};
 use super::target::Target;
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
 use crate::namespace::command::SessionId;
+use crate::paxos::MemberChange;
 use crate::time::Instant;
 use crate::wire::client::{
     ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage,
     SessionsPage, Status,
 };
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
+use crate::wire::members::Members;
 
 /// What one replica says of itself and of its cell.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +47,17 @@ pub fn sessions(endpoint: &str, after: SessionId, timeout: Duration) -> Result<S
         _ => None,
     })?;
     Ok(page)
+}
+
+/// Asks the replica at `endpoint`, and no other, for the cell's members, and to make `change` of them. Only the leader makes
+/// one; it answers when the change is proposed, and the list tells when it is made.
+pub fn members(endpoint: &str, change: Option<MemberChange>, timeout: Duration) -> Result<Members> {
+    let question = ClientMessage::Members { number: 1, change };
+    let (_, members) = ask(endpoint, timeout, &question, |answer| match answer {
+        ServerMessage::MembersReply { members, .. } => Some(members),
+        _ => None,
+    })?;
+    Ok(members)
 }
 
 /// Asks one replica one question; `pick` knows its answer. Gives what the replica says of its cell's members as well.

@@ -133,7 +133,9 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
         }
         ClientMessage::Ping { number } => ServerMessage::Pong { number }.encode(out),
         ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("no test watches"),
-        ClientMessage::Status { .. } | ClientMessage::Sessions { .. } => panic!("no test asks for a status"),
+        ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+            panic!("no test asks for a status")
+        }
     }
 }
 

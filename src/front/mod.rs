@@ -208,6 +208,12 @@ impl Front {
                     }
                 }
             }
+            FrontNotice::Found { members } => self.facts.members = members,
+            FrontNotice::Members { ticket, members } => {
+                if let Some((id, number)) = self.askers.remove(&ticket) {
+                    self.say(id, &ServerMessage::MembersReply { number, members: *members });
+                }
+            }
             FrontNotice::Status { ticket, mut status } => {
                 if let Some((id, number)) = self.askers.remove(&ticket) {
                     status.connections = self.connections.len() as u64;
@@ -358,6 +364,11 @@ impl Front {
             ClientMessage::Watch { watch, registration } => self.watch(id, watch, &registration),
             ClientMessage::Unwatch { watch } => {
                 self.unwatch(id, watch);
+                Ok(())
+            }
+            ClientMessage::Members { number, change } => {
+                let ticket = self.ask_as(id, number);
+                self.requests.push(FrontRequest::Members { ticket, change });
                 Ok(())
             }
             ClientMessage::Status { number } => {

@@ -18,7 +18,7 @@ use thiserror::Error;
 use super::Identity;
 use super::record::FORMAT_VERSION;
 use crate::limits::BLOCK_BYTES;
-use crate::paxos::{Ballot, CellId, Config, HardState, Incarnation, ReplicaId, Slot, Value};
+use crate::paxos::{Ballot, CellId, Configs, HardState, Incarnation, ReplicaId, Slot};
 use crate::time::Duration;
 
 /// Distance between copies, in bytes: no device damages two of them at once by failing one of its own pages.
@@ -73,7 +73,7 @@ pub enum HardStateError {
     /// No copy is whole.
     #[error(
         "all four copies of the hard state are damaged: this replica no longer knows what it promised and must not vote; \
-         rejoin with a fresh folder"
+         bring it back with an empty folder: quorate recover"
     )]
     Amnesia,
     /// Somebody else's.
@@ -221,10 +221,10 @@ impl HardStateFile {
 
     /// An image of another replica is durable, and the state is to go on from it. The member lists in it come along in
     /// the same block, unless newer ones are known.
-    pub fn save_fetched(&mut self, image: ImagePointer, config_slot: Slot, config: Config, previous: Config) {
+    pub fn save_fetched(&mut self, image: ImagePointer, configs: Configs) {
         let paxos = &mut self.contents.paxos;
-        if config_slot > paxos.config_slot {
-            (paxos.config_slot, paxos.config, paxos.previous) = (config_slot, config, previous);
+        if configs.newest_slot() > paxos.configs.newest_slot() {
+            paxos.configs = configs;
         }
         self.point_to(image);
     }
@@ -310,9 +310,9 @@ impl HardStateFile {
 /// ```text
 ///    0  magic "QuorHard"   8  format u16   10  zeros   16  sequence u64
 ///   24  cell u128   40  incarnation u128   56  replica u8   57  image: 0 none, 1 there, 3 there and led to   58  zeros
-///   64  promised round u64   72  its replica u64   80  config slot u64   88  longest lease, ns u64   96  start u64
-///  104  image: slot u64, revision u64   120  chosen upto u64
-///  128  config: length u32, bytes; previous config: length u32, bytes; zeros
+///   64  promised round u64   72  its replica u64   80  longest lease, ns u64   88  start u64
+///   96  image: slot u64, revision u64   112  chosen upto u64
+///  120  member lists: the newest, and the one before; zeros
 /// 4092  CRC-32 of all before
 /// ```
 fn encode(contents: &Contents, sequence: u64) -> Bytes {
@@ -330,24 +330,18 @@ fn encode(contents: &Contents, sequence: u64) -> Bytes {
         (16, sequence),
         (64, paxos.promised.round),
         (72, u64::from(paxos.promised.replica.0)),
-        (80, paxos.config_slot.0),
-        (88, paxos.lease_max.as_nanos()),
-        (96, *start),
-        (104, pointer.slot.0),
-        (112, pointer.revision),
-        (120, chosen_upto.0),
+        (80, paxos.lease_max.as_nanos()),
+        (88, *start),
+        (96, pointer.slot.0),
+        (104, pointer.revision),
+        (112, chosen_upto.0),
     ] {
         put(&mut block, at, &number.to_le_bytes());
     }
-    let mut at = 128;
-    for config in [&paxos.config, &paxos.previous] {
-        let value = config.to_value();
-        let length = u32::try_from(value.bytes().len()).expect("a member list is short");
-        put(&mut block, at, &length.to_le_bytes());
-        put(&mut block, at + 4, value.bytes());
-        at += 4 + value.bytes().len();
-    }
-    assert!(at <= CRC_AT, "two member lists fit a block");
+    let mut configs = Vec::new();
+    paxos.configs.put(&mut configs);
+    assert!(CONFIGS_AT + configs.len() <= CRC_AT, "two member lists fit a block");
+    put(&mut block, CONFIGS_AT, &configs);
     let crc = crc32fast::hash(&block[..CRC_AT]);
     put(&mut block, CRC_AT, &crc.to_le_bytes());
     block.freeze()
@@ -373,12 +367,9 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Contents)>, HardStateError> {
     if found > FORMAT_VERSION {
         return Err(HardStateError::NewerFormat { found, newest: FORMAT_VERSION });
     }
-    let mut configs = &block[128..CRC_AT];
-    let (Some(config), Some(previous)) = (take_config(&mut configs), take_config(&mut configs)) else {
-        return Ok(None);
-    };
+    let Some(configs) = Configs::take(&mut &block[CONFIGS_AT..CRC_AT]) else { return Ok(None) };
     let Ok(promised_to) = u8::try_from(number(72)) else { return Ok(None) };
-    let image = ImagePointer { slot: Slot(number(104)), revision: number(112), is_led_to: block[57] == LED_TO };
+    let image = ImagePointer { slot: Slot(number(96)), revision: number(104), is_led_to: block[57] == LED_TO };
     let contents = Contents {
         identity: Identity {
             cell: CellId(wide(24)),
@@ -387,14 +378,12 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Contents)>, HardStateError> {
         },
         paxos: HardState {
             promised: Ballot { round: number(64), replica: ReplicaId(promised_to) },
-            config,
-            config_slot: Slot(number(80)),
-            previous,
-            lease_max: Duration::from_nanos(number(88)),
+            configs,
+            lease_max: Duration::from_nanos(number(80)),
         },
         image: matches!(block[57], NOT_LED_TO | LED_TO).then_some(image),
-        chosen_upto: Slot(number(120)),
-        start: number(96),
+        chosen_upto: Slot(number(112)),
+        start: number(88),
     };
     Ok(Some((number(16), contents)))
 }
@@ -404,28 +393,21 @@ const NO_IMAGE: u8 = 0;
 const NOT_LED_TO: u8 = 1;
 const LED_TO: u8 = 3;
 
-fn take_config(from: &mut &[u8]) -> Option<Config> {
-    let (length, rest) = from.split_first_chunk()?;
-    let (config, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    *from = rest;
-    Config::from_value(&Value::copy_of(config))
-}
-
 const MAGIC: &[u8; 8] = b"QuorHard";
+const CONFIGS_AT: usize = 120;
 const CRC_AT: usize = BLOCK_BYTES - 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::Member;
+    use crate::paxos::Config;
 
     fn identity() -> Identity {
         Identity { cell: CellId(1), replica: ReplicaId(2), incarnation: Incarnation(3) }
     }
 
     fn state(round: u64) -> HardState {
-        let member = |id: u8| Member { replica: ReplicaId(id), incarnation: (id == 2).then_some(Incarnation(3)) };
-        let config = Config::new((1..=13).map(member).collect());
+        let config = Config::of_voters((1..=13).map(ReplicaId)).bound(ReplicaId(2), Incarnation(3));
         let promised = Ballot { round, replica: ReplicaId(1) };
         HardState { promised, lease_max: Duration::from_millis(250), ..HardState::fresh(config) }
     }

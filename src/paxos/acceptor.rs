@@ -91,7 +91,11 @@ impl Acceptor {
             granted_until: Instant::ZERO,
             saving: VecDeque::new(),
             versions: 0,
-            durable: Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.config_slot },
+            durable: Durable {
+                promised: state.promised,
+                lease_max: state.lease_max,
+                config_slot: state.configs.newest_slot(),
+            },
             save_promise_at: Instant::FOREVER,
             unsaved_config: None,
             promise: None,
@@ -182,15 +186,14 @@ impl Paxos {
     pub(super) fn save_hard_state(&mut self, out: &mut Vec<Output>) {
         let state = HardState {
             promised: self.acceptor.promised,
-            config: self.configs.newest().clone(),
-            config_slot: self.configs.newest_slot(),
-            previous: self.configs.previous().clone(),
+            configs: self.configs.clone(),
             lease_max: self.acceptor.lease_max,
         };
         self.acceptor.versions += 1;
         self.acceptor.save_promise_at = Instant::FOREVER;
         let version = self.acceptor.versions;
-        let durable = Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.config_slot };
+        let durable =
+            Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.configs.newest_slot() };
         self.acceptor.saving.push_back(Saving { version, state: durable });
         self.acceptor.durable = if cfg!(bug = "03") { durable } else { self.acceptor.durable };
         out.push(Output::SaveHardState { version, state });
@@ -298,6 +301,8 @@ impl Paxos {
         }
         self.follow(now, ballot, out);
         self.log.told(ballot, chosen_upto);
+        // Before the vote, so that its record says how much is chosen: a restart after a change of members goes by that.
+        self.advance(now, out);
         if lease > self.acceptor.lease_max {
             self.acceptor.lease_max = lease;
             self.save_hard_state(out);
@@ -374,6 +379,13 @@ impl Paxos {
     fn recordable_chosen_upto(&self) -> Slot {
         let chosen_upto = self.log.chosen_upto();
         self.acceptor.unsaved_config.map_or(chosen_upto, |config| chosen_upto.min(config.previous()))
+    }
+
+    /// Everything up to there is chosen and on this disk.
+    pub(super) fn durable_upto(&self) -> Slot {
+        let waiting = self.acceptor.votes.iter().filter(|vote| vote.sequence > self.acceptor.flushed);
+        let lowest = waiting.map(|vote| vote.slot.previous()).min();
+        lowest.map_or(self.log.chosen_upto(), |lowest| lowest.min(self.log.chosen_upto()))
     }
 
     /// Says the votes whose records are durable, neighbouring slots in one message.

@@ -127,7 +127,9 @@ impl Paxos {
     pub(super) fn may_lead(&self) -> bool {
         let config = self.configs.newest();
         let (me, incarnation) = (self.settings.me, self.settings.incarnation);
-        config.counts(me, incarnation) || config.is_unfounded() && config.member(me).is_some()
+        let named = config.counts(me, incarnation) || config.is_unfounded() && config.has_voter(me);
+        // A hard state further than the log: who voted in the next slot is forgotten, and it was decided.
+        named && self.configs.knows(self.log.chosen_upto().next())
     }
 
     /// A frame of the leader of `ballot`, which nothing promised here forbids.
@@ -222,7 +224,7 @@ impl Paxos {
             {
                 *resend_at = now + self.settings.heartbeat.scaled(4, 1);
                 let prepare = Message::Prepare { ballot: *ballot, from: promises.from, released: *released };
-                let asked = promises.has(self.settings.me);
+                let asked = promises.has(self.settings.me, self.settings.incarnation);
                 for link in self.links.iter().filter(|link| link.up && asked) {
                     send(out, link.replica, prepare.clone());
                 }
@@ -262,6 +264,7 @@ impl Paxos {
             self.step_down(now, out);
             return;
         }
+        self.leave_if_removed(now, out);
         self.resend(now, out);
         if self.leading().is_some_and(|(_, leading)| now >= leading.heartbeat_at) {
             self.begin_round(now, out);
@@ -318,7 +321,7 @@ impl Paxos {
         let config = self.configs.at(next);
         if config.is_quorum(*granted) {
             self.prepare(now, None, out);
-        } else if refused.len() > config.members().len() - config.quorum() {
+        } else if refused.len() > config.spare() {
             self.back_off(now, out);
         }
     }

@@ -130,6 +130,7 @@ impl Paxos {
     pub fn can_propose(&self) -> bool {
         self.leading().is_some_and(|(_, leading)| {
             leading.first_own.is_some()
+                && leading.next > leading.recovered_upto
                 && leading.hand_over.is_none()
                 && self.window_is_open(leading.next)
                 && leading.promises.is_quorum(&self.configs, leading.next)
@@ -153,13 +154,15 @@ impl Paxos {
     /// Sends the chosen watermark to the peers that no Accept has told it. Call it once a turn, last.
     pub fn flush(&mut self, _now: Instant, out: &mut Vec<Output>) {
         let (chosen_upto, trim_upto) = (self.log.applied_upto(), self.trim_upto());
-        let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else { return };
-        for (link, peer) in self.links.iter().zip(&mut leading.peers) {
-            if link.up && peer.told < chosen_upto {
-                peer.told = chosen_upto;
-                send(out, link.replica, Message::Heartbeat { ballot: *ballot, round: 0, chosen_upto, trim_upto });
+        if let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader {
+            for (link, peer) in self.links.iter().zip(&mut leading.peers) {
+                if link.up && peer.told < chosen_upto {
+                    peer.told = chosen_upto;
+                    send(out, link.replica, Message::Heartbeat { ballot: *ballot, round: 0, chosen_upto, trim_upto });
+                }
             }
         }
+        self.drop_links();
     }
 
     pub(super) fn leading(&self) -> Option<(Ballot, &Leading)> {
@@ -171,10 +174,18 @@ impl Paxos {
 
     fn window_is_open(&self, slot: Slot) -> bool {
         let founded = slot == Slot(1) || self.configs.newest_slot() > Slot(0);
-        founded && slot.0 <= self.log.applied_upto().0 + SLOT_WINDOW
+        let applied_upto = self.log.applied_upto();
+        // The first record under a new list says on every disk that has it that the old list is done with: a disk of the
+        // old one may be lost from then on.
+        let first = self.configs.newest_slot() > Slot(1) && slot == self.configs.in_force_from();
+        founded && slot.0 <= applied_upto.0 + SLOT_WINDOW && !(first && slot > applied_upto.next())
     }
 
     fn propose_next(&mut self, now: Instant, value: Value, out: &mut Vec<Output>) -> Slot {
+        if let Some((_, config)) = Config::from_value(&value) {
+            let slot = self.leading().map_or(Slot(0), |(_, leading)| leading.next);
+            self.begin_change(slot, config, out);
+        }
         let lease = if self.grants_are_wanted() { self.settings.lease } else { Duration::ZERO };
         let chosen_upto = self.log.applied_upto();
         let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else {
@@ -194,9 +205,6 @@ impl Paxos {
         }
         leading.reign.wanted = false;
         leading.fetching_since = None;
-        if value.kind() == Some(Kind::Config) {
-            leading.reign.changing = Some(slot);
-        }
         self.append_vote(now, ballot, slot, value, Duration::ZERO, out);
         slot
     }
@@ -216,7 +224,7 @@ impl Paxos {
         let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else { return };
         if *ballot != of && !cfg!(bug = "11")
             || upto >= leading.next
-            || !self.configs.counts(upto, voter, incarnation) && voter != self.settings.me
+            || !self.configs.names(upto, voter, incarnation) && voter != self.settings.me
         {
             return;
         }
@@ -258,7 +266,7 @@ impl Paxos {
                 return;
             }
             if slot > leading.recovered_upto {
-                let Some(value) = self.own_proposal() else { return };
+                let Some(value) = self.own_proposal(now) else { return };
                 let first = slot > Slot(1);
                 self.propose_next(now, value, out);
                 self.with_leading(|leading| {
@@ -275,7 +283,7 @@ impl Paxos {
             match leading.promises.decide(slot, &self.configs, &self.log) {
                 Decision::Propose(value) => self.propose_next(now, value, out),
                 // A log without its founding entry would have no members for ever.
-                Decision::Fill if slot == Slot(1) => self.propose_next(now, self.founding().to_value(), out),
+                Decision::Fill if slot == Slot(1) => self.propose_next(now, self.founding().to_value(Slot(0)), out),
                 Decision::Fill => self.propose_next(now, Value::noop(), out),
                 Decision::Fetch { from, accepted } => {
                     self.ask_for_evidence(now, Some((from, slot, accepted)), out);
@@ -289,20 +297,32 @@ impl Paxos {
         }
     }
 
-    /// The entry this leader owes the log before any client's: the founding one, its reign's first, a disk's binding, or
-    /// no-ops that bring a chosen list into force.
-    fn own_proposal(&self) -> Option<Value> {
+    /// The entry this leader owes the log before any client's: the founding one, its reign's first, no-ops that bring a
+    /// chosen list into force, or a list that binds a disk or gives a learner its vote.
+    fn own_proposal(&self, now: Instant) -> Option<Value> {
         let (_, leading) = self.leading()?;
         let next = leading.next;
         if next == Slot(1) {
-            return Some(self.founding().to_value());
+            return Some(self.founding().to_value(Slot(0)));
         }
-        if leading.first_own.is_none() || next < self.configs.in_force_from() {
+        if leading.first_own.is_none() {
             return Some(Value::noop());
         }
-        if leading.hand_over.is_some() || leading.reign.changing.is_some() {
+        if leading.hand_over.is_some() {
             return None;
         }
+        if next < self.configs.in_force_from() || next == self.configs.in_force_from() && next > Slot(2) {
+            return Some(Value::noop());
+        }
+        if !self.may_change() {
+            return None;
+        }
+        let config = self.binding().or_else(|| self.promotion(now))?;
+        Some(config.to_value(self.configs.newest_slot()))
+    }
+
+    /// The list with the first disk named that was met since for a member without one.
+    fn binding(&self) -> Option<Config> {
         let config = self.configs.newest();
         let met = |replica| match self.links.iter().find(|link| link.replica == replica) {
             Some(link) => link.incarnation,
@@ -310,7 +330,7 @@ impl Paxos {
         };
         let unbound = config.members().iter().filter(|member| member.incarnation.is_none());
         let (replica, incarnation) = unbound.filter_map(|m| Some((m.replica, met(m.replica)?))).next()?;
-        Some(config.bound(replica, incarnation).to_value())
+        Some(config.bound(replica, incarnation))
     }
 
     /// The first entry of the log: the operator's list, with the disks that this replica has met.
@@ -323,6 +343,7 @@ impl Paxos {
     /// Moves the chosen watermark as far as it goes, and everything that hangs on it.
     pub(super) fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
         let before = self.log.chosen_upto();
+        let mut config_chosen = false;
         while let Some((slot, value)) = self.log.advance() {
             self.with_leading(|leading| {
                 if leading.next <= slot {
@@ -331,18 +352,25 @@ impl Paxos {
                 leading.proposals.pop_front();
             });
             if value.kind() == Some(Kind::Config) && slot > self.configs.newest_slot() {
-                let config =
+                let (changes, config) =
                     Config::from_value(&value).expect("a chosen member list was proposed by a replica of the cell");
-                self.configs.chosen(slot, config);
-                self.save_config(slot, out);
-                self.sync_links(now);
+                if self.configs.chosen(slot, changes, config) {
+                    config_chosen = true;
+                    self.save_config(slot, out);
+                    // A leader that was told of it, and did not propose it, learns here whose word it needs.
+                    self.shorten_lease(out);
+                }
             }
             out.push(Output::Chosen { slot, value });
         }
         if self.log.chosen_upto() > before {
             let chosen_upto = self.log.chosen_upto();
-            self.with_leading(|leading| leading.reign.changing.take_if(|slot| *slot <= chosen_upto));
+            self.with_leading(|leading| leading.reign.changing.retain(|(slot, _)| *slot > chosen_upto));
+            if config_chosen {
+                self.add_links(now);
+            }
             self.caught_up(now, out);
+            self.leave_if_removed(now, out);
             self.proceed(now, out);
         }
     }
@@ -412,6 +440,11 @@ impl Leading {
     /// The list of members grew.
     pub fn add_peer(&mut self, now: Instant, heartbeat: Duration) {
         self.peers.push(Peer::new(now, heartbeat));
+    }
+
+    /// Another disk speaks for that peer: what is known of it was another's.
+    pub fn forget_peer(&mut self, now: Instant, index: usize, heartbeat: Duration) {
+        self.peers[index] = Peer::new(now, heartbeat);
     }
 
     /// The next slot is known chosen without this reign's doing: nothing is proposed there.

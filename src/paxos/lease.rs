@@ -25,14 +25,14 @@ const ROUNDS_MAX: usize = 64;
 pub(super) struct Reign {
     /// When the newest slot whose record is durable here was proposed.
     pub own_from: Instant,
-    /// The lease's end. Never moves back within a reign.
+    /// The lease's end. Within a reign it moves back only when a change of members is proposed.
     pub lease_until: Instant,
     /// Somebody read under the lease, or wanted to, since the last proposal.
     pub wanted: bool,
     /// The lease was given up for good.
     pub given_up: bool,
-    /// The config entry that is proposed and not chosen.
-    pub changing: Option<Slot>,
+    /// The member lists that are proposed and not chosen, and their slots.
+    pub changing: Vec<(Slot, Config)>,
 }
 
 /// Heartbeat rounds and the read points that wait for them.
@@ -141,7 +141,7 @@ impl Paxos {
         self.log.told(ballot, chosen);
         self.advance(now, out);
         if round > 0 {
-            let chosen_upto = self.log.chosen_upto();
+            let chosen_upto = self.durable_upto();
             let image_upto = self.image_upto();
             send(out, ballot.replica, Message::HeartbeatReply { ballot, round, chosen_upto, image_upto });
         }
@@ -192,18 +192,34 @@ impl Paxos {
 
     /// Moves the lease's end to what the acknowledgements allow.
     pub(super) fn renew_lease(&mut self) {
-        if !self.grants_are_wanted() {
-            return;
-        }
-        let sure = 1_000_000 - self.settings.clock_error_ppm.min(1_000_000);
-        let (lease, margin) = (self.settings.lease.scaled(sure, 1_000_000), self.settings.margin);
-        let Some((_, leading)) = self.leading() else { return };
-        let own = if cfg!(bug = "16") { Instant::FOREVER } else { leading.reign.own_from };
-        let from = self.quorum_of(own, |peer| peer.lease_from).min(own);
-        if from > Instant::ZERO {
-            let until = (from + lease).before(margin);
+        if self.grants_are_wanted()
+            && let Some(until) = self.lease_by_acknowledgements()
+        {
             self.with_leading(|leading| leading.reign.lease_until = leading.reign.lease_until.max(until));
         }
+    }
+
+    /// A member list is about to be proposed: from here on the new members' acknowledgements are needed too. Where they do
+    /// not reach, the lease is gone before the proposal leaves.
+    pub(super) fn begin_change(&mut self, slot: Slot, config: Config, out: &mut Vec<Output>) {
+        self.with_leading(|leading| leading.reign.changing.push((slot, config)));
+        self.shorten_lease(out);
+    }
+
+    /// Takes the lease back to what the acknowledgements allow: more of them are needed than before.
+    pub(super) fn shorten_lease(&mut self, out: &mut Vec<Output>) {
+        let until = self.lease_by_acknowledgements().unwrap_or(Instant::ZERO);
+        self.with_leading(|leading| leading.reign.lease_until = leading.reign.lease_until.min(until));
+        self.announce(out);
+    }
+
+    fn lease_by_acknowledgements(&self) -> Option<Instant> {
+        let sure = 1_000_000 - self.settings.clock_error_ppm.min(1_000_000);
+        let (lease, margin) = (self.settings.lease.scaled(sure, 1_000_000), self.settings.margin);
+        let (_, leading) = self.leading()?;
+        let own = if cfg!(bug = "16") { Instant::FOREVER } else { leading.reign.own_from };
+        let from = self.quorum_of(own, |peer| peer.lease_from).min(own);
+        (from > Instant::ZERO).then(|| (from + lease).before(margin))
     }
 
     /// Proposes a no-op if the lease is worth keeping and nothing else renews it.
@@ -229,14 +245,14 @@ impl Paxos {
         }
     }
 
-    /// The highest value that a quorum reaches, where this leader has `own` and `of` says what a peer has; with a member
-    /// list on its way into force, a quorum of either.
+    /// The highest value that a quorum reaches, where this leader has `own` and `of` says what a peer has; while the members
+    /// change, a quorum of each list that has open slots, is to have some, or is proposed.
     pub(super) fn quorum_of<T: Ord + Copy + Default>(&self, own: T, of: impl Fn(&Peer) -> T) -> T {
         let Some((_, leading)) = self.leading() else { return T::default() };
         let reached = |config: &Config| {
             let mut values = [T::default(); REPLICAS_MAX];
             let mut count = 0;
-            for member in config.members() {
+            for member in config.voters() {
                 let link = self.links.iter().position(|link| link.replica == member.replica);
                 let value = match link {
                     Some(i) if member.incarnation.is_some() && self.links[i].incarnation == member.incarnation => {
@@ -251,7 +267,12 @@ impl Paxos {
             values[..count].sort_unstable_by(|a, b| b.cmp(a));
             values[config.quorum() - 1]
         };
-        reached(self.configs.at(leading.next)).min(reached(self.configs.newest()))
+        let mut least = reached(self.configs.at(self.log.chosen_upto().next()));
+        let later = (!self.configs.is_settled(self.log.chosen_upto().next())).then(|| self.configs.newest());
+        for config in later.into_iter().chain(leading.reign.changing.iter().map(|(_, config)| config)) {
+            least = least.min(reached(config));
+        }
+        least
     }
 }
 

@@ -42,8 +42,8 @@ pub enum Message {
     /// process; nobody will ask for the log up to there.
     Heartbeat { ballot: Ballot, round: u64, chosen_upto: Slot, trim_upto: Slot },
     /// When the sender answered, it had promised nothing above `ballot`: a read point taken before round `round` was sent
-    /// is confirmed by a quorum of these. `chosen_upto`: what the sender holds and knows chosen. `image_upto`: the sender
-    /// starts again from there or above, out of durable images. No lease follows from it.
+    /// is confirmed by a quorum of these. `chosen_upto`: what the sender knows chosen and holds on its disk. `image_upto`: the
+    /// sender starts again from there or above, out of durable images. No lease follows from it.
     HeartbeatReply { ballot: Ballot, round: u64, chosen_upto: Slot, image_upto: Slot },
     /// "Send me chosen entries from `from` to at most `upto`."
     CatchUp { from: Slot, upto: Slot },

@@ -20,7 +20,9 @@
 //! that holds an older vote there asks for the value instead (log.rs).
 //!
 //! Reads rest on the leader lease or on a round trip (lease.rs). The member list is itself a value of the log
-//! (config.rs): slot 1 is the founding entry, naming the disks the first leader met; later ones bind the others.
+//! (config.rs): slot 1 is the founding entry, naming the disks the first leader met; later ones bind the others. Members
+//! come, go and change their disks by further entries (change.rs), one at a time, each in force a window of slots after its
+//! own; who comes learns first, and votes once it has caught up.
 //!
 //! # Invariants
 //!
@@ -31,7 +33,9 @@
 //! 4. `trimmed_upto <= applied_upto <= chosen_upto`; none of them, nor the promise, ever falls. (asserted)
 //! 5. A vote counts once, for its ballot, from a disk that the list in force for its slot names: votes are sets.
 //! 6. A leader proposes slot i only when it has applied slot i - [`SLOT_WINDOW`](crate::limits::SLOT_WINDOW), so it knows
-//!    i's members, and only with promises from a quorum of them.
+//!    i's members, and only with promises from a quorum of them. A change of the list is proposed only when every slot of
+//!    the list before is applied, and from then until every slot of the old list is chosen the lease and the read points
+//!    need a quorum of the old *and* of the new one.
 //! 7. *Does not know* is never counted as *never accepted*.
 //! 8. No chosen watermark, value or read point that leaves a replica is ahead of what that replica has published.
 //! 9. While a lease may run, no quorum promises: each acknowledger waits it out, across restarts too, unless the leader
@@ -44,13 +48,13 @@
 //! # What is deliberately not done
 //!
 //! No image passes through here: a replica that is told that the log it asks for is gone says so in
-//! [`Paxos::needs_image_of`], and starts anew from an image that it was sent. No membership change but the
-//! binding of a disk to a listed replica: a replica that lost its disk stays without a vote. No state transfer on trust:
-//! a value is learned from a quorum's votes or as chosen, never from one peer's vote. No clock is compared with another's.
+//! [`Paxos::needs_image_of`], and starts anew from an image that it was sent. No change of more than one
+//! member at a time. No state transfer on trust: a value is learned from a quorum's votes or as chosen, never from one peer's vote. No clock is compared with another's.
 
 mod acceptor;
 pub mod ballot;
 mod catch_up;
+mod change;
 pub mod config;
 mod election;
 mod leader;
@@ -63,7 +67,8 @@ mod trim;
 pub mod value;
 
 pub use ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
-pub use config::{Config, Configs, Member, ReplicaSet};
+pub use change::{ChangeRefusal, MemberChange, MemberStatus};
+pub use config::{Addresses, Config, Configs, Member, ReplicaSet, Standing};
 pub use message::{Evidence, Message, SlotReport};
 pub use settings::{AcceptedRecord, HardState, Lease, Output, PeerStatus, Recovered, Role, Settings, Status};
 pub use value::{Draft, Kind, Room, Value};
@@ -137,7 +142,7 @@ impl Paxos {
         let granted = if cfg!(bug = "14") { Duration::ZERO } else { hard_state.lease_max };
         let boot_wait = granted.scaled(million + settings.clock_error_ppm, million);
         let acceptor = Acceptor::new(&hard_state, promised, now + boot_wait);
-        let configs = Configs::new(hard_state.previous, hard_state.config, hard_state.config_slot);
+        let configs = hard_state.configs;
         let following = Following::new(now, settings.seed);
         let mut paxos = Self {
             settings,
@@ -152,7 +157,7 @@ impl Paxos {
             highest_round: promised.round,
             announced: (None, false, Lease::default()),
         };
-        paxos.sync_links(now);
+        paxos.add_links(now);
         paxos.first_time_out(now);
         paxos
     }
@@ -167,11 +172,14 @@ impl Paxos {
         out: &mut Vec<Output>,
     ) {
         if let Some(index) = self.links.iter().position(|link| link.replica == from) {
-            let link = &mut self.links[index];
-            let known = link.up && link.incarnation == Some(incarnation);
-            (link.up, link.incarnation) = (true, Some(incarnation));
-            if self.may_speak(from, incarnation, &message) {
+            let known = self.links[index].up && self.links[index].incarnation == Some(incarnation);
+            self.links[index].up = true;
+            self.meet(now, index, incarnation);
+            if self.may_speak(from, incarnation, &message) && self.may_hear(&message) {
                 self.take(now, (from, incarnation), message, out);
+            } else if let Message::Accept { chosen_upto, .. } | Message::Heartbeat { chosen_upto, .. } = message {
+                // Its disk may be named in a list that was not learned here yet. What is chosen is no matter of trust.
+                self.know_chosen(now, from, chosen_upto, out);
             }
             if !known {
                 self.proceed(now, out);
@@ -208,15 +216,15 @@ impl Paxos {
     /// There is a link to that replica, and that disk is at its other end.
     pub fn peer_up(&mut self, now: Instant, replica: ReplicaId, incarnation: Incarnation, out: &mut Vec<Output>) {
         let Some(index) = self.links.iter().position(|link| link.replica == replica) else { return };
-        let link = &mut self.links[index];
-        (link.up, link.up_since, link.incarnation) = (true, now, Some(incarnation));
+        (self.links[index].up, self.links[index].up_since) = (true, now);
+        self.meet(now, index, incarnation);
         let chosen_upto = self.log.chosen_upto();
         match &self.leader {
             Some(Leader { ballot, phase: Phase::Probing { .. } }) => {
                 send(out, replica, Message::Probe { ballot: *ballot, chosen_upto });
             }
             Some(Leader { ballot, phase: Phase::Preparing { promises, released, .. } })
-                if promises.has(self.settings.me) =>
+                if promises.has(self.settings.me, self.settings.incarnation) =>
             {
                 let (ballot, from, released) = (*ballot, promises.from, *released);
                 send(out, replica, Message::Prepare { ballot, from, released });
@@ -280,6 +288,12 @@ impl Paxos {
         self.configs.newest()
     }
 
+    /// The member lists this replica knows.
+    #[must_use]
+    pub fn configs(&self) -> &Configs {
+        &self.configs
+    }
+
     /// What an operator may want to know.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -330,6 +344,25 @@ impl Paxos {
         }
     }
 
+    /// That disk is at the other end of a link. What a disk said there before is no word of this one.
+    fn meet(&mut self, now: Instant, index: usize, incarnation: Incarnation) {
+        let before = self.links[index].incarnation.replace(incarnation);
+        if before.is_some_and(|before| before != incarnation) {
+            let heartbeat = self.settings.heartbeat;
+            self.with_leading(|leading| leading.forget_peer(now, index, heartbeat));
+        }
+    }
+
+    /// A disk that is to join a cell knows of nobody that votes, and not which ballots and votes it may take part in: until
+    /// it has learned a list, it learns and says nothing.
+    fn may_hear(&self, message: &Message) -> bool {
+        let asks = matches!(
+            message,
+            Message::Probe { .. } | Message::Prepare { .. } | Message::Accept { .. } | Message::Release { .. }
+        );
+        !asks || self.configs.newest().voters().next().is_some()
+    }
+
     /// A disk that the member list replaced or never named has no say: it may have forgotten what it promised. It may
     /// still learn.
     fn may_speak(&self, from: ReplicaId, incarnation: Incarnation, message: &Message) -> bool {
@@ -348,7 +381,7 @@ impl Paxos {
             | Message::HeartbeatReply { .. } => true,
             Message::CatchUp { .. } | Message::Chosen { .. } | Message::Trimmed { .. } => return true,
         };
-        own_ballot && self.configs.admits(from, incarnation)
+        own_ballot && self.configs.admits(self.log.chosen_upto().next(), from, incarnation)
     }
 
     fn take(&mut self, now: Instant, from: (ReplicaId, Incarnation), message: Message, out: &mut Vec<Output>) {
@@ -393,9 +426,27 @@ impl Paxos {
         (leading.next.0..=leading.recovered_upto.0).map(Slot).filter(undecided).collect()
     }
 
-    /// One link for every member but this replica.
-    fn sync_links(&mut self, now: Instant) {
-        for member in self.configs.newest().members() {
+    /// Gives up the links of those that were left out, once they were told that the old list is done with.
+    fn drop_links(&mut self) {
+        let newest = self.configs.newest();
+        // Who is named nowhere yet may read in old lists of members that are long gone: it keeps whom it was told of.
+        let named = newest.names(self.settings.me, self.settings.incarnation);
+        if !named || !self.configs.is_settled(self.log.applied_upto().next()) {
+            return;
+        }
+        while let Some(index) = self.links.iter().position(|link| newest.member(link.replica).is_none()) {
+            self.links.remove(index);
+            if let Some(Leader { phase: Phase::Leading(leading), .. }) = &mut self.leader {
+                leading.peers.remove(index);
+            }
+        }
+    }
+
+    /// One link for every member but this replica, as long as slots of the list before are open for its members too.
+    fn add_links(&mut self, now: Instant) {
+        let before =
+            (!self.configs.is_settled(self.log.chosen_upto().next())).then(|| self.configs.previous().members());
+        for member in self.configs.newest().members().iter().chain(before.into_iter().flatten()) {
             let known = self.links.iter().any(|link| link.replica == member.replica);
             if member.replica != self.settings.me && !known {
                 self.links.push(Link { replica: member.replica, incarnation: None, up: true, up_since: Instant::ZERO });

@@ -12,7 +12,7 @@ use super::log::Log;
 use super::message::{Evidence, Message, SlotReport};
 use super::settings::Output;
 use super::value::Value;
-use super::{Paxos, send};
+use super::{Link, Paxos, send};
 use crate::time::Instant;
 
 /// The promises to one ballot.
@@ -63,7 +63,8 @@ impl Promises {
         (part, last): (u32, bool),
         reports: Vec<SlotReport>,
     ) {
-        let index = self.given.iter().position(|g| g.replica == replica).unwrap_or_else(|| {
+        let index = self.given.iter().position(|g| (g.replica, g.incarnation) == (replica, incarnation));
+        let index = index.unwrap_or_else(|| {
             let (next_part, complete) = (0, false);
             self.given.push(Given { replica, incarnation, chosen_upto, next_part, complete, reports: Vec::new() });
             self.given.len() - 1
@@ -75,7 +76,7 @@ impl Promises {
         if part == 0 {
             *given = Given { replica, incarnation, chosen_upto, next_part: 0, complete: false, reports: Vec::new() };
         }
-        if part == given.next_part && chosen_upto == given.chosen_upto && incarnation == given.incarnation {
+        if part == given.next_part && chosen_upto == given.chosen_upto {
             given.next_part += 1;
             given.complete = last;
             given.reports.extend(reports);
@@ -89,9 +90,9 @@ impl Promises {
         }
     }
 
-    /// Whether that replica's promise is whole.
-    pub fn has(&self, replica: ReplicaId) -> bool {
-        self.given.iter().any(|g| g.replica == replica && g.complete)
+    /// Whether that disk's promise is whole.
+    pub fn has(&self, replica: ReplicaId, incarnation: Incarnation) -> bool {
+        self.given.iter().any(|g| (g.replica, g.incarnation) == (replica, incarnation) && g.complete)
     }
 
     /// Those whose promise is whole.
@@ -145,7 +146,7 @@ impl Promises {
             return Decision::Wait;
         }
         // Whatever such a member's disk holds never counted.
-        let voteless = config.members().iter().filter(|m| slot > Slot(1) && m.incarnation.is_none()).count();
+        let voteless = config.voters().filter(|m| slot > Slot(1) && m.incarnation.is_none()).count();
         votes.sort_unstable();
         votes.dedup();
         if cfg!(bug = "09") {
@@ -165,9 +166,9 @@ impl Promises {
                 return Decision::Fetch { from, accepted };
             }
             let nacks = known.iter().filter(|given| given.never_accepted_at(slot, ballot)).count();
-            let refuted = nacks + voteless > config.members().len() - config.quorum();
+            let refuted = nacks + voteless > config.spare();
             // Had a quorum flushed it, every copy would have gone bad: more than any number of crashes does.
-            let torn = counted.len() + voteless == config.members().len()
+            let torn = counted.len() + voteless == config.voters().count()
                 && !known.iter().any(|given| given.accepted_at(slot, ballot));
             if !refuted && !torn {
                 return Decision::Wait;
@@ -242,7 +243,10 @@ impl Paxos {
         match &mut leader.phase {
             Phase::Probing { .. } => return,
             Phase::Preparing { promises, .. } => promises.take(from, chosen_upto, (part, last), reports),
-            Phase::Leading(leading) => leading.promises.take(from, chosen_upto, (part, last), reports),
+            Phase::Leading(leading) => {
+                leading.promises.take(from, chosen_upto, (part, last), reports);
+                leading.recovered_upto = leading.recovered_upto.max(leading.promises.highest_reported());
+            }
         }
         self.know_chosen(now, from.0, chosen_upto, out);
         self.caught_up(now, out);
@@ -292,7 +296,8 @@ impl Paxos {
         }
         leading.ask_again_at = now + heartbeat.scaled(4, 1);
         let prepare = Message::Prepare { ballot, from: leading.promises.from, released: None };
-        for link in self.links.iter().filter(|link| link.up && !leading.promises.has(link.replica)) {
+        let gave = |link: &Link| link.incarnation.is_some_and(|i| leading.promises.has(link.replica, i));
+        for link in self.links.iter().filter(|link| link.up && !gave(link)) {
             send(out, link.replica, prepare.clone());
         }
     }

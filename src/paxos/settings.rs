@@ -1,7 +1,7 @@
 //! What the core is told at its start, what it puts out, and what it tells about itself.
 
 use super::ballot::{Ballot, Incarnation, ReplicaId, Slot};
-use super::config::Config;
+use super::config::{Config, Configs};
 use super::message::Message;
 use super::value::Value;
 use crate::time::{Duration, Instant};
@@ -38,27 +38,18 @@ pub struct Settings {
 pub struct HardState {
     /// Nothing below it is accepted. Never falls.
     pub promised: Ballot,
-    /// The member list of the newest chosen config entry this replica knows, or the operator's list.
-    pub config: Config,
-    /// The slot of that entry; 0: the operator's list, nothing was chosen yet.
-    pub config_slot: Slot,
-    /// The list in force until `config` takes force; equal to `config` where there was none.
-    pub previous: Config,
+    /// The member lists of the two newest chosen config entries this replica knows, or the operator's list.
+    pub configs: Configs,
     /// The longest lease ever granted: what a restart must wait out.
     pub lease_max: Duration,
 }
 
 impl HardState {
-    /// What a freshly formatted replica of a cell with these members starts with.
+    /// What a freshly formatted replica of a cell with these members starts with: voters that found it, or strangers, if it
+    /// is to join.
     #[must_use]
     pub fn fresh(members: Config) -> Self {
-        Self {
-            promised: Ballot::NONE,
-            previous: members.clone(),
-            config: members,
-            config_slot: Slot(0),
-            lease_max: Duration::ZERO,
-        }
+        Self { promised: Ballot::NONE, configs: Configs::of_operator(members), lease_max: Duration::ZERO }
     }
 }
 

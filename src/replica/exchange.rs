@@ -8,8 +8,9 @@ pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
 use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::{Change, CommandOutcome};
-use crate::paxos::{Incarnation, ReplicaId, Slot, Value};
-use crate::wire::client::{SessionsPage, Status};
+use crate::paxos::{Incarnation, MemberChange, ReplicaId, Slot, Value};
+use crate::wire::client::{MemberAddress, SessionsPage, Status};
+use crate::wire::members::Members;
 use crate::wire::peer::PeerMessage;
 
 /// One front of this replica.
@@ -137,6 +138,8 @@ pub enum FrontRequest {
     LeaseUsed,
     /// How is the replica?
     Status { ticket: u64 },
+    /// Who are the members? And make that change of them, if there is one.
+    Members { ticket: u64, change: Option<MemberChange> },
     /// Which sessions live, after that one?
     Sessions { ticket: u64, after: SessionId },
 }
@@ -154,6 +157,10 @@ pub enum FrontNotice {
     Leader { leader: Option<ReplicaId> },
     /// The answer to [`FrontRequest::Status`]; the front knows the number of its connections.
     Status { ticket: u64, status: Box<Status> },
+    /// The answer to [`FrontRequest::Members`].
+    Members { ticket: u64, members: Box<Members> },
+    /// Where clients find the cell's members from now on.
+    Found { members: Vec<MemberAddress> },
     /// The answer to [`FrontRequest::Sessions`].
     Sessions { ticket: u64, page: SessionsPage },
     /// These requests were not proposed, and will not be.

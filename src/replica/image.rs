@@ -181,7 +181,7 @@ impl Replica {
         let grown = self.log_bytes() - self.images.begun_bytes >= after;
         let wanted = self.is_short_for_want_of_an_image() || self.images.sure_upto < self.scrub.repair_upto();
         // The hard state may know of later slots than were applied since the start.
-        let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.config_slot);
+        let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.configs.newest_slot());
         if self.applied_upto > known {
             if grown || wanted {
                 self.begin_image(now, effects);
@@ -220,14 +220,7 @@ impl Replica {
         let (slot, revision) = (self.applied_upto, self.namespace.begin_image());
         effects.push(Effect::BeginImage { slot });
         let (identity, state) = self.storage.about();
-        let head = ImageHead {
-            identity,
-            slot,
-            revision,
-            config_slot: state.config_slot,
-            config: state.config.clone(),
-            previous: state.previous.clone(),
-        };
+        let head = ImageHead { identity, slot, revision, configs: state.configs.clone() };
         let mut writer = ImageWriter::default();
         let bytes = writer.head(&head);
         effects.push(Effect::ImagePiece { slot, bytes });

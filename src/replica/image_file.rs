@@ -5,7 +5,7 @@
 //!
 //! piece   kind u8 | 3 zeros | length u32 | CRC-32 of kind to length and of the body | body      (little-endian)
 //!   1 head   "QuorImag" | format u16 | cell u128 | replica u8 | incarnation u128 | slot u64 | revision u64
-//!            | config slot u64 | config: length u32, bytes | the config before: length u32, bytes
+//!            | the newest member list and the one before
 //!   2 rows   a chunk of the namespace's image (namespace/image.rs)
 //!   3 end    pieces before it u64 | bytes before it u64
 //! ```
@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::journal::Identity;
 use crate::namespace::{ImageError, ImageLoader, Namespace};
-use crate::paxos::{CellId, Config, Incarnation, ReplicaId, Slot, Value};
+use crate::paxos::{CellId, Configs, Incarnation, ReplicaId, Slot};
 
 /// What an image says before its rows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,12 +28,8 @@ pub struct ImageHead {
     pub slot: Slot,
     /// The namespace's revision there.
     pub revision: u64,
-    /// The slot of the newest member list up to there.
-    pub config_slot: Slot,
-    /// That list.
-    pub config: Config,
-    /// The one before it.
-    pub previous: Config,
+    /// The newest member list up to there, and the one before it.
+    pub configs: Configs,
 }
 
 /// Why a file is no image to start from.
@@ -91,12 +87,7 @@ impl ImageHead {
         out.put_u128_le(self.identity.incarnation.0);
         out.put_u64_le(self.slot.0);
         out.put_u64_le(self.revision);
-        out.put_u64_le(self.config_slot.0);
-        for config in [&self.config, &self.previous] {
-            let value = config.to_value();
-            out.put_u32_le(u32::try_from(value.bytes().len()).expect("a member list is short"));
-            out.put_slice(value.bytes());
-        }
+        self.configs.put(&mut out);
         out.freeze()
     }
 
@@ -114,9 +105,9 @@ impl ImageHead {
         let wide = |at: usize| u128::from_le_bytes(numbers[at..at + 16].try_into().expect("16 bytes"));
         let identity =
             Identity { cell: CellId(wide(10)), replica: ReplicaId(numbers[26]), incarnation: Incarnation(wide(27)) };
-        let (Some(config), Some(previous)) = (take_config(&mut body), take_config(&mut body)) else { return Ok(None) };
-        let (slot, revision, config_slot) = (Slot(number(43)), number(51), Slot(number(59)));
-        Ok(Some(Self { identity, slot, revision, config_slot, config, previous }))
+        let Some(configs) = Configs::take(&mut body) else { return Ok(None) };
+        let (slot, revision) = (Slot(number(43)), number(51));
+        Ok(Some(Self { identity, slot, revision, configs }))
     }
 }
 
@@ -235,12 +226,6 @@ fn sum_of(head: &[u8], body: &[u8]) -> u32 {
     sum.finalize()
 }
 
-fn take_config(from: &mut &[u8]) -> Option<Config> {
-    let length = from.split_off(..4)?;
-    let length = u32::from_le_bytes(length.try_into().expect("4 bytes")) as usize;
-    Config::from_value(&Value::copy_of(from.split_off(..length)?))
-}
-
 const MAGIC: &[u8; 8] = b"QuorImag";
 const FORMAT: u16 = 1;
 
@@ -251,7 +236,7 @@ const END: u8 = 3;
 const PIECE_HEAD_BYTES: usize = 12;
 
 /// A head's bytes before its member lists.
-const FIXED_BYTES: usize = 67;
+const FIXED_BYTES: usize = 59;
 
 /// A chunk holds its budget and one row at most; the largest row is a session with all its results.
 const PIECE_BYTES_MAX: usize = super::image::PIECE_BYTES + 2 * crate::limits::SESSION_RESULT_BYTES_MAX;
@@ -263,7 +248,7 @@ mod tests {
     use crate::namespace::codec::BATCH_HEADER_BYTES;
     use crate::namespace::codec::batch_header;
     use crate::namespace::command::{Command, SessionId};
-    use crate::paxos::Member;
+    use crate::paxos::Config;
     use crate::replica::exchange::Submission;
 
     fn identity() -> Identity {
@@ -286,17 +271,11 @@ mod tests {
 
     fn image() -> (ImageHead, u128, Vec<u8>) {
         let mut namespace = namespace();
-        let member = |id| Member { replica: ReplicaId(id), incarnation: (id == 2).then_some(Incarnation(9)) };
-        let config = Config::new((1..=3).map(member).collect());
+        let mut configs = Configs::of_operator(Config::of_voters((1..=3).map(ReplicaId)));
+        let config = configs.newest().bound(ReplicaId(2), Incarnation(9));
+        assert!(configs.chosen(Slot(3), Slot(0), config));
         let revision = namespace.begin_image();
-        let head = ImageHead {
-            identity: identity(),
-            slot: Slot(12),
-            revision,
-            config_slot: Slot(3),
-            previous: config.bound(ReplicaId(1), Incarnation(4)),
-            config,
-        };
+        let head = ImageHead { identity: identity(), slot: Slot(12), revision, configs };
         let mut writer = ImageWriter::default();
         let mut file = writer.head(&head).to_vec();
         while let Some(rows) = namespace.image_rows(16) {

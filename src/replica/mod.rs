@@ -29,6 +29,8 @@
 //!
 //! What lies still on the disk is read now and then, and repaired by newer images; that story is told in `scrub`.
 //!
+//! **The members** are Paxos' affair; who asks for a change of them is answered out of `members`, by the leader.
+//!
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
 //! another replica's clients (they are answered by the replica that serves them).
 
@@ -37,6 +39,7 @@ pub mod exchange;
 mod image;
 mod image_file;
 mod liveness;
+mod members;
 mod reads;
 mod scrub;
 mod storage;
@@ -334,6 +337,10 @@ impl Replica {
                 self.ask_read_point(now, Asker::Front(front, ticket), sessions, effects);
             }
             FrontRequest::LeaseUsed => self.paxos.want_lease(now, &mut self.outputs),
+            FrontRequest::Members { ticket, change } => {
+                let members = Box::new(self.members(now, change.as_ref()));
+                effects.push(Effect::Front { front, notice: FrontNotice::Members { ticket, members } });
+            }
             FrontRequest::Sessions { ticket, after } => {
                 let notice = FrontNotice::Sessions { ticket, page: self.sessions_after(after) };
                 effects.push(Effect::Front { front, notice });

@@ -12,7 +12,7 @@ use super::exchange::{DiskFile, Effect};
 use crate::journal::hard_state::{HardStateFile, ImagePointer};
 use crate::journal::{Identity, Journal, SegmentId};
 use crate::namespace::Namespace;
-use crate::paxos::{self, AcceptedRecord, Config, HardState, Output, Paxos, ReplicaId, Slot};
+use crate::paxos::{self, AcceptedRecord, Configs, HardState, Output, Paxos, ReplicaId, Slot};
 use crate::time::{Duration, Instant};
 
 /// What the disk told at the start.
@@ -145,8 +145,8 @@ impl Storage {
         self.hard_state.save_image(image);
     }
 
-    pub(super) fn save_fetched(&mut self, image: ImagePointer, config_slot: Slot, config: Config, previous: Config) {
-        self.hard_state.save_fetched(image, config_slot, config, previous);
+    pub(super) fn save_fetched(&mut self, image: ImagePointer, configs: Configs) {
+        self.hard_state.save_fetched(image, configs);
     }
 
     /// Whether no write is under way, and the hard state has none to hand out.

@@ -227,9 +227,9 @@ impl Replica {
             effects.push(Effect::RemoveImage { slot });
             return true;
         }
-        let ImageHead { revision, config_slot, config, previous, .. } = head;
+        let ImageHead { revision, configs, .. } = head;
         let pointer = ImagePointer { slot, revision, is_led_to: false };
-        self.storage.save_fetched(pointer, config_slot, config, previous);
+        self.storage.save_fetched(pointer, configs);
         self.transfer.ending = Some(Ending::Pointing(pointer));
         true
     }

@@ -12,6 +12,7 @@ use super::folder::{self, Folder};
 use super::images;
 use super::jobs::{Asked, Jobs, neighbours, span};
 use super::links::{self, Links, Verdict};
+use super::roster::Roster;
 use super::service::{Health, Service};
 use super::start::Started;
 use super::stop::Stop;
@@ -32,6 +33,8 @@ use crate::wire::peer::PeerMessage;
 pub(super) struct Core {
     pub(super) replica: Replica,
     links: Links,
+    roster: Roster,
+    fronts: u8,
     pub(super) jobs: Jobs,
     service: Service,
     pub(super) folder: Folder,
@@ -84,11 +87,12 @@ impl Core {
         }
         let Identity { cell, replica: me, incarnation } = journal_identity;
         let identity = links::Identity { cell, replica: me, incarnation };
-        let others = config.replicas.iter().filter(|r| r.id != identity.replica).map(|r| (r.id, r.peer.clone()));
         let client_address = config.replica(me).map_or_else(String::new, |own| own.advertised().to_string());
         Ok(Self {
             replica,
-            links: Links::new(identity, others, ring.waker()),
+            links: Links::new(identity, ring.waker()),
+            roster: Roster::of(config, (me, incarnation)),
+            fronts: config.server.cores.len().saturating_sub(1).max(1) as u8,
             jobs: Jobs::new(background),
             service,
             folder,
@@ -169,7 +173,7 @@ impl Core {
     fn is_handed_over(&self) -> bool {
         let paxos = self.replica.paxos();
         !self.led_when_stopped
-            || paxos.config().members().len() == 1
+            || paxos.config().voters().count() == 1
             || paxos.leader().is_some_and(|leader| leader != self.identity.replica)
     }
 
@@ -204,6 +208,7 @@ impl Core {
         }
         self.step(now, Input::TurnEnd { wall_ms: clock::wall_ms() });
         self.tell_leader();
+        self.tell_of_members()?;
         self.tell_voteless();
         let mut effects = std::mem::take(&mut self.effects);
         let mut others = Vec::with_capacity(effects.len());
@@ -284,6 +289,25 @@ impl Core {
             next = self.links.closed(now, connection, &mut self.inputs);
         }
         self.take_inputs(now);
+    }
+
+    /// Takes up a change of the members: who is linked, and what clients are told. A replica that is left out is done.
+    fn tell_of_members(&mut self) -> Result<(), Failure> {
+        let (configs, next) = (self.replica.paxos().configs(), self.replica.paxos().chosen_upto().next());
+        if !self.roster.follow(configs, next) {
+            return Ok(());
+        }
+        let links::Identity { replica, incarnation, .. } = self.identity;
+        let left_out = configs.previous().names(replica, incarnation) && !configs.newest().names(replica, incarnation);
+        if left_out && configs.is_settled(next) {
+            return Err(removed(replica, configs.newest().member(replica).is_some()));
+        }
+        self.links.set_members(self.roster.places());
+        for front in 0..self.fronts {
+            let notice = FrontNotice::Found { members: self.roster.for_clients() };
+            self.effects.push(Effect::Front { front: FrontId(front), notice });
+        }
+        Ok(())
     }
 
     /// Says in the diagnostics who leads, when that changes.
@@ -496,6 +520,13 @@ fn register(ring: &mut Ring, file: File) -> Result<FileId, Failure> {
             .found(error.to_string())
             .fix("raise the limit of open files: LimitNOFILE=1048576 in the unit, or ulimit -n")
     })
+}
+
+fn removed(replica: ReplicaId, replaced: bool) -> Failure {
+    let what = if replaced { "its disk was replaced by another" } else { "it was removed" };
+    Failure::new(Code::Removed, format!("replica {replica} is no member of the cell any more: {what}"))
+        .why("nobody counts its votes or sends it the log")
+        .fix("keep it stopped and remove its folder; to bring the replica back: quorate recover")
 }
 
 pub(super) fn disk_failed(folder: &Folder, found: &str) -> Failure {

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::failure::{Code, Failure};
-use crate::journal::hard_state::HardStateFile;
+use crate::journal::hard_state::{HardStateError, HardStateFile};
 use crate::journal::{Identity, SegmentId};
-use crate::paxos::{self, Incarnation, Member, ReplicaId};
+use crate::paxos::{self, Incarnation, ReplicaId};
 use crate::runtime::disk::{self, Access, DiskError, FolderLock};
 
 /// Name of the file with the hard state.
@@ -35,6 +35,15 @@ pub struct Formatted {
     pub alignment: u64,
 }
 
+/// What a folder is made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To be of those that found the cell.
+    Found,
+    /// To join a cell that is there: without a vote, and with no say in anything, before the cell's members name it.
+    Join,
+}
+
 /// Makes the folder of replica `replica`: its identity, an empty hard state, and the first segments, written with zeros.
 ///
 /// Everything is made under another name beside it and renamed at the end, so that a crash leaves a whole folder or none.
@@ -42,7 +51,7 @@ pub struct Formatted {
 /// # Errors
 ///
 /// A [`Failure`] when `replica` is not in the configuration, the folder has content, or the disk refuses.
-pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Formatted, Failure> {
+pub fn format(config: &Config, replica: ReplicaId, purpose: Purpose, folder: &Path) -> Result<Formatted, Failure> {
     if config.replica(replica).is_none() {
         return Err(Failure::new(Code::UnknownReplica, format!("cannot format replica {replica}"))
             .found(format!("a configuration of replicas {}", list(config)))
@@ -57,8 +66,12 @@ pub fn format(config: &Config, replica: ReplicaId, folder: &Path) -> Result<Form
     std::fs::create_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "create", &made, &e))?;
     let incarnation = Incarnation(random_u128());
     let identity = Identity { cell: config.cell.id, replica, incarnation };
-    let members = config.replicas.iter().map(|r| Member { replica: r.id, incarnation: None }).collect();
-    let state = paxos::HardState::fresh(paxos::Config::new(members));
+    let listed = config.replicas.iter().map(|r| r.id);
+    let members = match purpose {
+        Purpose::Found => paxos::Config::of_voters(listed),
+        Purpose::Join => paxos::Config::of_strangers(listed),
+    };
+    let state = paxos::HardState::fresh(members);
     let path = made.join(HARD_STATE);
     write_whole(&path, &HardStateFile::format(identity, &state))
         .map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))?;
@@ -102,8 +115,9 @@ impl Folder {
                 .needed(format!("a file {HARD_STATE} in it"))
                 .why("a replica that is made anew has no vote in a cell that knew another disk of it")
                 .fix(
-                    "if there was a replica, bring its folder back (is the disk mounted?); if there was none: \
-                     quorate format --cell ID --replica I --config F DIR",
+                    "if there was a replica, bring its folder back (is the disk mounted?); if its disk is lost: quorate \
+                     recover --replica I --config F DIR; if the cell is new: quorate format --cell ID --replica I \
+                     --config F DIR",
                 ));
         }
         disk::check_file_system(path).map_err(disk_failure)?;
@@ -135,6 +149,32 @@ impl Folder {
         let path = self.path.join(HARD_STATE);
         disk::open_direct(&path, Access::ReadWrite).map(|(file, _)| file).map_err(disk_failure)
     }
+}
+
+/// Whose folder that is, of the cell of `config`; nobody's, if there is nothing in it.
+///
+/// # Errors
+///
+/// A [`Failure`] when there is something in it that is no replica of that cell.
+pub fn whose(config: &Config, folder: &Path) -> Result<Option<(ReplicaId, Incarnation)>, Failure> {
+    let path = folder.join(HARD_STATE);
+    if !path.exists() {
+        return refuse_content(folder).map(|()| None);
+    }
+    let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
+    let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| unreadable(&path, &error))?;
+    let identity = hard_state.contents().identity;
+    Ok(Some((identity.replica, identity.incarnation)))
+}
+
+/// Why a hard state cannot be gone on from.
+pub(super) fn unreadable(path: &Path, error: &HardStateError) -> Failure {
+    let code = match error {
+        HardStateError::Amnesia => Code::Amnesia,
+        HardStateError::ForeignCell { .. } => Code::OtherCell,
+        HardStateError::NewerFormat { .. } => Code::NewerFormat,
+    };
+    Failure::new(code, format!("{}: {error}", path.display()))
 }
 
 /// Where a segment lies.

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
-use super::config::Address;
 use super::names::Names;
+use super::roster::Place;
 use crate::limits::{
     BATCH_BYTES_TARGET, FORWARD_QUEUE_BYTES_MAX, HELLO_TIMEOUT, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX,
 };
@@ -41,9 +41,10 @@ pub(super) struct Links {
     scratch: BytesMut,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Peer {
-    address: Address,
+    /// Where it is; nowhere, once it is no member any more.
+    place: Option<Place>,
     /// Its name is being looked up.
     asked: bool,
     /// What its name stood for last.
@@ -85,32 +86,46 @@ enum LinkError {
     OtherCell { found: CellId, ours: CellId },
     #[error("the caller means replica {to}, but this is replica {me}: check the peer addresses")]
     OtherReplica { to: ReplicaId, me: ReplicaId },
-    #[error("the caller says it is replica {0}, which is not in the configuration")]
+    #[error("the caller says it is replica {0}, which is no member: `quorate member list` shows who is")]
     Stranger(ReplicaId),
+    #[error(
+        "the caller says it is replica {replica} with disk {found:?}, but that one's disk is linked here: the caller's was \
+         replaced, or is a copy; stop it"
+    )]
+    SecondDisk { replica: ReplicaId, found: Incarnation },
     #[error("the first frame of a link must be a hello")]
     NoHello,
 }
 
 impl Links {
-    /// `waker` is of the ring that drives these links.
-    pub(super) fn new(identity: Identity, peers: impl Iterator<Item = (ReplicaId, Address)>, waker: Waker) -> Self {
-        let peer = |address| Peer {
-            address,
-            asked: false,
-            found: Vec::new(),
-            dialled: None,
-            heard: None,
-            up: false,
-            dial_at: Instant::ZERO,
-            failures: 0,
-        };
+    /// `waker` is of the ring that drives these links. There are none before the members are told.
+    pub(super) fn new(identity: Identity, waker: Waker) -> Self {
         Self {
             identity,
-            peers: peers.map(|(id, address)| (id, peer(address))).collect(),
+            peers: BTreeMap::new(),
             incoming: BTreeMap::new(),
             stale: Vec::new(),
             names: Names::new(waker),
             scratch: BytesMut::new(),
+        }
+    }
+
+    /// Those are the members now, and that is where they are. Links to others stay until they break, so that who was left
+    /// out is told so; there are no new ones.
+    pub(super) fn set_members(&mut self, places: &[Place]) {
+        for (id, peer) in &mut self.peers {
+            if peer.place.is_some() && !places.iter().any(|place| place.replica == *id) {
+                tracing::info!("replica {id} is no member any more");
+                peer.place = None;
+            }
+        }
+        for place in places.iter().filter(|place| place.replica != self.identity.replica) {
+            let peer = self.peers.entry(place.replica).or_default();
+            if peer.place.as_ref().is_some_and(|before| before.peer != place.peer) {
+                peer.found.clear();
+                self.stale.extend(peer.dialled.map(|(connection, _)| connection));
+            }
+            peer.place = Some(place.clone());
         }
     }
 
@@ -119,9 +134,10 @@ impl Links {
         while let Some((id, found)) = self.names.found() {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.asked = false;
+            let Some(Place { peer: name, .. }) = &peer.place else { continue };
             match found {
                 Ok(addresses) => peer.found = addresses,
-                Err(error) => tracing::warn!(%error, address = %peer.address, "cannot look up a peer"),
+                Err(error) => tracing::warn!(%error, address = %name, "cannot look up a peer"),
             }
             // Where it was last is better than nowhere: names may be out of reach for longer than hosts.
             match peer.found.len() {
@@ -130,13 +146,13 @@ impl Links {
             }
         }
         for (id, peer) in &mut self.peers {
-            if peer.is_due() && peer.dial_at <= now {
-                match peer.address.literal() {
-                    Some(address) => peer.dial(now, address, ring),
-                    None => {
-                        peer.asked = true;
-                        self.names.ask(*id, peer.address.clone());
-                    }
+            let Some(place) = peer.place.as_ref().filter(|_| peer.is_due() && peer.dial_at <= now) else { continue };
+            match place.peer.literal() {
+                Some(address) => peer.dial(now, address, ring),
+                None => {
+                    let name = place.peer.clone();
+                    peer.asked = true;
+                    self.names.ask(*id, name);
                 }
             }
         }
@@ -207,7 +223,6 @@ impl Links {
             return;
         };
         peer.dialled = Some((connection, true));
-        peer.failures = 0;
         let Identity { cell, replica, incarnation } = self.identity;
         let hello = Hello { protocol: PEER_PROTOCOL, cell, from: replica, incarnation, to: *id };
         ring_send.push((connection, peer::encode_hello(&hello)));
@@ -290,14 +305,14 @@ impl Links {
 impl Peer {
     /// Whether nothing is under way towards it.
     fn is_due(&self) -> bool {
-        self.dialled.is_none() && !self.asked
+        self.place.is_some() && self.dialled.is_none() && !self.asked
     }
 
     fn dial(&mut self, now: Instant, address: SocketAddr, ring: &mut Ring) {
         match ring.connect(address) {
             Ok(connection) => self.dialled = Some((connection, false)),
             Err(error) => {
-                tracing::warn!(%error, address = %self.address, "cannot dial a peer");
+                tracing::warn!(%error, %address, "cannot dial a peer");
                 self.dial_later(now);
             }
         }
@@ -311,6 +326,7 @@ impl Peer {
     fn rise(&mut self, replica: ReplicaId, inputs: &mut Vec<Input>) {
         if let (Some((_, true)), Some((_, incarnation)), false) = (self.dialled, self.heard, self.up) {
             self.up = true;
+            self.failures = 0;
             tracing::info!("linked with replica {replica}");
             inputs.push(Input::PeerUp { replica, incarnation });
         }
@@ -346,7 +362,13 @@ fn admit<'a>(
     if hello.to != identity.replica {
         return Err(LinkError::OtherReplica { to: hello.to, me: identity.replica });
     }
-    peers.get_mut(&hello.from).ok_or(LinkError::Stranger(hello.from))
+    let peer = peers.get_mut(&hello.from).filter(|peer| peer.place.is_some());
+    let peer = peer.ok_or(LinkError::Stranger(hello.from))?;
+    let named = peer.place.as_ref().and_then(|place| place.named);
+    if named.is_some() && peer.heard.map(|(_, incarnation)| incarnation) == named && Some(hello.incarnation) != named {
+        return Err(LinkError::SecondDisk { replica: hello.from, found: hello.incarnation });
+    }
+    Ok(peer)
 }
 
 /// Soon at first, since a restarted peer is back in an instant; then less often.

@@ -14,6 +14,7 @@
 //! | `images` | images in the folder: the newest whole one is where a start begins |
 //! | `core`, `jobs` | the replica's core: peers, disk, effects; what it has done in the background |
 //! | `links`, `names` | connections to the other replicas, and where those are |
+//! | `roster` | who the members are, and where: by the log, and by the file |
 //! | `clients` | a front's core: client connections |
 //! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
 //! | `published` | what the replica's core shows the fronts' cores |
@@ -42,6 +43,7 @@ mod many;
 pub mod measured;
 mod names;
 mod published;
+mod roster;
 mod run;
 mod service;
 mod solo;
@@ -51,5 +53,5 @@ mod stop;
 pub use self::core::Ended;
 pub use config::Config;
 pub use failure::{Code, Failure};
-pub use folder::{Formatted, format};
+pub use folder::{Formatted, Purpose, format, whose};
 pub use run::run;

@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use super::config::Config;
 use super::failure::{Code, Failure};
-use super::folder::{Folder, HARD_STATE, random_u128, segment_path, zero_file};
+use super::folder::{Folder, HARD_STATE, random_u128, segment_path, unreadable, zero_file};
 use super::images::{self, Loaded};
 use super::service::Service;
-use crate::journal::hard_state::{HardStateError, HardStateFile};
+use crate::journal::hard_state::HardStateFile;
 use crate::journal::{self, Finding, Identity, Journal, Known, Recovery, SegmentId, SegmentRead, Settings};
 use crate::limits::{CLOCK_ERROR_PPM, LOG_MEMORY_BYTES};
 use crate::namespace::Applied;
@@ -115,20 +115,13 @@ fn images_lost(folder: &Folder) -> Failure {
     Failure::new(Code::JournalDamaged, format!("no image in {} can be read", folder.path.display()))
         .needed("one of the two newest")
         .why("the log before them was given up, so the state can no longer be made from it")
-        .fix("bring back the files image-* of this folder, or rejoin with a fresh folder")
+        .fix("bring back the files image-* of this folder, or bring the replica back with an empty folder: quorate recover")
 }
 
 fn load_hard_state(config: &Config, folder: &Folder) -> Result<HardStateFile, Failure> {
     let path = folder.path.join(HARD_STATE);
     let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
-    let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| {
-        let code = match error {
-            HardStateError::Amnesia => Code::Amnesia,
-            HardStateError::ForeignCell { .. } => Code::OtherCell,
-            HardStateError::NewerFormat { .. } => Code::NewerFormat,
-        };
-        Failure::new(code, format!("{}: {error}", path.display()))
-    })?;
+    let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| unreadable(&path, &error))?;
     let replica = hard_state.contents().identity.replica;
     if config.replica(replica).is_none() {
         return Err(Failure::new(

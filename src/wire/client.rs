@@ -8,10 +8,12 @@ use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
 use super::frame::{self, CLIENT_MAGIC, Frame, FrameError};
+use super::members::{Members, put_change, take_change};
 use super::watch::{Event, Registration, encode_events, take_events};
 use crate::limits::REPLICAS_MAX;
 use crate::namespace::codec::{DecodeError, Reader, put_maybe, put_text};
 use crate::namespace::command::{Revision, SessionId};
+use crate::paxos::MemberChange;
 use crate::paxos::ballot::{CellId, ReplicaId};
 
 pub use super::sessions::{SessionAccount, SessionsPage};
@@ -39,6 +41,8 @@ pub enum ClientMessage<'a> {
     Ping { number: u64 },
     /// How is this replica? Needs no session.
     Status { number: u64 },
+    /// Who are the members? And make that change of them, if there is one. Needs no session.
+    Members { number: u64, change: Option<MemberChange> },
     /// Which sessions live, after that one (all if 0), as far as this replica knows? Needs no session.
     Sessions { number: u64, after: SessionId },
     /// Tell of what happens there, until `Unwatch` or the end of the connection; answered by `WatchOpened` or
@@ -118,6 +122,8 @@ pub enum ServerMessage<'a> {
     Fault { code: FaultCode, text: &'a str },
     /// The answer to `Status`.
     StatusReply { number: u64, status: Status },
+    /// The answer to `Members`.
+    MembersReply { number: u64, members: Members },
     /// The answer to `Sessions`.
     SessionsReply { number: u64, page: SessionsPage },
     /// The watch stands: everything that happens there after `revision` will be told, or a gap.
@@ -235,6 +241,9 @@ impl<'a> ClientMessage<'a> {
             }
             Self::Ping { number } => frame::append(out, CLIENT_MAGIC, PING, *number, |_| ()),
             Self::Status { number } => frame::append(out, CLIENT_MAGIC, STATUS, *number, |_| ()),
+            Self::Members { number, change } => frame::append(out, CLIENT_MAGIC, MEMBERS, *number, |out| {
+                put_maybe(out, change.as_ref(), put_change);
+            }),
             Self::Sessions { number, after } => {
                 frame::append(out, CLIENT_MAGIC, SESSIONS, *number, |out| out.put_u64_le(after.0));
             }
@@ -265,6 +274,9 @@ impl<'a> ClientMessage<'a> {
             }),
             PING => whole("Ping", frame, |_| Ok(Self::Ping { number })),
             STATUS => whole("Status", frame, |_| Ok(Self::Status { number })),
+            MEMBERS => {
+                whole("Members", frame, |f| Ok(Self::Members { number, change: f.maybe("change", take_change)? }))
+            }
             SESSIONS => whole("Sessions", frame, |f| Ok(Self::Sessions { number, after: take_session(f)? })),
             WATCH => whole("Watch", frame, |f| Ok(Self::Watch { watch: number, registration: Registration::take(f)? })),
             UNWATCH => whole("Unwatch", frame, |_| Ok(Self::Unwatch { watch: number })),
@@ -324,6 +336,7 @@ impl<'a> ServerMessage<'a> {
                 put_text(out, text);
             }),
             Self::StatusReply { number, status } => put(STATUS_REPLY, *number, &|out| status.put(out)),
+            Self::MembersReply { number, members } => put(MEMBERS_REPLY, *number, &|out| members.put(out)),
             Self::SessionsReply { number, page } => put(SESSIONS_REPLY, *number, &|out| page.put(out)),
             Self::WatchOpened { watch, revision } => put(WATCH_OPENED, *watch, &|out| out.put_u64_le(*revision)),
             Self::WatchRefused { watch, refusal } => put(WATCH_REFUSED, *watch, &|out| out.put_slice(refusal)),
@@ -367,6 +380,9 @@ impl<'a> ServerMessage<'a> {
             SESSION_OVER => whole("SessionOver", frame, |f| Ok(Self::SessionOver { session: take_session(f)? })),
             FAULT => whole("Fault", frame, |f| Ok(Self::Fault { code: FaultCode::take(f)?, text: f.text("text")? })),
             STATUS_REPLY => whole("StatusReply", frame, |f| Ok(Self::StatusReply { number, status: Status::take(f)? })),
+            MEMBERS_REPLY => {
+                whole("MembersReply", frame, |f| Ok(Self::MembersReply { number, members: Members::take(f)? }))
+            }
             SESSIONS_REPLY => {
                 whole("SessionsReply", frame, |f| Ok(Self::SessionsReply { number, page: SessionsPage::take(f)? }))
             }
@@ -579,6 +595,7 @@ const READ: u8 = 4;
 const PING: u8 = 5;
 const STATUS: u8 = 6;
 const SESSIONS: u8 = 7;
+const MEMBERS: u8 = 8;
 
 const WATCH: u8 = 16;
 const UNWATCH: u8 = 17;
@@ -597,6 +614,7 @@ const FAULT: u8 = 74;
 const STATUS_REPLY: u8 = 75;
 const LOCK_TURN: u8 = 76;
 const SESSIONS_REPLY: u8 = 77;
+const MEMBERS_REPLY: u8 = 78;
 const WATCH_OPENED: u8 = 80;
 const WATCH_REFUSED: u8 = 81;
 pub(super) const EVENTS: u8 = 82;

@@ -18,6 +18,8 @@
 //! Watch 1                            ->
 //!                                    <- WatchOpened 1, Events 1 ..., Gap 1, Progress
 //! Unwatch 1                          ->
+//! Status, Members                    ->                      by whoever asks, with or without a session
+//!                                    <- StatusReply, MembersReply
 //! ```
 //!
 //! # Invariants
@@ -38,6 +40,7 @@
 
 pub mod client;
 pub mod frame;
+pub mod members;
 #[cfg(feature = "server")]
 pub mod peer;
 pub mod sessions;

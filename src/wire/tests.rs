@@ -14,9 +14,11 @@ use super::client::{
     SessionsPage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
+use super::members::{ChangeAnswer, Members};
 use super::watch::{Event, EventKind, Registration, Scope};
 use crate::namespace::command::{SessionId, Stat};
 use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
+use crate::paxos::{Addresses, Member, MemberChange, MemberStatus, Standing};
 
 const CELL: CellId = CellId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 const SESSION: SessionId = SessionId(0x0102_0304_0506_0708);
@@ -36,6 +38,12 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("read, stale", read(3, Consistency::Stale)),
         ("ping", ClientMessage::Ping { number: 5 }),
         ("status", ClientMessage::Status { number: 6 }),
+        ("list members", ClientMessage::Members { number: 7, change: None }),
+        ("add a member", ClientMessage::Members { number: 7, change: Some(addition()) }),
+        (
+            "remove a member",
+            ClientMessage::Members { number: 7, change: Some(MemberChange::Remove { replica: ReplicaId(3) }) },
+        ),
         ("sessions", ClientMessage::Sessions { number: 6, after: SESSION }),
         ("watch a node", watch(registration(Scope::Node))),
         ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
@@ -43,6 +51,14 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("watch a subtree with data", watch(Registration { with_data: true, ..registration(Scope::Subtree) })),
         ("unwatch", ClientMessage::Unwatch { watch: 8 }),
     ]
+}
+
+fn addition() -> MemberChange {
+    MemberChange::Add { replica: ReplicaId(4), incarnation: Incarnation(SECRET), addresses: Some(addresses()) }
+}
+
+fn addresses() -> Addresses {
+    Addresses { peer: "four:7401".into(), client: "four:7400".into() }
 }
 
 fn read(number: u64, consistency: Consistency) -> ClientMessage<'static> {
@@ -88,6 +104,9 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("fault", ServerMessage::Fault { code: FaultCode::WrongCell, text: "this is cell 5" }),
         ("fault of the port for replicas", ServerMessage::Fault { code: FaultCode::PeerPort, text: "go to 7400" }),
         ("status reply", ServerMessage::StatusReply { number: 6, status: status() }),
+        ("members", ServerMessage::MembersReply { number: 7, members: members(ChangeAnswer::Listed) }),
+        ("members changed", changed(ChangeAnswer::Changed { slot: Slot(104) })),
+        ("change refused", changed(ChangeAnswer::Refused { again: true, text: "replica 1 leads".to_owned() })),
         ("sessions reply", ServerMessage::SessionsReply { number: 6, page: sessions() }),
         ("watch opened", ServerMessage::WatchOpened { watch: 8, revision: 4711 }),
         ("watch refused", ServerMessage::WatchRefused { watch: 8, refusal: b"refusal" }),
@@ -110,6 +129,28 @@ fn events() -> Vec<Event<'static>> {
 
 fn member(replica: u8, address: &str) -> MemberAddress {
     MemberAddress { replica: ReplicaId(replica), address: address.to_owned() }
+}
+
+fn changed(answer: ChangeAnswer) -> ServerMessage<'static> {
+    ServerMessage::MembersReply { number: 7, members: Members { members: vec![], ..members(answer) } }
+}
+
+fn members(answer: ChangeAnswer) -> Members {
+    let unmet = MemberStatus { member: Member::voter(ReplicaId(1)), answers: false, chosen_upto: Slot(0) };
+    let newcomer = Member {
+        incarnation: Some(Incarnation(SECRET)),
+        standing: Standing::Learner,
+        addresses: Some(addresses()),
+        ..Member::voter(ReplicaId(4))
+    };
+    Members {
+        leader: Some(ReplicaId(1)),
+        config_slot: Slot(40),
+        in_force_from: Slot(104),
+        chosen_upto: Slot(103),
+        answer,
+        members: vec![unmet, MemberStatus { member: newcomer, answers: true, chosen_upto: Slot(99) }],
+    }
 }
 
 fn sessions() -> SessionsPage {

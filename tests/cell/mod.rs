@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate::paxos::{
-    AcceptedRecord, Ballot, Config, Configs, HardState, Incarnation, Kind, Member, Message, Output, Paxos, Recovered,
-    ReplicaId, ReplicaSet, Role, Settings, Slot, Value,
+    AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, Member, Message, Output, Paxos, Recovered, ReplicaId,
+    Role, Settings, Slot, Value,
 };
 use quorate::time::{Duration, Instant};
+
+use super::lists::Lists;
 
 pub struct Cell {
     pub now: Instant,
@@ -26,8 +28,11 @@ pub struct Cell {
     pub show_heartbeats: bool,
     /// Nothing more is written down.
     pub quiet: bool,
+    /// No-ops, flushes and votes are not.
+    pub brief: bool,
     pub lease_reads: bool,
     seed: u64,
+    founders: u8,
 }
 
 #[derive(Clone)]
@@ -66,18 +71,18 @@ pub struct Disk {
 
 /// What must hold whatever any replica believes: computed from durable votes alone.
 pub struct Oracle {
-    configs: Configs,
-    configs_upto: Slot,
+    lists: Lists,
+    lists_upto: Slot,
     proposed: BTreeMap<(Slot, Ballot), Value>,
-    votes: BTreeMap<(Slot, Ballot), ReplicaSet>,
+    votes: BTreeMap<(Slot, Ballot), Vec<(ReplicaId, Incarnation)>>,
     pub chosen: BTreeMap<Slot, Value>,
 }
 
 impl Oracle {
     fn new(members: Config) -> Self {
         Self {
-            configs: Configs::new(members.clone(), members, Slot(0)),
-            configs_upto: Slot(0),
+            lists: Lists::of(members),
+            lists_upto: Slot(0),
             proposed: BTreeMap::new(),
             votes: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -90,12 +95,9 @@ impl Oracle {
     }
 
     fn voted(&mut self, voter: (ReplicaId, Incarnation), slot: Slot, ballot: Ballot, value: &Value) {
-        if !self.configs.counts(slot, voter.0, voter.1) {
-            return;
-        }
         let votes = self.votes.entry((slot, ballot)).or_default();
-        votes.insert(voter.0);
-        if self.configs.at(slot).is_quorum(*votes) {
+        votes.push(voter);
+        if self.lists.is_quorum(slot, votes.iter().copied()) {
             let known = self.chosen.entry(slot).or_insert_with(|| value.clone());
             assert_eq!(known, value, "{slot:?}: a second value was chosen, at {ballot:?}");
             self.follow_configs();
@@ -103,11 +105,9 @@ impl Oracle {
     }
 
     fn follow_configs(&mut self) {
-        while let Some(value) = self.chosen.get(&self.configs_upto.next()) {
-            self.configs_upto = self.configs_upto.next();
-            if let Some(config) = Config::from_value(value) {
-                self.configs.chosen(self.configs_upto, config);
-            }
+        while let Some(value) = self.chosen.get(&self.lists_upto.next()) {
+            self.lists_upto = self.lists_upto.next();
+            self.lists.follow(self.lists_upto, value);
         }
     }
 
@@ -120,10 +120,24 @@ pub fn put(text: &str) -> Value {
     Value::copy_of(&[&[Kind::Commands.tag()], text.as_bytes()].concat())
 }
 
+impl Node {
+    fn new(id: ReplicaId) -> Self {
+        Self {
+            id,
+            incarnation: Incarnation(u128::from(id.0) << 96),
+            paxos: None,
+            disk: Disk::default(),
+            applied: Vec::new(),
+            reads: Vec::new(),
+            starts: 0,
+            shown: (None, false),
+        }
+    }
+}
+
 impl Cell {
     pub fn new(replicas: u8, seed: u64, lease_reads: bool) -> Self {
-        let members =
-            Config::new((1..=replicas).map(|id| Member { replica: ReplicaId(id), incarnation: None }).collect());
+        let members = Config::of_voters((1..=replicas).map(ReplicaId));
         let mut cell = Self {
             now: Instant::from_nanos(1_000_000_000),
             nodes: Vec::new(),
@@ -135,20 +149,13 @@ impl Cell {
             transcript: Vec::new(),
             show_heartbeats: false,
             quiet: false,
+            brief: false,
             lease_reads,
             seed,
+            founders: replicas,
         };
         for id in 1..=replicas {
-            cell.nodes.push(Node {
-                id: ReplicaId(id),
-                incarnation: Incarnation(u128::from(id) << 96),
-                paxos: None,
-                disk: Disk::default(),
-                applied: Vec::new(),
-                reads: Vec::new(),
-                starts: 0,
-                shown: (None, false),
-            });
+            cell.nodes.push(Node::new(ReplicaId(id)));
         }
         (1..=replicas).for_each(|id| cell.restart(ReplicaId(id)));
         cell
@@ -159,7 +166,7 @@ impl Cell {
     }
 
     fn members(&self) -> Config {
-        Config::new(self.nodes.iter().map(|n| Member { replica: n.id, incarnation: None }).collect())
+        Config::of_voters((1..=self.founders).map(ReplicaId))
     }
 
     /// Stops a node: what was not flushed is gone.
@@ -179,6 +186,20 @@ impl Cell {
         assert!(node.paxos.is_none(), "only a stopped node's disk is wiped");
         node.disk = Disk::default();
         node.incarnation = Incarnation(node.incarnation.0 + 1);
+    }
+
+    /// One node more, formatted to join and not started. It is told of the others, and they not of it.
+    pub fn newcomer(&mut self) -> ReplicaId {
+        let id = ReplicaId(self.nodes.len() as u8 + 1);
+        self.nodes.push(Node::new(id));
+        self.format_to_join(id);
+        id
+    }
+
+    /// Formats an empty disk to join the cell.
+    pub fn format_to_join(&mut self, id: ReplicaId) {
+        let strangers = Config::of_strangers(self.nodes.iter().map(|n| n.id));
+        self.node(id).disk.hard_state = Some(HardState::fresh(strangers));
     }
 
     /// Starts a node from its disk.
@@ -400,7 +421,8 @@ impl Cell {
     }
 
     pub fn say(&mut self, line: String) {
-        if !self.quiet {
+        let long = ["noop", " flushed ", " Accepted ", "CatchUp"].iter().any(|word| line.contains(word));
+        if !(self.quiet || self.brief && long) {
             self.transcript.push(line);
         }
     }
@@ -469,11 +491,13 @@ pub fn word(value: &Value) -> String {
         Some(Kind::Noop) => "noop".to_string(),
         Some(Kind::Commands) => format!("put({})", String::from_utf8_lossy(&value.body())),
         Some(Kind::Config) => {
-            let config = Config::from_value(value).expect("a member list decodes");
-            let named = |m: &Member| match m.incarnation {
-                Some(incarnation) if incarnation.0.trailing_zeros() >= 96 => format!("{}", m.replica),
-                Some(_) => format!("{}'", m.replica),
-                None => format!("{}?", m.replica),
+            let (_, config) = Config::from_value(value).expect("a member list decodes");
+            let named = |m: &Member| {
+                let disk = match m.incarnation {
+                    Some(incarnation) => "'".repeat((incarnation.0 & 0xff) as usize),
+                    None => "?".to_string(),
+                };
+                format!("{}{disk}{}", m.replica, if m.is_voter() { "" } else { "+" })
             };
             format!("members({})", config.members().iter().map(named).collect::<Vec<_>>().join(" "))
         }

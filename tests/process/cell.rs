@@ -29,6 +29,8 @@ pub struct Cell {
 
 struct Replica {
     address: SocketAddr,
+    /// A file of its own, if the cell's does not list it.
+    config: Option<PathBuf>,
     peer: SocketAddr,
     folder: PathBuf,
     child: Option<Child>,
@@ -79,6 +81,7 @@ impl Cell {
         let replicas = (0..count)
             .map(|index| Replica {
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2 * index])),
+                config: None,
                 peer: SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2 * index + 1])),
                 folder: data.join(format!("replica-{}", index + 1)),
                 child: None,
@@ -146,12 +149,55 @@ impl Cell {
         self.format(index);
     }
 
+    /// The folder of a replica that does not run is gone.
+    pub fn remove_folder(&self, index: usize) {
+        assert!(self.replicas[index].child.is_none(), "replica {} runs", index + 1);
+        std::fs::remove_dir_all(self.folder(index)).expect("the folder can be removed");
+    }
+
+    /// One replica more, which no running one knows of; it is neither made nor started. Its index.
+    pub fn add_unlisted(&mut self) -> usize {
+        let (index, ports) = (self.replicas.len(), free_ports(2));
+        let (client, peer) = (ports[0], ports[1]);
+        let number = index + 1;
+        let section =
+            format!("[[replica]]\nid = {number}\nclient = \"127.0.0.1:{client}\"\npeer = \"127.0.0.1:{peer}\"\n");
+        let text = std::fs::read_to_string(&self.config).expect("the configuration");
+        let config = self.home.path().join(format!("cell-{number}.toml"));
+        std::fs::write(&config, text.replace("[journal]", &(section + "[journal]"))).expect("written");
+        self.replicas.push(Replica {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, client)),
+            config: Some(config),
+            peer: SocketAddr::from((Ipv4Addr::LOCALHOST, peer)),
+            folder: self.home.path().join(format!("replica-{number}")),
+            child: None,
+        });
+        index
+    }
+
+    /// `quorate recover` at work on a replica that does not run.
+    pub fn recover(&self, index: usize) -> Child {
+        let number = (index + 1).to_string();
+        Command::new(QUORATE)
+            .args(["recover", "--replica", &number, "--patience", "60s", "--config", path(self.config_of(index))])
+            .arg(self.folder(index))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts")
+    }
+
+    fn config_of(&self, index: usize) -> &Path {
+        self.replicas[index].config.as_ref().unwrap_or(&self.config)
+    }
+
     /// Starts a replica that does not run.
     pub fn restart(&mut self, index: usize) {
         assert!(self.replicas[index].child.is_none(), "replica {} runs", index + 1);
         let log = File::options().create(true).append(true).open(self.log_path(index)).expect("a log");
         let child = Command::new(QUORATE)
-            .args(["start", "--config", path(&self.config), path(&self.replicas[index].folder)])
+            .args(["start", "--config", path(self.config_of(index)), path(&self.replicas[index].folder)])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)

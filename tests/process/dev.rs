@@ -28,7 +28,7 @@ fn a_lost_folder_is_not_made_anew_in_silence() {
     let again = dev(home.path(), &["--exec", "true"]);
     let words = text(&again.stderr);
     assert_eq!(again.status.code(), Some(33), "{words}");
-    assert!(words.contains("replica-1 is gone") && words.contains("quorate format --cell"), "{words}");
+    assert!(words.contains("replica-1 is gone") && words.contains("quorate recover --no-ask"), "{words}");
     assert!(!home.path().join("replica-1").exists(), "nothing was made");
 }
 

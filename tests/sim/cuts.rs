@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault.
-pub const FAULTS: [Fault; 23] = [
+pub const FAULTS: [Fault; 25] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("pause", |plan| plan.weights.pause = 0),
@@ -33,6 +33,8 @@ pub const FAULTS: [Fault; 23] = [
     ("fill-disk", |plan| plan.weights.fill_disk = 0),
     ("hand-over", |plan| plan.weights.hand_over = 0),
     ("hunt", |plan| plan.weights.hunt = 0),
+    ("lose-disk", |plan| plan.weights.lose_disk = 0),
+    ("remove", |plan| plan.weights.remove = 0),
     ("loss", |plan| plan.network.loss = 0),
     ("dropped-frames", |plan| plan.network.dropped = 0),
     ("doubled-frames", |plan| plan.network.doubled = 0),

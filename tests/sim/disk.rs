@@ -195,9 +195,15 @@ impl Disk {
     }
 
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
-    pub fn crash(&mut self, random: &mut Random, damaged_images: u64, reached: Slot) {
-        for (_, write) in std::mem::take(&mut self.writes) {
-            self.tear(random, &write);
+    pub fn crash(&mut self, random: &mut Random, damaged_images: u64, reached: Slot, tears: bool) {
+        let writes = std::mem::take(&mut self.writes);
+        let whole = if tears { 0 } else { random.below(writes.len() as u64 + 1) as usize };
+        for (index, (_, write)) in writes.into_iter().enumerate() {
+            if tears {
+                self.tear(random, &write);
+            } else if index < whole {
+                self.file(write.file)[write.offset..write.offset + write.bytes.len()].copy_from_slice(&write.bytes);
+            }
         }
         self.journal.clear();
         for chore in std::mem::take(&mut self.chores) {

@@ -6,7 +6,8 @@
 //!
 //! A run has two phases ([`run`]). In the *storm* [`misfortune`]s of the seed's own mix ([`plan`]) strike: crashes that
 //! tear unfinished writes, hosts that vanish, pauses past the lease in the middle of a turn, partitions one way and both,
-//! connections that break, disks that stall. In the *calm* everybody runs and nothing fails any more: every call must
+//! connections that break, disks that stall or are lost. An [`operator`] has lost disks replaced, and replicas removed and
+//! added again, in a third of the seeds. In the *calm* everybody runs and nothing fails any more: every call must
 //! come to its end. Four judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`]
 //! itself holds leases against the disks they rest on, and sessions against what their clients were told; the [`history`]
 //! holds what clients were told, by their watches too ([`watching`]), against an independent [`model`] fed with the chosen
@@ -31,11 +32,14 @@ mod disk;
 mod history;
 mod linearizable;
 mod links;
+#[path = "../lists/mod.rs"]
+mod lists;
 mod locks;
 mod misfortune;
 mod model;
 mod network;
 mod node;
+mod operator;
 mod oracle;
 mod plan;
 mod quotas;
@@ -153,6 +157,7 @@ fn fresh_seeds() {
     println!("{seeds} seeds from {base}: {total}");
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
     assert!(budget < Duration::from_secs(5) || total.watches.events > 0, "watches were told something");
+    assert!(budget < Duration::from_secs(15) || total.joins > 0, "some disks were lost, and new ones got a vote");
     assert!(total.searched > 0, "some nodes' operations were searched for an order");
 }
 

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::coverage;
 use super::network::Host;
 use super::node::{Happening, Node};
+use super::operator::{self, Task};
 use super::run::Run;
 use super::world::{Event, MILLI, Moment, SECOND};
 
@@ -17,7 +18,7 @@ pub enum Lasting {
 type Act = fn(&mut Run);
 
 /// Their names.
-pub const KINDS: [&str; 14] = [
+pub const KINDS: [&str; 16] = [
     "crash",
     "crash-all",
     "away",
@@ -32,6 +33,8 @@ pub const KINDS: [&str; 14] = [
     "fill-disk",
     "hand-over",
     "hunt",
+    "lose-disk",
+    "remove",
 ];
 
 /// Something goes wrong now, and something else a while later.
@@ -58,6 +61,8 @@ pub fn strike(run: &mut Run) {
         (w.fill_disk, "fill-disk", fill_disk),
         (w.hand_over, "hand-over", hand_over),
         (w.hunt, "hunt", hunt),
+        (w.lose_disk, "lose-disk", lose_disk),
+        (w.remove, "remove", remove),
     ];
     let total: u64 = kinds.iter().map(|(weight, ..)| weight).sum();
     if total == 0 {
@@ -248,6 +253,34 @@ fn stall_disk(run: &mut Run) {
     let node = any_node(run);
     let until = run.world.now + run.world.random.below(10 * run.plan.lease);
     run.nodes[node].disk.stalled_until = until;
+}
+
+/// A disk is lost and replaced by an empty one, unless another one's loss is not mended yet.
+fn lose_disk(run: &mut Run) {
+    if operator::is_free(run) {
+        let node = any_node(run);
+        lose_disk_of(run, node);
+        operator::begin(run, Task::Join(node));
+    }
+}
+
+/// A replica is made to leave, and comes back with another disk.
+fn remove(run: &mut Run) {
+    if operator::is_free(run) {
+        let node = any_node(run);
+        operator::begin(run, Task::Remove(node));
+    }
+}
+
+/// A node dies, and comes back with an empty disk.
+pub fn lose_disk_of(run: &mut Run, node: usize) {
+    run.plan.tears = false;
+    run.with_node(node, |node, around| {
+        node.crash(around, false);
+        node.replace_disk(around);
+    });
+    let delay = run.world.random.below(SECOND);
+    run.world.after(delay, Event::Start { node });
 }
 
 /// For so long that the log's last segments fill up.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate::front::{ConnectionId, Facts, Front, Output};
 use quorate::journal::Place;
-use quorate::paxos::{Ballot, CellId, Incarnation, Message, ReplicaId, Slot, Value};
+use quorate::paxos::{Ballot, CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::replica::exchange::{Effect, FrontId, FrontRequest, Input, Scrubbed};
 use quorate::time::Instant;
@@ -71,6 +71,7 @@ pub enum Happening {
     ReadBack { bytes: Option<Bytes> },
     Drained { conn: u64 },
     HandOver,
+    Change(MemberChange),
 }
 
 /// What surrounds a node.
@@ -85,7 +86,7 @@ impl Node {
     /// A formatted node that does not run yet.
     pub fn new(index: usize, plan: &Plan, clock: HostClock) -> Self {
         let incarnation = incarnation(index);
-        let disk = recovery::format(plan, index, incarnation);
+        let disk = recovery::format(plan, index, incarnation, Config::of_voters);
         Self {
             index,
             life: 0,
@@ -98,6 +99,20 @@ impl Node {
             calls: 0,
             transfers: 0,
         }
+    }
+
+    /// The disk that counts now.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// The disk is lost, and there is another, made to join the cell. Nothing runs.
+    pub fn replace_disk(&mut self, around: &mut Around<'_>) {
+        assert!(self.running.is_none(), "a running node's disk is not replaced");
+        self.life += 1;
+        self.incarnation.0 += 1 << 64;
+        self.disk = recovery::format(around.plan, self.index, self.incarnation, Config::of_strangers);
+        around.oracle.replaced(self.index, self.incarnation);
     }
 
     /// The process starts from what the disk holds.
@@ -147,7 +162,7 @@ impl Node {
         let Some(running) = self.running.take() else { return };
         self.life += 1;
         let reached = running.replica.log_reaches_back_to();
-        self.disk.crash(&mut around.world.random, around.plan.damaged_images, reached);
+        self.disk.crash(&mut around.world.random, around.plan.damaged_images, reached, around.plan.tears);
         around.network.died(around.world, Host::Node(self.index), host_lives);
         around.oracle.crashed(self.index);
         if !host_lives {
@@ -404,6 +419,10 @@ impl Running {
                 }
             }
             Happening::HandOver => self.step(now, Input::HandOver),
+            Happening::Change(change) => {
+                let change = Some(change);
+                self.front_asks(now, FrontRequest::Members { ticket: NOBODYS_TICKET, change });
+            }
         }
         for input in std::mem::take(&mut self.inputs) {
             self.step(now, input);
@@ -469,7 +488,7 @@ fn pass(around: &mut Around<'_>) {
     world.now += if long { world.random.below(2 * around.plan.lease) } else { world.random.below(5 * MICRO) };
 }
 
-/// The life of a node's disk; no disk is ever lost.
+/// A node's first disk.
 pub fn incarnation(node: usize) -> Incarnation {
     Incarnation(0xfeed_0000_0000_0000_0000_0000_0000_0001 + node as u128)
 }
@@ -481,5 +500,8 @@ pub fn address(node: usize) -> String {
 
 /// The cell of every run.
 pub const CELL: CellId = CellId(0x0c0f_fee0);
+
+/// What is asked by no client.
+const NOBODYS_TICKET: u64 = u64::MAX;
 
 const ROUNDS_A_TURN: usize = 3;

@@ -13,11 +13,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quorate::paxos::{AcceptedRecord, Ballot, Config, Configs, Member, Message, ReplicaId, Slot, Value};
+use quorate::paxos::{AcceptedRecord, Ballot, Config, Incarnation, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::wire::peer::PeerMessage;
 
 use super::links::replica;
+use super::lists::Lists;
 use super::node::incarnation;
 use super::recovery::Found;
 use super::world::{MILLI, Moment};
@@ -25,9 +26,9 @@ use super::world::{MILLI, Moment};
 /// Everything seen so far.
 #[derive(Debug)]
 pub struct Oracle {
-    configs: Configs,
+    pub lists: Lists,
     values: BTreeMap<(Slot, Ballot), u128>,
-    votes: BTreeMap<(Slot, Ballot), BTreeSet<usize>>,
+    votes: BTreeMap<(Slot, Ballot), BTreeSet<(ReplicaId, Incarnation)>>,
     chosen: BTreeMap<Slot, Chosen>,
     /// Every slot up to here is chosen.
     chosen_upto: Slot,
@@ -56,8 +57,9 @@ struct Chosen {
 }
 
 /// One node, as it was last seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Seen {
+    incarnation: Incarnation,
     /// The newest durable vote of each slot.
     durable: BTreeMap<Slot, Ballot>,
     /// The highest ballot of any durable record: a restart promises at least that.
@@ -66,18 +68,28 @@ struct Seen {
     ballot: Ballot,
 }
 
+impl Seen {
+    fn of(incarnation: Incarnation) -> Self {
+        Self {
+            incarnation,
+            durable: BTreeMap::new(),
+            proved: Ballot::NONE,
+            applied_upto: Slot(0),
+            ballot: Ballot::NONE,
+        }
+    }
+}
+
 impl Oracle {
     pub fn new(nodes: usize) -> Self {
-        let members = (0..nodes).map(|node| Member { replica: replica(node), incarnation: None }).collect();
-        let founders = Config::new(members);
         Self {
-            configs: Configs::new(founders.clone(), founders, Slot(0)),
+            lists: Lists::of(Config::of_voters((0..nodes).map(replica))),
             values: BTreeMap::new(),
             votes: BTreeMap::new(),
             chosen: BTreeMap::new(),
             chosen_upto: Slot(0),
             digests: BTreeMap::new(),
-            seen: vec![Seen::default(); nodes],
+            seen: (0..nodes).map(|node| Seen::of(incarnation(node))).collect(),
             now: 0,
             said: BTreeMap::new(),
             pace: None,
@@ -94,7 +106,7 @@ impl Oracle {
             }
             Message::Accepted { ballot, from, upto } => {
                 for slot in (from.0..=upto.0).map(Slot) {
-                    let voted = self.votes.get(&(slot, *ballot)).is_some_and(|votes| votes.contains(&node));
+                    let voted = self.votes.get(&(slot, *ballot)).is_some_and(|votes| votes.contains(&self.disk(node)));
                     let decided = self.chosen.contains_key(&slot);
                     assert!(
                         voted || decided,
@@ -135,7 +147,8 @@ impl Oracle {
             }
             self.valued(*slot, *ballot, value);
             self.seen[node].durable.insert(*slot, *ballot);
-            self.votes.entry((*slot, *ballot)).or_default().insert(node);
+            let disk = self.disk(node);
+            self.votes.entry((*slot, *ballot)).or_default().insert(disk);
             if self.is_quorum(*slot, *ballot) {
                 self.choose(*slot, *ballot, value);
             }
@@ -160,6 +173,15 @@ impl Oracle {
                 "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more"
             );
         }
+    }
+
+    /// A node has another disk: what the one before held is gone, and its votes stay what they were.
+    pub fn replaced(&mut self, node: usize, incarnation: Incarnation) {
+        self.seen[node] = Seen::of(incarnation);
+    }
+
+    fn disk(&self, node: usize) -> (ReplicaId, Incarnation) {
+        (replica(node), self.seen[node].incarnation)
     }
 
     /// A node's process died.
@@ -251,17 +273,13 @@ impl Oracle {
         }
         while let Some(chosen) = self.chosen.get(&self.chosen_upto.next()) {
             self.chosen_upto = self.chosen_upto.next();
-            if let Some(config) = Config::from_value(&Value::copy_of(&chosen.value)) {
-                self.configs.chosen(self.chosen_upto, config);
-            }
+            self.lists.follow(self.chosen_upto, &Value::copy_of(&chosen.value));
         }
     }
 
     /// Whether enough of those have voted whose disks the list in force names.
     fn is_quorum(&self, slot: Slot, ballot: Ballot) -> bool {
-        let votes = self.votes[&(slot, ballot)].iter().copied();
-        let counted = votes.filter(|node| self.configs.counts(slot, replica(*node), incarnation(*node))).count();
-        counted >= self.configs.at(slot).quorum()
+        self.lists.is_quorum(slot, self.votes[&(slot, ballot)].iter().copied())
     }
 
     fn is_chosen(&self, node: usize, slot: Slot, value: &Value) {

@@ -53,6 +53,9 @@ pub struct Plan {
     pub clogs: u64,
     pub network: network::Conduct,
     pub disk: disk::Conduct,
+    /// A crash tears what is being written. While a disk is lost none does: of a torn vote only all members together can
+    /// say that it was none.
+    pub tears: bool,
     /// Starts that crash again before they are through, in a thousand.
     pub torn_starts: u64,
     /// Pauses in the middle of a turn, in a thousand.
@@ -83,6 +86,10 @@ pub struct Weights {
     pub hand_over: u64,
     /// The leader keeps a bare majority, and one of that restarts.
     pub hunt: u64,
+    /// A disk is lost, and an empty one takes its place.
+    pub lose_disk: u64,
+    /// A replica is removed, and added again with another disk.
+    pub remove: u64,
 }
 
 impl Plan {
@@ -103,8 +110,8 @@ impl Plan {
         };
         let segment_bytes = segment_blocks * BLOCK_BYTES;
         let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]);
-        // A window of open slots, accepted anew in some reigns, finds room in the smallest.
-        let windows = random.pick(&[3, 4, 8, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
+        // A window of open slots, accepted anew in many reigns, finds room in the smallest.
+        let windows = random.pick(&[8, 16, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
         let journal_bytes_max = 3 * image_after_bytes + windows.max(4 * segment_bytes as u64);
         let harsh = random.below(3) == 0;
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
@@ -143,6 +150,7 @@ impl Plan {
                 cut: random.below(2) == 0,
             },
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
+            tears: true,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
             misfortune_every: storm / random.within(3, 50),
@@ -208,6 +216,7 @@ impl Plan {
 
 impl Weights {
     fn draw(random: &mut Random) -> Self {
+        let changes = random.below(10) < 4;
         let mut weight = |most: u64| if random.below(3) == 0 { 0 } else { random.below(most + 1) };
         Self {
             crash: weight(10),
@@ -224,6 +233,8 @@ impl Weights {
             fill_disk: weight(4),
             hand_over: weight(3),
             hunt: weight(10),
+            lose_disk: if changes { weight(20) } else { 0 },
+            remove: if changes { weight(20) } else { 0 },
         }
     }
 }

@@ -5,7 +5,7 @@ use quorate::journal::record::{Block, RecordKind, Twin};
 use quorate::journal::{self, Identity, Journal, Known, Place, Recovery, SegmentId, SegmentRead, Settings};
 use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 use quorate::namespace::{Applied, Namespace};
-use quorate::paxos::{self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, Member, Slot, Value};
+use quorate::paxos::{self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, ReplicaId, Slot, Value};
 use quorate::replica::exchange::DiskFile;
 use quorate::replica::{ImageReader, Recovered, Storage};
 use quorate::time::Instant;
@@ -30,10 +30,10 @@ pub struct Found {
 }
 
 /// The disk of a formatted replica.
-pub fn format(plan: &Plan, node: usize, incarnation: Incarnation) -> Disk {
-    let members = (0..plan.nodes).map(|node| Member { replica: replica(node), incarnation: None }).collect();
+pub fn format(plan: &Plan, node: usize, incarnation: Incarnation, members: impl Fn(Vec<ReplicaId>) -> Config) -> Disk {
+    let members = members((0..plan.nodes).map(replica).collect());
     let identity = Identity { cell: CELL, replica: replica(node), incarnation };
-    let hard_state = HardStateFile::format(identity, &HardState::fresh(Config::new(members)));
+    let hard_state = HardStateFile::format(identity, &HardState::fresh(members));
     Disk::new(hard_state.to_vec(), plan.segment_bytes, 2)
 }
 

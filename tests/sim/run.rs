@@ -15,6 +15,7 @@ use super::misfortune;
 use super::model::Model;
 use super::network::{Arrival, Host, Network};
 use super::node::{self, Happening, Node};
+use super::operator::{self, Task};
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::recovery;
@@ -34,6 +35,10 @@ pub struct Run {
     /// Misfortunes that last, by their number.
     pub lasting: BTreeMap<u64, misfortune::Lasting>,
     pub misfortunes: u64,
+    /// The change of members that is under way, and how many came to their end.
+    pub task: Option<Task>,
+    pub joins: u64,
+    pub removals: u64,
     /// Misfortunes that struck, each with a phase it struck in.
     pub struck: BTreeSet<(&'static str, &'static str)>,
     /// Bytes that arrived anywhere, if somebody wants them.
@@ -52,6 +57,9 @@ pub struct Report {
     pub recycled: u64,
     /// Starts from another's image.
     pub transfers: u64,
+    /// Disks that were new to the cell and got a vote.
+    pub joins: u64,
+    pub removals: u64,
     /// Segments and pieces of images for which there was no room.
     pub no_room: u64,
     pub tally: Tally,
@@ -74,6 +82,8 @@ impl Report {
         self.images += other.images;
         self.recycled += other.recycled;
         self.transfers += other.transfers;
+        self.joins += other.joins;
+        self.removals += other.removals;
         self.no_room += other.no_room;
         self.tally.requests += other.tally.requests;
         self.tally.reads += other.tally.reads;
@@ -94,13 +104,27 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { events, misfortunes, slots, images, recycled, transfers, no_room, searched, ended, .. } = self;
+        let Self {
+            events,
+            misfortunes,
+            slots,
+            images,
+            recycled,
+            transfers,
+            no_room,
+            joins,
+            removals,
+            searched,
+            ended,
+            ..
+        } = self;
         let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
             "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, {no_room} times no room, "
         )?;
+        write!(f, "{joins} joined, {removals} removed, ")?;
         write!(
             f,
             "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {ended} nodes ended, "
@@ -193,6 +217,9 @@ impl Run {
             calm: false,
             lasting: BTreeMap::new(),
             misfortunes: 0,
+            task: None,
+            joins: 0,
+            removals: 0,
             struck: BTreeSet::new(),
             seen: None,
             events: 0,
@@ -230,7 +257,11 @@ impl Run {
         }
         let stories: Vec<String> = self.clients.iter().filter(|c| !c.is_done()).map(Client::story).collect();
         let states: Vec<String> = self.nodes.iter().map(Node::story).collect();
-        panic!("{}s after the last fault, not everything is done: {stories:#?} {states:#?}", PATIENCE / SECOND);
+        let task = self.task;
+        panic!(
+            "{}s after the last fault, not everything is done: {stories:#?} {states:#?} {task:?}",
+            PATIENCE / SECOND
+        );
     }
 
     /// Whether all that is chosen is applied everywhere, no session outlives its client, and nothing is due any more.
@@ -240,7 +271,8 @@ impl Run {
             let namespace = replica.namespace();
             replica.applied_upto() == chosen && namespace.session_count() == 0 && namespace.timers().next().is_none()
         };
-        self.nodes.iter().all(|node| node.running.as_ref().is_some_and(|running| settled(&running.replica)))
+        let running = |node: &Node| node.running.as_ref().is_some_and(|running| settled(&running.replica));
+        self.task.is_none() && self.nodes.iter().all(running)
     }
 
     fn judge(&self) -> Report {
@@ -273,6 +305,8 @@ impl Run {
             images,
             recycled,
             transfers,
+            joins: self.joins,
+            removals: self.removals,
             no_room,
             tally,
             watches,
@@ -350,6 +384,7 @@ impl Run {
                     self.with_node(node, Node::start);
                 }
             }
+            Event::Operator => operator::look(self),
             Event::Misfortune => misfortune::strike(self),
             Event::Relief { what } => misfortune::relieve(self, what),
         }

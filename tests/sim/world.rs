@@ -51,6 +51,8 @@ pub enum Event {
     Crash { node: usize, life: u64 },
     /// A node's process starts.
     Start { node: usize },
+    /// Whoever changes the members looks at them.
+    Operator,
     /// A misfortune is due.
     Misfortune,
     /// A misfortune that lasts is over.

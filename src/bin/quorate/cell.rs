@@ -25,7 +25,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use quorate::paxos::{CellId, ReplicaId};
 use quorate::runtime::disk::rename_durably;
 use quorate::server::config::{Address, Override};
-use quorate::server::{self, Code, Config, Failure};
+use quorate::server::{self, Code, Config, Failure, Purpose};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -100,11 +100,12 @@ impl Cell {
         let (folder, config) = (self.folder(id), self.config_path());
         let (folder, config, dir) = (folder.display(), config.display(), self.dir.display());
         Failure::new(Code::NotFormatted, format!("{folder} is gone, and the cell in {dir} counts on it"))
-            .why("what that replica promised and stored is lost with it: made anew it comes back without a vote")
+            .why("what that replica promised and stored is lost with it: made anew it has no vote before it has caught up")
             .fix(format!(
-                "bring the folder back, or remove {dir} to begin with another cell, or let it come back without a vote:\n\
-                 quorate format --cell {} --replica {id} --config {config} {folder}",
-                self.config.cell.id
+                "bring the folder back, or remove {dir} to begin with another cell, or make the folder anew, start, and ask \
+                 the others to take it:\n\
+                 quorate recover --no-ask --replica {id} --config {config} {folder}\n\
+                 quorate recover --replica {id} --config {config} {folder}"
             ))
     }
 
@@ -317,7 +318,7 @@ fn make(path: &Path, plan: &Plan) -> Result<Config, Failure> {
     for replica in &config.replicas {
         let folder = folder_in(path.parent().unwrap_or(Path::new(".")), replica.id);
         if !folder.exists() {
-            server::format(&config, replica.id, &folder)?;
+            server::format(&config, replica.id, Purpose::Found, &folder)?;
         }
     }
     rename_durably(&making, path).map_err(|error| Failure::io(Code::DiskFailed, "write", path, &error))?;

@@ -1,10 +1,10 @@
-//! `quorate format`: makes a replica's folder.
+//! `quorate format`: makes the folder of a replica that founds a cell. One that joins a cell is made by `quorate recover`.
 
 use std::path::PathBuf;
 
 use quorate::paxos::{CellId, ReplicaId};
 use quorate::server::config::{Override, Size, parse_cell_id};
-use quorate::server::{self, Code, Config, Failure};
+use quorate::server::{self, Code, Config, Failure, Purpose};
 
 #[derive(clap::Args)]
 #[command(
@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .why("naming the cell twice keeps a replica from being formatted into the wrong one")
             .fix("name the right --config, or the right --cell"));
     }
-    let formatted = server::format(&config, ReplicaId(args.replica), &args.dir)?;
+    let formatted = server::format(&config, ReplicaId(args.replica), Purpose::Found, &args.dir)?;
     crate::print_line(&format!(
         "replica {} of cell {} in {}: incarnation {}, journal {}, writes aligned to {}",
         formatted.replica.0,

@@ -23,7 +23,9 @@ mod iotest;
 mod lock;
 mod ls;
 mod manual;
+mod member;
 mod quota;
+mod recover;
 mod scan;
 mod session;
 mod set;
@@ -61,6 +63,11 @@ enum Command {
     Dev(dev::Args),
     /// Makes the folder of one replica; once in its life
     Format(format::Args),
+    /// Brings a replica whose disk is lost back with an empty one; or makes one more
+    Recover(recover::Args),
+    /// Shows the cell's members, and changes them
+    #[command(subcommand)]
+    Member(member::Args),
     /// Runs one replica on its folder until SIGTERM
     Start(start::Args),
     /// Shows every replica of a cell
@@ -134,6 +141,8 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Dev(args) => dev::run(args),
         Command::Format(args) => format::run(&args).map(|()| 0),
+        Command::Recover(args) => recover::run(&args).map(|()| 0),
+        Command::Member(args) => member::run(&args).map(|()| 0),
         Command::Start(args) => start::run(&args).map(|()| 0),
         Command::Status(args) => status::run(&args).map(|()| 0),
         Command::Create(args) => create::run(&args).map(|()| 0),

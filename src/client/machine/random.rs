@@ -197,7 +197,9 @@ impl World {
                 ClientMessage::Read { number, .. } => Heard::Read(number),
                 ClientMessage::Ping { number } => Heard::Ping(number),
                 ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("nothing is watched"),
-                ClientMessage::Status { .. } | ClientMessage::Sessions { .. } => panic!("a session asks for no status"),
+                ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+                    panic!("a session asks for no status")
+                }
             });
             Ok::<(), FrameError>(())
         });

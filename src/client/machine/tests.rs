@@ -172,7 +172,9 @@ impl Test {
                 ClientMessage::Ping { number } => Said::Ping(number),
                 ClientMessage::Watch { watch, registration } => Said::Watch { watch, from: registration.from },
                 ClientMessage::Unwatch { watch } => Said::Unwatch(watch),
-                ClientMessage::Status { .. } | ClientMessage::Sessions { .. } => panic!("a session asks for no status"),
+                ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+                    panic!("a session asks for no status")
+                }
             });
             Ok::<(), crate::wire::frame::FrameError>(())
         });

@@ -59,6 +59,8 @@ pub enum Code {
     LoopFailed,
     /// This replica's state differs from that of the others.
     Diverged,
+    /// The cell's members do not name this replica's disk any more.
+    Removed,
 
     /// A replica of a development cell ended by itself.
     ReplicaEnded,
@@ -81,7 +83,7 @@ struct Row {
 
 impl Code {
     /// Every code, in the order of their numbers: for the table of exit statuses.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Refused,
         Self::Usage,
         Self::Unavailable,
@@ -106,6 +108,7 @@ impl Code {
         Self::ListenFailed,
         Self::LoopFailed,
         Self::Diverged,
+        Self::Removed,
         Self::ReplicaEnded,
         Self::NotServing,
         Self::WrongAnswer,
@@ -136,7 +139,7 @@ impl Code {
 }
 
 /// One row a code, in their order, which is proved below.
-const ROWS: [Row; 28] = [
+const ROWS: [Row; 29] = [
     Row {
         code: Code::Refused,
         number: 1,
@@ -250,7 +253,7 @@ const ROWS: [Row; 28] = [
         number: 33,
         meaning: "the folder holds no formatted replica",
         more: "There is no replica in the folder. A new one is made by `quorate format`; one that was lost and is \
-               made anew has another identity, and comes back without a vote.",
+               made anew has another identity, and is brought back by `quorate recover`.",
     },
     Row {
         code: Code::UnknownReplica,
@@ -270,15 +273,16 @@ const ROWS: [Row; 28] = [
         number: 36,
         meaning: "the replica no longer knows what it promised",
         more: "Every copy of the hard state is damaged, or the journal contradicts it: the replica can no longer \
-               know what it promised, so its vote could undo a choice. Keep the folder for a post-mortem, format a \
-               fresh one in its place: it comes back without a vote.",
+               know what it promised, so its vote could undo a choice. Keep the folder for a post-mortem, and \
+               bring the replica back with a fresh one: `quorate recover`.",
     },
     Row {
         code: Code::JournalDamaged,
         number: 37,
         meaning: "the journal contradicts itself",
         more: "Records that were durable are gone or changed: no crash does that, a disk or a person does. The \
-               other replicas have the log. Look at the disk (dmesg, SMART), format a fresh folder.",
+               other replicas have the log. Look at the disk (dmesg, SMART), and bring the replica \
+               back with a fresh folder: `quorate recover`.",
     },
     Row {
         code: Code::DiskFailed,
@@ -306,6 +310,14 @@ const ROWS: [Row; 28] = [
         meaning: "this replica's state differs from the others'",
         more: "This replica's state has another digest than that of the others at the same slot. It stops before it \
                can mislead anybody. Keep its folder and log, and report it.",
+    },
+    Row {
+        code: Code::Removed,
+        number: 44,
+        meaning: "the replica is no member of the cell any more",
+        more: "A change of the members left this replica's disk out: it was removed, or replaced by another disk. It can \
+               do nothing for the cell. Keep it stopped. `quorate member list` shows who the members are; `quorate \
+               recover` brings a replica back, with an empty folder.",
     },
     Row {
         code: Code::ReplicaEnded,

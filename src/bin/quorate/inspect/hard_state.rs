@@ -50,16 +50,17 @@ fn lines(number: usize, copy: &CopyState) -> String {
         format!("  image       {image}"),
         format!("  chosen upto {chosen_upto} at least"),
         format!("  start       {start}"),
-        format!("  members     {} (from slot {})", members(&paxos.config), paxos.config_slot),
-        format!("  before that {}", members(&paxos.previous)),
+        format!("  members     {} (from slot {})", members(paxos.configs.newest()), paxos.configs.newest_slot()),
+        format!("  before that {}", members(paxos.configs.previous())),
     ]
     .join("\n")
 }
 
 fn members(config: &Config) -> String {
-    let member = |member: &quorate::paxos::Member| match member.incarnation {
-        Some(incarnation) => format!("{} ({incarnation})", member.replica),
-        None => format!("{} (not met)", member.replica),
+    let member = |member: &quorate::paxos::Member| {
+        let disk = member.incarnation.map_or("not met".to_owned(), |incarnation| incarnation.to_string());
+        let learns = if member.is_voter() { "" } else { ", learner" };
+        format!("{} ({disk}{learns})", member.replica)
     };
     config.members().iter().map(member).collect::<Vec<_>>().join(", ")
 }
@@ -87,9 +88,9 @@ fn object(number: usize, copy: &CopyState) -> Value {
         })),
         "chosen_upto": chosen_upto.0,
         "start": start,
-        "config_slot": paxos.config_slot.0,
-        "config": listed(&paxos.config),
-        "previous_config": listed(&paxos.previous),
+        "config_slot": paxos.configs.newest_slot().0,
+        "config": listed(paxos.configs.newest()),
+        "previous_config": listed(paxos.configs.previous()),
     })
 }
 
@@ -99,6 +100,7 @@ pub fn listed(config: &Config) -> Value {
         json!({
             "replica": member.replica.0,
             "incarnation": member.incarnation.map(|incarnation| incarnation.to_string()),
+            "votes": member.is_voter(),
         })
     };
     config.members().iter().map(member).collect()

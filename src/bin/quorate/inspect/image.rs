@@ -84,14 +84,14 @@ fn lines(path: &Path, bytes: u64, verdict: &Verdict) -> String {
         Ok(whole) => whole,
         Err(error) => return format!("{}: {bytes} bytes, not usable: {error}", path.display()),
     };
-    let ImageHead { identity, slot, revision, config_slot, .. } = head;
+    let ImageHead { identity, slot, revision, configs, .. } = head;
     [
         format!("{}: {bytes} bytes, whole", path.display()),
         format!(
             "  taken by    replica {} of cell {}, incarnation {}",
             identity.replica, identity.cell, identity.incarnation
         ),
-        format!("  up to slot  {slot}, revision {revision}; member list of slot {config_slot}"),
+        format!("  up to slot  {slot}, revision {revision}; member list of slot {}", configs.newest_slot()),
         format!("  holds       {} nodes, {} sessions", namespace.tree().len(), namespace.session_count()),
         format!("  digest      {:032x}", namespace.digest()),
     ]
@@ -113,8 +113,8 @@ fn object(path: &Path, bytes: u64, verdict: &Verdict) -> String {
         "incarnation": head.identity.incarnation.to_string(),
         "slot": head.slot.0,
         "revision": head.revision,
-        "config_slot": head.config_slot.0,
-        "config": listed(&head.config),
+        "config_slot": head.configs.newest_slot().0,
+        "config": listed(head.configs.newest()),
         "nodes": namespace.tree().len(),
         "sessions": namespace.session_count(),
         "log_time_ns": namespace.log_time_ns(),

@@ -1,0 +1,82 @@
+//! Who changes the members: one who asks whoever leads, again and again, until the list says what it should.
+//!
+//! A disk is lost only when the one lost before has its vote back, and a replica is removed only then: what is chosen
+//! meanwhile is held by a majority that does not count on it. A replica that was removed loses its disk and is added again.
+
+use quorate::paxos::MemberChange;
+
+use super::links::replica;
+use super::misfortune;
+use super::node::{Happening, Node};
+use super::run::Run;
+use super::world::{Event, MILLI};
+
+/// What is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// That node is to be a member no more.
+    Remove(usize),
+    /// That node, whose disk is new, is to have a vote.
+    Join(usize),
+}
+
+/// Whether the members may be changed: they are all met, they all vote, and nothing is under way.
+pub fn is_free(run: &Run) -> bool {
+    let lists = &run.oracle.lists;
+    let members = lists.newest().members();
+    // Who leads has decided every slot that a torn vote left in doubt.
+    let leads = |node: &Node| node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leading());
+    run.task.is_none()
+        && run.nodes.iter().all(|node| node.running.is_some())
+        && run.nodes.iter().any(leads)
+        && lists.is_settled()
+        && members.len() == run.nodes.len()
+        && members.len() >= 3
+        && members.iter().all(|member| member.is_voter() && member.incarnation.is_some())
+}
+
+/// Begins a task.
+pub fn begin(run: &mut Run, task: Task) {
+    run.task = Some(task);
+    run.world.after(MILLI, Event::Operator);
+}
+
+/// Looks at the list, and asks for what it does not say.
+pub fn look(run: &mut Run) {
+    let Some(task) = run.task else { return };
+    let lists = &run.oracle.lists;
+    let (newest, settled) = (lists.newest(), lists.is_settled());
+    match task {
+        Task::Remove(node) if settled && newest.member(replica(node)).is_none() => {
+            run.removals += 1;
+            run.task = Some(Task::Join(node));
+            misfortune::lose_disk_of(run, node);
+        }
+        Task::Remove(node) => ask(run, MemberChange::Remove { replica: replica(node) }),
+        Task::Join(node) => {
+            let incarnation = run.nodes[node].incarnation();
+            if newest.counts(replica(node), incarnation) && settled {
+                run.joins += 1;
+                run.task = None;
+                run.plan.tears = true;
+                return;
+            }
+            let (replica, addresses) = (replica(node), None);
+            match newest.member(replica) {
+                Some(member) if member.incarnation == Some(incarnation) => {}
+                Some(_) => ask(run, MemberChange::Replace { replica, incarnation, addresses }),
+                None => ask(run, MemberChange::Add { replica, incarnation, addresses }),
+            }
+        }
+    }
+    let delay = run.world.random.around(run.plan.lease);
+    run.world.after(delay, Event::Operator);
+}
+
+/// Asks everybody who takes itself for the leader: there may be two.
+fn ask(run: &mut Run, change: MemberChange) {
+    let leads = |node: &Node| node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leader());
+    for node in run.nodes.iter_mut().filter(|node| leads(node)) {
+        node.happens(&mut run.world, Happening::Change(change.clone()));
+    }
+}
