@@ -316,10 +316,11 @@ impl Configs {
         Some(Self { previous, previous_slot, newest, newest_slot })
     }
 
-    /// Whether the list in force for `slot` is known.
+    /// Whether the list in force for `slot` is known. The founding slot is judged by the operator's replicas, and the
+    /// founding list has just those.
     #[must_use]
     pub fn knows(&self, slot: Slot) -> bool {
-        slot >= in_force_from(self.previous_slot)
+        slot >= in_force_from(self.previous_slot) || self.previous_slot == Slot(1)
     }
 
     /// The list in force for `slot`.
