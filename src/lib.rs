@@ -9,12 +9,12 @@
 //! | folder | what it is | pure? |
 //! |---|---|---|
 //! | [`limits`], [`time`] | every bound; time as numbers | yes |
-//! | [`paxos`] | agreeing on the log: ballots, leases, catch-up | yes |
+//! | [`paxos`] | agreeing on the log: ballots, leases, members, catch-up | yes |
 //! | [`journal`] | the log on disk: its format, and how a crash is told from damage | yes |
-//! | [`namespace`] | the state machine: nodes, sessions, results | yes |
+//! | [`namespace`] | the state machine: nodes, locks, quotas, sessions, results | yes |
 //! | [`replica`] | joins the three | yes |
 //! | [`wire`] | frames, and both protocols | yes |
-//! | [`front`] | client connections, reads | yes |
+//! | [`front`] | client connections, reads, watches | yes |
 //! | [`runtime`] | rings, disk, sockets, cores; all `unsafe` is here | no |
 //! | [`server`] | drives a replica with the runtime | no |
 //! | [`client`] | the library; its `machine` is pure | no |

@@ -1,7 +1,7 @@
 //! Reading what lies still, so that damage is found while there is a way to repair it.
 //!
-//! Within a configured period everything that a start would read is read once: the newest record of every applied slot,
-//! then the images. One read at a time, evenly apart, in the background, at the price of nothing that anybody waits for.
+//! Within a configured period what a start would read of the log and the images is read once: the newest record of every
+//! applied slot, then the images. One read at a time, evenly apart, in the background, at the price of nothing that anybody waits for.
 //!
 //! A record that is damaged is not written again where it lies: a write in place that is torn by a crash would take its
 //! neighbours along, and the state machine has applied it anyhow. The repair is an *image past it*: once the older of the

@@ -337,7 +337,8 @@ impl Core {
                 None => "the cell's list of members does not name it",
             };
             tracing::warn!(
-                "replica {me} has no vote in this cell: {why}; it follows, and a majority is found without it"
+                "replica {me} has no vote in this cell: {why}; it follows, and a majority is found without it; `quorate \
+                 recover` with its folder asks for its vote, if none has asked yet"
             );
         }
         self.told_voteless = voteless;

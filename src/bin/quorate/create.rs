@@ -28,7 +28,7 @@ pub struct What {
     /// Append a number that rises with each node made here, and print the name
     #[arg(long, short)]
     sequential: bool,
-    /// End when it has had neither children nor new data for so long
+    /// End when it has had neither children nor new data for so long, like 30s
     #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "container")]
     ttl: Option<Duration>,
     /// End some seconds after its last child went

@@ -55,7 +55,8 @@ fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) ->
     let leadership = match args.wait {
         None => block_on(campaign),
         Some(patience) => block_on_timeout(campaign, patience).ok_or_else(|| {
-            Failure::new(Code::Refused, format!("{} is led by another", args.path)).fix("wait longer, with --wait")
+            Failure::new(Code::Refused, format!("did not come to lead {} within {patience:?}", args.path))
+                .fix("wait longer, with --wait; `quorate elect --observe` tells who leads")
         })?,
     };
     let leadership = leadership.map_err(|error| change_failed(&error))?;

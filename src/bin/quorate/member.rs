@@ -281,7 +281,7 @@ fn list(args: &List) -> Result<(), Failure> {
             address(status),
             standing.into(),
             if status.answers { "yes" } else { "no" }.into(),
-            status.chosen_upto.0.to_string(),
+            if status.answers { status.chosen_upto.0.to_string() } else { "-".into() },
             incarnation,
         ]);
     }

@@ -1,8 +1,8 @@
 //! `quorate quota`: bounds of what a node and all below it may come to.
 
-use quorate::client::{Error, Quota, QuotaBounds};
-use quorate::server::Failure;
+use quorate::client::{Quota, QuotaBounds};
 use quorate::server::config::Size;
+use quorate::server::{Code, Failure};
 use serde_json::json;
 
 use super::connect::{Target, change_failed, failed};
@@ -96,8 +96,9 @@ fn get(Get { path, json, target }: &Get) -> Result<(), Failure> {
     let found = target
         .with_client(|client, timeout| client.quota(path).wait_timeout(timeout).map_err(|error| failed(&error)))?;
     let Some((Quota { hard, soft }, usage)) = found else {
-        let why = format!("no quota is set at {path}; those above it hold all the same");
-        return Err(failed(&Error::BadArgument { why }));
+        return Err(Failure::new(Code::Refused, format!("no quota is set at {path}"))
+            .why("a quota of a node above it, if there is one, is shown there; it holds all the same")
+            .fix("give the path that the quota was set at"));
     };
     let numbers = json!({
         "nodes": usage.nodes,

@@ -78,7 +78,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .fix("stop it first if it is to be replaced; name another --replica to add one"));
     }
     let incarnation = folder(&config, replica, args)?;
-    eprintln!("replica {replica} in {}: incarnation {incarnation}; start it now", args.dir.display());
+    let (folder, file) = (args.dir.display(), args.config.display());
+    eprintln!("replica {replica} in {folder}: incarnation {incarnation}; unless it runs, start it now, on this host:");
+    eprintln!("  quorate start --config {file} {folder}");
     let addresses = addresses(section, before, &rows);
     let change = match before {
         Some(_) => MemberChange::Replace { replica, incarnation, addresses },
