@@ -229,6 +229,10 @@ impl Paxos {
             && !self.hears_leader(now)
             && chosen >= self.log.trimmed_upto();
         send(out, from, Message::ProbeReply { ballot, granted, promised: self.acceptor.promised });
+        if chosen < self.configs.newest_slot() {
+            // By so old a list it may hear none of those who could tell it of the newest.
+            self.on_catch_up(from, chosen.next(), self.configs.newest_slot(), out);
+        }
     }
 
     pub(super) fn on_prepare(
