@@ -107,6 +107,37 @@ fn what_was_chosen_before_two_were_removed_outlives_a_third_one() {
     assert!(held, "an acknowledged value is lost with one disk of three");
 }
 
+#[test]
+fn a_late_proposal_of_a_reign_that_is_over_stops_nobody_who_learned_better() {
+    let mut cell = Cell::new(5, 7, true);
+    cell.run(Duration::from_millis(2000));
+    let old = leader(&cell).expect("somebody leads");
+    let other = if old == E { D } else { E };
+    let mut others = (1..=5).map(ReplicaId).filter(|id| *id != old && *id != other);
+    cell.cut.extend(others.clone().map(|id| (old, id)));
+    let slot = cell.with(old, |paxos, now, out| paxos.propose(now, put("never"), out)).expect("it leads");
+    let late = cell.network.iter().find(|frame| frame.to == other && matches!(frame.message, Message::Accept { .. }));
+    let late = late.cloned().expect("it is on the way");
+    cell.network.clear();
+    cell.crash(old);
+    isolate(&mut cell, other, 5);
+    cell.run(Duration::from_millis(2000));
+
+    let from = others.next().expect("three are left");
+    let incarnation = cell.node(from).incarnation;
+    let values = cell.node(from).applied.clone();
+    assert!(values.len() as u64 >= slot.0 && values[slot.0 as usize - 1] != put("never"));
+    let chosen = Message::Chosen { from: Slot(1), values };
+    cell.with(other, |paxos, now, out| paxos.receive(now, from, incarnation, chosen, out));
+    cell.deliver(late);
+    assert!(cell.node(other).paxos.is_some());
+    cell.cut.clear();
+    cell.restart(old);
+    cell.run(Duration::from_millis(2000));
+    let same = |node: &cell::Node| node.applied.get(slot.0 as usize - 1) == cell.oracle.chosen.get(&slot);
+    assert!(cell.nodes.iter().all(same), "all have what was chosen");
+}
+
 fn change(cell: &mut Cell, change: &MemberChange) -> Slot {
     let leads = leader(cell).expect("somebody leads");
     let made = cell.with(leads, |paxos, now, out| paxos.change_members(now, change, out)).expect("it runs");
