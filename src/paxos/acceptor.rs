@@ -229,6 +229,10 @@ impl Paxos {
             && !self.hears_leader(now)
             && chosen >= self.log.trimmed_upto();
         send(out, from, Message::ProbeReply { ballot, granted, promised: self.acceptor.promised });
+        if chosen < self.configs.newest_slot() {
+            // By so old a list it may hear none of those who could tell it of the newest.
+            self.on_catch_up(from, chosen.next(), self.configs.newest_slot(), out);
+        }
     }
 
     pub(super) fn on_prepare(
@@ -328,12 +332,12 @@ impl Paxos {
             self.append_vote(now, ballot, slot, value, lease, out);
             return;
         }
-        let known = if voted { self.log.held(slot).map(|held| &held.value) } else { self.log.chosen(slot) };
-        if let Some(known) = known {
-            assert!(
-                known.hash() == value.hash(),
-                "{slot:?} at {ballot:?}: a second value was proposed, or a chosen one changed"
-            );
+        if self.log.chosen(slot).is_some_and(|chosen| chosen.hash() != value.hash()) {
+            // What is chosen was learned, perhaps of a reign that nothing promised here tells of: this one is over.
+            return;
+        }
+        if let Some(held) = self.log.held(slot).filter(|_| voted) {
+            assert!(held.value.hash() == value.hash(), "{slot:?} at {ballot:?}: a second value was proposed");
         }
         let parked = self.acceptor.votes.iter().any(|vote| vote.slot == slot);
         if !parked && lease <= self.acceptor.durable.lease_max {

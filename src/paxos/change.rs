@@ -225,7 +225,7 @@ impl Paxos {
         answering
     }
 
-    fn is_me(&self, member: &Member) -> bool {
+    pub(super) fn is_me(&self, member: &Member) -> bool {
         member.replica == self.settings.me && member.incarnation == Some(self.settings.incarnation)
     }
 
@@ -241,7 +241,7 @@ impl Paxos {
     }
 
     /// What is known of a member's disk, if that is the one at the other end of its link.
-    fn peer_of(&self, member: &Member) -> Option<(&Link, &Peer)> {
+    pub(super) fn peer_of(&self, member: &Member) -> Option<(&Link, &Peer)> {
         let (_, leading) = self.leading()?;
         let index = self.links.iter().position(|link| link.replica == member.replica)?;
         let same = member.incarnation.is_some() && self.links[index].incarnation == member.incarnation;

@@ -10,7 +10,7 @@ use super::message::Message;
 use super::prepare::{Decision, Promises};
 use super::settings::Output;
 use super::value::{Kind, Value};
-use super::{Config, Paxos, send};
+use super::{Config, Member, Paxos, send};
 use crate::limits::SLOT_WINDOW;
 use crate::time::{Duration, Instant};
 
@@ -178,7 +178,19 @@ impl Paxos {
         // The first record under a new list says on every disk that has it that the old list is done with: a disk of the
         // old one may be lost from then on.
         let first = self.configs.newest_slot() > Slot(1) && slot == self.configs.in_force_from();
-        founded && slot.0 <= applied_upto.0 + SLOT_WINDOW && !(first && slot > applied_upto.next())
+        let done = !first || slot <= applied_upto.next() && self.is_held(slot.previous());
+        founded && slot.0 <= applied_upto.0 + SLOT_WINDOW && done
+    }
+
+    /// Whether a quorum of the newest list holds everything up to there on its disks. The votes that chose it may be of disks
+    /// that go with the old list.
+    fn is_held(&self, upto: Slot) -> bool {
+        let config = self.configs.newest();
+        let holds = |member: &&Member| match self.peer_of(member) {
+            Some((_, peer)) => peer.chosen_upto >= upto,
+            None => self.is_me(member) && self.durable_upto() >= upto,
+        };
+        config.voters().filter(holds).count() >= config.quorum()
     }
 
     fn propose_next(&mut self, now: Instant, value: Value, out: &mut Vec<Output>) -> Slot {

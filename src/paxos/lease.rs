@@ -168,6 +168,7 @@ impl Paxos {
         peer.round = peer.round.max(round);
         self.confirm_rounds(now, out);
         self.hand_over_if_ready(now, out);
+        self.proceed(now, out);
     }
 
     fn confirm_rounds(&mut self, now: Instant, out: &mut Vec<Output>) {

@@ -208,6 +208,10 @@ impl Paxos {
     /// The replica applied everything up to `slot` and published it to its fronts.
     pub fn applied(&mut self, now: Instant, slot: Slot, out: &mut Vec<Output>) {
         self.log.set_applied(slot);
+        if self.configs.newest_slot() > Slot(1) && slot.next() == self.configs.in_force_from() {
+            // The new list waits for a quorum of it to say that it holds the slots of the old one.
+            self.begin_round(now, out);
+        }
         self.proceed(now, out);
         self.hand_over_if_ready(now, out);
         self.announce(out);
