@@ -70,9 +70,12 @@ fn scan(tree: &Tree, path: &str, after: &str, limit: u32, with_data: bool) -> Re
     if tree.get(path).is_none() {
         return Err(no_node(path));
     }
-    if !after.is_empty() && !path::is_within(after, path) {
-        let why = format!("{after:?} is not below {path}: go on from a path that the scan gave");
-        return Err(Refusal::BadArgument { why });
+    if !after.is_empty() {
+        path::check(after)?;
+        if !path::is_within(after, path) {
+            let why = format!("{after:?} is not below {path}: go on from a path that the scan gave");
+            return Err(Refusal::BadArgument { why });
+        }
     }
     let first = if after.is_empty() { Some(path) } else { tree.next_within(path, after) };
     let following = std::iter::successors(first, |last| tree.next_within(path, last));

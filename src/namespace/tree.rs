@@ -364,7 +364,12 @@ impl Tree {
         self.accounts.charge(&row.path, (0, 0), (after.0, before.data.len()));
         if before.quota != after.1 {
             let path = row.path.clone();
-            let usage = if after.1.is_some() { self.usage(place) } else { Usage::default() };
+            let usage = match (self.accounts.get(&path), &after.1) {
+                // Counted already, however much has come to be below it since.
+                (Some((_, usage)), Some(_)) => usage,
+                (None, Some(_)) => self.usage(place),
+                (_, None) => Usage::default(),
+            };
             self.accounts.keep(path, after.1, usage);
         }
     }

@@ -271,12 +271,13 @@ impl Replica {
         self.paxos.tick(now, &mut self.outputs);
         self.storage.tick(now);
         self.settle_what_is_due(now);
+        let has_room = self.has_room_for_its_own();
         let Some(liveness) = &mut self.liveness else { return };
         liveness.advance(now, self.paxos.is_confirmed(now), &mut self.expired);
         for session in self.expired.drain(..) {
             let Some(counter) = self.namespace.session(session).map(|view| view.counter) else { continue };
-            let refused = self.pending.push(Submission::of(&Command::ExpireSession { session, counter })).is_err();
-            if refused {
+            let command = Command::ExpireSession { session, counter };
+            if !has_room || self.pending.push(Submission::of(&command)).is_err() {
                 liveness.spared(now, session);
             }
         }

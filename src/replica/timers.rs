@@ -39,7 +39,7 @@ impl Settling {
 impl Replica {
     /// Asks the log to settle what is due.
     pub(super) fn settle_what_is_due(&mut self, now: Instant) {
-        if !self.paxos.is_leading() {
+        if !self.paxos.is_leading() || !self.has_room_for_its_own() {
             return;
         }
         let log_time_ns = self.log_time_ns(now);
@@ -59,9 +59,14 @@ impl Replica {
         }
     }
 
+    /// What nobody waits for may be put off as well as what clients ask: the log's last room is not for it.
+    pub(super) fn has_room_for_its_own(&self) -> bool {
+        self.storage.has_room_for(self.pending.bytes() as u64)
+    }
+
     /// When something is due next, if this replica leads. Once it has asked for much, it waits to be answered first.
     pub(super) fn next_due(&self, now: Instant) -> Instant {
-        if !self.paxos.is_leading() || self.settling.is_full() {
+        if !self.paxos.is_leading() || self.settling.is_full() || !self.has_room_for_its_own() {
             return Instant::FOREVER;
         }
         let mut timers = self.namespace.timers();

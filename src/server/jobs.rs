@@ -1,8 +1,8 @@
 //! What the replica has done in the background, and what comes of it.
 //!
-//! A job that fails ends the process, as a write does: nobody knows what the disk holds then. Two things do not: a file
-//! that went away while it was read, and a disk without room for a *new* file. Nothing that was promised rests on that
-//! file, so the replica hears of it, goes on with what it has, and tries again.
+//! A job that fails ends the process, as a write does: nobody knows what the disk holds then. Two things do not: a read of
+//! blocks that the disk does not read, or of a file that went away, and a disk without room for a *new* file. Nothing that
+//! was promised rests on either, so the replica hears of it, goes on with what it has, and tries again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -81,6 +81,14 @@ impl Core {
                 }
                 (_, Err(error)) if is_for_want_of_room(&error) && self.goes_without(now, &asked) => continue,
                 (Asked::Values { places, .. }, Err(_)) if self.are_gone(places) => Outcome::Read(Bytes::new()),
+                // The peer asks somebody else; here it is found, and repaired, when what lies still is read back.
+                (Asked::Values { .. } | Asked::ImageRead { .. }, Err(error)) if is_damage_or_gone(&error) => {
+                    tracing::warn!(
+                        "what a peer asked for cannot be read under {}: {error}",
+                        self.folder.path.display()
+                    );
+                    Outcome::Read(Bytes::new())
+                }
                 (_, outcome) => outcome.map_err(|error| disk_failed(&self.folder, &error.to_string()))?,
             };
             match (asked, outcome) {

@@ -1,10 +1,10 @@
 //! Listings and scans: their order, their pages, and what happens between two pages.
 
 use super::super::answer;
-use super::super::codec::ReadRef;
+use super::super::codec::{ReadRef, encode_read_outcome};
 use super::super::command::{Answer, Expect, Refusal};
 use super::*;
-use crate::limits::{LIST_BYTES_MAX, NODE_DATA_BYTES_MAX};
+use crate::limits::{LIST_BYTES_MAX, NODE_DATA_BYTES_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX};
 
 fn bench(paths: &[&str]) -> Bench {
     let mut bench = Bench::new();
@@ -54,6 +54,19 @@ fn a_scan_goes_on_where_it_stood_whatever_became_of_the_node_there() {
     assert!(matches!(astray, Err(Refusal::BadArgument { why }) if why.contains("go on from a path")));
     let missing = answer(bench.namespace.tree(), ReadRef::Scan { path: "/x", after: "", limit: 0, with_data: false });
     assert_eq!(missing, Err(Refusal::NoNode { path: "/x".into() }));
+}
+
+#[test]
+fn a_scan_goes_on_from_a_path_and_from_nothing_else() {
+    let bench = bench(&["/a"]);
+    let longest = "\u{1}".repeat(REQUEST_BYTES_MAX - 64);
+    for after in ["a", "a/b", "/a/", "//", &longest] {
+        let page = answer(bench.namespace.tree(), ReadRef::Scan { path: "/", after, limit: 0, with_data: false });
+        let mut reply = BytesMut::new();
+        encode_read_outcome(&page, &mut reply);
+        assert!(matches!(page, Err(Refusal::BadArgument { .. } | Refusal::TooLarge { .. })), "its end is not told");
+        assert!(reply.len() <= REPLY_BYTES_MAX, "a refusal of {} bytes fits a frame", reply.len());
+    }
 }
 
 #[test]

@@ -187,3 +187,15 @@ fn a_session_owns_so_many_nodes_and_no_more() {
     bench.ask(delete("/e/7", Expect::Any)).expect("it is there");
     bench.ask(create_ephemeral("/e/7")).expect("there is room again");
 }
+
+#[test]
+fn a_quota_that_becomes_another_goes_on_counting_where_the_one_before_stood() {
+    let mut bench = bench(&["/q", "/q/a"]);
+    bench.ask(set_quota("/q", Some(hard(Some(10), None)))).expect("it is there");
+    bench.ask(create("/q/b")).expect("there is room");
+    bench.ask(set("/q/b", b"four", Expect::Any)).expect("it is there");
+    for quota in [hard(Some(3), None), soft(None, Some(1))] {
+        bench.ask(set_quota("/q", Some(quota))).expect("it is there");
+        assert_eq!(usage(&bench, "/q"), Some((3, 4)));
+    }
+}
