@@ -494,7 +494,10 @@ mod tests {
         assert!(!configs.chosen(Slot(7), Slot(1), three().without(ReplicaId(2))));
         assert_eq!(configs.newest().members().len(), 2);
         assert_eq!(configs.newest_slot(), Slot(5));
-        assert!(!configs.knows(Slot(1)) && configs.knows(Slot(2)), "the operator's list is forgotten");
+        assert!(configs.knows(Slot(1)), "the founding list has the operator's replicas, which judge its slot");
+        assert!(configs.chosen(Slot(80), Slot(5), three()));
+        let first = Slot(5 + SLOT_WINDOW);
+        assert!(!configs.knows(first.previous()) && configs.knows(first), "older lists are forgotten");
     }
 
     #[test]
