@@ -24,6 +24,7 @@ use crate::replica::exchange::{FrontNotice, FrontRequest};
 use crate::runtime::background::Background;
 use crate::runtime::mesh::{self, Receiver, Sender};
 use crate::runtime::{self, Ring, SetupError, Waker, clock, cores};
+use crate::time::Duration;
 use crate::wire::client::MemberAddress;
 
 /// Runs the replica in `folder` until SIGTERM or SIGINT, or until it fails. What it is and where it listens is said at the
@@ -203,7 +204,17 @@ fn own(address: &Address) -> Result<SocketAddr, Failure> {
 }
 
 fn listen(ring: &mut Ring, address: SocketAddr, shared: bool) -> Result<(runtime::ListenerId, SocketAddr), Failure> {
-    ring.listen(address, shared).map_err(|error| {
+    let until = clock::now() + LINGER_MAX;
+    let listened = loop {
+        match ring.listen(address, shared) {
+            // The kernel takes a ring apart some time after its process was killed, and its sockets with it.
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && clock::now() < until => {
+                std::thread::sleep(LINGER_LOOK);
+            }
+            listened => break listened,
+        }
+    };
+    listened.map_err(|error| {
         let failure = Failure::new(Code::ListenFailed, format!("cannot listen on {address}")).found(error.to_string());
         if error.kind() == std::io::ErrorKind::AddrNotAvailable {
             return failure
@@ -214,3 +225,8 @@ fn listen(ring: &mut Ring, address: SocketAddr, shared: bool) -> Result<(runtime
         failure.fix("end what listens there, or change the address in the configuration of every replica")
     })
 }
+
+/// For so long the sockets of a replica that was just killed may still be there.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+const LINGER_LOOK: std::time::Duration = std::time::Duration::from_millis(10);
