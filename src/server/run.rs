@@ -203,6 +203,7 @@ fn own(address: &Address) -> Result<SocketAddr, Failure> {
     Ok(found[0])
 }
 
+#[expect(clippy::disallowed_methods, reason = "nothing tells when an address is free again")]
 fn listen(ring: &mut Ring, address: SocketAddr, shared: bool) -> Result<(runtime::ListenerId, SocketAddr), Failure> {
     let until = clock::now() + LINGER_MAX;
     let listened = loop {
