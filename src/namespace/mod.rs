@@ -51,12 +51,17 @@
 //! bound is refused, whoever asks and however; what goes past a soft bound is done and told, once each time the bound is
 //! passed. A subtree that is past its bounds already may shrink, and change without growing.
 //!
-//! Not here: watches, ACLs.
+//! Who may do what, and who learns of what, is told in [`acl`]; every operation and every read goes through one gate.
+//!
+//! Not here: watches.
 
+pub mod acl;
 #[cfg(feature = "server")]
 mod apply;
 pub mod codec;
 pub mod command;
+#[cfg(feature = "server")]
+mod gate;
 #[cfg(feature = "server")]
 mod image;
 #[cfg(feature = "server")]
@@ -81,6 +86,8 @@ mod tree;
 
 #[cfg(feature = "server")]
 pub use apply::{Applied, CommandOutcome, Namespace};
+#[cfg(feature = "server")]
+pub use gate::Gate;
 #[cfg(feature = "server")]
 pub use image::{ImageError, ImageLoader};
 #[cfg(feature = "server")]

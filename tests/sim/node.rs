@@ -139,6 +139,7 @@ impl Node {
             timeout_max: span(60_000 * MILLI),
             seed: around.world.random.draw(),
             past_bytes_max: plan.past_bytes,
+            super_user: Some(acls::super_user()),
         };
         self.running = Some(Running {
             replica: started,
@@ -283,7 +284,7 @@ impl Node {
         let mut others = Vec::new();
         for effect in std::mem::take(&mut running.effects) {
             match effect {
-                Effect::Front { notice, .. } => running.front.notice(notice),
+                Effect::Front { notice, .. } => running.front.notice(notice, running.replica.tree()),
                 other => others.push(other),
             }
         }

@@ -4,6 +4,7 @@
 //! error; with `--json` the result is one object. The exit status is the number of the failure's code
 //! (`quorate::server::failure`).
 
+mod acl;
 mod bench;
 mod cell;
 mod config;
@@ -91,6 +92,9 @@ enum Command {
     /// Bounds what a node and all below it may come to
     #[command(subcommand)]
     Quota(quota::Args),
+    /// Says who may do what with a node
+    #[command(subcommand)]
+    Acl(acl::Args),
     /// Prints what happens to a node, or around it, one event a line
     Watch(watch::Args),
     /// Does several steps, all or none, if conditions hold
@@ -154,6 +158,7 @@ fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Quota(args) => quota::run(&args).map(|()| 0),
+        Command::Acl(args) => acl::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),

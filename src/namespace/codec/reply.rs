@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
+use crate::namespace::acl::{Acl, Principals, Rights};
 use crate::namespace::command::{
     Answer, Done, Expiry, LockHolders, LockPlace, Outcome, Quota, Refusal, Scanned, SessionId, Stat, StepDone, Usage,
 };
@@ -147,6 +148,8 @@ fn put_done(out: &mut BytesMut, done: &Done) {
         }
         Done::Queued => out.put_u8(QUEUED),
         Done::Released => out.put_u8(RELEASED),
+        Done::AclSet { stat } => put_stat(out, ACL_SET, stat),
+        Done::Authenticated => out.put_u8(AUTHENTICATED),
         Done::Synced => out.put_u8(SYNCED),
         Done::SessionClosed => out.put_u8(SESSION_CLOSED),
     }
@@ -166,6 +169,8 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
         GRANTED => Done::Granted { sequencer: SequencerRef::take(reader)?.to_sequencer() },
         QUEUED => Done::Queued,
         RELEASED => Done::Released,
+        ACL_SET => Done::AclSet { stat: Stat::take(reader)? },
+        AUTHENTICATED => Done::Authenticated,
         SYNCED => Done::Synced,
         SESSION_CLOSED => Done::SessionClosed,
         tag => return Err(DecodeError::UnknownTag { what: "result", tag }),
@@ -178,6 +183,7 @@ fn put_step_done(out: &mut BytesMut, done: &StepDone) {
         StepDone::Created { path, stat } => put_created(out, path, stat),
         StepDone::Set { stat } => put_stat(out, SET, stat),
         StepDone::Deleted => out.put_u8(DELETED),
+        StepDone::AclSet { stat } => put_stat(out, ACL_SET, stat),
         StepDone::Got { node: None } => out.put_u8(GOT_NOTHING),
         StepDone::Got { node: Some((data, stat)) } => {
             put_stat(out, GOT, stat);
@@ -192,6 +198,7 @@ fn take_step_done(reader: &mut Reader<'_>) -> Result<StepDone, DecodeError> {
         CREATED => StepDone::Created { path: reader.text("a path")?.to_owned(), stat: Stat::take(reader)? },
         SET => StepDone::Set { stat: Stat::take(reader)? },
         DELETED => StepDone::Deleted,
+        ACL_SET => StepDone::AclSet { stat: Stat::take(reader)? },
         GOT_NOTHING => StepDone::Got { node: None },
         GOT => {
             let stat = Stat::take(reader)?;
@@ -251,6 +258,14 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
                 usage.put(out);
             });
         }
+        Answer::Acl { acl, stat } => {
+            put_stat(out, ACL, stat);
+            put_maybe(out, acl.as_ref(), |out, acl| acl.put(out));
+        }
+        Answer::Principals { principals } => {
+            out.put_u8(PRINCIPALS);
+            principals.put(out);
+        }
         Answer::Lock { holders } => {
             out.put_u8(LOCK);
             holders.put(out);
@@ -296,6 +311,11 @@ fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             let quota = |reader: &mut Reader<'_>| Ok((Quota::take(reader)?, Usage::take(reader)?));
             Answer::Quota { quota: reader.maybe("a quota", quota)? }
         }
+        ACL => {
+            let stat = Stat::take(reader)?;
+            Answer::Acl { acl: reader.maybe("an access list", Acl::take)?, stat }
+        }
+        PRINCIPALS => Answer::Principals { principals: Principals::take(reader)? },
         LOCK => Answer::Lock { holders: LockHolders::take(reader)? },
         LOCK_PLACE => Answer::LockPlace { place: LockPlace::take(reader)? },
         SEQUENCER => Answer::Sequencer { valid: reader.bool("a verdict")? },
@@ -327,6 +347,7 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::LockBusy { path } => (LOCK_BUSY, path.as_str()),
         Refusal::LockTwice { path } => (LOCK_TWICE, path.as_str()),
         Refusal::LockNotHeld { path } => (LOCK_NOT_HELD, path.as_str()),
+        Refusal::NotAuthorized { path, .. } => (NOT_AUTHORIZED, path.as_str()),
         Refusal::NodesOverQuota { path, .. } => (NODES_OVER_QUOTA, path.as_str()),
         Refusal::BytesOverQuota { path, .. } => (BYTES_OVER_QUOTA, path.as_str()),
         Refusal::TooLarge { what, .. } => (TOO_LARGE, what.as_str()),
@@ -349,6 +370,9 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     {
         out.put_u64_le(*one);
         out.put_u64_le(*other);
+    }
+    if let Refusal::NotAuthorized { needed, .. } = refusal {
+        out.put_u8(needed.bits());
     }
 }
 
@@ -385,6 +409,7 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
             needed: reader.u64("a count")?,
             limit: reader.u64("a bound")?,
         },
+        NOT_AUTHORIZED => Refusal::NotAuthorized { path: path(reader)?, needed: Rights::take(reader)? },
         TOO_LARGE => Refusal::TooLarge {
             what: reader.text("the name of a limit")?.to_owned(),
             size: reader.u64("a size")?,
@@ -418,6 +443,8 @@ const QUEUED: u8 = 11;
 const RELEASED: u8 = 12;
 const TREE_DELETED: u8 = 13;
 const QUOTA_SET: u8 = 14;
+const ACL_SET: u8 = 20;
+const AUTHENTICATED: u8 = 21;
 
 const NODE: u8 = 1;
 const ABSENT: u8 = 2;
@@ -429,6 +456,8 @@ const SEQUENCER: u8 = 7;
 const ENTRIES: u8 = 8;
 const SCANNED: u8 = 9;
 const QUOTA: u8 = 10;
+const ACL: u8 = 20;
+const PRINCIPALS: u8 = 21;
 
 const NO_NODE: u8 = 1;
 const NO_PARENT: u8 = 2;
@@ -447,3 +476,4 @@ const LOCK_TWICE: u8 = 14;
 const LOCK_NOT_HELD: u8 = 15;
 const NODES_OVER_QUOTA: u8 = 16;
 const BYTES_OVER_QUOTA: u8 = 17;
+const NOT_AUTHORIZED: u8 = 20;

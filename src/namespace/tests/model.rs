@@ -166,6 +166,9 @@ impl Model {
             }
             Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
             Operation::SetQuota { path, quota } => return self.set_quota(&path, quota),
+            Operation::CreateWithAcl { .. } | Operation::SetAcl { .. } | Operation::Authenticate { .. } => {
+                unreachable!("access lists have a model of their own")
+            }
             Operation::Sync => return Ok(Done::Synced),
             Operation::CloseSession => unreachable!("its caller ends the session"),
             Operation::Multi { steps } => steps,
@@ -191,6 +194,7 @@ impl Model {
             StepDone::Created { path, stat } => Done::Created { path, stat },
             StepDone::Set { stat } => Done::Set { stat },
             StepDone::Deleted => Done::Deleted,
+            StepDone::AclSet { .. } => unreachable!("access lists have a model of their own"),
             StepDone::Checked | StepDone::Got { .. } => unreachable!("only a multi reads"),
         })
     }
@@ -207,6 +211,9 @@ impl Model {
                 Ok(StepDone::Got { node: self.nodes.get(&path).map(|node| (node.data.clone(), node.stat)) })
             }
             Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
+            Step::CreateWithAcl { .. } | Step::SetAcl { .. } => {
+                unreachable!("access lists have a model of their own")
+            }
             Step::Set { path, data, expect } => {
                 self.expect(&path, expect)?;
                 let more = (data.len() as u64).saturating_sub(self.nodes[&path].data.len() as u64);
