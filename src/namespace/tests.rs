@@ -1,5 +1,6 @@
 //! The namespace against a small model of it, its images against replay, and every refusal in a table.
 
+mod acls;
 mod generated;
 mod images;
 mod lifetimes;

@@ -11,7 +11,7 @@ use quorate::limits::ACL_ENTRIES_MAX;
 use quorate::namespace::acl::{Acl, AclEntry, Principals, Rights, User, Who};
 use quorate::namespace::command::{Done, Expect, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, Step};
 
-use super::model::{Model, Node, is_within, parent};
+use super::model::{Model, Node, parent};
 use super::world::Random;
 
 /// The only group.
@@ -301,9 +301,5 @@ pub fn settled(acl: &Acl, who: &Principals) -> Result<Acl, Refusal> {
     if entries.is_empty() { Err(bad()) } else { Ok(Acl { entries, inherit: acl.inherit }) }
 }
 
-/// Whether a path is where groups are.
-pub fn is_groups(path: &str) -> bool {
-    is_within(path, "/acl")
-}
-
+/// What lets one know how a lock stands.
 pub const LOOK: Rights = Rights::READ.or(Rights::LOCK);

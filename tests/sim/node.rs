@@ -13,6 +13,7 @@ use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
 
+use super::acls;
 use super::disk::{Chore, Disk, NewWrite};
 use super::links::{Links, replica};
 use super::network::{Host, Network, Port};
@@ -385,7 +386,8 @@ impl Running {
                 let name = ConnectionId(self.last_name);
                 self.names.insert(conn, name);
                 self.conns.insert(name, conn);
-                self.front.opened(now, name);
+                let client = around.network.dialler(conn);
+                self.front.opened(now, name, Some(acls::address(client)));
             }
             Happening::Connected { conn } => {
                 self.links.connected(around.world, around.network, conn, &mut self.inputs);
