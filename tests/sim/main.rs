@@ -29,6 +29,7 @@ mod coverage;
 mod cuts;
 mod decoders;
 mod disk;
+mod divergence;
 mod history;
 mod linearizable;
 mod links;
