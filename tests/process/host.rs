@@ -122,7 +122,7 @@ fn the_doctor_tells_a_serving_replica_from_a_stranger() {
     assert_eq!(finding(&report, "peer port"), ("held by this replica".into(), "ok".into()));
     assert_eq!(finding(&report, "free space").1, "ok");
     assert_eq!(finding(&report, "direct writes").1, "ok");
-    assert!(finding(&report, "durable 4 KiB write").0.contains("flush"));
+    assert!(finding(&report, "durable 4 KiB write").0.contains("synchronous"));
     assert!(cell.status(0).is_some(), "the replica is not disturbed");
 
     cell.kill(0);
