@@ -180,8 +180,13 @@ pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
 /// The longest a node with a time to live stays unchanged, in milliseconds (ZooKeeper's).
 pub const NODE_TTL_MS_MAX: u64 = (1 << 40) - 1;
 
-/// Nodes that may lie below a node that is given a quota, unless it is the root: they are counted in one go.
-pub const QUOTA_NODES_COUNTED_MAX: usize = 100_000;
+/// Nodes that may lie below a node that is given a quota, unless it is the root: they are counted in one go, in a small part
+/// of a lease.
+pub const QUOTA_NODES_COUNTED_MAX: usize = 16 << 10;
+
+/// Nodes that the commands of one entry may have walked without removing them; whatever would walk on is refused. So an entry
+/// full of commands that count much and change little takes no longer than two of them.
+pub const ENTRY_NODES_WALKED_MAX: usize = QUOTA_NODES_COUNTED_MAX;
 
 /// Ephemeral nodes of one session: all of them go in one command, when it ends.
 pub const SESSION_EPHEMERALS_MAX: usize = 16_384;
