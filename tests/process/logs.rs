@@ -155,6 +155,7 @@ fn who_follows_is_told_of_what_was_trimmed_and_that_the_log_is_gone() {
 #[test]
 fn the_command_line_appends_reads_follows_trims_and_seals() {
     let cell = Cell::start(1, "");
+    let _leads = connect(&cell);
     assert_eq!(said(&cell, &["log", "create", "--parents", "/app/l"]), "/app/l\n");
     assert_eq!(said(&cell, &["log", "append", "/app/l", "one", "two words"]), "0 2\n");
     let (status, out, _) = ran(&cell, &["log", "append", "--end", "2", "--json", "/app/l", "-"], "three\n\nfive");

@@ -59,8 +59,8 @@ pub struct Create {
 pub struct Append {
     /// The log's path
     path: String,
-    /// The records; a single `-` reads standard input, of which each line is one
-    #[arg(required = true, allow_hyphen_values = true)]
+    /// The records, after `--` if one begins with a hyphen; a single `-` reads standard input, of which each line is one
+    #[arg(required = true)]
     records: Vec<String>,
     /// Only if the log ends at this position
     #[arg(long, value_name = "POSITION")]

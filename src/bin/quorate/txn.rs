@@ -87,7 +87,7 @@ enum Step {
     },
     Append {
         path: String,
-        #[arg(required = true, allow_hyphen_values = true)]
+        #[arg(required = true)]
         records: Vec<String>,
         #[arg(long)]
         end: Option<u64>,
