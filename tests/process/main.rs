@@ -15,6 +15,7 @@ mod host;
 mod images;
 mod load;
 mod locks;
+mod logs;
 mod members;
 mod nodes;
 mod proxy;
