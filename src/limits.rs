@@ -35,6 +35,18 @@ pub const PATH_DEPTH_MAX: usize = 64;
 /// The largest client request, in bytes: a node's data with its path, or a `multi` of some smaller ones.
 pub const REQUEST_BYTES_MAX: usize = 2 << 20;
 
+/// Bytes of the records one log holds, and four for each: every replica keeps them in memory. Past it appends are refused
+/// until the log is trimmed.
+pub const LOG_BYTES_MAX: usize = 64 << 20;
+
+/// A log's records are kept in runs of this many bytes, or a record more: what a read or a trim that begins inside a run
+/// looks through.
+pub const LOG_RUN_BYTES: usize = 64 << 10;
+
+/// Pieces of a log kept side by side before they are made one: what an append copies names of at most, at each of the few
+/// levels there are.
+pub const LOG_PIECES_SIDE_BY_SIDE: usize = 32;
+
 /// Operations in one `multi`.
 pub const MULTI_OPS_MAX: usize = 4096;
 
@@ -47,6 +59,14 @@ pub const CLIENT_FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
 
 /// The largest frame on a peer link, header included, in bytes.
 pub const PEER_FRAME_BYTES_MAX: usize = VALUE_BYTES_MAX + (64 << 10);
+
+/// Slots between two digests of the state that replicas compare: a message is nothing beside so many entries, and on an
+/// idle cell, whose log hardly grows, little is done with a wrong state.
+pub const DIGEST_EVERY_SLOTS: u64 = 1024;
+
+/// Digests kept to be compared, of this replica and of each peer. Whoever lags by less is compared where it lags; and when
+/// two replicas differ, a third that was started anew has so many slots' time to tell who is right.
+pub const DIGESTS_KEPT: usize = 64;
 
 /// Slots that may be open (proposed, not chosen) at once; also how far ahead of the applied state a leader proposes, and
 /// the distance at which a configuration takes force. Phase 1 covers at most this many slots.
@@ -228,6 +248,8 @@ const _: () = assert!(PENDING_BYTES_MAX >= 4 * VALUE_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX < PATH_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the largest result fits a frame");
 const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");
+const _: () = assert!(LOG_BYTES_MAX <= u32::MAX as usize, "a stat counts a log's bytes");
+const _: () = assert!(LOG_RUN_BYTES < LOG_BYTES_MAX && LOG_PIECES_SIDE_BY_SIDE > 1);
 const _: () = assert!(LIST_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a page of a listing fits a result");
 const _: () = assert!(
     NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= REPLY_BYTES_MAX,

@@ -42,6 +42,7 @@ pub struct CreateOptions {
     pub(super) sequential: bool,
     pub(super) parents: bool,
     pub(super) acl: Option<Acl>,
+    pub(super) is_log: bool,
 }
 
 /// A node that was made.
@@ -327,7 +328,7 @@ impl Client {
 impl CreateOptions {
     /// A node that stays until it is deleted.
     pub fn permanent() -> Self {
-        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false, acl: None }
+        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false, acl: None, is_log: false }
     }
 
     /// A node that goes with this session.
@@ -396,8 +397,9 @@ struct Creation {
 impl Creation {
     fn attempt(self) -> (Call, Then) {
         let (path, data) = (self.path.clone(), self.data.clone());
-        let CreateOptions { lifetime, sequential, .. } = self.options;
+        let CreateOptions { lifetime, sequential, is_log, .. } = self.options;
         let create = match self.options.acl.clone() {
+            _ if is_log => Operation::CreateLog { path, lifetime, sequential },
             None => Operation::Create { path, data, lifetime, sequential },
             Some(acl) => Operation::CreateWithAcl { path, data, lifetime, sequential, acl },
         };

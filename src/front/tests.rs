@@ -1,6 +1,7 @@
 //! A front between a scripted client and a scripted replica.
 
 mod watches;
+mod who;
 
 use std::sync::Arc;
 

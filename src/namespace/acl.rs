@@ -23,7 +23,7 @@
 //!
 //! # Rights
 //!
-//! `read` a node's data, stat and lock; `write` its data; `create` and `delete` children of it; `admin` its list and its
+//! `read` a node's data, stat and lock; `write` its data, or a log's records; `create` and `delete` children of it; `admin` its list and its
 //! quota; `lock` it. (ZooKeeper's five, and Chubby's lock.) A list holds for its own node only, whatever lies above: no right
 //! depends on a path. A list marked to be *inherited* is given to every child made without one of its own, at its making
 //! and never after (Chubby).
@@ -127,7 +127,7 @@ impl Rights {
     pub const NONE: Self = Self(0);
     /// To know its data, its stat, its quota and its lock.
     pub const READ: Self = Self(1);
-    /// To replace its data.
+    /// To replace its data; to append to a log, to trim and to seal it.
     pub const WRITE: Self = Self(2);
     /// To make children of it.
     pub const CREATE: Self = Self(4);

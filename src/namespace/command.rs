@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::acl::{Acl, Principals, Rights, User};
+pub use super::records::Records;
 
 /// Names one session for ever; given by the log.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +65,14 @@ pub enum Operation {
     SetAcl { path: String, acl: Option<Acl>, expect: Expect },
     /// The session stands for that user too, or for the super principal. A front says so, never a client.
     Authenticate { user: User, is_super: bool },
+    /// Makes a log: a node that holds records instead of data.
+    CreateLog { path: String, lifetime: Lifetime, sequential: bool },
+    /// Adds records at a log's end, all of them or none; `end`: only if that is where it ends.
+    Append { path: String, records: Records, end: Option<u64> },
+    /// Drops a log's records before position `upto`.
+    Trim { path: String, upto: u64 },
+    /// Closes a log to further records, for good.
+    Seal { path: String },
     /// Changes nothing; its answer proves that everything before it was applied.
     Sync,
     /// Ends the session, its ephemeral nodes with it.
@@ -89,6 +98,8 @@ pub enum Step {
     Get { path: String },
     /// Fails unless the lock is still held as `sequencer` says.
     CheckLock { sequencer: Sequencer },
+    /// As [`Operation::Append`].
+    Append { path: String, records: Records, end: Option<u64> },
 }
 
 /// What a node and all below it may come to.
@@ -205,6 +216,9 @@ pub enum Read {
     AwaitLock { path: String, session: SessionId },
     /// Whether the lock is still held as the sequencer says.
     CheckSequencer { sequencer: Sequencer },
+    /// A log's records from position `from` on, one at least if it is there, as many as `bytes` hold (0: as many as fit a
+    /// reply).
+    Records { path: String, from: u64, bytes: u32 },
 }
 
 /// A node's numbers.
@@ -216,7 +230,7 @@ pub struct Stat {
     pub modified: Revision,
     /// Revision that last added or removed a child (pzxid).
     pub children_modified: Revision,
-    /// Changes of its data since it was made.
+    /// Changes of its data since it was made: of a log, records appended, which is the position where it ends.
     pub version: u64,
     /// Children added and removed since it was made.
     pub children_version: u64,
@@ -230,7 +244,7 @@ pub struct Stat {
     pub owner: Option<SessionId>,
     /// What ends it otherwise; `None` for a permanent node, and for an ephemeral one.
     pub expiry: Option<Expiry>,
-    /// Bytes of data.
+    /// Bytes of data: of a log, of the records that are not trimmed, and four for each.
     pub data_bytes: u32,
     /// Number of children.
     pub children: u32,
@@ -239,8 +253,20 @@ pub struct Stat {
     /// Revision at which its lock last went from free to held; 0 if it never did (Chubby counts the times; a revision
     /// rises as well, and goes on rising when the node is deleted and made anew).
     pub lock_generation: Revision,
-    /// CRC-32 of its data (Chubby's content checksum).
+    /// CRC-32 of its data (Chubby's content checksum): of a log, of a hash chained through all its records, the trimmed ones
+    /// among them.
     pub checksum: u32,
+    /// What it is besides, if it is a log.
+    pub log: Option<LogStat>,
+}
+
+/// A log's numbers beside those that every node has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct LogStat {
+    /// Position of the first record that is not trimmed.
+    pub first: u64,
+    /// Whether it takes no more records.
+    pub sealed: bool,
 }
 
 /// What a mutation did.
@@ -268,6 +294,12 @@ pub enum Done {
     AclSet { stat: Stat },
     /// The session stands for whom it proved to be.
     Authenticated,
+    /// The records have the positions from `first` up to `end`, which is the position of the next.
+    Appended { first: u64, end: u64 },
+    /// The log's first record is that of position `first`.
+    Trimmed { first: u64 },
+    /// The log ends at position `end` for good.
+    Sealed { end: u64 },
     /// Everything before is applied.
     Synced,
     /// The session is gone.
@@ -289,6 +321,8 @@ pub enum StepDone {
     AclSet { stat: Stat },
     /// The node's data and stat; `None` if there is none.
     Got { node: Option<(Bytes, Stat)> },
+    /// As [`Done::Appended`].
+    Appended { first: u64, end: u64 },
 }
 
 /// Why a mutation or a read was refused by the namespace: deterministic, and the same at every replica.
@@ -322,6 +356,16 @@ pub enum Refusal {
     BytesOverQuota { path: String, needed: u64, limit: u64 },
     /// The session may not do that with the node `path`: it has none of the rights `needed`.
     NotAuthorized { path: String, needed: Rights },
+    /// A log is neither got nor set.
+    IsLog { path: String },
+    /// Only a log takes and gives records.
+    NotLog { path: String },
+    /// The log was sealed, and ends at position `end` for good.
+    LogSealed { path: String, end: u64 },
+    /// The log ends elsewhere.
+    LogEnd { path: String, expected: u64, found: u64 },
+    /// The records before position `first` are trimmed.
+    LogTrimmed { path: String, from: u64, first: u64 },
     /// Past a limit.
     TooLarge { what: String, size: u64, limit: u64 },
     /// Step `index` of a `multi` failed, so none was done.
@@ -360,6 +404,8 @@ pub enum Answer {
     LockPlace { place: LockPlace },
     /// Answer to `CheckSequencer`.
     Sequencer { valid: bool },
+    /// Answer to `Records`: those from position `from` on, and the log's stat.
+    Records { from: u64, records: Records, stat: Stat },
 }
 
 /// A node come upon in a scan.

@@ -95,7 +95,11 @@ impl<'a> Gate<'a> {
         }
         match *operation {
             OperationRef::Create { path, .. } | OperationRef::CreateWithAcl { path, .. } => self.may_create(path),
-            OperationRef::Set { path, .. } => self.may_touch(path, Rights::WRITE),
+            OperationRef::CreateLog { path, .. } => self.may_create(path),
+            OperationRef::Set { path, .. }
+            | OperationRef::Append { path, .. }
+            | OperationRef::Trim { path, .. }
+            | OperationRef::Seal { path } => self.may_touch(path, Rights::WRITE),
             OperationRef::Delete { path, .. } | OperationRef::DeleteTree { path, .. } => self.may_delete(path),
             OperationRef::SetQuota { path, .. } | OperationRef::SetAcl { path, .. } => {
                 self.may_touch(path, Rights::ADMIN)
@@ -119,7 +123,7 @@ impl<'a> Gate<'a> {
         }
         match *step {
             StepRef::Create { path, .. } | StepRef::CreateWithAcl { path, .. } => self.may_create(path),
-            StepRef::Set { path, .. } => self.may_touch(path, Rights::WRITE),
+            StepRef::Set { path, .. } | StepRef::Append { path, .. } => self.may_touch(path, Rights::WRITE),
             StepRef::Delete { path, .. } => self.may_delete(path),
             StepRef::SetAcl { path, .. } => self.may_touch(path, Rights::ADMIN),
             // Readings: what is not to be spoken of is an answer as well, and theirs to give.

@@ -14,6 +14,9 @@ pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
     match read {
         ReadRef::Get { path } => {
             let node = gate.node(path, Rights::READ)?;
+            if node.log.is_some() {
+                return Err(Refusal::IsLog { path: path.to_owned() });
+            }
             Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
         }
         ReadRef::Exists { path } => match gate.known(path, Rights::READ)? {
@@ -46,6 +49,7 @@ pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
             let valid = gate.known(sequencer.path, LOOK_AT_LOCK)?.is_some_and(|node| node.upholds(sequencer));
             Ok(Answer::Sequencer { valid })
         }
+        ReadRef::Records { path, from, bytes } => records(gate, path, from, bytes),
     }
 }
 
@@ -105,6 +109,20 @@ fn scan(gate: &Gate<'_>, (path, after): (&str, &str), limit: u32, with_data: boo
 
 fn acl_of<'t>(tree: &'t Tree, path: &str) -> Option<&'t Acl> {
     tree.get(path).and_then(|node| node.acl())
+}
+
+fn records(gate: &Gate<'_>, path: &str, from: u64, bytes: u32) -> Result<Answer, Refusal> {
+    let node = gate.node(path, Rights::READ)?;
+    let path = || path.to_owned();
+    let Some(log) = &node.log else { return Err(Refusal::NotLog { path: path() }) };
+    if from < log.first() {
+        return Err(Refusal::LogTrimmed { path: path(), from, first: log.first() });
+    }
+    if from > log.end() {
+        return Err(Refusal::LogEnd { path: path(), expected: from, found: log.end() });
+    }
+    let bytes = if bytes == 0 { LIST_BYTES_MAX } else { LIST_BYTES_MAX.min(bytes as usize) };
+    Ok(Answer::Records { from, records: log.read(from, bytes), stat: node.stat })
 }
 
 /// What a page still holds.

@@ -12,6 +12,7 @@ use super::command::{Done, Expect, Expiry, Lifetime, Outcome, Refusal, Revision,
 use super::gate::{Asker, Gate, LOOK_AT_LOCK};
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
+use super::log::Log;
 use super::path::{self, too_large};
 use super::slab::Place;
 use super::timers::Timers;
@@ -95,10 +96,18 @@ impl Nodes {
     }
 }
 
+/// What a node to be made holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content<'c> {
+    Data(&'c [u8]),
+    /// Records, none yet.
+    Log,
+}
+
 /// One command at work.
 pub(super) struct Transaction<'a> {
     pub(super) nodes: &'a mut Nodes,
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
     changes: &'a mut Vec<Change>,
     /// Older states, in the order they were left; `None` while nothing can fail after a change.
     undo: Option<Undo>,
@@ -121,11 +130,11 @@ impl<'a> Transaction<'a> {
         self.gate(who).admit(operation, |path| self.nodes.claims.has(session, path))?;
         match *operation {
             OperationRef::Create { path, data, lifetime, sequential } => self
-                .create(session, path, data, lifetime, sequential, None)
+                .create(session, path, Content::Data(data), (lifetime, sequential), None)
                 .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
             OperationRef::CreateWithAcl { path, data, lifetime, sequential, ref acl } => {
                 let acl = Some(acl.clone().settled(who)?);
-                self.create(session, path, data, lifetime, sequential, acl)
+                self.create(session, path, Content::Data(data), (lifetime, sequential), acl)
                     .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat })
             }
             OperationRef::Set { path, data, expect } => self.set(path, data, expect).map(|stat| Done::Set { stat }),
@@ -146,6 +155,14 @@ impl<'a> Transaction<'a> {
                 self.execute(asker, operation)
             }
             OperationRef::Authenticate { ref user, .. } => check_one_more(who, user).map(|()| Done::Authenticated),
+            OperationRef::CreateLog { path, lifetime, sequential } => self
+                .create(session, path, Content::Log, (lifetime, sequential), None)
+                .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
+            OperationRef::Append { path, records, end } => {
+                self.append(path, records, end).map(|(first, end)| Done::Appended { first, end })
+            }
+            OperationRef::Trim { path, upto } => self.trim(path, upto),
+            OperationRef::Seal { path } => self.seal(path),
             OperationRef::Sync => Ok(Done::Synced),
             OperationRef::CloseSession => {
                 self.end_session(session, Ending::Closed);
@@ -221,11 +238,11 @@ impl<'a> Transaction<'a> {
                 StepDone::Checked
             }
             StepRef::Create { path, data, lifetime, sequential } => {
-                created(self.create(session, path, data, lifetime, sequential, None)?)
+                created(self.create(session, path, Content::Data(data), (lifetime, sequential), None)?)
             }
             StepRef::CreateWithAcl { path, data, lifetime, sequential, ref acl } => {
                 let acl = Some(acl.clone().settled(who)?);
-                created(self.create(session, path, data, lifetime, sequential, acl)?)
+                created(self.create(session, path, Content::Data(data), (lifetime, sequential), acl)?)
             }
             StepRef::Set { path, data, expect } => StepDone::Set { stat: self.set(path, data, expect)? },
             StepRef::SetAcl { path, ref acl, expect } => {
@@ -237,8 +254,10 @@ impl<'a> Transaction<'a> {
             }
             StepRef::Get { path } => {
                 let node = self.gate(who).known(path, Rights::READ)?;
-                if node.is_none() {
-                    path::check(path)?;
+                match node {
+                    None => path::check(path)?,
+                    Some(node) if node.log.is_some() => return Err(Refusal::IsLog { path: path.to_owned() }),
+                    Some(_) => {}
                 }
                 StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat)) }
             }
@@ -246,6 +265,10 @@ impl<'a> Transaction<'a> {
                 let hidden = self.gate(who).hides(sequencer.path, LOOK_AT_LOCK)?;
                 self.check_lock(sequencer, hidden)?;
                 StepDone::Checked
+            }
+            StepRef::Append { path, records, end } => {
+                let (first, end) = self.append(path, records, end)?;
+                StepDone::Appended { first, end }
             }
         })
     }
@@ -264,11 +287,14 @@ impl<'a> Transaction<'a> {
         &mut self,
         session: SessionId,
         path: &str,
-        data: &[u8],
-        lifetime: Lifetime,
-        sequential: bool,
+        content: Content<'_>,
+        (lifetime, sequential): (Lifetime, bool),
         acl: Option<Acl>,
     ) -> Result<(Arc<str>, Stat), Refusal> {
+        let data = match content {
+            Content::Data(data) => data,
+            Content::Log => &[],
+        };
         check_data(data)?;
         let expiry = expiry_of(lifetime)?;
         let (parent, path) = self.name_new(path, sequential)?;
@@ -293,7 +319,11 @@ impl<'a> Transaction<'a> {
         };
         let due_ns = self.due_after_change(expiry, None);
         let acl = acl.map(Arc::new).or_else(|| self.nodes.tree.row(parent).node.inherited_acl().cloned());
-        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns).with_acl(acl));
+        let node = Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns).with_acl(acl);
+        let node = Arc::new(match content {
+            Content::Data(_) => node,
+            Content::Log => node.with_log(Log::default(), stat),
+        });
         let stat = node.stat;
         self.add(parent, path.clone(), node);
         self.warn_of_quotas(&path, more);
@@ -332,6 +362,9 @@ impl<'a> Transaction<'a> {
         check_data(data)?;
         let place = self.existing(path, expect)?;
         let row = self.nodes.tree.row(place);
+        if row.node.log.is_some() {
+            return Err(Refusal::IsLog { path: path.to_owned() });
+        }
         let (before, ends_ns) = (row.node.stat, row.node.ends_ns());
         let more = Usage { nodes: 0, bytes: (data.len() as u64).saturating_sub(u64::from(before.data_bytes)) };
         self.check_quotas(path, more)?;
@@ -459,7 +492,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// When a node whose data just changed is due, if it was due at `before_ns`.
-    fn due_after_change(&self, expiry: Option<Expiry>, before_ns: Option<u64>) -> Option<u64> {
+    pub(super) fn due_after_change(&self, expiry: Option<Expiry>, before_ns: Option<u64>) -> Option<u64> {
         match expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(self.stamp.after_ms(ttl_ms)),
             Some(Expiry::Emptied) | None => before_ns,
@@ -543,6 +576,7 @@ fn check_data(data: &[u8]) -> Result<(), Refusal> {
 fn bytes_of(result: &StepDone) -> usize {
     match result {
         StepDone::Checked | StepDone::Deleted | StepDone::Got { node: None } => 1,
+        StepDone::Appended { .. } => 1 + 16,
         StepDone::Set { .. } | StepDone::AclSet { .. } => 1 + Stat::ENCODED_BYTES,
         StepDone::Created { path, .. } => 5 + path.len() + Stat::ENCODED_BYTES,
         StepDone::Got { node: Some((data, _)) } => 5 + data.len() + Stat::ENCODED_BYTES,

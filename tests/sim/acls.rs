@@ -146,7 +146,9 @@ impl<'a> Eyes<'a> {
     /// The rights of which a reading needs one, and of which node.
     pub fn hides_from(self, read: &Read) -> Result<bool, Refusal> {
         match read {
-            Read::Get { path } | Read::Exists { path } | Read::Quota { path } => self.hides(path, Rights::READ),
+            Read::Get { path } | Read::Exists { path } | Read::Quota { path } | Read::Records { path, .. } => {
+                self.hides(path, Rights::READ)
+            }
             Read::List { path, .. } | Read::Entries { path, .. } | Read::Scan { path, .. } => {
                 self.hides(path, Rights::READ)
             }
@@ -180,8 +182,13 @@ impl<'a> Eyes<'a> {
     /// Whether an operation may be tried, before any of it is.
     pub fn admit(self, session: SessionId, operation: &Operation) -> Result<(), Refusal> {
         match operation {
-            Operation::Create { path, .. } | Operation::CreateWithAcl { path, .. } => self.create(path),
-            Operation::Set { path, .. } => self.touch(path, Rights::WRITE),
+            Operation::Create { path, .. }
+            | Operation::CreateWithAcl { path, .. }
+            | Operation::CreateLog { path, .. } => self.create(path),
+            Operation::Set { path, .. }
+            | Operation::Append { path, .. }
+            | Operation::Trim { path, .. }
+            | Operation::Seal { path } => self.touch(path, Rights::WRITE),
             Operation::Delete { path, .. } | Operation::DeleteTree { path, .. } => self.delete(path),
             Operation::SetQuota { path, .. } | Operation::SetAcl { path, .. } => self.touch(path, Rights::ADMIN),
             Operation::Acquire { path, create: true, .. } if self.node(path).is_none() => {
@@ -209,7 +216,7 @@ impl<'a> Eyes<'a> {
     pub fn admit_step(self, step: &Step) -> Result<(), Refusal> {
         match step {
             Step::Create { path, .. } | Step::CreateWithAcl { path, .. } => self.create(path),
-            Step::Set { path, .. } => self.touch(path, Rights::WRITE),
+            Step::Set { path, .. } | Step::Append { path, .. } => self.touch(path, Rights::WRITE),
             Step::SetAcl { path, .. } => self.touch(path, Rights::ADMIN),
             Step::Delete { path, .. } => self.delete(path),
             Step::Check { .. } | Step::Get { .. } | Step::CheckLock { .. } => Ok(()),

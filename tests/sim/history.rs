@@ -62,6 +62,8 @@ pub struct Tally {
     pub unknown: u64,
     /// Locks that came to those who had waited for them.
     pub handed_on: u64,
+    /// Records that were read, each counted once.
+    pub records: u64,
 }
 
 impl History {
@@ -114,6 +116,7 @@ impl History {
         }
         self.real_time(model);
         super::locks::judge(self);
+        tally.records = super::logs::judge(self);
         tally
     }
 
@@ -193,6 +196,7 @@ fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Ans
             Answer::Scanned { nodes, more }
         }
         Answer::Acl { acl, stat } => Answer::Acl { acl, stat: plain(stat) },
+        Answer::Records { from, records, stat } => Answer::Records { from, records, stat: plain(stat) },
         Answer::Quota { .. } | Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
         Answer::Principals { .. } => answer,
     });
@@ -216,6 +220,7 @@ fn plain_done(done: Done) -> Done {
         Done::AclSet { stat } => Done::AclSet { stat: plain(stat) },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
         Done::Granted { .. } | Done::Queued | Done::Released => done,
+        Done::Appended { .. } | Done::Trimmed { .. } | Done::Sealed { .. } => done,
         Done::Deleted
         | Done::TreeDeleted { .. }
         | Done::QuotaSet
@@ -231,7 +236,7 @@ fn plain_step(done: StepDone) -> StepDone {
         StepDone::Set { stat } => StepDone::Set { stat: plain(stat) },
         StepDone::AclSet { stat } => StepDone::AclSet { stat: plain(stat) },
         StepDone::Got { node } => StepDone::Got { node: node.map(|(data, stat)| (data, plain(stat))) },
-        StepDone::Checked | StepDone::Deleted => done,
+        StepDone::Checked | StepDone::Deleted | StepDone::Appended { .. } => done,
     }
 }
 

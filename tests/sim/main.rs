@@ -30,12 +30,14 @@ mod coverage;
 mod cuts;
 mod decoders;
 mod disk;
+mod divergence;
 mod history;
 mod linearizable;
 mod links;
 #[path = "../lists/mod.rs"]
 mod lists;
 mod locks;
+mod logs;
 mod misfortune;
 mod model;
 mod network;
@@ -111,7 +113,7 @@ fn traces() {
 #[test]
 fn a_seed_run_twice_leaves_the_same_trace() {
     let (mut images, mut recycled, mut handed_on, mut no_room) = (0, 0, 0, 0);
-    for seed in 100..140 {
+    for seed in 100..160 {
         let (first, second) = (run_or_tell(seed), run_or_tell(seed));
         assert_eq!((first.trace, first.events), (second.trace, second.events), "seed {seed} is not repeatable");
         (images, recycled) = (images + first.images, recycled + first.recycled);
@@ -183,6 +185,7 @@ fn nothing_is_left_out() {
     }
     let WatchTally { brought, bare, .. } = total.watches;
     assert!(total.ended > 0, "nodes end by themselves");
+    assert!(total.tally.records > 0, "records are appended and read");
     assert!(bare > 0 && brought > 3 * bare, "most events bring the data wanted: {brought}, and {bare} do not");
     let Tally { requests, refused, .. } = total.tally;
     assert!(refused * 10 >= requests * 3, "calls meet each other: {refused} of {requests} requests were refused");

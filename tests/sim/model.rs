@@ -15,6 +15,7 @@ use quorate::wire::watch::EventKind;
 
 use super::acls::{Eyes, LOOK, settled};
 use super::locks::{Claim, Lock};
+use super::logs::Log;
 use super::watching::ModelEvent;
 
 /// A node of the model.
@@ -22,7 +23,7 @@ use super::watching::ModelEvent;
 pub struct Node {
     pub data: Bytes,
     created: Revision,
-    modified: Revision,
+    pub modified: Revision,
     children_modified: Revision,
     version: u64,
     born: u64,
@@ -30,12 +31,13 @@ pub struct Node {
     owner: Option<SessionId>,
     instance: u64,
     pub lock: Lock,
-    expiry: Option<Expiry>,
+    pub expiry: Option<Expiry>,
     /// When it ends, if it has no children then.
-    due: Option<u64>,
+    pub due: Option<u64>,
     pub quota: Option<Quota>,
     pub acl: Option<Acl>,
     pub acl_version: u64,
+    pub log: Option<Log>,
 }
 
 #[derive(Clone, Debug)]
@@ -163,7 +165,9 @@ impl Model {
             return match read {
                 Read::Exists { .. } => Ok(Answer::Exists { stat: None }),
                 Read::CheckSequencer { .. } => Ok(Answer::Sequencer { valid: false }),
-                Read::Get { path } | Read::Quota { path } | Read::Acl { path } => Err(no_node(path)),
+                Read::Get { path } | Read::Quota { path } | Read::Acl { path } | Read::Records { path, .. } => {
+                    Err(no_node(path))
+                }
                 Read::List { path, .. } | Read::Entries { path, .. } | Read::Scan { path, .. } => Err(no_node(path)),
                 Read::LockHolders { path } | Read::AwaitLock { path, .. } => Err(no_node(path)),
                 Read::WhoAmI => unreachable!("it is about no node"),
@@ -177,7 +181,14 @@ impl Model {
             }
             Read::Get { path } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                if node.log.is_some() {
+                    return Err(Refusal::IsLog { path: path.clone() });
+                }
                 Ok(Answer::Node { data: node.data.clone(), stat: node.stat() })
+            }
+            Read::Records { path, from, bytes } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                node.records(path, *from, *bytes as usize)
             }
             Read::Exists { path } => Ok(Answer::Exists { stat: self.at(path, revision).map(Node::stat) }),
             Read::List { path, after, limit } => {
@@ -318,7 +329,7 @@ impl Model {
             Operation::Authenticate { .. } => unreachable!("its caller does it"),
             Operation::CreateWithAcl { path, data, lifetime, sequential, acl } => {
                 let acl = Some(settled(acl, who)?);
-                let made = self.create(session, path, data, (*lifetime, *sequential), acl);
+                let made = self.create(session, path, Some(data), (*lifetime, *sequential), acl);
                 made.map(|(path, stat)| Done::Created { path, stat })
             }
             Operation::SetAcl { path, acl, expect } => {
@@ -345,8 +356,16 @@ impl Model {
             Operation::Sync => Ok(Done::Synced),
             Operation::Multi { steps } => self.multi((session, who), steps).map(|results| Done::Multi { results }),
             Operation::Create { path, data, lifetime, sequential } => self
-                .create(session, path, data, (*lifetime, *sequential), None)
+                .create(session, path, Some(data), (*lifetime, *sequential), None)
                 .map(|(path, stat)| Done::Created { path, stat }),
+            Operation::CreateLog { path, lifetime, sequential } => self
+                .create(session, path, None, (*lifetime, *sequential), None)
+                .map(|(path, stat)| Done::Created { path, stat }),
+            Operation::Append { path, records, end } => {
+                self.append(path, records, *end).map(|(first, end)| Done::Appended { first, end })
+            }
+            Operation::Trim { path, upto } => self.trim(path, *upto),
+            Operation::Seal { path } => self.seal(path),
             Operation::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| Done::Set { stat }),
             Operation::Delete { path, expect } => self.delete(path, *expect).map(|()| Done::Deleted),
             Operation::SetQuota { path, quota } => self.set_quota(path, *quota),
@@ -362,7 +381,7 @@ impl Model {
             if !create {
                 return Err(Refusal::NoNode { path: path.clone() });
             }
-            self.create(session, path, &Bytes::new(), (Lifetime::Permanent, false), None)?;
+            self.create(session, path, Some(&Bytes::new()), (Lifetime::Permanent, false), None)?;
         }
         let revision = self.next();
         let node = self.tree.get_mut(path).expect("made if it was missing");
@@ -416,7 +435,7 @@ impl Model {
         self.pending.push(ModelEvent { revision, kind, path: path.to_owned(), data, acl });
     }
 
-    fn next(&self) -> Revision {
+    pub fn next(&self) -> Revision {
         self.revision + 1
     }
 
@@ -462,11 +481,11 @@ impl Model {
                 }
             }
             Step::Create { path, data, lifetime, sequential } => {
-                self.create(session, path, data, (*lifetime, *sequential), None).map(created)
+                self.create(session, path, Some(data), (*lifetime, *sequential), None).map(created)
             }
             Step::CreateWithAcl { path, data, lifetime, sequential, acl } => {
                 let acl = Some(settled(acl, who)?);
-                self.create(session, path, data, (*lifetime, *sequential), acl).map(created)
+                self.create(session, path, Some(data), (*lifetime, *sequential), acl).map(created)
             }
             Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),
             Step::SetAcl { path, acl, expect } => {
@@ -474,22 +493,31 @@ impl Model {
             }
             Step::Delete { path, expect } => self.delete(path, *expect).map(|()| StepDone::Deleted),
             Step::CheckLock { sequencer } => self.check_lock(sequencer, who).map(|()| StepDone::Checked),
+            Step::Append { path, records, end } => {
+                self.append(path, records, *end).map(|(first, end)| StepDone::Appended { first, end })
+            }
             Step::Get { path } => {
                 let hidden = self.eyes(who).hides(path, Rights::READ)?;
                 let node = self.tree.get(path).filter(|_| !hidden);
+                if node.is_some_and(|node| node.log.is_some()) {
+                    return Err(Refusal::IsLog { path: path.clone() });
+                }
                 Ok(StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat())) })
             }
         }
     }
 
+    /// Without data it is a log.
     fn create(
         &mut self,
         session: SessionId,
         path: &str,
-        data: &Bytes,
+        data: Option<&Bytes>,
         (lifetime, sequential): (Lifetime, bool),
         acl: Option<Acl>,
     ) -> Result<(String, Stat), Refusal> {
+        let log = data.is_none().then(Log::default);
+        let data = data.cloned().unwrap_or_default();
         let revision = self.next();
         let whole = if sequential { format!("{path}0") } else { path.to_owned() };
         let parent = parent(&whole).ok_or_else(|| Refusal::NodeExists { path: path.to_owned() })?;
@@ -510,6 +538,7 @@ impl Model {
         self.instances += 1;
         let node = Node {
             data: data.clone(),
+            log,
             created: revision,
             modified: revision,
             children_modified: revision,
@@ -535,6 +564,9 @@ impl Model {
 
     fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
         self.check(path, expect)?;
+        if self.tree[path].log.is_some() {
+            return Err(Refusal::IsLog { path: path.to_owned() });
+        }
         let more = (data.len() as u64).saturating_sub(self.tree[path].data.len() as u64);
         self.has_room(path, 0, more)?;
         let (revision, due) = (self.next(), self.due(self.tree[path].expiry));
@@ -594,7 +626,7 @@ impl Model {
     }
 
     /// When a node whose data are new at this moment ends.
-    fn due(&self, expiry: Option<Expiry>) -> Option<u64> {
+    pub fn due(&self, expiry: Option<Expiry>) -> Option<u64> {
         match expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(self.log_time_ns + ttl_ms * 1_000_000),
             Some(Expiry::Emptied) | None => None,
@@ -606,8 +638,8 @@ impl Model {
             (None, Expect::Absent) => Ok(()),
             (Some(_), Expect::Absent) => Err(Refusal::NodeExists { path: path.to_owned() }),
             (None, Expect::Any | Expect::Version(_)) => Err(Refusal::NoNode { path: path.to_owned() }),
-            (Some(node), Expect::Version(expected)) if expected != node.version => {
-                Err(Refusal::BadVersion { path: path.to_owned(), expected, found: node.version })
+            (Some(node), Expect::Version(expected)) if expected != node.stat().version => {
+                Err(Refusal::BadVersion { path: path.to_owned(), expected, found: node.stat().version })
             }
             (Some(_), Expect::Any | Expect::Version(_)) => Ok(()),
         }
@@ -623,8 +655,13 @@ impl Node {
         self.lock.view(&sequencer.path, self.instance).sequencer.as_ref() == Some(sequencer)
     }
 
+    /// Bytes that count against quotas.
+    pub fn bytes(&self) -> usize {
+        self.log.as_ref().map_or(self.data.len(), Log::bytes)
+    }
+
     pub fn stat(&self) -> Stat {
-        Stat {
+        let stat = Stat {
             created: self.created,
             modified: self.modified,
             children_modified: self.children_modified,
@@ -639,7 +676,8 @@ impl Node {
             acl_version: self.acl_version,
             checksum: crc32fast::hash(&self.data),
             ..Stat::default()
-        }
+        };
+        self.log.as_ref().map_or(stat, |log| log.stat(stat))
     }
 }
 

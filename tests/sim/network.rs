@@ -92,7 +92,14 @@ struct Stream {
 
 impl Network {
     pub fn new(conduct: Conduct) -> Self {
-        Self { conduct, conns: BTreeMap::new(), diallers: BTreeMap::new(), last: 0, blocked: BTreeSet::new(), down: BTreeMap::new() }
+        Self {
+            conduct,
+            conns: BTreeMap::new(),
+            diallers: BTreeMap::new(),
+            last: 0,
+            blocked: BTreeSet::new(),
+            down: BTreeMap::new(),
+        }
     }
 
     /// Nothing more goes from `from` to `to`.

@@ -39,6 +39,8 @@ pub struct Run {
     pub task: Option<Task>,
     pub joins: u64,
     pub removals: u64,
+    /// How many nodes hold a wrong state.
+    pub rotten: usize,
     /// Misfortunes that struck, each with a phase it struck in.
     pub struck: BTreeSet<(&'static str, &'static str)>,
     /// Bytes that arrived anywhere, if somebody wants them.
@@ -90,6 +92,7 @@ impl Report {
         self.tally.refused += other.tally.refused;
         self.tally.unknown += other.tally.unknown;
         self.tally.handed_on += other.tally.handed_on;
+        self.tally.records += other.tally.records;
         self.watches.watches += other.watches.watches;
         self.watches.events += other.watches.events;
         self.watches.gaps += other.watches.gaps;
@@ -118,7 +121,7 @@ impl std::fmt::Display for Report {
             ended,
             ..
         } = self;
-        let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
+        let Tally { requests, reads, refused, unknown, handed_on, records } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
@@ -127,7 +130,7 @@ impl std::fmt::Display for Report {
         write!(f, "{joins} joined, {removals} removed, ")?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {ended} nodes ended, "
+            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, "
         )?;
         write!(
             f,
@@ -188,7 +191,7 @@ pub fn plan_of(seed: u64, cuts: &Cuts) -> Plan {
 }
 
 impl Run {
-    fn new(seed: u64, cuts: &Cuts) -> Self {
+    pub fn new(seed: u64, cuts: &Cuts) -> Self {
         let mut world = World::new(seed);
         let mut plan = Plan::draw(&mut world.random);
         cuts.apply(&mut plan);
@@ -220,6 +223,7 @@ impl Run {
             task: None,
             joins: 0,
             removals: 0,
+            rotten: 0,
             struck: BTreeSet::new(),
             seen: None,
             events: 0,
@@ -317,7 +321,7 @@ impl Run {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    pub fn event(&mut self, event: Event) {
         self.events += 1;
         assert!(self.events < EVENTS_MAX, "a run comes to its end");
         match event {
@@ -343,6 +347,12 @@ impl Run {
             }
             Event::Turn { node, call } if self.nodes[node].is_called(call) => {
                 self.with_node(node, Node::turn);
+                let own = &self.nodes[node];
+                assert!(
+                    own.diverged.is_none() || self.rotten > 0,
+                    "node {node} is well, and stops: {:?}",
+                    own.diverged
+                );
                 self.leases_cover(node);
                 self.leases_rest_on_flushes();
                 self.live_sessions_are_kept(node);
@@ -415,7 +425,7 @@ impl Run {
 
     /// No session is over while its client, by its own clock, may rely on it.
     fn live_sessions_are_kept(&self, node: usize) {
-        let Some(running) = &self.nodes[node].running else { return };
+        let Some(running) = self.nodes[node].running.as_ref().filter(|_| self.rotten == 0) else { return };
         let namespace = running.replica.namespace();
         for session in self.clients.iter().filter_map(Client::relies_on) {
             let ended = namespace.revision() >= session.0 && namespace.session(session).is_none();

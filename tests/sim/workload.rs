@@ -12,6 +12,7 @@ use quorate::wire::client::Consistency;
 
 use super::acls;
 use super::history::Asked;
+use super::logs;
 use super::plan::Plan;
 use super::world::Random;
 
@@ -33,20 +34,30 @@ pub struct Known {
     acl_versions: BTreeMap<String, u64>,
     /// Sequencers it was shown: at most one a lock, which may be stale.
     sequencers: BTreeMap<String, Sequencer>,
+    /// Where logs ended.
+    ends: BTreeMap<String, u64>,
 }
 
 /// The next call. `reads`: in a thousand; `known`: what this client last saw; `seen`: the newest revision it was told.
 pub fn draw(random: &mut Random, plan: &Plan, reads: u64, known: &Known, seen: u64) -> Wish {
     let path = path(random, plan.names);
     if random.permille(reads) {
-        return Wish::Read(read(random, path, known), consistency(random, seen));
+        let read = if random.below(8) == 0 {
+            let path = logs::path(random);
+            let end = known.ends.get(&path).copied().unwrap_or(0);
+            logs::read(random, path, end)
+        } else {
+            read(random, path, known)
+        };
+        return Wish::Read(read, consistency(random, seen));
     }
     if random.permille(25) {
         return Wish::Authenticate(acls::credentials(random));
     }
-    let operation = match random.below(4) {
+    let operation = match random.below(9) {
         _ if random.permille(40) => guarding(random, plan, known),
-        0 => locking(random, plan, known),
+        0..2 => locking(random, plan, known),
+        2 => logging(random, known, path),
         _ => operation(random, plan, known, path),
     };
     let guard = match operation {
@@ -101,6 +112,13 @@ fn guarding(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
     }
 }
 
+fn logging(random: &mut Random, known: &Known, path: String) -> Operation {
+    let path = if random.below(20) == 0 { path } else { logs::path(random) };
+    let end = known.ends.get(&path).copied().unwrap_or(0);
+    let lifetime = lifetime(random);
+    logs::operation(random, path, end, lifetime)
+}
+
 fn locking(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
     let path = format!("/n{}", random.below(plan.names.min(LOCKS)));
     if random.below(5) < 2 {
@@ -119,8 +137,12 @@ fn sequencer(random: &mut Random, known: &Known) -> Option<Sequencer> {
 
 /// Remembers what an answer to a read told.
 pub fn learn_answer(known: &mut Known, answer: &Result<Answer, Refusal>) {
-    if let Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }) = answer {
-        known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
+    match answer {
+        Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }) => {
+            known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
+        }
+        Err(Refusal::LogEnd { path, found, .. }) => _ = known.ends.insert(path.clone(), *found),
+        _ => {}
     }
 }
 
@@ -137,6 +159,9 @@ pub fn learn(known: &mut Known, asked: &Asked, outcome: &Outcome) {
         }
         (Operation::SetAcl { path, .. }, Done::AclSet { stat }) => {
             known.acl_versions.insert(path.clone(), stat.acl_version);
+        }
+        (Operation::Append { path, .. }, Done::Appended { end, .. }) => {
+            known.ends.insert(path.clone(), *end);
         }
         (Operation::Set { path, .. }, Done::Set { stat }) => {
             versions.insert(path.clone(), stat.version);
@@ -158,7 +183,7 @@ fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
     if let Some(sequencer) = sequencer(random, known).filter(|_| random.below(6) == 0) {
         return Step::CheckLock { sequencer };
     }
-    match random.below(8) {
+    match random.below(9) {
         _ if random.below(30) == 0 && path != "/" => {
             Step::SetAcl { path, acl: (random.below(2) == 0).then(|| acls::acl(random)), expect: Expect::Any }
         }
@@ -169,6 +194,7 @@ fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
             sequential: false,
             acl: acls::acl(random),
         },
+        8 => Step::Append { path: logs::path(random), records: logs::records(random), end: None },
         0..2 => Step::Create { path, data: data(random), lifetime: lifetime(random), sequential: random.below(4) == 0 },
         2..4 => Step::Set { path, data: data(random), expect },
         4 => Step::Delete { path, expect },

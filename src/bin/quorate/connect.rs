@@ -108,6 +108,11 @@ pub fn failed(error: &Error) -> Failure {
         | Error::LockNotHeld { .. }
         | Error::NodesOverQuota { .. }
         | Error::BytesOverQuota { .. }
+        | Error::IsLog { .. }
+        | Error::NotLog { .. }
+        | Error::LogSealed { .. }
+        | Error::LogEnd { .. }
+        | Error::LogTrimmed { .. }
         | Error::TooLarge { .. }
         | Error::Aborted { .. } => Code::Refused,
         Error::NotAuthorized { .. } => Code::NotAuthorized,

@@ -37,12 +37,13 @@ impl Sizes {
     }
 }
 
-/// Bytes of data in the largest node the operation would make.
+/// Bytes of data in the largest node the operation would make, or of the largest record it would append.
 fn data_bytes(operation: &Operation) -> u64 {
     match operation {
         Operation::Create { data, .. } | Operation::CreateWithAcl { data, .. } | Operation::Set { data, .. } => {
             data.len() as u64
         }
+        Operation::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
         Operation::Guarded { operation, .. } => data_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
@@ -50,6 +51,7 @@ fn data_bytes(operation: &Operation) -> u64 {
                 Step::Create { data, .. } | Step::CreateWithAcl { data, .. } | Step::Set { data, .. } => {
                     data.len() as u64
                 }
+                Step::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
                 Step::Check { .. }
                 | Step::Delete { .. }
                 | Step::SetAcl { .. }
@@ -65,6 +67,9 @@ fn data_bytes(operation: &Operation) -> u64 {
         | Operation::Release { .. }
         | Operation::SetAcl { .. }
         | Operation::Authenticate { .. }
+        | Operation::CreateLog { .. }
+        | Operation::Trim { .. }
+        | Operation::Seal { .. }
         | Operation::Sync
         | Operation::CloseSession => 0,
     }
@@ -98,7 +103,11 @@ fn operation_bytes(operation: &Operation) -> u64 {
         | Operation::DeleteTree { path, .. }
         | Operation::SetQuota { path, .. }
         | Operation::Acquire { path, .. }
-        | Operation::Release { path } => node(path, 0),
+        | Operation::Release { path }
+        | Operation::CreateLog { path, .. }
+        | Operation::Trim { path, .. }
+        | Operation::Seal { path } => node(path, 0),
+        Operation::Append { path, records, .. } => node(path, records.run_bytes()),
         Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
@@ -108,6 +117,7 @@ fn operation_bytes(operation: &Operation) -> u64 {
                 Step::SetAcl { path, acl, .. } => node(path, 0) + acl.as_ref().map_or(0, Acl::bytes) as u64,
                 Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
                 Step::CheckLock { sequencer } => node(&sequencer.path, 0),
+                Step::Append { path, records, .. } => node(path, records.run_bytes()),
             })
             .sum(),
         Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,

@@ -113,6 +113,7 @@ fn operations() -> Vec<(Operation, Whose, Rights, Refusal)> {
     };
     let sequential =
         Operation::Create { path: "/p/n-".into(), data: Bytes::new(), lifetime: Lifetime::Permanent, sequential: true };
+    let log = |path: &str| Operation::CreateLog { path: path.into(), lifetime: Lifetime::Permanent, sequential: false };
     vec![
         (create(NEW), Whose::Parent, Rights::CREATE, no_parent()),
         (create_ephemeral(NEW), Whose::Parent, Rights::CREATE, no_parent()),
@@ -120,6 +121,7 @@ fn operations() -> Vec<(Operation, Whose, Rights, Refusal)> {
         (made, Whose::Parent, Rights::CREATE, no_parent()),
         (acquire(NEW, true), Whose::Parent, Rights::CREATE, no_parent()),
         (set(PATH, b"new", Expect::Any), Whose::Node, Rights::WRITE, no_node()),
+        (log(NEW), Whose::Parent, Rights::CREATE, no_parent()),
         (delete(PATH, Expect::Any), Whose::Parent, Rights::DELETE, no_node()),
         (delete_tree(PATH, Expect::Any), Whose::Parent, Rights::DELETE, no_node()),
         (
@@ -618,4 +620,32 @@ fn a_page_passes_over_what_is_hidden_and_not_over_everything() {
     assert!(matches!(page(&cell, "a"), Err(Refusal::TooLarge { .. })), "there is no place to go on from");
     cell.done(owner, delete(&paths[7], Expect::Any));
     assert!(matches!(page(&cell, "a"), Ok(Answer::Children { names, more: false, .. }) if names == ["z"]));
+}
+
+#[test]
+fn a_log_is_judged_as_data_are() {
+    let (records, upto) = (|| [&b"one"[..]].into_iter().collect(), 0);
+    let path = || "/log".to_owned();
+    let operations = [
+        Operation::Append { path: path(), records: records(), end: None },
+        multi(vec![Step::Append { path: path(), records: records(), end: None }]),
+        Operation::Trim { path: path(), upto },
+        Operation::Seal { path: path() },
+    ];
+    for rights in some_rights() {
+        let mut cell = Cell::new();
+        let (root, alice) = (cell.client(None, &["root"]), cell.client(None, &["alice"]));
+        let lifetime = Lifetime::Permanent;
+        cell.done(root, Operation::CreateLog { path: path(), lifetime, sequential: false });
+        cell.done(root, set_acl("/log", Some(list(&[(Who::User(user("alice")), rights)]))));
+        for operation in operations.clone() {
+            let found = cell.ask(alice, operation.clone());
+            assert_eq!(found.is_ok(), rights.has_any(Rights::WRITE), "{operation:?} with {rights}: {found:?}");
+        }
+        let read = ReadRef::Records { path: "/log", from: 0, bytes: 0 };
+        assert_eq!(cell.read(alice, read).is_ok(), rights.has_any(Rights::READ), "with {rights}");
+        let stranger = cell.client(None, &[]);
+        assert_eq!(cell.read(stranger, read), Err(Refusal::NoNode { path: path() }));
+        assert_eq!(cell.ask(stranger, operations[0].clone()), Err(Refusal::NoNode { path: path() }));
+    }
 }
