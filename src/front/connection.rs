@@ -1,6 +1,6 @@
 //! One client's connection: where it stands in its session's sequence of requests.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;

@@ -39,8 +39,8 @@ mod tests;
 mod watches;
 mod who;
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -526,9 +526,8 @@ impl Front {
                 let asker = self.opening.get(&token).and_then(|id| self.connections.get(id));
                 // A token is the client's own, and another client may use the same: the secret tells them apart.
                 if asker.and_then(|c| c.opening).is_some_and(|opening| opening.is_new_with(secret))
-                    && let Some(id) = self.enter_session(token, session)
+                    && let Some(id) = self.enter_session(token, session, who)
                 {
-                    self.stands_for(session, who);
                     self.say(id, &ServerMessage::SessionOpened { session, timeout_ms });
                 }
             }
@@ -539,7 +538,7 @@ impl Front {
                     // The command was proposed again by another leader, and both copies were chosen.
                     return;
                 }
-                let entered = self.enter_session(token, session);
+                let entered = self.enter_session(token, session, who);
                 if let Some(old) = before.filter(|old| Some(*old) != entered) {
                     self.leave_session(old, Some(session).filter(|_| entered.is_none()));
                     if let Some(connection) = self.connections.get_mut(&old) {
@@ -549,7 +548,6 @@ impl Front {
                     self.fault(old, FaultCode::Unavailable, "the session was taken up on another connection");
                 }
                 if let Some(id) = entered {
-                    self.stands_for(session, who);
                     self.say(id, &ServerMessage::SessionResumed { session, timeout_ms, applied_upto: last_number });
                 }
             }
@@ -596,10 +594,11 @@ impl Front {
     }
 
     /// The session a connection waited for exists.
-    fn enter_session(&mut self, token: u64, session: SessionId) -> Option<ConnectionId> {
+    fn enter_session(&mut self, token: u64, session: SessionId, who: Arc<Principals>) -> Option<ConnectionId> {
         let id = self.opening.remove(&token)?;
         let connection = self.connections.get_mut(&id)?;
         connection.enter(session, token);
+        connection.who = who;
         self.sessions.insert(session, id);
         self.requests.push(FrontRequest::Attach(session));
         Some(id)

@@ -5,7 +5,7 @@
 //! stands for, the log's outcomes tell. So a front believes only what is chosen, and never forgets a password late: it
 //! keeps none.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;

@@ -51,7 +51,7 @@
 //! can guess passwords against them; so keep to trusted networks and long passwords. A session of a resumed connection
 //! has the address of the last one. Principals are never taken from a session again; close it.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 #[cfg(feature = "server")]
 use bytes::BytesMut;

@@ -1,6 +1,6 @@
 //! Applies batches: the one way the namespace changes.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};

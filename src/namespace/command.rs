@@ -1,6 +1,6 @@
 //! What the log carries and what clients ask: plain data. `codec` gives each its bytes.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use bytes::Bytes;
 

@@ -1,7 +1,7 @@
 //! The sessions: whose turn it is, and what each was told.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};

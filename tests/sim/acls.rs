@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use quorate::client::Credentials;
 use quorate::limits::ACL_ENTRIES_MAX;
 use quorate::namespace::acl::{Acl, AclEntry, Principals, Rights, User, Who};
-use quorate::namespace::command::{Done, Expect, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, Step};
+use quorate::namespace::command::{
+    Answer, Done, Expect, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, Step,
+};
 
 use super::model::{Model, Node, parent};
 use super::world::Random;
@@ -290,6 +292,24 @@ impl Model {
             }
         }
         (must, may)
+    }
+}
+
+/// The answer to a read of a node that is to be spoken of as if it were not there.
+pub fn as_if_absent(read: &Read) -> Result<Answer, Refusal> {
+    match read {
+        Read::Exists { .. } => Ok(Answer::Exists { stat: None }),
+        Read::CheckSequencer { .. } => Ok(Answer::Sequencer { valid: false }),
+        Read::Get { path }
+        | Read::Quota { path }
+        | Read::Acl { path }
+        | Read::Records { path, .. }
+        | Read::List { path, .. }
+        | Read::Entries { path, .. }
+        | Read::Scan { path, .. }
+        | Read::LockHolders { path }
+        | Read::AwaitLock { path, .. } => Err(Refusal::NoNode { path: path.clone() }),
+        Read::WhoAmI => unreachable!("it is about no node"),
     }
 }
 

@@ -13,7 +13,7 @@ use quorate::namespace::command::{
 };
 use quorate::wire::watch::EventKind;
 
-use super::acls::{Eyes, LOOK, settled};
+use super::acls::{self, Eyes, LOOK, settled};
 use super::locks::{Claim, Lock};
 use super::logs::Log;
 use super::watching::ModelEvent;
@@ -162,16 +162,7 @@ impl Model {
         let no_node = |path: &str| Refusal::NoNode { path: path.to_owned() };
         let eyes = Eyes { model: self, revision: Some(revision), who };
         if eyes.hides_from(read)? {
-            return match read {
-                Read::Exists { .. } => Ok(Answer::Exists { stat: None }),
-                Read::CheckSequencer { .. } => Ok(Answer::Sequencer { valid: false }),
-                Read::Get { path } | Read::Quota { path } | Read::Acl { path } | Read::Records { path, .. } => {
-                    Err(no_node(path))
-                }
-                Read::List { path, .. } | Read::Entries { path, .. } | Read::Scan { path, .. } => Err(no_node(path)),
-                Read::LockHolders { path } | Read::AwaitLock { path, .. } => Err(no_node(path)),
-                Read::WhoAmI => unreachable!("it is about no node"),
-            };
+            return acls::as_if_absent(read);
         }
         match read {
             Read::WhoAmI => Ok(Answer::Principals { principals: who.clone() }),

@@ -1,6 +1,6 @@
 //! Whom a front takes a connection for, and what it tells whom.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::*;
 use crate::namespace::acl::{Acl, AclEntry, Principals, User};
@@ -11,7 +11,7 @@ use crate::replica::exchange::Submission;
 use crate::wire::client::Consistency;
 use crate::wire::watch::{Registration, Scope};
 
-const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const HOME: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
 
 /// A front with one client, in a session, and a tree.
 struct Test {

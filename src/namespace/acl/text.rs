@@ -1,7 +1,7 @@
 //! Access lists and principals as people write them.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::{AclEntry, Principals, Rights, User, Who};

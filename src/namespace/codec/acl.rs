@@ -1,6 +1,6 @@
 //! Access lists, principals and addresses.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 

@@ -1,6 +1,6 @@
 //! What changes things: commands, operations and steps. Decoding borrows; the owned types are made from the borrowed ones.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -1,6 +1,6 @@
 //! Access lists: a matrix of who does what where, and what hides, follows, survives and hinders nothing.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::acl::{Acl, AclEntry, Rights, User, Who};
@@ -10,7 +10,7 @@ use super::super::{Aspect, answer as answer_to};
 use super::*;
 use crate::limits::{ACL_GROUP_LINES_MAX, HIDDEN_NODES_PASSED_MAX, SESSION_USERS_MAX};
 
-const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 2, 3));
+const HOME: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 1, 2, 3));
 
 fn user(name: &str) -> User {
     User::new(name, "secret")

@@ -1,6 +1,6 @@
 //! Access lists and principals, drawn at random.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use proptest::collection::vec;
 use proptest::option;
