@@ -17,8 +17,8 @@ use crate::wire::snapshots::{SnapshotAnswer, SnapshotQuestion};
 /// What clients want of the images.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
-    /// The newest image must hold it.
-    wanted: Revision,
+    /// The newest image is to hold it.
+    wanted: Option<Revision>,
     /// Pieces that are being read for clients.
     reading: usize,
 }
@@ -37,7 +37,7 @@ impl Replica {
             SnapshotQuestion::Image { at_least } => match self.image_with(at_least) {
                 Some(image) => SnapshotAnswer::Image { image },
                 None => {
-                    self.snapshots.wanted = self.snapshots.wanted.max(at_least);
+                    self.snapshots.wanted = self.snapshots.wanted.max(Some(at_least));
                     SnapshotAnswer::NotYet { revision }
                 }
             },
@@ -70,8 +70,8 @@ impl Replica {
 
     /// Whether an image is wanted that holds more than the newest, and can be taken now.
     pub(super) fn is_snapshot_wanted(&self) -> bool {
-        let wanted = self.snapshots.wanted;
-        self.namespace.revision() >= wanted && self.image_with(wanted).is_none()
+        let is_due = |wanted| self.namespace.revision() >= wanted && self.image_with(wanted).is_none();
+        self.snapshots.wanted.is_some_and(is_due)
     }
 
     /// The newest image, if it holds that revision.

@@ -120,10 +120,7 @@ fn save(args: &Save) -> Result<(), Failure> {
 
 /// A revision that every write acknowledged by now has reached.
 fn read_point(target: &Target) -> Result<Revision, Failure> {
-    target.with_client(|client, timeout| {
-        client.exists("/").wait_timeout(timeout).map_err(|error| failed(&error))?;
-        Ok(client.revision())
-    })
+    target.with_client(|client, timeout| client.sync().wait_timeout(timeout).map_err(|error| failed(&error)))
 }
 
 /// A replica that answers; the leader has enough to do.
