@@ -49,7 +49,8 @@
 //!
 //! What this does not do: the password crosses the wire as it is, and anyone who may administer a node sees its digests and
 //! can guess passwords against them; so keep to trusted networks and long passwords. A session of a resumed connection
-//! has the address of the last one. Principals are never taken from a session again; close it.
+//! has the address of the last one. Principals are never taken from a session again; close it. Lists guard nodes, not the
+//! cell: who can reach its ports can change its members and fetch its images, in which everything is.
 
 use core::net::IpAddr;
 
