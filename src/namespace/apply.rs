@@ -64,6 +64,8 @@ pub enum CommandOutcome {
     ExpiryMissed { session: SessionId, counter: Option<u64> },
     /// `Settle`: what was due at the node is done.
     Settled { path: String },
+    /// `MarkCaching`: done, if the session lives.
+    CachingMarked { session: SessionId },
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
     Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
     /// `Request` that closed its session; otherwise as `Replied`.
@@ -221,6 +223,12 @@ impl Namespace {
                     self.clock.revision = stamp.revision;
                 }
                 CommandOutcome::Settled { path: path.to_owned() }
+            }
+            CommandRef::MarkCaching { session } => {
+                if let Some(place) = self.sessions.find(session) {
+                    self.sessions.update(place, |row| row.caches = true);
+                }
+                CommandOutcome::CachingMarked { session }
             }
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {

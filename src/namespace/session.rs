@@ -25,6 +25,8 @@ pub struct SessionView {
     pub last_number: u64,
     /// Results still kept.
     pub results: usize,
+    /// Its client may keep answers.
+    pub caches: bool,
 }
 
 /// One result: what was answered, and at which revision.
@@ -44,6 +46,8 @@ pub(super) struct Session {
     pub timeout_ms: u32,
     pub counter: u64,
     pub last_number: u64,
+    /// Its client may keep answers: a new leader sees to it that it drops those of before.
+    pub caches: bool,
     /// Results of the requests up to `last_number`, none missing between the first kept and the last.
     results: VecDeque<Stored>,
     results_bytes: usize,
@@ -157,10 +161,28 @@ impl Session {
             .collect();
         let results_bytes = results.iter().map(|stored| stored.outcome.len()).sum();
         let results_sum = results.iter().fold(0, |sum: u128, stored| sum.wrapping_add(stored.hash));
-        let mut session =
-            Self { id, token, secret, timeout_ms, counter, last_number, results, results_bytes, results_sum, hash: 0 };
+        let mut session = Self {
+            id,
+            token,
+            secret,
+            timeout_ms,
+            counter,
+            last_number,
+            caches: false,
+            results,
+            results_bytes,
+            results_sum,
+            hash: 0,
+        };
         session.rehash();
         session
+    }
+
+    /// The same session, whose client may keep answers, or not.
+    pub fn caching(mut self, caches: bool) -> Self {
+        self.caches = caches;
+        self.rehash();
+        self
     }
 
     /// Drops the results up to `acked_upto`. A client cannot have seen what was not yet applied.
@@ -211,14 +233,16 @@ impl Session {
             counter: self.counter,
             last_number: self.last_number,
             results: self.results.len(),
+            caches: self.caches,
         }
     }
 
     /// Whether the hash is what it would be if it were made anew; for checks.
     pub fn hash_holds(&self) -> bool {
         let results = self.results.iter().map(|stored| (stored.revision, stored.outcome.clone()));
-        let (id, timeout_ms) = (self.id, self.timeout_ms);
-        *self == Self::restored(id, self.token, self.secret, timeout_ms, self.counter, self.last_number, results)
+        let (id, timeout_ms, last_number) = (self.id, self.timeout_ms, self.last_number);
+        let restored = Self::restored(id, self.token, self.secret, timeout_ms, self.counter, last_number, results);
+        *self == restored.caching(self.caches)
     }
 
     fn first_kept(&self) -> u64 {
@@ -226,14 +250,15 @@ impl Session {
     }
 
     fn rehash(&mut self) {
-        let mut raw = [0; 68];
+        let mut raw = [0; 69];
         raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
         raw[8..16].copy_from_slice(&self.token.to_le_bytes());
         raw[16..32].copy_from_slice(&self.secret.to_le_bytes());
         raw[32..36].copy_from_slice(&self.timeout_ms.to_le_bytes());
         raw[36..44].copy_from_slice(&self.counter.to_le_bytes());
         raw[44..52].copy_from_slice(&self.last_number.to_le_bytes());
-        raw[52..].copy_from_slice(&self.results_sum.to_le_bytes());
+        raw[52..68].copy_from_slice(&self.results_sum.to_le_bytes());
+        raw[68] = u8::from(self.caches);
         self.hash = xxh3_128(&raw);
     }
 }

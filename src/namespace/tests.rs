@@ -1,11 +1,11 @@
 //! The namespace against a small model of it, its images against replay, and every refusal in a table.
 
-mod generated;
+pub(crate) mod generated;
 mod images;
 mod lifetimes;
 mod listings;
 mod locks;
-mod model;
+pub(crate) mod model;
 mod quotas;
 mod refusals;
 mod requests;
@@ -18,7 +18,7 @@ use super::command::{Command, Expect, Lifetime, Operation, Outcome, SessionId, S
 use super::{Applied, CommandOutcome, Namespace};
 
 /// A batch's body.
-fn batch(log_time_ns: u64, wall_ms: u64, commands: &[Command]) -> Bytes {
+pub(crate) fn batch(log_time_ns: u64, wall_ms: u64, commands: &[Command]) -> Bytes {
     let mut out = BytesMut::new();
     out.extend_from_slice(&batch_header(log_time_ns, wall_ms, u32::try_from(commands.len()).expect("few")));
     for command in commands {
