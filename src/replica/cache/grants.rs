@@ -56,9 +56,7 @@ impl Grants {
 
     /// Every grant that a change concerns.
     pub fn concerned(&mut self, touch: &Touch, mut each: impl FnMut(&Arc<str>, SessionId, &mut Grant)) {
-        let top = match touch {
-            Touch::Node(path) | Touch::ChildrenOf(path) | Touch::Subtree(path) => path,
-        };
+        let top = touch.path();
         let mut all = |path: &Arc<str>, holders: &mut BTreeMap<SessionId, Grant>, listing: bool| {
             for (session, grant) in holders.iter_mut().filter(|(_, grant)| !listing || grant.with_children) {
                 each(path, *session, grant);

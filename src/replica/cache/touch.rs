@@ -45,7 +45,16 @@ impl Touch {
             }
             CommandRef::Request { operation, .. } => of_operation(operation, &mut touches),
         }
+        // A path that is none is nobody's: its command is refused.
+        touches.retain(|touch| path::check(touch.path()).is_ok());
         Some(touches)
+    }
+
+    /// The node it is about, or the topmost.
+    pub(super) fn path(&self) -> &Arc<str> {
+        match self {
+            Self::Node(path) | Self::ChildrenOf(path) | Self::Subtree(path) => path,
+        }
     }
 }
 

@@ -42,6 +42,7 @@ fn name(message: &PeerMessage) -> &'static str {
         PeerMessage::Recalled { .. } => "recalled",
         PeerMessage::FetchImage { .. } => "fetch image",
         PeerMessage::ImagePiece { .. } => "image piece",
+        PeerMessage::Digest { .. } => "digest",
     }
 }
 
@@ -97,6 +98,7 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::Recalled { session: SESSION, reign: BALLOT, number: 8 },
         PeerMessage::FetchImage { image: Slot(60), offset: 4096 },
         PeerMessage::ImagePiece { image: Slot(60), offset: 4096, bytes: Bytes::from_static(b"rows") },
+        PeerMessage::Digest { slot: Slot(2048), digest: HASH },
     ]);
     messages
 }
@@ -127,6 +129,6 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 24, "each of 15 + 8 messages, and the hello, has an example");
+    assert_eq!(names.len(), 25, "each of 15 + 9 messages, and the hello, has an example");
     compare("peer.txt", &golden(&frames));
 }
