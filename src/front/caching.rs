@@ -35,9 +35,7 @@ impl Front {
                 self.touched.push(session);
                 Ok(())
             }
-            CacheAsk::Read { number, read } => {
-                self.read(id, number, (Consistency::Linearizable, Cached::Wished), read)
-            }
+            CacheAsk::Read { number, read } => self.read(id, number, (Consistency::Linearizable, Cached::Wished), read),
             CacheAsk::Recalled { reign, number } => {
                 self.requests.push(FrontRequest::Recalled { session, reign, number });
                 Ok(())

@@ -45,10 +45,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use self::caching::Ping;
 use self::connection::{Connection, Opening};
 use self::locks::LockWaits;
 use self::patience::Patience;
-use self::caching::Ping;
 use self::reads::{Cached, Reads};
 use self::watches::Watches;
 use crate::limits::{
@@ -360,9 +360,7 @@ impl Front {
                 Ok(())
             }
             ClientMessage::Request { number, acked_upto, operation } => self.request(id, number, acked_upto, operation),
-            ClientMessage::Read { number, consistency, read } => {
-                self.read(id, number, (consistency, Cached::No), read)
-            }
+            ClientMessage::Read { number, consistency, read } => self.read(id, number, (consistency, Cached::No), read),
             ClientMessage::Cache(ask) => self.cache_asked(id, ask),
             ClientMessage::Ping { number } => {
                 self.pings.push((id, Ping { number, renews: false }));

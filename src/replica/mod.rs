@@ -12,6 +12,9 @@
 //! **A read** does not come here, unless the front's replica does not lead, or leads without a lease: then the front asks
 //! for a *read point*, the slot it must have applied. The leader's Paxos gives it; a follower asks the leader.
 //!
+//! **What clients keep.** An answer may be kept by the client and given again, as long as nothing has changed it. The leader
+//! knows who keeps what, and has it dropped before it proposes a change; that story is told in `cache`.
+//!
 //! Invariants:
 //!
 //! 1. A vote, a promise or an outcome leaves only behind the durable write it depends on: Paxos parks it, this module only
@@ -23,6 +26,7 @@
 //!    that it leads, and has heard nothing (`liveness`).
 //! 5. What is due at a node (a lock kept shut for a lost holder opens, a node's time is over) is done only by the log, at a
 //!    log time that has come (`timers`).
+//! 6. Nothing is proposed that would make an answer wrong which a client may still give from memory (`cache`).
 //!
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
@@ -602,8 +606,7 @@ impl Replica {
 
     /// Nothing before the reign's first entry is applied: only then is it known who may keep answers.
     fn propose_pending(&mut self, now: Instant, wall_ms: u64) {
-        while self.cache.is_some()
-            && self.paxos.can_propose() && self.paxos.in_flight() < ENTRIES_IN_FLIGHT {
+        while self.cache.is_some() && self.paxos.can_propose() && self.paxos.in_flight() < ENTRIES_IN_FLIGHT {
             let log_time_ns = self.log_time_ns(now);
             let Some(value) = self.pending.cut(log_time_ns, wall_ms) else { return };
             self.proposed = LogTime { ns: log_time_ns, at: now };

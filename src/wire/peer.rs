@@ -311,11 +311,9 @@ pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
             word: fields.last(Word::take)?,
         },
         kind::RECALL => PeerMessage::Recall { sessions: fields.sessions()?, recall: fields.last(Recall::take)? },
-        kind::RECALLED => PeerMessage::Recalled {
-            session: SessionId(fields.u64()?),
-            reign: fields.ballot()?,
-            number: fields.u64()?,
-        },
+        kind::RECALLED => {
+            PeerMessage::Recalled { session: SessionId(fields.u64()?), reign: fields.ballot()?, number: fields.u64()? }
+        }
         kind::FETCH_IMAGE => PeerMessage::FetchImage { image: fields.slot()?, offset: fields.u64()? },
         kind::IMAGE_PIECE => PeerMessage::ImagePiece {
             image: fields.slot()?,

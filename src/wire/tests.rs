@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use super::cache::{CacheAsk, CacheTold, Recall};
 use super::client::{
-    CacheAccount, ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, SessionAccount,
-    SessionsPage, Status, Welcome,
+    CacheAccount, ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage,
+    SessionAccount, SessionsPage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::members::{ChangeAnswer, Members};

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "these tests live in real time, and wait for what real processes do")]
 
 mod bench;
+mod caching;
 mod cell;
 mod crashes;
 mod dev;

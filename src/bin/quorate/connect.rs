@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Error, Outcome, Prefer, Target as Place};
+use quorate::client::{CacheSettings, Client, ClientBuilder, Error, Outcome, Prefer, Target as Place};
 use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
 use quorate::server::{Code, Failure};
@@ -39,7 +39,24 @@ impl Target {
 
     /// Opens a session for one command and closes it again, whatever became of the command.
     pub fn with_client<T>(&self, work: impl FnOnce(&Client, Duration) -> Result<T, Failure>) -> Result<T, Failure> {
-        let client = open(&self.text(), self.timeout)?;
+        self.with(open(&self.text(), self.timeout)?, work)
+    }
+
+    /// As [`with_client`](Self::with_client), with a client that keeps answers.
+    pub fn with_caching_client<T>(
+        &self,
+        settings: CacheSettings,
+        work: impl FnOnce(&Client, Duration) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let builder = builder(&self.text(), self.timeout)?.cache(settings);
+        self.with(connected(builder, self.timeout)?, work)
+    }
+
+    fn with<T>(
+        &self,
+        client: Client,
+        work: impl FnOnce(&Client, Duration) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let done = work(&client, self.timeout);
         // A session that cannot be closed now ends by itself when its time is over.
         let _ = client.close().wait_timeout(self.timeout);
@@ -49,9 +66,16 @@ impl Target {
 
 /// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
 pub fn open(text: &str, timeout: Duration) -> Result<Client, Failure> {
+    connected(builder(text, timeout)?, timeout)
+}
+
+fn builder(text: &str, timeout: Duration) -> Result<ClientBuilder, Failure> {
     let place: Place = text.parse().map_err(|error| failed(&error))?;
     let builder = Client::builder(text).map_err(|error| failed(&error))?;
-    let builder = builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any));
+    Ok(builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any)))
+}
+
+fn connected(builder: ClientBuilder, timeout: Duration) -> Result<Client, Failure> {
     // The client gives up by itself, and says what it met.
     builder.connect().wait_timeout(timeout + Duration::from_secs(1)).map_err(|error| failed(&error))
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use quorate::client::{self, CellId, Error, Report, Role, Target as Place};
-use quorate::wire::cache::CacheAccount;
 use quorate::server::config::{Address, Size};
 use quorate::server::{Code, Failure};
+use quorate::wire::cache::CacheAccount;
 use serde_json::{Value, json};
 
 use super::connect::{Target, failed};

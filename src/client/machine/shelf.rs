@@ -3,9 +3,8 @@
 //! The machine decides what comes and goes, and says so ([`Effect::Shelve`](super::Effect::Shelve)); whoever drives it does
 //! to the shelf what it says, in order, before anything further is sent. Callers look here without asking the machine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use hashbrown::HashMap;
 
 use super::Answered;
 use crate::namespace::command::{Answer, Read, Refusal, Revision};
@@ -45,7 +44,7 @@ pub struct CacheSettings {
 #[derive(Debug)]
 pub struct Shelf {
     settings: CacheSettings,
-    by_path: HashMap<Box<str>, Vec<Kept>>,
+    by_path: BTreeMap<Box<str>, Vec<Kept>>,
     count: usize,
     bytes: usize,
     until: Instant,
@@ -69,7 +68,7 @@ impl Shelf {
     /// An empty shelf.
     #[must_use]
     pub fn new(settings: CacheSettings) -> Self {
-        Self { settings, by_path: HashMap::new(), count: 0, bytes: 0, until: Instant::ZERO }
+        Self { settings, by_path: BTreeMap::new(), count: 0, bytes: 0, until: Instant::ZERO }
     }
 
     /// Does what the machine says.
@@ -89,6 +88,12 @@ impl Shelf {
         let (path, _) = keepable(read)?;
         let kept = self.by_path.get(path)?.iter().find(|kept| kept.read == *read)?;
         Some((Answered::Read { revision: kept.revision, answer: kept.answer.clone() }, self.until))
+    }
+
+    /// All that may be used at that time: what was asked, the revision the answer was of, and the answer.
+    pub fn usable_at(&self, now: Instant) -> impl Iterator<Item = (&Read, Revision, &Result<Answer, Refusal>)> {
+        let all = self.by_path.values().flatten().filter(move |_| now < self.until);
+        all.map(|kept| (&kept.read, kept.revision, &kept.answer))
     }
 
     /// Answers kept.

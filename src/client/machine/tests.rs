@@ -1,5 +1,6 @@
 //! The machine against a server of three lines: what was said to it is read, what it answers is written by the test.
 
+mod keeping;
 mod locking;
 mod watching;
 
@@ -63,8 +64,7 @@ impl Test {
         };
         let now = Instant::from_nanos(1_000_000_000_000);
         let machine = Machine::new(now, settings);
-        let mut test =
-            Self {
+        let mut test = Self {
             machine,
             now,
             done: vec![],

@@ -90,7 +90,8 @@ impl Model {
                 }
                 self.revision += 1;
                 let id = SessionId(self.revision);
-                self.sessions.insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new(), caches: false });
+                self.sessions
+                    .insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new(), caches: false });
                 Expected::Opened(id)
             }
             Command::ResumeSession { session, secret, .. } => match self.sessions.get_mut(session) {

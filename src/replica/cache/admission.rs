@@ -112,13 +112,7 @@ impl Replica {
     }
 
     /// What the leader says to a wish. `withheld`: sessions whose end is being decided.
-    pub(in crate::replica) fn word(
-        &mut self,
-        now: Instant,
-        asker: Asker,
-        wish: &Wish,
-        withheld: &[SessionId],
-    ) -> Word {
+    pub(in crate::replica) fn word(&mut self, now: Instant, asker: Asker, wish: &Wish, withheld: &[SessionId]) -> Word {
         let mut word = Word::default();
         if wish.is_empty() {
             return word;
@@ -166,12 +160,7 @@ impl Replica {
     }
 
     /// Passes a recall on to those of the sessions that are here.
-    pub(in crate::replica) fn recall_here(
-        &self,
-        sessions: &[SessionId],
-        recall: &Recall,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(in crate::replica) fn recall_here(&self, sessions: &[SessionId], recall: &Recall, effects: &mut Vec<Effect>) {
         for session in sessions {
             if let Some(front) = self.attached.get(session).copied() {
                 let notice = FrontNotice::Recall { session: *session, recall: recall.clone() };

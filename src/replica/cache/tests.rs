@@ -76,8 +76,7 @@ fn what_is_kept_is_got_back_before_it_changes() {
     assert!(cache.grant(ms(1), S, HERE, "/a", false) && cache.grant(ms(1), T, THERE, "/a", false));
     assert!(cache.grant(ms(1), S, HERE, "/b", false));
     assert_eq!(admit(&mut cache, S, &[node("/a")]), Some([(S, 1), (T, 2)].into()));
-    let expected =
-        [(Whither::One(S, HERE), recall(1, &["/a"])), (Whither::One(T, THERE), recall(2, &["/a"]))];
+    let expected = [(Whither::One(S, HERE), recall(1, &["/a"])), (Whither::One(T, THERE), recall(2, &["/a"]))];
     assert_eq!(sent(&mut cache), expected);
     cache.recalled(S, REIGN, 1);
     assert_eq!(freed(&mut cache, ms(2)), 0, "one has not answered");
