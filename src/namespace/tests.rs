@@ -5,7 +5,13 @@ mod images;
 mod lifetimes;
 mod listings;
 mod locks;
+<<<<<<< HEAD
 pub(crate) mod model;
+=======
+mod log_model;
+mod logs;
+mod model;
+>>>>>>> main
 mod quotas;
 mod refusals;
 mod requests;

@@ -94,6 +94,7 @@ impl Report {
         self.tally.unknown += other.tally.unknown;
         self.tally.handed_on += other.tally.handed_on;
         self.tally.kept += other.tally.kept;
+        self.tally.records += other.tally.records;
         self.watches.watches += other.watches.watches;
         self.watches.events += other.watches.events;
         self.watches.gaps += other.watches.gaps;
@@ -122,7 +123,7 @@ impl std::fmt::Display for Report {
             ended,
             ..
         } = self;
-        let Tally { requests, reads, refused, unknown, handed_on, kept } = self.tally;
+        let Tally { requests, reads, refused, unknown, handed_on, kept, records } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
@@ -131,7 +132,7 @@ impl std::fmt::Display for Report {
         write!(f, "{joins} joined, {removals} removed, ")?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {ended} nodes ended, "
+            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, "
         )?;
         write!(
             f,

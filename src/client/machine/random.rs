@@ -199,7 +199,10 @@ impl World {
                 ClientMessage::Ping { number } => Heard::Ping(number),
                 ClientMessage::Cache(ask) => panic!("{ask:?}, though nothing is kept"),
                 ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("nothing is watched"),
-                ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+                ClientMessage::Status { .. }
+                | ClientMessage::Members { .. }
+                | ClientMessage::Sessions { .. }
+                | ClientMessage::Snapshot { .. } => {
                     panic!("a session asks for no status")
                 }
             });

@@ -191,7 +191,10 @@ impl Test {
                 ClientMessage::Cache(CacheAsk::Recalled { number, .. }) => Said::Recalled(number),
                 ClientMessage::Watch { watch, registration } => Said::Watch { watch, from: registration.from },
                 ClientMessage::Unwatch { watch } => Said::Unwatch(watch),
-                ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+                ClientMessage::Status { .. }
+                | ClientMessage::Members { .. }
+                | ClientMessage::Sessions { .. }
+                | ClientMessage::Snapshot { .. } => {
                     panic!("a session asks for no status")
                 }
             });

@@ -67,13 +67,18 @@ fn end_session(session: SessionId, namespace: &Namespace, touches: &mut Vec<Touc
 
 fn of_operation(operation: &OperationRef<'_>, touches: &mut Vec<Touch>) {
     match operation {
-        OperationRef::Create { path, sequential: false, .. } | OperationRef::Delete { path, .. } => {
-            node_and_parent(path, touches);
+        OperationRef::Create { path, sequential: false, .. }
+        | OperationRef::CreateLog { path, sequential: false, .. }
+        | OperationRef::Delete { path, .. } => node_and_parent(path, touches),
+        OperationRef::Create { path, sequential: true, .. } | OperationRef::CreateLog { path, sequential: true, .. } => {
+            new_child(path, touches);
         }
-        OperationRef::Create { path, sequential: true, .. } => new_child(path, touches),
-        OperationRef::Set { path, .. } | OperationRef::SetQuota { path, .. } | OperationRef::Release { path } => {
-            touches.push(Touch::Node((*path).into()));
-        }
+        OperationRef::Set { path, .. }
+        | OperationRef::SetQuota { path, .. }
+        | OperationRef::Release { path }
+        | OperationRef::Append { path, .. }
+        | OperationRef::Trim { path, .. }
+        | OperationRef::Seal { path } => touches.push(Touch::Node((*path).into())),
         OperationRef::DeleteTree { path, .. } => {
             touches.push(Touch::Subtree((*path).into()));
             touches.extend(path::parent(path).map(|parent| Touch::Node(parent.into())));
@@ -93,7 +98,7 @@ fn of_step(step: &StepRef<'_>, touches: &mut Vec<Touch>) {
             node_and_parent(path, touches);
         }
         StepRef::Create { path, sequential: true, .. } => new_child(path, touches),
-        StepRef::Set { path, .. } => touches.push(Touch::Node((*path).into())),
+        StepRef::Set { path, .. } | StepRef::Append { path, .. } => touches.push(Touch::Node((*path).into())),
         StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } => {}
     }
 }
