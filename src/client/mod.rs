@@ -49,11 +49,7 @@
 //!
 //! # Not here
 //!
-<<<<<<< HEAD
-//! Handles, access lists and logs: the cell does not have them yet. A deadline that takes a call
-=======
-//! Handles, caches and access lists: the cell does not have them yet. A deadline that takes a call
->>>>>>> main
+//! Handles and access lists: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
@@ -91,12 +87,8 @@ pub use error::{Error, Outcome, Result};
 pub use kept::CacheStats;
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
-<<<<<<< HEAD
-pub use machine::{CacheSettings, Prefer};
-=======
 pub use log::{Appended, Log, LogPage, LogTail, Tailed};
-pub use machine::Prefer;
->>>>>>> main
+pub use machine::{CacheSettings, Prefer};
 pub use observe::SessionEvents;
 pub use op::Op;
 pub use session::{SessionEvent, SessionState};

@@ -5,13 +5,9 @@ mod images;
 mod lifetimes;
 mod listings;
 mod locks;
-<<<<<<< HEAD
-pub(crate) mod model;
-=======
 mod log_model;
 mod logs;
-mod model;
->>>>>>> main
+pub(crate) mod model;
 mod quotas;
 mod refusals;
 mod requests;

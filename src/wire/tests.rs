@@ -136,7 +136,6 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("events, more to come", ServerMessage::Events { watch: 8, revision: 4712, more: true, events: vec![] }),
         ("gap", ServerMessage::Gap { watch: 8, from: 4711, to: 4720 }),
         ("progress", ServerMessage::Progress { revision: 4720 }),
-<<<<<<< HEAD
         ("renewed", ServerMessage::Cache(CacheTold::Renewed { number: 9, lease_ms: 2000 })),
         (
             "cached reply",
@@ -144,12 +143,9 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ),
         ("recall", ServerMessage::Cache(CacheTold::Recall(recall(&["/a", "/a/b"])))),
         ("recall of everything", ServerMessage::Cache(CacheTold::Recall(recall(&[])))),
-    ]
-=======
     ];
     messages.extend(snapshot_answers());
     messages
->>>>>>> main
 }
 
 fn events() -> Vec<Event<'static>> {

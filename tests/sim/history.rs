@@ -63,13 +63,10 @@ pub struct Tally {
     pub unknown: u64,
     /// Locks that came to those who had waited for them.
     pub handed_on: u64,
-<<<<<<< HEAD
     /// Reads answered by what clients kept.
     pub kept: u64,
-=======
     /// Records that were read, each counted once.
     pub records: u64,
->>>>>>> main
 }
 
 impl History {

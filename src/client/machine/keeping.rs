@@ -147,7 +147,7 @@ impl Machine {
         self.progressed(now, revision);
         let safe = keep && (!answered.tainted || cfg!(bug = "30")) && now < self.keeping.lease_until && !self.closing;
         if safe && is_whole(&answer) {
-            let (read, answer) = (answered.read, answer.clone());
+            let (read, answer) = (answered.read, Box::new(answer.clone()));
             self.effects.push_back(Effect::Shelve(Shelve::Keep { read, revision, answer }));
         }
         self.effects.push_back(Effect::Done { tag: answered.tag, result: Ok(Answered::Read { revision, answer }) });

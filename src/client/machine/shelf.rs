@@ -21,7 +21,7 @@ pub enum Shelve {
         /// The revision the answer reflects; nothing about it has changed since, or it would not be here.
         revision: Revision,
         /// The answer.
-        answer: Result<Answer, Refusal>,
+        answer: Box<Result<Answer, Refusal>>,
     },
     /// Everything about these nodes goes.
     Drop(Vec<Arc<str>>),
@@ -54,7 +54,7 @@ pub struct Shelf {
 struct Kept {
     read: Read,
     revision: Revision,
-    answer: Result<Answer, Refusal>,
+    answer: Box<Result<Answer, Refusal>>,
     bytes: usize,
 }
 
@@ -87,13 +87,13 @@ impl Shelf {
     pub fn find(&self, read: &Read) -> Option<(Answered, Instant)> {
         let (path, _) = keepable(read)?;
         let kept = self.by_path.get(path)?.iter().find(|kept| kept.read == *read)?;
-        Some((Answered::Read { revision: kept.revision, answer: kept.answer.clone() }, self.until))
+        Some((Answered::Read { revision: kept.revision, answer: (*kept.answer).clone() }, self.until))
     }
 
     /// All that may be used at that time: what was asked, the revision the answer was of, and the answer.
     pub fn usable_at(&self, now: Instant) -> impl Iterator<Item = (&Read, Revision, &Result<Answer, Refusal>)> {
         let all = self.by_path.values().flatten().filter(move |_| now < self.until);
-        all.map(|kept| (&kept.read, kept.revision, &kept.answer))
+        all.map(|kept| (&kept.read, kept.revision, &*kept.answer))
     }
 
     /// Answers kept.
@@ -108,7 +108,7 @@ impl Shelf {
         self.count == 0
     }
 
-    fn keep(&mut self, read: Read, revision: Revision, answer: Result<Answer, Refusal>) {
+    fn keep(&mut self, read: Read, revision: Revision, answer: Box<Result<Answer, Refusal>>) {
         let Some((path, _)) = keepable(&read) else { return };
         let bytes = path.len() + bytes_of(&answer);
         if bytes > self.settings.bytes_max || self.settings.answers_max == 0 {

@@ -258,11 +258,13 @@ impl Cache {
     }
 
     pub(super) fn applied(&mut self, slot: Slot) {
-        while let Some((_, count)) = self.slots.pop_front_if(|(first, _)| *first <= slot) {
+        while let Some((_, count)) = self.slots.front().copied().filter(|(first, _)| *first <= slot) {
+            self.slots.pop_front();
             self.applied_count = count;
             self.stirred |= !self.held.is_empty();
         }
-        while let Some((_, touches)) = self.under_way.pop_front_if(|(count, _)| *count <= self.applied_count) {
+        while self.under_way.front().is_some_and(|(count, _)| *count <= self.applied_count) {
+            let (_, touches) = self.under_way.pop_front().expect("it was just seen");
             self.blocked.remove(&touches);
         }
     }

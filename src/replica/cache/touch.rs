@@ -70,7 +70,8 @@ fn of_operation(operation: &OperationRef<'_>, touches: &mut Vec<Touch>) {
         OperationRef::Create { path, sequential: false, .. }
         | OperationRef::CreateLog { path, sequential: false, .. }
         | OperationRef::Delete { path, .. } => node_and_parent(path, touches),
-        OperationRef::Create { path, sequential: true, .. } | OperationRef::CreateLog { path, sequential: true, .. } => {
+        OperationRef::Create { path, sequential: true, .. }
+        | OperationRef::CreateLog { path, sequential: true, .. } => {
             new_child(path, touches);
         }
         OperationRef::Set { path, .. }

@@ -55,13 +55,13 @@ fn an_answer_is_kept_while_the_lease_runs_from_when_it_was_asked_for() {
     assert_eq!(test.said(), [Said::ReadCached { number: 1 }]);
     test.kept_reply(1, true);
     assert!(test.gives());
-    test.now = test.now + Duration::from_millis(400);
+    test.now += Duration::from_millis(400);
     assert!(test.gives());
     test.pass(Duration::from_millis(100));
     assert_eq!(test.said(), [Said::Renew(2)], "it is renewed in time");
-    test.now = test.now + Duration::from_millis(1400);
+    test.now += Duration::from_millis(1400);
     assert!(test.gives());
-    test.now = test.now + Duration::from_millis(96);
+    test.now += Duration::from_millis(96);
     assert!(!test.gives(), "1.996 s after the renewal that was answered was sent");
     assert_eq!(test.succeeded(), [1, 2]);
 }
@@ -73,7 +73,7 @@ fn what_was_kept_under_a_lease_that_ran_out_is_not_kept_under_the_next() {
     test.kept_reply(1, true);
     test.pass(Duration::from_millis(500));
     test.keep(3);
-    test.now = test.now + Duration::from_millis(2000);
+    test.now += Duration::from_millis(2000);
     test.renewed(2);
     assert!(test.shelf.is_empty(), "the leader forgot it");
     test.kept_reply(2, true);
@@ -156,7 +156,8 @@ fn nothing_kept_outlives_the_will_to_close() {
 fn a_full_shelf_is_cleared_for_what_is_used() {
     let mut shelf = Shelf::new(CacheSettings { answers_max: 2, bytes_max: 1 << 10 });
     let read = |name: &str| Read::Get { path: format!("/{name}") };
-    let answer = |bytes: usize| Ok(Answer::Node { data: vec![0; bytes].into(), stat: Stat::default() });
+    let node = |bytes: usize| Answer::Node { data: vec![0; bytes].into(), stat: Stat::default() };
+    let answer = |bytes: usize| Box::new(Ok(node(bytes)));
     for name in ["a", "b", "c"] {
         shelf.take(Shelve::Keep { read: read(name), revision: 1, answer: answer(10) });
     }
