@@ -241,7 +241,12 @@ impl Replica {
         }
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
         let images = self.images.next_deadline().min(self.transfer.next_deadline()).min(self.scrub.next_deadline());
-        let cache = self.cache.as_ref().map_or(Instant::FOREVER, Cache::next_deadline);
+        let cache = match &self.cache {
+            Some(cache) => cache.next_deadline(),
+            // What came in waits for it.
+            None if self.paxos.is_leading() => Instant::ZERO,
+            None => Instant::FOREVER,
+        };
         let own = self.storage.next_deadline().min(images).min(self.next_due(now)).min(cache);
         self.paxos.next_deadline().min(liveness).min(own)
     }
