@@ -128,6 +128,7 @@ impl Fleet {
             }
             Effect::Session(SessionEvent::Expired | SessionEvent::Closed) => self.clients[client].over = true,
             Effect::Watch { .. } => unreachable!("the load watches nothing"),
+            Effect::Shelve(_) => {}
             Effect::Session(SessionEvent::Safe) => {
                 self.clients[client].opened.get_or_insert(self.now);
             }

@@ -67,6 +67,8 @@ pub enum CommandOutcome {
     ExpiryMissed { session: SessionId, counter: Option<u64> },
     /// `Settle`: what was due at the node is done.
     Settled { path: String },
+    /// `MarkCaching`: done, if the session lives.
+    CachingMarked { session: SessionId },
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
     /// `who`: whom the session stands for, where whoever passes the result on may not know yet.
     Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes, who: Option<Arc<Principals>> },
@@ -229,6 +231,12 @@ impl Namespace {
                     self.clock.revision = stamp.revision;
                 }
                 CommandOutcome::Settled { path: path.to_owned() }
+            }
+            CommandRef::MarkCaching { session } => {
+                if let Some(place) = self.sessions.find(session) {
+                    self.sessions.update(place, |row| row.caches = true);
+                }
+                CommandOutcome::CachingMarked { session }
             }
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {

@@ -28,6 +28,8 @@ pub struct SessionView {
     pub last_number: u64,
     /// Results still kept.
     pub results: usize,
+    /// Its client may keep answers.
+    pub caches: bool,
 }
 
 /// One result: what was answered, and at which revision.
@@ -50,6 +52,8 @@ pub(super) struct Session {
     /// Whom it stands for.
     pub who: Arc<Principals>,
     who_hash: u128,
+    /// Its client may keep answers: a new leader sees to it that it drops those of before.
+    pub caches: bool,
     /// Results of the requests up to `last_number`, none missing between the first kept and the last.
     results: VecDeque<Stored>,
     results_bytes: usize,
@@ -173,6 +177,7 @@ impl Session {
             last_number,
             who,
             who_hash,
+            caches: false,
             results,
             results_bytes,
             results_sum,
@@ -180,6 +185,13 @@ impl Session {
         };
         session.rehash();
         session
+    }
+
+    /// The same session, whose client may keep answers, or not.
+    pub fn caching(mut self, caches: bool) -> Self {
+        self.caches = caches;
+        self.rehash();
+        self
     }
 
     /// Drops the results up to `acked_upto`. A client cannot have seen what was not yet applied.
@@ -247,13 +259,14 @@ impl Session {
             counter: self.counter,
             last_number: self.last_number,
             results: self.results.len(),
+            caches: self.caches,
         }
     }
 
     /// Whether the hash is what it would be if it were made anew; for checks.
     pub fn hash_holds(&self) -> bool {
         let results = self.results.iter().map(|stored| (stored.revision, stored.outcome.clone()));
-        *self == Self::restored(self.view(), (*self.who).clone(), results)
+        *self == Self::restored(self.view(), (*self.who).clone(), results).caching(self.caches)
     }
 
     fn stand_for(&mut self, who: Principals) {
@@ -266,7 +279,7 @@ impl Session {
     }
 
     fn rehash(&mut self) {
-        let mut raw = [0; 84];
+        let mut raw = [0; 85];
         raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
         raw[8..16].copy_from_slice(&self.token.to_le_bytes());
         raw[16..32].copy_from_slice(&self.secret.to_le_bytes());
@@ -274,7 +287,8 @@ impl Session {
         raw[36..44].copy_from_slice(&self.counter.to_le_bytes());
         raw[44..52].copy_from_slice(&self.last_number.to_le_bytes());
         raw[52..68].copy_from_slice(&self.results_sum.to_le_bytes());
-        raw[68..].copy_from_slice(&self.who_hash.to_le_bytes());
+        raw[68..84].copy_from_slice(&self.who_hash.to_le_bytes());
+        raw[84] = u8::from(self.caches);
         self.hash = xxh3_128(&raw);
     }
 }
