@@ -133,7 +133,10 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
         }
         ClientMessage::Ping { number } => ServerMessage::Pong { number }.encode(out),
         ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("no test watches"),
-        ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+        ClientMessage::Status { .. }
+        | ClientMessage::Members { .. }
+        | ClientMessage::Sessions { .. }
+        | ClientMessage::Snapshot { .. } => {
             panic!("no test asks for a status")
         }
     }

@@ -488,7 +488,7 @@ impl Tree {
     }
 
     /// Every path with its node, in no order that means anything.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Node>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Node>)> {
         self.rows.iter().map(|(_, row)| (&row.path, &row.node))
     }
 

@@ -31,6 +31,7 @@ mod scan;
 mod session;
 mod set;
 mod shell;
+mod snapshot;
 mod start;
 mod stat;
 mod status;
@@ -111,6 +112,9 @@ enum Command {
     /// Shows the sessions of a cell
     #[command(subcommand)]
     Session(session::Args),
+    /// Copies the state of a cell into a file, and makes a new cell from one
+    #[command(subcommand)]
+    Snapshot(snapshot::Args),
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
@@ -166,6 +170,7 @@ fn main() -> ExitCode {
         Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Session(args) => session::run(&args).map(|()| 0),
+        Command::Snapshot(args) => snapshot::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::CheckConfig(args) => config::check(&args).map(|()| 0),
         Command::Config(args) => config::run(&args).map(|()| 0),
