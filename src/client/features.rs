@@ -146,7 +146,7 @@
 //! | Group commit | batches that a flush in flight gathers | `src/journal/writer/tests.rs::records_queued_together_are_one_write_of_uncopied_memory` |
 //! | Disk corruption is detected | and told from a crash, and mended | `tests/process/storage.rs::what_rots_beneath_a_running_replica_is_found_and_replaced` `src/journal/tests.rs::many_lives_with_crashes_and_bad_sectors_deny_nothing` |
 //! | MultiOp: guard, then, else | `txn` | `tests/process/txn.rs::a_transaction_takes_one_branch_whole` |
-//! | Checksums compared among replicas | digests of the state | `tests/sim/divergence.rs::a_replica_that_differs_from_a_majority_stops_and_the_others_go_on` |
+//! | Checksums compared among replicas | digests of the state | `tests/sim/divergence.rs::a_replica_that_differs_from_a_majority_stops_and_the_others_go_on` `tests/process/divergence.rs::a_replica_whose_state_differs_ends_and_the_others_go_on` |
 //! | Failure-injecting test harness | the simulator | `tests/sim/main.rs::nothing_is_left_out` `tests/sim/main.rs::fresh_seeds` |
 //! | Backup elsewhere |  | later: scheduled off-host backup |
 //! | Mirroring between cells |  | later: mirroring |
@@ -266,9 +266,9 @@
 //! | Fuzzy snapshots and a log of transactions | images of one revision, and the journal | `src/namespace/tests/images.rs::an_image_and_its_tail_equal_a_replay` |
 //! | Snapshot compression |  | absent: images are made beside the work, and read once |
 //! | Autopurge | the journal is trimmed behind images | `tests/process/images.rs::the_log_stays_bounded_and_all_are_killed_at_any_point_of_it` |
-//! | Snapshot and restore by the admin server |  | later: admin server |
+//! | Snapshot and restore by the admin server | `quorate snapshot` | `tests/process/snapshots.rs::a_cell_is_saved_under_load_and_restored_as_another` `tests/process/snapshots.rs::what_is_no_whole_snapshot_is_refused` |
 //! | snapshot.trust.empty, forceSync=no |  | absent: what was acknowledged is on a majority of disks |
-//! | Tree digest | likewise, and who differs stops | `tests/sim/divergence.rs::a_replica_that_differs_from_a_majority_stops_and_the_others_go_on` |
+//! | Tree digest | likewise, and who differs stops | `tests/sim/divergence.rs::a_replica_that_differs_from_a_majority_stops_and_the_others_go_on` `tests/process/divergence.rs::a_replica_whose_state_differs_ends_and_the_others_go_on` |
 //! | Request throttling | bounds of what may wait, and a typed refusal | `src/client/machine/tests.rs::a_refused_request_and_all_behind_it_are_sent_again` `src/client/machine/tests.rs::no_more_is_under_way_than_the_server_takes` |
 //! | Connection throttling | bounds of connections and of what each may wait for | `tests/runtime.rs::more_arrivals_than_places_are_closed_and_the_rest_is_served` `src/front/tests.rs::a_cell_without_room_for_a_session_asks_to_wait` |
 //! | Response cache |  | absent: every answer is made of what is in memory |
