@@ -27,6 +27,7 @@
 mod client;
 mod coverage;
 mod cuts;
+mod damage;
 mod decoders;
 mod disk;
 mod divergence;
@@ -159,6 +160,7 @@ fn fresh_seeds() {
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
     assert!(budget < Duration::from_secs(5) || total.watches.events > 0, "watches were told something");
     assert!(budget < Duration::from_secs(15) || total.joins > 0, "some disks were lost, and new ones got a vote");
+    assert!(budget < Duration::from_secs(15) || total.doubts > 0, "some logs were damaged, and starts noticed");
     assert!(total.searched > 0, "some nodes' operations were searched for an order");
 }
 
