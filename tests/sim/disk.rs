@@ -95,6 +95,7 @@ impl Disk {
     /// A write begins; it is durable when its event comes.
     pub fn write(&mut self, world: &mut World, conduct: &Conduct, of: (usize, u64), token: u64, write: NewWrite) {
         let NewWrite { file, offset, pieces } = write;
+        assert_direct(&pieces);
         let bytes = pieces.concat();
         let offset = usize::try_from(offset).expect("files are small");
         assert!(offset.is_multiple_of(4096) && bytes.len().is_multiple_of(4096), "every write is aligned");
@@ -298,6 +299,19 @@ impl Disk {
             }
         }
     }
+}
+
+/// Neighbours in memory go down as one run, and a direct write takes whole blocks that start on a block.
+fn assert_direct(pieces: &[Bytes]) {
+    let mut end = None;
+    for piece in pieces {
+        let start = piece.as_ptr() as usize;
+        let joins = end == Some(start);
+        let broken = !joins && (end.is_some_and(|end| end % BLOCK_BYTES != 0) || start % BLOCK_BYTES != 0);
+        assert!(!broken, "every run of memory that is written is whole blocks");
+        end = Some(start + piece.len());
+    }
+    assert!(end.is_some_and(|end| end % BLOCK_BYTES == 0), "every run of memory ends with a block");
 }
 
 /// What a replica has done beside its writes.

@@ -6,7 +6,7 @@
 //!
 //! A run has two phases ([`run`]). In the *storm* [`misfortune`]s of the seed's own mix ([`plan`]) strike: crashes that
 //! tear unfinished writes, hosts that vanish, pauses past the lease in the middle of a turn, partitions one way and both,
-//! connections that break, disks that stall or are lost. An [`operator`] has lost disks replaced, and replicas removed and
+//! connections that break, disks that stall, are damaged or lost. An [`operator`] has lost disks replaced, and replicas removed and
 //! added again, in a third of the seeds. In the *calm* everybody runs and nothing fails any more: every call must
 //! come to its end. Four judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`]
 //! itself holds leases against the disks they rest on, and sessions against what their clients were told; the [`history`]
@@ -25,6 +25,7 @@
 #![cfg(feature = "server")]
 
 mod client;
+mod conformance;
 mod coverage;
 mod cuts;
 mod damage;

@@ -312,7 +312,8 @@ pub fn lose_disk_of(run: &mut Run, node: usize) {
 
 /// Some of what the victim's log holds is not what was written.
 fn damage_log(run: &mut Run) {
-    let Some(victim) = run.plan.victim else { return };
+    // Before everybody was met there is nobody who could do without the victim's word.
+    let Some(victim) = run.plan.victim.filter(|_| operator::everybody_votes(run)) else { return };
     for _ in 0..run.world.random.within(1, 3) {
         run.damaged += u64::from(damage::strike(&mut run.nodes[victim].disk, &mut run.world.random));
     }
