@@ -303,15 +303,16 @@ impl Disk {
 
 /// Neighbours in memory go down as one run, and a direct write takes whole blocks that start on a block.
 fn assert_direct(pieces: &[Bytes]) {
-    let mut end = None;
+    let mut end: Option<usize> = None;
     for piece in pieces {
         let start = piece.as_ptr() as usize;
         let joins = end == Some(start);
-        let broken = !joins && (end.is_some_and(|end| end % BLOCK_BYTES != 0) || start % BLOCK_BYTES != 0);
+        let broken =
+            !joins && (end.is_some_and(|end| !end.is_multiple_of(BLOCK_BYTES)) || !start.is_multiple_of(BLOCK_BYTES));
         assert!(!broken, "every run of memory that is written is whole blocks");
         end = Some(start + piece.len());
     }
-    assert!(end.is_some_and(|end| end % BLOCK_BYTES == 0), "every run of memory ends with a block");
+    assert!(end.is_some_and(|end| end.is_multiple_of(BLOCK_BYTES)), "every run of memory ends with a block");
 }
 
 /// What a replica has done beside its writes.
