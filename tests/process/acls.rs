@@ -103,8 +103,8 @@ fn a_list_holds_under_another_leader_and_after_a_restart_of_all() {
     assert_eq!(told, ["/acl", "/acl/readers", "/acl/readers", "/end"], "nothing of what was private");
     cell.kill_all();
     for index in 0..3 {
-        assert!(is_written_down(&cell.folder(index), "# nobody yet"), "the search finds what there is");
-        assert!(!is_written_down(&cell.folder(index), PASSWORD), "the log knows no password");
+        assert!(is_written_down(cell.folder(index), "# nobody yet"), "the search finds what there is");
+        assert!(!is_written_down(cell.folder(index), PASSWORD), "the log knows no password");
     }
 }
 
