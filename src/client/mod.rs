@@ -49,15 +49,17 @@
 //!
 //! # Not here
 //!
-//! Handles, caches and access lists: the cell does not have them yet. A deadline that takes a call
+//! Handles and caches: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
+mod acl;
 mod acquisition;
 mod api;
 mod block_on;
 mod builder;
 mod clock;
+mod credentials;
 mod driver;
 mod error;
 pub mod features;
@@ -83,6 +85,7 @@ mod watch;
 pub use api::{Client, CreateOptions, Created};
 pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
+pub use credentials::Credentials;
 pub use error::{Error, Outcome, Result};
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
@@ -97,6 +100,7 @@ pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
+pub use crate::namespace::acl::{Acl, AclEntry, Principals, Rights, User, Who};
 pub use crate::namespace::command::{
     Expect, Expiry, LockHolders, LockMode, LogStat, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat,
     Usage,

@@ -24,6 +24,7 @@
 
 #![cfg(feature = "server")]
 
+mod acls;
 mod client;
 mod conformance;
 mod coverage;

@@ -13,6 +13,7 @@ use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
 
+use super::acls;
 use super::disk::{Chore, Disk, NewWrite};
 use super::divergence;
 use super::links::{Links, replica};
@@ -157,6 +158,7 @@ impl Node {
             timeout_max: span(60_000 * MILLI),
             seed: around.world.random.draw(),
             past_bytes_max: plan.past_bytes,
+            super_user: Some(acls::super_user()),
         };
         self.running = Some(Running {
             replica: started,
@@ -308,7 +310,7 @@ impl Node {
         let mut others = Vec::new();
         for effect in std::mem::take(&mut running.effects) {
             match effect {
-                Effect::Front { notice, .. } => running.front.notice(notice),
+                Effect::Front { notice, .. } => running.front.notice(notice, running.replica.tree()),
                 other => others.push(other),
             }
         }
@@ -410,7 +412,8 @@ impl Running {
                 let name = ConnectionId(self.last_name);
                 self.names.insert(conn, name);
                 self.conns.insert(name, conn);
-                self.front.opened(now, name);
+                let client = around.network.dialler(conn);
+                self.front.opened(now, name, Some(acls::address(client)));
             }
             Happening::Connected { conn } => {
                 self.links.connected(around.world, around.network, conn, &mut self.inputs);

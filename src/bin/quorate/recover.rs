@@ -57,6 +57,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         endpoints: args.endpoints.clone().unwrap_or_else(|| others(&config, replica)),
         cell: Some(config.cell.id),
         timeout: ASK_TIMEOUT,
+        auth: None,
     };
     let made = server::whose(&config, &args.dir)?;
     let same = |status: &MemberStatus| made.is_some_and(|(_, disk)| status.member.incarnation == Some(disk));
