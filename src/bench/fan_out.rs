@@ -228,19 +228,20 @@ impl FanOut {
     fn open(&mut self, fleet: &mut Fleet, watch: &mut Watch<'_>) -> Result<(), RunError> {
         let (path, data) = (self.path.clone(), self.workload.value(0));
         let create = Operation::Create { path, data, lifetime: Lifetime::Permanent, sequential: false };
-        let made = answer(fleet, |fleet, client, tag| fleet.request(client, tag, create))?;
-        if !matches!(made, Answered::Request { outcome: Ok(Done::Created { .. }), .. }) {
-            return Err(RunError::Errand(format!("cannot make {}: {made:?}", self.path)));
-        }
+        let made = match answer(fleet, |fleet, client, tag| fleet.request(client, tag, create))? {
+            Answered::Request { revision, outcome: Ok(Done::Created { .. }) } => revision,
+            other => return Err(RunError::Errand(format!("cannot make {}: {other:?}", self.path))),
+        };
         for client in 1..fleet.clients() {
             let (path, with_data) = (self.path.clone(), self.with_data);
-            let wish = WatchWish { path, scope: Scope::Node, from: None, once: false, with_data };
+            // A replica that lags must not tell of the making, too.
+            let wish = WatchWish { path, scope: Scope::Node, from: Some(made), once: false, with_data };
             fleet.watch(client, WATCH, wish).map_err(|error| RunError::Errand(error.to_string()))?;
         }
-        if !turn(fleet, self, "opening watches", DRAIN, watch, |load| load.stage == Stage::Going)? {
+        if !turn(fleet, self, "opening watches", DRAIN, watch, |load| load.stage == Stage::Opening(0))? {
             return Err(RunError::Interrupted);
         }
-        if self.stage != Stage::Going {
+        if self.stage != Stage::Opening(0) {
             return Err(RunError::Errand(self.failures.first.take().unwrap_or_else(|| "not all watches stand".into())));
         }
         Ok(())
@@ -278,9 +279,6 @@ impl FanOut {
             WatchTold::Opened { .. } => {
                 if let Stage::Opening(left) = &mut self.stage {
                     *left -= 1;
-                    if *left == 0 {
-                        self.stage = Stage::Going;
-                    }
                 }
             }
             WatchTold::Happened { revision, events } => self.happened(watcher, revision, &events),
@@ -347,6 +345,7 @@ impl FanOut {
 
 impl Cycle for FanOut {
     fn begin(&mut self, fleet: &mut Fleet) {
+        self.stage = Stage::Going;
         self.write(fleet);
     }
 

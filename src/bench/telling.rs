@@ -119,9 +119,9 @@ impl Telling {
         !self.under_way && self.untold == 0
     }
 
-    /// At the end, with nothing under way: nobody is left who was not told.
+    /// At the end: nobody is left who was not told. Of a write that was never answered nobody has to be.
     pub fn has_ended(&mut self) {
-        if self.untold > 0 {
+        if !self.under_way && self.untold > 0 {
             let (untold, newest) = (self.untold, self.newest());
             self.wrong.note(|| format!("{untold} watchers were never told of {newest}"));
         }
