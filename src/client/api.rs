@@ -40,6 +40,7 @@ pub struct CreateOptions {
     pub(super) lifetime: Lifetime,
     pub(super) sequential: bool,
     pub(super) parents: bool,
+    pub(super) is_log: bool,
 }
 
 /// A node that was made.
@@ -325,7 +326,7 @@ impl Client {
 impl CreateOptions {
     /// A node that stays until it is deleted.
     pub fn permanent() -> Self {
-        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false }
+        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false, is_log: false }
     }
 
     /// A node that goes with this session.
@@ -387,8 +388,12 @@ struct Creation {
 impl Creation {
     fn attempt(self) -> (Call, Then) {
         let (path, data) = (self.path.clone(), self.data.clone());
-        let CreateOptions { lifetime, sequential, .. } = self.options;
-        let create = Operation::Create { path, data, lifetime, sequential };
+        let CreateOptions { lifetime, sequential, is_log, .. } = self.options;
+        let create = if is_log {
+            Operation::CreateLog { path, lifetime, sequential }
+        } else {
+            Operation::Create { path, data, lifetime, sequential }
+        };
         (Call::Request(create), Box::new(move |result| self.take(result)))
     }
 

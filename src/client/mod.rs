@@ -48,7 +48,7 @@
 //!
 //! # Not here
 //!
-//! Handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
+//! Handles, caches and access lists: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
@@ -62,12 +62,14 @@ mod error;
 pub mod guide;
 mod listing;
 mod lock;
+mod log;
 pub mod machine;
 mod observe;
 mod op;
 mod quota;
 pub mod recipes;
 mod session;
+mod snapshot;
 mod socket;
 mod status;
 mod target;
@@ -82,17 +84,20 @@ pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
+pub use log::{Appended, Log, LogPage, LogTail, Tailed};
 pub use machine::Prefer;
 pub use observe::SessionEvents;
 pub use op::Op;
 pub use session::{SessionEvent, SessionState};
+pub use snapshot::{SnapshotPiece, SnapshotSource};
 pub use status::{Report, members, sessions, status};
 pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
 pub use crate::namespace::command::{
-    Expect, Expiry, LockHolders, LockMode, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat, Usage,
+    Expect, Expiry, LockHolders, LockMode, LogStat, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat,
+    Usage,
 };
 pub use crate::paxos::ballot::{CellId, Incarnation, ReplicaId, Slot};
 pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus};

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::api::{Client, CreateOptions, Created, outcome, outward, refused, unfit};
 use super::driver::Call;
 use super::error::{Error, Result};
+use super::log::Appended;
 use super::machine::Answered;
 use super::op::Op;
 use crate::namespace::command::{Done, Expect, Operation, Refusal, Revision, Sequencer, Stat, Step, StepDone};
@@ -51,6 +52,8 @@ pub enum TxnReply {
     Deleted,
     /// The node's data and stat as of this step; `None` if there is none.
     Got(Option<(Bytes, Stat)>),
+    /// The positions of the records.
+    Appended(Appended),
 }
 
 impl Txn {
@@ -88,6 +91,11 @@ impl Txn {
     pub fn check_lock(self, sequencer: &Sequencer) -> Self {
         let sequencer = sequencer.clone();
         self.step(&sequencer.path.clone(), |path| Step::CheckLock { sequencer: Sequencer { path, ..sequencer } })
+    }
+
+    /// Adds records at a log's end; `end`: nothing is done unless that is where it ends.
+    pub fn append<R: AsRef<[u8]>>(self, path: &str, records: impl IntoIterator<Item = R>, end: Option<u64>) -> Self {
+        self.step(path, |path| Step::Append { path, records: records.into_iter().collect(), end })
     }
 
     /// Queues the transaction.
@@ -131,5 +139,6 @@ fn reply(done: StepDone, root: &str) -> TxnReply {
         StepDone::Set { stat } => TxnReply::Set(stat),
         StepDone::Deleted => TxnReply::Deleted,
         StepDone::Got { node } => TxnReply::Got(node),
+        StepDone::Appended { first, end } => TxnReply::Appended(Appended { first, end }),
     }
 }

@@ -34,6 +34,7 @@ mod locks;
 mod past;
 mod patience;
 mod reads;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod watches;
@@ -220,6 +221,7 @@ impl Front {
                     self.say(id, &ServerMessage::StatusReply { number, status: *status });
                 }
             }
+            FrontNotice::Snapshot { ticket, answer } => self.tell_snapshot(ticket, answer),
             FrontNotice::Sessions { ticket, page } => {
                 if let Some((id, number)) = self.askers.remove(&ticket) {
                     self.say(id, &ServerMessage::SessionsReply { number, page });
@@ -374,6 +376,10 @@ impl Front {
             ClientMessage::Status { number } => {
                 let ticket = self.ask_as(id, number);
                 self.requests.push(FrontRequest::Status { ticket });
+                Ok(())
+            }
+            ClientMessage::Snapshot { number, question } => {
+                self.ask_snapshot(id, number, question);
                 Ok(())
             }
             ClientMessage::Sessions { number, after } => {

@@ -25,7 +25,8 @@
 //!    log time that has come (`timers`).
 //!
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
-//! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
+//! what is gone is sent an image, and starts again from it; that story is told in `transfer`. So is a client that wants a
+//! copy outside the cell: `snapshots`.
 //!
 //! What lies still on the disk is read now and then, and repaired by newer images; that story is told in `scrub`. That
 //! replicas hold the same is not taken on trust: `digests`.
@@ -44,6 +45,7 @@ mod liveness;
 mod members;
 mod reads;
 mod scrub;
+mod snapshots;
 mod storage;
 mod submission;
 mod timers;
@@ -57,10 +59,11 @@ use self::batch::Pending;
 pub use self::digests::Digests;
 use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
 use self::image::Images;
-pub use self::image_file::{ImageFileError, ImageHead, ImageReader};
+pub use self::image_file::{ImageCheck, ImageFileError, ImageHead, ImageReader, write_image};
 use self::liveness::Liveness;
 use self::reads::{Asked, Asker, ReadPoints};
 use self::scrub::Scrub;
+use self::snapshots::Snapshots;
 pub use self::storage::{Bounds, Recovered, Storage};
 use self::timers::Settling;
 use self::transfer::Transfer;
@@ -84,6 +87,7 @@ pub struct Replica {
     transfer: Transfer,
     scrub: Scrub,
     digests: Digests,
+    snapshots: Snapshots,
     namespace: Namespace,
     applied_upto: Slot,
     applied_at: Instant,
@@ -143,6 +147,7 @@ impl Replica {
             transfer: Transfer::default(),
             scrub: Scrub::new(now, recovered.scrub_period),
             digests: recovered.digests,
+            snapshots: Snapshots::default(),
             namespace: recovered.namespace,
             applied_upto,
             applied_at: now,
@@ -353,6 +358,7 @@ impl Replica {
                 let notice = FrontNotice::Sessions { ticket, page: self.sessions_after(after) };
                 effects.push(Effect::Front { front, notice });
             }
+            FrontRequest::Snapshot { ticket, question } => self.snapshot(now, (front, ticket), question, effects),
             FrontRequest::Status { .. } => unreachable!("the server answers it, it knows more than the replica"),
         }
     }

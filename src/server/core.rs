@@ -21,7 +21,7 @@ use crate::limits::{DISK_STALL_MAX, REQUEST_BYTES_MAX};
 use crate::paxos::{self, ReplicaId, Slot};
 use crate::replica::Replica;
 use crate::replica::exchange::{
-    DiskFile, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
+    Borrower, DiskFile, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
 };
 use crate::runtime::background::Job;
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
@@ -399,7 +399,9 @@ impl Core {
             }
             Effect::DiscardImage { slot } => self.jobs.ask(Asked::Chore, Job::Discard { stream: slot.0 }),
             Effect::ReadImage { to, image, offset, bytes } => {
-                if self.links.is_busy(to, ring) {
+                if let Borrower::Peer(peer) = to
+                    && self.links.is_busy(peer, ring)
+                {
                     return self.step(now, Input::ImageRead { to, image, offset, bytes: Bytes::new() });
                 }
                 let path = images::image_path(&self.folder.path, image);

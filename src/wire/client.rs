@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::frame::{self, CLIENT_MAGIC, Frame, FrameError};
 use super::members::{Members, put_change, take_change};
+use super::snapshots::{SnapshotAnswer, SnapshotQuestion};
 use super::watch::{Event, Registration, encode_events, take_events};
 use crate::limits::REPLICAS_MAX;
 use crate::namespace::codec::{DecodeError, Reader, put_maybe, put_text};
@@ -45,6 +46,8 @@ pub enum ClientMessage<'a> {
     Members { number: u64, change: Option<MemberChange> },
     /// Which sessions live, after that one (all if 0), as far as this replica knows? Needs no session.
     Sessions { number: u64, after: SessionId },
+    /// An image, and its pieces, for a copy outside the cell. Needs no session.
+    Snapshot { number: u64, question: SnapshotQuestion },
     /// Tell of what happens there, until `Unwatch` or the end of the connection; answered by `WatchOpened` or
     /// `WatchRefused`. `watch` is the client's own number for it.
     Watch { watch: u64, registration: Registration<'a> },
@@ -126,6 +129,8 @@ pub enum ServerMessage<'a> {
     MembersReply { number: u64, members: Members },
     /// The answer to `Sessions`.
     SessionsReply { number: u64, page: SessionsPage },
+    /// The answer to `Snapshot`.
+    Snapshot { number: u64, answer: SnapshotAnswer },
     /// The watch stands: everything that happens there after `revision` will be told, or a gap.
     WatchOpened { watch: u64, revision: Revision },
     /// There will be no such watch; `refusal` is an encoded `Err` of an
@@ -247,6 +252,9 @@ impl<'a> ClientMessage<'a> {
             Self::Sessions { number, after } => {
                 frame::append(out, CLIENT_MAGIC, SESSIONS, *number, |out| out.put_u64_le(after.0));
             }
+            Self::Snapshot { number, question } => {
+                frame::append(out, CLIENT_MAGIC, SNAPSHOT, *number, |out| question.put(out));
+            }
             Self::Watch { watch, registration } => {
                 frame::append(out, CLIENT_MAGIC, WATCH, *watch, |out| registration.put(out));
             }
@@ -278,6 +286,9 @@ impl<'a> ClientMessage<'a> {
                 whole("Members", frame, |f| Ok(Self::Members { number, change: f.maybe("change", take_change)? }))
             }
             SESSIONS => whole("Sessions", frame, |f| Ok(Self::Sessions { number, after: take_session(f)? })),
+            SNAPSHOT => {
+                whole("Snapshot", frame, |f| Ok(Self::Snapshot { number, question: SnapshotQuestion::take(f)? }))
+            }
             WATCH => whole("Watch", frame, |f| Ok(Self::Watch { watch: number, registration: Registration::take(f)? })),
             UNWATCH => whole("Unwatch", frame, |_| Ok(Self::Unwatch { watch: number })),
             kind => Err(MessageError::Kind { kind }),
@@ -338,6 +349,7 @@ impl<'a> ServerMessage<'a> {
             Self::StatusReply { number, status } => put(STATUS_REPLY, *number, &|out| status.put(out)),
             Self::MembersReply { number, members } => put(MEMBERS_REPLY, *number, &|out| members.put(out)),
             Self::SessionsReply { number, page } => put(SESSIONS_REPLY, *number, &|out| page.put(out)),
+            Self::Snapshot { number, answer } => put(SNAPSHOT_REPLY, *number, &|out| answer.put(out)),
             Self::WatchOpened { watch, revision } => put(WATCH_OPENED, *watch, &|out| out.put_u64_le(*revision)),
             Self::WatchRefused { watch, refusal } => put(WATCH_REFUSED, *watch, &|out| out.put_slice(refusal)),
             Self::Events { watch, revision, more, events } => {
@@ -382,6 +394,9 @@ impl<'a> ServerMessage<'a> {
             STATUS_REPLY => whole("StatusReply", frame, |f| Ok(Self::StatusReply { number, status: Status::take(f)? })),
             MEMBERS_REPLY => {
                 whole("MembersReply", frame, |f| Ok(Self::MembersReply { number, members: Members::take(f)? }))
+            }
+            SNAPSHOT_REPLY => {
+                whole("Snapshot", frame, |f| Ok(Self::Snapshot { number, answer: SnapshotAnswer::take(f)? }))
             }
             SESSIONS_REPLY => {
                 whole("SessionsReply", frame, |f| Ok(Self::SessionsReply { number, page: SessionsPage::take(f)? }))
@@ -596,6 +611,7 @@ const PING: u8 = 5;
 const STATUS: u8 = 6;
 const SESSIONS: u8 = 7;
 const MEMBERS: u8 = 8;
+const SNAPSHOT: u8 = 10;
 
 const WATCH: u8 = 16;
 const UNWATCH: u8 = 17;
@@ -620,3 +636,4 @@ const WATCH_REFUSED: u8 = 81;
 pub(super) const EVENTS: u8 = 82;
 const GAP: u8 = 83;
 const PROGRESS: u8 = 84;
+const SNAPSHOT_REPLY: u8 = 110;

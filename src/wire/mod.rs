@@ -20,6 +20,8 @@
 //! Unwatch 1                          ->
 //! Status, Members                    ->                      by whoever asks, with or without a session
 //!                                    <- StatusReply, MembersReply
+//! Snapshot 1, Snapshot 2             ->                      likewise: an image, piece by piece
+//!                                    <- Snapshot 1, Snapshot 2
 //! ```
 //!
 //! # Invariants
@@ -44,6 +46,7 @@ pub mod members;
 #[cfg(feature = "server")]
 pub mod peer;
 pub mod sessions;
+pub mod snapshots;
 pub mod status;
 pub mod watch;
 

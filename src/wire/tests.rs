@@ -6,7 +6,7 @@ mod peer;
 
 use std::path::PathBuf;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::client::{
@@ -15,6 +15,7 @@ use super::client::{
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::members::{ChangeAnswer, Members};
+use super::snapshots::{SnapshotAnswer, SnapshotQuestion};
 use super::watch::{Event, EventKind, Registration, Scope};
 use crate::namespace::command::{SessionId, Stat};
 use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
@@ -45,6 +46,8 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
             ClientMessage::Members { number: 7, change: Some(MemberChange::Remove { replica: ReplicaId(3) }) },
         ),
         ("sessions", ClientMessage::Sessions { number: 6, after: SESSION }),
+        ("snapshot, which image", snapshot(SnapshotQuestion::Image { at_least: 4711 })),
+        ("snapshot, a piece", snapshot(SnapshotQuestion::Piece { image: Slot(60), offset: 4096 })),
         ("watch a node", watch(registration(Scope::Node))),
         ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
         ("watch entries", watch(registration(Scope::Entries))),
@@ -59,6 +62,21 @@ fn addition() -> MemberChange {
 
 fn addresses() -> Addresses {
     Addresses { peer: "four:7401".into(), client: "four:7400".into() }
+}
+
+fn snapshot(question: SnapshotQuestion) -> ClientMessage<'static> {
+    ClientMessage::Snapshot { number: 6, question }
+}
+
+fn snapshot_answers() -> [(&'static str, ServerMessage<'static>); 4] {
+    let (image, bytes) = (Slot(60), Bytes::from_static(b"rows"));
+    let told = |answer| ServerMessage::Snapshot { number: 6, answer };
+    [
+        ("snapshot, the image", told(SnapshotAnswer::Image { image })),
+        ("snapshot, not yet", told(SnapshotAnswer::NotYet { revision: 4711 })),
+        ("snapshot, a piece", told(SnapshotAnswer::Piece { image, offset: 4096, bytes })),
+        ("snapshot, gone", told(SnapshotAnswer::Gone { image })),
+    ]
 }
 
 fn read(number: u64, consistency: Consistency) -> ClientMessage<'static> {
@@ -86,7 +104,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         revision: 4711,
     };
     let overloaded = Reason::Overloaded { retry_after_ms: 250 };
-    vec![
+    let mut messages = vec![
         ("welcome", ServerMessage::Welcome(welcome)),
         ("session opened", ServerMessage::SessionOpened { session: SESSION, timeout_ms: 12_000 }),
         ("session resumed", ServerMessage::SessionResumed { session: SESSION, timeout_ms: 12_000, applied_upto: 3 }),
@@ -114,7 +132,9 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("events, more to come", ServerMessage::Events { watch: 8, revision: 4712, more: true, events: vec![] }),
         ("gap", ServerMessage::Gap { watch: 8, from: 4711, to: 4720 }),
         ("progress", ServerMessage::Progress { revision: 4720 }),
-    ]
+    ];
+    messages.extend(snapshot_answers());
+    messages
 }
 
 fn events() -> Vec<Event<'static>> {

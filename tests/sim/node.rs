@@ -8,7 +8,7 @@ use quorate::front::{ConnectionId, Facts, Front, Output};
 use quorate::journal::Place;
 use quorate::paxos::{Ballot, CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
-use quorate::replica::exchange::{Diverged, Effect, FrontId, FrontRequest, Input, Scrubbed};
+use quorate::replica::exchange::{Borrower, Diverged, Effect, FrontId, FrontRequest, Input, Scrubbed};
 use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
@@ -73,7 +73,7 @@ pub enum Happening {
     ChoreDone(Chore),
     NoRoomFor(Chore),
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
-    ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
+    ImageRead { to: Borrower, image: Slot, offset: u64, bytes: Bytes },
     ReadBack { bytes: Option<Bytes> },
     Drained { conn: u64 },
     HandOver,

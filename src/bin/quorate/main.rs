@@ -21,6 +21,7 @@ mod input;
 mod inspect;
 mod iotest;
 mod lock;
+mod log;
 mod ls;
 mod manual;
 mod member;
@@ -30,6 +31,7 @@ mod scan;
 mod session;
 mod set;
 mod shell;
+mod snapshot;
 mod start;
 mod stat;
 mod status;
@@ -91,6 +93,9 @@ enum Command {
     /// Bounds what a node and all below it may come to
     #[command(subcommand)]
     Quota(quota::Args),
+    /// Appends records to a log, reads and follows it
+    #[command(subcommand)]
+    Log(log::Args),
     /// Prints what happens to a node, or around it, one event a line
     Watch(watch::Args),
     /// Does several steps, all or none, if conditions hold
@@ -107,6 +112,9 @@ enum Command {
     /// Shows the sessions of a cell
     #[command(subcommand)]
     Session(session::Args),
+    /// Copies the state of a cell into a file, and makes a new cell from one
+    #[command(subcommand)]
+    Snapshot(snapshot::Args),
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
@@ -154,6 +162,7 @@ fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Quota(args) => quota::run(&args).map(|()| 0),
+        Command::Log(args) => log::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
@@ -161,6 +170,7 @@ fn main() -> ExitCode {
         Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Session(args) => session::run(&args).map(|()| 0),
+        Command::Snapshot(args) => snapshot::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::CheckConfig(args) => config::check(&args).map(|()| 0),
         Command::Config(args) => config::run(&args).map(|()| 0),

@@ -45,7 +45,7 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
 
 /// A node's numbers as JSON.
 pub fn numbers(stat: &Stat) -> serde_json::Value {
-    json!({
+    let mut numbers = json!({
         "version": stat.version,
         "created": stat.created,
         "modified": stat.modified,
@@ -65,5 +65,12 @@ pub fn numbers(stat: &Stat) -> serde_json::Value {
         },
         "instance": stat.instance,
         "lock_generation": stat.lock_generation,
-    })
+        "kind": if stat.log.is_some() { "log" } else { "file" },
+    });
+    if let Some(log) = stat.log {
+        numbers["log_first"] = log.first.into();
+        numbers["log_end"] = stat.version.into();
+        numbers["log_sealed"] = log.sealed.into();
+    }
+    numbers
 }

@@ -197,7 +197,10 @@ impl World {
                 ClientMessage::Read { number, .. } => Heard::Read(number),
                 ClientMessage::Ping { number } => Heard::Ping(number),
                 ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("nothing is watched"),
-                ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+                ClientMessage::Status { .. }
+                | ClientMessage::Members { .. }
+                | ClientMessage::Sessions { .. }
+                | ClientMessage::Snapshot { .. } => {
                     panic!("a session asks for no status")
                 }
             });

@@ -32,15 +32,17 @@ impl Sizes {
     }
 }
 
-/// Bytes of data in the largest node the operation would make.
+/// Bytes of data in the largest node the operation would make, or of the largest record it would append.
 fn data_bytes(operation: &Operation) -> u64 {
     match operation {
         Operation::Create { data, .. } | Operation::Set { data, .. } => data.len() as u64,
+        Operation::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
         Operation::Guarded { operation, .. } => data_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
                 Step::Create { data, .. } | Step::Set { data, .. } => data.len() as u64,
+                Step::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
                 Step::Check { .. } | Step::Delete { .. } | Step::Get { .. } | Step::CheckLock { .. } => 0,
             })
             .max()
@@ -50,6 +52,9 @@ fn data_bytes(operation: &Operation) -> u64 {
         | Operation::SetQuota { .. }
         | Operation::Acquire { .. }
         | Operation::Release { .. }
+        | Operation::CreateLog { .. }
+        | Operation::Trim { .. }
+        | Operation::Seal { .. }
         | Operation::Sync
         | Operation::CloseSession => 0,
     }
@@ -64,7 +69,11 @@ fn operation_bytes(operation: &Operation) -> u64 {
         | Operation::DeleteTree { path, .. }
         | Operation::SetQuota { path, .. }
         | Operation::Acquire { path, .. }
-        | Operation::Release { path } => node(path, 0),
+        | Operation::Release { path }
+        | Operation::CreateLog { path, .. }
+        | Operation::Trim { path, .. }
+        | Operation::Seal { path } => node(path, 0),
+        Operation::Append { path, records, .. } => node(path, records.run_bytes()),
         Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
@@ -72,6 +81,7 @@ fn operation_bytes(operation: &Operation) -> u64 {
                 Step::Create { path, data, .. } | Step::Set { path, data, .. } => node(path, data.len()),
                 Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
                 Step::CheckLock { sequencer } => node(&sequencer.path, 0),
+                Step::Append { path, records, .. } => node(path, records.run_bytes()),
             })
             .sum(),
         Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,

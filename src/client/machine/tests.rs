@@ -172,7 +172,10 @@ impl Test {
                 ClientMessage::Ping { number } => Said::Ping(number),
                 ClientMessage::Watch { watch, registration } => Said::Watch { watch, from: registration.from },
                 ClientMessage::Unwatch { watch } => Said::Unwatch(watch),
-                ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+                ClientMessage::Status { .. }
+                | ClientMessage::Members { .. }
+                | ClientMessage::Sessions { .. }
+                | ClientMessage::Snapshot { .. } => {
                     panic!("a session asks for no status")
                 }
             });

@@ -6,6 +6,7 @@ use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, Quota, SessionId, Step};
+use crate::namespace::records::{Records, RecordsRef};
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -32,6 +33,10 @@ pub enum OperationRef<'a> {
     Acquire { path: &'a str, mode: LockMode, wait: bool, create: bool, lock_delay_ms: u32 },
     Release { path: &'a str },
     Guarded { sequencer: SequencerRef<'a>, operation: Box<OperationRef<'a>> },
+    CreateLog { path: &'a str, lifetime: Lifetime, sequential: bool },
+    Append { path: &'a str, records: RecordsRef<'a>, end: Option<u64> },
+    Trim { path: &'a str, upto: u64 },
+    Seal { path: &'a str },
     Sync,
     CloseSession,
 }
@@ -45,6 +50,7 @@ pub enum StepRef<'a> {
     Delete { path: &'a str, expect: Expect },
     Get { path: &'a str },
     CheckLock { sequencer: SequencerRef<'a> },
+    Append { path: &'a str, records: RecordsRef<'a>, end: Option<u64> },
 }
 
 /// What stands in front of an operation's bytes to make them a [`Command::Request`].
@@ -137,6 +143,22 @@ impl Operation {
                 sequencer.as_ref().put(out);
                 operation.encode(out);
             }
+            Self::CreateLog { path, lifetime, sequential } => {
+                out.put_u8(CREATE_LOG);
+                put_text(out, path);
+                put_lifetime(out, *lifetime);
+                out.put_u8(u8::from(*sequential));
+            }
+            Self::Append { path, records, end } => put_append(out, path, records, *end),
+            Self::Trim { path, upto } => {
+                out.put_u8(TRIM);
+                put_text(out, path);
+                out.put_u64_le(*upto);
+            }
+            Self::Seal { path } => {
+                out.put_u8(SEAL);
+                put_text(out, path);
+            }
             Self::Sync => out.put_u8(SYNC),
             Self::CloseSession => out.put_u8(CLOSE_SESSION),
         }
@@ -168,6 +190,7 @@ impl Step {
                 out.put_u8(CHECK_LOCK);
                 sequencer.as_ref().put(out);
             }
+            Self::Append { path, records, end } => put_append(out, path, records, *end),
         }
     }
 }
@@ -234,7 +257,11 @@ impl<'a> OperationRef<'a> {
             | Self::DeleteTree { path, .. }
             | Self::SetQuota { path, .. }
             | Self::Acquire { path, .. }
-            | Self::Release { path } => Some(path),
+            | Self::Release { path }
+            | Self::CreateLog { path, .. }
+            | Self::Append { path, .. }
+            | Self::Trim { path, .. }
+            | Self::Seal { path } => Some(path),
             Self::Guarded { ref operation, .. } => operation.path(),
             Self::Multi { .. } | Self::Sync | Self::CloseSession => None,
         }
@@ -280,6 +307,17 @@ impl<'a> OperationRef<'a> {
                 }
                 Self::Guarded { sequencer, operation: Box::new(Self::decode(guarded)?) }
             }
+            CREATE_LOG => Self::CreateLog {
+                path: reader.text("a path")?,
+                lifetime: take_lifetime(&mut reader)?,
+                sequential: reader.bool("the mark of a sequential name")?,
+            },
+            APPEND => {
+                let (path, records, end) = take_append(&mut reader)?;
+                Self::Append { path, records, end }
+            }
+            TRIM => Self::Trim { path: reader.text("a path")?, upto: reader.u64("a position")? },
+            SEAL => Self::Seal { path: reader.text("a path")? },
             SYNC => Self::Sync,
             CLOSE_SESSION => Self::CloseSession,
             tag => return Err(DecodeError::UnknownTag { what: "operation", tag }),
@@ -288,14 +326,18 @@ impl<'a> OperationRef<'a> {
         Ok(operation)
     }
 
-    /// Bytes of data in the largest node it would make.
+    /// Bytes of data in the largest node it would make, or of the largest record it would append.
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         match self {
             Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
             Self::Multi { steps } => steps.iter().map(StepRef::data_bytes).max().unwrap_or(0),
             Self::Guarded { operation, .. } => operation.data_bytes(),
-            Self::Delete { .. }
+            Self::Append { records, .. } => records.record_bytes_max(),
+            Self::CreateLog { .. }
+            | Self::Trim { .. }
+            | Self::Seal { .. }
+            | Self::Delete { .. }
             | Self::DeleteTree { .. }
             | Self::SetQuota { .. }
             | Self::Acquire { .. }
@@ -336,6 +378,14 @@ impl<'a> OperationRef<'a> {
                 sequencer: sequencer.to_sequencer(),
                 operation: Box::new(operation.to_operation()),
             },
+            Self::CreateLog { path, lifetime, sequential } => {
+                Operation::CreateLog { path: (*path).to_owned(), lifetime: *lifetime, sequential: *sequential }
+            }
+            Self::Append { path, records, end } => {
+                Operation::Append { path: (*path).to_owned(), records: records.to_records(), end: *end }
+            }
+            Self::Trim { path, upto } => Operation::Trim { path: (*path).to_owned(), upto: *upto },
+            Self::Seal { path } => Operation::Seal { path: (*path).to_owned() },
             Self::Sync => Operation::Sync,
             Self::CloseSession => Operation::CloseSession,
         }
@@ -346,6 +396,7 @@ impl<'a> StepRef<'a> {
     fn data_bytes(&self) -> usize {
         match self {
             Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
+            Self::Append { records, .. } => records.record_bytes_max(),
             Self::Check { .. } | Self::Delete { .. } | Self::Get { .. } | Self::CheckLock { .. } => 0,
         }
     }
@@ -364,6 +415,9 @@ impl<'a> StepRef<'a> {
             Self::Delete { path, expect } => Step::Delete { path: path.to_owned(), expect },
             Self::Get { path } => Step::Get { path: path.to_owned() },
             Self::CheckLock { sequencer } => Step::CheckLock { sequencer: sequencer.to_sequencer() },
+            Self::Append { path, records, end } => {
+                Step::Append { path: path.to_owned(), records: records.to_records(), end }
+            }
         }
     }
 
@@ -381,6 +435,10 @@ impl<'a> StepRef<'a> {
             DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(reader)? },
             GET => Self::Get { path: reader.text("a path")? },
             CHECK_LOCK => Self::CheckLock { sequencer: SequencerRef::take(reader)? },
+            APPEND => {
+                let (path, records, end) = take_append(reader)?;
+                Self::Append { path, records, end }
+            }
             tag => return Err(DecodeError::UnknownTag { what: "step", tag }),
         })
     }
@@ -395,6 +453,11 @@ fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, s
     out.put_u8(CREATE);
     put_text(out, path);
     put_bytes(out, data);
+    put_lifetime(out, lifetime);
+    out.put_u8(u8::from(sequential));
+}
+
+fn put_lifetime(out: &mut BytesMut, lifetime: Lifetime) {
     match lifetime {
         Lifetime::Permanent => out.put_u8(0),
         Lifetime::Ephemeral => out.put_u8(1),
@@ -404,20 +467,23 @@ fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, s
             out.put_u64_le(ms);
         }
     }
-    out.put_u8(u8::from(sequential));
 }
 
 fn take_create<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], Lifetime, bool), DecodeError> {
     let path = reader.text("a path")?;
     let data = reader.bytes("a node's data")?;
-    let lifetime = match reader.u8("a lifetime")? {
+    let lifetime = take_lifetime(reader)?;
+    Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
+}
+
+fn take_lifetime(reader: &mut Reader<'_>) -> Result<Lifetime, DecodeError> {
+    Ok(match reader.u8("a lifetime")? {
         0 => Lifetime::Permanent,
         1 => Lifetime::Ephemeral,
         2 => Lifetime::Container,
         3 => Lifetime::Ttl { ms: reader.u64("a time to live")? },
         tag => return Err(DecodeError::UnknownTag { what: "lifetime", tag }),
-    };
-    Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
+    })
 }
 
 fn put_set(out: &mut BytesMut, path: &str, data: &[u8], expect: Expect) {
@@ -435,6 +501,18 @@ fn put_delete(out: &mut BytesMut, path: &str, expect: Expect) {
     out.put_u8(DELETE);
     put_text(out, path);
     put_expect(out, expect);
+}
+
+fn put_append(out: &mut BytesMut, path: &str, records: &Records, end: Option<u64>) {
+    out.put_u8(APPEND);
+    put_text(out, path);
+    records.as_ref().put(out);
+    put_maybe(out, end, |out, end| out.put_u64_le(end));
+}
+
+fn take_append<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, RecordsRef<'a>, Option<u64>), DecodeError> {
+    let (path, records) = (reader.text("a path")?, RecordsRef::take(reader)?);
+    Ok((path, records, reader.maybe("an end", |reader| reader.u64("a position"))?))
 }
 
 fn put_expect(out: &mut BytesMut, expect: Expect) {
@@ -478,6 +556,10 @@ const GUARDED: u8 = 11;
 const CHECK_LOCK: u8 = 12;
 const DELETE_TREE: u8 = 13;
 const SET_QUOTA: u8 = 14;
+const CREATE_LOG: u8 = 40;
+const APPEND: u8 = 41;
+const TRIM: u8 = 42;
+const SEAL: u8 = 43;
 
 /// A tag and an empty path.
 const STEP_BYTES_MIN: usize = 5;

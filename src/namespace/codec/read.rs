@@ -18,6 +18,7 @@ pub enum ReadRef<'a> {
     LockHolders { path: &'a str },
     AwaitLock { path: &'a str, session: SessionId },
     CheckSequencer { sequencer: SequencerRef<'a> },
+    Records { path: &'a str, from: u64, bytes: u32 },
 }
 
 impl Read {
@@ -62,6 +63,12 @@ impl Read {
                 out.put_u8(READ_CHECK_SEQUENCER);
                 sequencer.as_ref().put(out);
             }
+            Self::Records { path, from, bytes } => {
+                out.put_u8(READ_RECORDS);
+                put_text(out, path);
+                out.put_u64_le(*from);
+                out.put_u32_le(*bytes);
+            }
         }
     }
 
@@ -85,6 +92,7 @@ impl Read {
             Self::LockHolders { path } => ReadRef::LockHolders { path },
             Self::AwaitLock { path, session } => ReadRef::AwaitLock { path, session: *session },
             Self::CheckSequencer { sequencer } => ReadRef::CheckSequencer { sequencer: sequencer.as_ref() },
+            Self::Records { path, from, bytes } => ReadRef::Records { path, from: *from, bytes: *bytes },
         }
     }
 }
@@ -114,6 +122,11 @@ impl<'a> ReadRef<'a> {
                 Self::AwaitLock { path: reader.text("a path")?, session: SessionId(reader.u64("a session")?) }
             }
             READ_CHECK_SEQUENCER => Self::CheckSequencer { sequencer: SequencerRef::take(&mut reader)? },
+            READ_RECORDS => Self::Records {
+                path: reader.text("a path")?,
+                from: reader.u64("a position")?,
+                bytes: reader.u32("a number of bytes")?,
+            },
             tag => return Err(DecodeError::UnknownTag { what: "read", tag }),
         };
         reader.finish("a read")?;
@@ -137,6 +150,7 @@ impl<'a> ReadRef<'a> {
             Self::LockHolders { path } => Read::LockHolders { path: path.to_owned() },
             Self::AwaitLock { path, session } => Read::AwaitLock { path: path.to_owned(), session },
             Self::CheckSequencer { sequencer } => Read::CheckSequencer { sequencer: sequencer.to_sequencer() },
+            Self::Records { path, from, bytes } => Read::Records { path: path.to_owned(), from, bytes },
         }
     }
 }
@@ -160,3 +174,4 @@ const READ_CHECK_SEQUENCER: u8 = 6;
 const READ_ENTRIES: u8 = 7;
 const READ_SCAN: u8 = 8;
 const READ_QUOTA: u8 = 9;
+const READ_RECORDS: u8 = 40;
