@@ -19,6 +19,9 @@ const NODES: u64 = 100_000;
 const COMMANDS: u64 = 1_000;
 const DATA_BYTES: usize = 1024;
 
+/// Records that a log keeps.
+const LOG_RECORDS: u64 = 50_000;
+
 /// Names asked for at once, out of the middle of many.
 const LISTED: u32 = 1_000;
 
@@ -114,6 +117,23 @@ fn writes(criterion: &mut Criterion) {
             measure(&mut client, rounds, |_| {
                 made += 1;
                 create(path(made))
+            })
+        });
+    });
+    let log = || "/bench/log".to_owned();
+    let make = Operation::CreateLog { path: log(), lifetime: Lifetime::Permanent, sequential: false };
+    let bytes = client.requests(std::iter::once(make));
+    verify(&client.apply(&bytes));
+    let mut end = 0;
+    group.bench_function("append-1KiB", |bencher| {
+        bencher.iter_custom(|rounds| {
+            measure(&mut client, rounds, |n| {
+                if n == 0 {
+                    // A long log that stays within its bound.
+                    return Operation::Trim { path: log(), upto: u64::saturating_sub(end, LOG_RECORDS) };
+                }
+                end += 1;
+                Operation::Append { path: log(), records: [[3; DATA_BYTES]].iter().collect(), end: None }
             })
         });
     });

@@ -27,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls.
+//! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls;
+//! [`features`] has each feature of Chubby and of ZooKeeper, with the test that shows it.
 //!
 //! The story of a call: [`Client`] makes of it a command of the namespace and puts it, with what is to become of the answer,
 //! into the inbox of the process's one `driver` thread. There the client's session [`machine`] gives it a number and
@@ -62,6 +63,7 @@ mod clock;
 mod credentials;
 mod driver;
 mod error;
+pub mod features;
 pub mod guide;
 mod kept;
 mod listing;

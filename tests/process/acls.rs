@@ -103,8 +103,8 @@ fn a_list_holds_under_another_leader_and_after_a_restart_of_all() {
     assert_eq!(told, ["/acl", "/acl/readers", "/acl/readers", "/end"], "nothing of what was private");
     cell.kill_all();
     for index in 0..3 {
-        assert!(is_written_down(&cell.folder(index), "# nobody yet"), "the search finds what there is");
-        assert!(!is_written_down(&cell.folder(index), PASSWORD), "the log knows no password");
+        assert!(is_written_down(cell.folder(index), "# nobody yet"), "the search finds what there is");
+        assert!(!is_written_down(cell.folder(index), PASSWORD), "the log knows no password");
     }
 }
 
@@ -149,7 +149,7 @@ fn the_command_line_sets_shows_and_obeys_lists() {
     let (code, _, words) = run(&["create", "--acl", "auth::all", "--acl", "world:anyone:r", "/a", "x"], Some("alice"));
     assert_eq!(code, Some(0), "{words}");
     let (code, said, words) = run(&["get", "/a"], None);
-    assert_eq!((code, said.as_str()), (Some(0), "x"), "{words}");
+    assert_eq!((code, said.as_str()), (Some(0), "x\n"), "{words}");
     let (code, _, words) = run(&["set", "/a", "y"], None);
     assert!(code == Some(6) && words.contains("error[E006]") && words.contains("`write`"), "{words}");
     let (code, said, words) = run(&["acl", "get", "--json", "/a"], Some("alice"));
@@ -161,7 +161,7 @@ fn the_command_line_sets_shows_and_obeys_lists() {
     assert_eq!(run(&["acl", "set", "--version", "0", "/a", "auth::r"], Some("alice")).0, Some(1), "it has changed");
     assert_eq!(run(&["get", "/a"], None).0, Some(1), "to nobody it is nothing");
     let (_, said, words) = quorate(&cell, &["shell"], Some("alice"), "get /a\nls /\n");
-    assert_eq!(said, "xa\n", "the prompt stands for whom it was started for: {words}");
+    assert_eq!(said, "x\na\n", "the prompt stands for whom it was started for: {words}");
     assert_eq!(run(&["acl", "rm", "/a"], Some("root")).0, Some(0));
     assert_eq!(run(&["acl", "get", "/a"], None).1, "world:anyone:rwcdal\n");
     let (code, _, words) = run(&["get", "/a", "--auth", "alice:secret"], None);

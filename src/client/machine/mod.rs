@@ -149,6 +149,8 @@ pub struct Machine {
     hold_until: Instant,
     /// Refusals on this connection since its last answer.
     refusals: u32,
+    /// Messages taken in, on all connections.
+    heard: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -208,6 +210,7 @@ impl Machine {
             ping_at: now,
             hold_until: Instant::ZERO,
             refusals: 0,
+            heard: 0,
             settings,
         };
         machine.dial(now);
@@ -295,6 +298,7 @@ impl Machine {
         self.heard_at = now;
         let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(CLIENT_MAGIC));
         let result = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| {
+            self.heard += 1;
             let message = ServerMessage::decode(frame)?;
             self.message(now, frame.kind, message)
         });
@@ -409,6 +413,12 @@ impl Machine {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.seen
+    }
+
+    /// Messages taken in so far, on all connections.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     /// Calls without an answer.
