@@ -196,6 +196,21 @@ pub const QUOTA_NODES_COUNTED_MAX: usize = 16 << 10;
 /// full of commands that count much and change little takes no longer than two of them.
 pub const ENTRY_NODES_WALKED_MAX: usize = QUOTA_NODES_COUNTED_MAX;
 
+/// Entries of one access list: each is looked at whenever the node is, and a group says more in one.
+pub const ACL_ENTRIES_MAX: usize = 64;
+
+/// Lines of a group that count: they are read whenever the group is asked for.
+pub const ACL_GROUP_LINES_MAX: usize = 1024;
+
+/// The longest name of a user, in bytes.
+pub const PRINCIPAL_NAME_BYTES_MAX: usize = 255;
+
+/// Users that one session may prove to be, one after the other: each is copied into images, and looked for in every entry.
+pub const SESSION_USERS_MAX: usize = 16;
+
+/// Nodes in a row that a listing or a scan passes over because its reader may not see them: some milliseconds of a front.
+pub const HIDDEN_NODES_PASSED_MAX: usize = 16 << 10;
+
 /// Ephemeral nodes of one session: all of them go in one command, when it ends.
 pub const SESSION_EPHEMERALS_MAX: usize = 16_384;
 

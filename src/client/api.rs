@@ -16,6 +16,7 @@ use super::session::SessionState;
 use super::target::parse_chroot;
 use super::txn::Txn;
 use crate::limits::TREE_NODES_DELETED_MAX;
+use crate::namespace::acl::Acl;
 use crate::namespace::command::{
     Answer, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat,
 };
@@ -34,12 +35,13 @@ pub struct Client {
 }
 
 /// How to make a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct CreateOptions {
     pub(super) lifetime: Lifetime,
     pub(super) sequential: bool,
     pub(super) parents: bool,
+    pub(super) acl: Option<Acl>,
     pub(super) is_log: bool,
 }
 
@@ -326,7 +328,7 @@ impl Client {
 impl CreateOptions {
     /// A node that stays until it is deleted.
     pub fn permanent() -> Self {
-        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false, is_log: false }
+        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false, acl: None, is_log: false }
     }
 
     /// A node that goes with this session.
@@ -351,6 +353,13 @@ impl CreateOptions {
     /// The cell adds a number of ten digits to the name, greater than that of any child before.
     pub fn sequential(mut self) -> Self {
         self.sequential = true;
+        self
+    }
+
+    /// The node gets that access list, whatever its parent's says. Without this it is open to all, unless its parent's list is
+    /// to be inherited. (Missing parents that are made first get none of it.)
+    pub fn acl(mut self, acl: Acl) -> Self {
+        self.acl = Some(acl);
         self
     }
 
@@ -389,10 +398,10 @@ impl Creation {
     fn attempt(self) -> (Call, Then) {
         let (path, data) = (self.path.clone(), self.data.clone());
         let CreateOptions { lifetime, sequential, is_log, .. } = self.options;
-        let create = if is_log {
-            Operation::CreateLog { path, lifetime, sequential }
-        } else {
-            Operation::Create { path, data, lifetime, sequential }
+        let create = match self.options.acl.clone() {
+            _ if is_log => Operation::CreateLog { path, lifetime, sequential },
+            None => Operation::Create { path, data, lifetime, sequential },
+            Some(acl) => Operation::CreateWithAcl { path, data, lifetime, sequential, acl },
         };
         (Call::Request(create), Box::new(move |result| self.take(result)))
     }

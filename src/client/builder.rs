@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::api::Client;
 use super::clock;
+use super::credentials::Credentials;
 use super::driver::Driver;
 use super::error::Result;
 use super::machine::{Prefer, Settings};
@@ -24,6 +25,7 @@ pub struct ClientBuilder {
     backoff_max: Duration,
     calls_max: usize,
     name: String,
+    credentials: Vec<Credentials>,
 }
 
 impl ClientBuilder {
@@ -38,6 +40,7 @@ impl ClientBuilder {
             backoff_max: Duration::from_millis(1000),
             calls_max: 65_536,
             name: String::new(),
+            credentials: Vec::new(),
         }
     }
 
@@ -104,7 +107,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects. It is done when the session exists.
+    /// Proves to be that user before anything else; said again, that one too.
+    pub fn auth(mut self, credentials: Credentials) -> Self {
+        self.credentials.push(credentials);
+        self
+    }
+
+    /// Connects. It is done when the session exists, and stands for whom it is to.
     pub fn connect(self) -> Op<Client> {
         let (op, promise) = Op::new();
         let driver = match Driver::shared() {
@@ -112,12 +121,18 @@ impl ClientBuilder {
             Err(error) => return Op::ready(Err(error)),
         };
         let root = self.target.chroot.as_str().into();
+        let mut credentials = self.credentials.clone();
+        credentials.reverse();
         let settings = match self.settings() {
             Ok(settings) => settings,
             Err(error) => return Op::ready(Err(error)),
         };
         let (client, id, observed) = Client::begin(&driver, root);
-        driver.open(id, settings, observed, Box::new(move |opened| promise.keep(opened.map(|()| client))));
+        let opened = move |opened: Result<()>| match opened {
+            Ok(()) => client.introduce(credentials, promise),
+            Err(error) => promise.keep(Err(error)),
+        };
+        driver.open(id, settings, observed, Box::new(opened));
         op
     }
 

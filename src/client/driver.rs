@@ -13,6 +13,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use super::clock;
+use super::credentials::Credentials;
 use super::error::Result;
 use super::machine::{Answered, Effect, Machine, Settings, WatchTold, WatchWish};
 use super::observe::Observed;
@@ -36,6 +37,7 @@ pub(super) struct ClientId(u64);
 /// What a caller asks for.
 pub(super) enum Call {
     Request(Operation),
+    Authenticate(Credentials),
     Read(Read, Consistency),
     /// Wait until the session, which has its place in that lock's queue, holds it or has lost its place.
     AwaitLock(String),
@@ -500,6 +502,7 @@ impl Member {
             }
             let queued = match call {
                 Call::Request(operation) => self.machine.request(now, tag as u64, operation),
+                Call::Authenticate(credentials) => self.machine.authenticate(now, tag as u64, credentials),
                 Call::Read(read, consistency) => self.machine.read(now, tag as u64, read, consistency),
                 Call::AwaitLock(path) => self.machine.await_lock(now, tag as u64, path),
                 Call::Close => {

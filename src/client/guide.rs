@@ -40,4 +40,6 @@
 //!
 #![doc = concat!("```no_run\n", include_str!("../../tests/process/guide/lock.rs"), "```")]
 //!
-//! From here: [`recipes`](super::recipes) has elections, semaphores, barriers, groups and queues made of these.
+//! From here: [`recipes`](super::recipes) has elections, semaphores, barriers, groups and queues made of these. A
+//! [`Log`](super::Log) holds records instead of data: appended once, read from any position, followed as they come.
+//! [`features`](super::features) is for those who know Chubby or ZooKeeper: what each of their features is here.

@@ -27,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls.
+//! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls;
+//! [`features`] has each feature of Chubby and of ZooKeeper, with the test that shows it.
 //!
 //! The story of a call: [`Client`] makes of it a command of the namespace and puts it, with what is to become of the answer,
 //! into the inbox of the process's one `driver` thread. There the client's session [`machine`] gives it a number and
@@ -48,17 +49,20 @@
 //!
 //! # Not here
 //!
-//! Handles, caches and access lists: the cell does not have them yet. A deadline that takes a call
+//! Handles and caches: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
+mod acl;
 mod acquisition;
 mod api;
 mod block_on;
 mod builder;
 mod clock;
+mod credentials;
 mod driver;
 mod error;
+pub mod features;
 pub mod guide;
 mod listing;
 mod lock;
@@ -81,6 +85,7 @@ mod watch;
 pub use api::{Client, CreateOptions, Created};
 pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
+pub use credentials::Credentials;
 pub use error::{Error, Outcome, Result};
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
@@ -95,6 +100,7 @@ pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
+pub use crate::namespace::acl::{Acl, AclEntry, Principals, Rights, User, Who};
 pub use crate::namespace::command::{
     Expect, Expiry, LockHolders, LockMode, LogStat, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat,
     Usage,

@@ -38,8 +38,11 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 mod watches;
+mod who;
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -53,6 +56,7 @@ use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, NODE_DATA_BYTES_MAX, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
     SESSION_REQUESTS_IN_FLIGHT, SESSIONS_FULL_RETRY_MS,
 };
+use crate::namespace::acl::{Principals, User};
 use crate::namespace::codec::OperationRef;
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::{CommandOutcome, Tree};
@@ -80,6 +84,8 @@ pub struct Facts {
     pub seed: u64,
     /// Changes kept for watches that come back, in bytes.
     pub past_bytes_max: usize,
+    /// Who may do everything, if anybody may.
+    pub super_user: Option<User>,
 }
 
 /// The client connections of one core.
@@ -148,9 +154,9 @@ impl Front {
         }
     }
 
-    /// A client connected.
-    pub fn opened(&mut self, now: Instant, id: ConnectionId) {
-        self.connections.insert(id, Connection::default());
+    /// A client connected, from there.
+    pub fn opened(&mut self, now: Instant, id: ConnectionId, address: Option<IpAddr>) {
+        self.connections.insert(id, Connection::of(Arc::new(Principals::at(address))));
         self.patience.opened(now, id);
     }
 
@@ -183,10 +189,10 @@ impl Front {
         }
     }
 
-    /// The replica tells something.
-    pub fn notice(&mut self, notice: FrontNotice) {
+    /// The replica tells something. `tree` has all that was applied so far, this included.
+    pub fn notice(&mut self, notice: FrontNotice, tree: &Tree) {
         match notice {
-            FrontNotice::Applied(applied) => self.applied(applied),
+            FrontNotice::Applied(applied) => self.applied(applied, tree),
             FrontNotice::ReadPoint { ticket, upto, withheld } => {
                 self.reads.point(ticket, upto);
                 for (id, number) in self.awaiting_pings.remove(&ticket).unwrap_or_default() {
@@ -356,7 +362,12 @@ impl Front {
                 self.open(id, Opening::New { token, secret, timeout_ms: timeout_ms.clamp(min, max) });
                 Ok(())
             }
-            ClientMessage::Request { number, acked_upto, operation } => self.request(id, number, acked_upto, operation),
+            ClientMessage::Request { number, acked_upto, operation } => {
+                self.request(id, (number, acked_upto), operation, who::check_is_a_clients)
+            }
+            ClientMessage::Authenticate { number, acked_upto, name, password } => {
+                self.authenticate(id, (number, acked_upto), name, password)
+            }
             ClientMessage::Read { number, consistency, read } => self.read(id, number, consistency, read),
             ClientMessage::Ping { number } => {
                 self.pings.push((id, number));
@@ -439,16 +450,17 @@ impl Front {
             connection.opening = Some(opening);
         }
         if self.leader.is_some() {
-            self.put_command(&opening.command());
+            self.put_command(&opening.command(self.address_of(id)));
         }
     }
 
+    /// Takes a session's next request, if `check` lets it pass.
     fn request(
         &mut self,
         id: ConnectionId,
-        number: u64,
-        acked_upto: u64,
+        (number, acked_upto): (u64, u64),
         operation: &[u8],
+        check: fn(&OperationRef<'_>) -> Result<(), connection::Fault>,
     ) -> Result<(), connection::Fault> {
         let connection = self.connections.get_mut(&id).expect("the caller found it");
         let Some(session) = connection.session else {
@@ -466,7 +478,9 @@ impl Front {
             self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
             return Ok(());
         }
-        let data_bytes = OperationRef::decode(operation)?.data_bytes();
+        let decoded = OperationRef::decode(operation)?;
+        check(&decoded)?;
+        let data_bytes = decoded.data_bytes();
         if data_bytes > NODE_DATA_BYTES_MAX {
             // The client was told the limit in the welcome: what comes all the same is kept out of the log.
             let text = format!("{data_bytes} bytes of data are past the limit of {NODE_DATA_BYTES_MAX} for a node");
@@ -483,9 +497,9 @@ impl Front {
         Ok(())
     }
 
-    fn applied(&mut self, applied: Applied) {
+    fn applied(&mut self, applied: Applied, tree: &Tree) {
         self.applied_upto = applied.upto;
-        self.tell_watches(&applied);
+        self.tell_watches(&applied, tree);
         self.revision = applied.revision;
         self.locks_changed(&applied.changes);
         for outcome in applied.outcomes {
@@ -495,7 +509,8 @@ impl Front {
 
     fn outcome(&mut self, outcome: CommandOutcome) {
         match outcome {
-            CommandOutcome::Replied { session, number, revision, outcome } => {
+            CommandOutcome::Replied { session, number, revision, outcome, who } => {
+                who.into_iter().for_each(|who| self.stands_for(session, who));
                 let Some(id) = self.sessions.get(&session).copied() else { return };
                 self.say(id, &ServerMessage::Reply { number, revision, outcome: &outcome });
                 let connection = self.connections.get_mut(&id).expect("a session's connection is open");
@@ -513,23 +528,23 @@ impl Front {
                     }
                 }
             }
-            CommandOutcome::SessionOpened { token, secret, session, timeout_ms } => {
+            CommandOutcome::SessionOpened { token, secret, session, timeout_ms, who } => {
                 let asker = self.opening.get(&token).and_then(|id| self.connections.get(id));
                 // A token is the client's own, and another client may use the same: the secret tells them apart.
                 if asker.and_then(|c| c.opening).is_some_and(|opening| opening.is_new_with(secret))
-                    && let Some(id) = self.enter_session(token, session)
+                    && let Some(id) = self.enter_session(token, session, who)
                 {
                     self.say(id, &ServerMessage::SessionOpened { session, timeout_ms });
                 }
             }
             CommandOutcome::SessionsFull { token, secret } => self.sessions_full(token, secret),
-            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number } => {
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who } => {
                 let before = self.sessions.get(&session).copied();
                 if before.and_then(|id| self.connections.get(&id)).is_some_and(|c| c.entered_with == Some(token)) {
                     // The command was proposed again by another leader, and both copies were chosen.
                     return;
                 }
-                let entered = self.enter_session(token, session);
+                let entered = self.enter_session(token, session, who);
                 if let Some(old) = before.filter(|old| Some(*old) != entered) {
                     self.leave_session(old, Some(session).filter(|_| entered.is_none()));
                     if let Some(connection) = self.connections.get_mut(&old) {
@@ -585,10 +600,11 @@ impl Front {
     }
 
     /// The session a connection waited for exists.
-    fn enter_session(&mut self, token: u64, session: SessionId) -> Option<ConnectionId> {
+    fn enter_session(&mut self, token: u64, session: SessionId, who: Arc<Principals>) -> Option<ConnectionId> {
         let id = self.opening.remove(&token)?;
         let connection = self.connections.get_mut(&id)?;
         connection.enter(session, token);
+        connection.who = who;
         self.sessions.insert(session, id);
         self.requests.push(FrontRequest::Attach(session));
         Some(id)
@@ -625,7 +641,7 @@ impl Front {
                 continue;
             }
             if let Some(opening) = opening {
-                self.put_command(&opening.command());
+                self.put_command(&opening.command(self.address_of(id)));
             }
             if let Some(number) = lost_from {
                 self.refuse(id, number, Reason::Resend);

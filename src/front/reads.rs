@@ -13,7 +13,7 @@ use super::{ConnectionId, Front};
 use crate::limits::{CLIENT_TURN_BYTES_MAX, READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
 use crate::namespace::codec;
 use crate::namespace::command::{Read, Revision};
-use crate::namespace::{self, Tree};
+use crate::namespace::{self, Gate, Tree};
 use crate::paxos::Slot;
 use crate::time::Instant;
 use crate::wire::client::{Consistency, Reason, ServerMessage, encode_read_reply};
@@ -262,8 +262,9 @@ impl Front {
         let revision = self.revision;
         let connection = self.connections.get_mut(&parked.connection).filter(|c| !c.closing)?;
         let mark = connection.out.len();
-        let answer = namespace::answer(tree, parked.read.as_ref());
-        if !self.lock_waits.answered(parked.connection, parked.read.as_ref(), &answer, tree) {
+        let gate = Gate::new(tree, &connection.who);
+        let answer = namespace::answer(&gate, parked.read.as_ref());
+        if !self.lock_waits.answered(parked.connection, parked.read.as_ref(), &answer, &gate) {
             let reason = Reason::Overloaded { retry_after_ms: crate::limits::OVERLOAD_RETRY_MS };
             self.say(parked.connection, &ServerMessage::ReadRefused { number: parked.number, reason });
             return Some(mark);

@@ -358,8 +358,8 @@ fn encode(contents: &Contents, sequence: u64) -> Bytes {
     block.freeze()
 }
 
-/// Zeros, starting on a block of memory so that they can be written past the page cache.
-fn aligned_block() -> BytesMut {
+/// Zeros, starting on a block of memory so that they can be written past the page cache, whatever the allocator does.
+pub(super) fn aligned_block() -> BytesMut {
     let mut memory = BytesMut::zeroed(2 * BLOCK_BYTES);
     let lead = memory.as_ptr().align_offset(BLOCK_BYTES);
     let mut block = memory.split_off(lead);

@@ -1,5 +1,6 @@
 //! The namespace against a small model of it, its images against replay, and every refusal in a table.
 
+mod acls;
 mod generated;
 mod images;
 mod lifetimes;
@@ -15,9 +16,17 @@ mod trees;
 
 use bytes::{Bytes, BytesMut};
 
+use super::acl::Principals;
+use super::codec::ReadRef;
 use super::codec::{batch_header, command_prefix, decode_outcome};
+use super::command::{Answer, Refusal};
 use super::command::{Command, Expect, Lifetime, Operation, Outcome, SessionId, Step};
-use super::{Applied, CommandOutcome, Namespace};
+use super::{Applied, CommandOutcome, Gate, Namespace, Tree};
+
+/// What the tree says to somebody who has proved nothing.
+fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
+    super::answer(&Gate::new(tree, &Principals::default()), read)
+}
 
 /// A batch's body.
 fn batch(log_time_ns: u64, wall_ms: u64, commands: &[Command]) -> Bytes {
@@ -47,7 +56,7 @@ impl Bench {
     }
 
     fn open(&mut self, token: u64) -> SessionId {
-        let outcome = self.command(Command::OpenSession { token, secret: 99, timeout_ms: 12_000 });
+        let outcome = self.command(Command::OpenSession { token, secret: 99, timeout_ms: 12_000, address: None });
         let CommandOutcome::SessionOpened { session, .. } = outcome else { panic!("{outcome:?}") };
         session
     }

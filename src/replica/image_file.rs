@@ -279,7 +279,7 @@ mod tests {
 
     fn namespace() -> Namespace {
         let mut namespace = Namespace::new(1);
-        let open = Command::OpenSession { token: 5, secret: 6, timeout_ms: 4000 };
+        let open = Command::OpenSession { token: 5, secret: 6, timeout_ms: 4000, address: None };
         let expire = Command::ExpireSession { session: SessionId(99), counter: 1 };
         for command in [open, expire] {
             let Submission { run, count } = Submission::of(&command);

@@ -205,7 +205,7 @@ impl Replica {
             }
             Input::ImageRead { to, image, offset, bytes } => self.lent(to, (image, offset), bytes, effects),
             Input::ReadBack { bytes } => self.read_back(now, bytes.as_deref(), effects),
-            Input::LogRead { to, from, values } => self.paxos.log_read(now, to, from, values, &mut self.outputs),
+            Input::LogRead { to, from, values } => self.log_read(now, to, from, values, effects),
             Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
             Input::Tick => self.tick(now),
             Input::HandOver => self.paxos.hand_over(now, None, &mut self.outputs),

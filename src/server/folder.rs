@@ -192,15 +192,17 @@ impl Folder {
 /// # Errors
 ///
 /// A [`Failure`] when there is something in it that is no replica of that cell.
-pub fn whose(config: &Config, folder: &Path) -> Result<Option<(ReplicaId, Incarnation)>, Failure> {
+pub fn whose(config: &Config, folder: &Path) -> Result<Option<(ReplicaId, Incarnation, Purpose)>, Failure> {
     let path = folder.join(HARD_STATE);
     if !path.exists() {
         return refuse_content(folder).map(|()| None);
     }
     let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
     let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| unreadable(&path, &error))?;
-    let identity = hard_state.contents().identity;
-    Ok(Some((identity.replica, identity.incarnation)))
+    let Identity { replica, incarnation, .. } = hard_state.contents().identity;
+    let members = hard_state.contents().paxos.configs.newest();
+    let founds = members.is_unfounded() && members.has_voter(replica);
+    Ok(Some((replica, incarnation, if founds { Purpose::Found } else { Purpose::Join })))
 }
 
 /// Why a hard state cannot be gone on from.

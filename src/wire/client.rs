@@ -35,6 +35,9 @@ pub enum ClientMessage<'a> {
     OpenSession { token: u64, secret: u128, timeout_ms: u32 },
     /// Request `number` of the session, from 1 on without a hole. The client has the answers to all up to `acked_upto`.
     Request { number: u64, acked_upto: u64, operation: &'a [u8] },
+    /// Request `number` of the session too: from now on it stands for that user as well, if the password is right wherever
+    /// an access list names the user.
+    Authenticate { number: u64, acked_upto: u64, name: &'a str, password: &'a str },
     /// A question; `number` is the client's own and comes back with the answer. It is answered as if asked after all
     /// earlier requests of this connection were applied.
     Read { number: u64, consistency: Consistency, read: &'a [u8] },
@@ -241,6 +244,9 @@ impl<'a> ClientMessage<'a> {
             Self::Request { number, acked_upto, operation } => {
                 encode_request(out, *number, *acked_upto, |out| out.put_slice(operation));
             }
+            Self::Authenticate { number, acked_upto, name, password } => {
+                encode_authenticate(out, *number, *acked_upto, (name, password));
+            }
             Self::Read { number, consistency, read } => {
                 encode_read(out, *number, *consistency, |out| out.put_slice(read));
             }
@@ -277,6 +283,10 @@ impl<'a> ClientMessage<'a> {
             REQUEST => whole("Request", frame, |f| {
                 Ok(Self::Request { number, acked_upto: f.u64("acked_upto")?, operation: f.remainder() })
             }),
+            AUTHENTICATE => whole("Authenticate", frame, |f| {
+                let acked_upto = f.u64("acked_upto")?;
+                Ok(Self::Authenticate { number, acked_upto, name: f.text("name")?, password: f.text("password")? })
+            }),
             READ => whole("Read", frame, |f| {
                 Ok(Self::Read { number, consistency: Consistency::take(f)?, read: f.remainder() })
             }),
@@ -301,6 +311,15 @@ pub fn encode_request(out: &mut BytesMut, number: u64, acked_upto: u64, operatio
     frame::append(out, CLIENT_MAGIC, REQUEST, number, |out| {
         out.put_u64_le(acked_upto);
         operation(out);
+    });
+}
+
+/// Appends an `Authenticate`.
+pub fn encode_authenticate(out: &mut BytesMut, number: u64, acked_upto: u64, (name, password): (&str, &str)) {
+    frame::append(out, CLIENT_MAGIC, AUTHENTICATE, number, |out| {
+        out.put_u64_le(acked_upto);
+        put_text(out, name);
+        put_text(out, password);
     });
 }
 
@@ -611,6 +630,7 @@ const PING: u8 = 5;
 const STATUS: u8 = 6;
 const SESSIONS: u8 = 7;
 const MEMBERS: u8 = 8;
+const AUTHENTICATE: u8 = 9;
 const SNAPSHOT: u8 = 10;
 
 const WATCH: u8 = 16;

@@ -31,6 +31,16 @@ pub struct Hello {
     pub to: ReplicaId,
 }
 
+/// The one thing that is said on a link against its direction: the list of members that was chosen in `config_slot` does not
+/// name the disk that the hello told of. Whoever knows an older list that does is no member any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unnamed {
+    /// The cell of both.
+    pub cell: CellId,
+    /// The slot of the newest list that the sender knows.
+    pub config_slot: Slot,
+}
+
 /// Anything after the hello.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PeerMessage {
@@ -108,6 +118,28 @@ pub fn decode_hello(frame: &Frame<'_>) -> Result<Option<Hello>, PeerError> {
     };
     fields.end()?;
     Ok(Some(hello))
+}
+
+/// The frame that tells a caller that it is not named.
+#[must_use]
+pub fn encode_unnamed(unnamed: &Unnamed) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEADER_BYTES + 24);
+    frame::append(&mut out, PEER_MAGIC, kind::UNNAMED, 0, |out| {
+        out.put_u128_le(unnamed.cell.0);
+        out.put_u64_le(unnamed.config_slot.0);
+    });
+    out.freeze()
+}
+
+/// Reads what may come on a link that this replica dialled: nothing else does.
+pub fn decode_unnamed(frame: &Frame<'_>) -> Result<Unnamed, PeerError> {
+    if frame.kind != kind::UNNAMED {
+        return Err(PeerError::UnknownKind(frame.kind));
+    }
+    let mut fields = Fields { at: frame.body, kind: frame.kind };
+    let unnamed = Unnamed { cell: CellId(fields.u128()?), config_slot: fields.slot()? };
+    fields.end()?;
+    Ok(unnamed)
 }
 
 /// The frame of a message. `scratch` lends its spare room; it is left empty.
@@ -537,6 +569,7 @@ mod kind {
     pub(super) const TRIMMED: u8 = 29;
     pub(super) const RELEASE: u8 = 30;
     pub(super) const DIGEST: u8 = 32;
+    pub(super) const UNNAMED: u8 = 33;
 }
 
 const _: () = assert!(HEADER_BYTES + 64 + VALUE_BYTES_MAX <= PEER_FRAME_BYTES_MAX, "a full value fits a frame");

@@ -34,6 +34,10 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("hello that resumes a session", ClientMessage::Hello(again)),
         ("open session", ClientMessage::OpenSession { token: 9, secret: SECRET, timeout_ms: 12_000 }),
         ("request", ClientMessage::Request { number: 3, acked_upto: 2, operation: b"operation" }),
+        (
+            "authenticate",
+            ClientMessage::Authenticate { number: 3, acked_upto: 2, name: "alice", password: "open sesame" },
+        ),
         ("read, linearizable", read(1, Consistency::Linearizable)),
         ("read, at least", read(2, Consistency::AtLeast(4711))),
         ("read, stale", read(3, Consistency::Stale)),

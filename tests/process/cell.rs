@@ -154,17 +154,19 @@ impl Cell {
         self.replicas.iter().map(|replica| replica.address.to_string()).collect::<Vec<_>>().join(",")
     }
 
-    fn format(&self, index: usize) {
+    pub fn format(&self, index: usize) {
         let (replica, folder) = ((index + 1).to_string(), self.folder(index));
         let place = ["--config", path(&self.config), path(folder)];
         let done = run(&[&["format", "--cell", &self.id, "--replica", &replica], &place[..]].concat());
         assert!(done.status.success(), "format: {}", String::from_utf8_lossy(&done.stderr));
     }
 
-    /// A replica that does not run gets a new disk: its folder is made anew.
+    /// A replica that does not run gets a new disk, of which the cell is not told.
     pub fn lose_disk(&self, index: usize) {
         std::fs::remove_dir_all(self.folder(index)).expect("the folder can be removed");
-        self.format(index);
+        let (replica, folder) = ((index + 1).to_string(), self.folder(index));
+        let made = run(&["recover", "--no-ask", "--replica", &replica, "--config", path(&self.config), path(folder)]);
+        assert!(made.status.success(), "recover: {}", String::from_utf8_lossy(&made.stderr));
     }
 
     /// The folder of a replica that does not run is gone.

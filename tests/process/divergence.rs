@@ -28,7 +28,7 @@ fn tamper(image: &Path) {
     let (head, mut namespace): (ImageHead, Namespace) = reader.finish(cell).expect("it is whole");
     let revision = namespace.revision();
     let Submission { run, count } =
-        Submission::of(&Command::OpenSession { token: 0xbad, secret: 1, timeout_ms: 60_000 });
+        Submission::of(&Command::OpenSession { token: 0xbad, secret: 1, timeout_ms: 60_000, address: None });
     let batch = [&batch_header(namespace.log_time_ns(), 1, count)[..], &run].concat();
     namespace.apply(&batch, &mut Applied::default());
     assert_eq!(namespace.revision(), revision + 1, "it is another state");

@@ -5,6 +5,7 @@
 //! lost, none is applied twice, no linearizable read is stale, and every request that was made is answered in the end.
 #![allow(clippy::disallowed_methods, reason = "these tests live in real time, and wait for what real processes do")]
 
+mod acls;
 mod bench;
 mod cell;
 mod crashes;

@@ -7,6 +7,7 @@ use quorate::client::machine::{Answered, Effect, Machine, Prefer};
 use quorate::namespace::command::{Done, Operation, Read, SessionId};
 use quorate::wire::client::Consistency;
 
+use super::acls;
 use super::history::{Asked, Call, History, Life};
 use super::network::{Host, Network, Port};
 use super::plan::Plan;
@@ -327,6 +328,11 @@ impl Client {
                     _ => self.machine.request(now, tag, operation.clone()),
                 };
                 (Asked::Request { number: self.number, operation }, taken)
+            }
+            workload::Wish::Authenticate(credentials) => {
+                self.number += 1;
+                let operation = acls::proved(&credentials);
+                (Asked::Request { number: self.number, operation }, self.machine.authenticate(now, tag, credentials))
             }
             workload::Wish::AwaitLock(path) => {
                 let session = self.machine.session().expect("who is in a queue has a session");

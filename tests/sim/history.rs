@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::client::machine::Answered;
 use quorate::client::{Error, Outcome as Known};
+use quorate::namespace::acl::Principals;
 use quorate::namespace::command::{
     Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned, SessionId, Stat, StepDone,
 };
@@ -90,8 +91,8 @@ impl History {
                     tally.reads += 1;
                     tally.handed_on +=
                         u64::from(matches!(answer, Ok(Answer::LockPlace { place: LockPlace::Held { .. } })));
-                    read_fits(model, read, *revision, answer);
                     let session = session.expect("an answered read has a session");
+                    read_fits(model, read, *revision, answer, &model.stood_for(session, *behind));
                     let before = (*behind > 0).then(|| {
                         model
                             .placed(session, *behind)
@@ -180,10 +181,8 @@ fn request_fits(
     );
 }
 
-fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Answer, Refusal>) {
+fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Answer, Refusal>, whos: &[Principals]) {
     assert!(revision <= model.revision(), "a read tells of revision {revision}, which was never reached");
-    let is = model.answer(read, revision);
-    let is = is.map_err(plain_refusal);
     let told = answer.clone().map_err(plain_refusal).map(|answer| match answer {
         Answer::Node { data, stat } => Answer::Node { data, stat: plain(stat) },
         Answer::Exists { stat } => Answer::Exists { stat: stat.map(plain) },
@@ -196,10 +195,13 @@ fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Ans
             let nodes = nodes.into_iter().map(|node| Scanned { stat: plain(node.stat), ..node }).collect();
             Answer::Scanned { nodes, more }
         }
+        Answer::Acl { acl, stat } => Answer::Acl { acl, stat: plain(stat) },
         Answer::Records { from, records, stat } => Answer::Records { from, records, stat: plain(stat) },
         Answer::Quota { .. } | Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
+        Answer::Principals { .. } => answer,
     });
-    assert!(told == is, "{read:?} was answered {told:?} at {revision}, but it is {is:?}");
+    let is: Vec<_> = whos.iter().map(|who| model.answer(read, revision, who).map_err(plain_refusal)).collect();
+    assert!(is.contains(&told), "{read:?} was answered {told:?} at {revision}, but it is one of {is:?}");
 }
 
 /// Without what is for people only.
@@ -215,10 +217,16 @@ fn plain_done(done: Done) -> Done {
     match done {
         Done::Created { path, stat } => Done::Created { path, stat: plain(stat) },
         Done::Set { stat } => Done::Set { stat: plain(stat) },
+        Done::AclSet { stat } => Done::AclSet { stat: plain(stat) },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
         Done::Granted { .. } | Done::Queued | Done::Released => done,
         Done::Appended { .. } | Done::Trimmed { .. } | Done::Sealed { .. } => done,
-        Done::Deleted | Done::TreeDeleted { .. } | Done::QuotaSet | Done::Synced | Done::SessionClosed => done,
+        Done::Deleted
+        | Done::TreeDeleted { .. }
+        | Done::QuotaSet
+        | Done::Authenticated
+        | Done::Synced
+        | Done::SessionClosed => done,
     }
 }
 
@@ -226,6 +234,7 @@ fn plain_step(done: StepDone) -> StepDone {
     match done {
         StepDone::Created { path, stat } => StepDone::Created { path, stat: plain(stat) },
         StepDone::Set { stat } => StepDone::Set { stat: plain(stat) },
+        StepDone::AclSet { stat } => StepDone::AclSet { stat: plain(stat) },
         StepDone::Got { node } => StepDone::Got { node: node.map(|(data, stat)| (data, plain(stat))) },
         StepDone::Checked | StepDone::Deleted | StepDone::Appended { .. } => done,
     }

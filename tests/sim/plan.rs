@@ -66,6 +66,13 @@ pub struct Plan {
     pub misfortune_every: Moment,
     /// How likely each kind of misfortune is, against the others.
     pub weights: Weights,
+    /// Whose log is damaged. While one is, no vote is torn and no disk lost: a majority must be able to tell everything.
+    pub victim: Option<usize>,
+    /// Nodes that are down in the calm, a minority.
+    pub absent: usize,
+    /// What two clocks' rates may differ from true time, in parts per million. Beyond what the cell is told no lease and no
+    /// session is safe; what is chosen is, and what is read without a lease.
+    pub clock_error_ppm: u64,
     /// The phase with faults is not longer.
     pub storm: Moment,
 }
@@ -92,6 +99,10 @@ pub struct Weights {
     pub lose_disk: u64,
     /// A replica is removed, and added again with another disk.
     pub remove: u64,
+    /// A block of the victim's log is damaged.
+    pub damage: u64,
+    /// A host's calendar jumps.
+    pub jump_wall: u64,
 }
 
 impl Plan {
@@ -111,15 +122,26 @@ impl Plan {
             _ => 512,
         };
         let segment_bytes = segment_blocks * BLOCK_BYTES;
-        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]);
+        let nodes = random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]);
+        let victim = (nodes >= 3 && random.below(5) == 0).then(|| random.below(nodes as u64) as usize);
+        // Damage to what no start reads any more is none.
+        let rarely = if victim.is_some() { 4 } else { 0 };
+        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << rarely;
         // A window of open slots, accepted anew in many reigns, finds room in the smallest.
         let windows = random.pick(&[8, 16, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
         let journal_bytes_max = 3 * image_after_bytes + windows.max(4 * segment_bytes as u64);
         let harsh = random.below(3) == 0;
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
         let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
+        let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
+        let lease_reads = random.below(4) > 0;
+        let clock_error_ppm = if !lease_reads && random.below(2) == 0 { 50_000 } else { CLOCK_ERROR_PPM };
+        let mut weights = Weights::draw(random);
+        if victim.is_some() {
+            (weights.damage, weights.lose_disk, weights.remove) = (random.within(2, 20), 0, 0);
+        }
         Self {
-            nodes: random.pick(&[1, 3, 3, 3, 3, 5]),
+            nodes,
             clients: random.within(1, 5) as usize,
             calls,
             depth,
@@ -130,7 +152,7 @@ impl Plan {
             heartbeat: lease / 10,
             lease,
             margin: random.within(1, 5) * MILLI,
-            lease_reads: random.below(4) > 0,
+            lease_reads,
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
             segment_bytes,
             image_after_bytes,
@@ -153,11 +175,14 @@ impl Plan {
                 cut: random.below(2) == 0,
             },
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
-            tears: true,
+            tears: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
             misfortune_every: storm / random.within(3, 50),
-            weights: Weights::draw(random),
+            weights,
+            victim,
+            absent,
+            clock_error_ppm,
             storm,
         }
     }
@@ -178,7 +203,7 @@ impl Plan {
             lease: span(self.lease),
             lease_reads: self.lease_reads,
             margin: span(self.margin),
-            clock_error_ppm: 1000,
+            clock_error_ppm: CLOCK_ERROR_PPM,
             election_min: span(self.lease),
             election_max: span(self.lease * 3 / 2),
             log_memory_bytes: self.log_memory_bytes,
@@ -238,6 +263,11 @@ impl Weights {
             hunt: weight(10),
             lose_disk: if changes { weight(20) } else { 0 },
             remove: if changes { weight(20) } else { 0 },
+            damage: 0,
+            jump_wall: weight(4),
         }
     }
 }
+
+/// What the cell is told of its clocks.
+pub const CLOCK_ERROR_PPM: u64 = 1000;

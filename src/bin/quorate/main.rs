@@ -4,6 +4,7 @@
 //! error; with `--json` the result is one object. The exit status is the number of the failure's code
 //! (`quorate::server::failure`).
 
+mod acl;
 mod bench;
 mod cell;
 mod config;
@@ -93,6 +94,9 @@ enum Command {
     /// Bounds what a node and all below it may come to
     #[command(subcommand)]
     Quota(quota::Args),
+    /// Says who may do what with a node
+    #[command(subcommand)]
+    Acl(acl::Args),
     /// Appends records to a log, reads and follows it
     #[command(subcommand)]
     Log(log::Args),
@@ -162,6 +166,7 @@ fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Quota(args) => quota::run(&args).map(|()| 0),
+        Command::Acl(args) => acl::run(&args).map(|()| 0),
         Command::Log(args) => log::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),

@@ -1,7 +1,7 @@
 //! What each of the server's messages makes the machine do.
 
 use super::ending::{Ending, Trouble, fault, unreadable};
-use super::queue::Fit;
+use super::queue::{Fit, Wish};
 use super::sizes::Sizes;
 use super::{Answered, Effect, Link, Machine, Prefer, Session};
 use crate::client::session::SessionEvent;
@@ -180,14 +180,14 @@ impl Machine {
             let Session::Live { id, .. } = self.session else { unreachable!("only a session is answered") };
             return Err(Trouble::End(Ending::Expired(id)));
         }
-        let (tag, operation) = self.queue.answered();
-        if let Operation::Release { path } = &operation {
+        let (tag, wish) = self.queue.answered();
+        if let Wish::Operation(Operation::Release { path }) = &wish {
             self.lock_turned(path);
         }
         self.seen_request = revision;
         self.watches_after(number, revision);
         self.progressed(now, revision);
-        let closed = operation == Operation::CloseSession && outcome.is_ok();
+        let closed = wish == Wish::Operation(Operation::CloseSession) && outcome.is_ok();
         self.effects.push_back(Effect::Done { tag, result: Ok(Answered::Request { revision, outcome }) });
         if closed { Err(Trouble::End(Ending::Closed)) } else { Ok(()) }
     }

@@ -43,12 +43,13 @@ use bytes::BytesMut;
 
 use self::awaiting::{Awaiting, is_release};
 use self::ending::{Ending, Trouble};
-use self::queue::Queue;
+use self::queue::{Queue, Wish};
 use self::route::Route;
 pub use self::settings::{Prefer, Settings};
 use self::sizes::Sizes;
 use self::watches::Watches;
 pub use self::watches::{Happening, WatchTold, WatchWish};
+use super::credentials::Credentials;
 use super::error::{Error, Outcome as Known};
 use super::session::{SessionEvent, SessionState};
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
@@ -216,7 +217,15 @@ impl Machine {
             self.admit()?
         }
         self.sizes.check(&operation)?;
-        self.queue.push_request(tag, operation);
+        self.queue.push_request(tag, Wish::Operation(operation));
+        self.send(now);
+        Ok(())
+    }
+
+    /// Queues the proof of being a user, as a mutation of the session. `tag` comes back with what it came to.
+    pub fn authenticate(&mut self, now: Instant, tag: u64, credentials: Credentials) -> Result<(), Error> {
+        self.admit()?;
+        self.queue.push_request(tag, Wish::Stand(credentials));
         self.send(now);
         Ok(())
     }
@@ -245,7 +254,7 @@ impl Machine {
             return;
         }
         self.closing = true;
-        self.queue.push_request(tag, Operation::CloseSession);
+        self.queue.push_request(tag, Wish::Operation(Operation::CloseSession));
         self.send(now);
     }
 

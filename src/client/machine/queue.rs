@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use crate::client::credentials::Credentials;
 use crate::namespace::command::{Operation, Read};
-use crate::wire::client::{Consistency, encode_read, encode_request};
+use crate::wire::client::{Consistency, encode_authenticate, encode_read, encode_request};
 
 /// The calls of one session.
 #[derive(Debug, Default)]
@@ -38,7 +39,16 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct Request {
     tag: u64,
-    operation: Operation,
+    wish: Wish,
+}
+
+/// What a request asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    /// A mutation.
+    Operation(Operation),
+    /// To stand for a user.
+    Stand(Credentials),
 }
 
 #[derive(Debug)]
@@ -81,8 +91,8 @@ impl Queue {
         Self { next_request: 1, ..Self::default() }
     }
 
-    pub(super) fn push_request(&mut self, tag: u64, operation: Operation) {
-        self.requests.push_back(Request { tag, operation });
+    pub(super) fn push_request(&mut self, tag: u64, wish: Wish) {
+        self.requests.push_back(Request { tag, wish });
     }
 
     pub(super) fn push_read(&mut self, tag: u64, read: Read, consistency: Consistency) {
@@ -155,10 +165,10 @@ impl Queue {
     }
 
     /// Takes out the first request: it was answered, perhaps by an earlier sending of it.
-    pub(super) fn answered(&mut self) -> (u64, Operation) {
-        let Request { tag, operation } = self.requests.pop_front().expect("only what is queued is answered");
+    pub(super) fn answered(&mut self) -> (u64, Wish) {
+        let Request { tag, wish } = self.requests.pop_front().expect("only what is queued is answered");
         self.acked_upto += 1;
-        (tag, operation)
+        (tag, wish)
     }
 
     /// Takes out the read with this number on the wire; `None` if no such asking waits for an answer.
@@ -187,7 +197,7 @@ impl Queue {
             while let Some(question) = reads.next_if(|question| question.behind < number) {
                 calls.push(Left { tag: question.tag, sent: false, closes: false });
             }
-            let closes = request.operation == Operation::CloseSession;
+            let closes = request.wish == Wish::Operation(Operation::CloseSession);
             calls.push(Left { tag: request.tag, sent: number <= self.sent_upto, closes });
         }
         calls.extend(reads.map(|question| Left { tag: question.tag, sent: false, closes: false }));
@@ -218,7 +228,12 @@ impl Queue {
         } else {
             let at = number - self.acked_upto - 1;
             let Some(request) = self.requests.get(at as usize).filter(|_| at < in_flight_max) else { return false };
-            encode_request(out, number, self.acked_upto, |out| request.operation.encode(out));
+            match &request.wish {
+                Wish::Operation(operation) => {
+                    encode_request(out, number, self.acked_upto, |out| operation.encode(out));
+                }
+                Wish::Stand(credentials) => encode_authenticate(out, number, self.acked_upto, credentials.parts()),
+            }
             self.sent_upto = self.sent_upto.max(number);
         }
         self.next_request += 1;

@@ -193,7 +193,9 @@ impl World {
             self.to_server.push_back(match ClientMessage::decode(frame).expect("the machine speaks the protocol") {
                 ClientMessage::Hello(hello) => Heard::Hello { resume: hello.resume.is_some() },
                 ClientMessage::OpenSession { .. } => Heard::Open,
-                ClientMessage::Request { number, .. } => Heard::Request(number),
+                ClientMessage::Request { number, .. } | ClientMessage::Authenticate { number, .. } => {
+                    Heard::Request(number)
+                }
                 ClientMessage::Read { number, .. } => Heard::Read(number),
                 ClientMessage::Ping { number } => Heard::Ping(number),
                 ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("nothing is watched"),

@@ -167,7 +167,8 @@ impl Test {
             said.push(match ClientMessage::decode(frame).expect("the machine speaks the protocol") {
                 ClientMessage::Hello(hello) => Said::Hello { seen: hello.seen, resume: hello.resume.is_some() },
                 ClientMessage::OpenSession { .. } => Said::Open,
-                ClientMessage::Request { number, acked_upto, .. } => Said::Request { number, acked_upto },
+                ClientMessage::Request { number, acked_upto, .. }
+                | ClientMessage::Authenticate { number, acked_upto, .. } => Said::Request { number, acked_upto },
                 ClientMessage::Read { number, .. } => Said::Read { number },
                 ClientMessage::Ping { number } => Said::Ping(number),
                 ClientMessage::Watch { watch, registration } => Said::Watch { watch, from: registration.from },

@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
+use crate::namespace::acl::{Acl, Principals, Rights};
 use crate::namespace::command::{
     Answer, Done, Expiry, LockHolders, LockPlace, LogStat, Outcome, Quota, Refusal, Scanned, SessionId, Stat, StepDone,
     Usage,
@@ -163,6 +164,8 @@ fn put_done(out: &mut BytesMut, done: &Done) {
         }
         Done::Queued => out.put_u8(QUEUED),
         Done::Released => out.put_u8(RELEASED),
+        Done::AclSet { stat } => put_stat(out, ACL_SET, stat),
+        Done::Authenticated => out.put_u8(AUTHENTICATED),
         Done::Appended { first, end } => put_positions(out, APPENDED, *first, *end),
         Done::Trimmed { first } => {
             out.put_u8(TRIMMED);
@@ -191,6 +194,8 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
         GRANTED => Done::Granted { sequencer: SequencerRef::take(reader)?.to_sequencer() },
         QUEUED => Done::Queued,
         RELEASED => Done::Released,
+        ACL_SET => Done::AclSet { stat: Stat::take(reader)? },
+        AUTHENTICATED => Done::Authenticated,
         APPENDED => Done::Appended { first: reader.u64("a position")?, end: reader.u64("a position")? },
         TRIMMED => Done::Trimmed { first: reader.u64("a position")? },
         SEALED => Done::Sealed { end: reader.u64("a position")? },
@@ -206,6 +211,7 @@ fn put_step_done(out: &mut BytesMut, done: &StepDone) {
         StepDone::Created { path, stat } => put_created(out, path, stat),
         StepDone::Set { stat } => put_stat(out, SET, stat),
         StepDone::Deleted => out.put_u8(DELETED),
+        StepDone::AclSet { stat } => put_stat(out, ACL_SET, stat),
         StepDone::Got { node: None } => out.put_u8(GOT_NOTHING),
         StepDone::Got { node: Some((data, stat)) } => {
             put_stat(out, GOT, stat);
@@ -221,6 +227,7 @@ fn take_step_done(reader: &mut Reader<'_>) -> Result<StepDone, DecodeError> {
         CREATED => StepDone::Created { path: reader.text("a path")?.to_owned(), stat: Stat::take(reader)? },
         SET => StepDone::Set { stat: Stat::take(reader)? },
         DELETED => StepDone::Deleted,
+        ACL_SET => StepDone::AclSet { stat: Stat::take(reader)? },
         GOT_NOTHING => StepDone::Got { node: None },
         GOT => {
             let stat = Stat::take(reader)?;
@@ -287,6 +294,14 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
                 usage.put(out);
             });
         }
+        Answer::Acl { acl, stat } => {
+            put_stat(out, ACL, stat);
+            put_maybe(out, acl.as_ref(), |out, acl| acl.put(out));
+        }
+        Answer::Principals { principals } => {
+            out.put_u8(PRINCIPALS);
+            principals.put(out);
+        }
         Answer::Lock { holders } => {
             out.put_u8(LOCK);
             holders.put(out);
@@ -337,6 +352,11 @@ fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             let quota = |reader: &mut Reader<'_>| Ok((Quota::take(reader)?, Usage::take(reader)?));
             Answer::Quota { quota: reader.maybe("a quota", quota)? }
         }
+        ACL => {
+            let stat = Stat::take(reader)?;
+            Answer::Acl { acl: reader.maybe("an access list", Acl::take)?, stat }
+        }
+        PRINCIPALS => Answer::Principals { principals: Principals::take(reader)? },
         LOCK => Answer::Lock { holders: LockHolders::take(reader)? },
         LOCK_PLACE => Answer::LockPlace { place: LockPlace::take(reader)? },
         SEQUENCER => Answer::Sequencer { valid: reader.bool("a verdict")? },
@@ -372,6 +392,7 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::LockBusy { path } => (LOCK_BUSY, path.as_str()),
         Refusal::LockTwice { path } => (LOCK_TWICE, path.as_str()),
         Refusal::LockNotHeld { path } => (LOCK_NOT_HELD, path.as_str()),
+        Refusal::NotAuthorized { path, .. } => (NOT_AUTHORIZED, path.as_str()),
         Refusal::NodesOverQuota { path, .. } => (NODES_OVER_QUOTA, path.as_str()),
         Refusal::BytesOverQuota { path, .. } => (BYTES_OVER_QUOTA, path.as_str()),
         Refusal::IsLog { path } => (IS_LOG, path.as_str()),
@@ -401,6 +422,9 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     {
         out.put_u64_le(*one);
         out.put_u64_le(*other);
+    }
+    if let Refusal::NotAuthorized { needed, .. } = refusal {
+        out.put_u8(needed.bits());
     }
     if let Refusal::LogSealed { end, .. } = refusal {
         out.put_u64_le(*end);
@@ -440,6 +464,7 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
             needed: reader.u64("a count")?,
             limit: reader.u64("a bound")?,
         },
+        NOT_AUTHORIZED => Refusal::NotAuthorized { path: path(reader)?, needed: Rights::take(reader)? },
         IS_LOG => Refusal::IsLog { path: path(reader)? },
         NOT_LOG => Refusal::NotLog { path: path(reader)? },
         LOG_IS_SEALED => Refusal::LogSealed { path: path(reader)?, end: reader.u64("a position")? },
@@ -491,6 +516,8 @@ const QUEUED: u8 = 11;
 const RELEASED: u8 = 12;
 const TREE_DELETED: u8 = 13;
 const QUOTA_SET: u8 = 14;
+const ACL_SET: u8 = 20;
+const AUTHENTICATED: u8 = 21;
 const APPENDED: u8 = 40;
 const TRIMMED: u8 = 41;
 const SEALED: u8 = 42;
@@ -505,6 +532,8 @@ const SEQUENCER: u8 = 7;
 const ENTRIES: u8 = 8;
 const SCANNED: u8 = 9;
 const QUOTA: u8 = 10;
+const ACL: u8 = 20;
+const PRINCIPALS: u8 = 21;
 const RECORDS: u8 = 40;
 
 const NO_NODE: u8 = 1;
@@ -524,6 +553,7 @@ const LOCK_TWICE: u8 = 14;
 const LOCK_NOT_HELD: u8 = 15;
 const NODES_OVER_QUOTA: u8 = 16;
 const BYTES_OVER_QUOTA: u8 = 17;
+const NOT_AUTHORIZED: u8 = 20;
 const IS_LOG: u8 = 40;
 const NOT_LOG: u8 = 41;
 const LOG_IS_SEALED: u8 = 42;

@@ -10,9 +10,9 @@ use super::super::command::{
     Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Quota, QuotaBounds, Records,
     Refusal, Scanned, Sequencer, SessionId, Step,
 };
-use super::super::{Applied, CommandOutcome, Namespace, Tree, answer};
-use super::batch;
+use super::super::{Applied, CommandOutcome, Namespace, Tree};
 use super::model::{Expected, Model, ModelNode};
+use super::{answer, batch};
 
 fn path() -> impl Strategy<Value = String> {
     let good = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/b/-", "/a/b/", "/a/s-0000000001"];
@@ -143,8 +143,10 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
         known[which % known.len()]
     };
     match deed {
-        Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000 },
-        Deed::Resume { which, secret } => Command::ResumeSession { token: 8, session: pick(*which), secret: *secret },
+        Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000, address: None },
+        Deed::Resume { which, secret } => {
+            Command::ResumeSession { token: 8, session: pick(*which), secret: *secret, address: None }
+        }
         Deed::Expire { which, late } => {
             let session = pick(*which);
             let counter = model.sessions.get(&session).map_or(1, |found| found.counter);

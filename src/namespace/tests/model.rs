@@ -169,6 +169,9 @@ impl Model {
             }
             Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
             Operation::SetQuota { path, quota } => return self.set_quota(&path, quota),
+            Operation::CreateWithAcl { .. } | Operation::SetAcl { .. } | Operation::Authenticate { .. } => {
+                unreachable!("access lists have a model of their own")
+            }
             Operation::CreateLog { path, lifetime, sequential } => {
                 return self.create_log(id, path, lifetime, sequential);
             }
@@ -200,6 +203,7 @@ impl Model {
             StepDone::Created { path, stat } => Done::Created { path, stat },
             StepDone::Set { stat } => Done::Set { stat },
             StepDone::Deleted => Done::Deleted,
+            StepDone::AclSet { .. } => unreachable!("access lists have a model of their own"),
             StepDone::Appended { first, end } => Done::Appended { first, end },
             StepDone::Checked | StepDone::Got { .. } => unreachable!("only a multi reads"),
         })
@@ -223,6 +227,9 @@ impl Model {
                 self.append(path, &records, end).map(|(first, end)| StepDone::Appended { first, end })
             }
             Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
+            Step::CreateWithAcl { .. } | Step::SetAcl { .. } => {
+                unreachable!("access lists have a model of their own")
+            }
             Step::Set { path, data, expect } => {
                 self.expect(&path, expect)?;
                 if self.nodes[&path].log.is_some() {

@@ -7,7 +7,7 @@ use crate::paxos::ballot::{Ballot, Incarnation, ReplicaId, Slot};
 use crate::paxos::{Evidence, Message, SlotReport, Value};
 use crate::time::Duration;
 use crate::wire::frame::{FrameError, FrameReader, PEER_MAGIC};
-use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerMessage};
+use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerMessage, Unnamed};
 
 const BALLOT: Ballot = Ballot { round: 12, replica: ReplicaId(2) };
 const OLDER: Ballot = Ballot { round: 11, replica: ReplicaId(3) };
@@ -105,6 +105,14 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let (from, to, incarnation) = (ReplicaId(2), ReplicaId(1), Incarnation(SECRET));
     let hello = Hello { protocol: PEER_PROTOCOL, cell: CELL, from, incarnation, to };
     let mut frames = vec![("hello", BytesMut::from(&peer::encode_hello(&hello)[..]))];
+    let unnamed = Unnamed { cell: CELL, config_slot: Slot(40) };
+    let bytes = BytesMut::from(&peer::encode_unnamed(&unnamed)[..]);
+    let fed = FrameReader::new(PEER_MAGIC).feed(&bytes, 1 << 10, |frame| {
+        assert_eq!(peer::decode_unnamed(&frame), Ok(unnamed));
+        Ok::<(), FrameError>(())
+    });
+    fed.expect("a sound frame");
+    frames.push(("unnamed", bytes));
     for message in messages() {
         let bytes = bytes_of(&message);
         let mut decoded = None;
@@ -119,6 +127,6 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 23, "each of 15 + 7 messages, and the hello, has an example");
+    assert_eq!(names.len(), 24, "each of 15 + 7 messages, the hello, and its refusal, has an example");
     compare("peer.txt", &golden(&frames));
 }
