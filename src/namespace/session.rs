@@ -188,13 +188,6 @@ impl Session {
         session
     }
 
-    /// The same session, whose client may keep answers, or not.
-    pub fn caching(mut self, caches: bool) -> Self {
-        self.caches = caches;
-        self.rehash();
-        self
-    }
-
     /// Drops the results up to `acked_upto`. A client cannot have seen what was not yet applied.
     pub fn acknowledge(&mut self, acked_upto: u64) {
         let acked_upto = acked_upto.min(self.last_number);
