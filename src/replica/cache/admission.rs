@@ -47,6 +47,10 @@ impl Replica {
                 // It will stop whoever applies it; until then it may be anything.
                 Err(_) => (None, Some(vec![Touch::Subtree("/".into())])),
             };
+            // A client that hears nothing for a while sends again what waits here.
+            if session.is_some_and(|session| cache.holds_copy_of(session, &command)) {
+                continue;
+            }
             match cache.holds(session, touches.as_deref()) {
                 None => {
                     passing.push(command);

@@ -10,6 +10,9 @@ use bytes::Bytes;
 use super::touch::Touch;
 use crate::namespace::command::SessionId;
 
+/// Bytes at the beginning of a request that name it: its kind, session and number.
+const NAME_BYTES: usize = 17;
+
 /// Every command that waits, in the order they came.
 #[derive(Default, Debug)]
 pub(super) struct Held {
@@ -55,6 +58,13 @@ impl Held {
         for recall in recalls {
             self.awaited.entry(*recall).or_default().push(self.last);
         }
+    }
+
+    /// Whether a copy of that request waits: one of the same session and number, whatever it acknowledges.
+    pub fn has_copy_of(&self, session: SessionId, command: &[u8]) -> bool {
+        let Some(name) = command.get(4..4 + NAME_BYTES) else { return false };
+        let mut of_session = self.commands.values().filter(|waiting| waiting.session == Some(session));
+        of_session.any(|waiting| waiting.command.get(4..4 + NAME_BYTES) == Some(name))
     }
 
     /// It is known now what that one changes, and for which recalls it waits.

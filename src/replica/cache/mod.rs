@@ -232,6 +232,11 @@ impl Cache {
         waits.then_some(recalls)
     }
 
+    /// Whether that very request of `session` waits here already.
+    pub(super) fn holds_copy_of(&self, session: SessionId, command: &[u8]) -> bool {
+        self.held.has(session) && self.held.has_copy_of(session, command)
+    }
+
     /// A command waits here.
     pub(super) fn hold(
         &mut self,
