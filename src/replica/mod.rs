@@ -178,10 +178,12 @@ impl Replica {
             Input::PeerUp { replica, incarnation } => {
                 self.links.insert(replica);
                 self.paxos.peer_up(now, replica, incarnation, &mut self.outputs);
+                self.digests.forget(replica);
                 self.tell_digests(replica, effects);
             }
             Input::PeerDown { replica } => {
                 self.links.remove(replica);
+                self.digests.forget(replica);
                 self.paxos.peer_down(now, replica, &mut self.outputs);
             }
             Input::Front { front, request } => self.front_asks(now, front, request, effects),
