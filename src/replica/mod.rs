@@ -57,7 +57,7 @@ use hashbrown::HashMap;
 
 use self::batch::Pending;
 pub use self::digests::Digests;
-use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
+use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission, Trust};
 use self::image::Images;
 pub use self::image_file::{ImageCheck, ImageFileError, ImageHead, ImageReader, write_image};
 use self::liveness::Liveness;
@@ -352,16 +352,27 @@ impl Replica {
                 self.ask_read_point(now, Asker::Front(front, ticket), sessions, effects);
             }
             FrontRequest::LeaseUsed => self.paxos.want_lease(now, &mut self.outputs),
-            FrontRequest::Members { ticket, change } => {
-                let members = Box::new(self.members(now, change.as_ref()));
+            FrontRequest::Members { ticket, trust, change } => {
+                let members = Box::new(self.members(now, trust, change.as_ref()));
                 effects.push(Effect::Front { front, notice: FrontNotice::Members { ticket, members } });
             }
             FrontRequest::Sessions { ticket, after } => {
                 let notice = FrontNotice::Sessions { ticket, page: self.sessions_after(after) };
                 effects.push(Effect::Front { front, notice });
             }
-            FrontRequest::Snapshot { ticket, question } => self.snapshot(now, (front, ticket), question, effects),
+            FrontRequest::Snapshot { ticket, trust, question } => {
+                self.snapshot(now, (front, ticket, trust), question, effects);
+            }
             FrontRequest::Status { .. } => unreachable!("the server answers it, it knows more than the replica"),
+        }
+    }
+
+    /// Whether somebody may have what no single list guards.
+    fn trusts(&self, trust: Trust) -> bool {
+        match trust {
+            Trust::Super => true,
+            Trust::Anybody => self.namespace.tree().guarded() == 0,
+            Trust::Stranger => false,
         }
     }
 
