@@ -121,6 +121,13 @@ pub enum Error {
         /// The rights of which one is needed.
         needed: Rights,
     },
+    /// What is behind all access lists at once, images and changes of the members, is for the super principal of the cell's
+    /// configuration alone.
+    #[error(
+        "the cell has a super principal or an access list, and this is for its super principal alone; authenticate as that \
+         one (`acl.super` in the cell's configuration names it; if it names none, add one)"
+    )]
+    NotSuper,
     /// A log is neither got nor set.
     #[error("{path} is a log; read its records and append to it instead")]
     IsLog {
@@ -278,6 +285,7 @@ impl Error {
             | Self::NodesOverQuota { .. }
             | Self::BytesOverQuota { .. }
             | Self::NotAuthorized { .. }
+            | Self::NotSuper
             | Self::IsLog { .. }
             | Self::NotLog { .. }
             | Self::LogSealed { .. }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::error::Result;
-use super::status::Line;
+use super::credentials::Credentials;
+use super::error::{Error, Result};
+use super::status::{Line, protocol};
 use crate::namespace::command::Revision;
 use crate::paxos::ballot::{CellId, ReplicaId, Slot};
 use crate::wire::client::{ClientMessage, ServerMessage};
@@ -13,12 +14,16 @@ use crate::wire::snapshots::{SnapshotAnswer, SnapshotQuestion};
 
 /// A connection to one replica, which lends its images.
 ///
-/// It needs no session, and any replica lends, whether or not the cell has a leader. What is fetched is an image's file,
+/// Any replica lends, and without a session, whether or not the cell has a leader. Where the cell has a super principal or an
+/// access list, the super principal alone is lent anything: [`authenticate`](Self::authenticate) before, or every question is
+/// [`Error::NotSuper`]. What is fetched is an image's file,
 /// byte for byte: who fetches it checks it.
 #[derive(Debug)]
 pub struct SnapshotSource {
     line: Line,
     timeout: Duration,
+    /// Questions asked; the last one's number.
+    asked: u64,
     /// The cell that the replica is of.
     pub cell: CellId,
     /// The replica.
@@ -40,30 +45,47 @@ impl SnapshotSource {
     /// Connects to the replica at `endpoint` (`host:port`), and no other; each answer may take `timeout`.
     pub fn open(endpoint: &str, timeout: Duration) -> Result<Self> {
         let (line, welcome) = Line::open(endpoint, "snapshot", timeout)?;
-        Ok(Self { line, timeout, cell: welcome.cell, replica: welcome.replica })
+        Ok(Self { line, timeout, asked: 0, cell: welcome.cell, replica: welcome.replica })
+    }
+
+    /// Opens a session that stands for that user, for as long as this lives; it takes a leader.
+    pub fn authenticate(&mut self, credentials: &Credentials) -> Result<()> {
+        self.line.introduce(credentials, self.timeout)
     }
 
     /// The replica's newest image that holds everything up to `at_least`; 0: any will do. `None`: there is none yet, but it
     /// was asked to take one; ask again in a moment.
     pub fn image(&mut self, at_least: Revision) -> Result<Option<Slot>> {
         let answer = self.ask(SnapshotQuestion::Image { at_least })?;
-        Ok(if let SnapshotAnswer::Image { image } = answer { Some(image) } else { None })
+        match answer {
+            SnapshotAnswer::Image { image } => Ok(Some(image)),
+            SnapshotAnswer::NotYet { .. } => Ok(None),
+            _ => Err(protocol("the answer is none to a question for an image".to_owned())),
+        }
     }
 
     /// A piece of that image's file, from byte `offset` on.
     pub fn piece(&mut self, image: Slot, offset: u64) -> Result<SnapshotPiece> {
         Ok(match self.ask(SnapshotQuestion::Piece { image, offset })? {
-            SnapshotAnswer::Piece { bytes, .. } => SnapshotPiece::Bytes(bytes),
-            SnapshotAnswer::Gone { .. } => SnapshotPiece::Gone,
-            SnapshotAnswer::Image { .. } | SnapshotAnswer::NotYet { .. } => SnapshotPiece::Busy,
+            SnapshotAnswer::Piece { image: of, offset: at, bytes } if (of, at) == (image, offset) => {
+                SnapshotPiece::Bytes(bytes)
+            }
+            SnapshotAnswer::Gone { image: gone } if gone == image => SnapshotPiece::Gone,
+            SnapshotAnswer::NotYet { .. } => SnapshotPiece::Busy,
+            _ => return Err(protocol("the answer is none to a question for that piece".to_owned())),
         })
     }
 
     fn ask(&mut self, question: SnapshotQuestion) -> Result<SnapshotAnswer> {
-        let message = ClientMessage::Snapshot { number: 1, question };
-        self.line.ask(self.timeout, &message, |answer| match answer {
-            ServerMessage::Snapshot { answer, .. } => Some(answer),
+        self.asked += 1;
+        let message = ClientMessage::Snapshot { number: self.asked, question };
+        let (number, answer) = self.line.ask(self.timeout, &message, |answer| match answer {
+            ServerMessage::Snapshot { number, answer } => Some((number, answer)),
             _ => None,
-        })
+        })?;
+        if number != self.asked {
+            return Err(protocol(format!("question {} was answered as question {number}", self.asked)));
+        }
+        if answer == SnapshotAnswer::NotAuthorized { Err(Error::NotSuper) } else { Ok(answer) }
     }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::clock;
+use super::credentials::Credentials;
 use super::error::{Error, Outcome, Result};
 use super::target::Target;
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
-use crate::namespace::command::SessionId;
+use crate::namespace::codec::decode_outcome;
+use crate::namespace::command::{Operation, SessionId};
 use crate::paxos::MemberChange;
 use crate::time::Instant;
 use crate::wire::client::{
@@ -18,7 +20,7 @@ use crate::wire::client::{
     SessionsPage, Status, Welcome,
 };
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
-use crate::wire::members::Members;
+use crate::wire::members::{ChangeAnswer, Members};
 
 /// What one replica says of itself and of its cell.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,14 +52,24 @@ pub fn sessions(endpoint: &str, after: SessionId, timeout: Duration) -> Result<S
 }
 
 /// Asks the replica at `endpoint`, and no other, for the cell's members, and to make `change` of them. Only the leader makes
-/// one; it answers when the change is proposed, and the list tells when it is made.
-pub fn members(endpoint: &str, change: Option<MemberChange>, timeout: Duration) -> Result<Members> {
+/// one; it answers when the change is proposed, and the list tells when it is made. Where the cell has a super principal or an
+/// access list, `credentials` must be those of the super principal: a change is [`Error::NotSuper`] without.
+pub fn members(
+    endpoint: &str,
+    change: Option<MemberChange>,
+    credentials: Option<&Credentials>,
+    timeout: Duration,
+) -> Result<Members> {
+    let (mut line, _) = Line::open(endpoint, "members", timeout)?;
+    if let Some(credentials) = credentials.filter(|_| change.is_some()) {
+        line.introduce(credentials, timeout)?;
+    }
     let question = ClientMessage::Members { number: 1, change };
-    let (_, members) = ask(endpoint, timeout, &question, |answer| match answer {
+    let members = line.ask(timeout, &question, |answer| match answer {
         ServerMessage::MembersReply { members, .. } => Some(members),
         _ => None,
     })?;
-    Ok(members)
+    if members.answer == ChangeAnswer::NotAuthorized { Err(Error::NotSuper) } else { Ok(members) }
 }
 
 /// Asks one replica one question; `pick` knows its answer. Gives what the replica says of its cell's members as well.
@@ -71,11 +83,19 @@ fn ask<T>(
     Ok((welcome.members, line.ask(timeout, question, pick)?))
 }
 
-/// A connection without a session, for questions that one replica answers out of itself.
+/// A connection for questions that one replica answers out of itself; without a session, unless it is to stand for somebody.
 #[derive(Debug)]
 pub(super) struct Line {
     stream: TcpStream,
     reader: FrameReader,
+    session: Option<Session>,
+}
+
+/// The session of a line, which asks nothing of its own and is kept alive by the questions.
+#[derive(Debug)]
+struct Session {
+    pinged: Instant,
+    every: Duration,
 }
 
 impl Line {
@@ -87,7 +107,7 @@ impl Line {
         };
         let deadline = clock::now() + timeout.into();
         let stream = connect(endpoint, deadline)?;
-        let mut line = Self { stream, reader: FrameReader::new(CLIENT_MAGIC) };
+        let mut line = Self { stream, reader: FrameReader::new(CLIENT_MAGIC), session: None };
         let (protocol_min, protocol_max) = (PROTOCOL_MIN, PROTOCOL_MAX);
         let hello = Hello { protocol_min, protocol_max, cell: target.cell, name, seen: 0, resume: None };
         let left = left(deadline, timeout)?;
@@ -96,6 +116,28 @@ impl Line {
             _ => None,
         })?;
         Ok((line, welcome))
+    }
+
+    /// Opens a session, which stands for that user.
+    pub(super) fn introduce(&mut self, credentials: &Credentials, timeout: Duration) -> Result<()> {
+        let mut seeds = [0; 24];
+        getrandom::fill(&mut seeds).map_err(std::io::Error::other)?;
+        let (token, secret) = seeds.split_at(8);
+        let token = u64::from_le_bytes(token.try_into().expect("8 bytes"));
+        let secret = u128::from_le_bytes(secret.try_into().expect("16 bytes"));
+        let open = ClientMessage::OpenSession { token, secret, timeout_ms: SESSION_TIMEOUT_MS };
+        let timeout_ms = self.ask(timeout, &open, |answer| match answer {
+            ServerMessage::SessionOpened { timeout_ms, .. } => Some(timeout_ms),
+            _ => None,
+        })?;
+        let every = Duration::from_millis(u64::from(timeout_ms)) / 4;
+        self.session = Some(Session { pinged: clock::now(), every });
+        let (name, password) = credentials.parts();
+        let prove = ClientMessage::Authenticate { number: 1, acked_upto: 0, name, password };
+        self.ask(timeout, &prove, |answer| match answer {
+            ServerMessage::Reply { number: 1, outcome, .. } => Some(proved(outcome)),
+            _ => None,
+        })?
     }
 
     /// Asks one question; `pick` knows its answer.
@@ -107,6 +149,12 @@ impl Line {
     ) -> Result<T> {
         let deadline = clock::now() + timeout.into();
         let mut bytes = BytesMut::new();
+        if let Some(session) =
+            self.session.as_mut().filter(|session| clock::now() > session.pinged + session.every.into())
+        {
+            session.pinged = clock::now();
+            ClientMessage::Ping { number: 1 }.encode(&mut bytes);
+        }
         question.encode(&mut bytes);
         self.stream.write_all(&bytes)?;
         let mut room = [0; 16 << 10];
@@ -126,7 +174,13 @@ impl Line {
                         fault = Some(Error::WrongCell { text: text.to_owned() });
                     }
                     ServerMessage::Fault { text, .. } => fault = Some(protocol(text.to_owned())),
-                    ServerMessage::Leader { .. } => {}
+                    ServerMessage::Leader { .. } | ServerMessage::Pong { .. } => {}
+                    ServerMessage::Refused { .. } => {
+                        fault = Some(protocol("the cell takes no session or request now: ask again".to_owned()));
+                    }
+                    ServerMessage::SessionOver { .. } => {
+                        fault = Some(protocol("the session of this connection is over: connect anew".to_owned()));
+                    }
                     other => match pick(other) {
                         Some(picked) => answer = Some(picked),
                         None => return Err(MessageError::Kind { kind: frame.kind }),
@@ -143,6 +197,32 @@ impl Line {
         }
     }
 }
+
+/// A session that nobody needs any more is not left to the cell until its time is over.
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.session.is_none() {
+            return;
+        }
+        let (mut operation, mut bytes) = (BytesMut::new(), BytesMut::new());
+        Operation::CloseSession.encode(&mut operation);
+        ClientMessage::Request { number: 2, acked_upto: 1, operation: &operation }.encode(&mut bytes);
+        // If it cannot be sent, the session ends when its time is over.
+        let _ = self.stream.write_all(&bytes);
+    }
+}
+
+/// What became of proving who one is.
+fn proved(outcome: &[u8]) -> Result<()> {
+    match decode_outcome(outcome) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(refusal)) => Err(Error::refused(refusal, &|path| path)),
+        Err(error) => Err(protocol(error.to_string())),
+    }
+}
+
+/// How long a line's session outlives it where it could not be closed.
+const SESSION_TIMEOUT_MS: u32 = 20_000;
 
 fn connect(endpoint: &str, deadline: Instant) -> Result<TcpStream> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
@@ -169,6 +249,6 @@ fn left(deadline: Instant, timeout: Duration) -> Result<Duration> {
     if left == crate::time::Duration::ZERO { Err(Error::Deadline { after: timeout }) } else { Ok(left.into()) }
 }
 
-fn protocol(text: String) -> Error {
+pub(super) fn protocol(text: String) -> Error {
     Error::Protocol { text, outcome: Outcome::NotApplied }
 }

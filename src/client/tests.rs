@@ -3,6 +3,7 @@
 
 mod acl;
 mod locks;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

@@ -386,8 +386,8 @@ impl Front {
                 Ok(())
             }
             ClientMessage::Members { number, change } => {
-                let ticket = self.ask_as(id, number);
-                self.requests.push(FrontRequest::Members { ticket, change });
+                let (ticket, trust) = (self.ask_as(id, number), self.trust(id));
+                self.requests.push(FrontRequest::Members { ticket, trust, change });
                 Ok(())
             }
             ClientMessage::Status { number } => {

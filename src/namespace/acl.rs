@@ -44,13 +44,23 @@
 //! 5. What the cell does by itself (a session's end, a time to live, a lock-delay) asks nobody, and giving up a lock
 //!    is refused to nobody who holds it.
 //!
+//! # What no list guards
+//!
+//! An image holds everything at once, the sessions' secrets included, and whoever changes the members could put a disk of
+//! their own among them. So where the configuration names a super principal (`acl.super`), or any node has a list, a
+//! replica lends its images to the super principal alone, and takes changes of the members from no one else
+//! ([`Trust`](crate::replica::exchange::Trust)). With neither, anybody may, as anybody may do everything else; with lists and
+//! no super principal nobody may, until one is configured: a cell with lists ought to have one. How replicas are, who the
+//! members are and which sessions live (by id, which opens nothing) anybody may ask.
+//!
 //! One function, `Gate::may`, knows what a list means; everything that reads or changes asks it through the same gate
 //! (`gate`).
 //!
 //! What this does not do: the password crosses the wire as it is, and anyone who may administer a node sees its digests and
 //! can guess passwords against them; so keep to trusted networks and long passwords. A session of a resumed connection
-//! has the address of the last one. Principals are never taken from a session again; close it. Lists guard nodes, not the
-//! cell: who can reach its ports can change its members and fetch its images, in which everything is.
+//! has the address of the last one. Principals are never taken from a session again; close it. What is
+//! removed may be in an image for a while: one from before the last list went is lent to anybody again, unless the
+//! configuration names a super principal. Nor do lists guard the ports for the replicas, or the disks.
 
 use core::net::IpAddr;
 

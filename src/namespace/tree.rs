@@ -361,7 +361,8 @@ impl Tree {
     }
 
     /// How many nodes have an access list.
-    pub(super) const fn guarded(&self) -> usize {
+    #[must_use]
+    pub const fn guarded(&self) -> usize {
         self.guarded
     }
 

@@ -4,6 +4,7 @@
 //!    every peer; a peer that is met later is told what is still kept. A start does the same with what it replays.
 //! 2. What a peer told is kept until this replica comes to that slot itself: one that lags, or starts from an image, looks
 //!    at the slots they have in common.
+//!    It is forgotten with the link to that peer: what it holds then, it tells again on the next one.
 //! 3. The voters of that slot decide ([`Verdict`]). One that differs from a majority of them stops, and so does a learner.
 //!    When no digest can reach a majority any more nobody knows who is right, and all stop.
 //! 4. Voters that are away are waited for, until [`DIGESTS_KEPT`] slots later; then those that are there decide, if they are
@@ -91,6 +92,11 @@ impl Digests {
             digests.pop_front();
         }
         self.is_new = true;
+    }
+
+    /// The link to that replica broke, or is new: it tells again what it still stands for.
+    pub fn forget(&mut self, replica: ReplicaId) {
+        self.told.retain(|told| told.replica != replica);
     }
 
     /// The digest of a voter at `slot`, if it told.
@@ -245,6 +251,19 @@ mod tests {
         assert_eq!(judge(&digests), Verdict::Differs(8));
         digests.told(ReplicaId(3), incarnation(3), SLOT, 7);
         assert_eq!(judge(&digests), Verdict::GoOn);
+    }
+
+    #[test]
+    fn a_word_goes_with_the_link_it_came_on() {
+        let mut digests = Digests::every(1024);
+        digests.applied(SLOT, || 7);
+        let judge = |digests: &Digests| digests.judge((ReplicaId(1), incarnation(1)), &voters(3), (SLOT, 7), false).0;
+        digests.told(ReplicaId(2), incarnation(2), SLOT, 8);
+        digests.forget(ReplicaId(2));
+        digests.told(ReplicaId(3), incarnation(3), SLOT, 8);
+        assert_eq!(judge(&digests), Verdict::GoOn, "replica 2 may hold something else by now");
+        digests.told(ReplicaId(2), incarnation(2), SLOT, 8);
+        assert_eq!(judge(&digests), Verdict::Differs(8), "it holds the same still");
     }
 
     #[test]

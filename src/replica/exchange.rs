@@ -169,11 +169,23 @@ pub enum FrontRequest {
     /// How is the replica?
     Status { ticket: u64 },
     /// Who are the members? And make that change of them, if there is one.
-    Members { ticket: u64, change: Option<MemberChange> },
+    Members { ticket: u64, trust: Trust, change: Option<MemberChange> },
     /// Which sessions live, after that one?
     Sessions { ticket: u64, after: SessionId },
     /// An image for a copy outside the cell, or a piece of one.
-    Snapshot { ticket: u64, question: SnapshotQuestion },
+    Snapshot { ticket: u64, trust: Trust, question: SnapshotQuestion },
+}
+
+/// How far somebody is trusted with what stands behind all access lists at once: images, in which everything is, and the
+/// list of members, on which more disks could be put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// It is the super principal.
+    Super,
+    /// The configuration names no super principal: anybody may, until a node has a list.
+    Anybody,
+    /// There is a super principal, and it is somebody else.
+    Stranger,
 }
 
 /// What a replica tells a front.

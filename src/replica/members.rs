@@ -1,19 +1,22 @@
 //! Changes of the members, as an operator asks for them: Paxos decides, this says what came of it.
 
 use super::Replica;
+use super::exchange::Trust;
 use crate::limits::NAME_BYTES_MAX;
 use crate::paxos::{ChangeRefusal, MemberChange};
 use crate::time::Instant;
 use crate::wire::members::{ChangeAnswer, Members};
 
 impl Replica {
-    /// Makes `change`, if there is one and this replica leads, and lists the members.
-    pub(super) fn members(&mut self, now: Instant, change: Option<&MemberChange>) -> Members {
+    /// Makes `change`, if there is one, whoever asks may, and this replica leads; and lists the members.
+    pub(super) fn members(&mut self, now: Instant, trust: Trust, change: Option<&MemberChange>) -> Members {
+        let is_forbidden = change.is_some() && !self.trusts(trust);
         let misfit = change.and_then(misfit);
-        let change = change.filter(|_| misfit.is_none());
+        let change = change.filter(|_| misfit.is_none() && !is_forbidden);
         let made = change.map(|change| self.paxos.change_members(now, change, &mut self.outputs));
         let leader = self.paxos.leader();
         let answer = match made {
+            None if is_forbidden => ChangeAnswer::NotAuthorized,
             None => misfit.map_or(ChangeAnswer::Listed, |text| ChangeAnswer::Refused { again: false, text }),
             Some(Ok(slot)) => ChangeAnswer::Changed { slot },
             Some(Err(refusal)) => {

@@ -63,7 +63,7 @@ use hashbrown::HashMap;
 use self::batch::Pending;
 use self::cache::Cache;
 pub use self::digests::Digests;
-use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
+use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission, Trust};
 use self::image::Images;
 pub use self::image_file::{ImageCheck, ImageFileError, ImageHead, ImageReader, write_image};
 use self::liveness::Liveness;
@@ -188,10 +188,12 @@ impl Replica {
             Input::PeerUp { replica, incarnation } => {
                 self.links.insert(replica);
                 self.paxos.peer_up(now, replica, incarnation, &mut self.outputs);
+                self.digests.forget(replica);
                 self.tell_digests(replica, effects);
             }
             Input::PeerDown { replica } => {
                 self.links.remove(replica);
+                self.digests.forget(replica);
                 self.paxos.peer_down(now, replica, &mut self.outputs);
             }
             Input::Front { front, request } => self.front_asks(now, front, request, effects),
@@ -379,16 +381,27 @@ impl Replica {
             }
             FrontRequest::Recalled { session, reign, number } => self.recalled(session, (reign, number), effects),
             FrontRequest::LeaseUsed => self.paxos.want_lease(now, &mut self.outputs),
-            FrontRequest::Members { ticket, change } => {
-                let members = Box::new(self.members(now, change.as_ref()));
+            FrontRequest::Members { ticket, trust, change } => {
+                let members = Box::new(self.members(now, trust, change.as_ref()));
                 effects.push(Effect::Front { front, notice: FrontNotice::Members { ticket, members } });
             }
             FrontRequest::Sessions { ticket, after } => {
                 let notice = FrontNotice::Sessions { ticket, page: self.sessions_after(after) };
                 effects.push(Effect::Front { front, notice });
             }
-            FrontRequest::Snapshot { ticket, question } => self.snapshot(now, (front, ticket), question, effects),
+            FrontRequest::Snapshot { ticket, trust, question } => {
+                self.snapshot(now, (front, ticket, trust), question, effects);
+            }
             FrontRequest::Status { .. } => unreachable!("the server answers it, it knows more than the replica"),
+        }
+    }
+
+    /// Whether somebody may have what no single list guards.
+    fn trusts(&self, trust: Trust) -> bool {
+        match trust {
+            Trust::Super => true,
+            Trust::Anybody => self.namespace.tree().guarded() == 0,
+            Trust::Stranger => false,
         }
     }
 

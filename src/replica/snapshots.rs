@@ -1,14 +1,16 @@
-//! Images for a copy outside the cell: whoever connects to a front may fetch one.
+//! Images for a copy outside the cell: who is trusted may fetch one.
 //!
 //! A client names the revision that the copy must hold; it knows one that it was told at a read point. It asks again until
 //! that revision is applied here; if the newest image is older, one is taken then, unless somebody is fetching one: that one
 //! should stay until it is fetched. The pieces go out of the file, one at a time and for so many clients at once
 //! ([`READS_MAX`]), as they do to a peer (`transfer`); who asks for an image that newer ones have replaced begins again.
+//!
+//! An image holds every node, whatever its access list, and every session's secret: see [`Trust`](super::exchange::Trust).
 
 use bytes::Bytes;
 
 use super::Replica;
-use super::exchange::{Borrower, Effect, FrontId, FrontNotice};
+use super::exchange::{Borrower, Effect, FrontId, FrontNotice, Trust};
 use crate::namespace::command::Revision;
 use crate::paxos::Slot;
 use crate::time::Instant;
@@ -28,12 +30,13 @@ impl Replica {
     pub(super) fn snapshot(
         &mut self,
         now: Instant,
-        (front, ticket): (FrontId, u64),
+        (front, ticket, trust): (FrontId, u64, Trust),
         question: SnapshotQuestion,
         effects: &mut Vec<Effect>,
     ) {
         let revision = self.namespace.revision();
         let answer = match question {
+            _ if !self.trusts(trust) => SnapshotAnswer::NotAuthorized,
             SnapshotQuestion::Image { at_least } => match self.image_with(at_least) {
                 Some(image) => SnapshotAnswer::Image { image },
                 None => {

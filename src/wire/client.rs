@@ -47,11 +47,13 @@ pub enum ClientMessage<'a> {
     Ping { number: u64 },
     /// How is this replica? Needs no session.
     Status { number: u64 },
-    /// Who are the members? And make that change of them, if there is one. Needs no session.
+    /// Who are the members? And make that change of them, if there is one. Needs no session, but for a change in a cell
+    /// with a super principal or an access list: then one that stands for the super principal.
     Members { number: u64, change: Option<MemberChange> },
     /// Which sessions live, after that one (all if 0), as far as this replica knows? Needs no session.
     Sessions { number: u64, after: SessionId },
-    /// An image, and its pieces, for a copy outside the cell. Needs no session.
+    /// An image, and its pieces, for a copy outside the cell. Needs a session as a change of the members does. One question
+    /// of a connection is looked into at a time; who asks another meanwhile is told to ask again.
     Snapshot { number: u64, question: SnapshotQuestion },
     /// Tell of what happens there, until `Unwatch` or the end of the connection; answered by `WatchOpened` or
     /// `WatchRefused`. `watch` is the client's own number for it.

@@ -34,6 +34,8 @@ pub enum ChangeAnswer {
     Changed { slot: Slot },
     /// It is not. `again`: it may be, a little later, or by another replica.
     Refused { again: bool, text: String },
+    /// It is not: only the cell's super principal changes the members.
+    NotAuthorized,
 }
 
 impl Members {
@@ -53,6 +55,7 @@ impl Members {
                 out.put_u8(u8::from(*again));
                 put_text(out, text);
             }
+            ChangeAnswer::NotAuthorized => out.put_u8(3),
         }
         out.put_u32_le(u32::try_from(self.members.len()).expect("a cell has a handful of members"));
         for MemberStatus { member, answers, chosen_upto } in &self.members {
@@ -73,6 +76,7 @@ impl Members {
             0 => ChangeAnswer::Listed,
             1 => ChangeAnswer::Changed { slot: Slot(f.u64("slot")?) },
             2 => ChangeAnswer::Refused { again: f.bool("again")?, text: f.text("text")?.to_owned() },
+            3 => ChangeAnswer::NotAuthorized,
             tag => return Err(DecodeError::UnknownTag { what: "answer", tag }),
         };
         let count = f.count("members", REPLICAS_MAX, 13)?;

@@ -26,6 +26,8 @@ pub enum SnapshotAnswer {
     Piece { image: Slot, offset: u64, bytes: Bytes },
     /// It is not there any more, newer ones are: begin again.
     Gone { image: Slot },
+    /// Only the cell's super principal is lent images: open a session, and prove to be that one.
+    NotAuthorized,
 }
 
 impl SnapshotQuestion {
@@ -73,6 +75,7 @@ impl SnapshotAnswer {
                 out.put_u8(3);
                 out.put_u64_le(image.0);
             }
+            Self::NotAuthorized => out.put_u8(4),
         }
     }
 
@@ -85,6 +88,7 @@ impl SnapshotAnswer {
                 Ok(Self::Piece { image, offset, bytes: Bytes::copy_from_slice(f.bytes("a piece")?) })
             }
             3 => Ok(Self::Gone { image: Slot(f.u64("image")?) }),
+            4 => Ok(Self::NotAuthorized),
             tag => Err(DecodeError::UnknownTag { what: "answer", tag }),
         }
     }

@@ -76,7 +76,7 @@ fn snapshot(question: SnapshotQuestion) -> ClientMessage<'static> {
     ClientMessage::Snapshot { number: 6, question }
 }
 
-fn snapshot_answers() -> [(&'static str, ServerMessage<'static>); 4] {
+fn snapshot_answers() -> [(&'static str, ServerMessage<'static>); 5] {
     let (image, bytes) = (Slot(60), Bytes::from_static(b"rows"));
     let told = |answer| ServerMessage::Snapshot { number: 6, answer };
     [
@@ -84,6 +84,7 @@ fn snapshot_answers() -> [(&'static str, ServerMessage<'static>); 4] {
         ("snapshot, not yet", told(SnapshotAnswer::NotYet { revision: 4711 })),
         ("snapshot, a piece", told(SnapshotAnswer::Piece { image, offset: 4096, bytes })),
         ("snapshot, gone", told(SnapshotAnswer::Gone { image })),
+        ("snapshot, not authorized", told(SnapshotAnswer::NotAuthorized)),
     ]
 }
 
@@ -133,6 +134,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("members", ServerMessage::MembersReply { number: 7, members: members(ChangeAnswer::Listed) }),
         ("members changed", changed(ChangeAnswer::Changed { slot: Slot(104) })),
         ("change refused", changed(ChangeAnswer::Refused { again: true, text: "replica 1 leads".to_owned() })),
+        ("change not authorized", changed(ChangeAnswer::NotAuthorized)),
         ("sessions reply", ServerMessage::SessionsReply { number: 6, page: sessions() }),
         ("watch opened", ServerMessage::WatchOpened { watch: 8, revision: 4711 }),
         ("watch refused", ServerMessage::WatchRefused { watch: 8, refusal: b"refusal" }),

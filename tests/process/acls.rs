@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use quorate::client::{
-    Acl, AclEntry, Client, CreateOptions, Credentials, Error, Expect, LockOptions, Rights, WatchOptions,
+    Acl, AclEntry, ChangeAnswer, Client, CreateOptions, Credentials, Error, Expect, LockOptions, MemberChange,
+    ReplicaId, Rights, Slot, SnapshotSource, WatchOptions, members,
 };
 
 use super::cell::{Cell, PATIENCE, QUORATE};
@@ -166,4 +167,75 @@ fn the_command_line_sets_shows_and_obeys_lists() {
     assert_eq!(run(&["acl", "get", "/a"], None).1, "world:anyone:rwcdal\n");
     let (code, _, words) = run(&["get", "/a", "--auth", "alice:secret"], None);
     assert!(code == Some(2) && words.contains("digest:USER:PASSWORD"), "{words}");
+}
+
+/// What a replica says to somebody who wants its newest image.
+fn borrow(cell: &Cell, index: usize, name: Option<&str>) -> Result<(), Error> {
+    let mut source = SnapshotSource::open(&cell.address(index).to_string(), PATIENCE).expect("it listens");
+    name.map_or(Ok(()), |name| source.authenticate(&user(name))).expect("anybody may say so");
+    // A piece is asked for as well: who guesses a name is told no more than who asks for one.
+    let piece = source.piece(Slot(1), 0).map(|_| ());
+    let image = source.image(0).map(|_| ());
+    assert_eq!(piece.is_ok(), image.is_ok(), "{piece:?}, {image:?}");
+    image
+}
+
+#[test]
+fn only_the_super_principal_fetches_an_image_or_changes_the_members() {
+    let mut cell = guarded_cell();
+    create(
+        &connect(&cell, "alice"),
+        "/private",
+        "hers",
+        CreateOptions::permanent().acl(Acl::new([entry("auth::all")])),
+    );
+    let leader = cell.leader();
+    cell.kill(leader);
+    cell.leader();
+    let lends = (leader + 1) % 3;
+    for name in [None, Some("alice")] {
+        assert!(matches!(borrow(&cell, lends, name), Err(Error::NotSuper)), "{name:?}");
+    }
+    borrow(&cell, lends, Some("root")).expect("she may have everything");
+    cell.restart(leader);
+
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let file = home.path().join("one.snapshot");
+    let save = ["snapshot", "save", file.to_str().expect("it is text")];
+    for newest in [&save[..], &[&save[..], &["--newest"]].concat()] {
+        let (status, _, stderr) = quorate(&cell, newest, Some("alice"), "");
+        assert!(status == Some(6) && stderr.contains("acl.super"), "{status:?}: {stderr}");
+        assert!(!home.path().join("one.snapshot.partial").exists(), "nothing is left behind");
+    }
+    let (status, _, stderr) = quorate(&cell, &save, Some("root"), "");
+    assert_eq!(status, Some(0), "{stderr}");
+    let saved = quorate::server::snapshot::verify(&file).expect("a snapshot").namespace;
+    assert!(saved.tree().get("/private").is_some(), "everything is in it");
+
+    for name in [None, Some("alice")] {
+        let (status, _, stderr) = quorate(&cell, &["member", "remove", "3"], name, "");
+        assert!(status == Some(6) && stderr.contains("acl.super"), "{status:?}: {stderr}");
+    }
+    let listed = quorate(&cell, &["member", "list"], None, "").1;
+    assert_eq!(listed.matches("voter").count(), 3, "anybody may look, and nothing changed: {listed}");
+    let (status, _, stderr) = quorate(&cell, &["member", "remove", "3"], Some("root"), "");
+    assert_eq!(status, Some(0), "{stderr}");
+}
+
+#[test]
+fn without_a_super_principal_the_first_list_shuts_everybody_out() {
+    let cell = Cell::start(1, "");
+    let client = nobody(&cell);
+    borrow(&cell, 0, None).expect("there is no list");
+    create(&client, "/private", "", CreateOptions::permanent().acl(Acl::new([entry("world:anyone:all")])));
+    for name in [None, Some("root")] {
+        assert!(matches!(borrow(&cell, 0, name), Err(Error::NotSuper)), "{name:?}");
+    }
+    let change = || Some(MemberChange::Remove { replica: ReplicaId(9) });
+    let ask = |change| members(&cell.endpoints(), change, None, PATIENCE).map(|members| members.answer);
+    assert!(matches!(ask(change()), Err(Error::NotSuper)));
+    assert_eq!(ask(None).expect("anybody may look"), ChangeAnswer::Listed);
+    client.delete("/private", Expect::Any).wait_timeout(PATIENCE).expect("all may");
+    borrow(&cell, 0, None).expect("there is no list any more");
+    assert!(ask(change()).is_ok_and(|answer| answer != ChangeAnswer::Listed), "it is looked into");
 }

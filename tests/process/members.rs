@@ -124,11 +124,11 @@ fn addresses_that_nobody_can_use_stay_out_of_the_log() {
     use quorate::client::{Addresses, ChangeAnswer, Incarnation, MemberChange, ReplicaId, members};
     let cell = Cell::start(1, "");
     let leader = cell.address(cell.leader()).to_string();
-    let before = members(&leader, None, super::cell::PATIENCE).expect("it answers").config_slot;
+    let before = members(&leader, None, None, super::cell::PATIENCE).expect("it answers").config_slot;
     for peer in ["nowhere", "a b:7401", &format!("{}:7401", "a".repeat(300))] {
         let addresses = Some(Addresses { peer: (*peer).into(), client: "four:7400".into() });
         let change = MemberChange::Add { replica: ReplicaId(4), incarnation: Incarnation(4), addresses };
-        let told = members(&leader, Some(change), super::cell::PATIENCE).expect("it answers");
+        let told = members(&leader, Some(change), None, super::cell::PATIENCE).expect("it answers");
         let ChangeAnswer::Refused { again: false, text } = told.answer else { panic!("{peer}: {:?}", told.answer) };
         assert!(text.contains("is no address"), "{text}");
         assert_eq!(told.config_slot, before, "nothing is proposed");

@@ -8,7 +8,7 @@ use quorate::front::{ConnectionId, Facts, Front, Output};
 use quorate::journal::Place;
 use quorate::paxos::{Ballot, CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
-use quorate::replica::exchange::{Borrower, Diverged, Effect, FrontId, FrontRequest, Input, Scrubbed};
+use quorate::replica::exchange::{Borrower, Diverged, Effect, FrontId, FrontRequest, Input, Scrubbed, Trust};
 use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
@@ -449,8 +449,8 @@ impl Running {
             }
             Happening::HandOver => self.step(now, Input::HandOver),
             Happening::Change(change) => {
-                let change = Some(change);
-                self.front_asks(now, FrontRequest::Members { ticket: NOBODYS_TICKET, change });
+                let (trust, change) = (Trust::Super, Some(change));
+                self.front_asks(now, FrontRequest::Members { ticket: NOBODYS_TICKET, trust, change });
             }
         }
         for input in std::mem::take(&mut self.inputs) {

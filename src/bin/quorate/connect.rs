@@ -62,6 +62,11 @@ impl Target {
         format!("{scheme}{}{mark}cell={cell}", self.endpoints)
     }
 
+    /// Who the caller can prove to be.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.auth.as_ref().map(|auth| &auth.credentials)
+    }
+
     /// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
     pub fn open(&self, timeout: Duration) -> Result<Client, Failure> {
         connected(self.builder(timeout)?, timeout)
@@ -138,7 +143,7 @@ pub fn failed(error: &Error) -> Failure {
         | Error::LogTrimmed { .. }
         | Error::TooLarge { .. }
         | Error::Aborted { .. } => Code::Refused,
-        Error::NotAuthorized { .. } => Code::NotAuthorized,
+        Error::NotAuthorized { .. } | Error::NotSuper => Code::NotAuthorized,
         Error::BadTarget { .. } | Error::BadArgument { .. } => Code::Usage,
         Error::SessionExpired { .. } | Error::WrongCell { .. } | Error::Protocol { .. } => Code::SessionLost,
         _ => Code::Unavailable,

@@ -19,8 +19,9 @@ use super::status::{Row, ask_all};
 #[derive(clap::Subcommand)]
 #[command(after_help = "Examples:\n  quorate member list\n  quorate member remove 3\n  \
     quorate member replace 3 --client 10.0.0.9:7400 --peer 10.0.0.9:7401\n\n\
-    A change is one entry of the log, one at a time. Who comes learns the log first and votes once it has caught up. To \
-    bring back a replica whose disk is lost, or to make the folder of a new one, use `quorate recover` on its host.")]
+    A change is one entry of the log, one at a time. Who comes learns the log first and votes once it has caught up. In a \
+    cell with a super principal or an access list only the super principal changes the members: say who you are with \
+    --auth. To bring back a replica whose disk is lost, or to make the folder of a new one, use `quorate recover` on its host.")]
 pub enum Args {
     /// Shows who the members are, who votes, and who answers
     List(List),
@@ -152,7 +153,7 @@ pub fn look(target: &Target) -> Result<(Members, Vec<Row>), Failure> {
 
 fn ask(address: &str, change: Option<MemberChange>, target: &Target) -> Result<Members, Failure> {
     let text = target.cell.map_or_else(|| address.to_owned(), |cell| format!("{address}?cell={cell}"));
-    client::members(&text, change, target.timeout).map_err(|error| failed(&error))
+    client::members(&text, change, target.credentials(), target.timeout).map_err(|error| failed(&error))
 }
 
 fn leader(rows: &[Row]) -> Result<String, Failure> {
@@ -178,7 +179,10 @@ fn ask_for(change: &MemberChange, target: &Target) -> Result<u64, Failure> {
             Ok(ChangeAnswer::Refused { again: true, text }) => {
                 Failure::new(Code::Unavailable, format!("the members are not changed: {text}"))
             }
-            Ok(ChangeAnswer::Listed) => Failure::new(Code::SessionLost, "the leader answered another question"),
+            Ok(ChangeAnswer::Listed | ChangeAnswer::NotAuthorized) => {
+                Failure::new(Code::SessionLost, "the leader answered another question")
+            }
+            Err(failure) if failure.code() == Code::NotAuthorized => return Err(failure),
             Err(failure) => failure,
         };
         if Instant::now() >= deadline {

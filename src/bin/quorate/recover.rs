@@ -8,7 +8,7 @@ use quorate::client::{Addresses, Incarnation, MemberChange, MemberStatus, Member
 use quorate::server::config::{Override, ReplicaSection};
 use quorate::server::{self, Code, Config, Failure, Purpose};
 
-use super::connect::Target;
+use super::connect::{Auth, Target};
 use super::member::{self, Waiting};
 use super::status::Row;
 
@@ -32,6 +32,9 @@ pub struct Args {
     /// The cell's client addresses, if not those of the configuration
     #[arg(long, env = "QUORATE_ENDPOINTS")]
     endpoints: Option<String>,
+    /// The super principal's credentials, if the cell has one, or has access lists; better given by the variable
+    #[arg(long, env = "QUORATE_AUTH", hide_env_values = true, value_name = "digest:USER:PASSWORD")]
+    auth: Option<Auth>,
     /// Only make the folder; `quorate member add` or `replace` asks the cell
     #[arg(long, conflicts_with_all = ["no_wait", "patience"])]
     no_ask: bool,
@@ -57,7 +60,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         endpoints: args.endpoints.clone().unwrap_or_else(|| others(&config, replica)),
         cell: Some(config.cell.id),
         timeout: ASK_TIMEOUT,
-        auth: None,
+        auth: args.auth.clone(),
     };
     let made = server::whose(&config, &args.dir)?;
     let same = |status: &MemberStatus| made.is_some_and(|(_, disk, _)| status.member.incarnation == Some(disk));

@@ -35,7 +35,10 @@ pub enum Args {
 #[command(
     after_help = "Examples:\n  quorate snapshot save monday.snapshot\n  quorate snapshot save --newest --endpoints 10.0.0.3:7400 monday.snapshot\n\n\
     The file holds every write that was acknowledged to anybody before the command began. The replica that lends it takes an \
-    image if its newest is older; it goes on serving meanwhile. A replica that follows is asked rather than the leader."
+    image if its newest is older; it goes on serving meanwhile. A replica that follows is asked rather than the leader.\n\n\
+    The image holds every node and every session's secret. So in a cell with a super principal (acl.super in its \
+    configuration) or an access list only the super principal is lent one: say who you are with --auth or QUORATE_AUTH. To \
+    prove it takes a leader, with --newest too."
 )]
 pub struct Save {
     /// The file to be made
@@ -142,7 +145,7 @@ fn fetch(args: &Save, endpoint: &str, at_least: Revision, writer: &mut SnapshotW
     let mut until = Instant::now() + args.patience;
     loop {
         let before = writer.bytes();
-        let came = SnapshotSource::open(endpoint, args.target.timeout)
+        let came = open(endpoint, &args.target)
             .and_then(|mut source| pieces(&mut source, at_least, &mut image, writer, until));
         match came {
             Ok(Ok(())) if writer.is_whole() => return Ok(()),
@@ -158,6 +161,13 @@ fn fetch(args: &Save, endpoint: &str, at_least: Revision, writer: &mut SnapshotW
         }
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// A replica that lends to whoever the caller is.
+fn open(endpoint: &str, target: &Target) -> Result<SnapshotSource, Error> {
+    let mut source = SnapshotSource::open(endpoint, target.timeout)?;
+    target.credentials().map_or(Ok(()), |credentials| source.authenticate(credentials))?;
+    Ok(source)
 }
 
 /// Fetches pieces until the image is whole, or the connection breaks.

@@ -188,7 +188,8 @@ const ROWS: [Row; 30] = [
         more: "The message names the node and the right that is missing. `quorate acl whoami` shows whom the session \
                stands for, --auth or the variable QUORATE_AUTH make it stand for a user; whoever administers the node \
                can give the right with `quorate acl set`, and the super principal of the configuration may do \
-               everything. Of a node to which one has no right at all one is told that it does not exist.",
+               everything. Where there is a super principal, or a list, it alone fetches snapshots and changes the \
+               members: `super` in [acl] of the configuration names it. Of a node to which one has no right at all one is told that it does not exist.",
     },
     Row {
         code: Code::ConfigUnreadable,
