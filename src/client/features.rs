@@ -37,11 +37,11 @@
 //! | Instance number | `Stat::instance` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | Content generation | `Stat::version` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | Lock generation | `Stat::lock_generation`, a fencing token | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/locks.rs::a_stale_sequencer_is_refused_in_every_kind_of_request` |
-//! | ACL generation | `Stat::acl_version` | not yet: nodes have no access lists |
+//! | ACL generation | `Stat::acl_version` | `src/namespace/tests/acls.rs::a_list_has_a_version_of_its_own_and_no_event` |
 //! | Content checksum | `Stat::checksum` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/images.rs::an_image_and_its_tail_equal_a_replay` |
-//! | ACL names, inherited at creation | access lists | not yet: nodes have no access lists |
-//! | ACLs are files that list principals | `group:` entries | not yet: nodes have no access lists |
-//! | Users known by authentication | identities of a session | not yet: nodes have no access lists |
+//! | ACL names, inherited at creation | access lists | `src/namespace/tests/acls.rs::a_list_is_inherited_at_the_making_and_never_after` |
+//! | ACLs are files that list principals | `group:` entries | `src/namespace/tests/acls.rs::a_group_says_no_more_than_its_lines_and_is_no_ladder` |
+//! | Users known by authentication | identities of a session | `src/namespace/tests/acls.rs::who_a_session_is_grows_is_bounded_and_outlives_connections` `tests/process/acls.rs::an_address_is_a_principal_and_a_wrong_password_is_nobody` |
 //!
 //! # Chubby: handles (§2.3)
 //!
@@ -64,7 +64,7 @@
 //! | GetStat | `exists` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | ReadDir | `entries`: names with stats, in pages | `src/namespace/tests/listings.rs::entries_are_the_names_with_the_stats_of_the_nodes` |
 //! | SetContents, with a generation | `set`, with a version | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
-//! | SetACL | `set_acl` | not yet: nodes have no access lists |
+//! | SetACL | `set_acl` | `src/namespace/tests/acls.rs::a_list_has_a_version_of_its_own_and_no_event` `tests/process/acls.rs::a_list_holds_under_another_leader_and_after_a_restart_of_all` |
 //! | Delete, if there are no children | `delete`; `delete_tree` for the rest | `src/namespace/tests/refusals.rs::each_refusal_is_the_right_one_and_changes_no_node` `tests/process/nodes.rs::a_large_tree_comes_down_in_parts_while_the_leader_dies` |
 //! | Acquire | `lock`: a fair queue in the cell | `tests/process/locks.rs::a_lock_and_its_queue_outlive_the_leader` |
 //! | TryAcquire | `try_lock` | `src/namespace/tests/locks.rs::readers_share_and_starve_no_writer` |
@@ -103,11 +103,11 @@
 //!
 //! | there | here | shown by |
 //! |---|---|---|
-//! | File data and meta-data | data and stat | not yet: a client keeps no answers |
-//! | Absence of files | likewise | not yet: a client keeps no answers |
-//! | Invalidation before the write | before it is proposed | not yet: a client keeps no answers |
-//! | Cache lease: a dead client holds a write up no longer | likewise | not yet: a client keeps no answers |
-//! | Uncachable while it is being written | reads never wait | not yet: a client keeps no answers |
+//! | File data and meta-data | data and stat | `tests/process/caching.rs::what_is_kept_is_never_stale_though_leaders_die` |
+//! | Absence of files | likewise | `src/replica/cache/tests.rs::no_answer_changes_that_was_not_touched` |
+//! | Invalidation before the write | before it is proposed | `src/replica/cache/tests.rs::what_is_kept_is_got_back_before_it_changes` `src/client/machine/tests/keeping.rs::a_recall_is_obeyed_before_it_is_answered` |
+//! | Cache lease: a dead client holds a write up no longer | likewise | `tests/process/caching.rs::a_dead_client_holds_up_only_what_it_kept_and_not_for_ever` `src/replica/cache/tests.rs::who_does_not_answer_holds_a_command_up_until_its_lease_is_over` |
+//! | Uncachable while it is being written | reads never wait | `src/replica/cache/tests.rs::what_changes_is_granted_to_nobody_until_it_is_applied` |
 //! | Open handles, locks | a handle opens nothing twice | not yet: there are no handles |
 //!
 //! # Chubby: sessions (§2.8)
@@ -132,7 +132,7 @@
 //! | 2, 4 Master location first, then KeepAlives | requests wait at the client until a leader serves | `src/client/machine/tests.rs::after_a_reconnection_each_unanswered_call_is_sent_once_in_order` |
 //! | 3 Sessions and locks from the database, leases extended | from the log | `tests/process/locks.rs::a_lock_and_its_queue_outlive_the_leader` `src/replica/liveness.rs::a_session_heard_between_two_looks_has_its_whole_time_from_then_on` |
 //! | 5 Fail-over event | `SessionEvent::Failover` | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` |
-//! | 6 Waits until caches are flushed | likewise, only for sessions that cache | not yet: a client keeps no answers |
+//! | 6 Waits until caches are flushed | likewise, only for sessions that cache | `src/replica/cache/tests.rs::a_new_leader_asks_everybody_to_drop_everything_first` `src/replica/cache/tests.rs::a_new_leader_waits_no_longer_than_a_lease` |
 //! | 7 All operations | after the reign's first entry is applied | `tests/process/crashes.rs::the_leader_is_killed_under_load_and_comes_back` |
 //! | 8 Handles live on | likewise | not yet: there are no handles |
 //! | 9 Ephemerals that nobody opened go | transient nodes | not yet: nodes cannot be opened |
@@ -169,8 +169,8 @@
 //! | exists | `exists` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | getData | `get` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
 //! | setData | `set`, with a version | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
-//! | getACL | `acl` | not yet: nodes have no access lists |
-//! | setACL | `set_acl` | not yet: nodes have no access lists |
+//! | getACL | `acl` | `tests/process/acls.rs::the_command_line_sets_shows_and_obeys_lists` |
+//! | setACL | `set_acl` | `src/namespace/tests/acls.rs::a_list_has_a_version_of_its_own_and_no_event` `tests/process/acls.rs::the_command_line_sets_shows_and_obeys_lists` |
 //! | getChildren | `list` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
 //! | getChildren2 | with the stat of the parent, and of each child if wanted | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/listings.rs::entries_are_the_names_with_the_stats_of_the_nodes` |
 //! | getAllChildrenNumber | the usage of a quota, or a scan | `src/namespace/tests/quotas.rs::a_quota_counts_what_was_there_and_what_comes_goes_and_changes` |
@@ -190,8 +190,8 @@
 //! | addWatch | `watch`: persistent, recursive if wanted | `src/front/tests/watches.rs::each_scope_sees_its_own` |
 //! | setWatches, setWatches2 | by the library, from a revision | `src/front/tests/watches.rs::a_watch_that_comes_back_is_told_what_it_missed_and_then_goes_on` |
 //! | checkWatches, removeWatches | dropping the `Watch` | `src/front/tests/watches.rs::watches_go_with_their_connection_their_session_and_when_nobody_wants_them` |
-//! | auth | identities of a session | not yet: nodes have no access lists |
-//! | whoAmI | identities of a session | not yet: nodes have no access lists |
+//! | auth | identities of a session | `src/namespace/tests/acls.rs::who_a_session_is_grows_is_bounded_and_outlives_connections` |
+//! | whoAmI | `who_am_i`, `quorate acl whoami` | `tests/process/acls.rs::the_command_line_sets_shows_and_obeys_lists` |
 //! | sasl |  | later: SASL |
 //! | createSession | by the library | `src/client/machine/tests.rs::a_session_is_opened_and_calls_made_before_follow_in_order` |
 //! | closeSession | `close` | `src/client/machine/tests.rs::closing_ends_the_session_after_the_calls_before_it` |
@@ -210,7 +210,7 @@
 //! | CONTAINER | `container` | `src/namespace/tests/lifetimes.rs::a_container_ends_some_time_after_its_last_child_went` |
 //! | _WITH_TTL | `ttl`; always on | `src/namespace/tests/lifetimes.rs::a_node_with_a_time_to_live_ends_when_it_was_left_alone_for_so_long` |
 //! | Conditional setData and delete | by version | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
-//! | Conditional setACL | by version | not yet: nodes have no access lists |
+//! | Conditional setACL | by version | `src/namespace/tests/acls.rs::a_list_has_a_version_of_its_own_and_no_event` |
 //! | Quotas, soft and hard, nodes and bytes | likewise | `tests/process/nodes.rs::a_quota_holds_and_warns_under_another_leader` `src/namespace/tests/quotas.rs::a_soft_bound_warns_when_it_is_passed_and_again_when_it_is_passed_again` |
 //! | Reserved /zookeeper |  | absent: members and quotas have calls of their own, and no names |
 //!
@@ -275,8 +275,8 @@
 //! | leaderServes=no |  | absent: reads cost a leader little, and clients spread with `prefer=any` |
 //! | TLS, reloaded certificates, FIPS |  | later: TLS |
 //! | SASL, x509 |  | later: SASL |
-//! | Schemes ip, digest, world, auth, super | likewise, and `group:` | not yet: nodes have no access lists |
-//! | READ WRITE CREATE DELETE ADMIN | and lock | not yet: nodes have no access lists |
+//! | Schemes ip, digest, world, auth, super | likewise, and `group:` | `tests/process/acls.rs::an_address_is_a_principal_and_a_wrong_password_is_nobody` `src/namespace/tests/acls.rs::every_operation_by_everybody_in_every_form_is_judged_by_the_right_list` |
+//! | READ WRITE CREATE DELETE ADMIN | and lock | `src/namespace/tests/acls.rs::every_operation_by_everybody_in_every_form_is_judged_by_the_right_list` `src/namespace/tests/acls.rs::every_reading_by_everybody_is_judged` |
 //! | Audit log |  | later: audit log |
 //! | 4-letter words | `quorate status`, `quorate session`, `quorate doctor` | `tests/process/refusals.rs::who_cannot_be_reached_is_listed_with_the_cause` `tests/process/host.rs::the_doctor_tells_a_serving_replica_from_a_stranger` |
 //! | AdminServer |  | later: admin server |
