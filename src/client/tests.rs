@@ -176,6 +176,9 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
             held.releases.push(release);
             Ok(Done::Released)
         }
+        Operation::Open { .. } | Operation::Close { .. } | Operation::Through { .. } => {
+            panic!("handles are looked at in a real cell")
+        }
         Operation::SetQuota { .. } => Ok(Done::QuotaSet),
         Operation::Sync => Ok(Done::Synced),
         Operation::CloseSession => Ok(Done::SessionClosed),
@@ -205,7 +208,13 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
             nodes.truncate(limit as usize);
             Ok(Answer::Scanned { nodes, more })
         }
-        Read::Entries { .. } | Read::Quota { .. } | Read::LockHolders { .. } | Read::CheckSequencer { .. } => {
+        Read::Entries { .. }
+        | Read::Quota { .. }
+        | Read::LockHolders { .. }
+        | Read::CheckSequencer { .. }
+        | Read::HandleGet { .. }
+        | Read::HandleEntries { .. }
+        | Read::HandleStat { .. } => {
             panic!("they are looked at in a real cell")
         }
     }

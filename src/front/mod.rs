@@ -562,7 +562,7 @@ impl Front {
                     self.end_session(id, session);
                 }
             }
-            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::Settled { .. } => {}
+            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::Settled { .. } | CommandOutcome::ReignBegun => {}
         }
     }
 

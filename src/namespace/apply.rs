@@ -64,6 +64,8 @@ pub enum CommandOutcome {
     ExpiryMissed { session: SessionId, counter: Option<u64> },
     /// `Settle`: what was due at the node is done.
     Settled { path: String },
+    /// `BeginReign`: that reign, or a later one, has begun.
+    ReignBegun,
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
     Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
     /// `Request` that closed its session; otherwise as `Replied`.
@@ -163,6 +165,18 @@ impl Namespace {
         self.nodes.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)
     }
 
+    /// The reign in which the log was last written; 0 before the first.
+    #[must_use]
+    pub fn reign(&self) -> u64 {
+        self.nodes.tree.reign().map_or(0, |reign| reign.number)
+    }
+
+    /// How many handles a session has open.
+    #[must_use]
+    pub fn handles(&self, session: SessionId) -> usize {
+        self.nodes.openers.count(session)
+    }
+
     /// The nodes where something becomes due, and when by the log's time in nanoseconds: the earliest first.
     pub fn timers(&self) -> impl Iterator<Item = (u64, &Arc<str>)> {
         self.nodes.timers.iter()
@@ -197,6 +211,10 @@ impl Namespace {
         }
         self.nodes.claims.invariants(&self.nodes.tree);
         self.nodes.timers.invariants(&self.nodes.tree);
+        self.nodes.openers.invariants(&self.nodes.tree);
+        for session in self.nodes.openers.sessions() {
+            assert!(self.sessions.find(session).is_some(), "{session}: who has a node open lives");
+        }
         for (session, path) in self.nodes.claims.iter() {
             assert!(self.sessions.find(*session).is_some(), "{path}: whoever claims its lock lives");
         }
@@ -220,6 +238,14 @@ impl Namespace {
                     self.clock.revision = stamp.revision;
                 }
                 CommandOutcome::Settled { path: path.to_owned() }
+            }
+            CommandRef::BeginReign { reign, key } => {
+                let changes_before = changes.len();
+                Transaction::new(&mut self.nodes, stamp, changes).begin_reign(reign, key);
+                if changes.len() > changes_before {
+                    self.clock.revision = stamp.revision;
+                }
+                CommandOutcome::ReignBegun
             }
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {

@@ -5,16 +5,19 @@
 //! chunk    record ...
 //! record   1 header   version u32 | revision u64 | log_time_ns u64 | instances u64 | digest u128
 //!          2 node     path text | stat | data bytes | 0, or 1 | lock | 0, or 1 | due_ns u64 | 0, or 1 | quota
+//!                     | 0, or 1 | opens | 0, or 1 | reign
 //!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64
 //!                     | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
 //!          4 end      nodes u64 | sessions u64
 //! lock     holders u32 x claim | queue u32 x claim | marks u32 x ( mode u8 | until_ns u64 )
 //! quota    4 x ( 0, or 1 | bound u64 )              hard: nodes, bytes; soft: nodes, bytes
+//! opens    handles u32 x ( opened u64 | session u64 )     in the order of `opened`
+//! reign    number u64 | key u128                          the root's alone
 //! claim    session u64 | mode u8 | lock_delay_ms u32
 //! ```
 //!
 //! The header comes first, the end last, and the rest in no order that means anything. Who owns which ephemeral node,
-//! who claims which lock, what is due when, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the
+//! who claims which lock, who has what open, what is due when, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the
 //! image's revision: a namespace rebuilt from the image must have it.
 
 use std::sync::Arc;
@@ -26,6 +29,8 @@ use super::apply::{Clock, Namespace};
 use super::codec::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use super::command::{Quota, Revision, SessionId, Stat};
 use super::lock::Lock;
+use super::opening::Opens;
+use super::reign::Reign;
 use super::session::{Session, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
@@ -220,6 +225,9 @@ impl ImageLoader {
         if let Some((session, path)) = nodes.claims.iter().find(|(session, _)| self.sessions.find(*session).is_none()) {
             return Err(not_whole(&format!("session {session}, which claims the lock of {path}, is missing")));
         }
+        if let Some(session) = nodes.openers.sessions().find(|session| self.sessions.find(*session).is_none()) {
+            return Err(not_whole(&format!("session {session}, which has nodes open, is missing")));
+        }
         let namespace = Namespace::of_parts(nodes, self.sessions, header.clock);
         let (found, needed) = (namespace.digest(), header.digest);
         if found == needed { Ok(namespace) } else { Err(ImageError::Digest { found, needed }) }
@@ -254,6 +262,8 @@ fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
     put_maybe(out, node.lock.as_deref(), |out, lock| lock.encode(out));
     put_maybe(out, node.due_ns, |out, due_ns| out.put_u64_le(due_ns));
     put_maybe(out, node.quota.as_deref(), |out, quota| quota.put(out));
+    put_maybe(out, node.opens.as_deref(), |out, opens| opens.encode(out));
+    put_maybe(out, node.reign.as_deref(), |out, reign| reign.encode(out));
 }
 
 fn take_node(reader: &mut Reader<'_>) -> Result<(Arc<str>, Arc<Node>), ImageError> {
@@ -266,7 +276,10 @@ fn take_node(reader: &mut Reader<'_>) -> Result<(Arc<str>, Arc<Node>), ImageErro
     let lock = reader.maybe("a lock", Lock::take)?;
     let due_ns = reader.maybe("a time", |reader| reader.u64("a log time"))?;
     let quota = reader.maybe("a quota", Quota::take)?.map(Arc::new);
-    Ok((path, Arc::new(node.with_lock(lock, stat).with_due(due_ns).with_quota(quota))))
+    let node = node.with_lock(lock, stat).with_due(due_ns).with_quota(quota);
+    let opens = reader.maybe("open handles", Opens::take)?;
+    let reign = reader.maybe("a reign", Reign::take)?.map(Arc::new);
+    Ok((path, Arc::new(node.with_opens(opens).with_reign(reign))))
 }
 
 fn put_session(out: &mut BytesMut, session: &Session) {

@@ -57,17 +57,22 @@
 mod apply;
 pub mod codec;
 pub mod command;
+mod handle;
 #[cfg(feature = "server")]
 mod image;
 #[cfg(feature = "server")]
 mod lock;
 #[cfg(feature = "server")]
 mod locking;
+#[cfg(feature = "server")]
+mod opening;
 pub mod path;
 #[cfg(feature = "server")]
 mod query;
 #[cfg(feature = "server")]
 mod quota;
+#[cfg(feature = "server")]
+mod reign;
 #[cfg(feature = "server")]
 mod session;
 #[cfg(feature = "server")]

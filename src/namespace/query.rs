@@ -1,7 +1,7 @@
 //! Answers reads from a tree.
 
 use super::codec::ReadRef;
-use super::command::{Answer, LockPlace, Refusal, Scanned, Stat};
+use super::command::{Answer, HandleMode, LockPlace, Refusal, Scanned, Stat};
 use super::path;
 use super::tree::Tree;
 use crate::limits::LIST_BYTES_MAX;
@@ -37,6 +37,18 @@ pub fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
         ReadRef::CheckSequencer { sequencer } => {
             let valid = tree.get(sequencer.path).is_some_and(|node| node.upholds(sequencer));
             Ok(Answer::Sequencer { valid })
+        }
+        ReadRef::HandleGet { handle } => {
+            let node = tree.opened(handle, HandleMode::READ)?;
+            Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
+        }
+        ReadRef::HandleEntries { handle, after, limit } => {
+            tree.opened(handle, HandleMode::READ)?;
+            entries(tree, handle.path, after, limit)
+        }
+        ReadRef::HandleStat { handle } => {
+            let node = tree.opened(handle, HandleMode::NONE)?;
+            Ok(Answer::Exists { stat: Some(node.stat) })
         }
     }
 }

@@ -25,6 +25,17 @@ impl Pending {
         Ok(())
     }
 
+    /// Puts a command in front of all that waits.
+    pub(super) fn put_first(&mut self, submission: Submission) {
+        self.bytes += submission.run.len();
+        self.queue.push_front(submission);
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Bytes of what waits.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -1,7 +1,7 @@
 //! One replica: Paxos, the journal and the namespace joined. The story of a write and of a read is told here.
 //!
 //! **A write.** A front hands in a [`Submission`], a run of encoded commands. At the leader they wait
-//! in `batch::Pending` until the end of the turn, or until fewer than [`ENTRIES_IN_FLIGHT`] entries are in flight; then
+//! in `batch::Pending` until the end of the turn, or until fewer than [`ENTRIES_IN_FLIGHT`](crate::limits::ENTRIES_IN_FLIGHT) entries are in flight; then
 //! they leave together as one value. Paxos answers a proposal with two outputs at the same moment: an `Accept` to every
 //! peer, and an `Append` of our own. The journal makes of the latter an aligned write (`Effect::Write`); when it is
 //! durable (`Input::Written`) our vote counts. With a majority of votes the slot is chosen; the namespace applies it, and at
@@ -23,6 +23,7 @@
 //!    that it leads, and has heard nothing (`liveness`).
 //! 5. What is due at a node (a lock kept shut for a lost holder opens, a node's time is over) is done only by the log, at a
 //!    log time that has come (`timers`).
+//! 6. No command is chosen in a reign before the reign has begun in the log (`reign`).
 //!
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
@@ -41,6 +42,7 @@ mod image_file;
 mod liveness;
 mod members;
 mod reads;
+mod reign;
 mod scrub;
 mod storage;
 mod submission;
@@ -61,7 +63,7 @@ use self::scrub::Scrub;
 pub use self::storage::{Bounds, Recovered, Storage};
 use self::timers::Settling;
 use self::transfer::Transfer;
-use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX, SESSIONS_PAGE_MAX};
+use crate::limits::{JOURNAL_QUEUE_BYTES_MAX, SESSIONS_PAGE_MAX};
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::{Change, Tree};
 use crate::namespace::{CommandOutcome, Namespace, SessionView};
@@ -89,6 +91,8 @@ pub struct Replica {
     liveness: Option<Liveness>,
     expired: Vec<SessionId>,
     settling: Settling,
+    /// What the cell's key becomes if this replica is the first that leads it.
+    drawn_key: u128,
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
@@ -120,9 +124,10 @@ impl LogTime {
 }
 
 impl Replica {
-    /// A replica that starts, with what its disk told; `fronts` of them will ask it.
+    /// A replica that starts, with what its disk told; `fronts` of them will ask it. `drawn_key` is random: the draw of the
+    /// first leader of all becomes the cell's key.
     #[must_use]
-    pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8) -> Self {
+    pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8, drawn_key: u128) -> Self {
         let me = settings.me;
         let applied_upto = recovered.paxos.chosen_upto;
         let mut paxos = Paxos::new(now, settings, recovered.paxos);
@@ -147,6 +152,7 @@ impl Replica {
             liveness: None,
             expired: Vec::new(),
             settling: Settling::default(),
+            drawn_key,
             links: paxos::ReplicaSet::EMPTY,
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
@@ -484,6 +490,7 @@ impl Replica {
                 *session
             }
             CommandOutcome::Settled { path } => return self.settling.settled(path),
+            CommandOutcome::ReignBegun => return,
             CommandOutcome::ExpiryMissed { session, .. } => {
                 return self.with_liveness(|liveness| liveness.spared(now, *session));
             }
@@ -558,7 +565,8 @@ impl Replica {
     }
 
     fn propose_pending(&mut self, now: Instant, wall_ms: u64) {
-        while self.paxos.can_propose() && self.paxos.in_flight() < ENTRIES_IN_FLIGHT {
+        while self.paxos.can_propose() && self.paxos.in_flight() < self.entries_in_flight_max() {
+            self.begin_reign();
             let log_time_ns = self.log_time_ns(now);
             let Some(value) = self.pending.cut(log_time_ns, wall_ms) else { return };
             self.proposed = LogTime { ns: log_time_ns, at: now };

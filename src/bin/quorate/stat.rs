@@ -59,9 +59,10 @@ pub fn numbers(stat: &Stat) -> serde_json::Value {
         "acl_version": stat.acl_version,
         "owner": stat.owner.map(|owner| owner.to_string()),
         "container": stat.expiry == Some(Expiry::Emptied),
+        "transient": stat.expiry == Some(Expiry::Closed),
         "ttl_ms": match stat.expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(ttl_ms),
-            Some(Expiry::Emptied) | None => None,
+            Some(Expiry::Emptied | Expiry::Closed) | None => None,
         },
         "instance": stat.instance,
         "lock_generation": stat.lock_generation,

@@ -36,12 +36,17 @@ impl Sizes {
 fn data_bytes(operation: &Operation) -> u64 {
     match operation {
         Operation::Create { data, .. } | Operation::Set { data, .. } => data.len() as u64,
-        Operation::Guarded { operation, .. } => data_bytes(operation),
+        Operation::Open { birth, .. } => birth.as_ref().map_or(0, |birth| birth.data.len() as u64),
+        Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => data_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
                 Step::Create { data, .. } | Step::Set { data, .. } => data.len() as u64,
-                Step::Check { .. } | Step::Delete { .. } | Step::Get { .. } | Step::CheckLock { .. } => 0,
+                Step::Check { .. }
+                | Step::Delete { .. }
+                | Step::Get { .. }
+                | Step::CheckLock { .. }
+                | Step::CheckHandle { .. } => 0,
             })
             .max()
             .unwrap_or(0),
@@ -50,6 +55,7 @@ fn data_bytes(operation: &Operation) -> u64 {
         | Operation::SetQuota { .. }
         | Operation::Acquire { .. }
         | Operation::Release { .. }
+        | Operation::Close { .. }
         | Operation::Sync
         | Operation::CloseSession => 0,
     }
@@ -66,12 +72,16 @@ fn operation_bytes(operation: &Operation) -> u64 {
         | Operation::Acquire { path, .. }
         | Operation::Release { path } => node(path, 0),
         Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
+        Operation::Open { path, birth, .. } => node(path, birth.as_ref().map_or(0, |birth| birth.data.len())),
+        Operation::Close { handle } => node(&handle.path, HANDLE_OVERHEAD),
+        Operation::Through { handle, operation } => node(&handle.path, HANDLE_OVERHEAD) + operation_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
                 Step::Create { path, data, .. } | Step::Set { path, data, .. } => node(path, data.len()),
                 Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
                 Step::CheckLock { sequencer } => node(&sequencer.path, 0),
+                Step::CheckHandle { handle } => node(&handle.path, HANDLE_OVERHEAD),
             })
             .sum(),
         Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,
@@ -80,3 +90,6 @@ fn operation_bytes(operation: &Operation) -> u64 {
 
 /// Tags, lengths and versions around a path and its data.
 const NODE_OVERHEAD: usize = 32;
+
+/// What a handle has besides, its check digits included.
+const HANDLE_OVERHEAD: usize = 16;

@@ -3,7 +3,7 @@
 //! All numbers are little-endian; a text or a run of bytes is a `u32` length and the bytes; an enum is a `u8` tag and its
 //! fields in the order of their declaration. Nothing is padded, nothing optional is left out: an `Option` is a byte
 //! 0 or 1 and, after a 1, the value; in a stat, a node's owner is a bare `u64` where 0, which no session has, says none, and what ends the node
-//! is its time to live, or 0 for nothing, or all ones for its last child's going.
+//! is its time to live, or 0 for nothing, or all ones for its last child's going, or one less for that of its last handle.
 //!
 //! ```text
 //! batch      log_time_ns u64 | wall_ms u64 | count u32 | count x ( length u32 | command )
@@ -21,6 +21,7 @@
 //!    and so do data too large for a node, which are not worth a place in the log (the namespace refuses them all the same).
 
 mod batch;
+mod handle;
 mod lock;
 mod operation;
 mod quota;
@@ -29,6 +30,7 @@ mod reader;
 mod reply;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, batch_header, command_prefix};
+pub use handle::{BirthRef, HandleRef};
 pub use lock::SequencerRef;
 pub use operation::{CommandRef, OperationRef, REQUEST_PREFIX_BYTES, StepRef, request_prefix};
 pub use read::ReadRef;

@@ -2,10 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::handle::{BirthRef, HandleRef};
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
-use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, Quota, SessionId, Step};
+use crate::namespace::command::{Command, Expect, HandleMode, Lifetime, LockMode, Operation, Quota, SessionId, Step};
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -17,6 +18,7 @@ pub enum CommandRef<'a> {
     ResumeSession { token: u64, session: SessionId, secret: u128 },
     ExpireSession { session: SessionId, counter: u64 },
     Settle { path: &'a str, instance: u64 },
+    BeginReign { reign: u64, key: u128 },
     Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
 }
 
@@ -32,6 +34,9 @@ pub enum OperationRef<'a> {
     Acquire { path: &'a str, mode: LockMode, wait: bool, create: bool, lock_delay_ms: u32 },
     Release { path: &'a str },
     Guarded { sequencer: SequencerRef<'a>, operation: Box<OperationRef<'a>> },
+    Open { path: &'a str, mode: HandleMode, birth: Option<BirthRef<'a>> },
+    Close { handle: HandleRef<'a> },
+    Through { handle: HandleRef<'a>, operation: Box<OperationRef<'a>> },
     Sync,
     CloseSession,
 }
@@ -45,6 +50,7 @@ pub enum StepRef<'a> {
     Delete { path: &'a str, expect: Expect },
     Get { path: &'a str },
     CheckLock { sequencer: SequencerRef<'a> },
+    CheckHandle { handle: HandleRef<'a> },
 }
 
 /// What stands in front of an operation's bytes to make them a [`Command::Request`].
@@ -83,6 +89,11 @@ impl Command {
                 out.put_u8(SETTLE);
                 put_text(out, path);
                 out.put_u64_le(*instance);
+            }
+            Self::BeginReign { reign, key } => {
+                out.put_u8(BEGIN_REIGN);
+                out.put_u64_le(*reign);
+                out.put_u128_le(*key);
             }
             Self::Request { session, number, acked_upto, operation } => {
                 out.put_slice(&request_prefix(*session, *number, *acked_upto));
@@ -137,6 +148,23 @@ impl Operation {
                 sequencer.as_ref().put(out);
                 operation.encode(out);
             }
+            Self::Open { path, mode, birth } => {
+                out.put_u8(OPEN);
+                put_text(out, path);
+                out.put_u8(mode.bits());
+                put_maybe(out, birth.as_ref(), |out, birth| birth.put(out));
+            }
+            Self::Close { handle } => {
+                out.put_u8(CLOSE);
+                handle.as_ref().put(out);
+            }
+            Self::Through { handle, operation } => {
+                out.put_u8(THROUGH);
+                handle.as_ref().put(out);
+                let start = out.len();
+                operation.encode(out);
+                assert!(goes_through(out[start]), "what goes through a handle is about one node");
+            }
             Self::Sync => out.put_u8(SYNC),
             Self::CloseSession => out.put_u8(CLOSE_SESSION),
         }
@@ -168,6 +196,10 @@ impl Step {
                 out.put_u8(CHECK_LOCK);
                 sequencer.as_ref().put(out);
             }
+            Self::CheckHandle { handle } => {
+                out.put_u8(CHECK_HANDLE);
+                handle.as_ref().put(out);
+            }
         }
     }
 }
@@ -198,6 +230,7 @@ impl<'a> CommandRef<'a> {
                 counter: reader.u64("a session's counter")?,
             },
             SETTLE => Self::Settle { path: reader.text("a path")?, instance: reader.u64("an instance")? },
+            BEGIN_REIGN => Self::BeginReign { reign: reader.u64("a reign")?, key: reader.u128("a key")? },
             REQUEST => Self::Request {
                 session: SessionId(reader.u64("a session")?),
                 number: reader.u64("a request's number")?,
@@ -218,6 +251,7 @@ impl<'a> CommandRef<'a> {
             Self::ResumeSession { token, session, secret } => Command::ResumeSession { token, session, secret },
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
             Self::Settle { path, instance } => Command::Settle { path: path.to_owned(), instance },
+            Self::BeginReign { reign, key } => Command::BeginReign { reign, key },
             Self::Request { session, number, acked_upto, ref operation } => {
                 Command::Request { session, number, acked_upto, operation: operation.to_operation() }
             }
@@ -226,7 +260,8 @@ impl<'a> CommandRef<'a> {
 }
 
 impl<'a> OperationRef<'a> {
-    fn path(&self) -> Option<&'a str> {
+    /// The node it is about, if it is about one.
+    pub(in crate::namespace) fn path(&self) -> Option<&'a str> {
         match *self {
             Self::Create { path, .. }
             | Self::Set { path, .. }
@@ -234,8 +269,10 @@ impl<'a> OperationRef<'a> {
             | Self::DeleteTree { path, .. }
             | Self::SetQuota { path, .. }
             | Self::Acquire { path, .. }
-            | Self::Release { path } => Some(path),
-            Self::Guarded { ref operation, .. } => operation.path(),
+            | Self::Release { path }
+            | Self::Open { path, .. } => Some(path),
+            Self::Close { handle } => Some(handle.path),
+            Self::Guarded { ref operation, .. } | Self::Through { ref operation, .. } => operation.path(),
             Self::Multi { .. } | Self::Sync | Self::CloseSession => None,
         }
     }
@@ -280,6 +317,20 @@ impl<'a> OperationRef<'a> {
                 }
                 Self::Guarded { sequencer, operation: Box::new(Self::decode(guarded)?) }
             }
+            OPEN => Self::Open {
+                path: reader.text("a path")?,
+                mode: HandleMode::take(&mut reader)?,
+                birth: reader.maybe("what is to be made", BirthRef::take)?,
+            },
+            CLOSE => Self::Close { handle: HandleRef::take(&mut reader)? },
+            THROUGH => {
+                let handle = HandleRef::take(&mut reader)?;
+                let operation = reader.remainder();
+                if let Some(tag) = operation.first().copied().filter(|tag| !goes_through(*tag)) {
+                    return Err(DecodeError::UnknownTag { what: "operation through a handle", tag });
+                }
+                Self::Through { handle, operation: Box::new(Self::decode(operation)?) }
+            }
             SYNC => Self::Sync,
             CLOSE_SESSION => Self::CloseSession,
             tag => return Err(DecodeError::UnknownTag { what: "operation", tag }),
@@ -294,12 +345,14 @@ impl<'a> OperationRef<'a> {
         match self {
             Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
             Self::Multi { steps } => steps.iter().map(StepRef::data_bytes).max().unwrap_or(0),
-            Self::Guarded { operation, .. } => operation.data_bytes(),
+            Self::Open { birth, .. } => birth.map_or(0, |birth| birth.data.len()),
+            Self::Guarded { operation, .. } | Self::Through { operation, .. } => operation.data_bytes(),
             Self::Delete { .. }
             | Self::DeleteTree { .. }
             | Self::SetQuota { .. }
             | Self::Acquire { .. }
             | Self::Release { .. }
+            | Self::Close { .. }
             | Self::Sync
             | Self::CloseSession => 0,
         }
@@ -336,6 +389,13 @@ impl<'a> OperationRef<'a> {
                 sequencer: sequencer.to_sequencer(),
                 operation: Box::new(operation.to_operation()),
             },
+            Self::Open { path, mode, birth } => {
+                Operation::Open { path: (*path).to_owned(), mode: *mode, birth: birth.map(BirthRef::to_birth) }
+            }
+            Self::Close { handle } => Operation::Close { handle: handle.to_handle() },
+            Self::Through { handle, operation } => {
+                Operation::Through { handle: handle.to_handle(), operation: Box::new(operation.to_operation()) }
+            }
             Self::Sync => Operation::Sync,
             Self::CloseSession => Operation::CloseSession,
         }
@@ -346,7 +406,11 @@ impl<'a> StepRef<'a> {
     fn data_bytes(&self) -> usize {
         match self {
             Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
-            Self::Check { .. } | Self::Delete { .. } | Self::Get { .. } | Self::CheckLock { .. } => 0,
+            Self::Check { .. }
+            | Self::Delete { .. }
+            | Self::Get { .. }
+            | Self::CheckLock { .. }
+            | Self::CheckHandle { .. } => 0,
         }
     }
 
@@ -364,6 +428,7 @@ impl<'a> StepRef<'a> {
             Self::Delete { path, expect } => Step::Delete { path: path.to_owned(), expect },
             Self::Get { path } => Step::Get { path: path.to_owned() },
             Self::CheckLock { sequencer } => Step::CheckLock { sequencer: sequencer.to_sequencer() },
+            Self::CheckHandle { handle } => Step::CheckHandle { handle: handle.to_handle() },
         }
     }
 
@@ -381,6 +446,7 @@ impl<'a> StepRef<'a> {
             DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(reader)? },
             GET => Self::Get { path: reader.text("a path")? },
             CHECK_LOCK => Self::CheckLock { sequencer: SequencerRef::take(reader)? },
+            CHECK_HANDLE => Self::CheckHandle { handle: HandleRef::take(reader)? },
             tag => return Err(DecodeError::UnknownTag { what: "step", tag }),
         })
     }
@@ -391,10 +457,20 @@ const fn is_guardable(tag: u8) -> bool {
     !matches!(tag, GUARDED | CLOSE_SESSION)
 }
 
+/// What is about one node goes through a handle.
+const fn goes_through(tag: u8) -> bool {
+    matches!(tag, CREATE | SET | DELETE | DELETE_TREE | SET_QUOTA | ACQUIRE | RELEASE | OPEN)
+}
+
 fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, sequential: bool) {
     out.put_u8(CREATE);
     put_text(out, path);
     put_bytes(out, data);
+    put_lifetime(out, lifetime);
+    out.put_u8(u8::from(sequential));
+}
+
+pub(super) fn put_lifetime(out: &mut BytesMut, lifetime: Lifetime) {
     match lifetime {
         Lifetime::Permanent => out.put_u8(0),
         Lifetime::Ephemeral => out.put_u8(1),
@@ -403,21 +479,26 @@ fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, s
             out.put_u8(3);
             out.put_u64_le(ms);
         }
+        Lifetime::Transient => out.put_u8(4),
     }
-    out.put_u8(u8::from(sequential));
 }
 
 fn take_create<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], Lifetime, bool), DecodeError> {
     let path = reader.text("a path")?;
     let data = reader.bytes("a node's data")?;
-    let lifetime = match reader.u8("a lifetime")? {
+    let lifetime = take_lifetime(reader)?;
+    Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
+}
+
+pub(super) fn take_lifetime(reader: &mut Reader<'_>) -> Result<Lifetime, DecodeError> {
+    Ok(match reader.u8("a lifetime")? {
         0 => Lifetime::Permanent,
         1 => Lifetime::Ephemeral,
         2 => Lifetime::Container,
         3 => Lifetime::Ttl { ms: reader.u64("a time to live")? },
+        4 => Lifetime::Transient,
         tag => return Err(DecodeError::UnknownTag { what: "lifetime", tag }),
-    };
-    Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
+    })
 }
 
 fn put_set(out: &mut BytesMut, path: &str, data: &[u8], expect: Expect) {
@@ -462,6 +543,7 @@ const RESUME_SESSION: u8 = 2;
 const EXPIRE_SESSION: u8 = 3;
 const REQUEST: u8 = 4;
 const SETTLE: u8 = 5;
+const BEGIN_REIGN: u8 = 7;
 
 // Operations and steps share one space of tags: what both have, both write alike.
 const CREATE: u8 = 1;
@@ -478,6 +560,10 @@ const GUARDED: u8 = 11;
 const CHECK_LOCK: u8 = 12;
 const DELETE_TREE: u8 = 13;
 const SET_QUOTA: u8 = 14;
+const OPEN: u8 = 30;
+const CLOSE: u8 = 31;
+const THROUGH: u8 = 32;
+const CHECK_HANDLE: u8 = 33;
 
 /// A tag and an empty path.
 const STEP_BYTES_MIN: usize = 5;

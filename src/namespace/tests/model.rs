@@ -1,14 +1,17 @@
 //! What the namespace should do, written for plainness: every state is copied whole before anything that might fail.
 
+mod handles;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::super::command::{
-    Command, Done, Expect, Expiry, Lifetime, LockMode, Operation, Outcome, Quota, Refusal, Sequencer, SessionId, Stat,
-    Step, StepDone, Usage,
+    Command, Done, Expect, Expiry, Handle, HandleMode, Lifetime, LockMode, Operation, Outcome, Quota, Refusal,
+    Sequencer, SessionId, Stat, Step, StepDone, Usage,
 };
 use super::super::path;
+use super::super::reign::Reign;
 use crate::limits::CONTAINER_LINGER_MS;
 
 /// A node, and how many children it ever had.
@@ -20,6 +23,8 @@ pub struct ModelNode {
     /// When it ends, if it has no children then.
     due: Option<u64>,
     pub quota: Option<Quota>,
+    /// When each handle was opened, and by whom.
+    opens: Vec<(u64, SessionId)>,
     born: u64,
 }
 
@@ -51,6 +56,7 @@ pub enum Expected {
     Closed(u64, Outcome),
     Gap(u64),
     Settled,
+    Began,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +64,9 @@ pub struct Model {
     pub nodes: BTreeMap<String, ModelNode>,
     pub sessions: BTreeMap<SessionId, ModelSession>,
     pub revision: u64,
+    pub reign: Option<Reign>,
+    /// Every handle ever given out.
+    pub handles: Vec<Handle>,
     instances: u64,
     wall_ms: u64,
     log_time_ns: u64,
@@ -71,10 +80,20 @@ impl Model {
             lock: ModelLock::default(),
             due: None,
             quota: None,
+            opens: Vec::new(),
             born: 0,
         };
         let nodes = BTreeMap::from([("/".to_owned(), root)]);
-        Self { nodes, sessions: BTreeMap::new(), revision: 0, instances: 0, wall_ms: 0, log_time_ns: 0 }
+        Self {
+            nodes,
+            sessions: BTreeMap::new(),
+            revision: 0,
+            reign: None,
+            handles: Vec::new(),
+            instances: 0,
+            wall_ms: 0,
+            log_time_ns: 0,
+        }
     }
 
     pub fn apply(&mut self, command: &Command, log_time_ns: u64, wall_ms: u64) -> Expected {
@@ -120,6 +139,10 @@ impl Model {
                 }
                 Expected::Settled
             }
+            Command::BeginReign { reign, key } => {
+                self.begin_reign(*reign, *key);
+                Expected::Began
+            }
             Command::Request { session, number, acked_upto, operation } => {
                 self.request(*session, *number, *acked_upto, operation)
             }
@@ -164,6 +187,9 @@ impl Model {
                 self.check_lock(&sequencer)?;
                 return self.operate(id, &operation);
             }
+            Operation::Open { .. } | Operation::Close { .. } | Operation::Through { .. } => {
+                return self.handle(id, operation);
+            }
             Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
             Operation::SetQuota { path, quota } => return self.set_quota(&path, quota),
             Operation::Sync => return Ok(Done::Synced),
@@ -196,6 +222,7 @@ impl Model {
     }
 
     fn step(&mut self, id: SessionId, step: Step) -> Result<StepDone, Refusal> {
+        handles::check_lifetime(&step)?;
         match step {
             Step::Check { path, expect: Expect::Absent } => {
                 path::check(&path)?;
@@ -207,6 +234,7 @@ impl Model {
                 Ok(StepDone::Got { node: self.nodes.get(&path).map(|node| (node.data.clone(), node.stat)) })
             }
             Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
+            Step::CheckHandle { handle } => self.opened(&handle, HandleMode::NONE).map(|_| StepDone::Checked),
             Step::Set { path, data, expect } => {
                 self.expect(&path, expect)?;
                 let more = (data.len() as u64).saturating_sub(self.nodes[&path].data.len() as u64);
@@ -258,6 +286,7 @@ impl Model {
         let (expiry, due) = match lifetime {
             Lifetime::Permanent | Lifetime::Ephemeral => (None, None),
             Lifetime::Container => (Some(Expiry::Emptied), None),
+            Lifetime::Transient => (Some(Expiry::Closed), None),
             Lifetime::Ttl { ms } => (Some(Expiry::Idle { ttl_ms: ms }), Some(self.log_time_ns + ms * 1_000_000)),
         };
         path::check(&path)?;
@@ -286,7 +315,8 @@ impl Model {
             instance: self.instances,
             ..Stat::default()
         };
-        let mut node = ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), due, quota: None, born: 0 };
+        let (lock, opens) = (ModelLock::default(), Vec::new());
+        let mut node = ModelNode { data: Bytes::new(), stat, lock, due, quota: None, opens, born: 0 };
         store(&mut node, data);
         let stat = node.stat;
         self.nodes.insert(path.clone(), node);
@@ -429,6 +459,7 @@ impl Model {
         let owned: Vec<_> = self.nodes.iter().filter(|(_, node)| node.stat.owner == Some(id)).collect();
         let owned: Vec<_> = owned.into_iter().map(|(path, _)| path.clone()).collect();
         owned.iter().for_each(|path| self.delete(path));
+        self.close_all(id);
         let (now, revision) = (self.log_time_ns, self.revision);
         for node in self.nodes.values_mut() {
             for (_, mode, delay_ms) in node.lock.holders.extract_if(.., |claim| claim.0 == id) {
