@@ -366,12 +366,13 @@ impl Client {
 /// The lock that a call asked for.
 fn locked(asked: &Asked) -> Option<String> {
     let Asked::Request { operation, .. } = asked else { return None };
+    locked_by(operation)
+}
+
+fn locked_by(operation: &Operation) -> Option<String> {
     match operation {
         Operation::Acquire { path, .. } => Some(path.clone()),
-        Operation::Guarded { operation, .. } => match &**operation {
-            Operation::Acquire { path, .. } => Some(path.clone()),
-            _ => None,
-        },
+        Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => locked_by(operation),
         _ => None,
     }
 }

@@ -113,6 +113,7 @@ impl History {
         }
         self.real_time(model);
         super::locks::judge(self);
+        super::handles::judge(self);
         tally
     }
 
@@ -211,8 +212,9 @@ fn plain_done(done: Done) -> Done {
     match done {
         Done::Created { path, stat } => Done::Created { path, stat: plain(stat) },
         Done::Set { stat } => Done::Set { stat: plain(stat) },
+        Done::Opened { handle, stat, created } => Done::Opened { handle, stat: plain(stat), created },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
-        Done::Granted { .. } | Done::Queued | Done::Released => done,
+        Done::Granted { .. } | Done::Queued | Done::Released | Done::Closed => done,
         Done::Deleted | Done::TreeDeleted { .. } | Done::QuotaSet | Done::Synced | Done::SessionClosed => done,
     }
 }

@@ -29,6 +29,7 @@ mod coverage;
 mod cuts;
 mod decoders;
 mod disk;
+mod handles;
 mod history;
 mod linearizable;
 mod links;

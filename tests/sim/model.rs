@@ -7,8 +7,8 @@ use bytes::Bytes;
 use quorate::limits::CONTAINER_LINGER_MS;
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
-    Answer, Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Quota, Read, Refusal, Revision,
-    Scanned, Sequencer, SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Expiry, HandleMode, Lifetime, LockPlace, Operation, Outcome, Quota, Read, Refusal,
+    Revision, Scanned, Sequencer, SessionId, Stat, Step, StepDone,
 };
 use quorate::wire::watch::EventKind;
 
@@ -27,12 +27,16 @@ pub struct Node {
     born: u64,
     gone: u64,
     owner: Option<SessionId>,
-    instance: u64,
+    pub instance: u64,
     lock: Lock,
-    expiry: Option<Expiry>,
+    pub expiry: Option<Expiry>,
     /// When it ends, if it has no children then.
-    due: Option<u64>,
+    pub due: Option<u64>,
     pub quota: Option<Quota>,
+    /// When each handle was opened, and by whom.
+    pub opens: Vec<(Revision, SessionId)>,
+    /// The root's: in which reign the log was last written.
+    pub reign: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +66,9 @@ pub struct Model {
     revision: Revision,
     instances: u64,
     commands: u64,
-    log_time_ns: u64,
+    pub log_time_ns: u64,
+    /// What check digits are made with.
+    pub key: Option<u128>,
     placed: BTreeMap<(SessionId, u64), Placed>,
     /// Nodes that ended because their time was over.
     pub ended: u64,
@@ -83,6 +89,7 @@ impl Model {
             instances: 0,
             commands: 0,
             log_time_ns: 0,
+            key: None,
             placed: BTreeMap::new(),
             ended: 0,
             events: Vec::new(),
@@ -195,6 +202,19 @@ impl Model {
                 let node = self.at(&sequencer.path, revision);
                 Ok(Answer::Sequencer { valid: node.is_some_and(|node| node.upholds(sequencer)) })
             }
+            Read::HandleGet { handle } => {
+                let node = self.opened_at(handle, HandleMode::READ, revision)?;
+                Ok(Answer::Node { data: node.data.clone(), stat: node.stat() })
+            }
+            Read::HandleEntries { handle, after, limit } => {
+                let node = self.opened_at(handle, HandleMode::READ, revision)?;
+                let (entries, more) = page(self.entries(&handle.path, after, revision), *limit);
+                Ok(Answer::Entries { entries, stat: node.stat(), more })
+            }
+            Read::HandleStat { handle } => {
+                let node = self.opened_at(handle, HandleMode::NONE, revision)?;
+                Ok(Answer::Exists { stat: Some(node.stat()) })
+            }
         }
     }
 
@@ -247,6 +267,11 @@ impl Model {
                 }
                 self.keep(&before);
             }
+            Command::BeginReign { reign, key } => {
+                let before = self.tree.clone();
+                self.begin_reign(reign, key);
+                self.keep(&before);
+            }
             Command::Request { session, number, operation, .. } => self.request(session, number, operation),
         }
     }
@@ -262,7 +287,7 @@ impl Model {
         self.placed.insert((session, number), Placed { position, revision, operation, outcome });
     }
 
-    fn operate(&mut self, session: SessionId, operation: &Operation) -> Outcome {
+    pub fn operate(&mut self, session: SessionId, operation: &Operation) -> Outcome {
         match operation {
             Operation::CloseSession => {
                 self.end_session(session, None);
@@ -282,6 +307,9 @@ impl Model {
                 self.check_lock(sequencer)?;
                 self.operate(session, operation)
             }
+            Operation::Open { path, mode, birth } => self.open(session, path, *mode, birth.as_ref()),
+            Operation::Close { handle } => self.close(session, handle),
+            Operation::Through { handle, operation } => self.through(session, handle, operation),
             Operation::Sync => Ok(Done::Synced),
             Operation::Multi { steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
             Operation::Create { path, data, lifetime, sequential } => self
@@ -354,7 +382,7 @@ impl Model {
         self.pending.push(ModelEvent { revision, kind, path: path.to_owned(), data });
     }
 
-    fn next(&self) -> Revision {
+    pub fn next(&self) -> Revision {
         self.revision + 1
     }
 
@@ -363,9 +391,10 @@ impl Model {
         let owned: Vec<String> =
             self.tree.iter().filter(|(_, node)| node.owner == Some(session)).map(|(path, _)| path.clone()).collect();
         owned.iter().for_each(|path| self.remove(path));
+        let closed = self.close_all(session);
         let revision = self.next();
         let claimed: Vec<_> = self.tree.values_mut().filter(|node| node.lock.is_claimed_by(session)).collect();
-        let nothing = owned.is_empty() && claimed.is_empty();
+        let nothing = owned.is_empty() && claimed.is_empty() && !closed;
         claimed.into_iter().for_each(|node| node.lock.leave(session, lost_ns, revision));
         if nothing {
             self.revision = self.next();
@@ -378,6 +407,7 @@ impl Model {
         for (index, step) in (0..).zip(steps) {
             let result = match step {
                 Step::Check { path, expect } => self.check(path, *expect).map(|()| StepDone::Checked),
+                Step::CheckHandle { handle } => self.opened(handle, HandleMode::NONE).map(|_| StepDone::Checked),
                 Step::Create { path, data, lifetime, sequential } => self
                     .create(session, path, data, *lifetime, *sequential)
                     .map(|(path, stat)| StepDone::Created { path, stat }),
@@ -400,7 +430,7 @@ impl Model {
         Ok(results)
     }
 
-    fn create(
+    pub fn create(
         &mut self,
         session: SessionId,
         path: &str,
@@ -419,6 +449,7 @@ impl Model {
         let expiry = match lifetime {
             Lifetime::Permanent | Lifetime::Ephemeral => None,
             Lifetime::Container => Some(Expiry::Emptied),
+            Lifetime::Transient => Some(Expiry::Closed),
             Lifetime::Ttl { ms } => Some(Expiry::Idle { ttl_ms: ms }),
         };
         if self.tree.contains_key(&path) {
@@ -497,7 +528,7 @@ impl Model {
         all
     }
 
-    fn remove(&mut self, path: &str) {
+    pub fn remove(&mut self, path: &str) {
         let (revision, now) = (self.next(), self.log_time_ns);
         self.tree.remove(path);
         self.happens(EventKind::Deleted, path, None);
@@ -513,7 +544,7 @@ impl Model {
     fn due(&self, expiry: Option<Expiry>) -> Option<u64> {
         match expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(self.log_time_ns + ttl_ms * 1_000_000),
-            Some(Expiry::Emptied) | None => None,
+            Some(Expiry::Emptied | Expiry::Closed) | None => None,
         }
     }
 
@@ -531,7 +562,7 @@ impl Model {
 }
 
 impl Node {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.born == self.gone
     }
 
@@ -539,7 +570,7 @@ impl Node {
         self.lock.view(&sequencer.path, self.instance).sequencer.as_ref() == Some(sequencer)
     }
 
-    fn stat(&self) -> Stat {
+    pub fn stat(&self) -> Stat {
         Stat {
             created: self.created,
             modified: self.modified,
