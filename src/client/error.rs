@@ -116,6 +116,14 @@ pub enum Error {
         /// Who opened it.
         session: SessionId,
     },
+    /// The handle was poisoned.
+    #[error("the handle of {path} was poisoned ({outcome}); open the node again")]
+    HandlePoisoned {
+        /// The node.
+        path: String,
+        /// What is known of this call.
+        outcome: Outcome,
+    },
     /// A path or another argument is malformed.
     #[error("bad argument: {why}")]
     BadArgument {
@@ -240,9 +248,10 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Deadline { .. } => Outcome::Unknown,
-            Self::SessionExpired { outcome, .. } | Self::Closed { outcome } | Self::Protocol { outcome, .. } => {
-                *outcome
-            }
+            Self::SessionExpired { outcome, .. }
+            | Self::Closed { outcome }
+            | Self::HandlePoisoned { outcome, .. }
+            | Self::Protocol { outcome, .. } => *outcome,
             Self::NoNode { .. }
             | Self::NoParent { .. }
             | Self::NodeExists { .. }

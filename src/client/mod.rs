@@ -48,7 +48,7 @@
 //!
 //! # Not here
 //!
-//! Handles, caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
+//! Caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
@@ -57,9 +57,12 @@ mod api;
 mod block_on;
 mod builder;
 mod clock;
+mod creation;
 mod driver;
 mod error;
 pub mod guide;
+mod handle;
+mod handle_events;
 mod listing;
 mod lock;
 pub mod machine;
@@ -80,6 +83,8 @@ pub use api::{Client, CreateOptions, Created};
 pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
 pub use error::{Error, Outcome, Result};
+pub use handle::{Handle, OpenOptions};
+pub use handle_events::{HandleEvent, HandleEvents, HandleLost};
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
 pub use machine::Prefer;
@@ -92,7 +97,8 @@ pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
 pub use crate::namespace::command::{
-    Expect, Expiry, LockHolders, LockMode, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat, Usage,
+    Expect, Expiry, Handle as HandleToken, HandleMode, LockHolders, LockMode, NotAHandle, Quota, QuotaBounds, Revision,
+    Scanned, Sequencer, SessionId, Stat, Usage,
 };
 pub use crate::paxos::ballot::{CellId, Incarnation, ReplicaId, Slot};
 pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus};
