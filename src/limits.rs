@@ -48,6 +48,14 @@ pub const CLIENT_FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + (64 << 10);
 /// The largest frame on a peer link, header included, in bytes.
 pub const PEER_FRAME_BYTES_MAX: usize = VALUE_BYTES_MAX + (64 << 10);
 
+/// Slots between two digests of the state that replicas compare: a message is nothing beside so many entries, and on an
+/// idle cell, whose log hardly grows, little is done with a wrong state.
+pub const DIGEST_EVERY_SLOTS: u64 = 1024;
+
+/// Digests kept to be compared, of this replica and of each peer. Whoever lags by less is compared where it lags; and when
+/// two replicas differ, a third that was started anew has so many slots' time to tell who is right.
+pub const DIGESTS_KEPT: usize = 64;
+
 /// Slots that may be open (proposed, not chosen) at once; also how far ahead of the applied state a leader proposes, and
 /// the distance at which a configuration takes force. Phase 1 covers at most this many slots.
 pub const SLOT_WINDOW: u64 = 64;
@@ -168,8 +176,13 @@ pub const LOCK_DELAY_MS_MAX: u32 = 60_000;
 /// The longest a node with a time to live stays unchanged, in milliseconds (ZooKeeper's).
 pub const NODE_TTL_MS_MAX: u64 = (1 << 40) - 1;
 
-/// Nodes that may lie below a node that is given a quota, unless it is the root: they are counted in one go.
-pub const QUOTA_NODES_COUNTED_MAX: usize = 100_000;
+/// Nodes that may lie below a node that is given a quota, unless it is the root: they are counted in one go, in a small part
+/// of a lease.
+pub const QUOTA_NODES_COUNTED_MAX: usize = 16 << 10;
+
+/// Nodes that the commands of one entry may have walked without removing them; whatever would walk on is refused. So an entry
+/// full of commands that count much and change little takes no longer than two of them.
+pub const ENTRY_NODES_WALKED_MAX: usize = QUOTA_NODES_COUNTED_MAX;
 
 /// Ephemeral nodes of one session: all of them go in one command, when it ends.
 pub const SESSION_EPHEMERALS_MAX: usize = 16_384;

@@ -11,7 +11,7 @@ mod lists;
 use std::path::{Path, PathBuf};
 
 use cell::{Cell, put, word};
-use quorate::paxos::{MemberChange, ReplicaId, Role, Slot};
+use quorate::paxos::{MemberChange, ReplicaId, Slot};
 use quorate::time::Duration;
 
 #[test]
@@ -68,10 +68,10 @@ fn command(cell: &mut Cell, words: &[&str]) {
     match words[0] {
         "elect" => {
             cell.now += Duration::from_millis(400);
-            campaign(cell, node(1));
+            cell.campaign(node(1));
             cell.settle();
         }
-        "campaign" => campaign(cell, node(1)),
+        "campaign" => cell.campaign(node(1)),
         "propose" => {
             let slot =
                 cell.with(node(1), |paxos, now, out| paxos.can_propose().then(|| paxos.propose(now, value(2), out)));
@@ -167,19 +167,6 @@ fn change(cell: &mut Cell, asked: ReplicaId, what: &str, replica: ReplicaId) {
         Ok(slot) => cell.say(format!("n{asked} changes the members in {slot}")),
         Err(refusal) => cell.say(format!("n{asked} refuses: {refusal}")),
     }
-}
-
-/// Lets this node's election time-out pass, and only this node act on it.
-fn campaign(cell: &mut Cell, id: ReplicaId) {
-    for _ in 0..8 {
-        if cell.role(id) != Role::Follower {
-            return;
-        }
-        let due = cell.node(id).paxos.as_ref().expect("a candidate runs").next_deadline();
-        cell.now = cell.now.max(due);
-        cell.with(id, |paxos, now, out| paxos.tick(now, out));
-    }
-    panic!("n{id} does not stand for election");
 }
 
 fn members(cell: &mut Cell, id: ReplicaId) {

@@ -1,4 +1,4 @@
-//! What must hold when members change while some of them lag behind.
+//! What must hold when members change while some of them lag behind, or come back without their disks.
 
 #![cfg(feature = "server")]
 
@@ -8,7 +8,7 @@ mod cell;
 mod lists;
 
 use cell::{Cell, put};
-use quorate::paxos::{MemberChange, Message, Paxos, ReplicaId, Slot};
+use quorate::paxos::{Ballot, MemberChange, Message, Paxos, ReplicaId, Role, Slot};
 use quorate::time::Duration;
 
 const A: ReplicaId = ReplicaId(1);
@@ -21,7 +21,7 @@ const E: ReplicaId = ReplicaId(5);
 fn who_lags_behind_two_changes_helps_the_new_members_to_a_majority() {
     let mut cell = Cell::new(5, 7, true);
     cell.run(Duration::from_millis(2000));
-    isolate(&mut cell, E, 5);
+    cell.cut_off(E, [A, B, C, D]);
     cell.run(Duration::from_millis(1000));
     for lost in [A, B] {
         cell.crash(lost);
@@ -84,23 +84,20 @@ fn what_was_chosen_before_two_were_removed_outlives_a_third_one() {
     assert_eq!(cell.oracle.chosen.get(&slot), Some(&put("v")), "A, D and E hold it");
     cell.cut.clear();
 
-    // What B and C ask for is lost on the way, or takes long.
-    for leaves in [E, D] {
-        let done =
-            cell.with(A, |paxos, now, out| paxos.change_members(now, &MemberChange::Remove { replica: leaves }, out));
-        if !matches!(done, Some(Ok(_))) {
-            break;
-        }
-        lossy_run(&mut cell, Duration::from_millis(1000));
-        let settled = cell.with(A, |paxos, _, _| {
-            let configs = paxos.configs();
-            configs.newest().member(leaves).is_none() && configs.is_settled(paxos.chosen_upto())
-        });
-        if settled != Some(true) {
-            break;
-        }
-        cell.crash(leaves);
-    }
+    // What B and C ask for is lost on the way, or takes long: until they have the value, nobody else may leave.
+    cell.lost = |message| matches!(message, Message::CatchUp { .. });
+    assert!(removes(&mut cell, E), "all five vote");
+    cell.run(Duration::from_millis(1000));
+    assert!(!is_removed(&mut cell, E), "B and C would be two of four that lack it");
+    assert!(!removes(&mut cell, D), "one change at a time");
+    cell.lost = |_| false;
+    cell.run(Duration::from_millis(1000));
+    assert!(is_removed(&mut cell, E), "B and C have caught up");
+    cell.crash(E);
+    assert!(removes(&mut cell, D), "the change before is over");
+    cell.run(Duration::from_millis(1000));
+    assert!(is_removed(&mut cell, D));
+    cell.crash(D);
     cell.crash(A);
     cell.run(Duration::from_millis(5000));
     let held = cell.node(B).applied.get(slot.0 as usize - 1) == Some(&put("v"));
@@ -120,7 +117,7 @@ fn a_late_proposal_of_a_reign_that_is_over_stops_nobody_who_learned_better() {
     let late = late.cloned().expect("it is on the way");
     cell.network.clear();
     cell.crash(old);
-    isolate(&mut cell, other, 5);
+    cell.cut_off(other, (1..=5).map(ReplicaId).filter(|id| *id != other));
     cell.run(Duration::from_millis(2000));
 
     let from = others.next().expect("three are left");
@@ -138,6 +135,82 @@ fn a_late_proposal_of_a_reign_that_is_over_stops_nobody_who_learned_better() {
     assert!(cell.nodes.iter().all(same), "all have what was chosen");
 }
 
+/// Why a lost disk's replica comes back as another one, through the log: with five replicas a promise given by the old disk
+/// and a vote of the new one would choose two values of one slot. With three replicas the trick fails, so five play it here.
+#[test]
+fn a_promise_of_a_lost_disk_is_not_counted_beside_the_votes_of_the_new_one() {
+    let mut cell = Cell::new(5, 31, true);
+    cell.now += Duration::from_millis(400);
+    cell.campaign(C);
+    cell.settle();
+    cell.run(Duration::from_millis(50));
+    assert_eq!(cell.role(C), Role::Leading);
+
+    // B has a promise of A, and its Prepare to E is on the way. C leads on: it hears D and E again in time.
+    cell.cut_off(C, [A, B, E]);
+    beat(&mut cell, &[C, D], 13);
+    cell.campaign(B);
+    exchange(&mut cell, &[A, B, E]);
+    assert_eq!(cell.role(B), Role::Preparing, "A and E grant the probe");
+    let to_e = cell.kept.take().expect("B asks E for a promise");
+    exchange(&mut cell, &[A, B]);
+    let ballot = promised(&mut cell, B);
+    assert_eq!(promised(&mut cell, A), ballot, "A promised B's ballot");
+    cell.network.clear();
+
+    // A's disk is lost. B hears nothing and says nothing from here on; C has the new disk take the place of the old one.
+    cell.cut.clear();
+    cell.cut_off(B, [A, C, D, E]);
+    cell.crash(A);
+    cell.wipe(A);
+    cell.format_to_join(A);
+    beat(&mut cell, &[C, D, E], 16);
+    cell.restart(A);
+    let incarnation = cell.node(A).incarnation;
+    let change = MemberChange::Replace { replica: A, incarnation, addresses: None };
+    cell.with(C, |paxos, now, out| paxos.change_members(now, &change, out)).expect("it runs").expect("it is taken");
+    beat(&mut cell, &[A, C, D, E], 40);
+    let votes = cell.with(A, |paxos, _, _| paxos.status().votes);
+    assert_eq!(votes, Some(true), "the new disk has caught up and votes");
+
+    // C has v chosen by C, D and the new disk, and E misses it. E promises B's ballot, when its promise to C has run out.
+    cell.cut_off(E, [A, C, D]);
+    beat(&mut cell, &[A, C, D], 2);
+    let slot = cell.with(C, |paxos, now, out| paxos.propose(now, put("v"), out)).expect("C leads");
+    exchange(&mut cell, &[A, C, D]);
+    assert_eq!(cell.oracle.chosen.get(&slot), Some(&put("v")));
+    beat(&mut cell, &[A, C, D], 12);
+    cell.deliver(to_e);
+    cell.cut.retain(|cut| ![(B, E), (E, B)].contains(cut));
+    exchange(&mut cell, &[B, E]);
+    assert_eq!(promised(&mut cell, E), ballot, "E promises it");
+
+    // B has the promises of itself, of E and of A's first disk: three of five names. Whatever it proposed would be w.
+    assert_eq!(cell.role(B), Role::Preparing, "B finds no majority among the disks that vote in that slot");
+    let proposed = cell.network.iter().any(|frame| frame.from == B && matches!(frame.message, Message::Accept { .. }));
+    assert!(!proposed, "B proposes nothing");
+
+    cell.cut.clear();
+    cell.run(Duration::from_millis(3000));
+    let applied: Vec<_> = cell.nodes.iter().map(|node| node.applied.get(slot.0 as usize - 1).cloned()).collect();
+    assert_eq!(applied, vec![Some(put("v")); 5], "all have v there");
+}
+
+/// Whether A takes that removal.
+fn removes(cell: &mut Cell, leaves: ReplicaId) -> bool {
+    let remove = MemberChange::Remove { replica: leaves };
+    cell.with(A, |paxos, now, out| paxos.change_members(now, &remove, out)).expect("it runs").is_ok()
+}
+
+/// Whether A can do without that one for good.
+fn is_removed(cell: &mut Cell, left: ReplicaId) -> bool {
+    let removed = cell.with(A, |paxos, _, _| {
+        let configs = paxos.configs();
+        configs.newest().member(left).is_none() && configs.is_settled(paxos.chosen_upto())
+    });
+    removed.expect("it runs")
+}
+
 fn change(cell: &mut Cell, change: &MemberChange) -> Slot {
     let leads = leader(cell).expect("somebody leads");
     let made = cell.with(leads, |paxos, now, out| paxos.change_members(now, change, out)).expect("it runs");
@@ -153,30 +226,38 @@ fn leader(cell: &Cell) -> Option<ReplicaId> {
     cell.nodes.iter().find(leads).map(|node| node.id)
 }
 
-fn isolate(cell: &mut Cell, one: ReplicaId, of: u8) {
-    let others = (1..=of).map(ReplicaId).filter(|id| *id != one);
-    cell.cut.extend(others.flat_map(|other| [(one, other), (other, one)]));
+fn promised(cell: &mut Cell, id: ReplicaId) -> Ballot {
+    cell.with(id, |paxos, _, _| paxos.ballot()).expect("it runs")
 }
 
-/// Time passes, and no request for chosen values arrives.
-fn lossy_run(cell: &mut Cell, span: Duration) {
-    let end = cell.now + span;
-    loop {
-        loop {
-            while let Some(frame) = cell.network.pop_front() {
-                if !matches!(frame.message, Message::CatchUp { .. }) {
-                    cell.deliver(frame);
-                }
-            }
-            let ids: Vec<ReplicaId> = cell.nodes.iter().map(|node| node.id).collect();
-            if !ids.into_iter().any(|id| cell.flush(id)) && cell.network.is_empty() {
-                break;
+/// So many heartbeats pass for these and for nobody else.
+fn beat(cell: &mut Cell, ids: &[ReplicaId], count: usize) {
+    for _ in 0..count {
+        cell.now += Duration::from_millis(25);
+        for id in ids {
+            let now = cell.now;
+            let due = cell.node(*id).paxos.as_ref().is_some_and(|paxos| paxos.next_deadline() <= now);
+            if due {
+                cell.with(*id, |paxos, now, out| paxos.tick(now, out));
             }
         }
-        let due = cell.nodes.iter().filter_map(|node| Some((node.paxos.as_ref()?.next_deadline(), node.id))).min();
-        let Some((at, id)) = due.filter(|(at, _)| *at <= end) else { break };
-        cell.now = cell.now.max(at);
-        cell.with(id, |paxos, now, out| paxos.tick(now, out));
+        exchange(cell, ids);
     }
-    cell.now = end;
+}
+
+/// Delivers and flushes among these until nothing moves. Frames to others stay on the way.
+fn exchange(cell: &mut Cell, ids: &[ReplicaId]) {
+    loop {
+        let next = cell.network.iter().position(|frame| ids.contains(&frame.from) && ids.contains(&frame.to));
+        if let Some(frame) = next.and_then(|index| cell.network.remove(index)) {
+            // B's Prepare to E takes its time.
+            if (frame.from, frame.to) == (B, E) && matches!(frame.message, Message::Prepare { .. }) {
+                cell.kept = Some(frame);
+                continue;
+            }
+            cell.deliver(frame);
+        } else if !ids.iter().any(|id| cell.flush(*id)) {
+            return;
+        }
+    }
 }

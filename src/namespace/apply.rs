@@ -97,6 +97,7 @@ impl Namespace {
     pub fn apply(&mut self, batch: &[u8], applied: &mut Applied) {
         let mut batch = Batch::decode(batch).unwrap_or_else(|error| panic!("a chosen batch does not decode: {error}"));
         self.clock.log_time_ns = self.clock.log_time_ns.max(batch.log_time_ns);
+        self.nodes.walked = 0;
         let wall_ms = batch.wall_ms + if cfg!(bug = "24") { self.results.capacity() as u64 } else { 0 };
         let mut commands = Vec::with_capacity(LOOK_AHEAD);
         loop {

@@ -2,6 +2,9 @@
 //!
 //! A quota is part of its node, as a lock is. What it bounds is counted by each copy of the tree, as nodes come, go and
 //! change; where no quota is set nothing is counted. A node may stand below several quotas: all of them hold.
+//!
+//! A quota that is new has to count what is there already. That is bounded, for one quota and for all the commands of
+//! one entry of the log, so that quotas set and taken away over and over do not hold up whoever writes beside them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +112,8 @@ impl Transaction<'_> {
             return Ok(Done::QuotaSet);
         }
         if node.quota.is_none() && path != path::ROOT {
-            let below = self.nodes.tree.leaves_first(place, QUOTA_NODES_COUNTED_MAX + 1).len();
+            let below = self.nodes.leaves_first(place, QUOTA_NODES_COUNTED_MAX + 1)?.len();
+            self.nodes.walked += below;
             if below > QUOTA_NODES_COUNTED_MAX {
                 return Err(too_large("nodes or more to be counted for a new quota", below, QUOTA_NODES_COUNTED_MAX));
             }

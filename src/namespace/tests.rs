@@ -59,15 +59,24 @@ impl Bench {
     }
 
     /// The session's next request.
-    fn ask(&mut self, operation: Operation) -> Outcome {
+    fn request(&mut self, operation: Operation) -> Command {
         self.number += 1;
-        let (session, number) = (self.session, self.number);
-        let outcome = self.command(Command::Request { session, number, acked_upto: number - 1, operation });
-        let (CommandOutcome::Replied { outcome, .. } | CommandOutcome::SessionClosed { outcome, .. }) = outcome else {
-            panic!("{outcome:?}")
-        };
-        decode_outcome(&outcome).expect("it was just encoded")
+        Command::Request { session: self.session, number: self.number, acked_upto: self.number - 1, operation }
     }
+
+    /// What the session's next request comes to.
+    fn ask(&mut self, operation: Operation) -> Outcome {
+        let command = self.request(operation);
+        outcome_of(&self.command(command))
+    }
+}
+
+/// What a request that was applied came to.
+fn outcome_of(outcome: &CommandOutcome) -> Outcome {
+    let (CommandOutcome::Replied { outcome, .. } | CommandOutcome::SessionClosed { outcome, .. }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    decode_outcome(outcome).expect("it was just encoded")
 }
 
 fn create(path: &str) -> Operation {

@@ -18,8 +18,8 @@ use super::slab::Place;
 use super::timers::Timers;
 use super::tree::{Aspect, Change, Node, Tree};
 use crate::limits::{
-    CONTAINER_LINGER_MS, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX, SESSION_EPHEMERALS_MAX,
-    TREE_NODES_DELETED_MAX,
+    CONTAINER_LINGER_MS, ENTRY_NODES_WALKED_MAX, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX,
+    SESSION_EPHEMERALS_MAX, TREE_NODES_DELETED_MAX,
 };
 
 /// The tree, and who owns what in it.
@@ -36,6 +36,8 @@ pub(super) struct Nodes {
     pub timers: Timers,
     /// Nodes ever made.
     pub instances: u64,
+    /// Nodes that the commands of the entry at work have walked and left as they were.
+    pub walked: usize,
 }
 
 /// What a command stamps on the nodes it touches.
@@ -55,6 +57,7 @@ impl Nodes {
             openers: Openers::default(),
             timers: Timers::default(),
             instances: 0,
+            walked: 0,
         };
         for (path, node) in tree.iter() {
             nodes.enlist(path, node);
@@ -91,6 +94,16 @@ impl Nodes {
         }
         node.opens.iter().for_each(|opens| self.openers.remove_all(opens));
         self.timers.node_ends(path, node.ends_ns(), None);
+    }
+
+    /// As the tree's, unless the commands of this entry have walked enough: nobody may stop the log by having much looked
+    /// at over and over. Whoever walks and then leaves the nodes as they were adds to what was `walked`.
+    pub fn leaves_first(&self, top: Place, most: usize) -> Result<Vec<Place>, Refusal> {
+        if self.walked >= ENTRY_NODES_WALKED_MAX {
+            let what = "nodes walked for one entry of the log, which others' commands have used up: ask again";
+            return Err(too_large(what, self.walked, ENTRY_NODES_WALKED_MAX));
+        }
+        Ok(self.tree.leaves_first(top, most))
     }
 }
 
@@ -351,9 +364,10 @@ impl<'a> Transaction<'a> {
     fn delete_tree(&mut self, path: &str, expect: Expect, part: u32) -> Outcome {
         let top = self.deletable(path, expect)?;
         let most = if part == 0 { TREE_NODES_DELETED_MAX } else { TREE_NODES_DELETED_MAX.min(part as usize) };
-        let mut places = self.nodes.tree.leaves_first(top, most + 1);
+        let mut places = self.nodes.leaves_first(top, most + 1)?;
         let more = places.len() > most;
         if more && part == 0 {
+            self.nodes.walked += places.len();
             return Err(too_large("nodes or more to delete at once", most + 1, most));
         }
         places.truncate(most);

@@ -92,6 +92,8 @@ pub enum Effect {
     ReadBack { file: Still, offset: u64, bytes: usize },
     /// For the operator.
     Scrubbed(Scrubbed),
+    /// End at once, and say why; what goes to peers before it should leave.
+    Diverged(Diverged),
     /// Tell that front.
     Front { front: FrontId, notice: FrontNotice },
 }
@@ -121,6 +123,19 @@ pub enum Scrubbed {
     Damaged { file: Still, offset: u64, past: Slot },
     /// Everything was read once.
     Pass { bytes: u64, damaged: u64 },
+}
+
+/// This replica's state is not what it should be, or nobody knows what it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diverged {
+    /// Everything up to there was applied.
+    pub slot: Slot,
+    /// The digest of this replica's state there.
+    pub own: u128,
+    /// The digest that a majority has; none if there is no majority.
+    pub majority: Option<u128>,
+    /// What the voters told, this replica's own among them if it votes.
+    pub votes: Vec<(ReplicaId, u128)>,
 }
 
 /// What a front asks of its replica.

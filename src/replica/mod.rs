@@ -28,7 +28,8 @@
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`.
 //!
-//! What lies still on the disk is read now and then, and repaired by newer images; that story is told in `scrub`.
+//! What lies still on the disk is read now and then, and repaired by newer images; that story is told in `scrub`. That
+//! replicas hold the same is not taken on trust: `digests`.
 //!
 //! **The members** are Paxos' affair; who asks for a change of them is answered out of `members`, by the leader.
 //!
@@ -36,6 +37,7 @@
 //! another replica's clients (they are answered by the replica that serves them).
 
 mod batch;
+mod digests;
 pub mod exchange;
 mod image;
 mod image_file;
@@ -54,6 +56,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use self::batch::Pending;
+pub use self::digests::Digests;
 use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission};
 use self::image::Images;
 pub use self::image_file::{ImageFileError, ImageHead, ImageReader};
@@ -82,6 +85,7 @@ pub struct Replica {
     images: Images,
     transfer: Transfer,
     scrub: Scrub,
+    digests: Digests,
     namespace: Namespace,
     applied_upto: Slot,
     applied_at: Instant,
@@ -143,6 +147,7 @@ impl Replica {
             images,
             transfer: Transfer::default(),
             scrub: Scrub::new(now, recovered.scrub_period),
+            digests: recovered.digests,
             namespace: recovered.namespace,
             applied_upto,
             applied_at: now,
@@ -174,6 +179,7 @@ impl Replica {
             Input::PeerUp { replica, incarnation } => {
                 self.links.insert(replica);
                 self.paxos.peer_up(now, replica, incarnation, &mut self.outputs);
+                self.tell_digests(replica, effects);
             }
             Input::PeerDown { replica } => {
                 self.links.remove(replica);
@@ -326,6 +332,7 @@ impl Replica {
             PeerMessage::ImagePiece { image, offset, bytes } => {
                 self.take_piece(from, (image, offset), bytes, effects);
             }
+            PeerMessage::Digest { slot, digest } => self.take_digest(from, incarnation, slot, digest),
         }
     }
 
@@ -454,9 +461,10 @@ impl Replica {
         self.unpublished = true;
         match value.kind() {
             Some(Kind::Commands) => self.namespace.apply(&value.body(), &mut self.applied),
-            Some(Kind::Noop | Kind::Config) => return,
+            Some(Kind::Noop | Kind::Config) => {}
             None => panic!("slot {slot} holds a value of unknown kind: it was written by a newer version"),
         }
+        self.digests.applied(slot, || self.namespace.digest());
         self.changes.append(&mut self.applied.changes);
         let mut outcomes = std::mem::take(&mut self.applied.outcomes);
         for outcome in outcomes.drain(..) {
@@ -552,6 +560,9 @@ impl Replica {
         self.role_changed(now, effects);
         self.propose_pending(now, wall_ms);
         self.drain(now, effects);
+        if self.tend_digests(effects) {
+            return;
+        }
         self.publish(now, effects);
         self.paxos.flush(now, &mut self.outputs);
         self.drain(now, effects);

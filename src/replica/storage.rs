@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use super::digests::Digests;
 use super::exchange::{DiskFile, Effect};
 use crate::journal::hard_state::{HardStateFile, ImagePointer};
 use crate::journal::{Identity, Journal, SegmentId};
@@ -28,6 +29,8 @@ pub struct Recovered {
     pub bounds: Bounds,
     /// What lies still is read once in it, if at all.
     pub scrub_period: Option<Duration>,
+    /// Digests of what was replayed.
+    pub digests: Digests,
     /// Where to go on writing.
     pub storage: Storage,
 }

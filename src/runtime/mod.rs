@@ -44,8 +44,8 @@
 //!    taken, and a ring that is dropped waits for every request first (and leaks the memory if one never ends).
 //! 2. A slot (connection, write, file) is reused only when no request of its former owner is in flight, and every tag
 //!    carries the slot's generation: a late completion reaches nobody.
-//! 3. A write and its flush are one linked submission. `Written` with success means: every byte was written, and a flush
-//!    that began after the write has ended. The submission is never split; if the kernel splits it the ring fails.
+//! 3. `Written` with success means: every byte was written, and a flush that began after the write has ended. Where the
+//!    flush is a request of its own, the two are one submission that is never split; if the kernel splits it the ring fails.
 //! 4. The bytes of a connection leave in the order of [`Ring::send`]: one send is in flight per connection.
 //! 5. Each connection that was reported (`Accepted`, or returned by `connect`) ends exactly once: by one `Closed` or
 //!    `ConnectFailed` event, or by the caller's own `close`, after which nothing more is reported of it.

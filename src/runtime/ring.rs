@@ -53,7 +53,7 @@ pub struct Options {
 pub enum Durability {
     /// The write, and linked to it in the same submission a data flush of the file.
     LinkedFlush,
-    /// One write that the kernel completes when it is durable; the better choice where the device writes through.
+    /// One write that the kernel completes when it is durable.
     SynchronousWrite,
 }
 
@@ -178,7 +178,7 @@ impl Default for Options {
             queue_low_bytes: 256 << 10,
             user_timeout: Duration::from_secs(10),
             spin: Duration::ZERO,
-            durability: Durability::LinkedFlush,
+            durability: Durability::SynchronousWrite,
         }
     }
 }

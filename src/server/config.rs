@@ -137,9 +137,9 @@ pub struct JournalSection {
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// By a flush linked to the write.
-    #[default]
     Flush,
     /// By writing synchronously.
+    #[default]
     Synchronous,
     /// As `quorate iotest` found better on the replica's folder.
     Measured,
@@ -365,7 +365,7 @@ impl Default for JournalSection {
             image_after: Size(256 << 20),
             keep_for_lagging: None,
             scrub_period: Span(Duration::from_secs(24 * 60 * 60)),
-            durability: Durability::Flush,
+            durability: Durability::Synchronous,
         }
     }
 }

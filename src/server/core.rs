@@ -21,7 +21,7 @@ use crate::limits::{DISK_STALL_MAX, REQUEST_BYTES_MAX};
 use crate::paxos::{self, ReplicaId, Slot};
 use crate::replica::Replica;
 use crate::replica::exchange::{
-    DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
+    DiskFile, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
 };
 use crate::runtime::background::Job;
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
@@ -55,6 +55,8 @@ pub(super) struct Core {
     told_full: bool,
     /// The last image of which was said that there is no room for it.
     told_no_image: Option<Slot>,
+    /// The replica must not go on.
+    diverged: Option<Diverged>,
     /// The replica asked for a new start.
     starts_again: bool,
     told_leader: Option<ReplicaId>,
@@ -109,6 +111,7 @@ impl Core {
             client_address,
             told_full: false,
             told_no_image: None,
+            diverged: None,
             starts_again: false,
             told_leader: None,
             told_voteless: false,
@@ -236,6 +239,11 @@ impl Core {
         }
         for effect in others {
             self.perform(now, effect, ring);
+        }
+        if let Some(diverged) = &self.diverged {
+            // What the peers are told of it leaves with one more look at the ring, whatever else that finds.
+            _ = ring.turn(Some(Instant::ZERO), &mut |_, _| {});
+            return Err(differs(self.identity.replica, diverged));
         }
         self.tell_of_room();
         self.tell_service(now);
@@ -405,6 +413,7 @@ impl Core {
                 self.jobs.ask(Asked::ReadBack, Job::ReadIdly { path, offset, bytes });
             }
             Effect::Scrubbed(scrubbed) => self.tell_of_scrub(scrubbed),
+            Effect::Diverged(diverged) => self.diverged = Some(diverged),
             Effect::StartAgain => {
                 tracing::info!("fetched an image: starting again from it");
                 self.starts_again = true;
@@ -528,6 +537,35 @@ fn removed(replica: ReplicaId, replaced: bool) -> Failure {
     Failure::new(Code::Removed, format!("replica {replica} is no member of the cell any more: {what}"))
         .why("nobody counts its votes or sends it the log")
         .fix("keep it stopped and remove its folder; to bring the replica back: quorate recover")
+}
+
+fn differs(replica: ReplicaId, diverged: &Diverged) -> Failure {
+    let Diverged { slot, own, majority, votes } = diverged;
+    let whose =
+        |digest: u128| votes.iter().filter(move |(_, told)| *told == digest).map(|(voter, _)| voter.to_string());
+    let failure = match majority {
+        Some(majority) => {
+            let others: Vec<String> = whose(*majority).collect();
+            Failure::new(
+                Code::Diverged,
+                format!("the state of replica {replica} differs from the others' at slot {}", slot.0),
+            )
+            .found(format!("digest {own:032x}"))
+            .needed(format!("digest {majority:032x}, as a majority has it (replicas {})", others.join(", ")))
+        }
+        None => {
+            let told = votes.iter().map(|(voter, digest)| format!("replica {voter}: {digest:032x}"));
+            Failure::new(
+                Code::Diverged,
+                format!("the replicas' states differ at slot {}, and no majority agrees", slot.0),
+            )
+            .found(format!("digest {own:032x} here; {}", told.collect::<Vec<_>>().join(", ")))
+            .needed("one digest that a majority of the voters has")
+        }
+    };
+    failure
+        .why("equal logs make equal states: memory, an image, or a program is damaged, and answers may be wrong")
+        .fix("keep a copy of the folder and of the log for a report; then quorate recover, with an empty folder")
 }
 
 pub(super) fn disk_failed(folder: &Folder, found: &str) -> Failure {

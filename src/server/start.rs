@@ -18,7 +18,7 @@ use crate::journal::{self, Finding, Identity, Journal, Known, Recovery, SegmentI
 use crate::limits::{CLOCK_ERROR_PPM, LOG_MEMORY_BYTES};
 use crate::namespace::Applied;
 use crate::paxos::{self, Ballot, Kind, Slot, Value};
-use crate::replica::{Bounds, Recovered, Replica, Storage};
+use crate::replica::{Bounds, Digests, Recovered, Replica, Storage};
 use crate::runtime::background::Background;
 use crate::runtime::clock;
 use crate::runtime::disk::{self, AlignedBuffer};
@@ -58,13 +58,14 @@ pub(super) fn start(
         chosen_upto: contents.chosen_upto,
         image_is_led_to: contents.image.is_some_and(|image| image.slot == image_upto && image.is_led_to),
     };
-    let mut applied = Applied::default();
+    let (mut applied, mut digests) = (Applied::default(), Digests::default());
     let recovery = journal::recover(&mut segments, known, &mut |slot, value: Value| {
         service.starting(clock::now(), || format!("replaying the journal: slot {}", slot.0));
         if value.kind() == Some(Kind::Commands) {
             loaded.namespace.apply(&value.body(), &mut applied);
             applied.clear();
         }
+        digests.applied(slot, || loaded.namespace.digest());
     })
     .map_err(|error| damaged(&folder, &error))?;
     report(&recovery.findings);
@@ -97,7 +98,7 @@ pub(super) fn start(
     let bounds = bounds(config);
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = Some(config.journal.scrub_period.0).filter(|period| *period > Duration::ZERO);
-    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, storage };
+    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, digests, storage };
     let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts, random_u128());
     Ok(Started { replica, folder, identity, background })
 }

@@ -52,6 +52,8 @@ pub enum PeerMessage {
     /// A piece of the file of the sender's image up to slot `image`, from byte `offset` on. It may be another image than
     /// was asked for, from its beginning, if the sender has that one no more.
     ImagePiece { image: Slot, offset: u64, bytes: Bytes },
+    /// The sender's state has that digest when it has applied everything up to `slot`.
+    Digest { slot: Slot, digest: u128 },
 }
 
 /// A frame ready to be sent: the part made here, then a value's bytes where they lie.
@@ -155,6 +157,11 @@ fn put_message(message: &PeerMessage, out: &mut BytesMut) -> (u8, Option<Bytes>)
             out.put_u64_le(image.0);
             out.put_u64_le(*offset);
             (kind::IMAGE_PIECE, Some(bytes.clone()))
+        }
+        PeerMessage::Digest { slot, digest } => {
+            out.put_u64_le(slot.0);
+            out.put_u128_le(*digest);
+            (kind::DIGEST, None)
         }
     }
 }
@@ -285,6 +292,7 @@ pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
             offset: fields.u64()?,
             bytes: Bytes::copy_from_slice(fields.rest()),
         },
+        kind::DIGEST => PeerMessage::Digest { slot: fields.slot()?, digest: fields.u128()? },
         _ => PeerMessage::Paxos(get_paxos(&mut fields)?),
     };
     fields.end()?;
@@ -528,6 +536,7 @@ mod kind {
     pub(super) const CHOSEN: u8 = 28;
     pub(super) const TRIMMED: u8 = 29;
     pub(super) const RELEASE: u8 = 30;
+    pub(super) const DIGEST: u8 = 32;
 }
 
 const _: () = assert!(HEADER_BYTES + 64 + VALUE_BYTES_MAX <= PEER_FRAME_BYTES_MAX, "a full value fits a frame");

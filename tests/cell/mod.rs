@@ -22,6 +22,8 @@ pub struct Cell {
     pub delivered: BTreeMap<(ReplicaId, ReplicaId), Frame>,
     /// A frame kept to be delivered again much later.
     pub kept: Option<Frame>,
+    /// Which messages never arrive.
+    pub lost: fn(&Message) -> bool,
     pub oracle: Oracle,
     /// What happened, in words.
     pub transcript: Vec<String>,
@@ -145,6 +147,7 @@ impl Cell {
             cut: Vec::new(),
             delivered: BTreeMap::new(),
             kept: None,
+            lost: |_| false,
             oracle: Oracle::new(members),
             transcript: Vec::new(),
             show_heartbeats: false,
@@ -370,7 +373,9 @@ impl Cell {
     pub fn settle(&mut self) {
         loop {
             while let Some(frame) = self.network.pop_front() {
-                self.deliver(frame);
+                if !(self.lost)(&frame.message) {
+                    self.deliver(frame);
+                }
             }
             let ids: Vec<ReplicaId> = self.nodes.iter().filter(|n| !n.disk.held).map(|n| n.id).collect();
             let mut did = false;
@@ -397,6 +402,24 @@ impl Cell {
         }
         self.now = end;
         self.settle();
+    }
+
+    /// Lets this node's election time-out pass, and only this node act on it.
+    pub fn campaign(&mut self, id: ReplicaId) {
+        for _ in 0..8 {
+            if self.role(id) != Role::Follower {
+                return;
+            }
+            let due = self.node(id).paxos.as_ref().expect("a candidate runs").next_deadline();
+            self.now = self.now.max(due);
+            self.with(id, |paxos, now, out| paxos.tick(now, out));
+        }
+        panic!("n{id} does not stand for election");
+    }
+
+    /// Nothing passes between one and these.
+    pub fn cut_off(&mut self, one: ReplicaId, others: impl IntoIterator<Item = ReplicaId>) {
+        self.cut.extend(others.into_iter().flat_map(|other| [(one, other), (other, one)]));
     }
 
     pub fn role(&self, id: ReplicaId) -> Role {

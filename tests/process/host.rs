@@ -122,7 +122,7 @@ fn the_doctor_tells_a_serving_replica_from_a_stranger() {
     assert_eq!(finding(&report, "peer port"), ("held by this replica".into(), "ok".into()));
     assert_eq!(finding(&report, "free space").1, "ok");
     assert_eq!(finding(&report, "direct writes").1, "ok");
-    assert!(finding(&report, "durable 4 KiB write").0.contains("flush"));
+    assert!(finding(&report, "durable 4 KiB write").0.contains("synchronous"));
     assert!(cell.status(0).is_some(), "the replica is not disturbed");
 
     cell.kill(0);
@@ -292,17 +292,17 @@ fn what_was_measured_of_the_disk_decides_how_it_is_written() {
     let file = cell.folder(0).join("io.toml");
     let text = fs::read_to_string(&file).expect("written");
     let chosen = text.lines().find(|line| line.starts_with("durability = ")).expect("a method").to_owned();
-    fs::write(&file, text.replace(&chosen, "durability = \"synchronous\"")).expect("written");
+    fs::write(&file, text.replace(&chosen, "durability = \"flush\"")).expect("written");
     let config = fs::read_to_string(cell.config()).expect("the configuration");
     fs::write(cell.config(), config.replace("[journal]", "[journal]\ndurability = \"measured\"")).expect("written");
     cell.restart(0);
     cell.leader();
     let client = cell.connect();
-    client.create("/written", "synchronously", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("created");
-    assert!(cell.logs().contains("made durable by: synchronous"), "{}", cell.logs());
+    client.create("/written", "flushed", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("created");
+    assert!(cell.logs().contains("made durable by: flush"), "{}", cell.logs());
     drop(client);
     cell.kill(0);
     cell.restart(0);
     let (data, _) = cell.connect().get("/written").wait_timeout(PATIENCE).expect("it survived");
-    assert_eq!(&data[..], b"synchronously");
+    assert_eq!(&data[..], b"flushed");
 }

@@ -8,12 +8,13 @@ use quorate::front::{ConnectionId, Facts, Front, Output};
 use quorate::journal::Place;
 use quorate::paxos::{Ballot, CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
-use quorate::replica::exchange::{Effect, FrontId, FrontRequest, Input, Scrubbed};
+use quorate::replica::exchange::{Diverged, Effect, FrontId, FrontRequest, Input, Scrubbed};
 use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
 
 use super::disk::{Chore, Disk, NewWrite};
+use super::divergence;
 use super::links::{Links, replica};
 use super::network::{Host, Network, Port};
 use super::oracle::Oracle;
@@ -38,6 +39,10 @@ pub struct Node {
     calls: u64,
     /// How often it started again from an image it fetched.
     pub transfers: u64,
+    /// It starts with a state that is not what its log makes ([`super::divergence`]).
+    pub rotten: bool,
+    /// Why it ended, if it found its state to differ.
+    pub diverged: Option<Diverged>,
 }
 
 /// A process.
@@ -54,6 +59,7 @@ pub struct Running {
     effects: Vec<Effect>,
     closes: Vec<u64>,
     starts_again: bool,
+    diverged: Option<Diverged>,
 }
 
 /// What a node's loop finds when it wakes.
@@ -98,6 +104,8 @@ impl Node {
             wake: None,
             calls: 0,
             transfers: 0,
+            rotten: false,
+            diverged: None,
         }
     }
 
@@ -122,11 +130,14 @@ impl Node {
         let now = self.clock.read(around.world.now);
         let seed = around.world.random.draw();
         let moment = around.world.now;
-        let Some(found) = recovery::recover(&mut self.disk, around.plan, &mut around.world.random, moment) else {
+        let Some(mut found) = recovery::recover(&mut self.disk, around.plan, &mut around.world.random, moment) else {
             let delay = around.world.random.around(10 * MILLI);
             return around.world.after(delay, Event::Start { node: self.index });
         };
         around.oracle.recovered(self.index, &found);
+        if self.rotten {
+            divergence::rot(&mut found.recovered.namespace, self.index);
+        }
         let settings = around.plan.settings(self.index, self.incarnation, seed);
         let started = Replica::start(now, settings, found.recovered, 1, u128::from(seed));
         let plan = around.plan;
@@ -152,6 +163,7 @@ impl Node {
             effects: Vec::new(),
             closes: Vec::new(),
             starts_again: false,
+            diverged: None,
         });
         around.network.started(Host::Node(self.index));
         self.wake_at(around.world, around.world.now);
@@ -211,7 +223,9 @@ impl Node {
         pass(around);
         around.oracle.now = around.world.now;
         let restless = self.settle(&mut running, around);
-        around.oracle.looked_at(self.index, &running.replica);
+        if !self.rotten {
+            around.oracle.looked_at(self.index, &running.replica);
+        }
         let deadline = if restless { around.world.now } else { self.deadline(&running, around.world.now) };
         self.busy_until = self.busy_until.max(around.world.now);
         around.world.now = begun;
@@ -219,7 +233,11 @@ impl Node {
         running.inbox.extend(closed.into_iter().map(|conn| Happening::Closed { conn }));
         let busy = !running.inbox.is_empty();
         let starts_again = running.starts_again;
+        self.diverged = running.diverged.take();
         self.running = Some(running);
+        if self.diverged.is_some() {
+            return self.crash(around, true);
+        }
         if starts_again {
             return self.start_again(around);
         }
@@ -336,6 +354,7 @@ impl Node {
             }
             Effect::Scrubbed(Scrubbed::Damaged { .. }) => self.disk.found_damaged += 1,
             Effect::Scrubbed(Scrubbed::Pass { .. }) => self.disk.scrubbed += 1,
+            Effect::Diverged(diverged) => running.diverged = Some(diverged),
             Effect::StartAgain => running.starts_again = true,
             Effect::FinishImage { slot } => self.disk.chore(around.world, of, Chore::Finish { slot }),
             Effect::RemoveImage { slot } => self.disk.chore(around.world, of, Chore::RemoveImage { slot }),

@@ -44,6 +44,8 @@ pub struct Plan {
     pub damaged_images: u64,
     /// What lies still is read once in it.
     pub scrub_period: Option<Moment>,
+    /// Slots between two digests that replicas compare.
+    pub digest_every: u64,
     pub session_timeout: Moment,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
@@ -137,6 +139,7 @@ impl Plan {
             transfer_bytes: random.pick(&[200, 1 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
             scrub_period: random.pick(&[None, Some(200 * MILLI), Some(2 * SECOND)]),
+            digest_every: random.pick(&[1, 5, 20]),
             session_timeout: random.within(2000, 6000) * MILLI,
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
             watches: random.within(0, 4),

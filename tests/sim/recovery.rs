@@ -7,7 +7,7 @@ use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 use quorate::namespace::{Applied, Namespace};
 use quorate::paxos::{self, AcceptedRecord, Ballot, Config, HardState, Incarnation, Kind, ReplicaId, Slot, Value};
 use quorate::replica::exchange::DiskFile;
-use quorate::replica::{ImageReader, Recovered, Storage};
+use quorate::replica::{Digests, ImageReader, Recovered, Storage};
 use quorate::time::Instant;
 
 use super::disk::Disk;
@@ -50,11 +50,13 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let known =
         Known { identity, start, hard_state: durable, image_upto, chosen_upto: contents.chosen_upto, image_is_led_to };
     let (mut applied, mut chosen) = (Applied::default(), Vec::new());
+    let mut digests = Digests::every(plan.digest_every);
     let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
         if value.kind() == Some(Kind::Commands) {
             namespace.apply(&value.body(), &mut applied);
             applied.clear();
         }
+        digests.applied(slot, || namespace.digest());
         chosen.push((slot, value));
     })
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
@@ -81,7 +83,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let bounds = plan.bounds();
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = plan.scrub_period.map(span);
-    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, storage };
+    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, digests, storage };
     Some(Found { recovered, image_upto, chosen, accepted, torn })
 }
 

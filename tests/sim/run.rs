@@ -39,6 +39,8 @@ pub struct Run {
     pub task: Option<Task>,
     pub joins: u64,
     pub removals: u64,
+    /// How many nodes hold a wrong state.
+    pub rotten: usize,
     /// Misfortunes that struck, each with a phase it struck in.
     pub struck: BTreeSet<(&'static str, &'static str)>,
     /// Bytes that arrived anywhere, if somebody wants them.
@@ -188,7 +190,7 @@ pub fn plan_of(seed: u64, cuts: &Cuts) -> Plan {
 }
 
 impl Run {
-    fn new(seed: u64, cuts: &Cuts) -> Self {
+    pub fn new(seed: u64, cuts: &Cuts) -> Self {
         let mut world = World::new(seed);
         let mut plan = Plan::draw(&mut world.random);
         cuts.apply(&mut plan);
@@ -220,6 +222,7 @@ impl Run {
             task: None,
             joins: 0,
             removals: 0,
+            rotten: 0,
             struck: BTreeSet::new(),
             seen: None,
             events: 0,
@@ -317,7 +320,7 @@ impl Run {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    pub fn event(&mut self, event: Event) {
         self.events += 1;
         assert!(self.events < EVENTS_MAX, "a run comes to its end");
         match event {
@@ -343,6 +346,12 @@ impl Run {
             }
             Event::Turn { node, call } if self.nodes[node].is_called(call) => {
                 self.with_node(node, Node::turn);
+                let own = &self.nodes[node];
+                assert!(
+                    own.diverged.is_none() || self.rotten > 0,
+                    "node {node} is well, and stops: {:?}",
+                    own.diverged
+                );
                 self.leases_cover(node);
                 self.leases_rest_on_flushes();
                 self.live_sessions_are_kept(node);
@@ -415,7 +424,7 @@ impl Run {
 
     /// No session is over while its client, by its own clock, may rely on it.
     fn live_sessions_are_kept(&self, node: usize) {
-        let Some(running) = &self.nodes[node].running else { return };
+        let Some(running) = self.nodes[node].running.as_ref().filter(|_| self.rotten == 0) else { return };
         let namespace = running.replica.namespace();
         for session in self.clients.iter().filter_map(Client::relies_on) {
             let ended = namespace.revision() >= session.0 && namespace.session(session).is_none();

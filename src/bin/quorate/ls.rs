@@ -24,18 +24,25 @@ pub struct What {
     /// The node's path
     #[arg(default_value = "/")]
     path: String,
-    /// Each child's numbers before its name: version, bytes of data, children, revision that last changed its data, owner
-    #[arg(long, short, conflicts_with = "json")]
-    long: bool,
-    /// Each child as one JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: Form,
     /// Only names that follow this one
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     after: String,
     /// At most so many, and a word to standard error if more follow
     #[arg(long, value_name = "COUNT")]
     limit: Option<u32>,
+}
+
+/// How a node is printed.
+#[derive(clap::Args)]
+pub struct Form {
+    /// Each node's numbers before its name: version, bytes of data, children, revision that last changed its data, owner
+    #[arg(long, short, conflicts_with = "json")]
+    long: bool,
+    /// Each node as one JSON object a line
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -49,9 +56,8 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     while left != Some(0) {
         let page = client.list_page(&what.path, &after, left.unwrap_or(0), consistency).wait_timeout(timeout);
         let page = page.map_err(|error| failed(&error))?;
-        let lines: Vec<String> =
-            page.entries.iter().map(|(name, stat)| line(name, stat, what.long, what.json)).collect();
-        crate::print(lines.concat().as_bytes())?;
+        let lines = page.entries.iter().map(|(name, stat)| what.form.line(name, stat));
+        crate::print(lines.collect::<String>().as_bytes())?;
         let Some((last, _)) = page.entries.last().filter(|_| page.more) else { return Ok(()) };
         after.clone_from(last);
         consistency = Consistency::AtLeast(page.revision);
@@ -63,17 +69,19 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     Ok(())
 }
 
-/// A node's line, by its name or path.
-pub fn line(name: &str, stat: &Stat, long: bool, json: bool) -> String {
-    if json {
-        let mut row = stat::numbers(stat);
-        row["name"] = name.into();
-        return format!("{row}\n");
+impl Form {
+    /// A node's line, by its name or path.
+    pub fn line(&self, name: &str, stat: &Stat) -> String {
+        if self.json {
+            let mut row = stat::numbers(stat);
+            row["name"] = name.into();
+            return format!("{row}\n");
+        }
+        if !self.long {
+            return format!("{name}\n");
+        }
+        let Stat { version, data_bytes, children, modified, .. } = stat;
+        let owner = stat.owner.map_or_else(|| "-".to_owned(), |owner| owner.to_string());
+        format!("{version:>8} {data_bytes:>8} {children:>8} {modified:>10} {owner:>16} {name}\n")
     }
-    if !long {
-        return format!("{name}\n");
-    }
-    let Stat { version, data_bytes, children, modified, .. } = stat;
-    let owner = stat.owner.map_or_else(|| "-".to_owned(), |owner| owner.to_string());
-    format!("{version:>8} {data_bytes:>8} {children:>8} {modified:>10} {owner:>16} {name}\n")
 }

@@ -6,7 +6,7 @@ use quorate::client::{Client, Consistency, ScanOptions};
 use quorate::server::Failure;
 
 use super::connect::{Target, failed};
-use super::ls;
+use super::ls::Form;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate scan\n  quorate scan -l /app\n  quorate scan --json /app | jq .name")]
@@ -22,12 +22,8 @@ pub struct What {
     /// The path of the topmost node
     #[arg(default_value = "/")]
     path: String,
-    /// Each node's numbers before its path, as `quorate ls -l` has them
-    #[arg(long, short, conflicts_with = "json")]
-    long: bool,
-    /// Each node as one JSON object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: Form,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -40,7 +36,7 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     loop {
         let page =
             client.scan_page(&what.path, &after, options).wait_timeout(timeout).map_err(|error| failed(&error))?;
-        let lines = page.nodes.iter().map(|node| ls::line(&node.path, &node.stat, what.long, what.json));
+        let lines = page.nodes.iter().map(|node| what.form.line(&node.path, &node.stat));
         crate::print(lines.collect::<String>().as_bytes())?;
         let Some(last) = page.nodes.into_iter().last().filter(|_| page.more) else { return Ok(()) };
         after = last.path;

@@ -1,10 +1,12 @@
 //! Quotas: what they count, what they refuse, when they warn; and the bound of one session's nodes.
 
 use super::super::codec::ReadRef;
-use super::super::command::{Answer, Expect, LockMode, Quota, QuotaBounds, Refusal, Step, Usage};
+use super::super::command::{Answer, Done, Expect, LockMode, Quota, QuotaBounds, Refusal, Step, Usage};
 use super::super::{Aspect, answer};
 use super::*;
-use crate::limits::{MULTI_OPS_MAX, QUOTA_NODES_COUNTED_MAX, SESSION_EPHEMERALS_MAX};
+use crate::limits::{
+    ENTRY_NODES_WALKED_MAX, MULTI_OPS_MAX, QUOTA_NODES_COUNTED_MAX, SESSION_EPHEMERALS_MAX, TREE_NODES_DELETED_MAX,
+};
 
 fn bounds(nodes: Option<u64>, bytes: Option<u64>) -> QuotaBounds {
     QuotaBounds { nodes, bytes }
@@ -36,12 +38,19 @@ fn bench(paths: &[&str]) -> Bench {
     bench
 }
 
+/// So many nodes more below `path`.
+fn grow(bench: &mut Bench, path: &str, nodes: usize) {
+    let names: Vec<_> = (0..nodes).map(|n| format!("{path}/{n}")).collect();
+    for some in names.chunks(MULTI_OPS_MAX) {
+        let command = bench.request(multi(some.iter().map(|path| step_create(path)).collect()));
+        bench.namespace.apply(&batch(1, 1000, &[command]), &mut Applied::default());
+    }
+}
+
 /// Paths whose soft bounds the operation passes.
 fn warned(bench: &mut Bench, operation: Operation) -> Vec<String> {
-    bench.number += 1;
-    let (session, number) = (bench.session, bench.number);
     let mut applied = Applied::default();
-    let command = Command::Request { session, number, acked_upto: number - 1, operation };
+    let command = bench.request(operation);
     bench.namespace.apply(&batch(1, 1000, &[command]), &mut applied);
     bench.namespace.invariants();
     let warnings = applied.changes.iter().filter(|change| change.aspect == Aspect::OverQuota);
@@ -148,15 +157,7 @@ fn a_quota_without_a_bound_and_one_that_takes_too_much_counting_are_refused() {
     let none = bench.ask(set_quota("/q", Some(Quota::default())));
     assert!(matches!(none, Err(Refusal::BadArgument { why }) if why.contains("give it one")));
     assert_eq!(bench.ask(set_quota("/x", None)), Err(Refusal::NoNode { path: "/x".into() }));
-    let names: Vec<_> = (0..QUOTA_NODES_COUNTED_MAX).map(|n| format!("/q/{n}")).collect();
-    let mut applied = Applied::default();
-    for some in names.chunks(MULTI_OPS_MAX) {
-        bench.number += 1;
-        let (session, number) = (bench.session, bench.number);
-        let operation = multi(some.iter().map(|path| step_create(path)).collect());
-        let command = Command::Request { session, number, acked_upto: number - 1, operation };
-        bench.namespace.apply(&batch(1, 1000, &[command]), &mut applied);
-    }
+    grow(&mut bench, "/q", QUOTA_NODES_COUNTED_MAX);
     let quota = Some(hard(Some(7), None));
     let large = bench.ask(set_quota("/q", quota));
     assert!(
@@ -167,17 +168,54 @@ fn a_quota_without_a_bound_and_one_that_takes_too_much_counting_are_refused() {
 }
 
 #[test]
+fn commands_of_one_entry_that_walk_much_and_change_little_are_refused_from_some_point_on() {
+    let mut bench = bench(&["/q", "/r"]);
+    grow(&mut bench, "/q", QUOTA_NODES_COUNTED_MAX - 1);
+    let quota = |path, set: bool| set_quota(path, set.then(|| hard(None, Some(7))));
+    let operations = [
+        quota("/q", true),
+        quota("/q", false),
+        quota("/q", true),
+        delete_tree("/r", Expect::Any),
+        set("/r", b"still", Expect::Any),
+    ];
+    let commands = operations.map(|operation| bench.request(operation));
+    let mut applied = Applied::default();
+    bench.namespace.apply(&batch(1, 1000, &commands), &mut applied);
+    let outcomes: Vec<_> = applied.outcomes.iter().map(outcome_of).collect();
+    let [Ok(_), Ok(_), Err(third), Err(walk), Ok(Done::Set { .. })] = &outcomes[..] else { panic!("{outcomes:?}") };
+    for refusal in [third, walk] {
+        assert!(matches!(refusal, Refusal::TooLarge { what, .. } if what.contains("ask again")), "{refusal:?}");
+    }
+    bench.ask(quota("/q", true)).expect("another entry");
+    bench.ask(delete_tree("/q", Expect::Any)).expect_err("it is too large");
+    bench.ask(delete_tree("/r", Expect::Any)).expect("another entry");
+}
+
+#[test]
+fn trees_refused_for_their_size_are_walked_so_often_an_entry() {
+    let mut bench = bench(&["/q"]);
+    grow(&mut bench, "/q", TREE_NODES_DELETED_MAX);
+    let asked = ENTRY_NODES_WALKED_MAX / TREE_NODES_DELETED_MAX + 1;
+    let commands: Vec<_> = (0..asked).map(|_| bench.request(delete_tree("/q", Expect::Any))).collect();
+    let mut applied = Applied::default();
+    bench.namespace.apply(&batch(1, 1000, &commands), &mut applied);
+    let walked = applied.outcomes.iter().map(outcome_of).filter(
+        |outcome| matches!(outcome, Err(Refusal::TooLarge { limit, .. }) if *limit == TREE_NODES_DELETED_MAX as u64),
+    );
+    assert_eq!(walked.count(), asked - 1, "and the last one is told to ask again");
+}
+
+#[test]
 fn a_session_owns_so_many_nodes_and_no_more() {
     let mut bench = bench(&["/e"]);
     let mut applied = Applied::default();
     for chunk in (0..SESSION_EPHEMERALS_MAX).collect::<Vec<_>>().chunks(MULTI_OPS_MAX) {
-        bench.number += 1;
-        let (session, number) = (bench.session, bench.number);
         let steps = chunk.iter().map(|n| {
             let (path, lifetime) = (format!("/e/{n}"), Lifetime::Ephemeral);
             Step::Create { path, data: Bytes::new(), lifetime, sequential: false }
         });
-        let command = Command::Request { session, number, acked_upto: number - 1, operation: multi(steps.collect()) };
+        let command = bench.request(multi(steps.collect()));
         bench.namespace.apply(&batch(1, 1000, &[command]), &mut applied);
     }
     let refused = bench.ask(create_ephemeral("/e/more"));

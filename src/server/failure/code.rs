@@ -308,8 +308,11 @@ const ROWS: [Row; 29] = [
         code: Code::Diverged,
         number: 43,
         meaning: "this replica's state differs from the others'",
-        more: "This replica's state has another digest than that of the others at the same slot. It stops before it \
-               can mislead anybody. Keep its folder and log, and report it.",
+        more: "Every so many log entries the replicas tell each other a digest of their state. This replica's is another \
+               than a majority's at the same slot; or no majority has one digest, and then every replica stops, since \
+               nobody knows who is right. Memory, an image, or a program is damaged. Keep copies of the folders and the \
+               logs, and report it. One that differs from a majority comes back with an empty folder: `quorate \
+               recover`. If none agree: start each alone, look at it, and keep the one that is right.",
     },
     Row {
         code: Code::Removed,

@@ -39,6 +39,7 @@ fn name(message: &PeerMessage) -> &'static str {
         PeerMessage::ReadPointReply { .. } => "read point reply",
         PeerMessage::FetchImage { .. } => "fetch image",
         PeerMessage::ImagePiece { .. } => "image piece",
+        PeerMessage::Digest { .. } => "digest",
     }
 }
 
@@ -87,6 +88,7 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::ReadPointReply { ticket: 6, upto: None, withheld: Vec::new() },
         PeerMessage::FetchImage { image: Slot(60), offset: 4096 },
         PeerMessage::ImagePiece { image: Slot(60), offset: 4096, bytes: Bytes::from_static(b"rows") },
+        PeerMessage::Digest { slot: Slot(2048), digest: HASH },
     ]);
     messages
 }
@@ -117,6 +119,6 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 22, "each of 15 + 6 messages, and the hello, has an example");
+    assert_eq!(names.len(), 23, "each of 15 + 7 messages, and the hello, has an example");
     compare("peer.txt", &golden(&frames));
 }

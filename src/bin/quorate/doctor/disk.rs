@@ -85,7 +85,7 @@ fn durability(folder: &Path, config: Option<&Config>, findings: &mut Vec<Finding
                         .why("journal.durability = \"measured\" takes the method from it")
                         .fix(fix),
                 );
-                Method::Flush
+                Method::Synchronous
             }
         },
     }
