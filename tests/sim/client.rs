@@ -244,7 +244,7 @@ impl Client {
         }
         self.waiting.clear();
         self.awaiting.clear();
-        self.known = workload::Known::default();
+        self.known = self.known.passed_on();
         self.live_again(around);
         self.go_on(around);
     }

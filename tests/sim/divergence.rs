@@ -37,9 +37,15 @@ fn begun(seed: u64) -> Run {
 }
 
 fn go_on(run: &mut Run, is_enough: impl Fn(&Run) -> bool) {
-    let until = run.world.now + 60 * SECOND;
+    // As long as the slowest of long runs takes to make its calls.
+    let until = run.world.now + 600 * SECOND;
     while !is_enough(run) {
-        let stories = || run.nodes.iter().map(Node::story).collect::<Vec<_>>();
+        let stories = || {
+            (
+                run.nodes.iter().map(Node::story).collect::<Vec<_>>(),
+                run.clients.iter().map(Client::story).collect::<Vec<_>>(),
+            )
+        };
         let event = run.world.next(until).unwrap_or_else(|| panic!("nothing happens any more: {:#?}", stories()));
         run.event(event);
     }

@@ -32,6 +32,13 @@ pub struct Known {
     handles: VecDeque<Handle>,
 }
 
+impl Known {
+    /// What another process has of it: handles are given to others, who use them as long as they serve.
+    pub fn passed_on(&mut self) -> Self {
+        Self { handles: std::mem::take(&mut self.handles), ..Self::default() }
+    }
+}
+
 /// The next call. `reads`: in a thousand; `known`: what this client last saw; `seen`: the newest revision it was told.
 pub fn draw(random: &mut Random, plan: &Plan, reads: u64, known: &Known, seen: u64) -> Wish {
     let path = path(random, plan.names);
