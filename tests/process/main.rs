@@ -11,6 +11,7 @@ mod crashes;
 mod dev;
 mod disk;
 mod guide;
+mod handles;
 mod host;
 mod images;
 mod load;

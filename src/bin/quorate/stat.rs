@@ -34,8 +34,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let stat = client.exists(&what.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
     let Some(stat) = stat else { return Err(failed(&Error::NoNode { path: what.path.clone() })) };
-    let numbers = numbers(&stat);
-    if what.json {
+    show(&stat, what.json)
+}
+
+/// Prints a stat, one number a line or as one JSON object.
+pub fn show(stat: &Stat, json: bool) -> Result<(), Failure> {
+    let numbers = numbers(stat);
+    if json {
         return crate::print_line(&numbers.to_string());
     }
     let rows = numbers.as_object().expect("it was made as an object");
