@@ -35,6 +35,18 @@ pub const PATH_DEPTH_MAX: usize = 64;
 /// The largest client request, in bytes: a node's data with its path, or a `multi` of some smaller ones.
 pub const REQUEST_BYTES_MAX: usize = 2 << 20;
 
+/// Bytes of the records one log holds, and four for each: every replica keeps them in memory. Past it appends are refused
+/// until the log is trimmed.
+pub const LOG_BYTES_MAX: usize = 64 << 20;
+
+/// A log's records are kept in runs of this many bytes, or a record more: what a read or a trim that begins inside a run
+/// looks through.
+pub const LOG_RUN_BYTES: usize = 64 << 10;
+
+/// Pieces of a log kept side by side before they are made one: what an append copies names of at most, at each of the few
+/// levels there are.
+pub const LOG_PIECES_SIDE_BY_SIDE: usize = 32;
+
 /// Operations in one `multi`.
 pub const MULTI_OPS_MAX: usize = 4096;
 
@@ -228,6 +240,8 @@ const _: () = assert!(PENDING_BYTES_MAX >= 4 * VALUE_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX < PATH_BYTES_MAX);
 const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the largest result fits a frame");
 const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");
+const _: () = assert!(LOG_BYTES_MAX <= u32::MAX as usize, "a stat counts a log's bytes");
+const _: () = assert!(LOG_RUN_BYTES < LOG_BYTES_MAX && LOG_PIECES_SIDE_BY_SIDE > 1);
 const _: () = assert!(LIST_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a page of a listing fits a result");
 const _: () = assert!(
     NODE_DATA_BYTES_MAX + PATH_BYTES_MAX + 1024 <= REPLY_BYTES_MAX,

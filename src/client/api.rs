@@ -41,6 +41,7 @@ pub struct CreateOptions {
     pub(super) lifetime: Lifetime,
     pub(super) sequential: bool,
     pub(super) parents: bool,
+    pub(super) is_log: bool,
 }
 
 /// A node that was made.
@@ -153,8 +154,8 @@ impl Client {
         let (op, promise) = Op::new();
         match self.inward(path) {
             Ok(path) => {
-                let (CreateOptions { lifetime, sequential, parents }, root) = (options, self.root());
-                let create = Operation::Create { path: path.clone(), data: data.into(), lifetime, sequential };
+                let (parents, root) = (options.parents, self.root());
+                let create = options.operation(path.clone(), data.into());
                 let then = move |result: Result<Answered>| {
                     promise.finish(result.and_then(|answered| match done(answered, &root)? {
                         Done::Created { path, stat } => Ok(Created { path: outward(&root, path), stat }),
@@ -332,7 +333,7 @@ impl Client {
 impl CreateOptions {
     /// A node that stays until it is deleted.
     pub fn permanent() -> Self {
-        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false }
+        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false, is_log: false }
     }
 
     /// A node that goes with this session.
@@ -358,6 +359,16 @@ impl CreateOptions {
     /// and by nothing else.
     pub fn transient() -> Self {
         Self { lifetime: Lifetime::Transient, ..Self::permanent() }
+    }
+
+    /// What makes a node so.
+    pub(super) fn operation(self, path: String, data: Bytes) -> Operation {
+        let Self { lifetime, sequential, is_log, .. } = self;
+        if is_log {
+            Operation::CreateLog { path, lifetime, sequential }
+        } else {
+            Operation::Create { path, data, lifetime, sequential }
+        }
     }
 
     /// The cell adds a number of ten digits to the name, greater than that of any child before.

@@ -150,6 +150,48 @@ pub enum Error {
         /// Bytes there may be.
         limit: u64,
     },
+    /// A log is neither got nor set.
+    #[error("{path} is a log; read its records and append to it instead")]
+    IsLog {
+        /// The node.
+        path: String,
+    },
+    /// Only a log takes and gives records.
+    #[error("{path} is not a log; get and set its data instead, or make a log under another name")]
+    NotLog {
+        /// The node.
+        path: String,
+    },
+    /// The log takes no more records: somebody sealed it.
+    #[error("the log {path} was sealed, and ends at position {end}; go on in another log")]
+    LogSealed {
+        /// The log.
+        path: String,
+        /// Where it ends for good.
+        end: u64,
+    },
+    /// The log ends elsewhere: somebody else appended to it, or it was made anew.
+    #[error("the log {path} ends at position {found}, not at {expected}; read what there is first")]
+    LogEnd {
+        /// The log.
+        path: String,
+        /// The position the call named.
+        expected: u64,
+        /// Where it ends.
+        found: u64,
+    },
+    /// What was to be read is not there any more.
+    #[error(
+        "the records of {path} before position {first} are trimmed, those from {from} on with them; read from {first}"
+    )]
+    LogTrimmed {
+        /// The log.
+        path: String,
+        /// The position the call named.
+        from: u64,
+        /// Position of the first record that is left, or of the next to come.
+        first: u64,
+    },
     /// Past a limit.
     #[error("{size} {what}, past the limit of {limit}")]
     TooLarge {
@@ -270,6 +312,11 @@ impl Error {
             | Self::BadArgument { .. }
             | Self::NodesOverQuota { .. }
             | Self::BytesOverQuota { .. }
+            | Self::IsLog { .. }
+            | Self::NotLog { .. }
+            | Self::LogSealed { .. }
+            | Self::LogEnd { .. }
+            | Self::LogTrimmed { .. }
             | Self::TooLarge { .. }
             | Self::Aborted { .. }
             | Self::TooManyCalls { .. }
@@ -327,6 +374,11 @@ impl Error {
             Refusal::BytesOverQuota { path, needed, limit } => {
                 Self::BytesOverQuota { path: outward(path), needed, limit }
             }
+            Refusal::IsLog { path } => Self::IsLog { path: outward(path) },
+            Refusal::NotLog { path } => Self::NotLog { path: outward(path) },
+            Refusal::LogSealed { path, end } => Self::LogSealed { path: outward(path), end },
+            Refusal::LogEnd { path, expected, found } => Self::LogEnd { path: outward(path), expected, found },
+            Refusal::LogTrimmed { path, from, first } => Self::LogTrimmed { path: outward(path), from, first },
             Refusal::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
             Refusal::Aborted { index, cause } => {
                 Self::Aborted { index: index as usize, cause: Box::new(Self::refused(*cause, outward)) }

@@ -119,6 +119,10 @@ impl Client {
     /// Opens the node that the cell calls `path`, by an operation made of the opening.
     fn open_by(&self, path: String, options: OpenOptions, wrap: impl Fn(Operation) -> Operation) -> Op<Handle> {
         let OpenOptions { mode, birth, must_create, lock_delay } = options;
+        if birth.as_ref().is_some_and(|(_, options)| options.is_log) {
+            let why = "a log is not made by opening it: create it first".to_owned();
+            return Op::ready(Err(Error::BadArgument { why }));
+        }
         let parents = birth.as_ref().is_some_and(|(_, options)| options.parents);
         let birth = birth.map(|(data, CreateOptions { lifetime, sequential, .. })| {
             // What else a new node begins with goes here and into the log's `Birth`.
@@ -247,13 +251,12 @@ impl Handle {
     /// Makes a node below this one: `name` begins with no `/`. (No parents are made.)
     pub fn create(&self, name: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
         let (data, root) = (data.into(), self.held.client.root());
-        let CreateOptions { lifetime, sequential, .. } = options;
         let path = match self.held.below(name) {
             Ok(path) => path,
             Err(error) => return Op::ready(Err(error)),
         };
         self.held.mutate(
-            |_| Operation::Create { path, data, lifetime, sequential },
+            |_| options.operation(path, data),
             move |done| match done {
                 Done::Created { path, stat } => Some(Created { path: outward(&root, path), stat }),
                 _ => None,

@@ -21,6 +21,7 @@ use super::acquisition;
 use super::api::{Client, CreateOptions, Created, done, outward, unfit};
 use super::driver::{Call, Next};
 use super::error::Error;
+use super::log::Appended;
 use super::machine::Answered;
 use super::observe::SessionEvents;
 use super::op::Op;
@@ -295,6 +296,18 @@ impl Guarded<'_> {
     pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
         let delete = |path| self.guard(Operation::Delete { path, expect });
         self.client.mutate(path, delete, |done| (done == Done::Deleted).then_some(()))
+    }
+
+    /// As [`Log::append`](super::Log::append), or with an `end`, [`Log::append_at`](super::Log::append_at).
+    pub fn append<R: AsRef<[u8]>>(
+        &self,
+        path: &str,
+        records: impl IntoIterator<Item = R>,
+        end: Option<u64>,
+    ) -> Op<Appended> {
+        let records = records.into_iter().collect();
+        let append = |path| self.guard(Operation::Append { path, records, end });
+        self.client.mutate(path, append, Appended::of)
     }
 
     fn guard(&self, operation: Operation) -> Operation {

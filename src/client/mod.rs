@@ -48,7 +48,7 @@
 //!
 //! # Not here
 //!
-//! Caches, access lists and logs: the cell does not have them yet. A deadline that takes a call
+//! Caches and access lists: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
@@ -65,6 +65,7 @@ mod handle;
 mod handle_events;
 mod listing;
 mod lock;
+mod log;
 pub mod machine;
 mod observe;
 mod op;
@@ -87,6 +88,7 @@ pub use handle::{Handle, OpenOptions};
 pub use handle_events::{HandleEvent, HandleEvents, HandleLost};
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
+pub use log::{Appended, Log, LogPage, LogTail, Tailed};
 pub use machine::Prefer;
 pub use observe::SessionEvents;
 pub use op::Op;
@@ -97,8 +99,8 @@ pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
 pub use crate::namespace::command::{
-    Expect, Expiry, Handle as HandleToken, HandleMode, LockHolders, LockMode, NotAHandle, Quota, QuotaBounds, Revision,
-    Scanned, Sequencer, SessionId, Stat, Usage,
+    Expect, Expiry, Handle as HandleToken, HandleMode, LockHolders, LockMode, LogStat, NotAHandle, Quota, QuotaBounds,
+    Revision, Scanned, Sequencer, SessionId, Stat, Usage,
 };
 pub use crate::paxos::ballot::{CellId, Incarnation, ReplicaId, Slot};
 pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus};

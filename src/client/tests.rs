@@ -180,6 +180,9 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
             panic!("handles are looked at in a real cell")
         }
         Operation::SetQuota { .. } => Ok(Done::QuotaSet),
+        Operation::CreateLog { .. } | Operation::Append { .. } | Operation::Trim { .. } | Operation::Seal { .. } => {
+            panic!("logs are tried in a real cell")
+        }
         Operation::Sync => Ok(Done::Synced),
         Operation::CloseSession => Ok(Done::SessionClosed),
     }
@@ -212,6 +215,7 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
         | Read::Quota { .. }
         | Read::LockHolders { .. }
         | Read::CheckSequencer { .. }
+        | Read::Records { .. }
         | Read::HandleGet { .. }
         | Read::HandleEntries { .. }
         | Read::HandleStat { .. } => {

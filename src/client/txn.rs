@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::api::{Client, CreateOptions, Created, outcome, outward, refused, unfit};
 use super::driver::Call;
 use super::error::{Error, Result};
+use super::log::Appended;
 use super::machine::Answered;
 use super::op::Op;
 use crate::namespace::command::{
@@ -53,6 +54,8 @@ pub enum TxnReply {
     Deleted,
     /// The node's data and stat as of this step; `None` if there is none.
     Got(Option<(Bytes, Stat)>),
+    /// The positions of the records.
+    Appended(Appended),
 }
 
 impl Txn {
@@ -100,6 +103,11 @@ impl Txn {
         self
     }
 
+    /// Adds records at a log's end; `end`: nothing is done unless that is where it ends.
+    pub fn append<R: AsRef<[u8]>>(self, path: &str, records: impl IntoIterator<Item = R>, end: Option<u64>) -> Self {
+        self.step(path, |path| Step::Append { path, records: records.into_iter().collect(), end })
+    }
+
     /// Queues the transaction.
     pub fn commit(self) -> Op<TxnOutcome> {
         let steps = match self.steps {
@@ -141,5 +149,6 @@ fn reply(done: StepDone, root: &str) -> TxnReply {
         StepDone::Set { stat } => TxnReply::Set(stat),
         StepDone::Deleted => TxnReply::Deleted,
         StepDone::Got { node } => TxnReply::Got(node),
+        StepDone::Appended { first, end } => TxnReply::Appended(Appended { first, end }),
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 pub use super::handle::{Birth, Handle, HandleMode, NotAHandle};
+pub use super::records::Records;
 
 /// Names one session for ever; given by the log.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +66,14 @@ pub enum Operation {
     /// The operation, if it is on the node that the handle has open, or makes or opens one below it, and the handle's mode
     /// allows it; nothing otherwise.
     Through { handle: Handle, operation: Box<Operation> },
+    /// Makes a log: a node that holds records instead of data.
+    CreateLog { path: String, lifetime: Lifetime, sequential: bool },
+    /// Adds records at a log's end, all of them or none; `end`: only if that is where it ends.
+    Append { path: String, records: Records, end: Option<u64> },
+    /// Drops a log's records before position `upto`.
+    Trim { path: String, upto: u64 },
+    /// Closes a log to further records, for good.
+    Seal { path: String },
     /// Changes nothing; its answer proves that everything before it was applied.
     Sync,
     /// Ends the session, its ephemeral nodes with it.
@@ -88,6 +97,8 @@ pub enum Step {
     CheckLock { sequencer: Sequencer },
     /// Fails unless the handle has its node open.
     CheckHandle { handle: Handle },
+    /// As [`Operation::Append`].
+    Append { path: String, records: Records, end: Option<u64> },
 }
 
 /// What a node and all below it may come to.
@@ -210,6 +221,9 @@ pub enum Read {
     HandleEntries { handle: Handle, after: String, limit: u32 },
     /// As `Exists`, of the node that the handle has open: a check of any handle.
     HandleStat { handle: Handle },
+    /// A log's records from position `from` on, one at least if it is there, as many as `bytes` hold (0: as many as fit a
+    /// reply).
+    Records { path: String, from: u64, bytes: u32 },
 }
 
 /// A node's numbers.
@@ -221,7 +235,7 @@ pub struct Stat {
     pub modified: Revision,
     /// Revision that last added or removed a child (pzxid).
     pub children_modified: Revision,
-    /// Changes of its data since it was made.
+    /// Changes of its data since it was made: of a log, records appended, which is the position where it ends.
     pub version: u64,
     /// Children added and removed since it was made.
     pub children_version: u64,
@@ -235,7 +249,7 @@ pub struct Stat {
     pub owner: Option<SessionId>,
     /// What ends it otherwise; `None` for a permanent node, and for an ephemeral one.
     pub expiry: Option<Expiry>,
-    /// Bytes of data.
+    /// Bytes of data: of a log, of the records that are not trimmed, and four for each.
     pub data_bytes: u32,
     /// Number of children.
     pub children: u32,
@@ -244,8 +258,20 @@ pub struct Stat {
     /// Revision at which its lock last went from free to held; 0 if it never did (Chubby counts the times; a revision
     /// rises as well, and goes on rising when the node is deleted and made anew).
     pub lock_generation: Revision,
-    /// CRC-32 of its data (Chubby's content checksum).
+    /// CRC-32 of its data (Chubby's content checksum): of a log, of a hash chained through all its records, the trimmed ones
+    /// among them.
     pub checksum: u32,
+    /// What it is besides, if it is a log.
+    pub log: Option<LogStat>,
+}
+
+/// A log's numbers beside those that every node has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct LogStat {
+    /// Position of the first record that is not trimmed.
+    pub first: u64,
+    /// Whether it takes no more records.
+    pub sealed: bool,
 }
 
 /// What a mutation did.
@@ -273,6 +299,12 @@ pub enum Done {
     Opened { handle: Handle, stat: Stat, created: bool },
     /// The handle is closed.
     Closed,
+    /// The records have the positions from `first` up to `end`, which is the position of the next.
+    Appended { first: u64, end: u64 },
+    /// The log's first record is that of position `first`.
+    Trimmed { first: u64 },
+    /// The log ends at position `end` for good.
+    Sealed { end: u64 },
     /// Everything before is applied.
     Synced,
     /// The session is gone.
@@ -292,6 +324,8 @@ pub enum StepDone {
     Deleted,
     /// The node's data and stat; `None` if there is none.
     Got { node: Option<(Bytes, Stat)> },
+    /// As [`Done::Appended`].
+    Appended { first: u64, end: u64 },
 }
 
 /// Why a mutation or a read was refused by the namespace: deterministic, and the same at every replica.
@@ -333,6 +367,16 @@ pub enum Refusal {
     NodesOverQuota { path: String, needed: u64, limit: u64 },
     /// Past the quota set at `path`: so many bytes of data would be needed below it.
     BytesOverQuota { path: String, needed: u64, limit: u64 },
+    /// A log is neither got nor set.
+    IsLog { path: String },
+    /// Only a log takes and gives records.
+    NotLog { path: String },
+    /// The log was sealed, and ends at position `end` for good.
+    LogSealed { path: String, end: u64 },
+    /// The log ends elsewhere.
+    LogEnd { path: String, expected: u64, found: u64 },
+    /// The records before position `first` are trimmed.
+    LogTrimmed { path: String, from: u64, first: u64 },
     /// Past a limit.
     TooLarge { what: String, size: u64, limit: u64 },
     /// Step `index` of a `multi` failed, so none was done.
@@ -367,6 +411,8 @@ pub enum Answer {
     LockPlace { place: LockPlace },
     /// Answer to `CheckSequencer`.
     Sequencer { valid: bool },
+    /// Answer to `Records`: those from position `from` on, and the log's stat.
+    Records { from: u64, records: Records, stat: Stat },
 }
 
 /// A node come upon in a scan.

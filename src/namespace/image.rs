@@ -5,18 +5,20 @@
 //! chunk    record ...
 //! record   1 header   version u32 | revision u64 | log_time_ns u64 | instances u64 | digest u128
 //!          2 node     path text | stat | data bytes | 0, or 1 | lock | 0, or 1 | due_ns u64 | 0, or 1 | quota
-//!                     | 0, or 1 | opens | 0, or 1 | reign
+//!                     | 0, or 1 | opens | 0, or 1 | reign | 0, or 1 | chain
 //!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64
 //!                     | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
 //!          4 end      nodes u64 | sessions u64
+//!          5 records  run bytes                     of the log whose node, or whose records, are the record before
 //! lock     holders u32 x claim | queue u32 x claim | marks u32 x ( mode u8 | until_ns u64 )
 //! quota    4 x ( 0, or 1 | bound u64 )              hard: nodes, bytes; soft: nodes, bytes
 //! opens    handles u32 x ( opened u64 | session u64 )     in the order of `opened`
 //! reign    number u64 | key u128                          the root's alone
+//! chain    before u128 | after u128              of a log, before its first record and after its last
 //! claim    session u64 | mode u8 | lock_delay_ms u32
 //! ```
 //!
-//! The header comes first, the end last, and the rest in no order that means anything. Who owns which ephemeral node,
+//! The header comes first, the end last, a log's records behind its node, and the rest in no order that means anything. Who owns which ephemeral node,
 //! who claims which lock, who has what open, what is due when, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the
 //! image's revision: a namespace rebuilt from the image must have it.
 
@@ -29,13 +31,15 @@ use super::apply::{Clock, Namespace};
 use super::codec::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use super::command::{Quota, Revision, SessionId, Stat};
 use super::lock::Lock;
+use super::log::Log;
 use super::opening::Opens;
+use super::records::RecordsRef;
 use super::reign::Reign;
 use super::session::{Session, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
 use super::tree::{Node, Tree};
-use crate::limits::SESSION_RESULTS_MAX;
+use crate::limits::{LOG_BYTES_MAX, SESSION_RESULTS_MAX};
 
 /// Why an image is none.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -64,8 +68,19 @@ pub struct ImageLoader {
     seed: u64,
     header: Option<Header>,
     nodes: Vec<(Arc<str>, Arc<Node>)>,
+    /// The last node, while records of it are missing.
+    filling: Option<Filling>,
     sessions: Sessions,
     ended: bool,
+}
+
+/// A log whose records come.
+#[derive(Debug)]
+struct Filling {
+    path: Arc<str>,
+    node: Node,
+    log: Log,
+    chain: u128,
 }
 
 /// How far the taking of an image has come.
@@ -75,6 +90,8 @@ pub(super) struct Imaging {
     nodes: u64,
     sessions: u64,
     stage: Stage,
+    /// The log whose node is taken, and the position of its first record that is not.
+    log: Option<(Arc<Node>, u64)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +118,7 @@ impl Namespace {
         let header = Header { clock: self.clock, instances: self.nodes.instances, digest: self.digest() };
         self.nodes.tree.begin_walk();
         self.sessions.begin_walk();
-        self.imaging = Some(Imaging { header: Some(header), nodes: 0, sessions: 0, stage: Stage::Sessions });
+        self.imaging = Some(Imaging { header: Some(header), nodes: 0, sessions: 0, stage: Stage::Sessions, log: None });
         self.clock.revision
     }
 
@@ -116,6 +133,9 @@ impl Namespace {
         let mut looked = 0;
         while out.len() + looked < budget.max(1) {
             looked += LOOK_COST_BYTES;
+            if imaging.put_records(&mut out, budget) {
+                continue;
+            }
             match imaging.stage {
                 Stage::Sessions => match self.sessions.visit() {
                     Visit::Row(session) => {
@@ -129,6 +149,7 @@ impl Namespace {
                     Visit::Row((path, node)) => {
                         imaging.nodes += 1;
                         put_node(&mut out, &path, &node);
+                        imaging.log = node.log.as_ref().map(|log| log.first()).map(|first| (node, first));
                     }
                     Visit::Vacant => {}
                     Visit::Done => imaging.stage = Stage::End,
@@ -172,7 +193,7 @@ impl ImageLoader {
     /// Nothing loaded yet.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { seed, header: None, nodes: Vec::new(), sessions: Sessions::new(), ended: false }
+        Self { seed, header: None, nodes: Vec::new(), filling: None, sessions: Sessions::new(), ended: false }
     }
 
     /// Takes the next chunk.
@@ -186,11 +207,28 @@ impl ImageLoader {
             if (tag == HEADER) != self.header.is_none() {
                 return Err(not_whole("its header is not its first record"));
             }
+            if (tag == RECORDS) != self.filling.is_some() {
+                return Err(not_whole("a log's records are not behind its node"));
+            }
             match tag {
                 HEADER => self.header = Some(Header::take(&mut reader)?),
                 NODE => {
-                    let row = take_node(&mut reader)?;
-                    self.nodes.push(row);
+                    let (path, node, filling) = take_node(&mut reader)?;
+                    match filling {
+                        Some((log, chain)) => self.fill(Filling { path, node, log, chain })?,
+                        None => self.nodes.push((path, Arc::new(node))),
+                    }
+                }
+                RECORDS => {
+                    let filling = self.filling.take().expect("records are taken while a log is filled");
+                    let records = RecordsRef::take(&mut reader)?;
+                    let missing = filling.node.stat.version - filling.log.end();
+                    let fits = filling.log.bytes() + records.run().len() <= LOG_BYTES_MAX;
+                    if records.is_empty() || records.len() as u64 > missing || !fits {
+                        return Err(not_whole(&format!("{} holds records as no log can", filling.path)));
+                    }
+                    let log = filling.log.append(records);
+                    self.fill(Filling { log, ..filling })?;
                 }
                 SESSION => {
                     let session = take_session(&mut reader)?;
@@ -208,6 +246,22 @@ impl ImageLoader {
                 tag => return Err(DecodeError::UnknownTag { what: "record", tag }.into()),
             }
         }
+        Ok(())
+    }
+
+    /// Takes a log up among the nodes once it is whole.
+    fn fill(&mut self, filling: Filling) -> Result<(), ImageError> {
+        let Filling { path, node, log, chain } = &filling;
+        if log.end() < node.stat.version {
+            self.filling = Some(filling);
+            return Ok(());
+        }
+        let log = if node.stat.log.is_some_and(|stat| stat.sealed) { log.seal() } else { log.clone() };
+        let whole = node.with_log(log, node.stat);
+        if whole.stat != node.stat || log_chain(&whole) != Some(*chain) {
+            return Err(not_whole(&format!("the records of {path} do not fit its numbers")));
+        }
+        self.nodes.push((path.clone(), Arc::new(whole)));
         Ok(())
     }
 
@@ -231,6 +285,23 @@ impl ImageLoader {
         let namespace = Namespace::of_parts(nodes, self.sessions, header.clock);
         let (found, needed) = (namespace.digest(), header.digest);
         if found == needed { Ok(namespace) } else { Err(ImageError::Digest { found, needed }) }
+    }
+}
+
+impl Imaging {
+    /// Takes records of the log whose node was taken last, about as many as fill the chunk; whether it has any left.
+    fn put_records(&mut self, out: &mut BytesMut, budget: usize) -> bool {
+        let Some((node, from)) = self.log.take() else { return false };
+        let log = node.log.as_ref().expect("it is kept as a log's node");
+        if from == log.end() {
+            return false;
+        }
+        let records = log.read(from, budget.saturating_sub(out.len()));
+        out.put_u8(RECORDS);
+        records.as_ref().put(out);
+        let next = from + records.len() as u64;
+        self.log = Some((node, next));
+        true
     }
 }
 
@@ -264,22 +335,40 @@ fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
     put_maybe(out, node.quota.as_deref(), |out, quota| quota.put(out));
     put_maybe(out, node.opens.as_deref(), |out, opens| opens.encode(out));
     put_maybe(out, node.reign.as_deref(), |out, reign| reign.encode(out));
+    put_maybe(out, node.log.as_deref(), |out, log| {
+        let (before, after) = log.chain();
+        out.put_u128_le(before);
+        out.put_u128_le(after);
+    });
 }
 
-fn take_node(reader: &mut Reader<'_>) -> Result<(Arc<str>, Arc<Node>), ImageError> {
+/// A node; of a log without its records, the log as it was before the first of them, and its chain's last value.
+type Taken = (Arc<str>, Node, Option<(Log, u128)>);
+
+fn take_node(reader: &mut Reader<'_>) -> Result<Taken, ImageError> {
     let path = Arc::from(reader.text("a path")?);
     let stat = Stat::take(reader)?;
-    let node = Node::new(Bytes::copy_from_slice(reader.bytes("a node's data")?), stat);
-    if node.stat != stat {
+    let mut node = Node::new(Bytes::copy_from_slice(reader.bytes("a node's data")?), stat);
+    if node.stat != stat && stat.log.is_none() || stat.log.is_some() && !node.data.is_empty() {
         return Err(not_whole(&format!("the data of {path} does not fit its checksum")));
     }
+    node.stat = stat;
     let lock = reader.maybe("a lock", Lock::take)?;
     let due_ns = reader.maybe("a time", |reader| reader.u64("a log time"))?;
     let quota = reader.maybe("a quota", Quota::take)?.map(Arc::new);
-    let node = node.with_lock(lock, stat).with_due(due_ns).with_quota(quota);
     let opens = reader.maybe("open handles", Opens::take)?;
     let reign = reader.maybe("a reign", Reign::take)?.map(Arc::new);
-    Ok((path, Arc::new(node.with_opens(opens).with_reign(reign))))
+    let chain = reader.maybe("a chain", |reader| Ok((reader.u128("a hash")?, reader.u128("a hash")?)))?;
+    if chain.is_some() != stat.log.is_some() || stat.log.is_some_and(|log| log.first > stat.version) {
+        return Err(not_whole(&format!("{path} is half a log")));
+    }
+    let log = stat.log.zip(chain).map(|(log, (before, after))| (Log::from_position(log.first, before), after));
+    let node = node.with_lock(lock, stat).with_due(due_ns).with_quota(quota);
+    Ok((path, node.with_opens(opens).with_reign(reign), log))
+}
+
+fn log_chain(node: &Node) -> Option<u128> {
+    node.log.as_ref().map(|log| log.chain().1)
 }
 
 fn put_session(out: &mut BytesMut, session: &Session) {
@@ -328,6 +417,7 @@ const HEADER: u8 = 1;
 const NODE: u8 = 2;
 const SESSION: u8 = 3;
 const END: u8 = 4;
+const RECORDS: u8 = 5;
 
 /// What a look at a place counts against a chunk's budget, however little is there: so that vacant stretches end slices
 /// too.

@@ -9,7 +9,7 @@ use super::command::{Done, Lifetime, Outcome, Refusal, SessionId};
 use super::lock::{Claim, Lock, Mark};
 use super::path::{self, too_large};
 use super::slab::Place;
-use super::transaction::Transaction;
+use super::transaction::{Content, Transaction};
 use super::tree::{Aspect, Tree};
 use crate::limits::{LOCK_DELAY_MS_MAX, LOCK_SESSIONS_MAX};
 
@@ -66,7 +66,7 @@ impl Transaction<'_> {
         let place = match found {
             Some(place) => place,
             None => {
-                self.create(claim.session, path, b"", Lifetime::Permanent, false)?;
+                self.create(claim.session, path, Content::Data(b""), Lifetime::Permanent, false)?;
                 self.nodes.tree.find(path).expect("it was just made")
             }
         };

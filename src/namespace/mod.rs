@@ -61,6 +61,13 @@
 //! bound is refused, whoever asks and however; what goes past a soft bound is done and told, once each time the bound is
 //! passed. A subtree that is past its bounds already may shrink, and change without growing.
 //!
+//! A log is a node with records instead of data (`log`). Its records are named by their positions, which rise for ever:
+//! what is trimmed is refused by the position where the log begins now, and never passed over. A record counts its bytes and
+//! four, against a bound of its log and against quotas; trimming gives them back. Trimmed and deleted, a sealed log can be;
+//! it never takes another record. In all else a log is a node like others: it may be a container, have children, a lock, a
+//! time to live that appends renew, or an owner with whom it goes. Its version is the position where it ends, so whatever
+//! may expect a version may expect an end.
+//!
 //! Not here: watches, ACLs.
 
 #[cfg(feature = "server")]
@@ -74,6 +81,9 @@ mod image;
 mod lock;
 #[cfg(feature = "server")]
 mod locking;
+mod log;
+#[cfg(feature = "server")]
+mod logging;
 #[cfg(feature = "server")]
 mod opening;
 pub mod path;
@@ -81,6 +91,7 @@ pub mod path;
 mod query;
 #[cfg(feature = "server")]
 mod quota;
+pub mod records;
 #[cfg(feature = "server")]
 mod reign;
 #[cfg(feature = "server")]
@@ -100,6 +111,8 @@ pub use apply::{Applied, CommandOutcome, Namespace};
 pub use image::{ImageError, ImageLoader};
 #[cfg(feature = "server")]
 pub use lock::Lock;
+#[cfg(feature = "server")]
+pub use log::Log;
 #[cfg(feature = "server")]
 pub use query::answer;
 #[cfg(feature = "server")]

@@ -22,7 +22,7 @@ use super::command::{Done, Expiry, HandleMode, Outcome, Refusal, Revision, Sessi
 use super::path::{self, too_large};
 use super::reign::Reign;
 use super::slab::Place;
-use super::transaction::Transaction;
+use super::transaction::{Content, Transaction};
 use super::tree::{Aspect, Node, Tree};
 use crate::limits::{NODE_HANDLES_MAX, SESSION_HANDLES_MAX};
 
@@ -90,7 +90,7 @@ impl Transaction<'_> {
             }
             (Some(place), _) => place,
             (None, Some(BirthRef { data, lifetime, sequential, .. })) => {
-                let (path, _) = self.make(session, path, data, lifetime, sequential)?;
+                let (path, _) = self.make(session, path, Content::Data(data), lifetime, sequential)?;
                 self.nodes.tree.find(&path).expect("it was just made")
             }
             (None, None) => {
@@ -181,11 +181,16 @@ impl Transaction<'_> {
 /// What a handle must be for to do the operation, and whether it is on a node below it.
 fn needs(operation: &OperationRef<'_>) -> (HandleMode, bool) {
     match operation {
-        OperationRef::Create { .. } | OperationRef::Open { birth: Some(_), .. } => (HandleMode::WRITE, true),
-        OperationRef::Open { birth: None, .. } => (HandleMode::READ, true),
-        OperationRef::Set { .. } | OperationRef::Delete { .. } | OperationRef::DeleteTree { .. } => {
-            (HandleMode::WRITE, false)
+        OperationRef::Create { .. } | OperationRef::CreateLog { .. } | OperationRef::Open { birth: Some(_), .. } => {
+            (HandleMode::WRITE, true)
         }
+        OperationRef::Open { birth: None, .. } => (HandleMode::READ, true),
+        OperationRef::Set { .. }
+        | OperationRef::Delete { .. }
+        | OperationRef::DeleteTree { .. }
+        | OperationRef::Append { .. }
+        | OperationRef::Trim { .. }
+        | OperationRef::Seal { .. } => (HandleMode::WRITE, false),
         OperationRef::SetQuota { .. } => (HandleMode::ADMIN, false),
         OperationRef::Acquire { .. } => (HandleMode::LOCK, false),
         OperationRef::Release { .. } => (HandleMode::NONE, false),

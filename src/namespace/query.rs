@@ -11,6 +11,9 @@ pub fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
     match read {
         ReadRef::Get { path } => {
             let node = tree.get(path).ok_or_else(|| no_node(path))?;
+            if node.log.is_some() {
+                return Err(Refusal::IsLog { path: path.to_owned() });
+            }
             Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
         }
         ReadRef::Exists { path } => match tree.get(path) {
@@ -39,8 +42,8 @@ pub fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
             Ok(Answer::Sequencer { valid })
         }
         ReadRef::HandleGet { handle } => {
-            let node = tree.opened(handle, HandleMode::READ)?;
-            Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
+            tree.opened(handle, HandleMode::READ)?;
+            answer(tree, ReadRef::Get { path: handle.path })
         }
         ReadRef::HandleEntries { handle, after, limit } => {
             tree.opened(handle, HandleMode::READ)?;
@@ -50,6 +53,7 @@ pub fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
             let node = tree.opened(handle, HandleMode::NONE)?;
             Ok(Answer::Exists { stat: Some(node.stat) })
         }
+        ReadRef::Records { path, from, bytes } => records(tree, path, from, bytes),
     }
 }
 
@@ -103,6 +107,20 @@ fn scan(tree: &Tree, path: &str, after: &str, limit: u32, with_data: bool) -> Re
         },
     );
     Ok(Answer::Scanned { nodes, more })
+}
+
+fn records(tree: &Tree, path: &str, from: u64, bytes: u32) -> Result<Answer, Refusal> {
+    let node = tree.get(path).ok_or_else(|| no_node(path))?;
+    let path = || path.to_owned();
+    let Some(log) = &node.log else { return Err(Refusal::NotLog { path: path() }) };
+    if from < log.first() {
+        return Err(Refusal::LogTrimmed { path: path(), from, first: log.first() });
+    }
+    if from > log.end() {
+        return Err(Refusal::LogEnd { path: path(), expected: from, found: log.end() });
+    }
+    let bytes = if bytes == 0 { LIST_BYTES_MAX } else { LIST_BYTES_MAX.min(bytes as usize) };
+    Ok(Answer::Records { from, records: log.read(from, bytes), stat: node.stat })
 }
 
 /// What a page still holds.

@@ -6,6 +6,8 @@ mod images;
 mod lifetimes;
 mod listings;
 mod locks;
+mod log_model;
+mod logs;
 mod model;
 mod quotas;
 mod refusals;

@@ -12,6 +12,7 @@ use super::command::{
 };
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
+use super::log::Log;
 use super::opening::Openers;
 use super::path::{self, too_large};
 use super::slab::Place;
@@ -107,10 +108,18 @@ impl Nodes {
     }
 }
 
+/// What a node to be made holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content<'c> {
+    Data(&'c [u8]),
+    /// Records, none yet.
+    Log,
+}
+
 /// One command at work.
 pub(super) struct Transaction<'a> {
     pub(super) nodes: &'a mut Nodes,
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
     changes: &'a mut Vec<Change>,
     /// Older states, in the order they were left; `None` while nothing can fail after a change.
     undo: Option<Undo>,
@@ -131,7 +140,7 @@ impl<'a> Transaction<'a> {
     pub fn execute(&mut self, session: SessionId, operation: &OperationRef<'_>) -> Outcome {
         match *operation {
             OperationRef::Create { path, data, lifetime, sequential } => self
-                .create(session, path, data, lifetime, sequential)
+                .create(session, path, Content::Data(data), lifetime, sequential)
                 .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
             OperationRef::Set { path, data, expect } => self.set(path, data, expect).map(|stat| Done::Set { stat }),
             OperationRef::Delete { path, expect } => self.delete(path, expect).map(|()| Done::Deleted),
@@ -152,6 +161,14 @@ impl<'a> Transaction<'a> {
                 self.check_through(handle, operation)?;
                 self.execute(session, operation)
             }
+            OperationRef::CreateLog { path, lifetime, sequential } => self
+                .create(session, path, Content::Log, lifetime, sequential)
+                .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
+            OperationRef::Append { path, records, end } => {
+                self.append(path, records, end).map(|(first, end)| Done::Appended { first, end })
+            }
+            OperationRef::Trim { path, upto } => self.trim(path, upto),
+            OperationRef::Seal { path } => self.seal(path),
             OperationRef::Sync => Ok(Done::Synced),
             OperationRef::CloseSession => {
                 self.end_session(session, Ending::Closed);
@@ -224,7 +241,7 @@ impl<'a> Transaction<'a> {
                 StepDone::Checked
             }
             StepRef::Create { path, data, lifetime, sequential } => {
-                let (path, stat) = self.create(session, path, data, lifetime, sequential)?;
+                let (path, stat) = self.create(session, path, Content::Data(data), lifetime, sequential)?;
                 StepDone::Created { path: (*path).to_owned(), stat }
             }
             StepRef::Set { path, data, expect } => StepDone::Set { stat: self.set(path, data, expect)? },
@@ -234,8 +251,10 @@ impl<'a> Transaction<'a> {
             }
             StepRef::Get { path } => {
                 let node = self.nodes.tree.get(path);
-                if node.is_none() {
-                    path::check(path)?;
+                match node {
+                    None => path::check(path)?,
+                    Some(node) if node.log.is_some() => return Err(Refusal::IsLog { path: path.to_owned() }),
+                    Some(_) => {}
                 }
                 StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat)) }
             }
@@ -247,6 +266,10 @@ impl<'a> Transaction<'a> {
                 self.nodes.tree.opened(handle, HandleMode::NONE)?;
                 StepDone::Checked
             }
+            StepRef::Append { path, records, end } => {
+                let (first, end) = self.append(path, records, end)?;
+                StepDone::Appended { first, end }
+            }
         })
     }
 
@@ -254,7 +277,7 @@ impl<'a> Transaction<'a> {
         &mut self,
         session: SessionId,
         path: &str,
-        data: &[u8],
+        content: Content<'_>,
         lifetime: Lifetime,
         sequential: bool,
     ) -> Result<(Arc<str>, Stat), Refusal> {
@@ -262,7 +285,7 @@ impl<'a> Transaction<'a> {
             let why = "a transient node lives while it is open, so it is made by opening it".to_owned();
             return Err(Refusal::BadArgument { why });
         }
-        self.make(session, path, data, lifetime, sequential)
+        self.make(session, path, content, lifetime, sequential)
     }
 
     /// Makes a node, of any lifetime.
@@ -270,10 +293,14 @@ impl<'a> Transaction<'a> {
         &mut self,
         session: SessionId,
         path: &str,
-        data: &[u8],
+        content: Content<'_>,
         lifetime: Lifetime,
         sequential: bool,
     ) -> Result<(Arc<str>, Stat), Refusal> {
+        let data = match content {
+            Content::Data(data) => data,
+            Content::Log => &[],
+        };
         check_data(data)?;
         let expiry = expiry_of(lifetime)?;
         let (parent, path) = self.name_new(path, sequential)?;
@@ -297,7 +324,11 @@ impl<'a> Transaction<'a> {
             ..Stat::default()
         };
         let due_ns = self.due_after_change(expiry, None);
-        let node = Arc::new(Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns));
+        let node = Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns);
+        let node = Arc::new(match content {
+            Content::Data(_) => node,
+            Content::Log => node.with_log(Log::default(), stat),
+        });
         let stat = node.stat;
         self.add(parent, path.clone(), node);
         self.warn_of_quotas(&path, more);
@@ -336,6 +367,9 @@ impl<'a> Transaction<'a> {
         check_data(data)?;
         let place = self.existing(path, expect)?;
         let row = self.nodes.tree.row(place);
+        if row.node.log.is_some() {
+            return Err(Refusal::IsLog { path: path.to_owned() });
+        }
         let (before, ends_ns) = (row.node.stat, row.node.ends_ns());
         let more = Usage { nodes: 0, bytes: (data.len() as u64).saturating_sub(u64::from(before.data_bytes)) };
         self.check_quotas(path, more)?;
@@ -455,7 +489,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// When a node whose data just changed is due, if it was due at `before_ns`.
-    fn due_after_change(&self, expiry: Option<Expiry>, before_ns: Option<u64>) -> Option<u64> {
+    pub(super) fn due_after_change(&self, expiry: Option<Expiry>, before_ns: Option<u64>) -> Option<u64> {
         match expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(self.stamp.after_ms(ttl_ms)),
             Some(Expiry::Emptied | Expiry::Closed) | None => before_ns,
@@ -530,6 +564,7 @@ fn check_data(data: &[u8]) -> Result<(), Refusal> {
 fn bytes_of(result: &StepDone) -> usize {
     match result {
         StepDone::Checked | StepDone::Deleted | StepDone::Got { node: None } => 1,
+        StepDone::Appended { .. } => 1 + 16,
         StepDone::Set { .. } => 1 + Stat::ENCODED_BYTES,
         StepDone::Created { path, .. } => 5 + path.len() + Stat::ENCODED_BYTES,
         StepDone::Got { node: Some((data, _)) } => 5 + data.len() + Stat::ENCODED_BYTES,

@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 use super::codec::SequencerRef;
 use super::command::{LockMode, Quota, Revision, Sequencer, Stat, Usage};
 use super::lock::Lock;
+use super::log::Log;
 use super::opening::Opens;
 use super::path;
 use super::quota::Accounts;
@@ -32,6 +33,8 @@ pub struct Node {
     pub stat: Stat,
     /// Its lock; `None` while nobody holds it.
     pub lock: Option<Arc<Lock>>,
+    /// Its records, if it is a log. Then it has no data.
+    pub log: Option<Arc<Log>>,
     /// The log time, in nanoseconds, from which on it may end by itself while it has no children.
     pub(super) due_ns: Option<u64>,
     /// What it and all below it may come to.
@@ -107,7 +110,7 @@ impl Node {
     #[must_use]
     pub fn new(data: Bytes, stat: Stat) -> Self {
         let (stat, data_hash) = summed(&data, stat);
-        Self { data, stat, lock: None, due_ns: None, quota: None, opens: None, reign: None, data_hash }
+        Self { data, stat, lock: None, log: None, due_ns: None, quota: None, opens: None, reign: None, data_hash }
     }
 
     /// The same node with other data.
@@ -130,6 +133,21 @@ impl Node {
             }
             _ => Bytes::copy_from_slice(data),
         };
+    }
+
+    /// The same node, a log of these records; the numbers that are theirs become so.
+    #[must_use]
+    pub(super) fn with_log(&self, log: Log, stat: Stat) -> Self {
+        let data_bytes = u32::try_from(log.bytes()).expect("a log's bytes are bounded far below 4 GiB");
+        let (version, checksum) = (log.end(), log.checksum());
+        let stat = Stat { data_bytes, version, checksum, log: Some(log.stat()), ..stat };
+        Self { stat, log: Some(Arc::new(log)), ..self.clone() }
+    }
+
+    /// Bytes of its data, or of its records.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.stat.data_bytes as usize
     }
 
     /// The same data under other numbers.
@@ -190,8 +208,24 @@ impl Node {
         found == (sequencer.instance, Some(sequencer.mode), sequencer.generation)
     }
 
+    fn invariants(&self, path: &str) {
+        let anew = Self::new(self.data.clone(), self.stat);
+        let anew = match &self.log {
+            Some(log) => anew.with_log((**log).clone(), self.stat),
+            None => anew,
+        };
+        assert_eq!(
+            (anew.stat, anew.data_hash),
+            (self.stat, self.data_hash),
+            "{path}: its numbers are those of its data"
+        );
+        assert!(self.log.is_none() || self.data.is_empty(), "{path}: a log has no data");
+        self.log.iter().for_each(|log| log.invariants());
+        self.lock.iter().for_each(|lock| lock.invariants());
+    }
+
     fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 88];
+        let mut raw = [0; Stat::ENCODED_BYTES + 104];
         raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
         raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
         raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
@@ -202,7 +236,9 @@ impl Node {
         raw[Stat::ENCODED_BYTES + 56..][..16].copy_from_slice(&quota_hash.to_le_bytes());
         let opens_hash = self.opens.as_ref().map_or(0, |opens| opens.hash());
         let held_hash = self.reign.as_ref().map_or(opens_hash, |reign| reign.hash().wrapping_add(opens_hash));
-        raw[Stat::ENCODED_BYTES + 72..].copy_from_slice(&held_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 72..][..16].copy_from_slice(&held_hash.to_le_bytes());
+        let log_hash = self.log.as_ref().map_or(0, |log| log.hash());
+        raw[Stat::ENCODED_BYTES + 88..].copy_from_slice(&log_hash.to_le_bytes());
         xxh3_128(&raw)
     }
 }
@@ -319,7 +355,7 @@ impl Tree {
         if &*row.path == path::ROOT {
             return Usage { nodes: self.len() as u64, bytes: self.data_bytes };
         }
-        let mut usage = Usage { nodes: 1, bytes: row.node.data.len() as u64 };
+        let mut usage = Usage { nodes: 1, bytes: row.node.bytes() as u64 };
         for child in &row.children {
             let below = self.usage(self.find(&child.0).expect("every child is a node"));
             usage = Usage { nodes: usage.nodes + below.nodes, bytes: usage.bytes + below.bytes };
@@ -361,7 +397,7 @@ impl Tree {
     /// changed where it lies.
     pub(super) fn rewrite(&mut self, place: Place, data: &[u8], stat: Stat, due_ns: Option<u64>) -> Arc<Node> {
         let (before, node) = self.rows.update(place, |row| {
-            let before = row.node.data.len();
+            let before = row.node.bytes();
             match Arc::get_mut(&mut row.node) {
                 Some(node) => node.rewrite(data, stat, due_ns),
                 None => {
@@ -372,22 +408,22 @@ impl Tree {
             row.hash = row.node.hash(&row.path);
             (before, row.node.clone())
         });
-        self.data_bytes = self.data_bytes + node.data.len() as u64 - before as u64;
-        self.accounts.charge(&self.rows.get(place).path, (0, 0), (node.data.len(), before));
+        self.data_bytes = self.data_bytes + node.bytes() as u64 - before as u64;
+        self.accounts.charge(&self.rows.get(place).path, (0, 0), (node.bytes(), before));
         node
     }
 
     /// Gives the node at `place` another state.
     pub(super) fn replace(&mut self, place: Place, node: Arc<Node>) {
-        self.data_bytes += node.data.len() as u64;
-        let after = (node.data.len(), node.quota.clone());
+        self.data_bytes += node.bytes() as u64;
+        let after = (node.bytes(), node.quota.clone());
         let before = self.rows.update(place, |row| {
             row.hash = node.hash(&row.path);
             std::mem::replace(&mut row.node, node)
         });
-        self.data_bytes -= before.data.len() as u64;
+        self.data_bytes -= before.bytes() as u64;
         let row = self.rows.get(place);
-        self.accounts.charge(&row.path, (0, 0), (after.0, before.data.len()));
+        self.accounts.charge(&row.path, (0, 0), (after.0, before.bytes()));
         if before.quota != after.1 {
             let path = row.path.clone();
             let usage = match (self.accounts.get(&path), &after.1) {
@@ -406,7 +442,7 @@ impl Tree {
         if let Some(quota) = &node.quota {
             self.accounts.keep(path.clone(), Some(quota.clone()), Usage::default());
         }
-        self.accounts.charge(&path, (1, 0), (node.data.len(), 0));
+        self.accounts.charge(&path, (1, 0), (node.bytes(), 0));
         self.lay(path, node);
     }
 
@@ -418,8 +454,8 @@ impl Tree {
         let row = self.rows.remove(place);
         assert!(row.children.is_empty(), "a node with children is not removed");
         self.rows.update(parent, |parent| parent.children.remove(path::name(&row.path)));
-        self.data_bytes -= row.node.data.len() as u64;
-        self.accounts.charge(&row.path, (0, 1), (0, row.node.data.len()));
+        self.data_bytes -= row.node.bytes() as u64;
+        self.accounts.charge(&row.path, (0, 1), (0, row.node.bytes()));
         if row.node.quota.is_some() {
             self.accounts.keep(row.path, None, Usage::default());
         }
@@ -489,20 +525,14 @@ impl Tree {
         for (place, row) in self.rows.iter() {
             assert_eq!(self.find(&row.path), Some(place), "the index finds every row");
             assert_eq!(row.node.stat.children as usize, row.children.len(), "{}: children are counted", row.path);
-            assert_eq!(row.node.stat.data_bytes as usize, row.node.data.len(), "{}: bytes are counted", row.path);
-            assert_eq!(row.node.stat.checksum, crc32fast::hash(&row.node.data), "{}: the checksum fits", row.path);
+            row.node.invariants(&row.path);
             for child in &row.children {
                 assert_eq!(path::parent(&child.0), Some(&*row.path), "a child's path starts with its parent's");
                 assert!(self.find(&child.0).is_some(), "every child is a node");
             }
-            assert_eq!(
-                row.hash,
-                row.node.with_data(row.node.data.clone(), row.node.stat).hash(&row.path),
-                "the hash is kept"
-            );
-            row.node.lock.iter().for_each(|lock| lock.invariants());
+            assert_eq!(row.hash, row.node.hash(&row.path), "the hash is kept");
             sum = sum.wrapping_add(row.hash);
-            bytes += row.node.data.len() as u64;
+            bytes += row.node.bytes() as u64;
         }
         for (path, account) in self.accounts.iter() {
             let place = self.find(path).expect("a quota is that of a node");
@@ -524,7 +554,7 @@ impl Tree {
     fn lay(&mut self, path: Arc<str>, node: Arc<Node>) -> Place {
         let seed = self.seed;
         let hash = xxh3_64_with_seed(path.as_bytes(), seed);
-        self.data_bytes += node.data.len() as u64;
+        self.data_bytes += node.bytes() as u64;
         let row = NodeRow { hash: node.hash(&path), path, node, children: BTreeSet::new() };
         let place = self.rows.insert(row);
         self.index.insert_unique(hash, place, |place| xxh3_64_with_seed(self.rows.get(*place).path.as_bytes(), seed));

@@ -16,6 +16,7 @@ mod host;
 mod images;
 mod load;
 mod locks;
+mod logs;
 mod members;
 mod nodes;
 mod proxy;

@@ -35,7 +35,7 @@ impl Model {
                 return Err(Refusal::NodeExists { path: path.to_owned() });
             }
             Some(birth) if birth.sequential || !is_there => {
-                (self.create(session, path, &birth.data, birth.lifetime, birth.sequential)?.0, true)
+                (self.create(session, path, Some(&birth.data), birth.lifetime, birth.sequential)?.0, true)
             }
             _ if is_there => (path.to_owned(), false),
             _ => return Err(Refusal::NoNode { path: path.to_owned() }),
@@ -76,7 +76,9 @@ impl Model {
 
     pub fn through(&mut self, session: SessionId, handle: &Handle, operation: &Operation) -> Outcome {
         let (wanted, is_below) = match operation {
-            Operation::Create { .. } | Operation::Open { birth: Some(_), .. } => (HandleMode::WRITE, true),
+            Operation::Create { .. } | Operation::CreateLog { .. } | Operation::Open { birth: Some(_), .. } => {
+                (HandleMode::WRITE, true)
+            }
             Operation::Open { .. } => (HandleMode::READ, true),
             Operation::SetQuota { .. } => (HandleMode::ADMIN, false),
             Operation::Acquire { .. } => (HandleMode::LOCK, false),
@@ -132,6 +134,10 @@ pub fn path_of(operation: &Operation) -> Option<&str> {
         | Operation::SetQuota { path, .. }
         | Operation::Acquire { path, .. }
         | Operation::Release { path }
+        | Operation::CreateLog { path, .. }
+        | Operation::Append { path, .. }
+        | Operation::Trim { path, .. }
+        | Operation::Seal { path }
         | Operation::Open { path, .. } => Some(path),
         Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => path_of(operation),
         Operation::Close { handle } => Some(&handle.path),

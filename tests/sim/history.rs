@@ -61,6 +61,8 @@ pub struct Tally {
     pub unknown: u64,
     /// Locks that came to those who had waited for them.
     pub handed_on: u64,
+    /// Records that were read, each counted once.
+    pub records: u64,
 }
 
 impl History {
@@ -114,6 +116,7 @@ impl History {
         self.real_time(model);
         super::locks::judge(self);
         super::handles::judge(self);
+        tally.records = super::logs::judge(self);
         tally
     }
 
@@ -194,6 +197,7 @@ fn read_fits(model: &Model, read: &Read, revision: Revision, answer: &Result<Ans
             let nodes = nodes.into_iter().map(|node| Scanned { stat: plain(node.stat), ..node }).collect();
             Answer::Scanned { nodes, more }
         }
+        Answer::Records { from, records, stat } => Answer::Records { from, records, stat: plain(stat) },
         Answer::Quota { .. } | Answer::Lock { .. } | Answer::LockPlace { .. } | Answer::Sequencer { .. } => answer,
     });
     assert!(told == is, "{read:?} was answered {told:?} at {revision}, but it is {is:?}");
@@ -215,6 +219,7 @@ fn plain_done(done: Done) -> Done {
         Done::Opened { handle, stat, created } => Done::Opened { handle, stat: plain(stat), created },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
         Done::Granted { .. } | Done::Queued | Done::Released | Done::Closed => done,
+        Done::Appended { .. } | Done::Trimmed { .. } | Done::Sealed { .. } => done,
         Done::Deleted | Done::TreeDeleted { .. } | Done::QuotaSet | Done::Synced | Done::SessionClosed => done,
     }
 }
@@ -224,7 +229,7 @@ fn plain_step(done: StepDone) -> StepDone {
         StepDone::Created { path, stat } => StepDone::Created { path, stat: plain(stat) },
         StepDone::Set { stat } => StepDone::Set { stat: plain(stat) },
         StepDone::Got { node } => StepDone::Got { node: node.map(|(data, stat)| (data, plain(stat))) },
-        StepDone::Checked | StepDone::Deleted => done,
+        StepDone::Checked | StepDone::Deleted | StepDone::Appended { .. } => done,
     }
 }
 

@@ -83,7 +83,11 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<
         Operation::Multi { steps } => {
             let changed = steps.iter().filter_map(|step| match step {
                 Step::Create { path, .. } | Step::Set { path, .. } | Step::Delete { path, .. } => Some(path.clone()),
-                Step::Check { .. } | Step::Get { .. } | Step::CheckLock { .. } | Step::CheckHandle { .. } => None,
+                Step::Check { .. }
+                | Step::Get { .. }
+                | Step::CheckLock { .. }
+                | Step::CheckHandle { .. }
+                | Step::Append { .. } => None,
             });
             into.extend(changed);
         }
@@ -95,6 +99,7 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<
             other => entangle(other, into, trees),
         },
         Operation::DeleteTree { path, .. } => trees.push(path.clone()),
+        Operation::CreateLog { path, .. } => _ = into.insert(path.clone()),
         Operation::Acquire { path, create: true, .. } => _ = into.insert(path.clone()),
         Operation::Create { path, lifetime, .. } if *lifetime != Lifetime::Permanent => _ = into.insert(path.clone()),
         _ => {}

@@ -37,6 +37,7 @@ mod links;
 #[path = "../lists/mod.rs"]
 mod lists;
 mod locks;
+mod logs;
 mod misfortune;
 mod model;
 mod network;
@@ -184,6 +185,7 @@ fn nothing_is_left_out() {
     }
     let WatchTally { brought, bare, .. } = total.watches;
     assert!(total.ended > 0, "nodes end by themselves");
+    assert!(total.tally.records > 0, "records are appended and read");
     assert!(bare > 0 && brought > 3 * bare, "most events bring the data wanted: {brought}, and {bare} do not");
     let Tally { requests, refused, .. } = total.tally;
     assert!(refused * 10 >= requests * 3, "calls meet each other: {refused} of {requests} requests were refused");

@@ -15,13 +15,14 @@ use quorate::wire::watch::EventKind;
 use super::watching::ModelEvent;
 
 use super::locks::{Claim, Lock};
+use super::logs::Log;
 
 /// A node of the model.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Node {
     pub data: Bytes,
     created: Revision,
-    modified: Revision,
+    pub modified: Revision,
     children_modified: Revision,
     version: u64,
     born: u64,
@@ -37,6 +38,7 @@ pub struct Node {
     pub opens: Vec<(Revision, SessionId)>,
     /// The root's: in which reign the log was last written.
     pub reign: u64,
+    pub log: Option<Log>,
 }
 
 #[derive(Clone, Debug)]
@@ -151,7 +153,14 @@ impl Model {
         match read {
             Read::Get { path } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                if node.log.is_some() {
+                    return Err(Refusal::IsLog { path: path.clone() });
+                }
                 Ok(Answer::Node { data: node.data.clone(), stat: node.stat() })
+            }
+            Read::Records { path, from, bytes } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                node.records(path, *from, *bytes as usize)
             }
             Read::Exists { path } => Ok(Answer::Exists { stat: self.at(path, revision).map(Node::stat) }),
             Read::List { path, after, limit } => {
@@ -203,8 +212,8 @@ impl Model {
                 Ok(Answer::Sequencer { valid: node.is_some_and(|node| node.upholds(sequencer)) })
             }
             Read::HandleGet { handle } => {
-                let node = self.opened_at(handle, HandleMode::READ, revision)?;
-                Ok(Answer::Node { data: node.data.clone(), stat: node.stat() })
+                self.opened_at(handle, HandleMode::READ, revision)?;
+                self.answer(&Read::Get { path: handle.path.clone() }, revision)
             }
             Read::HandleEntries { handle, after, limit } => {
                 let node = self.opened_at(handle, HandleMode::READ, revision)?;
@@ -313,8 +322,16 @@ impl Model {
             Operation::Sync => Ok(Done::Synced),
             Operation::Multi { steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
             Operation::Create { path, data, lifetime, sequential } => self
-                .create(session, path, data, *lifetime, *sequential)
+                .create(session, path, Some(data), *lifetime, *sequential)
                 .map(|(path, stat)| Done::Created { path, stat }),
+            Operation::CreateLog { path, lifetime, sequential } => self
+                .create(session, path, None, *lifetime, *sequential)
+                .map(|(path, stat)| Done::Created { path, stat }),
+            Operation::Append { path, records, end } => {
+                self.append(path, records, *end).map(|(first, end)| Done::Appended { first, end })
+            }
+            Operation::Trim { path, upto } => self.trim(path, *upto),
+            Operation::Seal { path } => self.seal(path),
             Operation::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| Done::Set { stat }),
             Operation::Delete { path, expect } => self.delete(path, *expect).map(|()| Done::Deleted),
             Operation::SetQuota { path, quota } => self.set_quota(path, *quota),
@@ -330,7 +347,7 @@ impl Model {
             if !create {
                 return Err(Refusal::NoNode { path: path.clone() });
             }
-            self.create(session, path, &Bytes::new(), Lifetime::Permanent, false)?;
+            self.create(session, path, Some(&Bytes::new()), Lifetime::Permanent, false)?;
         }
         let revision = self.next();
         let node = self.tree.get_mut(path).expect("made if it was missing");
@@ -409,11 +426,17 @@ impl Model {
                 Step::Check { path, expect } => self.check(path, *expect).map(|()| StepDone::Checked),
                 Step::CheckHandle { handle } => self.opened(handle, HandleMode::NONE).map(|_| StepDone::Checked),
                 Step::Create { path, data, lifetime, sequential } => self
-                    .create(session, path, data, *lifetime, *sequential)
+                    .create(session, path, Some(data), *lifetime, *sequential)
                     .map(|(path, stat)| StepDone::Created { path, stat }),
                 Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),
                 Step::Delete { path, expect } => self.delete(path, *expect).map(|()| StepDone::Deleted),
                 Step::CheckLock { sequencer } => self.check_lock(sequencer).map(|()| StepDone::Checked),
+                Step::Append { path, records, end } => {
+                    self.append(path, records, *end).map(|(first, end)| StepDone::Appended { first, end })
+                }
+                Step::Get { path } if self.tree.get(path).is_some_and(|node| node.log.is_some()) => {
+                    Err(Refusal::IsLog { path: path.clone() })
+                }
                 Step::Get { path } => {
                     let node = self.tree.get(path).map(|node| (node.data.clone(), node.stat()));
                     Ok(StepDone::Got { node })
@@ -430,14 +453,17 @@ impl Model {
         Ok(results)
     }
 
+    /// Without data it is a log.
     pub fn create(
         &mut self,
         session: SessionId,
         path: &str,
-        data: &Bytes,
+        data: Option<&Bytes>,
         lifetime: Lifetime,
         sequential: bool,
     ) -> Result<(String, Stat), Refusal> {
+        let log = data.is_none().then(Log::default);
+        let data = data.cloned().unwrap_or_default();
         let revision = self.next();
         let whole = if sequential { format!("{path}0") } else { path.to_owned() };
         let parent = parent(&whole).ok_or_else(|| Refusal::NodeExists { path: path.to_owned() })?;
@@ -459,6 +485,7 @@ impl Model {
         self.instances += 1;
         let node = Node {
             data: data.clone(),
+            log,
             created: revision,
             modified: revision,
             children_modified: revision,
@@ -483,6 +510,9 @@ impl Model {
 
     fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
         self.check(path, expect)?;
+        if self.tree[path].log.is_some() {
+            return Err(Refusal::IsLog { path: path.to_owned() });
+        }
         let more = (data.len() as u64).saturating_sub(self.tree[path].data.len() as u64);
         self.has_room(path, 0, more)?;
         let (revision, due) = (self.next(), self.due(self.tree[path].expiry));
@@ -541,7 +571,7 @@ impl Model {
     }
 
     /// When a node whose data are new at this moment ends.
-    fn due(&self, expiry: Option<Expiry>) -> Option<u64> {
+    pub fn due(&self, expiry: Option<Expiry>) -> Option<u64> {
         match expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(self.log_time_ns + ttl_ms * 1_000_000),
             Some(Expiry::Emptied | Expiry::Closed) | None => None,
@@ -553,8 +583,8 @@ impl Model {
             (None, Expect::Absent) => Ok(()),
             (Some(_), Expect::Absent) => Err(Refusal::NodeExists { path: path.to_owned() }),
             (None, Expect::Any | Expect::Version(_)) => Err(Refusal::NoNode { path: path.to_owned() }),
-            (Some(node), Expect::Version(expected)) if expected != node.version => {
-                Err(Refusal::BadVersion { path: path.to_owned(), expected, found: node.version })
+            (Some(node), Expect::Version(expected)) if expected != node.stat().version => {
+                Err(Refusal::BadVersion { path: path.to_owned(), expected, found: node.stat().version })
             }
             (Some(_), Expect::Any | Expect::Version(_)) => Ok(()),
         }
@@ -570,8 +600,13 @@ impl Node {
         self.lock.view(&sequencer.path, self.instance).sequencer.as_ref() == Some(sequencer)
     }
 
+    /// Bytes that count against quotas.
+    pub fn bytes(&self) -> usize {
+        self.log.as_ref().map_or(self.data.len(), Log::bytes)
+    }
+
     pub fn stat(&self) -> Stat {
-        Stat {
+        let stat = Stat {
             created: self.created,
             modified: self.modified,
             children_modified: self.children_modified,
@@ -585,7 +620,8 @@ impl Node {
             lock_generation: self.lock.generation,
             checksum: crc32fast::hash(&self.data),
             ..Stat::default()
-        }
+        };
+        self.log.as_ref().map_or(stat, |log| log.stat(stat))
     }
 }
 

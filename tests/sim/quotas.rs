@@ -3,7 +3,7 @@
 use quorate::namespace::command::{Done, Expect, Outcome, Quota, QuotaBounds, Refusal, Revision, Usage};
 use quorate::wire::watch::EventKind;
 
-use super::model::{Model, is_within};
+use super::model::{Model, Node, is_within};
 
 impl Model {
     pub fn set_quota(&mut self, path: &str, quota: Option<Quota>) -> Outcome {
@@ -18,7 +18,7 @@ impl Model {
     /// What a node and all below it came to at a revision.
     pub fn usage_at(&self, top: &str, revision: Revision) -> Usage {
         let within = self.past.keys().filter(|path| is_within(path, top));
-        sum(within.filter_map(|path| self.at(path, revision)).map(|node| node.data.len()))
+        sum(within.filter_map(|path| self.at(path, revision)).map(Node::bytes))
     }
 
     /// Whether so much more may come to a path.
@@ -51,7 +51,7 @@ impl Model {
 
     fn usage(&self, top: &str) -> Usage {
         let within = self.tree.iter().filter(|(path, _)| is_within(path, top));
-        sum(within.map(|(_, node)| node.data.len()))
+        sum(within.map(|(_, node)| node.bytes()))
     }
 
     /// The nearest first.

@@ -92,6 +92,7 @@ impl Report {
         self.tally.refused += other.tally.refused;
         self.tally.unknown += other.tally.unknown;
         self.tally.handed_on += other.tally.handed_on;
+        self.tally.records += other.tally.records;
         self.watches.watches += other.watches.watches;
         self.watches.events += other.watches.events;
         self.watches.gaps += other.watches.gaps;
@@ -120,7 +121,7 @@ impl std::fmt::Display for Report {
             ended,
             ..
         } = self;
-        let Tally { requests, reads, refused, unknown, handed_on } = self.tally;
+        let Tally { requests, reads, refused, unknown, handed_on, records } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
@@ -129,7 +130,7 @@ impl std::fmt::Display for Report {
         write!(f, "{joins} joined, {removals} removed, ")?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {ended} nodes ended, "
+            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, "
         )?;
         write!(
             f,

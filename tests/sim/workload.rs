@@ -10,6 +10,7 @@ use quorate::namespace::command::{
 use quorate::wire::client::Consistency;
 
 use super::history::Asked;
+use super::logs;
 use super::plan::Plan;
 use super::world::Random;
 
@@ -28,6 +29,8 @@ pub struct Known {
     versions: BTreeMap<String, u64>,
     /// Sequencers it was shown: at most one a lock, which may be stale.
     sequencers: BTreeMap<String, Sequencer>,
+    /// Where logs ended.
+    ends: BTreeMap<String, u64>,
     /// The handles it was given last, in this session and those before.
     handles: VecDeque<Handle>,
 }
@@ -43,11 +46,19 @@ impl Known {
 pub fn draw(random: &mut Random, plan: &Plan, reads: u64, known: &Known, seen: u64) -> Wish {
     let path = path(random, plan.names);
     if random.permille(reads) {
-        return Wish::Read(read(random, path, known), consistency(random, seen));
+        let read = if random.below(8) == 0 {
+            let path = logs::path(random);
+            let end = known.ends.get(&path).copied().unwrap_or(0);
+            logs::read(random, path, end)
+        } else {
+            read(random, path, known)
+        };
+        return Wish::Read(read, consistency(random, seen));
     }
-    let operation = match random.below(16) {
+    let operation = match random.below(18) {
         0..4 => locking(random, plan, known),
-        4..7 => opening(random, plan, known),
+        4..6 => logging(random, known, path),
+        6..9 => opening(random, plan, known),
         _ => operation(random, plan, known, path),
     };
     let guard = match operation {
@@ -74,6 +85,13 @@ fn operation(random: &mut Random, plan: &Plan, known: &Known, path: String) -> O
         11..13 => Operation::Multi { steps: (0..random.below(5)).map(|_| step(random, plan, known)).collect() },
         _ => Operation::Sync,
     }
+}
+
+fn logging(random: &mut Random, known: &Known, path: String) -> Operation {
+    let path = if random.below(20) == 0 { path } else { logs::path(random) };
+    let end = known.ends.get(&path).copied().unwrap_or(0);
+    let lifetime = lifetime(random);
+    logs::operation(random, path, end, lifetime)
 }
 
 fn locking(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
@@ -152,8 +170,12 @@ fn sequencer(random: &mut Random, known: &Known) -> Option<Sequencer> {
 
 /// Remembers what an answer to a read told.
 pub fn learn_answer(known: &mut Known, answer: &Result<Answer, Refusal>) {
-    if let Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }) = answer {
-        known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
+    match answer {
+        Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }) => {
+            known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
+        }
+        Err(Refusal::LogEnd { path, found, .. }) => _ = known.ends.insert(path.clone(), *found),
+        _ => {}
     }
 }
 
@@ -171,6 +193,9 @@ pub fn learn(known: &mut Known, asked: &Asked, outcome: &Outcome) {
         }
         (_, Done::Granted { sequencer }) => {
             known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
+        }
+        (Operation::Append { path, .. }, Done::Appended { end, .. }) => {
+            known.ends.insert(path.clone(), *end);
         }
         (Operation::Set { path, .. }, Done::Set { stat }) => {
             versions.insert(path.clone(), stat.version);
@@ -195,7 +220,8 @@ fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
     if let Some(handle) = handle(random, known).filter(|_| random.below(8) == 0) {
         return Step::CheckHandle { handle };
     }
-    match random.below(8) {
+    match random.below(9) {
+        8 => Step::Append { path: logs::path(random), records: logs::records(random), end: None },
         0..2 => Step::Create { path, data: data(random), lifetime: lifetime(random), sequential: random.below(4) == 0 },
         2..4 => Step::Set { path, data: data(random), expect },
         4 => Step::Delete { path, expect },

@@ -85,6 +85,11 @@ pub fn failed(error: &Error) -> Failure {
         | Error::HandlePoisoned { .. }
         | Error::NodesOverQuota { .. }
         | Error::BytesOverQuota { .. }
+        | Error::IsLog { .. }
+        | Error::NotLog { .. }
+        | Error::LogSealed { .. }
+        | Error::LogEnd { .. }
+        | Error::LogTrimmed { .. }
         | Error::TooLarge { .. }
         | Error::Aborted { .. } => Code::Refused,
         Error::BadTarget { .. } | Error::BadArgument { .. } => Code::Usage,

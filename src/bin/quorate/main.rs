@@ -22,6 +22,7 @@ mod input;
 mod inspect;
 mod iotest;
 mod lock;
+mod log;
 mod ls;
 mod manual;
 mod member;
@@ -94,6 +95,9 @@ enum Command {
     /// Bounds what a node and all below it may come to
     #[command(subcommand)]
     Quota(quota::Args),
+    /// Appends records to a log, reads and follows it
+    #[command(subcommand)]
+    Log(log::Args),
     /// Prints what happens to a node, or around it, one event a line
     Watch(watch::Args),
     /// Does several steps, all or none, if conditions hold
@@ -162,6 +166,7 @@ fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Quota(args) => quota::run(&args).map(|()| 0),
+        Command::Log(args) => log::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),

@@ -50,7 +50,7 @@ pub fn show(stat: &Stat, json: bool) -> Result<(), Failure> {
 
 /// A node's numbers as JSON.
 pub fn numbers(stat: &Stat) -> serde_json::Value {
-    json!({
+    let mut numbers = json!({
         "version": stat.version,
         "created": stat.created,
         "modified": stat.modified,
@@ -71,5 +71,12 @@ pub fn numbers(stat: &Stat) -> serde_json::Value {
         },
         "instance": stat.instance,
         "lock_generation": stat.lock_generation,
-    })
+        "kind": if stat.log.is_some() { "log" } else { "file" },
+    });
+    if let Some(log) = stat.log {
+        numbers["log_first"] = log.first.into();
+        numbers["log_end"] = stat.version.into();
+        numbers["log_sealed"] = log.sealed.into();
+    }
+    numbers
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::Parser;
-use quorate::client::{Client, CreateOptions, Expect, Revision, Txn, TxnOutcome, TxnReply};
+use quorate::client::{Appended, Client, CreateOptions, Expect, Revision, Txn, TxnOutcome, TxnReply};
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ use super::shell::line::words;
     set PATH DATA [--version N]
     delete PATH [--version N]
     get PATH
+    append PATH RECORD... [--end N]
   else      what is done otherwise: a transaction of its own, right after
 A word of these may stand alone on its line or before a step. Without any, all lines are `then`.
 
@@ -83,6 +84,13 @@ enum Step {
     },
     Get {
         path: String,
+    },
+    Append {
+        path: String,
+        #[arg(required = true)]
+        records: Vec<String>,
+        #[arg(long)]
+        end: Option<u64>,
     },
 }
 
@@ -166,6 +174,7 @@ fn line(step: &Step, reply: &TxnReply) -> String {
         TxnReply::Got(Some((data, stat))) => {
             format!("got {path} version {} {}", stat.version, String::from_utf8_lossy(data).escape_debug())
         }
+        TxnReply::Appended(Appended { first, end }) => format!("appended {path} {first} {end}"),
         TxnReply::Got(None) => format!("none {path}"),
         _ => format!("held {path}"),
     }
@@ -184,6 +193,9 @@ fn object(step: &Step, reply: &TxnReply) -> Value {
                 Err(_) => got["data_base64"] = BASE64_STANDARD.encode(data).into(),
             }
             got
+        }
+        TxnReply::Appended(Appended { first, end }) => {
+            json!({ "result": "appended", "path": path, "first": first, "end": end })
         }
         TxnReply::Got(None) => json!({ "result": "none", "path": path }),
         _ => json!({ "result": "held", "path": path }),
@@ -246,6 +258,7 @@ impl Step {
             | Self::Create { path, .. }
             | Self::Set { path, .. }
             | Self::Delete { path, .. }
+            | Self::Append { path, .. }
             | Self::Get { path } => path,
         }
     }
@@ -262,6 +275,7 @@ impl Step {
             }
             Self::Set { path, data, version: expected } => txn.set(path, data.clone(), version(expected)),
             Self::Delete { path, version: expected } => txn.delete(path, version(expected)),
+            Self::Append { path, records, end } => txn.append(path, records, *end),
             Self::Get { path } => txn.get(path),
         }
     }

@@ -32,16 +32,18 @@ impl Sizes {
     }
 }
 
-/// Bytes of data in the largest node the operation would make.
+/// Bytes of data in the largest node the operation would make, or of the largest record it would append.
 fn data_bytes(operation: &Operation) -> u64 {
     match operation {
         Operation::Create { data, .. } | Operation::Set { data, .. } => data.len() as u64,
         Operation::Open { birth, .. } => birth.as_ref().map_or(0, |birth| birth.data.len() as u64),
         Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => data_bytes(operation),
+        Operation::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
                 Step::Create { data, .. } | Step::Set { data, .. } => data.len() as u64,
+                Step::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
                 Step::Check { .. }
                 | Step::Delete { .. }
                 | Step::Get { .. }
@@ -56,6 +58,9 @@ fn data_bytes(operation: &Operation) -> u64 {
         | Operation::Acquire { .. }
         | Operation::Release { .. }
         | Operation::Close { .. }
+        | Operation::CreateLog { .. }
+        | Operation::Trim { .. }
+        | Operation::Seal { .. }
         | Operation::Sync
         | Operation::CloseSession => 0,
     }
@@ -70,7 +75,11 @@ fn operation_bytes(operation: &Operation) -> u64 {
         | Operation::DeleteTree { path, .. }
         | Operation::SetQuota { path, .. }
         | Operation::Acquire { path, .. }
-        | Operation::Release { path } => node(path, 0),
+        | Operation::Release { path }
+        | Operation::CreateLog { path, .. }
+        | Operation::Trim { path, .. }
+        | Operation::Seal { path } => node(path, 0),
+        Operation::Append { path, records, .. } => node(path, records.run_bytes()),
         Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
         Operation::Open { path, birth, .. } => node(path, birth.as_ref().map_or(0, |birth| birth.data.len())),
         Operation::Close { handle } => node(&handle.path, HANDLE_OVERHEAD),
@@ -82,6 +91,7 @@ fn operation_bytes(operation: &Operation) -> u64 {
                 Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
                 Step::CheckLock { sequencer } => node(&sequencer.path, 0),
                 Step::CheckHandle { handle } => node(&handle.path, HANDLE_OVERHEAD),
+                Step::Append { path, records, .. } => node(path, records.run_bytes()),
             })
             .sum(),
         Operation::Sync | Operation::CloseSession => NODE_OVERHEAD as u64,

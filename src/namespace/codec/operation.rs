@@ -7,6 +7,7 @@ use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::command::{Command, Expect, HandleMode, Lifetime, LockMode, Operation, Quota, SessionId, Step};
+use crate::namespace::records::{Records, RecordsRef};
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -37,6 +38,10 @@ pub enum OperationRef<'a> {
     Open { path: &'a str, mode: HandleMode, birth: Option<BirthRef<'a>> },
     Close { handle: HandleRef<'a> },
     Through { handle: HandleRef<'a>, operation: Box<OperationRef<'a>> },
+    CreateLog { path: &'a str, lifetime: Lifetime, sequential: bool },
+    Append { path: &'a str, records: RecordsRef<'a>, end: Option<u64> },
+    Trim { path: &'a str, upto: u64 },
+    Seal { path: &'a str },
     Sync,
     CloseSession,
 }
@@ -51,6 +56,7 @@ pub enum StepRef<'a> {
     Get { path: &'a str },
     CheckLock { sequencer: SequencerRef<'a> },
     CheckHandle { handle: HandleRef<'a> },
+    Append { path: &'a str, records: RecordsRef<'a>, end: Option<u64> },
 }
 
 /// What stands in front of an operation's bytes to make them a [`Command::Request`].
@@ -165,6 +171,22 @@ impl Operation {
                 operation.encode(out);
                 assert!(goes_through(out[start]), "what goes through a handle is about one node");
             }
+            Self::CreateLog { path, lifetime, sequential } => {
+                out.put_u8(CREATE_LOG);
+                put_text(out, path);
+                put_lifetime(out, *lifetime);
+                out.put_u8(u8::from(*sequential));
+            }
+            Self::Append { path, records, end } => put_append(out, path, records, *end),
+            Self::Trim { path, upto } => {
+                out.put_u8(TRIM);
+                put_text(out, path);
+                out.put_u64_le(*upto);
+            }
+            Self::Seal { path } => {
+                out.put_u8(SEAL);
+                put_text(out, path);
+            }
             Self::Sync => out.put_u8(SYNC),
             Self::CloseSession => out.put_u8(CLOSE_SESSION),
         }
@@ -200,6 +222,7 @@ impl Step {
                 out.put_u8(CHECK_HANDLE);
                 handle.as_ref().put(out);
             }
+            Self::Append { path, records, end } => put_append(out, path, records, *end),
         }
     }
 }
@@ -270,6 +293,10 @@ impl<'a> OperationRef<'a> {
             | Self::SetQuota { path, .. }
             | Self::Acquire { path, .. }
             | Self::Release { path }
+            | Self::CreateLog { path, .. }
+            | Self::Append { path, .. }
+            | Self::Trim { path, .. }
+            | Self::Seal { path }
             | Self::Open { path, .. } => Some(path),
             Self::Close { handle } => Some(handle.path),
             Self::Guarded { ref operation, .. } | Self::Through { ref operation, .. } => operation.path(),
@@ -331,6 +358,17 @@ impl<'a> OperationRef<'a> {
                 }
                 Self::Through { handle, operation: Box::new(Self::decode(operation)?) }
             }
+            CREATE_LOG => Self::CreateLog {
+                path: reader.text("a path")?,
+                lifetime: take_lifetime(&mut reader)?,
+                sequential: reader.bool("the mark of a sequential name")?,
+            },
+            APPEND => {
+                let (path, records, end) = take_append(&mut reader)?;
+                Self::Append { path, records, end }
+            }
+            TRIM => Self::Trim { path: reader.text("a path")?, upto: reader.u64("a position")? },
+            SEAL => Self::Seal { path: reader.text("a path")? },
             SYNC => Self::Sync,
             CLOSE_SESSION => Self::CloseSession,
             tag => return Err(DecodeError::UnknownTag { what: "operation", tag }),
@@ -339,7 +377,7 @@ impl<'a> OperationRef<'a> {
         Ok(operation)
     }
 
-    /// Bytes of data in the largest node it would make.
+    /// Bytes of data in the largest node it would make, or of the largest record it would append.
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         match self {
@@ -347,7 +385,11 @@ impl<'a> OperationRef<'a> {
             Self::Multi { steps } => steps.iter().map(StepRef::data_bytes).max().unwrap_or(0),
             Self::Open { birth, .. } => birth.map_or(0, |birth| birth.data.len()),
             Self::Guarded { operation, .. } | Self::Through { operation, .. } => operation.data_bytes(),
-            Self::Delete { .. }
+            Self::Append { records, .. } => records.record_bytes_max(),
+            Self::CreateLog { .. }
+            | Self::Trim { .. }
+            | Self::Seal { .. }
+            | Self::Delete { .. }
             | Self::DeleteTree { .. }
             | Self::SetQuota { .. }
             | Self::Acquire { .. }
@@ -396,6 +438,14 @@ impl<'a> OperationRef<'a> {
             Self::Through { handle, operation } => {
                 Operation::Through { handle: handle.to_handle(), operation: Box::new(operation.to_operation()) }
             }
+            Self::CreateLog { path, lifetime, sequential } => {
+                Operation::CreateLog { path: (*path).to_owned(), lifetime: *lifetime, sequential: *sequential }
+            }
+            Self::Append { path, records, end } => {
+                Operation::Append { path: (*path).to_owned(), records: records.to_records(), end: *end }
+            }
+            Self::Trim { path, upto } => Operation::Trim { path: (*path).to_owned(), upto: *upto },
+            Self::Seal { path } => Operation::Seal { path: (*path).to_owned() },
             Self::Sync => Operation::Sync,
             Self::CloseSession => Operation::CloseSession,
         }
@@ -406,6 +456,7 @@ impl<'a> StepRef<'a> {
     fn data_bytes(&self) -> usize {
         match self {
             Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
+            Self::Append { records, .. } => records.record_bytes_max(),
             Self::Check { .. }
             | Self::Delete { .. }
             | Self::Get { .. }
@@ -429,6 +480,9 @@ impl<'a> StepRef<'a> {
             Self::Get { path } => Step::Get { path: path.to_owned() },
             Self::CheckLock { sequencer } => Step::CheckLock { sequencer: sequencer.to_sequencer() },
             Self::CheckHandle { handle } => Step::CheckHandle { handle: handle.to_handle() },
+            Self::Append { path, records, end } => {
+                Step::Append { path: path.to_owned(), records: records.to_records(), end }
+            }
         }
     }
 
@@ -447,6 +501,10 @@ impl<'a> StepRef<'a> {
             GET => Self::Get { path: reader.text("a path")? },
             CHECK_LOCK => Self::CheckLock { sequencer: SequencerRef::take(reader)? },
             CHECK_HANDLE => Self::CheckHandle { handle: HandleRef::take(reader)? },
+            APPEND => {
+                let (path, records, end) = take_append(reader)?;
+                Self::Append { path, records, end }
+            }
             tag => return Err(DecodeError::UnknownTag { what: "step", tag }),
         })
     }
@@ -459,7 +517,10 @@ const fn is_guardable(tag: u8) -> bool {
 
 /// What is about one node goes through a handle.
 const fn goes_through(tag: u8) -> bool {
-    matches!(tag, CREATE | SET | DELETE | DELETE_TREE | SET_QUOTA | ACQUIRE | RELEASE | OPEN)
+    matches!(
+        tag,
+        CREATE | SET | DELETE | DELETE_TREE | SET_QUOTA | ACQUIRE | RELEASE | OPEN | CREATE_LOG | APPEND | TRIM | SEAL
+    )
 }
 
 fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, sequential: bool) {
@@ -518,6 +579,18 @@ fn put_delete(out: &mut BytesMut, path: &str, expect: Expect) {
     put_expect(out, expect);
 }
 
+fn put_append(out: &mut BytesMut, path: &str, records: &Records, end: Option<u64>) {
+    out.put_u8(APPEND);
+    put_text(out, path);
+    records.as_ref().put(out);
+    put_maybe(out, end, |out, end| out.put_u64_le(end));
+}
+
+fn take_append<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, RecordsRef<'a>, Option<u64>), DecodeError> {
+    let (path, records) = (reader.text("a path")?, RecordsRef::take(reader)?);
+    Ok((path, records, reader.maybe("an end", |reader| reader.u64("a position"))?))
+}
+
 fn put_expect(out: &mut BytesMut, expect: Expect) {
     match expect {
         Expect::Any => out.put_u8(0),
@@ -564,6 +637,10 @@ const OPEN: u8 = 30;
 const CLOSE: u8 = 31;
 const THROUGH: u8 = 32;
 const CHECK_HANDLE: u8 = 33;
+const CREATE_LOG: u8 = 40;
+const APPEND: u8 = 41;
+const TRIM: u8 = 42;
+const SEAL: u8 = 43;
 
 /// A tag and an empty path.
 const STEP_BYTES_MIN: usize = 5;

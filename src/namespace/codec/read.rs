@@ -22,6 +22,7 @@ pub enum ReadRef<'a> {
     HandleGet { handle: HandleRef<'a> },
     HandleEntries { handle: HandleRef<'a>, after: &'a str, limit: u32 },
     HandleStat { handle: HandleRef<'a> },
+    Records { path: &'a str, from: u64, bytes: u32 },
 }
 
 impl Read {
@@ -80,6 +81,12 @@ impl Read {
                 out.put_u8(READ_HANDLE_STAT);
                 handle.as_ref().put(out);
             }
+            Self::Records { path, from, bytes } => {
+                out.put_u8(READ_RECORDS);
+                put_text(out, path);
+                out.put_u64_le(*from);
+                out.put_u32_le(*bytes);
+            }
         }
     }
 
@@ -108,6 +115,7 @@ impl Read {
                 ReadRef::HandleEntries { handle: handle.as_ref(), after, limit: *limit }
             }
             Self::HandleStat { handle } => ReadRef::HandleStat { handle: handle.as_ref() },
+            Self::Records { path, from, bytes } => ReadRef::Records { path, from: *from, bytes: *bytes },
         }
     }
 }
@@ -144,6 +152,11 @@ impl<'a> ReadRef<'a> {
                 limit: reader.u32("a listing's limit")?,
             },
             READ_HANDLE_STAT => Self::HandleStat { handle: HandleRef::take(&mut reader)? },
+            READ_RECORDS => Self::Records {
+                path: reader.text("a path")?,
+                from: reader.u64("a position")?,
+                bytes: reader.u32("a number of bytes")?,
+            },
             tag => return Err(DecodeError::UnknownTag { what: "read", tag }),
         };
         reader.finish("a read")?;
@@ -172,6 +185,7 @@ impl<'a> ReadRef<'a> {
                 Read::HandleEntries { handle: handle.to_handle(), after: after.to_owned(), limit }
             }
             Self::HandleStat { handle } => Read::HandleStat { handle: handle.to_handle() },
+            Self::Records { path, from, bytes } => Read::Records { path: path.to_owned(), from, bytes },
         }
     }
 }
@@ -198,3 +212,4 @@ const READ_QUOTA: u8 = 9;
 const READ_HANDLE_GET: u8 = 30;
 const READ_HANDLE_ENTRIES: u8 = 31;
 const READ_HANDLE_STAT: u8 = 32;
+const READ_RECORDS: u8 = 40;

@@ -7,9 +7,10 @@ use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::command::{
-    Answer, Done, Expiry, HandleMode, LockHolders, LockPlace, Outcome, Quota, Refusal, Scanned, SessionId, Stat,
-    StepDone, Usage,
+    Answer, Done, Expiry, HandleMode, LockHolders, LockPlace, LogStat, Outcome, Quota, Refusal, Scanned, SessionId,
+    Stat, StepDone, Usage,
 };
+use crate::namespace::records::RecordsRef;
 
 /// Appends a mutation's outcome.
 pub fn encode_outcome(outcome: &Outcome, out: &mut BytesMut) {
@@ -92,9 +93,16 @@ impl Stat {
         for (place, long) in raw.chunks_exact_mut(8).zip(longs) {
             place.copy_from_slice(&long.to_le_bytes());
         }
-        for (place, short) in raw[96..].chunks_exact_mut(4).zip([self.data_bytes, self.children, self.checksum]) {
+        for (place, short) in raw[96..108].chunks_exact_mut(4).zip([self.data_bytes, self.children, self.checksum]) {
             place.copy_from_slice(&short.to_le_bytes());
         }
+        let kind = match self.log {
+            None => NO_LOG,
+            Some(LogStat { sealed: false, .. }) => LOG_OPEN,
+            Some(LogStat { sealed: true, .. }) => LOG_SEALED,
+        };
+        raw[108..116].copy_from_slice(&self.log.map_or(0, |log| log.first).to_le_bytes());
+        raw[116] = kind;
         raw
     }
 
@@ -122,11 +130,18 @@ impl Stat {
             data_bytes: reader.u32(what)?,
             children: reader.u32(what)?,
             checksum: reader.u32(what)?,
+            log: match (reader.u64(what)?, reader.u8(what)?) {
+                (0, NO_LOG) => None,
+                (first, LOG_OPEN) => Some(LogStat { first, sealed: false }),
+                (first, LOG_SEALED) => Some(LogStat { first, sealed: true }),
+                _ => return Err(DecodeError::NotCanonical { what }),
+            },
         })
     }
 
-    /// Bytes of every encoded stat: twelve longs, then data bytes, children and checksum.
-    pub const ENCODED_BYTES: usize = 12 * 8 + 3 * 4;
+    /// Bytes of every encoded stat: twelve longs, then data bytes, children and checksum, then a log's first position and
+    /// what it is.
+    pub const ENCODED_BYTES: usize = 12 * 8 + 3 * 4 + 8 + 1;
 }
 
 fn put_done(out: &mut BytesMut, done: &Done) {
@@ -157,6 +172,15 @@ fn put_done(out: &mut BytesMut, done: &Done) {
             out.put_u8(u8::from(*created));
         }
         Done::Closed => out.put_u8(CLOSED),
+        Done::Appended { first, end } => put_positions(out, APPENDED, *first, *end),
+        Done::Trimmed { first } => {
+            out.put_u8(TRIMMED);
+            out.put_u64_le(*first);
+        }
+        Done::Sealed { end } => {
+            out.put_u8(SEALED);
+            out.put_u64_le(*end);
+        }
         Done::Synced => out.put_u8(SYNCED),
         Done::SessionClosed => out.put_u8(SESSION_CLOSED),
     }
@@ -182,6 +206,9 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
             Done::Opened { handle, stat, created: reader.bool("the mark of who created")? }
         }
         CLOSED => Done::Closed,
+        APPENDED => Done::Appended { first: reader.u64("a position")?, end: reader.u64("a position")? },
+        TRIMMED => Done::Trimmed { first: reader.u64("a position")? },
+        SEALED => Done::Sealed { end: reader.u64("a position")? },
         SYNCED => Done::Synced,
         SESSION_CLOSED => Done::SessionClosed,
         tag => return Err(DecodeError::UnknownTag { what: "result", tag }),
@@ -199,6 +226,7 @@ fn put_step_done(out: &mut BytesMut, done: &StepDone) {
             put_stat(out, GOT, stat);
             put_bytes(out, data);
         }
+        StepDone::Appended { first, end } => put_positions(out, APPENDED, *first, *end),
     }
 }
 
@@ -214,6 +242,7 @@ fn take_step_done(reader: &mut Reader<'_>) -> Result<StepDone, DecodeError> {
             let data = Bytes::copy_from_slice(reader.bytes("a node's data")?);
             StepDone::Got { node: Some((data, stat)) }
         }
+        APPENDED => StepDone::Appended { first: reader.u64("a position")?, end: reader.u64("a position")? },
         tag => return Err(DecodeError::UnknownTag { what: "step's result", tag }),
     })
 }
@@ -227,6 +256,12 @@ fn put_created(out: &mut BytesMut, path: &str, stat: &Stat) {
 fn put_stat(out: &mut BytesMut, tag: u8, stat: &Stat) {
     out.put_u8(tag);
     stat.encode(out);
+}
+
+fn put_positions(out: &mut BytesMut, tag: u8, first: u64, end: u64) {
+    out.put_u8(tag);
+    out.put_u64_le(first);
+    out.put_u64_le(end);
 }
 
 fn put_answer(out: &mut BytesMut, answer: &Answer) {
@@ -276,6 +311,11 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
             place.put(out);
         }
         Answer::Sequencer { valid } => out.put_slice(&[SEQUENCER, u8::from(*valid)]),
+        Answer::Records { from, records, stat } => {
+            put_stat(out, RECORDS, stat);
+            out.put_u64_le(*from);
+            records.as_ref().put(out);
+        }
     }
 }
 
@@ -315,6 +355,10 @@ fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
         LOCK => Answer::Lock { holders: LockHolders::take(reader)? },
         LOCK_PLACE => Answer::LockPlace { place: LockPlace::take(reader)? },
         SEQUENCER => Answer::Sequencer { valid: reader.bool("a verdict")? },
+        RECORDS => {
+            let (stat, from) = (Stat::take(reader)?, reader.u64("a position")?);
+            Answer::Records { from, records: RecordsRef::take(reader)?.to_records(), stat }
+        }
         tag => return Err(DecodeError::UnknownTag { what: "answer", tag }),
     })
 }
@@ -350,6 +394,11 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::HandleForeign { path, .. } => (HANDLE_FOREIGN, path.as_str()),
         Refusal::NodesOverQuota { path, .. } => (NODES_OVER_QUOTA, path.as_str()),
         Refusal::BytesOverQuota { path, .. } => (BYTES_OVER_QUOTA, path.as_str()),
+        Refusal::IsLog { path } => (IS_LOG, path.as_str()),
+        Refusal::NotLog { path } => (NOT_LOG, path.as_str()),
+        Refusal::LogSealed { path, .. } => (LOG_IS_SEALED, path.as_str()),
+        Refusal::LogEnd { path, .. } => (LOG_END, path.as_str()),
+        Refusal::LogTrimmed { path, .. } => (LOG_TRIMMED, path.as_str()),
         Refusal::TooLarge { what, .. } => (TOO_LARGE, what.as_str()),
         Refusal::Aborted { index, cause } => {
             assert!(!matches!(**cause, Refusal::Aborted { .. }), "a multi holds no multi");
@@ -366,6 +415,8 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     | Refusal::Fenced { presented: one, current: other, .. }
     | Refusal::NodesOverQuota { needed: one, limit: other, .. }
     | Refusal::BytesOverQuota { needed: one, limit: other, .. }
+    | Refusal::LogEnd { expected: one, found: other, .. }
+    | Refusal::LogTrimmed { from: one, first: other, .. }
     | Refusal::TooLarge { size: one, limit: other, .. } = refusal
     {
         out.put_u64_le(*one);
@@ -376,6 +427,9 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     }
     if let Refusal::HandleForeign { session, .. } = refusal {
         out.put_u64_le(session.0);
+    }
+    if let Refusal::LogSealed { end, .. } = refusal {
+        out.put_u64_le(*end);
     }
 }
 
@@ -417,6 +471,19 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
             needed: reader.u64("a count")?,
             limit: reader.u64("a bound")?,
         },
+        IS_LOG => Refusal::IsLog { path: path(reader)? },
+        NOT_LOG => Refusal::NotLog { path: path(reader)? },
+        LOG_IS_SEALED => Refusal::LogSealed { path: path(reader)?, end: reader.u64("a position")? },
+        LOG_END => Refusal::LogEnd {
+            path: path(reader)?,
+            expected: reader.u64("a position")?,
+            found: reader.u64("a position")?,
+        },
+        LOG_TRIMMED => Refusal::LogTrimmed {
+            path: path(reader)?,
+            from: reader.u64("a position")?,
+            first: reader.u64("a position")?,
+        },
         TOO_LARGE => Refusal::TooLarge {
             what: reader.text("the name of a limit")?.to_owned(),
             size: reader.u64("a size")?,
@@ -436,6 +503,11 @@ const NO_EXPIRY: u64 = 0;
 const EMPTIED: u64 = u64::MAX;
 const CLOSED_BY_ALL: u64 = u64::MAX - 1;
 
+// What a node is: no log, one, or one that is sealed.
+const NO_LOG: u8 = 0;
+const LOG_OPEN: u8 = 1;
+const LOG_SEALED: u8 = 2;
+
 // Results of operations and of steps share one space of tags.
 const CREATED: u8 = 1;
 const SET: u8 = 2;
@@ -453,6 +525,9 @@ const TREE_DELETED: u8 = 13;
 const QUOTA_SET: u8 = 14;
 const OPENED: u8 = 30;
 const CLOSED: u8 = 31;
+const APPENDED: u8 = 40;
+const TRIMMED: u8 = 41;
+const SEALED: u8 = 42;
 
 const NODE: u8 = 1;
 const ABSENT: u8 = 2;
@@ -464,6 +539,7 @@ const SEQUENCER: u8 = 7;
 const ENTRIES: u8 = 8;
 const SCANNED: u8 = 9;
 const QUOTA: u8 = 10;
+const RECORDS: u8 = 40;
 
 const NO_NODE: u8 = 1;
 const NO_PARENT: u8 = 2;
@@ -487,3 +563,8 @@ const HANDLE_CLOSED: u8 = 31;
 const HANDLE_FORGED: u8 = 32;
 const HANDLE_LACKS: u8 = 33;
 const HANDLE_FOREIGN: u8 = 34;
+const IS_LOG: u8 = 40;
+const NOT_LOG: u8 = 41;
+const LOG_IS_SEALED: u8 = 42;
+const LOG_END: u8 = 43;
+const LOG_TRIMMED: u8 = 44;

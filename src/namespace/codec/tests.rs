@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::namespace::command::{
     Answer, Birth, Command, Done, Expect, Expiry, Handle, HandleMode, Lifetime, LockHolders, LockMode, LockPlace,
-    Operation, Outcome, Quota, QuotaBounds, Read, Refusal, Scanned, Sequencer, SessionId, Stat, Step, StepDone, Usage,
+    LogStat, Operation, Outcome, Quota, QuotaBounds, Read, Records, Refusal, Scanned, Sequencer, SessionId, Stat, Step,
+    StepDone, Usage,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -17,6 +18,10 @@ fn text() -> impl Strategy<Value = String> {
 
 fn data() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn records() -> impl Strategy<Value = Records> {
+    vec(data(), 0..5).prop_map(|records| records.iter().collect())
 }
 
 fn session() -> impl Strategy<Value = SessionId> {
@@ -97,6 +102,11 @@ fn step() -> impl Strategy<Value = Step> {
         text().prop_map(|path| Step::Get { path }),
         sequencer().prop_map(|sequencer| Step::CheckLock { sequencer }),
         handle().prop_map(|handle| Step::CheckHandle { handle }),
+        (text(), records(), option::of(any::<u64>())).prop_map(|(path, records, end)| Step::Append {
+            path,
+            records,
+            end
+        }),
     ]
 }
 
@@ -136,6 +146,18 @@ fn plain_operation() -> impl Strategy<Value = Operation> {
             handle,
             operation: Box::new(Operation::Set { path, data, expect }),
         }),
+        (text(), lifetime(), any::<bool>()).prop_map(|(path, lifetime, sequential)| Operation::CreateLog {
+            path,
+            lifetime,
+            sequential
+        }),
+        (text(), records(), option::of(any::<u64>())).prop_map(|(path, records, end)| Operation::Append {
+            path,
+            records,
+            end
+        }),
+        (text(), any::<u64>()).prop_map(|(path, upto)| Operation::Trim { path, upto }),
+        text().prop_map(|path| Operation::Seal { path }),
         Just(Operation::Sync),
         Just(Operation::CloseSession),
     ]
@@ -185,14 +207,16 @@ fn read() -> impl Strategy<Value = Read> {
             limit
         }),
         handle().prop_map(|handle| Read::HandleStat { handle }),
+        (text(), any::<u64>(), any::<u32>()).prop_map(|(path, from, bytes)| Read::Records { path, from, bytes }),
     ]
 }
 
 fn stat() -> impl Strategy<Value = Stat> {
     let idle = (1..u64::MAX - 1).prop_map(|ttl_ms| Expiry::Idle { ttl_ms });
     let expiry = option::of(prop_oneof![Just(Expiry::Emptied), Just(Expiry::Closed), idle]);
-    let numbers = (any::<[u64; 10]>(), any::<[u32; 3]>(), option::of(session()), expiry);
-    numbers.prop_map(|(long, short, owner, expiry)| Stat {
+    let log = (any::<u64>(), any::<bool>()).prop_map(|(first, sealed)| LogStat { first, sealed });
+    let numbers = (any::<[u64; 10]>(), any::<[u32; 3]>(), option::of(session()), expiry, option::of(log));
+    numbers.prop_map(|(long, short, owner, expiry, log)| Stat {
         created: long[0],
         modified: long[1],
         children_modified: long[2],
@@ -208,6 +232,7 @@ fn stat() -> impl Strategy<Value = Stat> {
         instance: long[8],
         lock_generation: long[9],
         checksum: short[2],
+        log,
     })
 }
 
@@ -218,6 +243,7 @@ fn step_done() -> impl Strategy<Value = StepDone> {
         stat().prop_map(|stat| StepDone::Set { stat }),
         Just(StepDone::Deleted),
         option::of((data(), stat())).prop_map(|node| StepDone::Got { node }),
+        any::<[u64; 2]>().prop_map(|[first, end]| StepDone::Appended { first, end }),
     ]
 }
 
@@ -234,6 +260,9 @@ fn done() -> impl Strategy<Value = Done> {
         Just(Done::Released),
         (handle(), stat(), any::<bool>()).prop_map(|(handle, stat, created)| Done::Opened { handle, stat, created }),
         Just(Done::Closed),
+        any::<[u64; 2]>().prop_map(|[first, end]| Done::Appended { first, end }),
+        any::<u64>().prop_map(|first| Done::Trimmed { first }),
+        any::<u64>().prop_map(|end| Done::Sealed { end }),
         Just(Done::Synced),
         Just(Done::SessionClosed),
     ]
@@ -276,6 +305,15 @@ fn cause() -> impl Strategy<Value = Refusal> {
         }),
         text().prop_map(|why| Refusal::BadArgument { why }),
         (text(), any::<u64>(), any::<u64>()).prop_map(|(what, size, limit)| Refusal::TooLarge { what, size, limit }),
+        text().prop_map(|path| Refusal::IsLog { path }),
+        text().prop_map(|path| Refusal::NotLog { path }),
+        (text(), any::<u64>()).prop_map(|(path, end)| Refusal::LogSealed { path, end }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(path, expected, found)| Refusal::LogEnd {
+            path,
+            expected,
+            found
+        }),
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(path, from, first)| Refusal::LogTrimmed { path, from, first }),
         Just(Refusal::NoSession),
         Just(Refusal::ResultDropped),
     ]
@@ -311,6 +349,7 @@ fn answer() -> impl Strategy<Value = Answer> {
             quota: quota.map(|(quota, [nodes, bytes])| (quota, Usage { nodes, bytes }))
         }),
         any::<bool>().prop_map(|valid| Answer::Sequencer { valid }),
+        (any::<u64>(), records(), stat()).prop_map(|(from, records, stat)| Answer::Records { from, records, stat }),
         (vec(text(), 0..6), stat(), any::<bool>()).prop_map(|(names, stat, more)| Answer::Children {
             names,
             stat,

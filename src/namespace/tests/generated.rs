@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::super::codec::{ReadRef, decode_outcome};
 use super::super::command::{
     Answer, Birth, Command, Expect, Handle, HandleMode, Lifetime, LockHolders, LockMode, LockPlace, Operation, Quota,
-    QuotaBounds, Scanned, Sequencer, SessionId, Step,
+    QuotaBounds, Records, Refusal, Scanned, Sequencer, SessionId, Step,
 };
 use super::super::{Applied, CommandOutcome, Namespace, Tree, answer};
 use super::batch;
@@ -116,6 +116,11 @@ fn through() -> impl Strategy<Value = Operation> {
     (handle(), operation).prop_map(|(handle, operation)| Operation::Through { handle, operation: Box::new(operation) })
 }
 
+fn appending() -> impl Strategy<Value = (String, Records, Option<u64>)> {
+    (path(), vec(data(), 0..4), option::weighted(0.3, 0..4_u64))
+        .prop_map(|(path, records, end)| (path, records.iter().collect(), end))
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (path(), expect()).prop_map(|(path, expect)| Step::Check { path, expect }),
@@ -126,6 +131,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => path().prop_map(|path| Step::Get { path }),
         1 => sequencer().prop_map(|sequencer| Step::CheckLock { sequencer }),
         1 => handle().prop_map(|handle| Step::CheckHandle { handle }),
+        2 => appending().prop_map(|(path, records, end)| Step::Append { path, records, end }),
     ]
 }
 
@@ -146,6 +152,15 @@ fn operation() -> impl Strategy<Value = Operation> {
             sequencer,
             operation: Box::new(Operation::Set { path, data, expect: Expect::Any }),
         }),
+        2 => (sequencer(), appending()).prop_map(|(sequencer, (path, records, end))| Operation::Guarded {
+            sequencer,
+            operation: Box::new(Operation::Append { path, records, end }),
+        }),
+        4 => creation()
+            .prop_map(|(path, _, lifetime, sequential)| Operation::CreateLog { path, lifetime, sequential }),
+        6 => appending().prop_map(|(path, records, end)| Operation::Append { path, records, end }),
+        3 => (path(), 0..6_u64).prop_map(|(path, upto)| Operation::Trim { path, upto }),
+        1 => path().prop_map(|path| Operation::Seal { path }),
         6 => vec(step(), 0..5).prop_map(|steps| Operation::Multi { steps }),
         6 => opening(),
         3 => handle().prop_map(|handle| Operation::Close { handle }),
@@ -307,6 +322,7 @@ fn same_nodes(tree: &Tree, model: &Model) {
         let found = tree.get(path).unwrap_or_else(|| panic!("{path} is missing"));
         assert_eq!((&found.data, &found.stat), (&node.data, &node.stat), "{path}");
         same_lock(tree, model, path);
+        same_records(tree, node, path);
         let quota = node.quota.map(|quota| (quota, model.usage(path)));
         assert_eq!(answer(tree, ReadRef::Quota { path }), Ok(Answer::Quota { quota }), "{path}");
         let below: Vec<_> =
@@ -325,7 +341,15 @@ fn same_nodes(tree: &Tree, model: &Model) {
         assert_eq!(answer(tree, read), stat, "{handle}");
         let read = ReadRef::HandleGet { handle: handle.as_ref() };
         let data = model.opened(handle, HandleMode::READ);
-        let data = data.map(|stat| Answer::Node { data: model.nodes[&handle.path].data.clone(), stat });
+        let data = data.and_then(|stat| {
+            let node = &model.nodes[&handle.path];
+            let path = handle.path.clone();
+            if node.log.is_some() {
+                Err(Refusal::IsLog { path })
+            } else {
+                Ok(Answer::Node { data: node.data.clone(), stat })
+            }
+        });
         assert_eq!(answer(tree, read), data, "{handle}");
     }
 }
@@ -346,6 +370,20 @@ fn same_subtree(tree: &Tree, model: &Model, top: &str) {
     }
     let page = answer(tree, ReadRef::Scan { path: top, after: &after, limit: 1, with_data: true });
     assert_eq!(page, Ok(Answer::Scanned { nodes: Vec::new(), more: false }), "after {after}");
+}
+
+/// From every position, in pages of any size.
+fn same_records(tree: &Tree, node: &ModelNode, path: &str) {
+    let end = if node.log.is_some() { node.stat.version } else { 0 };
+    for from in 0..=end + 1 {
+        for bytes in [1, 9, 1000] {
+            let found = answer(tree, ReadRef::Records { path, from, bytes });
+            assert_eq!(found, node.records(path, from, bytes as usize), "{path} from {from}");
+        }
+    }
+    let got = answer(tree, ReadRef::Get { path });
+    let is_log = got == Err(Refusal::IsLog { path: path.to_owned() });
+    assert_eq!(is_log, node.log.is_some(), "{path} is got if it is no log");
 }
 
 fn same_lock(tree: &Tree, model: &Model, path: &str) {

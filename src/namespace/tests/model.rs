@@ -12,6 +12,7 @@ use super::super::command::{
 };
 use super::super::path;
 use super::super::reign::Reign;
+use super::log_model::ModelLog;
 use crate::limits::CONTAINER_LINGER_MS;
 
 /// A node, and how many children it ever had.
@@ -21,10 +22,11 @@ pub struct ModelNode {
     pub stat: Stat,
     pub lock: ModelLock,
     /// When it ends, if it has no children then.
-    due: Option<u64>,
+    pub(super) due: Option<u64>,
     pub quota: Option<Quota>,
     /// When each handle was opened, and by whom.
     opens: Vec<(u64, SessionId)>,
+    pub log: Option<ModelLog>,
     born: u64,
 }
 
@@ -68,8 +70,8 @@ pub struct Model {
     /// Every handle ever given out.
     pub handles: Vec<Handle>,
     instances: u64,
-    wall_ms: u64,
-    log_time_ns: u64,
+    pub(super) wall_ms: u64,
+    pub(super) log_time_ns: u64,
 }
 
 impl Model {
@@ -81,6 +83,7 @@ impl Model {
             due: None,
             quota: None,
             opens: Vec::new(),
+            log: None,
             born: 0,
         };
         let nodes = BTreeMap::from([("/".to_owned(), root)]);
@@ -192,6 +195,12 @@ impl Model {
             }
             Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
             Operation::SetQuota { path, quota } => return self.set_quota(&path, quota),
+            Operation::CreateLog { path, lifetime, sequential } => {
+                return self.create_log(id, path, lifetime, sequential);
+            }
+            Operation::Trim { path, upto } => return self.trim(path, upto),
+            Operation::Seal { path } => return self.seal(path),
+            Operation::Append { path, records, end } => vec![Step::Append { path, records, end }],
             Operation::Sync => return Ok(Done::Synced),
             Operation::CloseSession => unreachable!("its caller ends the session"),
             Operation::Multi { steps } => steps,
@@ -217,6 +226,7 @@ impl Model {
             StepDone::Created { path, stat } => Done::Created { path, stat },
             StepDone::Set { stat } => Done::Set { stat },
             StepDone::Deleted => Done::Deleted,
+            StepDone::Appended { first, end } => Done::Appended { first, end },
             StepDone::Checked | StepDone::Got { .. } => unreachable!("only a multi reads"),
         })
     }
@@ -231,12 +241,21 @@ impl Model {
             Step::Check { path, expect } => self.expect(&path, expect).map(|()| StepDone::Checked),
             Step::Get { path } => {
                 path::check(&path)?;
+                if self.nodes.get(&path).is_some_and(|node| node.log.is_some()) {
+                    return Err(Refusal::IsLog { path });
+                }
                 Ok(StepDone::Got { node: self.nodes.get(&path).map(|node| (node.data.clone(), node.stat)) })
+            }
+            Step::Append { path, records, end } => {
+                self.append(path, &records, end).map(|(first, end)| StepDone::Appended { first, end })
             }
             Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
             Step::CheckHandle { handle } => self.opened(&handle, HandleMode::NONE).map(|_| StepDone::Checked),
             Step::Set { path, data, expect } => {
                 self.expect(&path, expect)?;
+                if self.nodes[&path].log.is_some() {
+                    return Err(Refusal::IsLog { path });
+                }
                 let more = (data.len() as u64).saturating_sub(self.nodes[&path].data.len() as u64);
                 self.fits(&path, 0, more)?;
                 let (revision, wall_ms) = (self.revision, self.wall_ms);
@@ -265,7 +284,7 @@ impl Model {
         }
     }
 
-    fn create(
+    pub(super) fn create(
         &mut self,
         id: SessionId,
         mut path: String,
@@ -316,7 +335,7 @@ impl Model {
             ..Stat::default()
         };
         let (lock, opens) = (ModelLock::default(), Vec::new());
-        let mut node = ModelNode { data: Bytes::new(), stat, lock, due, quota: None, opens, born: 0 };
+        let mut node = ModelNode { data: Bytes::new(), stat, lock, due, quota: None, opens, log: None, born: 0 };
         store(&mut node, data);
         let stat = node.stat;
         self.nodes.insert(path.clone(), node);
@@ -347,12 +366,12 @@ impl Model {
         let within = self.nodes.iter().filter(|(path, _)| path::is_within(path, top));
         within.fold(Usage::default(), |usage, (_, node)| Usage {
             nodes: usage.nodes + 1,
-            bytes: usage.bytes + node.data.len() as u64,
+            bytes: usage.bytes + u64::from(node.stat.data_bytes),
         })
     }
 
     /// Whether so much more may come to `path`: the nearest quota that is too small says no.
-    fn fits(&self, path: &str, nodes: u64, bytes: u64) -> Result<(), Refusal> {
+    pub(super) fn fits(&self, path: &str, nodes: u64, bytes: u64) -> Result<(), Refusal> {
         let mut above: Vec<_> = self.nodes.iter().filter(|(top, _)| path::is_within(path, top)).collect();
         above.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         for (path, quota) in above.into_iter().filter_map(|(path, node)| Some((path.clone(), node.quota?))) {
@@ -473,7 +492,7 @@ impl Model {
         self.sessions.remove(&id);
     }
 
-    fn expect(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
+    pub(super) fn expect(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
         path::check(path)?;
         let Some(node) = self.nodes.get(path) else { return Err(Refusal::NoNode { path: path.to_owned() }) };
         match expect {
@@ -524,5 +543,10 @@ fn parent(path: &str) -> String {
 /// A node made and deleted in one multi leaves its parent's numbers changed, so equal trees mean nothing was done.
 fn made_and_unmade(outcome: &Outcome) -> bool {
     let Ok(Done::Multi { results }) = outcome else { return false };
-    results.iter().any(|result| matches!(result, StepDone::Created { .. } | StepDone::Set { .. } | StepDone::Deleted))
+    results.iter().any(|result| {
+        matches!(
+            result,
+            StepDone::Created { .. } | StepDone::Set { .. } | StepDone::Deleted | StepDone::Appended { .. }
+        )
+    })
 }

@@ -1,0 +1,337 @@
+//! `quorate log`: nodes that hold records, to be appended to, read and followed.
+
+use std::io::{self, BufRead, Write};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use quorate::client::{Client, CreateOptions, Error, Log, Stat, Tailed};
+use quorate::server::{Code, Failure};
+use serde_json::json;
+
+use super::connect::{Target, change_failed, failed, span};
+
+#[derive(clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  quorate log create /app/events\n  quorate log append /app/events started\n  quorate log read /app/events\n  quorate log tail /app/events"
+)]
+pub enum Args {
+    /// Makes a log, with no records yet
+    Create(Create),
+    /// Adds records at the end; prints the first position and the new end of each request, one a line
+    Append(Append),
+    /// Prints records, one a line
+    Read(Read),
+    /// Prints records as they come, one a line, until the log is sealed
+    Tail(Tail),
+    /// Drops records; prints the position where the log begins now
+    Trim(Trim),
+    /// Closes the log to further records, for good; prints the position where it ends
+    Seal(Seal),
+    /// Prints where the log begins and ends, and how large it is
+    Stat(Numbers),
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate log create --parents /app/events\n  quorate log create --ttl 1h /app/debug"
+)]
+pub struct Create {
+    /// The log's path
+    path: String,
+    /// End when it has had neither children nor new records for so long, like 30s
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    ttl: Option<Duration>,
+    /// Append a number that rises with each node made here, and print the name
+    #[arg(long, short)]
+    sequential: bool,
+    /// Make missing parents as well
+    #[arg(long, short)]
+    parents: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate log append /app/events started 'host 7 joined'\n  quorate log append --end 2 /app/events stopped\n  journalctl -f | quorate log append /app/events -"
+)]
+pub struct Append {
+    /// The log's path
+    path: String,
+    /// The records, after `--` if one begins with a hyphen; a single `-` reads standard input, of which each line is one
+    #[arg(required = true)]
+    records: Vec<String>,
+    /// Only if the log ends at this position
+    #[arg(long, value_name = "POSITION")]
+    end: Option<u64>,
+    /// Each request's positions as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate log read /app/events\n  quorate log read --from 100 --count 10 --json /app/events"
+)]
+pub struct Read {
+    /// The log's path
+    path: String,
+    /// Position of the first record; otherwise the first that is not trimmed
+    #[arg(long, value_name = "POSITION")]
+    from: Option<u64>,
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate log tail /app/events\n  quorate log tail --from 0 --count 3 --json /app/events"
+)]
+pub struct Tail {
+    /// The log's path
+    path: String,
+    /// Position of the first record; otherwise the log's end as it is now
+    #[arg(long, value_name = "POSITION")]
+    from: Option<u64>,
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// How records are printed.
+#[derive(clap::Args)]
+struct Form {
+    /// End after so many records
+    #[arg(long, short = 'n')]
+    count: Option<u64>,
+    /// The position of each in front of it
+    #[arg(long, short, conflicts_with = "json")]
+    positions: bool,
+    /// Each as one JSON object a line; what is no text is in base64
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate log trim /app/events 100")]
+pub struct Trim {
+    /// The log's path
+    path: String,
+    /// The records before this position go
+    upto: u64,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate log seal /app/events")]
+pub struct Seal {
+    /// The log's path
+    path: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate log stat /app/events\n  quorate log stat --json /app/events")]
+pub struct Numbers {
+    /// The log's path
+    path: String,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    match args {
+        Args::Create(args) => args.target.with_client(|client, timeout| create(client, args, timeout)),
+        Args::Append(args) => args.target.with_client(|client, timeout| append(client, args, timeout)),
+        Args::Read(args) => args.target.with_client(|client, timeout| read(client, args, timeout)),
+        Args::Tail(args) => args.target.with_client(|client, timeout| tail(client, args, timeout)),
+        Args::Trim(Trim { path, upto, target }) => target.with_client(|client, timeout| {
+            let first = client.log(path).trim(*upto).wait_timeout(timeout);
+            crate::print_line(&first.map_err(|error| change_failed(&error))?.to_string())
+        }),
+        Args::Seal(Seal { path, target }) => target.with_client(|client, timeout| {
+            let end = client.log(path).seal().wait_timeout(timeout);
+            crate::print_line(&end.map_err(|error| change_failed(&error))?.to_string())
+        }),
+        Args::Stat(args) => args.target.with_client(|client, timeout| stat(client, args, timeout)),
+    }
+}
+
+/// Prints the path of the log made.
+fn create(client: &Client, args: &Create, timeout: Duration) -> Result<(), Failure> {
+    let mut options = args.ttl.map_or_else(CreateOptions::permanent, CreateOptions::ttl);
+    if args.sequential {
+        options = options.sequential();
+    }
+    if args.parents {
+        options = options.parents();
+    }
+    let made = client.create_log(&args.path, options).wait_timeout(timeout);
+    crate::print_line(&made.map_err(|error| change_failed(&error))?.path)
+}
+
+/// Prints one line a request: `FIRST END`. Lines of standard input that are there together go in one request.
+fn append(client: &Client, args: &Append, timeout: Duration) -> Result<(), Failure> {
+    let log = client.log(&args.path);
+    let mut end = args.end;
+    let mut add = |records: &[Vec<u8>]| {
+        let appended = match end {
+            Some(end) => log.append_at(end, records),
+            None => log.append(records),
+        };
+        let appended = appended.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
+        end = end.map(|_| appended.end);
+        crate::print_line(&if args.json {
+            json!({ "first": appended.first, "end": appended.end }).to_string()
+        } else {
+            format!("{} {}", appended.first, appended.end)
+        })
+    };
+    if args.records != ["-"] {
+        let records: Vec<_> = args.records.iter().map(|record| record.clone().into_bytes()).collect();
+        return add(&records);
+    }
+    let mut input = io::BufReader::with_capacity(REQUEST_BYTES, io::stdin());
+    loop {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        // The first line is waited for; others go with it if they are here already.
+        while records.is_empty() || bytes < REQUEST_BYTES && input.buffer().contains(&b'\n') {
+            let mut line = Vec::new();
+            let read = input.read_until(b'\n', &mut line);
+            if read.map_err(|error| cannot_read(&error))? == 0 {
+                break;
+            }
+            line.pop_if(|last| *last == b'\n');
+            bytes += line.len();
+            records.push(line);
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        add(&records)?;
+    }
+}
+
+fn read(client: &Client, args: &Read, timeout: Duration) -> Result<(), Failure> {
+    let log = client.log(&args.path);
+    let mut from = match args.from {
+        Some(from) => from,
+        None => first_left(&log, &args.path, timeout)?,
+    };
+    let mut left = args.form.count.unwrap_or(u64::MAX);
+    let mut end = None;
+    while left > 0 && end.is_none_or(|end| from < end) {
+        let page = log.read(from, u32::MAX).wait_timeout(timeout).map_err(|error| failed(&error))?;
+        // Where it ended at first is where this ends, however fast others append.
+        let end = *end.get_or_insert(page.stat.version);
+        let (next, positions) = (page.next, page.from..end);
+        for (position, data) in positions.zip(page.records).take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            left -= 1;
+            if !args.form.is_printed(position, &data)? {
+                return Ok(());
+            }
+        }
+        from = next;
+    }
+    Ok(())
+}
+
+fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> {
+    let log = client.log(&args.path);
+    let from = match args.from {
+        Some(from) => from,
+        None => log_stat(&log, &args.path, timeout)?.version,
+    };
+    // A script may wait for this before it does what is to be seen.
+    let _ = writeln!(io::stderr(), "following {} from position {from} on", args.path);
+    let mut left = args.form.count.unwrap_or(u64::MAX);
+    for tailed in log.tail(from) {
+        match tailed.map_err(|error| failed(&error))? {
+            Tailed::Record { position, data } => {
+                left -= 1;
+                if !args.form.is_printed(position, &data)? || left == 0 {
+                    return Ok(());
+                }
+            }
+            Tailed::Trimmed { from, first } => {
+                let _ = writeln!(io::stderr(), "records before {first} are trimmed, those from {from} on with them");
+                let told = json!({ "trimmed_from": from, "first": first }).to_string();
+                if args.form.json && !crate::is_printed(format!("{told}\n").as_bytes())? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prints the numbers, one a line.
+fn stat(client: &Client, args: &Numbers, timeout: Duration) -> Result<(), Failure> {
+    let stat = log_stat(&client.log(&args.path), &args.path, timeout)?;
+    let log = stat.log.expect("it is a log's");
+    let numbers = json!({
+        "first": log.first,
+        "end": stat.version,
+        "bytes": stat.data_bytes,
+        "sealed": log.sealed,
+    });
+    if args.json {
+        return crate::print_line(&numbers.to_string());
+    }
+    let rows = numbers.as_object().expect("it was made as an object");
+    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
+    crate::print_line(&lines.join("\n"))
+}
+
+/// Position of the first record that is not trimmed; that some are is told.
+fn first_left(log: &Log, path: &str, timeout: Duration) -> Result<u64, Failure> {
+    let first = log_stat(log, path, timeout)?.log.map_or(0, |log| log.first);
+    if first > 0 {
+        let _ = writeln!(io::stderr(), "records before {first} are trimmed");
+    }
+    Ok(first)
+}
+
+fn log_stat(log: &Log, path: &str, timeout: Duration) -> Result<Stat, Failure> {
+    let path = || path.to_owned();
+    match log.stat().wait_timeout(timeout).map_err(|error| failed(&error))? {
+        Some(stat) if stat.log.is_some() => Ok(stat),
+        Some(_) => Err(failed(&Error::NotLog { path: path() })),
+        None => Err(failed(&Error::NoNode { path: path() })),
+    }
+}
+
+fn cannot_read(error: &io::Error) -> Failure {
+    Failure::new(Code::Usage, "cannot read standard input").found(error.to_string())
+}
+
+impl Form {
+    /// Prints a record; whether anybody reads on.
+    fn is_printed(&self, position: u64, data: &[u8]) -> Result<bool, Failure> {
+        let mut line = match (self.json, std::str::from_utf8(data)) {
+            (true, Ok(text)) => json!({ "position": position, "data": text }).to_string().into_bytes(),
+            (true, Err(_)) => {
+                let data = BASE64_STANDARD.encode(data);
+                json!({ "position": position, "data_base64": data }).to_string().into_bytes()
+            }
+            (false, _) if self.positions => [format!("{position} ").as_bytes(), data].concat(),
+            (false, _) => data.to_vec(),
+        };
+        line.push(b'\n');
+        crate::is_printed(&line)
+    }
+}
+
+/// A request takes up further lines until it has this many bytes.
+const REQUEST_BYTES: usize = 256 << 10;
