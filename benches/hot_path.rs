@@ -3,9 +3,10 @@
 use bytes::{BufMut, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use quorate::limits::CLIENT_FRAME_BYTES_MAX;
+use quorate::namespace::acl::Principals;
 use quorate::namespace::codec::{OperationRef, batch_header};
 use quorate::namespace::command::{Command, Expect, Lifetime, Operation, Read, SessionId};
-use quorate::namespace::{Applied, CommandOutcome, Namespace, answer};
+use quorate::namespace::{Applied, CommandOutcome, Gate, Namespace, answer};
 use quorate::paxos::{Draft, Value};
 use quorate::replica::exchange::Gathering;
 use quorate::wire::client::{ClientMessage, encode_request};
@@ -31,7 +32,7 @@ fn namespace() -> (Namespace, SessionId) {
     let mut namespace = Namespace::new(1);
     let mut applied = Applied::default();
     let mut gathering = Gathering::default();
-    gathering.put(&Command::OpenSession { token: 1, secret: 2, timeout_ms: 10_000 });
+    gathering.put(&Command::OpenSession { token: 1, secret: 2, timeout_ms: 10_000, address: None });
     namespace.apply(&batch(&mut gathering), &mut applied);
     let Some(CommandOutcome::SessionOpened { session, .. }) = applied.outcomes.pop() else { panic!("a session opens") };
     for node in 0..NODES {
@@ -118,9 +119,10 @@ fn applying(c: &mut Criterion) {
         );
     });
     let read = Read::Get { path: "/node-500".to_owned() };
+    let who = Principals::default();
     group.throughput(Throughput::Elements(1));
     group.bench_function("get", |b| {
-        b.iter(|| assert!(answer(namespace.tree(), read.as_ref()).is_ok(), "the node is there"));
+        b.iter(|| assert!(answer(&Gate::new(namespace.tree(), &who), read.as_ref()).is_ok(), "the node is there"));
     });
 }
 

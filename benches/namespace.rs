@@ -6,9 +6,10 @@ use std::hint::black_box;
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use quorate::namespace::acl::Principals;
 use quorate::namespace::codec::{ReadRef, batch_header, command_prefix, decode_outcome};
 use quorate::namespace::command::{Command, Expect, Lifetime, Operation, SessionId};
-use quorate::namespace::{Applied, CommandOutcome, Namespace, answer};
+use quorate::namespace::{Applied, CommandOutcome, Gate, Namespace, answer};
 
 /// The allocator of the server's binary: without it the figure is another program's.
 #[global_allocator]
@@ -17,6 +18,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const NODES: u64 = 100_000;
 const COMMANDS: u64 = 1_000;
 const DATA_BYTES: usize = 1024;
+
+/// Records that a log keeps.
+const LOG_RECORDS: u64 = 50_000;
 
 /// Names asked for at once, out of the middle of many.
 const LISTED: u32 = 1_000;
@@ -57,7 +61,7 @@ struct Client {
 impl Client {
     fn new() -> Self {
         let mut client = Self { namespace: Namespace::new(3), session: SessionId(1), number: 0 };
-        let open = Command::OpenSession { token: 1, secret: 1, timeout_ms: 12_000 };
+        let open = Command::OpenSession { token: 1, secret: 1, timeout_ms: 12_000, address: None };
         client.namespace.apply(&batch([open].into_iter()), &mut Applied::default());
         let root = create("/bench".to_owned());
         let operations: Vec<_> = std::iter::once(root).chain((0..NODES).map(|n| create(path(n)))).collect();
@@ -116,6 +120,23 @@ fn writes(criterion: &mut Criterion) {
             })
         });
     });
+    let log = || "/bench/log".to_owned();
+    let make = Operation::CreateLog { path: log(), lifetime: Lifetime::Permanent, sequential: false };
+    let bytes = client.requests(std::iter::once(make));
+    verify(&client.apply(&bytes));
+    let mut end = 0;
+    group.bench_function("append-1KiB", |bencher| {
+        bencher.iter_custom(|rounds| {
+            measure(&mut client, rounds, |n| {
+                if n == 0 {
+                    // A long log that stays within its bound.
+                    return Operation::Trim { path: log(), upto: u64::saturating_sub(end, LOG_RECORDS) };
+                }
+                end += 1;
+                Operation::Append { path: log(), records: [[3; DATA_BYTES]].iter().collect(), end: None }
+            })
+        });
+    });
     group.finish();
 }
 
@@ -137,13 +158,14 @@ fn measure(client: &mut Client, rounds: u64, mut operation: impl FnMut(u64) -> O
 
 fn reads(criterion: &mut Criterion) {
     let client = Client::new();
+    let who = Principals::default();
     let paths: Vec<_> = (0..COMMANDS).map(|n| path(scattered(n))).collect();
     let mut group = criterion.benchmark_group("answer");
     group.throughput(Throughput::Elements(COMMANDS));
     group.bench_function("get-1KiB", |bencher| {
         bencher.iter(|| {
             for path in &paths {
-                let found = answer(client.namespace.tree(), ReadRef::Get { path });
+                let found = answer(&Gate::new(client.namespace.tree(), &who), ReadRef::Get { path });
                 black_box(found.expect("it was made"));
             }
         });
@@ -152,7 +174,7 @@ fn reads(criterion: &mut Criterion) {
     group.bench_function("list", |bencher| {
         bencher.iter(|| {
             let list = ReadRef::List { path: "/bench", after: "node-00050000", limit: LISTED };
-            black_box(answer(client.namespace.tree(), list).expect("it was made"))
+            black_box(answer(&Gate::new(client.namespace.tree(), &who), list).expect("it was made"))
         });
     });
     group.finish();

@@ -13,8 +13,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::system::{Ask, Finished, Lost, Numbers, System, Told, Troubles};
-use crate::client::machine::{Answered, Effect, Machine, Settings};
-use crate::client::{Error, Outcome, SessionEvent};
+use crate::client::machine::{Answered, Effect, Machine, Settings, WatchTold, WatchWish};
+use crate::client::{Error, Outcome, SessionEvent, SessionState};
 use crate::namespace::command::{Answer, Done, Expect, Lifetime, Operation, Read, Refusal};
 use crate::time::{Duration, Instant};
 use crate::wire::client::Consistency;
@@ -24,6 +24,18 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// The largest single reading of a socket.
 const READ_BYTES: usize = 256 << 10;
+
+/// How many sockets are looked at in one turn at least, if that many clients are ready; and in a short one, at most.
+const READY: usize = 16;
+
+/// Something a client of Quorate was told.
+#[derive(Debug)]
+pub enum Word {
+    /// The answer to what it had asked under this tag.
+    Answer { client: usize, tag: u64, result: Result<Answered, Error> },
+    /// Something of a watch.
+    Watch { client: usize, watch: u64, told: WatchTold },
+}
 
 /// Clients that share a thread.
 pub struct Fleet {
@@ -77,7 +89,7 @@ impl Fleet {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             clients: clients.collect(),
-            ready: Vec::with_capacity(count.clamp(16, 1024)),
+            ready: Vec::with_capacity(count.clamp(READY, 1024)),
             received: vec![0; READ_BYTES].into_boxed_slice(),
             touched: (0..count).collect(),
             tick_at: now,
@@ -93,24 +105,102 @@ impl Fleet {
         self.clients[client].opened
     }
 
-    /// Does what the machines ask for, and sends what they have to send.
-    fn settle(&mut self, finished: &mut Vec<Finished>) -> io::Result<()> {
-        while let Some(client) = self.touched.pop() {
-            self.clients[client].touched = false;
-            while let Some(effect) = self.clients[client].machine.poll_effect() {
-                self.perform(client, effect, finished)?;
-            }
-            self.send(client)?;
+    /// Looks at few sockets a turn from now on: what clients are told of at once is then heard one after the other, as it
+    /// is read, and not when all of it was.
+    pub fn take_short_turns(&mut self) {
+        self.ready = Vec::with_capacity(READY);
+    }
+
+    /// Whether this client's session lives for certain, by its own careful clock.
+    #[must_use]
+    pub fn is_safe(&self, client: usize) -> bool {
+        let machine = &self.clients[client].machine;
+        machine.state() == SessionState::Safe && now() < machine.lease_until()
+    }
+
+    /// Messages that have reached the clients.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.clients.iter().map(|client| client.machine.heard()).sum()
+    }
+
+    /// Asks for a mutation.
+    pub fn request(&mut self, client: usize, tag: u64, operation: Operation) -> Result<(), Error> {
+        self.touch(client);
+        self.clients[client].machine.request(self.now, tag, operation)
+    }
+
+    /// Asks a question, as fresh as can be.
+    pub fn read(&mut self, client: usize, tag: u64, read: Read) -> Result<(), Error> {
+        self.touch(client);
+        self.clients[client].machine.read(self.now, tag, read, Consistency::Linearizable)
+    }
+
+    /// Waits for a lock in whose queue the client has its place.
+    pub fn await_lock(&mut self, client: usize, tag: u64, path: String) -> Result<(), Error> {
+        self.touch(client);
+        self.clients[client].machine.await_lock(self.now, tag, path)
+    }
+
+    /// Opens a watch.
+    pub fn watch(&mut self, client: usize, watch: u64, wish: WatchWish) -> Result<(), Error> {
+        self.touch(client);
+        self.clients[client].machine.watch(self.now, watch, wish)
+    }
+
+    /// Ends a watch.
+    pub fn unwatch(&mut self, client: usize, watch: u64) {
+        self.touch(client);
+        self.clients[client].machine.unwatch(watch);
+    }
+
+    /// Sends what was asked, waits until something happens or `patience` is over, and passes on what clients are told.
+    pub fn listen(&mut self, patience: Duration, hear: &mut impl FnMut(Word)) -> io::Result<()> {
+        let heard = self.settle(hear)?;
+        let wait = if heard { Duration::ZERO } else { patience.min(TICK) };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as i64 };
+        self.ready.clear();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
+        self.now = now();
+        let ready = std::mem::take(&mut self.ready);
+        for event in &ready {
+            self.serve(event.data.u64() as usize, event.flags)?;
+        }
+        self.ready = ready;
+        if self.now >= self.tick_at {
+            self.tick_at = self.now + TICK;
+            for client in 0..self.clients.len() {
+                if self.clients[client].machine.next_deadline() <= self.now {
+                    self.clients[client].machine.tick(self.now);
+                    self.touch(client);
+                }
+            }
+        }
+        self.settle(hear)?;
         Ok(())
     }
 
-    fn perform(&mut self, client: usize, effect: Effect, finished: &mut Vec<Finished>) -> io::Result<()> {
-        match effect {
-            Effect::Done { tag, result } => {
-                let result = result.map(told).map_err(|error| lost(&error));
-                finished.push(Finished { client, tag, result });
+    /// Does what the machines ask for, and sends what they have to send. True if a client was told something.
+    fn settle(&mut self, hear: &mut impl FnMut(Word)) -> io::Result<bool> {
+        let mut heard = false;
+        while let Some(client) = self.touched.pop() {
+            self.clients[client].touched = false;
+            while let Some(effect) = self.clients[client].machine.poll_effect() {
+                heard |= matches!(effect, Effect::Done { .. } | Effect::Watch { .. });
+                self.perform(client, effect, hear)?;
             }
+            self.send(client)?;
+        }
+        Ok(heard)
+    }
+
+    fn perform(&mut self, client: usize, effect: Effect, hear: &mut impl FnMut(Word)) -> io::Result<()> {
+        match effect {
+            Effect::Done { tag, result } => hear(Word::Answer { client, tag, result }),
+            Effect::Watch { watch, told } => hear(Word::Watch { client, watch, told }),
             // Dropping the socket takes it out of the epoll.
             Effect::Disconnect => self.clients[client].socket = Socket::None,
             Effect::Connect { endpoint } => {
@@ -127,7 +217,7 @@ impl Fleet {
                 }
             }
             Effect::Session(SessionEvent::Expired | SessionEvent::Closed) => self.clients[client].over = true,
-            Effect::Watch { .. } => unreachable!("the load watches nothing"),
+            Effect::Shelve(_) => {}
             Effect::Session(SessionEvent::Safe) => {
                 self.clients[client].opened.get_or_insert(self.now);
             }
@@ -228,30 +318,13 @@ impl System for Fleet {
     }
 
     fn turn(&mut self, patience: Duration, finished: &mut Vec<Finished>) -> io::Result<()> {
-        self.settle(finished)?;
-        let wait = if finished.is_empty() { patience.min(TICK) } else { Duration::ZERO };
-        let timeout = Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as i64 };
-        self.ready.clear();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.now = now();
-        let ready = std::mem::take(&mut self.ready);
-        for event in &ready {
-            self.serve(event.data.u64() as usize, event.flags)?;
-        }
-        self.ready = ready;
-        if self.now >= self.tick_at {
-            self.tick_at = self.now + TICK;
-            for client in 0..self.clients.len() {
-                if self.clients[client].machine.next_deadline() <= self.now {
-                    self.clients[client].machine.tick(self.now);
-                    self.touch(client);
-                }
+        self.listen(patience, &mut |word| match word {
+            Word::Answer { client, tag, result } => {
+                let result = result.map(told).map_err(|error| lost(&error));
+                finished.push(Finished { client, tag, result });
             }
-        }
-        self.settle(finished)
+            Word::Watch { .. } => unreachable!("a load of reads and writes watches nothing"),
+        })
     }
 
     fn now(&self) -> Instant {

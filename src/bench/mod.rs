@@ -14,7 +14,11 @@
 //! run        the loop: warm up, measure, repeat;   arrivals   when operations are due in an open one
 //! prepare    making keys before, verifying and removing them after
 //! failover   the longest silence when a replica is lost;   session   opening and holding many sessions
-//! tally      counts and latencies;   cost   CPU seconds and memory of the servers;   report   one measured point
+//! lock       locks taken and given up, alone and in a queue;   exclusion   whether what was told of them can be true
+//! fan_out    one writer and many who watch;   telling   whether each was told of every write once, in order
+//! course     what those two have in common: their folder, their windows, their end
+//! tally      counts and latencies;   cost   CPU seconds and memory of the servers;   report   one measured point;
+//! wrong      what no correct system answers
 //! results    a folder of points with all that repeats them;   host   what has to be known of the host
 //! compare    results against results;   figure, plots, page   SVG, which plots there are, and one page with everything
 //! ```
@@ -24,6 +28,9 @@
 //! 1. **Every answer is checked**, always: that a value was written to its key, that nothing is older than what this
 //!    process had seen before it asked, that at the end each key counts each acknowledged write exactly once. A run with
 //!    a wrong answer fails, whatever its figures. Where old answers are allowed (stale reads, ZooKeeper) they are counted.
+//!    Of locks: that no two hold one at once, by this process' clock nor by the log's, each holder has a later generation,
+//!    and all are free at the end. Of watches: that each watcher is told of every write once, in order, or of a gap, and reads
+//!    the last value at the end.
 //! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it was busy
 //!    nearly all the time is called the generator's.
 //! 3. Latency runs from handing an operation to its client, or in an open loop from when it was due, until its answer is
@@ -31,7 +38,8 @@
 //! 4. What ends after the window is checked but not counted. An open loop that could not keep its rate is called invalid.
 //! 5. **Histograms are merged, percentiles never averaged**: results carry the histograms, so that repeats and commands
 //!    can be put together later.
-//! 6. All systems are asked by the same loop; only the clients differ.
+//! 6. All systems are asked by the same loop; only the clients differ. Sessions, locks and watches are Quorate's alone, and
+//!    always a closed loop: a lock is asked for when the one before is given up, a node written when all were told.
 //!
 //! # Deliberately not here
 //!
@@ -41,10 +49,14 @@
 mod arrivals;
 mod compare;
 mod cost;
+mod course;
+mod exclusion;
 mod failover;
+mod fan_out;
 mod figure;
 mod fleet;
 mod host;
+mod lock;
 mod page;
 #[cfg(feature = "peers")]
 pub mod peers;
@@ -56,13 +68,18 @@ mod run;
 mod session;
 mod system;
 mod tally;
+mod telling;
 mod workload;
+mod wrong;
 
 pub use compare::{Change, Verdict, compare};
 pub use cost::{Cost, Meter};
+pub use course::{Course, Measured};
 pub use failover::{Blow, FailoverReport, failover};
-pub use fleet::{Fleet, now};
+pub use fan_out::{FanOutReport, IdleWatches, Watched, fan_out};
+pub use fleet::{Fleet, Word, now};
 pub use host::{Disk, Host, program};
+pub use lock::{LockReport, locks};
 pub use prepare::CHORES_UNDER_WAY;
 pub use report::{Point, Repeat, Report};
 pub use results::{Results, ResultsError, SCHEMA};
@@ -71,3 +88,4 @@ pub use session::{SessionReport, storm};
 pub use system::{Ask, Finished, Lost, Numbers, System, Told, Troubles};
 pub use tally::{Latencies, TICK_MS, Tally, Tick};
 pub use workload::{Operation, VALUE_BYTES_MIN, Workload};
+pub use wrong::Wrong;

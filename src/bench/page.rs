@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::course::Named;
 use super::figure::escaped;
 use super::plots::plots;
 use super::report::{Point, Report};
@@ -30,6 +31,8 @@ pub fn page(results: &Results) -> String {
     heat(&mut page, results);
     failovers(&mut page, results);
     sessions(&mut page, results);
+    special(&mut page, "Locks taken and given up", &results.lock_lines());
+    special(&mut page, "Watches told of one writer's writes", &results.watch_lines());
     for plot in plots(results) {
         let _ = writeln!(page, "<h3>{}</h3>{}", escaped(&plot.name), plot.svg);
     }
@@ -60,6 +63,19 @@ fn stamps(results: &Results) -> Vec<String> {
             stamps.push(format!("WRONG ANSWERS {name}: {}", report.wrong.join("; ")));
         }
         if report.interrupted {
+            stamps.push(format!("{name}: cut short"));
+        }
+    }
+    let named = results.locks.iter().map(|locks| (format!("{} clients with locks", locks.clients), &locks.measured));
+    let watches = results.watches.iter().map(|of| (format!("{} watchers", of.watchers), &of.measured));
+    for (name, measured) in named.chain(watches) {
+        if measured.generator_bound {
+            stamps.push(format!("{name}: the generator was busy all the time, and these are its figures"));
+        }
+        if measured.wrong_answers > 0 {
+            stamps.push(format!("WRONG ANSWERS {name}: {}", measured.wrong.join("; ")));
+        }
+        if measured.interrupted {
             stamps.push(format!("{name}: cut short"));
         }
     }
@@ -207,6 +223,18 @@ fn sessions(page: &mut String, results: &Results) {
             storm.idle.servers_rss_mib
         );
     }
+}
+
+/// A load that has figures of its own.
+fn special(page: &mut String, title: &str, lines: &[Vec<Named>]) {
+    let Some(first) = lines.first() else { return };
+    let _ = write!(page, "<h2>{title}</h2><table><tr>");
+    first.iter().for_each(|(name, _)| *page += &format!("<th>{}", name.replace('_', " ")));
+    for line in lines {
+        *page += "\n<tr>";
+        line.iter().for_each(|(_, figure)| *page += &format!("<td>{figure}"));
+    }
+    *page += "</table>\n";
 }
 
 fn points(page: &mut String, results: &Results) {

@@ -1,6 +1,10 @@
 //! Which plots a set of results has points for.
 
+use hdrhistogram::Histogram;
+
+use super::fan_out::FanOutReport;
 use super::figure::{Axis, Figure, Line};
+use super::lock::LockReport;
 use super::report::{Point, Report};
 use super::results::Results;
 use super::tally::TICK_MS;
@@ -52,6 +56,8 @@ pub fn plots(results: &Results) -> Vec<Plot> {
     ));
     figures.extend(hockey_sticks(results));
     figures.extend(percentiles(results));
+    figures.extend(hand_overs(results));
+    figures.extend(fan_outs(results));
     figures.extend(timelines(results));
     let drawn = figures.into_iter().map(|(name, figure)| Plot { name, svg: figure.svg() });
     let mut plots: Vec<Plot> = drawn.filter(|plot| !plot.svg.is_empty()).collect();
@@ -138,16 +144,69 @@ fn percentiles(results: &Results) -> Vec<(String, Figure)> {
         for report in results.at(&shape) {
             for (kind, latencies) in [("reads", &report.reads), ("writes", &report.writes)] {
                 let Some(histogram) = latencies.as_ref().and_then(|latencies| latencies.histogram()) else { continue };
-                let nines = (0..=50).map(|step| 10_f64.powf(f64::from(step) / 10.0));
-                let seen = nines.take_while(|nines| *nines <= histogram.len() as f64);
-                let points = seen.map(|nines| (nines, histogram.value_at_quantile(1.0 - 1.0 / nines) as f64 / 1e3));
-                lines.push(Line { name: format!("{}, {kind}", report.point.series()), points: points.collect() });
+                lines.push(Line { name: format!("{}, {kind}", report.point.series()), points: over_nines(&histogram) });
             }
         }
-        let (x, y) = (Axis::logarithmic("one in so many is slower"), Axis::logarithmic("us"));
-        figures.push(("percentiles".to_owned(), Figure { title: shape, x, y, lines, marks: Vec::new() }));
+        figures.push(of_percentiles(shape, lines));
+    }
+    let locks = results.locks.iter().flat_map(|of| {
+        let who = if of.contenders > 0 { "contending".to_owned() } else { format!("with {} locks", of.locks) };
+        let name = move |kind: &str| format!("{} clients {who}, {kind}", of.clients);
+        [(name("pair"), &of.pair), (name("hand-over"), &of.hand_over)]
+    });
+    let watches = results.watches.iter().flat_map(|of| {
+        let name = |kind: &str| format!("{} watchers, {kind}", of.watchers);
+        [(name("each"), &of.told), (name("the last"), &of.last_told)]
+    });
+    for (title, all) in [("locks", locks.collect::<Vec<_>>()), ("watches", watches.collect())] {
+        let named = all.into_iter().filter_map(|(name, latencies)| Some((name, latencies.as_ref()?.histogram()?)));
+        let lines = named.map(|(name, histogram)| Line { name, points: over_nines(&histogram) });
+        figures.push(of_percentiles(title.to_owned(), lines.collect()));
     }
     figures
+}
+
+fn of_percentiles(title: String, lines: Vec<Line>) -> (String, Figure) {
+    let (x, y) = (Axis::logarithmic("one in so many is slower"), Axis::logarithmic("us"));
+    ("percentiles".to_owned(), Figure { title, x, y, lines, marks: Vec::new() })
+}
+
+fn over_nines(histogram: &Histogram<u64>) -> Vec<(f64, f64)> {
+    let nines = (0..=50).map(|step| 10_f64.powf(f64::from(step) / 10.0));
+    let seen = nines.take_while(|nines| *nines <= histogram.len() as f64);
+    seen.map(|nines| (nines, histogram.value_at_quantile(1.0 - 1.0 / nines) as f64 / 1e3)).collect()
+}
+
+/// How often a lock goes from one to the next, over how many contend for it.
+fn hand_overs(results: &Results) -> Option<(String, Figure)> {
+    let mut points: Vec<_> = results.locks.iter().filter(|of| of.contenders > 0).collect();
+    points.sort_by_key(|of| of.contenders);
+    let over = |y: fn(&LockReport) -> f64| points.iter().map(|of| (of.contenders as f64, y(of))).collect();
+    let lines = vec![
+        Line { name: "hand-overs/s".into(), points: over(|of| of.measured.per_s) },
+        Line { name: "messages for each".into(), points: over(|of| of.messages_each) },
+    ];
+    let (x, y) = (Axis::logarithmic("clients that contend for one lock"), Axis::logarithmic(""));
+    let title = "one lock, handed over".to_owned();
+    (points.len() > 1).then_some(("hand-over".to_owned(), Figure { title, x, y, lines, marks: Vec::new() }))
+}
+
+/// How long until all are told, over how many watch.
+fn fan_outs(results: &Results) -> Option<(String, Figure)> {
+    let mut points: Vec<_> = results.watches.iter().collect();
+    points.sort_by_key(|of| of.watchers);
+    let line = |(name, of): (&str, fn(&FanOutReport) -> Option<f64>)| Line {
+        name: name.into(),
+        points: points.iter().filter_map(|report| Some((report.watchers as f64, of(report)?))).collect(),
+    };
+    let lines = vec![
+        line(("the last is told, p50", |of| Some(of.last_told.as_ref()?.p50_us))),
+        line(("the last is told, p99", |of| Some(of.last_told.as_ref()?.p99_us))),
+        line(("any is told, p50", |of| Some(of.told.as_ref()?.p50_us))),
+    ];
+    let (x, y) = (Axis::logarithmic("watchers of one node"), Axis::logarithmic("us"));
+    let title = "from the write until watchers are told".to_owned();
+    (points.len() > 1).then_some(("fan-out".to_owned(), Figure { title, x, y, lines, marks: Vec::new() }))
 }
 
 fn timelines(results: &Results) -> Vec<(String, Figure)> {

@@ -165,11 +165,8 @@ impl Report {
 
     /// Median and spread of the repeats.
     pub fn conclude_repeats(&mut self) {
-        let mut rates: Vec<f64> = self.repeats.iter().map(|repeat| repeat.ops_per_s).collect();
-        rates.sort_by(f64::total_cmp);
-        self.ops_per_s = median(&rates);
-        let span = rates.last().zip(rates.first()).map_or(0.0, |(high, low)| high - low);
-        self.spread_pct = if self.ops_per_s > 0.0 { (span / self.ops_per_s * 1000.0).round() / 10.0 } else { 0.0 };
+        let rates: Vec<f64> = self.repeats.iter().map(|repeat| repeat.ops_per_s).collect();
+        (self.ops_per_s, self.spread_pct) = median_and_spread(&rates);
     }
 }
 
@@ -178,6 +175,16 @@ fn merged(mine: Option<Latencies>, other: Option<&Latencies>, seconds: f64) -> O
     let mut all = mine.histogram()?;
     all.add(other.histogram()?).ok()?;
     Latencies::of(&all, seconds)
+}
+
+/// The median of the repeats' rates, and the fastest against the slowest, in percent of it.
+#[must_use]
+pub fn median_and_spread(rates: &[f64]) -> (f64, f64) {
+    let mut rates = rates.to_vec();
+    rates.sort_by(f64::total_cmp);
+    let median = median(&rates);
+    let span = rates.last().zip(rates.first()).map_or(0.0, |(high, low)| high - low);
+    (median, if median > 0.0 { (span / median * 1000.0).round() / 10.0 } else { 0.0 })
 }
 
 /// The middle of sorted values; of two middles the mean.

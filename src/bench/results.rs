@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! result.json     every point, its repeats and histograms; the command, the host, the configuration
-//! points.csv      the figures of every point, one a line
+//! points.csv      the figures of every point, one a line;   locks.csv, watches.csv   the same of those, if there are any
 //! NN.hdr          histogram log of the point with that number in points.csv
 //! NAME.svg        plots
 //! report.html     all of it on one page that needs no other file
@@ -14,8 +14,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::course::Named;
 use super::failover::FailoverReport;
+use super::fan_out::FanOutReport;
 use super::host::Host;
+use super::lock::LockReport;
 use super::report::{Point, Report};
 use super::session::SessionReport;
 use super::tally::Latencies;
@@ -41,6 +44,10 @@ pub struct Results {
     pub points: Vec<Report>,
     pub failovers: Vec<FailoverReport>,
     pub sessions: Vec<SessionReport>,
+    #[serde(default)]
+    pub locks: Vec<LockReport>,
+    #[serde(default)]
+    pub watches: Vec<FanOutReport>,
 }
 
 /// Why results could not be read or written.
@@ -77,6 +84,11 @@ impl Results {
             ("points.csv".to_owned(), self.csv()),
             ("report.html".to_owned(), super::page::page(self)),
         ];
+        for (name, lines) in [("locks.csv", self.lock_lines()), ("watches.csv", self.watch_lines())] {
+            if !lines.is_empty() {
+                files.push((name.to_owned(), csv_of(&lines)));
+            }
+        }
         files.extend(logs.iter().enumerate().map(|(index, log)| (format!("{:02}.hdr", index + 1), log.clone())));
         files.extend(super::plots::plots(self).into_iter().map(|plot| (format!("{}.svg", plot.name), plot.svg)));
         let failed = |path: &Path, error| ResultsError::Io { path: path.display().to_string(), error };
@@ -107,6 +119,8 @@ impl Results {
         }
         self.failovers.extend(other.failovers);
         self.sessions.extend(other.sessions);
+        self.locks.extend(other.locks);
+        self.watches.extend(other.watches);
     }
 
     /// The points with that shape, one a series at most.
@@ -123,6 +137,14 @@ impl Results {
             }
         }
         values
+    }
+
+    pub(super) fn lock_lines(&self) -> Vec<Vec<Named>> {
+        self.locks.iter().map(LockReport::named).collect()
+    }
+
+    pub(super) fn watch_lines(&self) -> Vec<Vec<Named>> {
+        self.watches.iter().map(FanOutReport::named).collect()
     }
 
     fn csv(&self) -> String {
@@ -175,4 +197,12 @@ impl Results {
         }
         text
     }
+}
+
+/// A header of the names, and a line for each.
+fn csv_of(lines: &[Vec<Named>]) -> String {
+    let joined = |of: fn(&Named) -> &String, line: &[Named]| line.iter().map(of).cloned().collect::<Vec<_>>().join(",");
+    let mut text = lines.first().map_or(String::new(), |line| joined(|(name, _)| name, line)) + "\n";
+    lines.iter().for_each(|line| text += &(joined(|(_, figure)| figure, line) + "\n"));
+    text
 }

@@ -41,6 +41,9 @@ pub enum RunError {
     /// The system gave no sessions, or refused to be filled.
     #[error("cannot prepare the keys: {0}")]
     Prepare(String),
+    /// What had to be done before or after a load was not done.
+    #[error("{0}")]
+    Errand(String),
     /// It was told to stop before anything was measured.
     #[error("interrupted before anything was measured")]
     Interrupted,
@@ -91,13 +94,13 @@ pub struct Run<'a> {
 }
 
 /// How often the progress is told, at most.
-const TELL: Duration = Duration::from_millis(100);
+pub(super) const TELL: Duration = Duration::from_millis(100);
 
 /// How long answers are waited for when no more is asked.
 pub(super) const DRAIN: Duration = Duration::from_secs(30);
 
 /// A generator busy for more than this share of the time measures itself.
-const BUSY_SHARE: f64 = 0.9;
+pub(super) const BUSY_SHARE: f64 = 0.9;
 
 /// Arrivals that may be unfinished when a window ends, whatever the rate: a stall at its very end is no lack of speed.
 const ARRIVALS_UNFINISHED: u64 = 64;
@@ -209,8 +212,8 @@ impl<'a> Run<'a> {
     pub fn finish(&mut self, report: &mut Report) -> Result<(), RunError> {
         self.drain()?;
         report.unverified = self.verify().err().map(|error| error.to_string());
-        let (wrong_answers, wrong) = self.workload.wrong();
-        (report.wrong_answers, report.wrong) = (wrong_answers, wrong.to_vec());
+        let wrong = self.workload.wrong();
+        (report.wrong_answers, report.wrong) = (wrong.count, wrong.first.clone());
         report.old_answers = self.workload.old();
         Ok(())
     }

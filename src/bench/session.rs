@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{Cost, Meter};
+use super::course::seconds;
 use super::fleet::Fleet;
 use super::run::{Progress, RunError, Watch};
 use super::system::System;
@@ -87,7 +88,7 @@ pub fn storm(
 }
 
 /// Turns the fleet until then, until `enough`, or until it is told to stop.
-fn hold(
+pub(super) fn hold(
     fleet: &mut Fleet,
     phase: &'static str,
     until: Instant,
@@ -96,10 +97,8 @@ fn hold(
 ) -> Result<(), RunError> {
     let from = fleet.now();
     let mut look_at = from;
-    let mut finished = Vec::new();
     while fleet.now() < until && !watch.stop.load(std::sync::atomic::Ordering::Relaxed) {
-        fleet.turn(until.since(fleet.now()), &mut finished)?;
-        finished.clear();
+        fleet.listen(until.since(fleet.now()), &mut |_| ())?;
         // Counting thousands of clients every turn would be the load.
         if fleet.now() >= look_at {
             look_at = fleet.now() + Duration::from_millis(20);
@@ -111,8 +110,4 @@ fn hold(
         }
     }
     Ok(())
-}
-
-fn seconds(span: Duration) -> f64 {
-    span.as_nanos() as f64 / 1e9
 }

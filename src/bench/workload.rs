@@ -9,6 +9,7 @@ use std::fmt::Write;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::system::Numbers;
+use super::wrong::Wrong;
 use crate::time::Instant;
 
 /// A value's own part in front of the filler: key, then the number of the write.
@@ -28,8 +29,7 @@ pub struct Workload {
     keys: Vec<Key>,
     old_allowed: bool,
     old_count: u64,
-    wrong: Vec<String>,
-    wrong_count: u64,
+    wrong: Wrong,
 }
 
 /// What is known of one key.
@@ -70,10 +70,10 @@ impl Workload {
         let filler = (VALUE_BYTES_MIN..value_bytes).map(|_| next_random(&mut random) as u8).collect();
         let paths = (0..keys).map(|key| key_path(prefix, key)).collect();
         let keys = vec![Key::default(); keys as usize];
-        let (wrong, wrong_count) = (Vec::new(), 0);
+        let wrong = Wrong::default();
         let (writes_begun, old_allowed, old_count) = (0, false, 0);
         let prefix = prefix.into();
-        Self { prefix, paths, filler, read_pct, random, writes_begun, keys, old_allowed, old_count, wrong, wrong_count }
+        Self { prefix, paths, filler, read_pct, random, writes_begun, keys, old_allowed, old_count, wrong }
     }
 
     /// Old answers to reads are allowed from now on, and only counted.
@@ -84,11 +84,7 @@ impl Workload {
     /// The folders the keys lie in, parents before children.
     #[must_use]
     pub fn folders(&self) -> Vec<String> {
-        let mut folders = Vec::new();
-        for (at, _) in self.prefix.match_indices('/').skip(1) {
-            folders.push(self.prefix[..at].to_owned());
-        }
-        folders.push(self.prefix.clone());
+        let mut folders = folders_to(&self.prefix);
         let last = (self.paths.len() as u32 - 1) / KEYS_A_FOLDER;
         folders.extend((0..=last).map(|folder| format!("{}/d{folder:05}", self.prefix)));
         folders
@@ -186,8 +182,8 @@ impl Workload {
 
     /// How many answers were wrong, and the first of them.
     #[must_use]
-    pub fn wrong(&self) -> (u64, &[String]) {
-        (self.wrong_count, &self.wrong)
+    pub fn wrong(&self) -> &Wrong {
+        &self.wrong
     }
 
     /// How many reads were older than what had been seen before they were asked.
@@ -202,12 +198,15 @@ impl Workload {
     }
 
     fn is_wrong(&mut self, operation: &Operation, how: String) {
-        self.wrong_count += 1;
-        if self.wrong.len() < 5 {
-            let verb = if operation.is_read { "read" } else { "write" };
-            self.wrong.push(format!("{verb} of {}: {how}", self.paths[operation.key as usize]));
-        }
+        let verb = if operation.is_read { "read" } else { "write" };
+        self.wrong.note(|| format!("{verb} of {}: {how}", self.paths[operation.key as usize]));
     }
+}
+
+/// The folder and those above it, parents before children.
+pub(super) fn folders_to(folder: &str) -> Vec<String> {
+    let above = folder.match_indices('/').skip(1).map(|(at, _)| folder[..at].to_owned());
+    above.chain([folder.to_owned()]).collect()
 }
 
 fn key_path(prefix: &str, key: u32) -> String {
@@ -249,7 +248,7 @@ mod tests {
         workload.has_written(&write, 1);
         workload.has_read(&concurrent, &value, 0);
         workload.has_ended_at(3, 1);
-        assert_eq!(workload.wrong().0, 0, "{:?}", workload.wrong().1);
+        assert_eq!(workload.wrong().count, 0, "{:?}", workload.wrong().first);
     }
 
     #[test]
@@ -259,7 +258,7 @@ mod tests {
         let mut seen = 0;
         let mut is_seen = |workload: &Workload, what: &str| {
             seen += 1;
-            assert_eq!(workload.wrong().0, seen, "{what} is seen");
+            assert_eq!(workload.wrong().count, seen, "{what} is seen");
         };
         let write = workload.operation(false, 3, Instant::ZERO);
         workload.has_written(&write, 5);
@@ -284,9 +283,9 @@ mod tests {
         is_seen(&workload, "a write done twice");
         workload.may_have_written(&workload.operation(false, 4, Instant::ZERO));
         workload.has_ended_at(4, 9);
-        assert_eq!(workload.wrong().0, seen, "an unknown write may have been done");
+        assert_eq!(workload.wrong().count, seen, "an unknown write may have been done");
         workload.allow_old();
         workload.has_read(&workload.operation(true, 3, Instant::ZERO), &mine, 1);
-        assert_eq!((workload.wrong().0, workload.old()), (seen, 2), "an old answer that is allowed is counted");
+        assert_eq!((workload.wrong().count, workload.old()), (seen, 2), "an old answer that is allowed is counted");
     }
 }

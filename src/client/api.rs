@@ -10,16 +10,19 @@ use super::builder::ClientBuilder;
 use super::creation::with_parents;
 use super::driver::{Call, ClientId, Driver, Next, Then};
 use super::error::{Error, Outcome as Known, Result};
-use super::machine::Answered;
+use super::kept::{CacheStats, KeptAnswers};
+use super::machine::{Answered, CacheSettings};
 use super::observe::{Observed, SessionEvents};
 use super::op::{Op, Promise};
 use super::session::SessionState;
 use super::target::parse_chroot;
 use super::txn::Txn;
 use crate::limits::TREE_NODES_DELETED_MAX;
+use crate::namespace::acl::Acl;
 use crate::namespace::command::{
     Answer, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat,
 };
+use crate::wire::cache::keepable;
 use crate::wire::client::Consistency;
 
 /// A session with a cell. Clones share it; the session is closed when [`close`](Self::close) is called or the last clone
@@ -35,12 +38,13 @@ pub struct Client {
 }
 
 /// How to make a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct CreateOptions {
     pub(super) lifetime: Lifetime,
     pub(super) sequential: bool,
     pub(super) parents: bool,
+    pub(super) acl: Option<Acl>,
     pub(super) is_log: bool,
 }
 
@@ -105,6 +109,12 @@ impl Client {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.inner.observed.revision()
+    }
+
+    /// How the client's cache does; all zero without one.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.inner.observed.kept().map(KeptAnswers::stats).unwrap_or_default()
     }
 
     /// The same session, with paths below `path`.
@@ -235,8 +245,12 @@ impl Client {
     }
 
     /// A client to be, and what the driver needs to know of it.
-    pub(super) fn begin(driver: &Arc<Driver>, root: Arc<str>) -> (Self, ClientId, Arc<Observed>) {
-        let (id, observed) = (driver.reserve(), Arc::new(Observed::new()));
+    pub(super) fn begin(
+        driver: &Arc<Driver>,
+        root: Arc<str>,
+        cache: Option<CacheSettings>,
+    ) -> (Self, ClientId, Arc<Observed>) {
+        let (id, observed) = (driver.reserve(), Arc::new(Observed::new(cache)));
         let (driver, seen) = (Arc::clone(driver), Arc::clone(&observed));
         let inner = Inner { driver, id, observed: seen, acquiring: Acquiring::default() };
         (Self { inner: Arc::new(inner), root }, id, observed)
@@ -272,6 +286,34 @@ impl Client {
         op
     }
 
+    /// Asks a question, unless its answer is kept.
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        read: Read,
+        consistency: Consistency,
+        finish: impl FnOnce(Answered) -> Result<T> + Send + 'static,
+    ) -> Op<T> {
+        match self.look(&read, consistency) {
+            Some(answered) => Op::ready(finish(answered)),
+            None => self.submit(self.asking(read, consistency), finish),
+        }
+    }
+
+    /// What is kept of the answer to a question.
+    pub(super) fn look(&self, read: &Read, consistency: Consistency) -> Option<Answered> {
+        let may = consistency == Consistency::Linearizable && keepable(read).is_some();
+        self.inner.observed.kept().filter(|_| may)?.look(read)
+    }
+
+    /// The call that asks a question.
+    pub(super) fn asking(&self, read: Read, consistency: Consistency) -> Call {
+        if consistency == Consistency::Linearizable && self.inner.observed.kept().is_some() {
+            Call::KeptRead(read)
+        } else {
+            Call::Read(read, consistency)
+        }
+    }
+
     /// The whole path of what the caller calls `path`.
     pub(super) fn inward(&self, path: &str) -> Result<String> {
         if !path.starts_with('/') {
@@ -305,7 +347,7 @@ impl Client {
     ) -> Op<T> {
         let root = Arc::clone(&self.root);
         match self.inward(path) {
-            Ok(path) => self.submit(Call::Read(read(path), consistency), move |answered| {
+            Ok(path) => self.read(read(path), consistency, move |answered| {
                 let (_, answer) = answer(answered, &root)?;
                 pick(answer).ok_or_else(|| unfit("a read"))
             }),
@@ -333,7 +375,7 @@ impl Client {
 impl CreateOptions {
     /// A node that stays until it is deleted.
     pub fn permanent() -> Self {
-        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false, is_log: false }
+        Self { lifetime: Lifetime::Permanent, sequential: false, parents: false, acl: None, is_log: false }
     }
 
     /// A node that goes with this session.
@@ -377,6 +419,13 @@ impl CreateOptions {
         self
     }
 
+    /// The node gets that access list, whatever its parent's says. Without this it is open to all, unless its parent's list is
+    /// to be inherited. (Missing parents that are made first get none of it.)
+    pub fn acl(mut self, acl: Acl) -> Self {
+        self.acl = Some(acl);
+        self
+    }
+
     /// Parents that do not exist are made first, as permanent and empty nodes. (Not all in one step: should the call fail,
     /// some may have been made. In a transaction they are not made.)
     pub fn parents(mut self) -> Self {
@@ -387,6 +436,9 @@ impl CreateOptions {
 
 impl Inner {
     fn call(&self, call: Call, then: Then) {
+        if let (Call::Request(_), Some(kept)) = (&call, self.observed.kept()) {
+            kept.request_made();
+        }
         self.driver.call(self.id, call, then);
     }
 }

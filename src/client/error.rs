@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error as ThisError;
 
+use crate::namespace::acl::Rights;
 use crate::namespace::command::{HandleMode, Refusal, SessionId};
 
 /// What a call comes to.
@@ -13,8 +14,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug, ThisError)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no such node.
-    #[error("there is no node {path}")]
+    /// There is no such node, or this session has no right to it.
+    #[error("there is no node {path}, or none for this session")]
     NoNode {
         /// The node.
         path: String,
@@ -149,6 +150,18 @@ pub enum Error {
         needed: u64,
         /// Bytes there may be.
         limit: u64,
+    },
+    /// The session may not do that with the node. (Of a node to which it has no right at all it is told [`NoNode`](Self::NoNode).)
+    #[error(
+        "{path} is not open to this session, which needs the right `{names}`; authenticate as somebody who has it, or ask \
+         for it",
+        names = needed.names()
+    )]
+    NotAuthorized {
+        /// The node; of one to be made or removed, its parent.
+        path: String,
+        /// The rights of which one is needed.
+        needed: Rights,
     },
     /// A log is neither got nor set.
     #[error("{path} is a log; read its records and append to it instead")]
@@ -312,6 +325,7 @@ impl Error {
             | Self::BadArgument { .. }
             | Self::NodesOverQuota { .. }
             | Self::BytesOverQuota { .. }
+            | Self::NotAuthorized { .. }
             | Self::IsLog { .. }
             | Self::NotLog { .. }
             | Self::LogSealed { .. }
@@ -374,6 +388,7 @@ impl Error {
             Refusal::BytesOverQuota { path, needed, limit } => {
                 Self::BytesOverQuota { path: outward(path), needed, limit }
             }
+            Refusal::NotAuthorized { path, needed } => Self::NotAuthorized { path: outward(path), needed },
             Refusal::IsLog { path } => Self::IsLog { path: outward(path) },
             Refusal::NotLog { path } => Self::NotLog { path: outward(path) },
             Refusal::LogSealed { path, end } => Self::LogSealed { path: outward(path), end },

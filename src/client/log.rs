@@ -99,6 +99,10 @@ enum Watching {
 impl Client {
     /// Makes a log, with no records yet.
     pub fn create_log(&self, path: &str, options: CreateOptions) -> Op<Created> {
+        if options.acl.is_some() {
+            let why = "a log is made without an access list of its own: set it once the log is there".to_owned();
+            return Op::ready(Err(Error::BadArgument { why }));
+        }
         self.create(path, Bytes::new(), CreateOptions { is_log: true, ..options })
     }
 

@@ -27,7 +27,8 @@
 //! # }
 //! ```
 //!
-//! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls.
+//! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls;
+//! [`features`] has each feature of Chubby and of ZooKeeper, with the test that shows it.
 //!
 //! The story of a call: [`Client`] makes of it a command of the namespace and puts it, with what is to become of the answer,
 //! into the inbox of the process's one `driver` thread. There the client's session [`machine`] gives it a number and
@@ -39,7 +40,8 @@
 //! 1. **Program order is session order.** Calls take effect in the order they were made, pipelined or not, across any
 //!    number of reconnections.
 //! 2. **Once.** A call that was made is applied once, however often it had to be sent, as long as the session lives.
-//! 3. **Never backwards.** No answer is older than one given before.
+//! 3. **Never backwards.** No answer is older than one given before. One that is [kept](ClientBuilder::cache) is given only
+//!    while it is what the cell would answer.
 //! 4. **Nothing unseen.** A [`Watch`] brings every change once, in order, or says which revisions it cannot tell of.
 //! 5. **Honest failure.** [`Error::outcome`] says whether a call that failed may have had its effect.
 //! 6. **Fixed threads.** One thread, and a second once a host name has to be looked up, for any number of clients.
@@ -48,21 +50,25 @@
 //!
 //! # Not here
 //!
-//! Caches and access lists: the cell does not have them yet. A deadline that takes a call
+//! A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
+mod acl;
 mod acquisition;
 mod api;
 mod block_on;
 mod builder;
 mod clock;
 mod creation;
+mod credentials;
 mod driver;
 mod error;
+pub mod features;
 pub mod guide;
 mod handle;
 mod handle_events;
+mod kept;
 mod listing;
 mod lock;
 mod log;
@@ -72,6 +78,7 @@ mod op;
 mod quota;
 pub mod recipes;
 mod session;
+mod snapshot;
 mod socket;
 mod status;
 mod target;
@@ -83,21 +90,25 @@ mod watch;
 pub use api::{Client, CreateOptions, Created};
 pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
+pub use credentials::Credentials;
 pub use error::{Error, Outcome, Result};
 pub use handle::{Handle, OpenOptions};
 pub use handle_events::{HandleEvent, HandleEvents, HandleLost};
+pub use kept::CacheStats;
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
 pub use log::{Appended, Log, LogPage, LogTail, Tailed};
-pub use machine::Prefer;
+pub use machine::{CacheSettings, Prefer};
 pub use observe::SessionEvents;
 pub use op::Op;
 pub use session::{SessionEvent, SessionState};
+pub use snapshot::{SnapshotPiece, SnapshotSource};
 pub use status::{Report, members, sessions, status};
 pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
 
+pub use crate::namespace::acl::{Acl, AclEntry, Principals, Rights, User, Who};
 pub use crate::namespace::command::{
     Expect, Expiry, Handle as HandleToken, HandleMode, LockHolders, LockMode, LogStat, NotAHandle, Quota, QuotaBounds,
     Revision, Scanned, Sequencer, SessionId, Stat, Usage,

@@ -15,7 +15,7 @@ use crate::paxos::MemberChange;
 use crate::time::Instant;
 use crate::wire::client::{
     ClientMessage, FaultCode, Hello, MemberAddress, MessageError, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage,
-    SessionsPage, Status,
+    SessionsPage, Status, Welcome,
 };
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 use crate::wire::members::Members;
@@ -67,56 +67,79 @@ fn ask<T>(
     question: &ClientMessage<'_>,
     pick: impl Fn(ServerMessage<'_>) -> Option<T>,
 ) -> Result<(Vec<MemberAddress>, T)> {
-    let deadline = clock::now() + timeout.into();
-    let target: Target = endpoint.parse()?;
-    let [endpoint] = target.endpoints.as_slice() else {
-        return Err(Error::BadTarget { why: "one replica is asked at a time".to_owned() });
-    };
-    let mut stream = connect(endpoint, deadline)?;
-    let mut bytes = BytesMut::new();
-    let hello = Hello {
-        protocol_min: PROTOCOL_MIN,
-        protocol_max: PROTOCOL_MAX,
-        cell: target.cell,
-        name: "status",
-        seen: 0,
-        resume: None,
-    };
-    ClientMessage::Hello(hello).encode(&mut bytes);
-    question.encode(&mut bytes);
-    stream.write_all(&bytes)?;
-    let mut reader = FrameReader::new(CLIENT_MAGIC);
-    let mut room = [0; 4096];
-    let (mut members, mut answer) = (None, None);
-    loop {
-        stream.set_read_timeout(Some(left(deadline, timeout)?))?;
-        let count = match stream.read(&mut room) {
-            Ok(0) => return Err(protocol("what listens there closed the connection without a word".to_owned())),
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error.into()),
+    let (mut line, welcome) = Line::open(endpoint, "status", timeout)?;
+    Ok((welcome.members, line.ask(timeout, question, pick)?))
+}
+
+/// A connection without a session, for questions that one replica answers out of itself.
+#[derive(Debug)]
+pub(super) struct Line {
+    stream: TcpStream,
+    reader: FrameReader,
+}
+
+impl Line {
+    /// Connects to the replica at `endpoint`, and no other, and says hello.
+    pub(super) fn open(endpoint: &str, name: &str, timeout: Duration) -> Result<(Self, Welcome)> {
+        let target: Target = endpoint.parse()?;
+        let [endpoint] = target.endpoints.as_slice() else {
+            return Err(Error::BadTarget { why: "one replica is asked at a time".to_owned() });
         };
-        let mut fault = None;
-        let fed = reader.feed(&room[..count], CLIENT_FRAME_BYTES_MAX, |frame| {
-            match ServerMessage::decode(frame)? {
-                ServerMessage::Welcome(welcome) => members = Some(welcome.members),
-                ServerMessage::Fault { code: FaultCode::WrongCell, text } => {
-                    fault = Some(Error::WrongCell { text: text.to_owned() });
+        let deadline = clock::now() + timeout.into();
+        let stream = connect(endpoint, deadline)?;
+        let mut line = Self { stream, reader: FrameReader::new(CLIENT_MAGIC) };
+        let (protocol_min, protocol_max) = (PROTOCOL_MIN, PROTOCOL_MAX);
+        let hello = Hello { protocol_min, protocol_max, cell: target.cell, name, seen: 0, resume: None };
+        let left = left(deadline, timeout)?;
+        let welcome = line.ask(left, &ClientMessage::Hello(hello), |answer| match answer {
+            ServerMessage::Welcome(welcome) => Some(welcome),
+            _ => None,
+        })?;
+        Ok((line, welcome))
+    }
+
+    /// Asks one question; `pick` knows its answer.
+    pub(super) fn ask<T>(
+        &mut self,
+        timeout: Duration,
+        question: &ClientMessage<'_>,
+        pick: impl Fn(ServerMessage<'_>) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = clock::now() + timeout.into();
+        let mut bytes = BytesMut::new();
+        question.encode(&mut bytes);
+        self.stream.write_all(&bytes)?;
+        let mut room = [0; 16 << 10];
+        let mut answer = None;
+        loop {
+            self.stream.set_read_timeout(Some(left(deadline, timeout)?))?;
+            let count = match self.stream.read(&mut room) {
+                Ok(0) => return Err(protocol("what listens there closed the connection without a word".to_owned())),
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let mut fault = None;
+            let fed = self.reader.feed(&room[..count], CLIENT_FRAME_BYTES_MAX, |frame| {
+                match ServerMessage::decode(frame)? {
+                    ServerMessage::Fault { code: FaultCode::WrongCell, text } => {
+                        fault = Some(Error::WrongCell { text: text.to_owned() });
+                    }
+                    ServerMessage::Fault { text, .. } => fault = Some(protocol(text.to_owned())),
+                    ServerMessage::Leader { .. } => {}
+                    other => match pick(other) {
+                        Some(picked) => answer = Some(picked),
+                        None => return Err(MessageError::Kind { kind: frame.kind }),
+                    },
                 }
-                ServerMessage::Fault { text, .. } => fault = Some(protocol(text.to_owned())),
-                ServerMessage::Leader { .. } => {}
-                other => match pick(other) {
-                    Some(picked) => answer = Some(picked),
-                    None => return Err(MessageError::Kind { kind: frame.kind }),
-                },
+                Ok(())
+            });
+            fed.map_err(|error| protocol(error.to_string()))?;
+            match (fault, answer.take()) {
+                (Some(error), _) => return Err(error),
+                (None, Some(answer)) => return Ok(answer),
+                (None, None) => {}
             }
-            Ok(())
-        });
-        fed.map_err(|error| protocol(error.to_string()))?;
-        match (fault, members.take(), answer.take()) {
-            (Some(error), _, _) => return Err(error),
-            (None, Some(members), Some(answer)) => return Ok((members, answer)),
-            (None, some_members, some_answer) => (members, answer) = (some_members, some_answer),
         }
     }
 }

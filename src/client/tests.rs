@@ -1,6 +1,7 @@
 //! The library against a server on loopback that knows the protocol and little else: what is tested here is the thread,
 //! the sockets and the calls; the real cell is met in the repository's process tests.
 
+mod acl;
 mod locks;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ struct Held {
     connections: usize,
     /// Every release, in order.
     releases: Vec<Operation>,
+    /// Every user that was proved, in order.
+    users: Vec<User>,
 }
 
 struct Server {
@@ -74,7 +77,7 @@ fn serve(mut stream: TcpStream, held: &Mutex<Held>) {
         let fed = reader.feed(&room[..count], 4 << 20, |frame| {
             let message = ClientMessage::decode(frame).expect("the client speaks the protocol");
             let held = &mut *held.lock().expect("no test thread panics with it");
-            if matches!(message, ClientMessage::Request { .. }) {
+            if matches!(message, ClientMessage::Request { .. } | ClientMessage::Authenticate { .. }) {
                 left = left.map(|left: usize| left.saturating_sub(1));
             }
             answer(held, message, &mut out);
@@ -115,16 +118,10 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
             ServerMessage::SessionOpened { session, timeout_ms }.encode(out)
         }
         ClientMessage::Request { number, operation, .. } => {
-            if !held.results.contains_key(&number) {
-                assert_eq!(number, held.results.len() as u64 + 1, "requests come in order");
-                held.revision += 1;
-                let came = apply(held, Operation::decode(operation).expect("an operation"));
-                held.results.insert(number, (held.revision, came));
-            }
-            let (revision, came) = &held.results[&number];
-            let mut outcome = BytesMut::new();
-            encode_outcome(came, &mut outcome);
-            ServerMessage::Reply { number, revision: *revision, outcome: &outcome }.encode(out);
+            request(held, number, Operation::decode(operation).expect("an operation"), out);
+        }
+        ClientMessage::Authenticate { number, name, password, .. } => {
+            request(held, number, Operation::Authenticate { user: User::new(name, password), is_super: false }, out);
         }
         ClientMessage::Read { number, read, .. } => {
             let mut answer = BytesMut::new();
@@ -132,11 +129,28 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
             ServerMessage::ReadReply { number, revision: held.revision, answer: &answer }.encode(out);
         }
         ClientMessage::Ping { number } => ServerMessage::Pong { number }.encode(out),
+        ClientMessage::Cache(ask) => panic!("{ask:?}, though no test keeps anything"),
         ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("no test watches"),
-        ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+        ClientMessage::Status { .. }
+        | ClientMessage::Members { .. }
+        | ClientMessage::Sessions { .. }
+        | ClientMessage::Snapshot { .. } => {
             panic!("no test asks for a status")
         }
     }
+}
+
+fn request(held: &mut Held, number: u64, operation: Operation, out: &mut BytesMut) {
+    if !held.results.contains_key(&number) {
+        assert_eq!(number, held.results.len() as u64 + 1, "requests come in order");
+        held.revision += 1;
+        let came = apply(held, operation);
+        held.results.insert(number, (held.revision, came));
+    }
+    let (revision, came) = &held.results[&number];
+    let mut outcome = BytesMut::new();
+    encode_outcome(came, &mut outcome);
+    ServerMessage::Reply { number, revision: *revision, outcome: &outcome }.encode(out);
 }
 
 fn apply(held: &mut Held, operation: Operation) -> Came {
@@ -180,6 +194,12 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
             panic!("handles are looked at in a real cell")
         }
         Operation::SetQuota { .. } => Ok(Done::QuotaSet),
+        Operation::CreateWithAcl { path, .. } => Ok(Done::Created { path, stat: Stat::default() }),
+        Operation::SetAcl { path, .. } => Err(Refusal::NotAuthorized { path, needed: Rights::ADMIN }),
+        Operation::Authenticate { user, .. } => {
+            held.users.push(user);
+            Ok(Done::Authenticated)
+        }
         Operation::CreateLog { .. } | Operation::Append { .. } | Operation::Trim { .. } | Operation::Seal { .. } => {
             panic!("logs are tried in a real cell")
         }
@@ -211,7 +231,12 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
             nodes.truncate(limit as usize);
             Ok(Answer::Scanned { nodes, more })
         }
+        Read::WhoAmI => {
+            let principals = Principals { users: held.users.clone(), ..Principals::default() };
+            Ok(Answer::Principals { principals })
+        }
         Read::Entries { .. }
+        | Read::Acl { .. }
         | Read::Quota { .. }
         | Read::LockHolders { .. }
         | Read::CheckSequencer { .. }

@@ -8,6 +8,7 @@ use super::error::{Error, Result};
 use super::log::Appended;
 use super::machine::Answered;
 use super::op::Op;
+use crate::namespace::acl::Acl;
 use crate::namespace::command::{
     Done, Expect, Handle as HandleToken, Operation, Refusal, Revision, Sequencer, Stat, Step, StepDone,
 };
@@ -52,6 +53,8 @@ pub enum TxnReply {
     Set(Stat),
     /// It is gone.
     Deleted,
+    /// The node's stat, with its new access list.
+    AclSet(Stat),
     /// The node's data and stat as of this step; `None` if there is none.
     Got(Option<(Bytes, Stat)>),
     /// The positions of the records.
@@ -70,8 +73,11 @@ impl Txn {
 
     /// Makes a node; its parent must exist or be made by an earlier step.
     pub fn create(self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Self {
-        let CreateOptions { lifetime, sequential, .. } = options;
-        self.step(path, |path| Step::Create { path, data: data.into(), lifetime, sequential })
+        let CreateOptions { lifetime, sequential, acl, .. } = options;
+        self.step(path, |path| match acl {
+            None => Step::Create { path, data: data.into(), lifetime, sequential },
+            Some(acl) => Step::CreateWithAcl { path, data: data.into(), lifetime, sequential, acl },
+        })
     }
 
     /// Replaces a node's data.
@@ -82,6 +88,11 @@ impl Txn {
     /// Removes a node without children.
     pub fn delete(self, path: &str, expect: Expect) -> Self {
         self.step(path, |path| Step::Delete { path, expect })
+    }
+
+    /// Sets a node's access list, if [`Stat::acl_version`] is as expected; `None` takes it away.
+    pub fn set_acl(self, path: &str, acl: Option<Acl>, expect: Expect) -> Self {
+        self.step(path, |path| Step::SetAcl { path, acl, expect })
     }
 
     /// Reads a node as the steps before left it. A missing one is an answer, not a failure.
@@ -148,6 +159,7 @@ fn reply(done: StepDone, root: &str) -> TxnReply {
         StepDone::Created { path, stat } => TxnReply::Created(Created { path: outward(root, path), stat }),
         StepDone::Set { stat } => TxnReply::Set(stat),
         StepDone::Deleted => TxnReply::Deleted,
+        StepDone::AclSet { stat } => TxnReply::AclSet(stat),
         StepDone::Got { node } => TxnReply::Got(node),
         StepDone::Appended { first, end } => TxnReply::Appended(Appended { first, end }),
     }

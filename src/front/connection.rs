@@ -1,7 +1,11 @@
 //! One client's connection: where it stands in its session's sequence of requests.
 
+use core::net::IpAddr;
+use std::sync::Arc;
+
 use bytes::BytesMut;
 
+use crate::namespace::acl::Principals;
 use crate::namespace::codec::DecodeError;
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::wire::client::{FaultCode, MessageError};
@@ -16,6 +20,8 @@ pub(super) struct Connection {
     /// Its client was shown this revision before, here or elsewhere: it is shown nothing older.
     pub(super) seen: Revision,
     pub(super) session: Option<SessionId>,
+    /// Whom it stands for: as the log last said, where it has a session.
+    pub(super) who: Arc<Principals>,
     pub(super) opening: Option<Opening>,
     /// The token of the opening that brought the session.
     pub(super) entered_with: Option<u64>,
@@ -51,6 +57,11 @@ pub(super) struct Fault {
 }
 
 impl Connection {
+    /// A connection of somebody who has said nothing yet.
+    pub(super) fn of(who: Arc<Principals>) -> Self {
+        Self { who, ..Self::default() }
+    }
+
     pub(super) fn take_reader(&mut self) -> FrameReader {
         self.reader.take().unwrap_or_else(|| FrameReader::new(CLIENT_MAGIC))
     }
@@ -129,10 +140,10 @@ impl Opening {
         matches!(self, Self::New { secret, .. } if *secret == of)
     }
 
-    pub(super) fn command(&self) -> Command {
+    pub(super) fn command(&self, address: Option<IpAddr>) -> Command {
         match *self {
-            Self::New { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms },
-            Self::Resumed { token, session, secret } => Command::ResumeSession { token, session, secret },
+            Self::New { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms, address },
+            Self::Resumed { token, session, secret } => Command::ResumeSession { token, session, secret, address },
         }
     }
 }

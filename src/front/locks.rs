@@ -17,7 +17,7 @@ use super::{ConnectionId, Front};
 use crate::limits::CONNECTION_LOCK_WAITS_MAX;
 use crate::namespace::codec::ReadRef;
 use crate::namespace::command::{Answer, LockPlace, Refusal, SessionId};
-use crate::namespace::{self, Change, Tree};
+use crate::namespace::{self, Change, Gate};
 use crate::wire::client::ServerMessage;
 
 /// Sessions that wait, by the node whose lock they wait for.
@@ -34,7 +34,7 @@ impl LockWaits {
         connection: ConnectionId,
         read: ReadRef<'_>,
         answer: &Result<Answer, Refusal>,
-        tree: &Tree,
+        gate: &Gate<'_>,
     ) -> bool {
         let ReadRef::AwaitLock { path, session } = read else { return true };
         if !matches!(answer, Ok(Answer::LockPlace { place: LockPlace::Waiting })) {
@@ -42,7 +42,7 @@ impl LockWaits {
             return true;
         }
         if self.count(connection) >= CONNECTION_LOCK_WAITS_MAX {
-            self.sweep(connection, tree);
+            self.sweep(connection, gate);
         }
         if self.count(connection) >= CONNECTION_LOCK_WAITS_MAX {
             return false;
@@ -77,9 +77,9 @@ impl LockWaits {
     }
 
     /// Forgets those of a connection that do not wait any more.
-    fn sweep(&mut self, connection: ConnectionId, tree: &Tree) {
+    fn sweep(&mut self, connection: ConnectionId, gate: &Gate<'_>) {
         for (path, session) in self.by_connection.get(&connection).cloned().unwrap_or_default() {
-            let place = namespace::answer(tree, ReadRef::AwaitLock { path: &path, session });
+            let place = namespace::answer(gate, ReadRef::AwaitLock { path: &path, session });
             if place != Ok(Answer::LockPlace { place: LockPlace::Waiting }) {
                 self.remove(&path, session, connection);
             }

@@ -18,6 +18,7 @@
 //!    (another leader, an overload), the client is told once where to start again, and everything else on that
 //!    connection is dropped until it does.
 //! 4. A session's ping is answered only after its leader, having heard it, proved that it leads.
+//!    A kept answer's lease is renewed, and an answer given to be kept, only behind such a read point too (`caching`).
 //! 5. A lock that changes hands is told to the session that has it now, and to nobody else (`locks`).
 //! 6. Bad input costs its connection, and nothing else.
 //! 7. A watch is told of a change before any answer of the same notice, and before any read of its connection that shows
@@ -29,29 +30,36 @@
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
 
+mod caching;
 mod connection;
 mod locks;
 mod past;
 mod patience;
 mod reads;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod watches;
+mod who;
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use self::caching::Ping;
 use self::connection::{Connection, Opening};
 use self::locks::LockWaits;
 use self::patience::Patience;
-use self::reads::Reads;
+use self::reads::{Cached, Reads};
 use self::watches::Watches;
 use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, NODE_DATA_BYTES_MAX, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
     SESSION_REQUESTS_IN_FLIGHT, SESSIONS_FULL_RETRY_MS,
 };
+use crate::namespace::acl::{Principals, User};
 use crate::namespace::codec::OperationRef;
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::{CommandOutcome, Tree};
@@ -79,6 +87,8 @@ pub struct Facts {
     pub seed: u64,
     /// Changes kept for watches that come back, in bytes.
     pub past_bytes_max: usize,
+    /// Who may do everything, if anybody may.
+    pub super_user: Option<User>,
 }
 
 /// The client connections of one core.
@@ -97,9 +107,9 @@ pub struct Front {
     reads: Reads,
     lock_waits: LockWaits,
     watches: Watches,
-    pings: Vec<(ConnectionId, u64)>,
+    pings: Vec<(ConnectionId, Ping)>,
     touched: Vec<SessionId>,
-    awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
+    awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, Ping)>>,
     next_ticket: u64,
     /// Who asked the replica how it is, or for its sessions, by ticket.
     askers: BTreeMap<u64, (ConnectionId, u64)>,
@@ -147,9 +157,9 @@ impl Front {
         }
     }
 
-    /// A client connected.
-    pub fn opened(&mut self, now: Instant, id: ConnectionId) {
-        self.connections.insert(id, Connection::default());
+    /// A client connected, from there.
+    pub fn opened(&mut self, now: Instant, id: ConnectionId, address: Option<IpAddr>) {
+        self.connections.insert(id, Connection::of(Arc::new(Principals::at(address))));
         self.patience.opened(now, id);
     }
 
@@ -182,19 +192,18 @@ impl Front {
         }
     }
 
-    /// The replica tells something.
-    pub fn notice(&mut self, notice: FrontNotice) {
+    /// The replica tells something. `tree` has all that was applied so far, this included.
+    pub fn notice(&mut self, notice: FrontNotice, tree: &Tree) {
         match notice {
-            FrontNotice::Applied(applied) => self.applied(applied),
-            FrontNotice::ReadPoint { ticket, upto, withheld } => {
-                self.reads.point(ticket, upto);
-                for (id, number) in self.awaiting_pings.remove(&ticket).unwrap_or_default() {
-                    let session = self.connections.get(&id).and_then(|c| c.session);
-                    if upto.is_some() && session.is_none_or(|session| !withheld.contains(&session)) {
-                        self.say(id, &ServerMessage::Pong { number });
-                    }
+            FrontNotice::Applied(applied) => self.applied(applied, tree),
+            FrontNotice::ReadPoint { ticket, upto, withheld, word } => {
+                self.reads.point(ticket, upto, &word.kept);
+                if upto.is_some() {
+                    self.answer_pings(ticket, &withheld, &word);
                 }
+                self.awaiting_pings.remove(&ticket);
             }
+            FrontNotice::Recall { session, recall } => self.recall(session, recall),
             FrontNotice::Leader { leader } => self.leader_changed(leader),
             FrontNotice::Refused { requests, overloaded } => {
                 let reason = if overloaded {
@@ -220,6 +229,7 @@ impl Front {
                     self.say(id, &ServerMessage::StatusReply { number, status: *status });
                 }
             }
+            FrontNotice::Snapshot { ticket, answer } => self.tell_snapshot(ticket, answer),
             FrontNotice::Sessions { ticket, page } => {
                 if let Some((id, number)) = self.askers.remove(&ticket) {
                     self.say(id, &ServerMessage::SessionsReply { number, page });
@@ -236,16 +246,18 @@ impl Front {
         requests.append(&mut self.requests);
         self.reads.wake(now);
         let need_point = !leased && self.reads.has_ready();
-        if need_point || !self.pings.is_empty() {
+        if need_point || self.reads.has_wishing() || !self.pings.is_empty() {
             self.next_ticket += 1;
+            let ticket = self.next_ticket;
             if need_point {
-                self.reads.ask(self.next_ticket);
+                self.reads.ask(ticket);
             }
+            let wish = self.wish(ticket);
             if !self.pings.is_empty() {
-                self.awaiting_pings.insert(self.next_ticket, std::mem::take(&mut self.pings));
+                self.awaiting_pings.insert(ticket, std::mem::take(&mut self.pings));
             }
             let sessions = std::mem::take(&mut self.touched);
-            requests.push(FrontRequest::ReadPoint { ticket: self.next_ticket, sessions });
+            requests.push(FrontRequest::ReadPoint { ticket, sessions, wish });
         }
     }
 
@@ -284,6 +296,7 @@ impl Front {
     #[must_use]
     pub fn is_restless(&self) -> bool {
         self.reads.has_ready()
+            || self.reads.has_wishing()
             || self.reads.has_reached(self.applied_upto)
             || !self.requests.is_empty()
             || !self.pings.is_empty()
@@ -354,10 +367,16 @@ impl Front {
                 self.open(id, Opening::New { token, secret, timeout_ms: timeout_ms.clamp(min, max) });
                 Ok(())
             }
-            ClientMessage::Request { number, acked_upto, operation } => self.request(id, number, acked_upto, operation),
-            ClientMessage::Read { number, consistency, read } => self.read(id, number, consistency, read),
+            ClientMessage::Request { number, acked_upto, operation } => {
+                self.request(id, (number, acked_upto), operation, who::check_is_a_clients)
+            }
+            ClientMessage::Authenticate { number, acked_upto, name, password } => {
+                self.authenticate(id, (number, acked_upto), name, password)
+            }
+            ClientMessage::Read { number, consistency, read } => self.read(id, number, (consistency, Cached::No), read),
+            ClientMessage::Cache(ask) => self.cache_asked(id, ask),
             ClientMessage::Ping { number } => {
-                self.pings.push((id, number));
+                self.pings.push((id, Ping { number, renews: false }));
                 self.touched.extend(connection.session);
                 Ok(())
             }
@@ -374,6 +393,10 @@ impl Front {
             ClientMessage::Status { number } => {
                 let ticket = self.ask_as(id, number);
                 self.requests.push(FrontRequest::Status { ticket });
+                Ok(())
+            }
+            ClientMessage::Snapshot { number, question } => {
+                self.ask_snapshot(id, number, question);
                 Ok(())
             }
             ClientMessage::Sessions { number, after } => {
@@ -433,16 +456,17 @@ impl Front {
             connection.opening = Some(opening);
         }
         if self.leader.is_some() {
-            self.put_command(&opening.command());
+            self.put_command(&opening.command(self.address_of(id)));
         }
     }
 
+    /// Takes a session's next request, if `check` lets it pass.
     fn request(
         &mut self,
         id: ConnectionId,
-        number: u64,
-        acked_upto: u64,
+        (number, acked_upto): (u64, u64),
         operation: &[u8],
+        check: fn(&OperationRef<'_>) -> Result<(), connection::Fault>,
     ) -> Result<(), connection::Fault> {
         let connection = self.connections.get_mut(&id).expect("the caller found it");
         let Some(session) = connection.session else {
@@ -460,7 +484,9 @@ impl Front {
             self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
             return Ok(());
         }
-        let data_bytes = OperationRef::decode(operation)?.data_bytes();
+        let decoded = OperationRef::decode(operation)?;
+        check(&decoded)?;
+        let data_bytes = decoded.data_bytes();
         if data_bytes > NODE_DATA_BYTES_MAX {
             // The client was told the limit in the welcome: what comes all the same is kept out of the log.
             let text = format!("{data_bytes} bytes of data are past the limit of {NODE_DATA_BYTES_MAX} for a node");
@@ -477,9 +503,9 @@ impl Front {
         Ok(())
     }
 
-    fn applied(&mut self, applied: Applied) {
+    fn applied(&mut self, applied: Applied, tree: &Tree) {
         self.applied_upto = applied.upto;
-        self.tell_watches(&applied);
+        self.tell_watches(&applied, tree);
         self.revision = applied.revision;
         self.locks_changed(&applied.changes);
         for outcome in applied.outcomes {
@@ -489,7 +515,8 @@ impl Front {
 
     fn outcome(&mut self, outcome: CommandOutcome) {
         match outcome {
-            CommandOutcome::Replied { session, number, revision, outcome } => {
+            CommandOutcome::Replied { session, number, revision, outcome, who } => {
+                who.into_iter().for_each(|who| self.stands_for(session, who));
                 let Some(id) = self.sessions.get(&session).copied() else { return };
                 self.say(id, &ServerMessage::Reply { number, revision, outcome: &outcome });
                 let connection = self.connections.get_mut(&id).expect("a session's connection is open");
@@ -507,23 +534,23 @@ impl Front {
                     }
                 }
             }
-            CommandOutcome::SessionOpened { token, secret, session, timeout_ms } => {
+            CommandOutcome::SessionOpened { token, secret, session, timeout_ms, who } => {
                 let asker = self.opening.get(&token).and_then(|id| self.connections.get(id));
                 // A token is the client's own, and another client may use the same: the secret tells them apart.
                 if asker.and_then(|c| c.opening).is_some_and(|opening| opening.is_new_with(secret))
-                    && let Some(id) = self.enter_session(token, session)
+                    && let Some(id) = self.enter_session(token, session, who)
                 {
                     self.say(id, &ServerMessage::SessionOpened { session, timeout_ms });
                 }
             }
             CommandOutcome::SessionsFull { token, secret } => self.sessions_full(token, secret),
-            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number } => {
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who } => {
                 let before = self.sessions.get(&session).copied();
                 if before.and_then(|id| self.connections.get(&id)).is_some_and(|c| c.entered_with == Some(token)) {
                     // The command was proposed again by another leader, and both copies were chosen.
                     return;
                 }
-                let entered = self.enter_session(token, session);
+                let entered = self.enter_session(token, session, who);
                 if let Some(old) = before.filter(|old| Some(*old) != entered) {
                     self.leave_session(old, Some(session).filter(|_| entered.is_none()));
                     if let Some(connection) = self.connections.get_mut(&old) {
@@ -562,7 +589,10 @@ impl Front {
                     self.end_session(id, session);
                 }
             }
-            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::Settled { .. } | CommandOutcome::ReignBegun => {}
+            CommandOutcome::ExpiryMissed { .. }
+            | CommandOutcome::Settled { .. }
+            | CommandOutcome::CachingMarked { .. }
+            | CommandOutcome::ReignBegun => {}
         }
     }
 
@@ -579,10 +609,11 @@ impl Front {
     }
 
     /// The session a connection waited for exists.
-    fn enter_session(&mut self, token: u64, session: SessionId) -> Option<ConnectionId> {
+    fn enter_session(&mut self, token: u64, session: SessionId, who: Arc<Principals>) -> Option<ConnectionId> {
         let id = self.opening.remove(&token)?;
         let connection = self.connections.get_mut(&id)?;
         connection.enter(session, token);
+        connection.who = who;
         self.sessions.insert(session, id);
         self.requests.push(FrontRequest::Attach(session));
         Some(id)
@@ -619,7 +650,7 @@ impl Front {
                 continue;
             }
             if let Some(opening) = opening {
-                self.put_command(&opening.command());
+                self.put_command(&opening.command(self.address_of(id)));
             }
             if let Some(number) = lost_from {
                 self.refuse(id, number, Reason::Resend);

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::namespace::acl::Acl;
 use crate::namespace::command::Revision;
 use crate::namespace::{Aspect, Change, Node, Tree};
 
@@ -31,6 +32,8 @@ pub(super) struct Trace {
     pub(super) aspect: Aspect,
     /// The node's instance and version right after; `None` if it is gone.
     state: Option<(u64, u64)>,
+    /// The access list it had then.
+    pub(super) acl: Option<Arc<Acl>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +89,9 @@ impl Past {
 impl Trace {
     fn of(change: &Change) -> Self {
         let Change { revision, aspect, .. } = *change;
-        Self { revision, path: Arc::clone(&change.path), aspect, state: change.node.as_deref().map(state_of) }
+        let (path, state, acl) =
+            (Arc::clone(&change.path), change.node.as_deref().map(state_of), change.acl().cloned());
+        Self { revision, path, aspect, state, acl }
     }
 
     /// The node the change left, if that is what the tree has still.

@@ -1,6 +1,7 @@
 //! A front between a scripted client and a scripted replica.
 
 mod watches;
+mod who;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::{ConnectionId, Facts, Front, Output};
 use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX};
 use crate::namespace::CommandOutcome;
+use crate::namespace::Tree;
 use crate::namespace::command::{Expect, Operation, SessionId, Step};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
@@ -29,9 +31,10 @@ fn front() -> Front {
         timeout_max: Duration::from_secs(60),
         seed: 100,
         past_bytes_max: 1 << 20,
+        super_user: None,
     });
-    front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) });
-    front.opened(START, CLIENT);
+    front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) }, &Tree::new(1));
+    front.opened(START, CLIENT, None);
     front
 }
 
@@ -45,7 +48,8 @@ fn hello(resume: Option<Resume>) -> BytesMut {
 
 fn applied(front: &mut Front, outcome: CommandOutcome) {
     let (upto, since, changes) = (Slot(1), front.revision, Arc::from([]));
-    front.notice(FrontNotice::Applied(Applied { upto, since, revision: 1, changes, outcomes: vec![outcome] }));
+    let applied = Applied { upto, since, revision: 1, changes, outcomes: vec![outcome] };
+    front.notice(FrontNotice::Applied(applied), &Tree::new(1));
 }
 
 /// What the client hears, one word a message, and whether its connection is closed.
@@ -78,11 +82,23 @@ fn prepare(front: &mut Front, now: Instant) {
 fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
     let mut front = front();
     front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
-    let resumed = CommandOutcome::SessionResumed { token: 101, session: SESSION, timeout_ms: 12_000, last_number: 0 };
+    let resumed = CommandOutcome::SessionResumed {
+        token: 101,
+        session: SESSION,
+        timeout_ms: 12_000,
+        last_number: 0,
+        who: Arc::default(),
+    };
     applied(&mut front, resumed.clone());
     applied(&mut front, resumed);
     assert_eq!(heard(&mut front), (vec!["welcome".to_owned(), "resumed".to_owned()], false));
-    let elsewhere = CommandOutcome::SessionResumed { token: 5, session: SESSION, timeout_ms: 12_000, last_number: 0 };
+    let elsewhere = CommandOutcome::SessionResumed {
+        token: 5,
+        session: SESSION,
+        timeout_ms: 12_000,
+        last_number: 0,
+        who: Arc::default(),
+    };
     applied(&mut front, elsewhere);
     assert!(heard(&mut front).1, "a connection elsewhere still takes the session away");
 }
@@ -145,7 +161,10 @@ fn data_past_the_limit_of_a_node_never_reach_the_log() {
         let mut front = front();
         front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
         let (token, session, timeout_ms, last_number) = (101, SESSION, 12_000, 0);
-        applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number });
+        applied(
+            &mut front,
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who: Arc::default() },
+        );
         heard(&mut front);
         let mut requests = Vec::new();
         front.prepare(START, false, &mut requests);

@@ -23,8 +23,9 @@ use super::{ConnectionId, Front};
 use crate::limits::{
     CLIENT_OUTPUT_BYTES_MAX, EVENTS_FRAME_BYTES_TARGET, PAST_CHANGES_A_TURN, WATCHES_PER_CONNECTION_MAX,
 };
+use crate::namespace::acl::Acl;
 use crate::namespace::command::{Refusal, Revision};
-use crate::namespace::{Aspect, Change, Node, Tree, codec, path};
+use crate::namespace::{Aspect, Change, Gate, Node, Tree, codec, path};
 use crate::replica::exchange::Applied;
 use crate::wire::client::ServerMessage;
 use crate::wire::watch::{Event, EventKind, Registration, Scope, encode_events};
@@ -190,15 +191,22 @@ impl Watches {
         }
     }
 
-    /// Which live watches see what of one revision's changes: in the order of connections, watches and changes.
-    fn sightings<'a>(&self, changes: &'a [Change], sightings: &mut Vec<(ConnectionId, u64, u32, Seen<'a>)>) {
+    /// Which live watches see what of one revision's changes: in the order of connections, watches and changes. `may_see` is
+    /// asked whether a connection may be told of a change.
+    fn sightings<'a>(
+        &self,
+        changes: &'a [Change],
+        may_see: impl Fn(ConnectionId, &Change) -> bool,
+        sightings: &mut Vec<(ConnectionId, u64, u32, Seen<'a>)>,
+    ) {
         for change in changes {
             let Some(kind) = event_of(change.aspect) else { continue };
             for (above, distance) in ancestors(&change.path) {
                 let mut at = self.first(above);
                 while at != NONE {
                     let row = &self.rows[at as usize];
-                    if !row.behind && row.cursor < change.revision && covers(row.scope, distance, kind) {
+                    let concerns = !row.behind && row.cursor < change.revision && covers(row.scope, distance, kind);
+                    if concerns && may_see(row.connection, change) {
                         let seen = (kind, &*change.path, change.node.as_deref());
                         sightings.push((row.connection, row.watch, at, seen));
                     }
@@ -279,7 +287,7 @@ impl Front {
     }
 
     /// The state went forward: every live watch is told of it, before anything else is.
-    pub(super) fn tell_watches(&mut self, applied: &Applied) {
+    pub(super) fn tell_watches(&mut self, applied: &Applied, tree: &Tree) {
         let before = self.revision;
         let added = self.watches.past.push(applied.since, applied.revision, &applied.changes);
         if applied.since != before {
@@ -292,7 +300,8 @@ impl Front {
         }
         let mut sightings = Vec::new();
         for changes in applied.changes.chunk_by(|one, next| one.revision == next.revision) {
-            self.watches.sightings(changes, &mut sightings);
+            let may_see = |id, change: &Change| self.may_see(id, tree, &change.path, change.acl().map(|acl| &**acl));
+            self.watches.sightings(changes, may_see, &mut sightings);
             let revision = changes[0].revision;
             for of_connection in sightings.chunk_by(|one, next| one.0 == next.0) {
                 let id = of_connection[0].0;
@@ -357,7 +366,8 @@ impl Front {
                 for (above, distance) in ancestors(&trace.path) {
                     for at in by_path.get(above).into_iter().flatten() {
                         let row = &self.watches.rows[*at as usize];
-                        if row.cursor < reached && covers(row.scope, distance, kind) {
+                        let concerns = row.cursor < reached && covers(row.scope, distance, kind);
+                        if concerns && self.may_see(id, tree, &trace.path, trace.acl.as_deref()) {
                             let node = if row.with_data { trace.node(tree) } else { None };
                             let seen = (kind, &*trace.path, node);
                             sightings.entry(row.watch).or_insert_with(|| (*at, Vec::new())).1.push(seen);
@@ -405,6 +415,14 @@ impl Front {
             let from = std::mem::replace(&mut row.cursor, floor);
             self.say(id, &ServerMessage::Gap { watch, from, to: floor });
         }
+    }
+
+    /// Whether a connection may be told what happened to a node: by the list that the node had then, and by the one it has
+    /// now, which may have been set to keep from everybody what it had before.
+    fn may_see(&self, id: ConnectionId, tree: &Tree, path: &str, acl: Option<&Acl>) -> bool {
+        let Some(connection) = self.connections.get(&id) else { return false };
+        let gate = Gate::new(tree, &connection.who);
+        gate.sees(acl) && (gate.is_open() || tree.get(path).is_none_or(|node| gate.sees(node.acl())))
     }
 
     /// Tells one watch what it sees of one revision.
@@ -474,7 +492,7 @@ fn event_of(aspect: Aspect) -> Option<EventKind> {
         Aspect::Data => Some(EventKind::Changed),
         Aspect::Death => Some(EventKind::Deleted),
         Aspect::OverQuota => Some(EventKind::OverQuota),
-        Aspect::Children | Aspect::Lock | Aspect::Handles | Aspect::Reign | Aspect::Quota => None,
+        Aspect::Children | Aspect::Lock | Aspect::Handles | Aspect::Reign | Aspect::Quota | Aspect::Acl => None,
     }
 }
 

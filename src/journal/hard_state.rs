@@ -151,10 +151,21 @@ impl HardStateFile {
     /// The file of a freshly formatted replica, [`FILE_BYTES`] long.
     #[must_use]
     pub fn format(identity: Identity, paxos: &HardState) -> Bytes {
-        let contents = Contents::fresh(identity, paxos.clone());
+        Self::file_of(&Contents::fresh(identity, paxos.clone()))
+    }
+
+    /// The file of a replica that is made with an image to start from, [`FILE_BYTES`] long.
+    #[must_use]
+    pub fn format_with(identity: Identity, paxos: &HardState, image: ImagePointer) -> Bytes {
+        let contents =
+            Contents { image: Some(image), chosen_upto: image.slot, ..Contents::fresh(identity, paxos.clone()) };
+        Self::file_of(&contents)
+    }
+
+    fn file_of(contents: &Contents) -> Bytes {
         let mut file = BytesMut::zeroed(FILE_BYTES);
         for copy in 0..COPIES {
-            file[copy * STRIDE_BYTES..][..BLOCK_BYTES].copy_from_slice(&encode(&contents, 1));
+            file[copy * STRIDE_BYTES..][..BLOCK_BYTES].copy_from_slice(&encode(contents, 1));
         }
         file.freeze()
     }
@@ -347,8 +358,8 @@ fn encode(contents: &Contents, sequence: u64) -> Bytes {
     block.freeze()
 }
 
-/// Zeros, starting on a block of memory so that they can be written past the page cache.
-fn aligned_block() -> BytesMut {
+/// Zeros, starting on a block of memory so that they can be written past the page cache, whatever the allocator does.
+pub(super) fn aligned_block() -> BytesMut {
     let mut memory = BytesMut::zeroed(2 * BLOCK_BYTES);
     let lead = memory.as_ptr().align_offset(BLOCK_BYTES);
     let mut block = memory.split_off(lead);

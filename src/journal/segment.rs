@@ -1,10 +1,10 @@
 //! The first block of a segment: whose it is, and which.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use super::hard_state::aligned_block;
 use super::record::FORMAT_VERSION;
 use super::{Identity, SegmentId};
-use crate::limits::BLOCK_BYTES;
 use crate::paxos::{CellId, Incarnation, ReplicaId};
 
 /// What a segment's first block tells.
@@ -24,7 +24,7 @@ impl SegmentHead {
     /// The block that names `segment` of `identity`'s journal.
     #[must_use]
     pub fn encode(identity: Identity, segment: SegmentId) -> Bytes {
-        let mut block = BytesMut::zeroed(BLOCK_BYTES);
+        let mut block = aligned_block();
         block[..8].copy_from_slice(MAGIC);
         block[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         block[10] = identity.replica.0;

@@ -1,12 +1,15 @@
 //! Applies batches: the one way the namespace changes.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::acl::Principals;
 use super::codec::{Batch, CommandRef, OperationRef, encode_outcome};
 use super::command::{Outcome, Refusal, Revision, SessionId};
+use super::gate::Asker;
 use super::image::Imaging;
 use super::locking::Ending;
 use super::session::{Session, SessionView, Sessions, Stored};
@@ -50,11 +53,11 @@ pub struct Applied {
 pub enum CommandOutcome {
     /// `OpenSession`: the session is there, made now or by an earlier copy of the command. `timeout_ms` is what the
     /// bounds left of the one asked for.
-    SessionOpened { token: u64, secret: u128, session: SessionId, timeout_ms: u32 },
+    SessionOpened { token: u64, secret: u128, session: SessionId, timeout_ms: u32, who: Arc<Principals> },
     /// `OpenSession`: no effect, as there are [`SESSIONS_MAX`] sessions already.
     SessionsFull { token: u64, secret: u128 },
     /// `ResumeSession`: the session lives on, and its client goes on after request `last_number`.
-    SessionResumed { token: u64, session: SessionId, timeout_ms: u32, last_number: u64 },
+    SessionResumed { token: u64, session: SessionId, timeout_ms: u32, last_number: u64, who: Arc<Principals> },
     /// `ResumeSession`: there is no such session, and at this point of the log that is final; or (`wrong_secret`) it is
     /// somebody else's.
     SessionRefused { token: u64, session: SessionId, wrong_secret: bool },
@@ -66,8 +69,11 @@ pub enum CommandOutcome {
     Settled { path: String },
     /// `BeginReign`: that reign, or a later one, has begun.
     ReignBegun,
+    /// `MarkCaching`: done, if the session lives.
+    CachingMarked { session: SessionId },
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
-    Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
+    /// `who`: whom the session stands for, where whoever passes the result on may not know yet.
+    Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes, who: Option<Arc<Principals>> },
     /// `Request` that closed its session; otherwise as `Replied`.
     SessionClosed { session: SessionId, number: u64, revision: Revision, outcome: Bytes },
     /// `Request`: no effect, as request `expected` comes first. Its connection resends from there.
@@ -229,8 +235,12 @@ impl Namespace {
     fn command(&mut self, command: &CommandRef<'_>, wall_ms: u64, changes: &mut Vec<Change>) -> CommandOutcome {
         let stamp = Stamp { revision: self.clock.revision + 1, wall_ms, log_time_ns: self.clock.log_time_ns };
         match *command {
-            CommandRef::OpenSession { token, secret, timeout_ms } => self.open(token, secret, timeout_ms),
-            CommandRef::ResumeSession { token, session, secret } => self.resume(token, session, secret),
+            CommandRef::OpenSession { token, secret, timeout_ms, address } => {
+                self.open(token, secret, timeout_ms, address)
+            }
+            CommandRef::ResumeSession { token, session, secret, address } => {
+                self.resume(token, session, secret, address)
+            }
             CommandRef::ExpireSession { session, counter } => self.expire(session, counter, stamp, changes),
             CommandRef::Settle { path, instance } => {
                 let changes_before = changes.len();
@@ -248,6 +258,12 @@ impl Namespace {
                 }
                 CommandOutcome::ReignBegun
             }
+            CommandRef::MarkCaching { session } => {
+                if let Some(place) = self.sessions.find(session) {
+                    self.sessions.update(place, |row| row.caches = true);
+                }
+                CommandOutcome::CachingMarked { session }
+            }
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {
                     return CommandOutcome::RequestMissed { session, number };
@@ -262,27 +278,28 @@ impl Namespace {
         }
     }
 
-    fn open(&mut self, token: u64, secret: u128, timeout_ms: u32) -> CommandOutcome {
-        let place = self.sessions.find_token(token, secret);
-        let (session, timeout_ms) = if let Some(place) = place {
-            self.sessions.update(place, |session| {
-                session.counter += 1;
-                (session.id, session.timeout_ms)
-            })
+    fn open(&mut self, token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr>) -> CommandOutcome {
+        let place = if let Some(place) = self.sessions.find_token(token, secret) {
+            self.sessions.update(place, |row| {
+                row.counter += 1;
+                row.connect_from(address);
+            });
+            place
         } else if self.sessions.len() >= SESSIONS_MAX {
             return CommandOutcome::SessionsFull { token, secret };
         } else {
             self.clock.revision += 1;
             let id = SessionId(if cfg!(bug = "23") { self.sessions.len() as u64 + 1 } else { self.clock.revision });
             let timeout_ms = timeout_ms.clamp(SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX);
-            let inserted = self.sessions.insert(Session::new(id, token, secret, timeout_ms));
-            assert!(inserted, "a revision names one session");
-            (id, timeout_ms)
+            let inserted = self.sessions.insert(Session::new(id, token, secret, timeout_ms, address));
+            inserted.expect("a revision names one session")
         };
-        CommandOutcome::SessionOpened { token, secret, session, timeout_ms }
+        let row = self.sessions.get(place);
+        let (session, timeout_ms, who) = (row.id, row.timeout_ms, row.who.clone());
+        CommandOutcome::SessionOpened { token, secret, session, timeout_ms, who }
     }
 
-    fn resume(&mut self, token: u64, session: SessionId, secret: u128) -> CommandOutcome {
+    fn resume(&mut self, token: u64, session: SessionId, secret: u128, address: Option<IpAddr>) -> CommandOutcome {
         let refused = |wrong_secret| CommandOutcome::SessionRefused { token, session, wrong_secret };
         let Some(place) = self.sessions.find(session) else { return refused(false) };
         if self.sessions.get(place).secret != secret {
@@ -290,8 +307,9 @@ impl Namespace {
         }
         self.sessions.update(place, |row| {
             row.counter += 1;
-            let (timeout_ms, last_number) = (row.timeout_ms, row.last_number);
-            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number }
+            row.connect_from(address);
+            let (timeout_ms, last_number, who) = (row.timeout_ms, row.last_number, row.who.clone());
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who }
         })
     }
 
@@ -315,12 +333,12 @@ impl Namespace {
     /// Tells again what an earlier request was told.
     fn retell(&mut self, place: Place, number: u64) -> CommandOutcome {
         let row = self.sessions.get(place);
-        let session = row.id;
+        let (session, who) = (row.id, Some(row.who.clone()).filter(|who| !who.users.is_empty()));
         if let Some(Stored { revision, outcome, .. }) = row.result(number).cloned() {
-            return CommandOutcome::Replied { session, number, revision, outcome };
+            return CommandOutcome::Replied { session, number, revision, outcome, who };
         }
         let outcome = self.encoded(&Err(Refusal::ResultDropped));
-        CommandOutcome::Replied { session, number, revision: self.clock.revision, outcome }
+        CommandOutcome::Replied { session, number, revision: self.clock.revision, outcome, who }
     }
 
     /// Applies the session's next request.
@@ -339,7 +357,8 @@ impl Namespace {
             return CommandOutcome::Unacknowledged { session, number };
         }
         let changes_before = changes.len();
-        let done = Transaction::new(&mut self.nodes, stamp, changes).execute(session, operation);
+        let asker = Asker { session, who: &row.who };
+        let done = Transaction::new(&mut self.nodes, stamp, changes).execute(asker, operation);
         let closed = matches!(operation, OperationRef::CloseSession);
         if closed || changes.len() > changes_before {
             self.clock.revision = stamp.revision;
@@ -350,11 +369,16 @@ impl Namespace {
             self.sessions.remove(place);
             return CommandOutcome::SessionClosed { session, number, revision, outcome };
         }
-        self.sessions.update(place, |row| {
+        let who = self.sessions.update(place, |row| {
             row.acknowledge(acked_upto);
             row.record(revision, outcome.clone());
+            let OperationRef::Authenticate { user, is_super } = operation else { return None };
+            if done.is_ok() {
+                row.authenticate(user.clone(), *is_super);
+            }
+            Some(row.who.clone())
         });
-        CommandOutcome::Replied { session, number, revision, outcome }
+        CommandOutcome::Replied { session, number, revision, outcome, who }
     }
 
     /// A few results share one piece of memory, which the last of them frees: cheaper than one each, and small, as a

@@ -1,7 +1,10 @@
 //! What the log carries and what clients ask: plain data. `codec` gives each its bytes.
 
+use core::net::IpAddr;
+
 use bytes::Bytes;
 
+use super::acl::{Acl, Principals, Rights, User};
 pub use super::handle::{Birth, Handle, HandleMode, NotAHandle};
 pub use super::records::Records;
 
@@ -16,12 +19,13 @@ pub type Revision = u64;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Makes a session. Its id is the revision of this command. `token` finds the waiting connection again and makes a
-    /// resend harmless: a live session with the same (token, secret) is returned instead of a second one.
-    OpenSession { token: u64, secret: u128, timeout_ms: u32 },
+    /// resend harmless: a live session with the same (token, secret) is returned instead of a second one. `address`: from
+    /// where its client is connected.
+    OpenSession { token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr> },
     /// A connection took the session up again: bumps the session's counter, so that an expiry under way misses.
     ///
     /// `token` finds the waiting connection again; the session is not taken up unless `secret` is its own.
-    ResumeSession { token: u64, session: SessionId, secret: u128 },
+    ResumeSession { token: u64, session: SessionId, secret: u128, address: Option<IpAddr> },
     /// Ends the session, its ephemeral nodes with it, if its counter is still `counter`.
     ExpireSession { session: SessionId, counter: u64 },
     /// Does what is due at that instance of a node by the log's time: forgets lost holders of its lock whose delay is over,
@@ -30,6 +34,9 @@ pub enum Command {
     /// A leader's reign begins, if it is greater than those before: handles opened from here on name it. The cell's key, with
     /// which check digits are made, becomes `key` if it has none: the first leader's draw, for ever.
     BeginReign { reign: u64, key: u128 },
+    /// The session's client may keep answers from here on: a new leader must have it drop them, or wait until they have run
+    /// out. Changes nothing that shows, and no revision.
+    MarkCaching { session: SessionId },
     /// Request `number` of a session. Applied only if it is the session's next; an earlier one has its stored result
     /// returned; a later one has no effect. Results up to `acked_upto` are dropped.
     Request { session: SessionId, number: u64, acked_upto: u64, operation: Operation },
@@ -66,6 +73,12 @@ pub enum Operation {
     /// The operation, if it is on the node that the handle has open, or makes or opens one below it, and the handle's mode
     /// allows it; nothing otherwise.
     Through { handle: Handle, operation: Box<Operation> },
+    /// As [`Operation::Create`], with an access list of its own.
+    CreateWithAcl { path: String, data: Bytes, lifetime: Lifetime, sequential: bool, acl: Acl },
+    /// Sets, or takes away, a node's access list. The version expected is [`Stat::acl_version`].
+    SetAcl { path: String, acl: Option<Acl>, expect: Expect },
+    /// The session stands for that user too, or for the super principal. A front says so, never a client.
+    Authenticate { user: User, is_super: bool },
     /// Makes a log: a node that holds records instead of data.
     CreateLog { path: String, lifetime: Lifetime, sequential: bool },
     /// Adds records at a log's end, all of them or none; `end`: only if that is where it ends.
@@ -91,6 +104,10 @@ pub enum Step {
     Set { path: String, data: Bytes, expect: Expect },
     /// As [`Operation::Delete`].
     Delete { path: String, expect: Expect },
+    /// As [`Operation::CreateWithAcl`].
+    CreateWithAcl { path: String, data: Bytes, lifetime: Lifetime, sequential: bool, acl: Acl },
+    /// As [`Operation::SetAcl`].
+    SetAcl { path: String, acl: Option<Acl>, expect: Expect },
     /// Reads, in the middle of the transaction; a missing node is an answer, not a failure.
     Get { path: String },
     /// Fails unless the lock is still held as `sequencer` says.
@@ -209,6 +226,10 @@ pub enum Read {
     Scan { path: String, after: String, limit: u32, with_data: bool },
     /// The quota that was set at this very node, and what it bounds.
     Quota { path: String },
+    /// A node's access list.
+    Acl { path: String },
+    /// Whom the asking session stands for.
+    WhoAmI,
     /// Who holds the node's lock, and how many wait.
     LockHolders { path: String },
     /// Where a session stands with the node's lock. One that waits is told on its connection when that may have changed.
@@ -299,6 +320,10 @@ pub enum Done {
     Opened { handle: Handle, stat: Stat, created: bool },
     /// The handle is closed.
     Closed,
+    /// The access list is as asked for; the node's new stat.
+    AclSet { stat: Stat },
+    /// The session stands for whom it proved to be.
+    Authenticated,
     /// The records have the positions from `first` up to `end`, which is the position of the next.
     Appended { first: u64, end: u64 },
     /// The log's first record is that of position `first`.
@@ -322,6 +347,8 @@ pub enum StepDone {
     Set { stat: Stat },
     /// As [`Done::Deleted`].
     Deleted,
+    /// As [`Done::AclSet`].
+    AclSet { stat: Stat },
     /// The node's data and stat; `None` if there is none.
     Got { node: Option<(Bytes, Stat)> },
     /// As [`Done::Appended`].
@@ -367,6 +394,8 @@ pub enum Refusal {
     NodesOverQuota { path: String, needed: u64, limit: u64 },
     /// Past the quota set at `path`: so many bytes of data would be needed below it.
     BytesOverQuota { path: String, needed: u64, limit: u64 },
+    /// The session may not do that with the node `path`: it has none of the rights `needed`.
+    NotAuthorized { path: String, needed: Rights },
     /// A log is neither got nor set.
     IsLog { path: String },
     /// Only a log takes and gives records.
@@ -405,6 +434,10 @@ pub enum Answer {
     Scanned { nodes: Vec<Scanned>, more: bool },
     /// Answer to `Quota`; `None` if none is set there.
     Quota { quota: Option<(Quota, Usage)> },
+    /// Answer to `Acl`; `None` if the node has no list and so is open to all.
+    Acl { acl: Option<Acl>, stat: Stat },
+    /// Answer to `WhoAmI`.
+    Principals { principals: Principals },
     /// Answer to `LockHolders`.
     Lock { holders: LockHolders },
     /// Answer to `AwaitLock`.

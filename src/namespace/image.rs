@@ -5,8 +5,9 @@
 //! chunk    record ...
 //! record   1 header   version u32 | revision u64 | log_time_ns u64 | instances u64 | digest u128
 //!          2 node     path text | stat | data bytes | 0, or 1 | lock | 0, or 1 | due_ns u64 | 0, or 1 | quota
-//!                     | 0, or 1 | opens | 0, or 1 | reign | 0, or 1 | chain
-//!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64
+//!                     | 0, or 1 | opens | 0, or 1 | reign | 0, or 1 | list | 0, or 1 | chain
+//!                                                                            the list as `codec` writes it
+//!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64 | principals
 //!                     | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
 //!          4 end      nodes u64 | sessions u64
 //!          5 records  run bytes                     of the log whose node, or whose records, are the record before
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
+use super::acl::{Acl, Principals};
 use super::apply::{Clock, Namespace};
 use super::codec::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use super::command::{Quota, Revision, SessionId, Stat};
@@ -35,7 +37,7 @@ use super::log::Log;
 use super::opening::Opens;
 use super::records::RecordsRef;
 use super::reign::Reign;
-use super::session::{Session, Sessions};
+use super::session::{Session, SessionView, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
 use super::tree::{Node, Tree};
@@ -232,7 +234,7 @@ impl ImageLoader {
                 }
                 SESSION => {
                     let session = take_session(&mut reader)?;
-                    if !self.sessions.insert(session) {
+                    if self.sessions.insert(session).is_none() {
                         return Err(not_whole("a session is in it twice"));
                     }
                 }
@@ -335,6 +337,7 @@ fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
     put_maybe(out, node.quota.as_deref(), |out, quota| quota.put(out));
     put_maybe(out, node.opens.as_deref(), |out, opens| opens.encode(out));
     put_maybe(out, node.reign.as_deref(), |out, reign| reign.encode(out));
+    put_maybe(out, node.acl(), |out, acl| acl.put(out));
     put_maybe(out, node.log.as_deref(), |out, log| {
         let (before, after) = log.chain();
         out.put_u128_le(before);
@@ -358,12 +361,13 @@ fn take_node(reader: &mut Reader<'_>) -> Result<Taken, ImageError> {
     let quota = reader.maybe("a quota", Quota::take)?.map(Arc::new);
     let opens = reader.maybe("open handles", Opens::take)?;
     let reign = reader.maybe("a reign", Reign::take)?.map(Arc::new);
+    let acl = reader.maybe("an access list", Acl::take)?.map(Arc::new);
     let chain = reader.maybe("a chain", |reader| Ok((reader.u128("a hash")?, reader.u128("a hash")?)))?;
     if chain.is_some() != stat.log.is_some() || stat.log.is_some_and(|log| log.first > stat.version) {
         return Err(not_whole(&format!("{path} is half a log")));
     }
     let log = stat.log.zip(chain).map(|(log, (before, after))| (Log::from_position(log.first, before), after));
-    let node = node.with_lock(lock, stat).with_due(due_ns).with_quota(quota);
+    let node = node.with_lock(lock, stat).with_due(due_ns).with_quota(quota).with_acl(acl);
     Ok((path, node.with_opens(opens).with_reign(reign), log))
 }
 
@@ -379,6 +383,8 @@ fn put_session(out: &mut BytesMut, session: &Session) {
     out.put_u32_le(session.timeout_ms);
     out.put_u64_le(session.counter);
     out.put_u64_le(session.last_number);
+    session.who.put(out);
+    out.put_u8(u8::from(session.caches));
     let kept = if cfg!(bug = "21") { 0 } else { session.results().len() };
     out.put_u32_le(u32::try_from(kept).expect("results are bounded far below 2^32"));
     for stored in session.results().iter().take(kept) {
@@ -394,6 +400,8 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
     let timeout_ms = reader.u32("a session's timeout")?;
     let counter = reader.u64("a session's counter")?;
     let last_number = reader.u64("a request's number")?;
+    let who = Principals::take(reader)?;
+    let caches = reader.bool("whether its client keeps answers")?;
     let count = reader.count("results of a session", SESSION_RESULTS_MAX, 12)?;
     if count as u64 > last_number || last_number == u64::MAX {
         return Err(not_whole(&format!("session {id} numbers its requests and results as none can")));
@@ -404,14 +412,15 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
         let outcome = Bytes::copy_from_slice(reader.bytes("a result")?);
         results.push((revision, outcome));
     }
-    Ok(Session::restored(id, token, secret, timeout_ms, counter, last_number, results.into_iter()))
+    let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number, results: count };
+    Ok(Session::restored(view, who, results.into_iter()).caching(caches))
 }
 
 fn not_whole(what: &str) -> ImageError {
     ImageError::NotWhole { what: what.to_owned() }
 }
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const HEADER: u8 = 1;
 const NODE: u8 = 2;

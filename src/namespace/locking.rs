@@ -66,7 +66,7 @@ impl Transaction<'_> {
         let place = match found {
             Some(place) => place,
             None => {
-                self.create(claim.session, path, Content::Data(b""), Lifetime::Permanent, false)?;
+                self.create(claim.session, path, Content::Data(b""), (Lifetime::Permanent, false), None)?;
                 self.nodes.tree.find(path).expect("it was just made")
             }
         };
@@ -130,9 +130,9 @@ impl Transaction<'_> {
         }
     }
 
-    /// Refuses a sequencer that is stale.
-    pub fn check_lock(&self, sequencer: SequencerRef<'_>) -> Result<(), Refusal> {
-        let node = self.nodes.tree.get(sequencer.path);
+    /// Refuses a sequencer that is stale. `hidden`: its node is to be spoken of as if it were not there.
+    pub fn check_lock(&self, sequencer: SequencerRef<'_>, hidden: bool) -> Result<(), Refusal> {
+        let node = self.nodes.tree.get(sequencer.path).filter(|_| !hidden);
         if node.is_some_and(|node| node.upholds(sequencer)) {
             return Ok(());
         }

@@ -302,3 +302,35 @@ impl std::fmt::Debug for Log {
         write!(f, "Log(from {} {end} {}, {} bytes, {:032x})", self.first, self.end, self.bytes, self.chain)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Where the runs lie, and how long they are.
+    fn runs(log: &Log) -> BTreeSet<(*const u8, usize)> {
+        log.runs(log.first()).map(|(_, run)| (run.as_ptr(), run.len())).collect()
+    }
+
+    #[test]
+    fn an_append_copies_its_own_bytes_and_each_of_them_a_few_times_in_all() {
+        let mut log = Log::default();
+        let (mut copied, mut copied_at_once) = (0, 0);
+        for number in 0..20_000_u32 {
+            let records: Records = [[number as u8; 60]].iter().collect();
+            // Whoever still holds the version before makes it no dearer.
+            let before = runs(&log);
+            log = log.append(records.as_ref());
+            let new: usize = runs(&log).difference(&before).map(|(_, len)| len).sum();
+            copied += new;
+            copied_at_once = copied_at_once.max(new);
+        }
+        log.invariants();
+        assert!(copied <= 3 * log.bytes(), "{copied} bytes for {}", log.bytes());
+        assert!(copied_at_once <= 2 * LOG_RUN_BYTES, "{copied_at_once} bytes at once");
+        let pieces: usize = log.levels.iter().map(|level| level.len()).sum();
+        assert!(pieces < 4 * LOG_PIECES_SIDE_BY_SIDE, "{pieces} pieces are named anew by an append at most");
+    }
+}

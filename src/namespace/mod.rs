@@ -68,13 +68,18 @@
 //! time to live that appends renew, or an owner with whom it goes. Its version is the position where it ends, so whatever
 //! may expect a version may expect an end.
 //!
-//! Not here: watches, ACLs.
+//! Who may do what, and who learns of what, is told in [`acl`]; every operation and every read goes through one gate.
+//!
+//! Not here: watches.
 
+pub mod acl;
 #[cfg(feature = "server")]
 mod apply;
 pub mod codec;
 pub mod command;
 mod handle;
+#[cfg(feature = "server")]
+mod gate;
 #[cfg(feature = "server")]
 mod image;
 #[cfg(feature = "server")]
@@ -108,6 +113,8 @@ mod tree;
 #[cfg(feature = "server")]
 pub use apply::{Applied, CommandOutcome, Namespace};
 #[cfg(feature = "server")]
+pub use gate::Gate;
+#[cfg(feature = "server")]
 pub use image::{ImageError, ImageLoader};
 #[cfg(feature = "server")]
 pub use lock::Lock;
@@ -121,4 +128,4 @@ pub use session::SessionView;
 pub use tree::{Aspect, Change, Node, Tree};
 
 #[cfg(all(test, feature = "server"))]
-mod tests;
+pub(crate) mod tests;

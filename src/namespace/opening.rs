@@ -10,6 +10,9 @@
 //! 4. its mode holds what is asked of it.
 //!
 //! In that order: who made a handle up learns nothing of what is there.
+//!
+//! Whether somebody may have a node open for something the access lists say when it is opened (`gate`). Of the node itself
+//! they are not asked again; of the nodes below it, and of its end, each time, and of whoever uses the handle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -90,7 +93,7 @@ impl Transaction<'_> {
             }
             (Some(place), _) => place,
             (None, Some(BirthRef { data, lifetime, sequential, .. })) => {
-                let (path, _) = self.make(session, path, Content::Data(data), lifetime, sequential)?;
+                let (path, _) = self.make(session, path, Content::Data(data), (lifetime, sequential), None)?;
                 self.nodes.tree.find(&path).expect("it was just made")
             }
             (None, None) => {
@@ -181,9 +184,10 @@ impl Transaction<'_> {
 /// What a handle must be for to do the operation, and whether it is on a node below it.
 fn needs(operation: &OperationRef<'_>) -> (HandleMode, bool) {
     match operation {
-        OperationRef::Create { .. } | OperationRef::CreateLog { .. } | OperationRef::Open { birth: Some(_), .. } => {
-            (HandleMode::WRITE, true)
-        }
+        OperationRef::Create { .. }
+        | OperationRef::CreateWithAcl { .. }
+        | OperationRef::CreateLog { .. }
+        | OperationRef::Open { birth: Some(_), .. } => (HandleMode::WRITE, true),
         OperationRef::Open { birth: None, .. } => (HandleMode::READ, true),
         OperationRef::Set { .. }
         | OperationRef::Delete { .. }
@@ -191,13 +195,14 @@ fn needs(operation: &OperationRef<'_>) -> (HandleMode, bool) {
         | OperationRef::Append { .. }
         | OperationRef::Trim { .. }
         | OperationRef::Seal { .. } => (HandleMode::WRITE, false),
-        OperationRef::SetQuota { .. } => (HandleMode::ADMIN, false),
+        OperationRef::SetQuota { .. } | OperationRef::SetAcl { .. } => (HandleMode::ADMIN, false),
         OperationRef::Acquire { .. } => (HandleMode::LOCK, false),
         OperationRef::Release { .. } => (HandleMode::NONE, false),
         OperationRef::Multi { .. }
         | OperationRef::Guarded { .. }
         | OperationRef::Close { .. }
         | OperationRef::Through { .. }
+        | OperationRef::Authenticate { .. }
         | OperationRef::Sync
         | OperationRef::CloseSession => unreachable!("it does not go through a handle: it would not have been decoded"),
     }

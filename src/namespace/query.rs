@@ -1,91 +1,98 @@
 //! Answers reads from a tree.
 
+use super::acl::{Acl, Rights};
 use super::codec::ReadRef;
 use super::command::{Answer, HandleMode, LockPlace, Refusal, Scanned, Stat};
-use super::path;
-use super::tree::Tree;
-use crate::limits::LIST_BYTES_MAX;
+use super::gate::{Gate, LOOK_AT_LOCK};
+use super::path::{self, too_large};
+use super::tree::{Node, Tree};
+use crate::limits::{HIDDEN_NODES_PASSED_MAX, LIST_BYTES_MAX};
 
-/// What the tree says. Only a node that is not there, or a path that is none, is refused.
-pub fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
+/// What the tree behind the gate says. Refused are a node that is not there, or not for whoever asks, and a path that is
+/// none.
+pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
     match read {
-        ReadRef::Get { path } => {
-            let node = tree.get(path).ok_or_else(|| no_node(path))?;
-            if node.log.is_some() {
-                return Err(Refusal::IsLog { path: path.to_owned() });
-            }
-            Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
-        }
-        ReadRef::Exists { path } => match tree.get(path) {
+        ReadRef::Get { path } => data_of(path, gate.node(path, Rights::READ)?),
+        ReadRef::Exists { path } => match gate.known(path, Rights::READ)? {
             Some(node) => Ok(Answer::Exists { stat: Some(node.stat) }),
             None => path::check(path).map(|()| Answer::Exists { stat: None }),
         },
-        ReadRef::List { path, after, limit } => list(tree, path, after, limit),
-        ReadRef::Entries { path, after, limit } => entries(tree, path, after, limit),
-        ReadRef::Scan { path, after, limit, with_data } => scan(tree, path, after, limit, with_data),
+        ReadRef::List { path, after, limit } => list(gate, path, after, limit),
+        ReadRef::Entries { path, after, limit } => {
+            entries(gate, path, gate.node(path, Rights::READ)?, (after, limit))
+        }
+        ReadRef::Scan { path, after, limit, with_data } => scan(gate, (path, after), limit, with_data),
+        ReadRef::Acl { path } => {
+            let node = gate.node(path, Rights::ADMIN)?;
+            Ok(Answer::Acl { acl: node.acl().cloned(), stat: node.stat })
+        }
+        ReadRef::WhoAmI => Ok(Answer::Principals { principals: gate.who().clone() }),
         ReadRef::Quota { path } => {
-            tree.get(path).ok_or_else(|| no_node(path))?;
-            Ok(Answer::Quota { quota: tree.accounts().get(path) })
+            gate.node(path, Rights::READ)?;
+            Ok(Answer::Quota { quota: gate.tree().accounts().get(path) })
         }
         ReadRef::LockHolders { path } => {
-            let node = tree.get(path).ok_or_else(|| no_node(path))?;
+            let node = gate.node(path, LOOK_AT_LOCK)?;
             let view = node.lock.as_ref().map(|lock| lock.view(|mode| node.sequencer(path, mode)));
             Ok(Answer::Lock { holders: view.unwrap_or_default() })
         }
         ReadRef::AwaitLock { path, session } => {
-            let node = tree.get(path).ok_or_else(|| no_node(path))?;
+            let node = gate.node(path, LOOK_AT_LOCK)?;
             let place = node.lock.as_ref().map(|lock| lock.place(session, |mode| node.sequencer(path, mode)));
             Ok(Answer::LockPlace { place: place.unwrap_or(LockPlace::Nowhere) })
         }
         ReadRef::CheckSequencer { sequencer } => {
-            let valid = tree.get(sequencer.path).is_some_and(|node| node.upholds(sequencer));
+            let valid = gate.known(sequencer.path, LOOK_AT_LOCK)?.is_some_and(|node| node.upholds(sequencer));
             Ok(Answer::Sequencer { valid })
         }
-        ReadRef::HandleGet { handle } => {
-            tree.opened(handle, HandleMode::READ)?;
-            answer(tree, ReadRef::Get { path: handle.path })
-        }
+        ReadRef::HandleGet { handle } => data_of(handle.path, gate.tree().opened(handle, HandleMode::READ)?),
         ReadRef::HandleEntries { handle, after, limit } => {
-            tree.opened(handle, HandleMode::READ)?;
-            entries(tree, handle.path, after, limit)
+            entries(gate, handle.path, gate.tree().opened(handle, HandleMode::READ)?, (after, limit))
         }
         ReadRef::HandleStat { handle } => {
-            let node = tree.opened(handle, HandleMode::NONE)?;
+            let node = gate.tree().opened(handle, HandleMode::NONE)?;
             Ok(Answer::Exists { stat: Some(node.stat) })
         }
-        ReadRef::Records { path, from, bytes } => records(tree, path, from, bytes),
+        ReadRef::Records { path, from, bytes } => records(gate, path, from, bytes),
     }
 }
 
-fn list(tree: &Tree, path: &str, after: &str, limit: u32) -> Result<Answer, Refusal> {
-    let node = tree.get(path).ok_or_else(|| no_node(path))?;
-    let mut page = Page::new(limit);
+fn data_of(path: &str, node: &Node) -> Result<Answer, Refusal> {
+    if node.log.is_some() {
+        return Err(Refusal::IsLog { path: path.to_owned() });
+    }
+    Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
+}
+
+fn list(gate: &Gate<'_>, path: &str, after: &str, limit: u32) -> Result<Answer, Refusal> {
+    let (tree, node) = (gate.tree(), gate.node(path, Rights::READ)?);
     let mut names = Vec::new();
     let following = tree.children(path, after).into_iter().flatten();
-    let more = page.fill(following.map(path::name), |name| 4 + name.len(), |name| names.push(name.to_owned()));
+    // Where everybody sees everything no child is looked up.
+    let rows = following.map(|child| (gate.is_open() || gate.sees(acl_of(tree, child))).then(|| path::name(child)));
+    let more = Page::new(limit).fill(rows, |name| 4 + name.len(), |name| names.push(name.to_owned()))?;
     Ok(Answer::Children { names, stat: node.stat, more })
 }
 
-fn entries(tree: &Tree, path: &str, after: &str, limit: u32) -> Result<Answer, Refusal> {
-    let node = tree.get(path).ok_or_else(|| no_node(path))?;
-    let mut page = Page::new(limit);
+fn entries(gate: &Gate<'_>, path: &str, node: &Node, (after, limit): (&str, u32)) -> Result<Answer, Refusal> {
+    let tree = gate.tree();
     let mut entries = Vec::new();
     let following = tree.children(path, after).into_iter().flatten();
-    let more = page.fill(
-        following,
-        |path| 4 + path::name(path).len() + Stat::ENCODED_BYTES,
-        |path| {
-            let child = tree.get(path).expect("every child is a node");
-            entries.push((path::name(path).to_owned(), child.stat));
-        },
-    );
+    let rows = following.map(|path| {
+        let child = tree.get(path).expect("every child is a node");
+        gate.sees(child.acl()).then(|| (path::name(path), child.stat))
+    });
+    let more = Page::new(limit).fill(
+        rows,
+        |(name, _)| 4 + name.len() + Stat::ENCODED_BYTES,
+        |(name, stat)| entries.push((name.to_owned(), stat)),
+    )?;
     Ok(Answer::Entries { entries, stat: node.stat, more })
 }
 
-fn scan(tree: &Tree, path: &str, after: &str, limit: u32, with_data: bool) -> Result<Answer, Refusal> {
-    if tree.get(path).is_none() {
-        return Err(no_node(path));
-    }
+fn scan(gate: &Gate<'_>, (path, after): (&str, &str), limit: u32, with_data: bool) -> Result<Answer, Refusal> {
+    gate.node(path, Rights::READ)?;
+    let tree = gate.tree();
     if !after.is_empty() {
         path::check(after)?;
         if !path::is_within(after, path) {
@@ -95,22 +102,28 @@ fn scan(tree: &Tree, path: &str, after: &str, limit: u32, with_data: bool) -> Re
     }
     let first = if after.is_empty() { Some(path) } else { tree.next_within(path, after) };
     let following = std::iter::successors(first, |last| tree.next_within(path, last));
-    let following = following.map(|path| (path, tree.get(path).expect("a scan comes upon nodes")));
-    let mut page = Page::new(limit);
+    let rows = following.map(|path| {
+        let node = tree.get(path).expect("a scan comes upon nodes");
+        gate.sees(node.acl()).then_some((path, node))
+    });
     let mut nodes = Vec::new();
-    let more = page.fill(
-        following,
+    let more = Page::new(limit).fill(
+        rows,
         |(path, node)| 4 + path.len() + Stat::ENCODED_BYTES + 5 + if with_data { node.data.len() } else { 0 },
         |(path, node)| {
             let data = with_data.then(|| node.data.clone());
             nodes.push(Scanned { path: path.to_owned(), stat: node.stat, data });
         },
-    );
+    )?;
     Ok(Answer::Scanned { nodes, more })
 }
 
-fn records(tree: &Tree, path: &str, from: u64, bytes: u32) -> Result<Answer, Refusal> {
-    let node = tree.get(path).ok_or_else(|| no_node(path))?;
+fn acl_of<'t>(tree: &'t Tree, path: &str) -> Option<&'t Acl> {
+    tree.get(path).and_then(|node| node.acl())
+}
+
+fn records(gate: &Gate<'_>, path: &str, from: u64, bytes: u32) -> Result<Answer, Refusal> {
+    let node = gate.node(path, Rights::READ)?;
     let path = || path.to_owned();
     let Some(log) = &node.log else { return Err(Refusal::NotLog { path: path() }) };
     if from < log.first() {
@@ -136,29 +149,34 @@ impl Page {
         Self { rows_left, bytes_left: LIST_BYTES_MAX }
     }
 
-    /// Takes rows until the page is full, one at least however large it is; whether any is left over.
+    /// Takes rows until the page is full, one at least however large it is; whether any is left over. `None` is a row that is
+    /// not to be told of. A page without rows could not be gone on from, so too many of those in a row are refused.
     fn fill<T>(
         &mut self,
-        mut rows: impl Iterator<Item = T>,
+        rows: impl Iterator<Item = Option<T>>,
         bytes: impl Fn(&T) -> usize,
         mut take: impl FnMut(T),
-    ) -> bool {
+    ) -> Result<bool, Refusal> {
         let mut is_first = true;
-        loop {
-            let Some(row) = rows.next() else { return false };
+        let mut passed = 0;
+        for row in rows {
+            let Some(row) = row else {
+                passed += 1;
+                if passed <= HIDDEN_NODES_PASSED_MAX {
+                    continue;
+                }
+                let what = "nodes or more in a row that may not be read";
+                return if is_first { Err(too_large(what, passed, HIDDEN_NODES_PASSED_MAX)) } else { Ok(true) };
+            };
             let bytes = bytes(&row);
             if self.rows_left == 0 || bytes > self.bytes_left && !is_first {
-                return true;
+                return Ok(true);
             }
             self.rows_left -= 1;
             self.bytes_left = self.bytes_left.saturating_sub(bytes);
-            is_first = false;
+            (is_first, passed) = (false, 0);
             take(row);
         }
+        Ok(false)
     }
-}
-
-/// A path that is none is nobody's: say so, rather than let its sender wait for a node that cannot be.
-fn no_node(path: &str) -> Refusal {
-    path::check(path).err().unwrap_or_else(|| Refusal::NoNode { path: path.to_owned() })
 }

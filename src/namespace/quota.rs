@@ -147,7 +147,7 @@ impl Transaction<'_> {
         let passed: Vec<_> = passed.map(|(above, _)| above.clone()).collect();
         for path in passed {
             let node = self.nodes.tree.get(&path).cloned();
-            self.tell(Change { revision: self.revision(), path, aspect: Aspect::OverQuota, node });
+            self.tell(Change { revision: self.revision(), path, aspect: Aspect::OverQuota, node, left_acl: None });
         }
     }
 }

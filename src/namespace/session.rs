@@ -1,10 +1,13 @@
 //! The sessions: whose turn it is, and what each was told.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::acl::{Principals, User};
 use super::command::{Revision, SessionId};
 use super::slab::{Place, Row, Slab, Visit};
 
@@ -25,6 +28,8 @@ pub struct SessionView {
     pub last_number: u64,
     /// Results still kept.
     pub results: usize,
+    /// Its client may keep answers.
+    pub caches: bool,
 }
 
 /// One result: what was answered, and at which revision.
@@ -44,6 +49,11 @@ pub(super) struct Session {
     pub timeout_ms: u32,
     pub counter: u64,
     pub last_number: u64,
+    /// Whom it stands for.
+    pub who: Arc<Principals>,
+    who_hash: u128,
+    /// Its client may keep answers: a new leader sees to it that it drops those of before.
+    pub caches: bool,
     /// Results of the requests up to `last_number`, none missing between the first kept and the last.
     results: VecDeque<Stored>,
     results_bytes: usize,
@@ -64,16 +74,16 @@ impl Sessions {
         Self { rows: Slab::new(), by_id: BTreeMap::new(), by_token: BTreeMap::new() }
     }
 
-    /// Adds a session; `false` if its id or its (token, secret) is taken.
-    pub fn insert(&mut self, session: Session) -> bool {
+    /// Adds a session; where it lies, unless its id or its (token, secret) is taken.
+    pub fn insert(&mut self, session: Session) -> Option<Place> {
         let (id, token) = (session.id, (session.token, session.secret));
         if self.by_id.contains_key(&id) || self.by_token.contains_key(&token) {
-            return false;
+            return None;
         }
         let place = self.rows.insert(session);
         self.by_id.insert(id, place);
         self.by_token.insert(token, place);
-        true
+        Some(place)
     }
 
     pub fn remove(&mut self, place: Place) {
@@ -135,20 +145,19 @@ impl Sessions {
 }
 
 impl Session {
-    pub fn new(id: SessionId, token: u64, secret: u128, timeout_ms: u32) -> Self {
-        Self::restored(id, token, secret, timeout_ms, 1, 0, std::iter::empty())
+    pub fn new(id: SessionId, token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr>) -> Self {
+        let (counter, results) = (1, 0);
+        let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number: 0, results };
+        Self::restored(view, Principals::at(address), std::iter::empty())
     }
 
     /// A session as an image tells of it.
     pub fn restored(
-        id: SessionId,
-        token: u64,
-        secret: u128,
-        timeout_ms: u32,
-        counter: u64,
-        last_number: u64,
+        view: SessionView,
+        who: Principals,
         results: impl ExactSizeIterator<Item = (Revision, Bytes)>,
     ) -> Self {
+        let SessionView { session: id, token, secret, timeout_ms, counter, last_number, .. } = view;
         assert!(results.len() as u64 <= last_number, "there is one result a request at most");
         let first = last_number - results.len() as u64 + 1;
         let results: VecDeque<_> = (first..)
@@ -157,10 +166,32 @@ impl Session {
             .collect();
         let results_bytes = results.iter().map(|stored| stored.outcome.len()).sum();
         let results_sum = results.iter().fold(0, |sum: u128, stored| sum.wrapping_add(stored.hash));
-        let mut session =
-            Self { id, token, secret, timeout_ms, counter, last_number, results, results_bytes, results_sum, hash: 0 };
+        let who_hash = hash_of(&who);
+        let who = Arc::new(who);
+        let mut session = Self {
+            id,
+            token,
+            secret,
+            timeout_ms,
+            counter,
+            last_number,
+            who,
+            who_hash,
+            caches: false,
+            results,
+            results_bytes,
+            results_sum,
+            hash: 0,
+        };
         session.rehash();
         session
+    }
+
+    /// The same session, whose client may keep answers, or not.
+    pub fn caching(mut self, caches: bool) -> Self {
+        self.caches = caches;
+        self.rehash();
+        self
     }
 
     /// Drops the results up to `acked_upto`. A client cannot have seen what was not yet applied.
@@ -182,6 +213,23 @@ impl Session {
         self.results_sum = self.results_sum.wrapping_add(stored.hash);
         self.results.drain(..if cfg!(bug = "22") { self.results.len() } else { 0 });
         self.results.push_back(stored);
+    }
+
+    /// Its client is connected from there now.
+    pub fn connect_from(&mut self, address: Option<IpAddr>) {
+        if self.who.address != address {
+            self.stand_for(Principals { address, ..(*self.who).clone() });
+        }
+    }
+
+    /// It stands for that user too.
+    pub fn authenticate(&mut self, user: User, is_super: bool) {
+        let mut who = (*self.who).clone();
+        who.is_super |= is_super;
+        if !who.users.contains(&user) {
+            who.users.push(user);
+        }
+        self.stand_for(who);
     }
 
     /// What request `number` was answered; `None` once its client acknowledged it.
@@ -211,14 +259,19 @@ impl Session {
             counter: self.counter,
             last_number: self.last_number,
             results: self.results.len(),
+            caches: self.caches,
         }
     }
 
     /// Whether the hash is what it would be if it were made anew; for checks.
     pub fn hash_holds(&self) -> bool {
         let results = self.results.iter().map(|stored| (stored.revision, stored.outcome.clone()));
-        let (id, timeout_ms) = (self.id, self.timeout_ms);
-        *self == Self::restored(id, self.token, self.secret, timeout_ms, self.counter, self.last_number, results)
+        *self == Self::restored(self.view(), (*self.who).clone(), results).caching(self.caches)
+    }
+
+    fn stand_for(&mut self, who: Principals) {
+        self.who_hash = hash_of(&who);
+        self.who = Arc::new(who);
     }
 
     fn first_kept(&self) -> u64 {
@@ -226,16 +279,24 @@ impl Session {
     }
 
     fn rehash(&mut self) {
-        let mut raw = [0; 68];
+        let mut raw = [0; 85];
         raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
         raw[8..16].copy_from_slice(&self.token.to_le_bytes());
         raw[16..32].copy_from_slice(&self.secret.to_le_bytes());
         raw[32..36].copy_from_slice(&self.timeout_ms.to_le_bytes());
         raw[36..44].copy_from_slice(&self.counter.to_le_bytes());
         raw[44..52].copy_from_slice(&self.last_number.to_le_bytes());
-        raw[52..].copy_from_slice(&self.results_sum.to_le_bytes());
+        raw[52..68].copy_from_slice(&self.results_sum.to_le_bytes());
+        raw[68..84].copy_from_slice(&self.who_hash.to_le_bytes());
+        raw[84] = u8::from(self.caches);
         self.hash = xxh3_128(&raw);
     }
+}
+
+fn hash_of(who: &Principals) -> u128 {
+    let mut raw = BytesMut::new();
+    who.put(&mut raw);
+    xxh3_128(&raw)
 }
 
 impl Stored {

@@ -1,6 +1,7 @@
 //! The namespace against a small model of it, its images against replay, and every refusal in a table.
 
-mod generated;
+mod acls;
+pub(crate) mod generated;
 mod handles;
 mod images;
 mod lifetimes;
@@ -8,7 +9,7 @@ mod listings;
 mod locks;
 mod log_model;
 mod logs;
-mod model;
+pub(crate) mod model;
 mod quotas;
 mod refusals;
 mod requests;
@@ -16,12 +17,20 @@ mod trees;
 
 use bytes::{Bytes, BytesMut};
 
+use super::acl::Principals;
+use super::codec::ReadRef;
 use super::codec::{batch_header, command_prefix, decode_outcome};
+use super::command::{Answer, Refusal};
 use super::command::{Command, Expect, Lifetime, Operation, Outcome, SessionId, Step};
-use super::{Applied, CommandOutcome, Namespace};
+use super::{Applied, CommandOutcome, Gate, Namespace, Tree};
+
+/// What the tree says to somebody who has proved nothing.
+fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
+    super::answer(&Gate::new(tree, &Principals::default()), read)
+}
 
 /// A batch's body.
-fn batch(log_time_ns: u64, wall_ms: u64, commands: &[Command]) -> Bytes {
+pub(crate) fn batch(log_time_ns: u64, wall_ms: u64, commands: &[Command]) -> Bytes {
     let mut out = BytesMut::new();
     out.extend_from_slice(&batch_header(log_time_ns, wall_ms, u32::try_from(commands.len()).expect("few")));
     for command in commands {
@@ -48,7 +57,7 @@ impl Bench {
     }
 
     fn open(&mut self, token: u64) -> SessionId {
-        let outcome = self.command(Command::OpenSession { token, secret: 99, timeout_ms: 12_000 });
+        let outcome = self.command(Command::OpenSession { token, secret: 99, timeout_ms: 12_000, address: None });
         let CommandOutcome::SessionOpened { session, .. } = outcome else { panic!("{outcome:?}") };
         session
     }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::acl::{Acl, Principals, Rights, User};
 use super::codec::{OperationRef, StepRef};
 use super::command::{
     Done, Expect, Expiry, HandleMode, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone, Usage,
 };
+use super::gate::{Asker, Gate, LOOK_AT_LOCK};
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
 use super::log::Log;
@@ -20,7 +22,7 @@ use super::timers::Timers;
 use super::tree::{Aspect, Change, Node, Tree};
 use crate::limits::{
     CONTAINER_LINGER_MS, ENTRY_NODES_WALKED_MAX, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX,
-    SESSION_EPHEMERALS_MAX, TREE_NODES_DELETED_MAX,
+    SESSION_EPHEMERALS_MAX, SESSION_USERS_MAX, TREE_NODES_DELETED_MAX,
 };
 
 /// The tree, and who owns what in it.
@@ -136,33 +138,50 @@ impl<'a> Transaction<'a> {
         Self { nodes, stamp, changes, undo: None }
     }
 
-    /// Does a request of `session`, whole or not at all. Closing the session is not a matter of nodes.
-    pub fn execute(&mut self, session: SessionId, operation: &OperationRef<'_>) -> Outcome {
+    /// Does a request, whole or not at all. Closing the session, and whom it stands for, is not a matter of nodes.
+    pub fn execute(&mut self, asker: Asker<'_>, operation: &OperationRef<'_>) -> Outcome {
+        self.gate(asker.who).admit(operation, |path| self.nodes.claims.has(asker.session, path))?;
+        self.perform(asker, operation)
+    }
+
+    /// Does what is admitted.
+    fn perform(&mut self, asker: Asker<'_>, operation: &OperationRef<'_>) -> Outcome {
+        let Asker { session, who } = asker;
         match *operation {
             OperationRef::Create { path, data, lifetime, sequential } => self
-                .create(session, path, Content::Data(data), lifetime, sequential)
+                .create(session, path, Content::Data(data), (lifetime, sequential), None)
                 .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
+            OperationRef::CreateWithAcl { path, data, lifetime, sequential, ref acl } => {
+                let acl = Some(acl.clone().settled(who)?);
+                self.create(session, path, Content::Data(data), (lifetime, sequential), acl)
+                    .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat })
+            }
             OperationRef::Set { path, data, expect } => self.set(path, data, expect).map(|stat| Done::Set { stat }),
             OperationRef::Delete { path, expect } => self.delete(path, expect).map(|()| Done::Deleted),
-            OperationRef::DeleteTree { path, expect, part } => self.delete_tree(path, expect, part),
+            OperationRef::DeleteTree { path, expect, part } => self.delete_tree(who, path, expect, part),
             OperationRef::SetQuota { path, quota } => self.set_quota(path, quota),
-            OperationRef::Multi { ref steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
+            OperationRef::SetAcl { path, ref acl, expect } => {
+                self.set_acl(who, path, acl.as_ref(), expect).map(|stat| Done::AclSet { stat })
+            }
+            OperationRef::Multi { ref steps } => self.multi(asker, steps).map(|results| Done::Multi { results }),
             OperationRef::Acquire { path, mode, wait, create, lock_delay_ms } => {
                 self.acquire(Acquisition { path, wait, create, claim: Claim { session, mode, lock_delay_ms } })
             }
             OperationRef::Release { path } => self.release(session, path),
             OperationRef::Guarded { sequencer, ref operation } => {
-                self.check_lock(sequencer)?;
-                self.execute(session, operation)
+                let hidden = self.gate(who).hides(sequencer.path, LOOK_AT_LOCK)?;
+                self.check_lock(sequencer, hidden)?;
+                self.execute(asker, operation)
             }
             OperationRef::Open { path, mode, birth } => self.open(session, path, mode, birth),
             OperationRef::Close { handle } => self.close(session, handle),
             OperationRef::Through { handle, ref operation } => {
                 self.check_through(handle, operation)?;
-                self.execute(session, operation)
+                self.perform(asker, operation)
             }
+            OperationRef::Authenticate { ref user, .. } => check_one_more(who, user).map(|()| Done::Authenticated),
             OperationRef::CreateLog { path, lifetime, sequential } => self
-                .create(session, path, Content::Log, lifetime, sequential)
+                .create(session, path, Content::Log, (lifetime, sequential), None)
                 .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
             OperationRef::Append { path, records, end } => {
                 self.append(path, records, end).map(|(first, end)| Done::Appended { first, end })
@@ -209,13 +228,18 @@ impl<'a> Transaction<'a> {
         self.stamp.log_time_ns
     }
 
-    fn multi(&mut self, session: SessionId, steps: &[StepRef<'_>]) -> Result<Vec<StepDone>, Refusal> {
+    /// What somebody may see and do.
+    fn gate<'g>(&'g self, who: &'g Principals) -> Gate<'g> {
+        Gate::new(&self.nodes.tree, who)
+    }
+
+    fn multi(&mut self, asker: Asker<'_>, steps: &[StepRef<'_>]) -> Result<Vec<StepDone>, Refusal> {
         let (changes, instances) = (self.changes.len(), self.nodes.instances);
         self.undo = Some(Undo { before: Vec::new(), changes, instances });
         let mut results = Vec::with_capacity(steps.len());
         let mut bytes = 0;
         for (index, step) in (0..).zip(steps) {
-            let result = self.step(session, step).and_then(|result| {
+            let result = self.step(asker, step).and_then(|result| {
                 bytes += bytes_of(&result);
                 if bytes > REPLY_BYTES_MAX {
                     return Err(too_large("bytes in the answer up to this step", bytes, REPLY_BYTES_MAX));
@@ -234,23 +258,32 @@ impl<'a> Transaction<'a> {
         Ok(results)
     }
 
-    fn step(&mut self, session: SessionId, step: &StepRef<'_>) -> Result<StepDone, Refusal> {
+    fn step(&mut self, Asker { session, who }: Asker<'_>, step: &StepRef<'_>) -> Result<StepDone, Refusal> {
+        self.gate(who).admit_step(step)?;
+        let created = |(path, stat): (Arc<str>, Stat)| StepDone::Created { path: (*path).to_owned(), stat };
         Ok(match *step {
             StepRef::Check { path, expect } => {
-                self.check(path, expect)?;
+                let hidden = self.gate(who).hides(path, Rights::READ)?;
+                self.check(path, expect, hidden)?;
                 StepDone::Checked
             }
             StepRef::Create { path, data, lifetime, sequential } => {
-                let (path, stat) = self.create(session, path, Content::Data(data), lifetime, sequential)?;
-                StepDone::Created { path: (*path).to_owned(), stat }
+                created(self.create(session, path, Content::Data(data), (lifetime, sequential), None)?)
+            }
+            StepRef::CreateWithAcl { path, data, lifetime, sequential, ref acl } => {
+                let acl = Some(acl.clone().settled(who)?);
+                created(self.create(session, path, Content::Data(data), (lifetime, sequential), acl)?)
             }
             StepRef::Set { path, data, expect } => StepDone::Set { stat: self.set(path, data, expect)? },
+            StepRef::SetAcl { path, ref acl, expect } => {
+                StepDone::AclSet { stat: self.set_acl(who, path, acl.as_ref(), expect)? }
+            }
             StepRef::Delete { path, expect } => {
                 self.delete(path, expect)?;
                 StepDone::Deleted
             }
             StepRef::Get { path } => {
-                let node = self.nodes.tree.get(path);
+                let node = self.gate(who).known(path, Rights::READ)?;
                 match node {
                     None => path::check(path)?,
                     Some(node) if node.log.is_some() => return Err(Refusal::IsLog { path: path.to_owned() }),
@@ -259,7 +292,8 @@ impl<'a> Transaction<'a> {
                 StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat)) }
             }
             StepRef::CheckLock { sequencer } => {
-                self.check_lock(sequencer)?;
+                let hidden = self.gate(who).hides(sequencer.path, LOOK_AT_LOCK)?;
+                self.check_lock(sequencer, hidden)?;
                 StepDone::Checked
             }
             StepRef::CheckHandle { handle } => {
@@ -273,13 +307,23 @@ impl<'a> Transaction<'a> {
         })
     }
 
+    /// Sets a node's access list, or takes it away.
+    fn set_acl(&mut self, who: &Principals, path: &str, acl: Option<&Acl>, expect: Expect) -> Result<Stat, Refusal> {
+        let acl = acl.map(|acl| acl.clone().settled(who)).transpose()?.map(Arc::new);
+        let place = self.existing_as(path, expect, |stat| stat.acl_version)?;
+        let node = &self.nodes.tree.row(place).node;
+        let stat = Stat { acl_version: node.stat.acl_version + 1, ..node.stat };
+        self.replace(place, Aspect::Acl, Arc::new(node.with_stat(stat).with_acl(acl)));
+        Ok(stat)
+    }
+
     pub(super) fn create(
         &mut self,
         session: SessionId,
         path: &str,
         content: Content<'_>,
-        lifetime: Lifetime,
-        sequential: bool,
+        (lifetime, sequential): (Lifetime, bool),
+        acl: Option<Acl>,
     ) -> Result<(Arc<str>, Stat), Refusal> {
         if lifetime == Lifetime::Transient {
             let why = "a transient node lives while it is open, so it is made by opening it".to_owned();
@@ -324,7 +368,8 @@ impl<'a> Transaction<'a> {
             ..Stat::default()
         };
         let due_ns = self.due_after_change(expiry, None);
-        let node = Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns);
+        let acl = acl.map(Arc::new).or_else(|| self.nodes.tree.row(parent).node.inherited_acl().cloned());
+        let node = Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns).with_acl(acl);
         let node = Arc::new(match content {
             Content::Data(_) => node,
             Content::Log => node.with_log(Log::default(), stat),
@@ -395,7 +440,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// A node goes after its children, so that what is left at any time is a tree.
-    fn delete_tree(&mut self, path: &str, expect: Expect, part: u32) -> Outcome {
+    fn delete_tree(&mut self, who: &Principals, path: &str, expect: Expect, part: u32) -> Outcome {
         let top = self.deletable(path, expect)?;
         let most = if part == 0 { TREE_NODES_DELETED_MAX } else { TREE_NODES_DELETED_MAX.min(part as usize) };
         let mut places = self.nodes.leaves_first(top, most + 1)?;
@@ -405,6 +450,7 @@ impl<'a> Transaction<'a> {
             return Err(too_large("nodes or more to delete at once", most + 1, most));
         }
         places.truncate(most);
+        self.gate(who).may_clear(path, places.iter().map(|place| &*self.nodes.tree.row(*place).path))?;
         for place in &places {
             self.remove(*place);
         }
@@ -420,11 +466,13 @@ impl<'a> Transaction<'a> {
         self.existing(path, expect)
     }
 
-    fn check(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
+    /// `hidden`: it is to be spoken of as if it were not there.
+    fn check(&self, path: &str, expect: Expect, hidden: bool) -> Result<(), Refusal> {
         if expect != Expect::Absent {
-            return self.existing(path, expect).map(drop);
+            let no_node = || Refusal::NoNode { path: path.to_owned() };
+            return if hidden { Err(no_node()) } else { self.existing(path, expect).map(drop) };
         }
-        match self.nodes.tree.find(path) {
+        match self.nodes.tree.find(path).filter(|_| !hidden) {
             Some(_) => Err(Refusal::NodeExists { path: path.to_owned() }),
             None => path::check(path),
         }
@@ -432,11 +480,16 @@ impl<'a> Transaction<'a> {
 
     /// The node of that path, if it is as expected.
     pub(super) fn existing(&self, path: &str, expect: Expect) -> Result<Place, Refusal> {
+        self.existing_as(path, expect, |stat| stat.version)
+    }
+
+    /// The same, by another of its versions.
+    fn existing_as(&self, path: &str, expect: Expect, version: fn(&Stat) -> u64) -> Result<Place, Refusal> {
         let Some(place) = self.nodes.tree.find(path) else {
             path::check(path)?;
             return Err(Refusal::NoNode { path: path.to_owned() });
         };
-        let found = self.nodes.tree.row(place).node.stat.version;
+        let found = version(&self.nodes.tree.row(place).node.stat);
         match expect {
             Expect::Any => Ok(place),
             Expect::Version(expected) if expected == found => Ok(place),
@@ -497,10 +550,11 @@ impl<'a> Transaction<'a> {
     }
 
     fn note(&mut self, path: Arc<str>, aspect: Aspect, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
+        let left_acl = before.as_ref().filter(|_| node.is_none()).and_then(|before| before.acl.clone());
         if let Some(undo) = &mut self.undo {
             undo.before.push((path.clone(), before));
         }
-        self.changes.push(Change { revision: self.stamp.revision, path, aspect, node });
+        self.changes.push(Change { revision: self.stamp.revision, path, aspect, node, left_acl });
     }
 
     /// Adds a change that changes no node, so that there is nothing to take back but itself.
@@ -549,6 +603,15 @@ fn expiry_of(lifetime: Lifetime) -> Result<Option<Expiry>, Refusal> {
     }
 }
 
+/// Refuses what a session cannot stand for as well.
+fn check_one_more(who: &Principals, user: &User) -> Result<(), Refusal> {
+    user.check()?;
+    if who.users.len() >= SESSION_USERS_MAX && !who.users.contains(user) {
+        return Err(too_large("users proved by one session", who.users.len() + 1, SESSION_USERS_MAX));
+    }
+    Ok(())
+}
+
 fn sequential_path(prefix: &str, number: u64) -> String {
     format!("{prefix}{number:010}")
 }
@@ -565,7 +628,7 @@ fn bytes_of(result: &StepDone) -> usize {
     match result {
         StepDone::Checked | StepDone::Deleted | StepDone::Got { node: None } => 1,
         StepDone::Appended { .. } => 1 + 16,
-        StepDone::Set { .. } => 1 + Stat::ENCODED_BYTES,
+        StepDone::Set { .. } | StepDone::AclSet { .. } => 1 + Stat::ENCODED_BYTES,
         StepDone::Created { path, .. } => 5 + path.len() + Stat::ENCODED_BYTES,
         StepDone::Got { node: Some((data, _)) } => 5 + data.len() + Stat::ENCODED_BYTES,
     }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
+use super::acl::Acl;
 use super::codec::SequencerRef;
 use super::command::{LockMode, Quota, Revision, Sequencer, Stat, Usage};
 use super::lock::Lock;
@@ -43,6 +44,8 @@ pub struct Node {
     pub(super) opens: Option<Arc<Opens>>,
     /// In whose reign the log was last written: the root's alone.
     pub(super) reign: Option<Arc<Reign>>,
+    /// Who may do what with it; `None`: everybody everything.
+    pub(super) acl: Option<Arc<Acl>>,
     /// XXH3-128 of the data, so that a change of the stat alone hashes no data.
     data_hash: u128,
 }
@@ -58,6 +61,8 @@ pub struct Change {
     pub aspect: Aspect,
     /// What it is now; `None` if it is gone.
     pub node: Option<Arc<Node>>,
+    /// The access list of a node that is gone.
+    pub left_acl: Option<Arc<Acl>>,
 }
 
 /// What of a node a change changed.
@@ -79,6 +84,8 @@ pub enum Aspect {
     Reign,
     /// What it and all below it may come to.
     Quota,
+    /// Who may do what with it.
+    Acl,
     /// Nothing of its own: it and all below it have come to more than its quota's soft bounds.
     OverQuota,
 }
@@ -90,6 +97,8 @@ pub struct Tree {
     rows: Slab<NodeRow>,
     data_bytes: u64,
     accounts: Accounts,
+    /// Nodes with an access list.
+    guarded: usize,
 }
 
 /// A node where it lies.
@@ -110,7 +119,18 @@ impl Node {
     #[must_use]
     pub fn new(data: Bytes, stat: Stat) -> Self {
         let (stat, data_hash) = summed(&data, stat);
-        Self { data, stat, lock: None, log: None, due_ns: None, quota: None, opens: None, reign: None, data_hash }
+        Self {
+            data,
+            stat,
+            lock: None,
+            log: None,
+            due_ns: None,
+            quota: None,
+            opens: None,
+            reign: None,
+            acl: None,
+            data_hash,
+        }
     }
 
     /// The same node with other data.
@@ -188,6 +208,23 @@ impl Node {
         Self { reign, ..self }
     }
 
+    /// The same node with another access list.
+    #[must_use]
+    pub(crate) fn with_acl(self, acl: Option<Arc<Acl>>) -> Self {
+        Self { acl, ..self }
+    }
+
+    /// Who may do what with it; `None`: everybody everything.
+    #[must_use]
+    pub fn acl(&self) -> Option<&Acl> {
+        self.acl.as_deref()
+    }
+
+    /// The list that a child made without one gets.
+    pub(super) fn inherited_acl(&self) -> Option<&Arc<Acl>> {
+        self.acl.as_ref().filter(|acl| acl.inherit)
+    }
+
     /// When it ends by itself, as it is now.
     pub(super) fn ends_ns(&self) -> Option<u64> {
         self.due_ns.filter(|_| self.stat.children == 0)
@@ -225,7 +262,7 @@ impl Node {
     }
 
     fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 104];
+        let mut raw = [0; Stat::ENCODED_BYTES + 120];
         raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
         raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
         raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
@@ -238,8 +275,18 @@ impl Node {
         let held_hash = self.reign.as_ref().map_or(opens_hash, |reign| reign.hash().wrapping_add(opens_hash));
         raw[Stat::ENCODED_BYTES + 72..][..16].copy_from_slice(&held_hash.to_le_bytes());
         let log_hash = self.log.as_ref().map_or(0, |log| log.hash());
-        raw[Stat::ENCODED_BYTES + 88..].copy_from_slice(&log_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 88..][..16].copy_from_slice(&log_hash.to_le_bytes());
+        let acl_hash = self.acl.as_ref().map_or(0, |acl| acl.hash());
+        raw[Stat::ENCODED_BYTES + 104..].copy_from_slice(&acl_hash.to_le_bytes());
         xxh3_128(&raw)
+    }
+}
+
+impl Change {
+    /// The access list that the node has, or had.
+    #[must_use]
+    pub fn acl(&self) -> Option<&Arc<Acl>> {
+        self.node.as_ref().map_or(self.left_acl.as_ref(), |node| node.acl.as_ref())
     }
 }
 
@@ -349,6 +396,11 @@ impl Tree {
         &self.accounts
     }
 
+    /// How many nodes have an access list.
+    pub(super) const fn guarded(&self) -> usize {
+        self.guarded
+    }
+
     /// What the node and all below it come to.
     fn usage(&self, top: Place) -> Usage {
         let row = self.rows.get(top);
@@ -417,11 +469,13 @@ impl Tree {
     pub(super) fn replace(&mut self, place: Place, node: Arc<Node>) {
         self.data_bytes += node.bytes() as u64;
         let after = (node.bytes(), node.quota.clone());
+        self.guarded += usize::from(node.acl.is_some());
         let before = self.rows.update(place, |row| {
             row.hash = node.hash(&row.path);
             std::mem::replace(&mut row.node, node)
         });
         self.data_bytes -= before.bytes() as u64;
+        self.guarded -= usize::from(before.acl.is_some());
         let row = self.rows.get(place);
         self.accounts.charge(&row.path, (0, 0), (after.0, before.bytes()));
         if before.quota != after.1 {
@@ -455,6 +509,7 @@ impl Tree {
         assert!(row.children.is_empty(), "a node with children is not removed");
         self.rows.update(parent, |parent| parent.children.remove(path::name(&row.path)));
         self.data_bytes -= row.node.bytes() as u64;
+        self.guarded -= usize::from(row.node.acl.is_some());
         self.accounts.charge(&row.path, (0, 1), (0, row.node.bytes()));
         if row.node.quota.is_some() {
             self.accounts.keep(row.path, None, Usage::default());
@@ -514,7 +569,7 @@ impl Tree {
     }
 
     /// Every path with its node, in no order that means anything.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Node>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Node>)> {
         self.rows.iter().map(|(_, row)| (&row.path, &row.node))
     }
 
@@ -541,13 +596,15 @@ impl Tree {
         }
         let bounded = self.rows.iter().filter(|(_, row)| row.node.quota.is_some()).count();
         assert_eq!(bounded, self.accounts.iter().count(), "every quota is known");
+        let guarded = self.rows.iter().filter(|(_, row)| row.node.acl.is_some()).count();
+        assert_eq!(guarded, self.guarded, "the access lists are counted");
         assert_eq!(sum, self.rows.sum(), "the digest is the sum of the rows");
         assert_eq!(bytes, self.data_bytes, "the bytes are the sum of the rows");
         assert_eq!(self.index.len(), self.rows.len(), "the index holds nothing else");
     }
 
     const fn bare(seed: u64) -> Self {
-        Self { seed, index: HashTable::new(), rows: Slab::new(), data_bytes: 0, accounts: Accounts::new() }
+        Self { seed, index: HashTable::new(), rows: Slab::new(), data_bytes: 0, accounts: Accounts::new(), guarded: 0 }
     }
 
     /// Lays a row down without telling its parent.
@@ -555,6 +612,7 @@ impl Tree {
         let seed = self.seed;
         let hash = xxh3_64_with_seed(path.as_bytes(), seed);
         self.data_bytes += node.bytes() as u64;
+        self.guarded += usize::from(node.acl.is_some());
         let row = NodeRow { hash: node.hash(&path), path, node, children: BTreeSet::new() };
         let place = self.rows.insert(row);
         self.index.insert_unique(hash, place, |place| xxh3_64_with_seed(self.rows.get(*place).path.as_bytes(), seed));

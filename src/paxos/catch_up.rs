@@ -45,12 +45,15 @@ impl Paxos {
         (upto > self.log.chosen_upto() && !self.is_leader()).then_some(from)
     }
 
-    /// The values asked for by [`Output::ReadLog`], from `from` on; as many as were at hand.
+    /// The values asked for by [`Output::ReadLog`], from `from` on; as many as were at hand. A peer that can have none of
+    /// them, because the disk does not give the first, may have the image past it instead.
     pub fn log_read(&mut self, _now: Instant, to: ReplicaId, from: Slot, values: Vec<Value>, out: &mut Vec<Output>) {
         self.catch_up.reading.remove(to);
         if !values.is_empty() {
             assert!(from.0 + values.len() as u64 - 1 <= self.log.applied_upto().0, "only applied slots are handed out");
             send(out, to, Message::Chosen { from, values });
+        } else if from <= self.image_upto() {
+            send(out, to, Message::Trimmed { trimmed_upto: self.image_upto() });
         }
     }
 

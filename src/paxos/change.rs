@@ -96,9 +96,7 @@ impl Config {
                 let addresses = addresses.as_ref().or(member.addresses.as_ref()).cloned();
                 self.with(newcomer(*replica, *incarnation, addresses))
             }
-            MemberChange::Remove { replica } if self.member(*replica).is_none() => {
-                return Err(ChangeRefusal::NotMember { replica: *replica });
-            }
+            // Asked again after a lost answer it is done already.
             MemberChange::Remove { replica } => self.without(*replica),
         };
         if changed.voters().next().is_none() {

@@ -12,6 +12,8 @@ use crate::paxos::{Draft, Kind, Value};
 pub(super) struct Pending {
     queue: VecDeque<Submission>,
     bytes: usize,
+    /// Submissions ever taken.
+    pushed: u64,
 }
 
 impl Pending {
@@ -20,12 +22,11 @@ impl Pending {
         if self.bytes + submission.run.len() > PENDING_BYTES_MAX {
             return Err(submission);
         }
-        self.bytes += submission.run.len();
-        self.queue.push_back(submission);
+        self.push_anyway(submission);
         Ok(())
     }
 
-    /// Puts a command in front of all that waits.
+    /// Puts a command in front of all that waits, to be cut next. It is not counted: those behind it keep their numbers.
     pub(super) fn put_first(&mut self, submission: Submission) {
         self.bytes += submission.run.len();
         self.queue.push_front(submission);
@@ -34,6 +35,23 @@ impl Pending {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Takes commands that were admitted before.
+    pub(super) fn push_anyway(&mut self, submission: Submission) {
+        self.bytes += submission.run.len();
+        self.pushed += 1;
+        self.queue.push_back(submission);
+    }
+
+    /// How many submissions were ever taken.
+    pub(super) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// How many of them were cut, or given back; not known while a command put in front still waits.
+    pub(super) fn cut_upto(&self) -> u64 {
+        self.pushed - self.queue.len() as u64
     }
 
     /// Bytes of what waits.

@@ -8,10 +8,13 @@ pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
 use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::{Change, CommandOutcome};
+use crate::paxos::Ballot;
 use crate::paxos::{Incarnation, MemberChange, ReplicaId, Slot, Value};
+use crate::wire::cache::{Recall, Wish, Word};
 use crate::wire::client::{MemberAddress, SessionsPage, Status};
 use crate::wire::members::Members;
 use crate::wire::peer::PeerMessage;
+use crate::wire::snapshots::{SnapshotAnswer, SnapshotQuestion};
 
 /// One front of this replica.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -41,8 +44,9 @@ pub enum Input {
     /// The disk has no room for that image: its oldest unanswered [`Effect::ImagePiece`] or its [`Effect::FinishImage`] came
     /// to nothing, and so does all that is still asked for it. Nothing of it is left there.
     NoRoomForImage { slot: Slot },
-    /// The bytes asked for with [`Effect::ReadImage`]; none if the link to that peer has enough to carry.
-    ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
+    /// The bytes asked for with [`Effect::ReadImage`]; none if the link to that peer has enough to carry, or they cannot be
+    /// read.
+    ImageRead { to: Borrower, image: Slot, offset: u64, bytes: Bytes },
     /// The values asked for with [`Effect::ReadLog`], in slot order, as many as could be read.
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
     /// What was asked for with [`Effect::ReadBack`], less only at the file's end; none if the disk does not read it, or the
@@ -82,8 +86,8 @@ pub enum Effect {
     DiscardImage { slot: Slot },
     /// Remove the image up to that slot.
     RemoveImage { slot: Slot },
-    /// Read that much of the image's file in the background, for a peer; then [`Input::ImageRead`].
-    ReadImage { to: ReplicaId, image: Slot, offset: u64, bytes: usize },
+    /// Read that much of the image's file in the background, for somebody else; then [`Input::ImageRead`].
+    ReadImage { to: Borrower, image: Slot, offset: u64, bytes: usize },
     /// Start anew from what the disk holds. Nothing is under way, and nothing more will be asked for.
     StartAgain,
     /// Read the values of these records in the background, for a peer far behind; then [`Input::LogRead`].
@@ -105,6 +109,15 @@ pub enum DiskFile {
     Segment(SegmentId),
     /// The four copies of the hard state.
     HardState,
+}
+
+/// Who is sent pieces of an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Borrower {
+    /// Another replica.
+    Peer(ReplicaId),
+    /// A client of that front, by the front's ticket.
+    Front(FrontId, u64),
 }
 
 /// A file that is read to see whether it is still whole.
@@ -148,7 +161,9 @@ pub enum FrontRequest {
     /// From now on they do not.
     Detach(SessionId),
     /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from.
-    ReadPoint { ticket: u64, sessions: Vec<SessionId> },
+    ReadPoint { ticket: u64, sessions: Vec<SessionId>, wish: Wish },
+    /// A session's client dropped what it was asked to.
+    Recalled { session: SessionId, reign: Ballot, number: u64 },
     /// Reads were answered under the leader lease: it is worth renewing.
     LeaseUsed,
     /// How is the replica?
@@ -157,6 +172,8 @@ pub enum FrontRequest {
     Members { ticket: u64, change: Option<MemberChange> },
     /// Which sessions live, after that one?
     Sessions { ticket: u64, after: SessionId },
+    /// An image for a copy outside the cell, or a piece of one.
+    Snapshot { ticket: u64, question: SnapshotQuestion },
 }
 
 /// What a replica tells a front.
@@ -166,8 +183,10 @@ pub enum FrontNotice {
     Applied(Applied),
     /// The answer to [`FrontRequest::ReadPoint`]: reads asked before the request may be answered once `upto` is applied.
     /// `upto` is `None` when no leader could be asked: ask again when one is known. The sessions of the request live on, but for those
-    /// `withheld`.
-    ReadPoint { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId> },
+    /// `withheld`. `word`: what came of the wish; nothing did without an `upto`.
+    ReadPoint { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId>, word: Word },
+    /// That session's client is to drop answers that it keeps.
+    Recall { session: SessionId, recall: Recall },
     /// Another leader, or none: what was submitted and is not yet answered may be lost.
     Leader { leader: Option<ReplicaId> },
     /// The answer to [`FrontRequest::Status`]; the front knows the number of its connections.
@@ -178,6 +197,8 @@ pub enum FrontNotice {
     Found { members: Vec<MemberAddress> },
     /// The answer to [`FrontRequest::Sessions`].
     Sessions { ticket: u64, page: SessionsPage },
+    /// The answer to [`FrontRequest::Snapshot`].
+    Snapshot { ticket: u64, answer: SnapshotAnswer },
     /// These requests were not proposed, and will not be.
     Refused { requests: Vec<(SessionId, u64)>, overloaded: bool },
 }

@@ -14,7 +14,8 @@
 //!    holds all there is already and only the older one stands in the way, the leader adds an entry without content, so
 //!    that there is something to take a newer one of. When not even what waits to be written finds room, the log is given
 //!    up to the newest image: should that one be damaged, the older one and the other replicas remain.
-//! 6. Images are begun one after the other, too, until both end behind what was found damaged (`scrub`).
+//! 6. An image is begun for a copy outside the cell, too (`snapshots`); and one after the other, until both end behind what
+//!    was found damaged (`scrub`).
 //! 7. Segments below what every member has told are given up; past [`Bounds::keep_bytes`](super::Bounds), and when room is short, those
 //!    that a member may still ask for too, since an image can be sent to it. Their files become the next segments by a rename: blocks
 //!    that were written once are overwritten at the price of the data alone.
@@ -30,6 +31,7 @@ use super::exchange::Effect;
 use super::image_file::{ImageHead, ImageWriter};
 use super::{Bounds, Replica, Storage};
 use crate::journal::hard_state::ImagePointer;
+use crate::namespace::command::Revision;
 use crate::paxos::{Slot, Value};
 use crate::time::{Duration, Instant};
 
@@ -43,6 +45,8 @@ pub(super) struct Images {
     begun_bytes: u64,
     /// Whole, durable, and pointed to once; at most two, the older one first.
     kept: Vec<Slot>,
+    /// The revision of the newest; 0 if that is not known.
+    newest_revision: Revision,
     /// A restart begins there or above: even with the newest image damaged, unless there was no room for so much log.
     sure_upto: Slot,
     /// Where the hard state pointed to at the start: images only move forward.
@@ -88,11 +92,14 @@ impl Images {
         let newest = kept.last().copied().unwrap_or_default();
         let found_bytes = storage.journal().bytes_beyond(newest);
         let sure_upto = older_of(&kept);
+        let pointed_to = storage.image().filter(|image| image.slot == newest);
+        let newest_revision = pointed_to.map_or(0, |image| image.revision);
         Self {
             bounds,
             found_bytes,
             begun_bytes: 0,
             kept,
+            newest_revision,
             sure_upto,
             floor: storage.image_upto(),
             taking: None,
@@ -148,6 +155,10 @@ impl Images {
         &self.kept
     }
 
+    pub(super) fn newest_revision(&self) -> Revision {
+        self.newest_revision
+    }
+
     fn newest(&self) -> Slot {
         self.kept.last().copied().unwrap_or_default()
     }
@@ -179,7 +190,9 @@ impl Replica {
         let lent = now < self.transfer.lent_until;
         let after = if lent { image_after_bytes.max(journal_bytes_max / 4) } else { image_after_bytes };
         let grown = self.log_bytes() - self.images.begun_bytes >= after;
-        let wanted = self.is_short_for_want_of_an_image() || self.images.sure_upto < self.scrub.repair_upto();
+        let wanted = self.is_short_for_want_of_an_image()
+            || self.images.sure_upto < self.scrub.repair_upto()
+            || self.is_snapshot_wanted();
         // The hard state may know of later slots than were applied since the start.
         let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.configs.newest_slot());
         if self.applied_upto > known {
@@ -278,6 +291,7 @@ impl Replica {
         if taking.stage == Stage::Pointing && self.storage.image_is_durable(pointer) {
             self.images.taking = None;
             self.images.kept.push(pointer.slot);
+            self.images.newest_revision = pointer.revision;
             if self.images.kept.len() > 2 {
                 effects.push(Effect::RemoveImage { slot: self.images.kept.remove(0) });
             }

@@ -68,7 +68,7 @@ pub struct ImageReader {
 
 /// Checks the pieces of an image, given its bytes in order, cut anywhere. What the rows say it leaves to others.
 #[derive(Debug, Default)]
-pub(super) struct ImageCheck {
+pub struct ImageCheck {
     buffer: BytesMut,
     /// Bytes of whole pieces.
     taken: u64,
@@ -109,6 +109,26 @@ impl ImageHead {
         let (slot, revision) = (Slot(number(43)), number(51));
         Ok(Some(Self { identity, slot, revision, configs }))
     }
+}
+
+/// Hands out the bytes of an image of the whole namespace, which `head` describes.
+///
+/// # Errors
+///
+/// What `put` fails with.
+pub fn write_image<E>(
+    head: &ImageHead,
+    namespace: &mut Namespace,
+    mut put: impl FnMut(Bytes) -> Result<(), E>,
+) -> Result<(), E> {
+    let revision = namespace.begin_image();
+    assert_eq!(revision, head.revision, "an image is what its head says");
+    let mut writer = ImageWriter::default();
+    put(writer.head(head))?;
+    while let Some(rows) = namespace.image_rows(super::image::PIECE_BYTES) {
+        put(writer.rows(&rows))?;
+    }
+    put(writer.end())
 }
 
 impl ImageWriter {
@@ -172,17 +192,19 @@ impl ImageReader {
 
 impl ImageCheck {
     /// Takes the file's next bytes.
-    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), ImageFileError> {
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), ImageFileError> {
         self.take(bytes, &mut |_| Ok(()))
     }
 
     /// Whether all of the image is in, and nothing else.
-    pub(super) fn is_whole(&self) -> bool {
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
         self.ended && self.buffer.is_empty()
     }
 
     /// What it says before its rows, once it is whole.
-    pub(super) fn into_head(self) -> Option<ImageHead> {
+    #[must_use]
+    pub fn into_head(self) -> Option<ImageHead> {
         if self.is_whole() { self.head } else { None }
     }
 
@@ -257,7 +279,7 @@ mod tests {
 
     fn namespace() -> Namespace {
         let mut namespace = Namespace::new(1);
-        let open = Command::OpenSession { token: 5, secret: 6, timeout_ms: 4000 };
+        let open = Command::OpenSession { token: 5, secret: 6, timeout_ms: 4000, address: None };
         let expire = Command::ExpireSession { session: SessionId(99), counter: 1 };
         for command in [open, expire] {
             let Submission { run, count } = Submission::of(&command);

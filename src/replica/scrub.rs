@@ -7,7 +7,8 @@
 //! neighbours along, and the state machine has applied it anyhow. The repair is an *image past it*: once the older of the
 //! two kept images ends at or behind the damaged slot, no start reads the record, and the log is given up behind it. A
 //! damaged image is repaired the same way, by newer ones. Until then the replica goes on serving: what it has in memory is
-//! whole, a peer that asks for that very slot or image asks somebody else.
+//! whole, a peer that asks for that very slot or image asks somebody else. Nobody else may have the slot: a read for a peer
+//! that fails is damage found, and once an image is past it the peer is sent there.
 //!
 //! An open slot's record is left to the next pass: it is in memory, and chosen or voted for anew in a moment.
 
@@ -15,7 +16,7 @@ use super::Replica;
 use super::exchange::{Effect, Scrubbed, Still};
 use super::image_file::ImageCheck;
 use crate::journal::Place;
-use crate::paxos::Slot;
+use crate::paxos::{ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
 
 /// How far the reading has come.
@@ -115,6 +116,22 @@ impl Replica {
             At::Image(slot, offset, check) => self.check_image(now, (slot, offset, check), bytes, effects),
             At::Log(_) => unreachable!("only what was asked for is read"),
         }
+    }
+
+    /// Values were to be read for a peer. Where not even the first can be, and the log still holds it, it is damaged.
+    pub(super) fn log_read(
+        &mut self,
+        now: Instant,
+        to: ReplicaId,
+        from: Slot,
+        values: Vec<Value>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let damaged = values.is_empty() && self.scrub.repair_upto < from;
+        if let Some(place) = self.storage.journal().place_of(from).filter(|_| damaged) {
+            self.found_damage(Still::Segment(place.segment), place.offset, from, effects);
+        }
+        self.paxos.log_read(now, to, from, values, &mut self.outputs);
     }
 
     fn check_records(&mut self, places: &[Place], bytes: &[u8], effects: &mut Vec<Effect>) {

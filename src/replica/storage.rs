@@ -144,6 +144,11 @@ impl Storage {
         (contents.identity, &contents.paxos)
     }
 
+    /// The image that the hard state points to.
+    pub(super) fn image(&self) -> Option<ImagePointer> {
+        self.hard_state.contents().image
+    }
+
     pub(super) fn save_image(&mut self, image: ImagePointer) {
         self.hard_state.save_image(image);
     }

@@ -15,7 +15,7 @@
 //!    after it the new; the clients' connections end either way, and their sessions live on.
 
 use super::Replica;
-use super::exchange::Effect;
+use super::exchange::{Borrower, Effect};
 use super::image::AGAIN_AFTER;
 use super::image_file::{ImageCheck, ImageHead};
 use crate::journal::hard_state::ImagePointer;
@@ -28,7 +28,7 @@ use crate::wire::peer::PeerMessage;
 pub(super) struct Transfer {
     /// Peers whose piece is being read.
     reading: ReplicaSet,
-    /// Until then a peer is taken to be fetching an image here.
+    /// Until then somebody is taken to be fetching an image here.
     pub(super) lent_until: Instant,
     fetch: Option<Fetch>,
     /// There was no room for the last one that was fetched: none is begun before.
@@ -136,19 +136,36 @@ impl Replica {
         let (image, offset) = if kept.contains(&image) { (image, offset) } else { (newest, 0) };
         if !self.transfer.reading.contains(to) {
             self.transfer.reading.insert(to);
-            self.transfer.lent_until = now + LENT_FOR;
-            effects.push(Effect::ReadImage { to, image, offset, bytes: TRANSFER_BYTES });
+            self.read_image(now, Borrower::Peer(to), (image, offset), effects);
         }
     }
 
-    /// The piece for a peer is read; nothing, if the link to it is busy.
+    /// Has a piece of an image read for somebody, who is taken to want the rest of it too.
+    pub(super) fn read_image(
+        &mut self,
+        now: Instant,
+        to: Borrower,
+        (image, offset): (Slot, u64),
+        effects: &mut Vec<Effect>,
+    ) {
+        self.transfer.lent_until = now + LENT_FOR;
+        effects.push(Effect::ReadImage { to, image, offset, bytes: TRANSFER_BYTES });
+    }
+
+    /// The piece is read; nothing, if the link to a peer is busy.
     pub(super) fn lent(
         &mut self,
-        to: ReplicaId,
+        to: Borrower,
         (image, offset): (Slot, u64),
         bytes: bytes::Bytes,
         effects: &mut Vec<Effect>,
     ) {
+        let to = match to {
+            Borrower::Peer(to) => to,
+            Borrower::Front(front, ticket) => {
+                return self.hand_to_client((front, ticket), (image, offset), bytes, effects);
+            }
+        };
         self.transfer.reading.remove(to);
         if !bytes.is_empty() {
             effects.push(Effect::Peer { to, message: PeerMessage::ImagePiece { image, offset, bytes } });

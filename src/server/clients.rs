@@ -1,6 +1,7 @@
 //! A front's core: client connections of one ring, driven through a [`Front`].
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use crate::front::{self, Facts, Front, Output};
 use crate::limits::{CLIENT_CLOGGED_BYTES, CLIENT_OUTPUT_BYTES_MAX, LEASE_USE_TOLD_EVERY};
@@ -31,12 +32,12 @@ impl Clients {
         }
     }
 
-    pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId) {
+    pub(super) fn accepted(&mut self, now: Instant, connection: ConnectionId, peer: SocketAddr) {
         self.last_name += 1;
         let name = front::ConnectionId(self.last_name);
         self.names.insert(connection, name);
         self.connections.insert(name, connection);
-        self.front.opened(now, name);
+        self.front.opened(now, name, Some(peer.ip().to_canonical()));
     }
 
     pub(super) fn received(&mut self, connection: ConnectionId, bytes: &[u8]) {
@@ -59,8 +60,9 @@ impl Clients {
         }
     }
 
-    pub(super) fn notice(&mut self, notice: FrontNotice) {
-        self.front.notice(notice);
+    /// `tree` has all that the notice tells of.
+    pub(super) fn notice(&mut self, notice: FrontNotice, tree: &Tree) {
+        self.front.notice(notice, tree);
     }
 
     /// What the replica is asked this turn.

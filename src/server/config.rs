@@ -24,10 +24,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 mod address;
 mod overlay;
+mod super_user;
 mod units;
 
 pub use address::Address;
 pub use overlay::{Override, Setting};
+pub use super_user::SuperUser;
 pub use units::{Size, Span};
 
 use super::failure::{Code, Failure};
@@ -56,6 +58,9 @@ pub struct Config {
     /// What clients may ask of a session.
     #[serde(default)]
     pub session: SessionSection,
+    /// Who is above the access lists.
+    #[serde(default)]
+    pub acl: AclSection,
 }
 
 /// `[cell]`
@@ -155,6 +160,16 @@ pub struct SessionSection {
     pub timeout_max: Span,
     /// What a client gets that does not ask.
     pub timeout_default: Span,
+}
+
+/// `[acl]`
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AclSection {
+    /// The user who may do everything, as `quorate acl digest` prints it; or `none`, and a node whose list shuts everybody
+    /// out stays shut.
+    #[serde(rename = "super")]
+    pub super_user: SuperUser,
 }
 
 impl Config {

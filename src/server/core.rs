@@ -21,7 +21,7 @@ use crate::limits::{DISK_STALL_MAX, REQUEST_BYTES_MAX};
 use crate::paxos::{self, ReplicaId, Slot};
 use crate::replica::Replica;
 use crate::replica::exchange::{
-    DiskFile, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
+    Borrower, DiskFile, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
 };
 use crate::runtime::background::Job;
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
@@ -55,6 +55,8 @@ pub(super) struct Core {
     told_full: bool,
     /// The last image of which was said that there is no room for it.
     told_no_image: Option<Slot>,
+    /// The newest list of members that is said not to name our disk is of that slot.
+    unnamed_since: Slot,
     /// The replica must not go on.
     diverged: Option<Diverged>,
     /// The replica asked for a new start.
@@ -111,6 +113,7 @@ impl Core {
             client_address,
             told_full: false,
             told_no_image: None,
+            unnamed_since: Slot(0),
             diverged: None,
             starts_again: false,
             told_leader: None,
@@ -141,6 +144,13 @@ impl Core {
         match self.links.received(connection, bytes, &mut self.inputs) {
             Verdict::Keep => {}
             Verdict::Close => self.closes.push(connection),
+            Verdict::Tell { unnamed, close } => {
+                self.sends.push((connection, unnamed));
+                if close {
+                    self.farewells.push(connection);
+                }
+            }
+            Verdict::Unnamed { config_slot } => self.unnamed_since = self.unnamed_since.max(config_slot),
             Verdict::Client => {
                 self.sends.push((connection, links::peer_port_fault(&self.client_address)));
                 self.farewells.push(connection);
@@ -302,6 +312,9 @@ impl Core {
     /// Takes up a change of the members: who is linked, and what clients are told. A replica that is left out is done.
     fn tell_of_members(&mut self) -> Result<(), Failure> {
         let (configs, next) = (self.replica.paxos().configs(), self.replica.paxos().chosen_upto().next());
+        if self.unnamed_since > configs.newest_slot() && relies_on_its_list(configs.newest(), self.identity) {
+            return Err(removed(self.identity.replica, true));
+        }
         if !self.roster.follow(configs, next) {
             return Ok(());
         }
@@ -310,7 +323,7 @@ impl Core {
         if left_out && configs.is_settled(next) {
             return Err(removed(replica, configs.newest().member(replica).is_some()));
         }
-        self.links.set_members(self.roster.places());
+        self.links.set_members(configs.newest_slot(), self.roster.places());
         for front in 0..self.fronts {
             let notice = FrontNotice::Found { members: self.roster.for_clients() };
             self.effects.push(Effect::Front { front: FrontId(front), notice });
@@ -399,7 +412,9 @@ impl Core {
             }
             Effect::DiscardImage { slot } => self.jobs.ask(Asked::Chore, Job::Discard { stream: slot.0 }),
             Effect::ReadImage { to, image, offset, bytes } => {
-                if self.links.is_busy(to, ring) {
+                if let Borrower::Peer(peer) = to
+                    && self.links.is_busy(peer, ring)
+                {
                     return self.step(now, Input::ImageRead { to, image, offset, bytes: Bytes::new() });
                 }
                 let path = images::image_path(&self.folder.path, image);
@@ -519,6 +534,7 @@ impl Core {
             journal_bytes: self.replica.storage().journal().bytes_beyond(Slot(0)),
             lease_remaining_us: self.replica.lease().until.since(now).as_nanos() / 1_000,
             uptime_ms: now.since(self.started_at).as_millis(),
+            cache: self.replica.cache_account(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -532,8 +548,15 @@ fn register(ring: &mut Ring, file: File) -> Result<FileId, Failure> {
     })
 }
 
+/// Whether a list that does not name this disk takes something from it. A disk that is to join knows nobody that votes, and
+/// is named by nothing yet.
+fn relies_on_its_list(newest: &paxos::Config, me: links::Identity) -> bool {
+    let founds = newest.is_unfounded() && newest.has_voter(me.replica);
+    founds || newest.names(me.replica, me.incarnation)
+}
+
 fn removed(replica: ReplicaId, replaced: bool) -> Failure {
-    let what = if replaced { "its disk was replaced by another" } else { "it was removed" };
+    let what = if replaced { "its members are others now, or count on another disk of it" } else { "it was removed" };
     Failure::new(Code::Removed, format!("replica {replica} is no member of the cell any more: {what}"))
         .why("nobody counts its votes or sends it the log")
         .fix("keep it stopped and remove its folder; to bring the replica back: quorate recover")

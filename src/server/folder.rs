@@ -15,9 +15,12 @@ use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::failure::{Code, Failure};
-use crate::journal::hard_state::{HardStateError, HardStateFile};
+use super::images::image_path;
+use crate::journal::hard_state::{HardStateError, HardStateFile, ImagePointer};
 use crate::journal::{Identity, SegmentId};
+use crate::namespace::Namespace;
 use crate::paxos::{self, Incarnation, ReplicaId};
+use crate::replica::{ImageHead, write_image};
 use crate::runtime::disk::{self, Access, DiskError, FolderLock};
 
 /// Name of the file with the hard state.
@@ -57,6 +60,43 @@ pub fn format(config: &Config, replica: ReplicaId, purpose: Purpose, folder: &Pa
             .found(format!("a configuration of replicas {}", list(config)))
             .fix("name one of them with --replica, or add a [[replica]] to the configuration"));
     }
+    let identity = Identity { cell: config.cell.id, replica, incarnation: Incarnation(random_u128()) };
+    let listed = config.replicas.iter().map(|r| r.id);
+    let members = match purpose {
+        Purpose::Found => paxos::Config::of_voters(listed),
+        Purpose::Join => paxos::Config::of_strangers(listed),
+    };
+    let hard_state = HardStateFile::format(identity, &paxos::HardState::fresh(members));
+    make(config, identity, &hard_state, |_| Ok(()), folder)
+}
+
+/// Makes the folder of a replica that founds a cell whose first list of members and whose state are known.
+pub(super) fn found(
+    config: &Config,
+    (head, namespace): (&ImageHead, &mut Namespace),
+    folder: &Path,
+) -> Result<Formatted, Failure> {
+    let ImageHead { identity, slot, revision, ref configs } = *head;
+    let state = paxos::HardState { configs: configs.clone(), ..paxos::HardState::fresh(paxos::Config::default()) };
+    let image = ImagePointer { slot, revision, is_led_to: false };
+    let hard_state = HardStateFile::format_with(identity, &state, image);
+    let write_its_image = |made: &Path| {
+        let path = image_path(made, slot);
+        let mut file = File::create(&path).map_err(|e| Failure::io(Code::DiskFailed, "create", &path, &e))?;
+        let written = write_image(head, namespace, |bytes| file.write_all(&bytes)).and_then(|()| file.sync_all());
+        written.map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))
+    };
+    make(config, identity, &hard_state, write_its_image, folder)
+}
+
+/// Makes a replica's folder under another name, lets `add` put more there, and renames it.
+fn make(
+    config: &Config,
+    identity: Identity,
+    hard_state: &[u8],
+    add: impl FnOnce(&Path) -> Result<(), Failure>,
+    folder: &Path,
+) -> Result<Formatted, Failure> {
     refuse_content(folder)?;
     disk::check_file_system(existing(folder)).map_err(disk_failure)?;
     let made = folder.with_extension("formatting");
@@ -64,31 +104,27 @@ pub fn format(config: &Config, replica: ReplicaId, purpose: Purpose, folder: &Pa
         std::fs::remove_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "clear", &made, &e))?;
     }
     std::fs::create_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "create", &made, &e))?;
-    let incarnation = Incarnation(random_u128());
-    let identity = Identity { cell: config.cell.id, replica, incarnation };
-    let listed = config.replicas.iter().map(|r| r.id);
-    let members = match purpose {
-        Purpose::Found => paxos::Config::of_voters(listed),
-        Purpose::Join => paxos::Config::of_strangers(listed),
-    };
-    let state = paxos::HardState::fresh(members);
     let path = made.join(HARD_STATE);
-    write_whole(&path, &HardStateFile::format(identity, &state))
-        .map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))?;
+    write_whole(&path, hard_state).map_err(|e| Failure::io(Code::DiskFailed, "write", &path, &e))?;
     let (_, alignment) = disk::open_direct(&path, Access::ReadWrite).map_err(disk_failure)?;
     for number in 1..=SEGMENTS_AT_FORMAT {
         let path = segment_path(&made, SegmentId(number));
         zero_file(&path, config.journal.segment.0)
             .map_err(|e| Failure::io(Code::DiskFailed, "write with zeros", &path, &e))?;
     }
+    add(&made)?;
     let _ = std::fs::remove_dir(folder);
     let sync = |path: &Path| disk::sync_folder(path).map_err(|e| Failure::io(Code::DiskFailed, "flush", path, &e));
     sync(&made)?;
     std::fs::rename(&made, folder).map_err(|e| Failure::io(Code::DiskFailed, "rename to", folder, &e))?;
     sync(parent(folder))?;
-    let journal_bytes = SEGMENTS_AT_FORMAT * config.journal.segment.0;
-    let alignment = alignment.position as u64;
-    Ok(Formatted { folder: folder.to_owned(), replica, incarnation, journal_bytes, alignment })
+    Ok(Formatted {
+        folder: folder.to_owned(),
+        replica: identity.replica,
+        incarnation: identity.incarnation,
+        journal_bytes: SEGMENTS_AT_FORMAT * config.journal.segment.0,
+        alignment: alignment.position as u64,
+    })
 }
 
 /// Whether a process could serve from the folder now.
@@ -156,15 +192,17 @@ impl Folder {
 /// # Errors
 ///
 /// A [`Failure`] when there is something in it that is no replica of that cell.
-pub fn whose(config: &Config, folder: &Path) -> Result<Option<(ReplicaId, Incarnation)>, Failure> {
+pub fn whose(config: &Config, folder: &Path) -> Result<Option<(ReplicaId, Incarnation, Purpose)>, Failure> {
     let path = folder.join(HARD_STATE);
     if !path.exists() {
         return refuse_content(folder).map(|()| None);
     }
     let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
     let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| unreadable(&path, &error))?;
-    let identity = hard_state.contents().identity;
-    Ok(Some((identity.replica, identity.incarnation)))
+    let Identity { replica, incarnation, .. } = hard_state.contents().identity;
+    let members = hard_state.contents().paxos.configs.newest();
+    let founds = members.is_unfounded() && members.has_voter(replica);
+    Ok(Some((replica, incarnation, if founds { Purpose::Found } else { Purpose::Join })))
 }
 
 /// Why a hard state cannot be gone on from.
@@ -190,7 +228,7 @@ pub(super) fn random_u128() -> u128 {
     u128::from_le_bytes(bytes)
 }
 
-fn refuse_content(folder: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_content(folder: &Path) -> Result<(), Failure> {
     let content = match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,

@@ -13,7 +13,7 @@ use super::core::{Core, disk_failed};
 use super::failure::Failure;
 use crate::journal::{Identity, Place, SegmentId};
 use crate::paxos::{ReplicaId, Slot, Value};
-use crate::replica::exchange::Input;
+use crate::replica::exchange::{Borrower, Input};
 use crate::runtime::Ring;
 use crate::runtime::background::{Background, Completion, Job, Outcome, is_for_want_of_room};
 use crate::time::Instant;
@@ -32,9 +32,9 @@ pub(super) enum Asked {
     ImageBegun,
     /// A piece of an image.
     ImagePiece(Slot),
-    /// A piece of an image, for a peer.
+    /// A piece of an image, for somebody else.
     ImageRead {
-        to: ReplicaId,
+        to: Borrower,
         image: Slot,
         offset: u64,
     },
@@ -81,7 +81,7 @@ impl Core {
                 }
                 (_, Err(error)) if is_for_want_of_room(&error) && self.goes_without(now, &asked) => continue,
                 (Asked::Values { places, .. }, Err(_)) if self.are_gone(places) => Outcome::Read(Bytes::new()),
-                // The peer asks somebody else; here it is found, and repaired, when what lies still is read back.
+                // Whoever asked asks somebody else; here it is found, and repaired, when what lies still is read back.
                 (Asked::Values { .. } | Asked::ImageRead { .. }, Err(error)) if is_damage_or_gone(&error) => {
                     tracing::warn!(
                         "what a peer asked for cannot be read under {}: {error}",

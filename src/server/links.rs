@@ -2,6 +2,9 @@
 //!
 //! A peer counts as reachable while both stand: ours is connected, and its hello told which disk speaks. When either
 //! breaks, both are dropped, so that the two ends agree on what may have been lost.
+//!
+//! A caller whose disk the newest list of members does not name is told so, against the link's direction, with the list's
+//! slot: one that was removed or replaced while it was away hears of it in no other way, since nobody sends it the log.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,13 +16,13 @@ use super::roster::Place;
 use crate::limits::{
     BATCH_BYTES_TARGET, FORWARD_QUEUE_BYTES_MAX, HELLO_TIMEOUT, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX,
 };
-use crate::paxos::{CellId, Incarnation, ReplicaId};
+use crate::paxos::{CellId, Incarnation, ReplicaId, Slot};
 use crate::replica::exchange::Input;
 use crate::runtime::{ConnectionId, Ring, Waker};
 use crate::time::{Duration, Instant};
 use crate::wire::client::{FaultCode, ServerMessage};
 use crate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader, PEER_MAGIC};
-use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerError, PeerMessage};
+use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerError, PeerMessage, Unnamed};
 
 /// Who we are on a link.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,8 @@ pub(super) struct Identity {
 #[derive(Debug)]
 pub(super) struct Links {
     identity: Identity,
+    /// The slot of the newest list of members.
+    config_slot: Slot,
     peers: BTreeMap<ReplicaId, Peer>,
     incoming: BTreeMap<ConnectionId, Incoming>,
     /// Incoming links that came to their end here: to be closed.
@@ -50,6 +55,8 @@ struct Peer {
     /// What its name stood for last.
     found: Vec<SocketAddr>,
     dialled: Option<(ConnectionId, bool)>,
+    /// Of what comes on the link that we dialled.
+    answers: Option<FrameReader>,
     heard: Option<(ConnectionId, Incarnation)>,
     up: bool,
     dial_at: Instant,
@@ -71,6 +78,15 @@ pub(super) enum Verdict {
     Close,
     /// It is a client's, which took this port for the other one.
     Client,
+    /// It is of a disk that the members' list does not name, and is to be told so; closed, too, if it is no member's.
+    Tell {
+        unnamed: Bytes,
+        close: bool,
+    },
+    /// The other end of a link that we dialled says that the list of that slot does not name our disk.
+    Unnamed {
+        config_slot: Slot,
+    },
 }
 
 /// Why an incoming link is closed.
@@ -86,7 +102,11 @@ enum LinkError {
     OtherCell { found: CellId, ours: CellId },
     #[error("the caller means replica {to}, but this is replica {me}: check the peer addresses")]
     OtherReplica { to: ReplicaId, me: ReplicaId },
-    #[error("the caller says it is replica {0}, which is no member: `quorate member list` shows who is")]
+    #[error(
+        "the caller says it is replica {0}, which is no member as far as is known here: `quorate member list` shows who is; \
+         if this replica was away while its peers were replaced and finds none that it knows, it comes back with an empty \
+         folder: quorate recover"
+    )]
     Stranger(ReplicaId),
     #[error(
         "the caller says it is replica {replica} with disk {found:?}, but that one's disk is linked here: the caller's was \
@@ -102,6 +122,7 @@ impl Links {
     pub(super) fn new(identity: Identity, waker: Waker) -> Self {
         Self {
             identity,
+            config_slot: Slot(0),
             peers: BTreeMap::new(),
             incoming: BTreeMap::new(),
             stale: Vec::new(),
@@ -112,7 +133,8 @@ impl Links {
 
     /// Those are the members now, and that is where they are. Links to others stay until they break, so that who was left
     /// out is told so; there are no new ones.
-    pub(super) fn set_members(&mut self, places: &[Place]) {
+    pub(super) fn set_members(&mut self, config_slot: Slot, places: &[Place]) {
+        self.config_slot = config_slot;
         for (id, peer) in &mut self.peers {
             if peer.place.is_some() && !places.iter().any(|place| place.replica == *id) {
                 tracing::info!("replica {id} is no member any more");
@@ -223,6 +245,7 @@ impl Links {
             return;
         };
         peer.dialled = Some((connection, true));
+        peer.answers = Some(FrameReader::new(PEER_MAGIC));
         let Identity { cell, replica, incarnation } = self.identity;
         let hello = Hello { protocol: PEER_PROTOCOL, cell, from: replica, incarnation, to: *id };
         ring_send.push((connection, peer::encode_hello(&hello)));
@@ -233,11 +256,11 @@ impl Links {
     pub(super) fn received(&mut self, connection: ConnectionId, bytes: &[u8], inputs: &mut Vec<Input>) -> Verdict {
         let Some(incoming) = self.incoming.get_mut(&connection) else {
             // A peer says nothing on the link we dialled.
-            let dialled = self.peers.values().any(|p| p.dialled.is_some_and(|(c, _)| c == connection));
-            return if dialled { Verdict::Close } else { Verdict::Keep };
+            return self.answered(connection, bytes);
         };
         let mut from = incoming.from;
         let (identity, peers, stale) = (self.identity, &mut self.peers, &mut self.stale);
+        let mut told = None;
         let result = incoming.reader.feed(bytes, PEER_FRAME_BYTES_MAX, |frame| {
             match from {
                 Some((replica, incarnation)) => {
@@ -246,6 +269,8 @@ impl Links {
                 None => {
                     let hello = peer::decode_hello(&frame)?.ok_or(LinkError::NoHello)?;
                     let peer = admit(identity, peers, &hello)?;
+                    let named = peer.place.as_ref().and_then(|place| place.named);
+                    told = named.filter(|named| *named != hello.incarnation);
                     // It dialled anew: what it said on the old link may be lost, whether or not we saw that break.
                     peer.fall(hello.from, inputs);
                     stale.extend(peer.heard.map(|(before, _)| before));
@@ -258,7 +283,12 @@ impl Links {
         });
         incoming.from = from;
         match result {
+            Ok(()) if told.is_some() => Verdict::Tell { unnamed: self.unnamed(), close: false },
             Ok(()) => Verdict::Keep,
+            Err(error @ (LinkError::Stranger(_) | LinkError::SecondDisk { .. })) => {
+                tracing::warn!(%error, "refused a peer link");
+                Verdict::Tell { unnamed: self.unnamed(), close: true }
+            }
             Err(LinkError::Frame(FrameError::Magic { found: CLIENT_MAGIC, .. })) => {
                 tracing::info!("a client connected to the port for replicas: it is told so");
                 Verdict::Client
@@ -267,6 +297,30 @@ impl Links {
                 tracing::warn!(%error, "refused a peer link");
                 Verdict::Close
             }
+        }
+    }
+
+    fn unnamed(&self) -> Bytes {
+        peer::encode_unnamed(&Unnamed { cell: self.identity.cell, config_slot: self.config_slot })
+    }
+
+    /// Bytes came on a link that we dialled: there is one thing that is said there.
+    fn answered(&mut self, connection: ConnectionId, bytes: &[u8]) -> Verdict {
+        let Some(peer) = self.peers.values_mut().find(|p| p.dialled.is_some_and(|(c, _)| c == connection)) else {
+            return Verdict::Keep;
+        };
+        let mut told = None;
+        let Some(reader) = &mut peer.answers else { return Verdict::Close };
+        let fed = reader.feed(bytes, UNNAMED_BYTES_MAX, |frame| {
+            told = Some(peer::decode_unnamed(&frame)?);
+            Ok::<(), LinkError>(())
+        });
+        match (fed, told) {
+            (Ok(()), Some(Unnamed { cell, config_slot })) if cell == self.identity.cell => {
+                Verdict::Unnamed { config_slot }
+            }
+            (Ok(()), None) => Verdict::Keep,
+            (Err(_), _) | (Ok(()), Some(_)) => Verdict::Close,
         }
     }
 
@@ -378,3 +432,6 @@ fn redial_after(failures: u32) -> Duration {
 
 /// A link with so much to carry carries votes first.
 const BUSY_BYTES: usize = 256 << 10;
+
+/// The largest frame on a link that we dialled.
+const UNNAMED_BYTES_MAX: usize = 256;

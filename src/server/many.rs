@@ -170,7 +170,7 @@ impl FrontCore {
             ring.turn(Some(deadline), &mut |_, event| {
                 let now = *now.get_or_insert_with(clock::now);
                 match event {
-                    Event::Accepted { connection, .. } => self.clients.accepted(now, connection),
+                    Event::Accepted { connection, peer, .. } => self.clients.accepted(now, connection, peer),
                     Event::Received { connection, bytes } => self.clients.received(connection, bytes),
                     Event::Closed { connection, .. } => self.clients.closed(connection),
                     Event::Drained { connection } => self.clients.drained(connection),
@@ -217,7 +217,7 @@ impl FrontCore {
                 }
                 self.applied_upto = applied.upto;
             }
-            self.clients.notice(notice);
+            self.clients.notice(notice, &self.tree);
         }
     }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`config`], [`failure`] | what an operator writes, and what an operator reads when something is wrong |
 //! | [`folder`] | a replica's folder: made by `format`, held by one process |
+//! | [`snapshot`] | an image outside its cell, and a new cell made from it |
 //! | `run` | listeners, loops, threads |
 //! | `start` | from a folder to a replica: the journal is read, judged and applied |
 //! | [`measured`] | what was measured of the disk, and which way to durable writes follows |
@@ -46,6 +47,7 @@ mod published;
 mod roster;
 mod run;
 mod service;
+pub mod snapshot;
 mod solo;
 mod start;
 mod stop;

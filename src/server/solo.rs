@@ -56,9 +56,9 @@ impl Solo {
             Event::Accepted { listener, connection, .. } if listener == self.peer_listener => {
                 self.core.accepted(now, connection)
             }
-            Event::Accepted { listener, connection, .. } => {
+            Event::Accepted { listener, connection, peer } => {
                 debug_assert_eq!(listener, self.client_listener, "there are two listeners");
-                self.clients.accepted(now, connection);
+                self.clients.accepted(now, connection, peer);
             }
             Event::Connected { connection } => self.core.connected(now, connection),
             Event::ConnectFailed { connection, .. } => self.core.closed(now, connection),
@@ -92,7 +92,9 @@ impl Solo {
                 self.core.front_asks(now, FrontId(0), request);
             }
             let clients = &mut self.clients;
-            self.core.settle(now, ring, |_, notices| notices.for_each(|(_, notice)| clients.notice(notice)))?;
+            self.core.settle(now, ring, |replica, notices| {
+                notices.for_each(|(_, notice)| clients.notice(notice, replica.tree()));
+            })?;
             let replica = &self.core.replica;
             let still_leased = || {
                 let lease_now = replica.lease();

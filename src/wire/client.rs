@@ -7,8 +7,10 @@
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
+use super::cache::{CacheAsk, CacheTold};
 use super::frame::{self, CLIENT_MAGIC, Frame, FrameError};
 use super::members::{Members, put_change, take_change};
+use super::snapshots::{SnapshotAnswer, SnapshotQuestion};
 use super::watch::{Event, Registration, encode_events, take_events};
 use crate::limits::REPLICAS_MAX;
 use crate::namespace::codec::{DecodeError, Reader, put_maybe, put_text};
@@ -16,6 +18,7 @@ use crate::namespace::command::{Revision, SessionId};
 use crate::paxos::MemberChange;
 use crate::paxos::ballot::{CellId, ReplicaId};
 
+pub use super::cache::CacheAccount;
 pub use super::sessions::{SessionAccount, SessionsPage};
 pub use super::status::{Role, Status};
 
@@ -34,6 +37,9 @@ pub enum ClientMessage<'a> {
     OpenSession { token: u64, secret: u128, timeout_ms: u32 },
     /// Request `number` of the session, from 1 on without a hole. The client has the answers to all up to `acked_upto`.
     Request { number: u64, acked_upto: u64, operation: &'a [u8] },
+    /// Request `number` of the session too: from now on it stands for that user as well, if the password is right wherever
+    /// an access list names the user.
+    Authenticate { number: u64, acked_upto: u64, name: &'a str, password: &'a str },
     /// A question; `number` is the client's own and comes back with the answer. It is answered as if asked after all
     /// earlier requests of this connection were applied.
     Read { number: u64, consistency: Consistency, read: &'a [u8] },
@@ -45,11 +51,15 @@ pub enum ClientMessage<'a> {
     Members { number: u64, change: Option<MemberChange> },
     /// Which sessions live, after that one (all if 0), as far as this replica knows? Needs no session.
     Sessions { number: u64, after: SessionId },
+    /// An image, and its pieces, for a copy outside the cell. Needs no session.
+    Snapshot { number: u64, question: SnapshotQuestion },
     /// Tell of what happens there, until `Unwatch` or the end of the connection; answered by `WatchOpened` or
     /// `WatchRefused`. `watch` is the client's own number for it.
     Watch { watch: u64, registration: Registration<'a> },
     /// Tell no more. Frames of that watch may still be under way.
     Unwatch { watch: u64 },
+    /// About answers that the client keeps.
+    Cache(CacheAsk<'a>),
 }
 
 /// Who calls, and what it already knows.
@@ -126,6 +136,8 @@ pub enum ServerMessage<'a> {
     MembersReply { number: u64, members: Members },
     /// The answer to `Sessions`.
     SessionsReply { number: u64, page: SessionsPage },
+    /// The answer to `Snapshot`.
+    Snapshot { number: u64, answer: SnapshotAnswer },
     /// The watch stands: everything that happens there after `revision` will be told, or a gap.
     WatchOpened { watch: u64, revision: Revision },
     /// There will be no such watch; `refusal` is an encoded `Err` of an
@@ -138,6 +150,8 @@ pub enum ServerMessage<'a> {
     Gap { watch: u64, from: Revision, to: Revision },
     /// All watches opened on this connection have been told everything up to `revision`.
     Progress { revision: Revision },
+    /// About answers that the client keeps.
+    Cache(CacheTold<'a>),
 }
 
 /// Where the client has come to.
@@ -236,6 +250,9 @@ impl<'a> ClientMessage<'a> {
             Self::Request { number, acked_upto, operation } => {
                 encode_request(out, *number, *acked_upto, |out| out.put_slice(operation));
             }
+            Self::Authenticate { number, acked_upto, name, password } => {
+                encode_authenticate(out, *number, *acked_upto, (name, password));
+            }
             Self::Read { number, consistency, read } => {
                 encode_read(out, *number, *consistency, |out| out.put_slice(read));
             }
@@ -247,10 +264,14 @@ impl<'a> ClientMessage<'a> {
             Self::Sessions { number, after } => {
                 frame::append(out, CLIENT_MAGIC, SESSIONS, *number, |out| out.put_u64_le(after.0));
             }
+            Self::Snapshot { number, question } => {
+                frame::append(out, CLIENT_MAGIC, SNAPSHOT, *number, |out| question.put(out));
+            }
             Self::Watch { watch, registration } => {
                 frame::append(out, CLIENT_MAGIC, WATCH, *watch, |out| registration.put(out));
             }
             Self::Unwatch { watch } => frame::append(out, CLIENT_MAGIC, UNWATCH, *watch, |_| ()),
+            Self::Cache(ask) => ask.encode(out),
         }
     }
 
@@ -269,6 +290,10 @@ impl<'a> ClientMessage<'a> {
             REQUEST => whole("Request", frame, |f| {
                 Ok(Self::Request { number, acked_upto: f.u64("acked_upto")?, operation: f.remainder() })
             }),
+            AUTHENTICATE => whole("Authenticate", frame, |f| {
+                let acked_upto = f.u64("acked_upto")?;
+                Ok(Self::Authenticate { number, acked_upto, name: f.text("name")?, password: f.text("password")? })
+            }),
             READ => whole("Read", frame, |f| {
                 Ok(Self::Read { number, consistency: Consistency::take(f)?, read: f.remainder() })
             }),
@@ -278,9 +303,12 @@ impl<'a> ClientMessage<'a> {
                 whole("Members", frame, |f| Ok(Self::Members { number, change: f.maybe("change", take_change)? }))
             }
             SESSIONS => whole("Sessions", frame, |f| Ok(Self::Sessions { number, after: take_session(f)? })),
+            SNAPSHOT => {
+                whole("Snapshot", frame, |f| Ok(Self::Snapshot { number, question: SnapshotQuestion::take(f)? }))
+            }
             WATCH => whole("Watch", frame, |f| Ok(Self::Watch { watch: number, registration: Registration::take(f)? })),
             UNWATCH => whole("Unwatch", frame, |_| Ok(Self::Unwatch { watch: number })),
-            kind => Err(MessageError::Kind { kind }),
+            _ => CacheAsk::decode(frame).map(Self::Cache),
         }
     }
 }
@@ -290,6 +318,15 @@ pub fn encode_request(out: &mut BytesMut, number: u64, acked_upto: u64, operatio
     frame::append(out, CLIENT_MAGIC, REQUEST, number, |out| {
         out.put_u64_le(acked_upto);
         operation(out);
+    });
+}
+
+/// Appends an `Authenticate`.
+pub fn encode_authenticate(out: &mut BytesMut, number: u64, acked_upto: u64, (name, password): (&str, &str)) {
+    frame::append(out, CLIENT_MAGIC, AUTHENTICATE, number, |out| {
+        out.put_u64_le(acked_upto);
+        put_text(out, name);
+        put_text(out, password);
     });
 }
 
@@ -338,6 +375,7 @@ impl<'a> ServerMessage<'a> {
             Self::StatusReply { number, status } => put(STATUS_REPLY, *number, &|out| status.put(out)),
             Self::MembersReply { number, members } => put(MEMBERS_REPLY, *number, &|out| members.put(out)),
             Self::SessionsReply { number, page } => put(SESSIONS_REPLY, *number, &|out| page.put(out)),
+            Self::Snapshot { number, answer } => put(SNAPSHOT_REPLY, *number, &|out| answer.put(out)),
             Self::WatchOpened { watch, revision } => put(WATCH_OPENED, *watch, &|out| out.put_u64_le(*revision)),
             Self::WatchRefused { watch, refusal } => put(WATCH_REFUSED, *watch, &|out| out.put_slice(refusal)),
             Self::Events { watch, revision, more, events } => {
@@ -348,6 +386,7 @@ impl<'a> ServerMessage<'a> {
                 out.put_u64_le(*to);
             }),
             Self::Progress { revision } => put(PROGRESS, 0, &|out| out.put_u64_le(*revision)),
+            Self::Cache(told) => told.encode(out),
         }
     }
 
@@ -383,6 +422,9 @@ impl<'a> ServerMessage<'a> {
             MEMBERS_REPLY => {
                 whole("MembersReply", frame, |f| Ok(Self::MembersReply { number, members: Members::take(f)? }))
             }
+            SNAPSHOT_REPLY => {
+                whole("Snapshot", frame, |f| Ok(Self::Snapshot { number, answer: SnapshotAnswer::take(f)? }))
+            }
             SESSIONS_REPLY => {
                 whole("SessionsReply", frame, |f| Ok(Self::SessionsReply { number, page: SessionsPage::take(f)? }))
             }
@@ -403,7 +445,7 @@ impl<'a> ServerMessage<'a> {
             }),
             GAP => whole("Gap", frame, |f| Ok(Self::Gap { watch, from: f.u64("from")?, to: f.u64("to")? })),
             PROGRESS => whole("Progress", frame, |f| Ok(Self::Progress { revision: f.u64("revision")? })),
-            kind => Err(MessageError::Kind { kind }),
+            _ => CacheTold::decode(frame).map(Self::Cache),
         }
     }
 }
@@ -558,7 +600,7 @@ impl FaultCode {
 }
 
 /// Reads a body to its end.
-fn whole<'a, T>(
+pub(super) fn whole<'a, T>(
     message: &'static str,
     frame: Frame<'a>,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
@@ -596,6 +638,8 @@ const PING: u8 = 5;
 const STATUS: u8 = 6;
 const SESSIONS: u8 = 7;
 const MEMBERS: u8 = 8;
+const AUTHENTICATE: u8 = 9;
+const SNAPSHOT: u8 = 10;
 
 const WATCH: u8 = 16;
 const UNWATCH: u8 = 17;
@@ -620,3 +664,4 @@ const WATCH_REFUSED: u8 = 81;
 pub(super) const EVENTS: u8 = 82;
 const GAP: u8 = 83;
 const PROGRESS: u8 = 84;
+const SNAPSHOT_REPLY: u8 = 110;

@@ -20,6 +20,8 @@
 //! Unwatch 1                          ->
 //! Status, Members                    ->                      by whoever asks, with or without a session
 //!                                    <- StatusReply, MembersReply
+//! Snapshot 1, Snapshot 2             ->                      likewise: an image, piece by piece
+//!                                    <- Snapshot 1, Snapshot 2
 //! ```
 //!
 //! # Invariants
@@ -38,12 +40,14 @@
 //! Sockets, time-outs, and what a message makes its receiver do: that is `front/` and `client/`. Compression and
 //! encryption: none yet; the checksum guards against faults, not against people.
 
+pub mod cache;
 pub mod client;
 pub mod frame;
 pub mod members;
 #[cfg(feature = "server")]
 pub mod peer;
 pub mod sessions;
+pub mod snapshots;
 pub mod status;
 pub mod watch;
 

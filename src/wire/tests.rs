@@ -6,15 +6,17 @@ mod peer;
 
 use std::path::PathBuf;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
+use super::cache::{CacheAsk, CacheTold, Recall};
 use super::client::{
-    ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, SessionAccount,
-    SessionsPage, Status, Welcome,
+    CacheAccount, ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage,
+    SessionAccount, SessionsPage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::members::{ChangeAnswer, Members};
+use super::snapshots::{SnapshotAnswer, SnapshotQuestion};
 use super::watch::{Event, EventKind, Registration, Scope};
 use crate::namespace::command::{SessionId, Stat};
 use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
@@ -33,6 +35,10 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("hello that resumes a session", ClientMessage::Hello(again)),
         ("open session", ClientMessage::OpenSession { token: 9, secret: SECRET, timeout_ms: 12_000 }),
         ("request", ClientMessage::Request { number: 3, acked_upto: 2, operation: b"operation" }),
+        (
+            "authenticate",
+            ClientMessage::Authenticate { number: 3, acked_upto: 2, name: "alice", password: "open sesame" },
+        ),
         ("read, linearizable", read(1, Consistency::Linearizable)),
         ("read, at least", read(2, Consistency::AtLeast(4711))),
         ("read, stale", read(3, Consistency::Stale)),
@@ -45,11 +51,16 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
             ClientMessage::Members { number: 7, change: Some(MemberChange::Remove { replica: ReplicaId(3) }) },
         ),
         ("sessions", ClientMessage::Sessions { number: 6, after: SESSION }),
+        ("snapshot, which image", snapshot(SnapshotQuestion::Image { at_least: 4711 })),
+        ("snapshot, a piece", snapshot(SnapshotQuestion::Piece { image: Slot(60), offset: 4096 })),
         ("watch a node", watch(registration(Scope::Node))),
         ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
         ("watch entries", watch(registration(Scope::Entries))),
         ("watch a subtree with data", watch(Registration { with_data: true, ..registration(Scope::Subtree) })),
         ("unwatch", ClientMessage::Unwatch { watch: 8 }),
+        ("renew", ClientMessage::Cache(CacheAsk::Renew { number: 9 })),
+        ("read cached", ClientMessage::Cache(CacheAsk::Read { number: 10, read: b"read" })),
+        ("recalled", ClientMessage::Cache(CacheAsk::Recalled { reign: REIGN, number: 11 })),
     ]
 }
 
@@ -59,6 +70,21 @@ fn addition() -> MemberChange {
 
 fn addresses() -> Addresses {
     Addresses { peer: "four:7401".into(), client: "four:7400".into() }
+}
+
+fn snapshot(question: SnapshotQuestion) -> ClientMessage<'static> {
+    ClientMessage::Snapshot { number: 6, question }
+}
+
+fn snapshot_answers() -> [(&'static str, ServerMessage<'static>); 4] {
+    let (image, bytes) = (Slot(60), Bytes::from_static(b"rows"));
+    let told = |answer| ServerMessage::Snapshot { number: 6, answer };
+    [
+        ("snapshot, the image", told(SnapshotAnswer::Image { image })),
+        ("snapshot, not yet", told(SnapshotAnswer::NotYet { revision: 4711 })),
+        ("snapshot, a piece", told(SnapshotAnswer::Piece { image, offset: 4096, bytes })),
+        ("snapshot, gone", told(SnapshotAnswer::Gone { image })),
+    ]
 }
 
 fn read(number: u64, consistency: Consistency) -> ClientMessage<'static> {
@@ -86,7 +112,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         revision: 4711,
     };
     let overloaded = Reason::Overloaded { retry_after_ms: 250 };
-    vec![
+    let mut messages = vec![
         ("welcome", ServerMessage::Welcome(welcome)),
         ("session opened", ServerMessage::SessionOpened { session: SESSION, timeout_ms: 12_000 }),
         ("session resumed", ServerMessage::SessionResumed { session: SESSION, timeout_ms: 12_000, applied_upto: 3 }),
@@ -114,7 +140,16 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("events, more to come", ServerMessage::Events { watch: 8, revision: 4712, more: true, events: vec![] }),
         ("gap", ServerMessage::Gap { watch: 8, from: 4711, to: 4720 }),
         ("progress", ServerMessage::Progress { revision: 4720 }),
-    ]
+        ("renewed", ServerMessage::Cache(CacheTold::Renewed { number: 9, lease_ms: 2000 })),
+        (
+            "cached reply",
+            ServerMessage::Cache(CacheTold::Reply { number: 10, revision: 4711, keep: true, answer: b"answer" }),
+        ),
+        ("recall", ServerMessage::Cache(CacheTold::Recall(recall(&["/a", "/a/b"])))),
+        ("recall of everything", ServerMessage::Cache(CacheTold::Recall(recall(&[])))),
+    ];
+    messages.extend(snapshot_answers());
+    messages
 }
 
 fn events() -> Vec<Event<'static>> {
@@ -158,6 +193,12 @@ fn sessions() -> SessionsPage {
     SessionsPage { revision: 4711, sessions: vec![one, SessionAccount { here: false, ..one }], more: true }
 }
 
+const REIGN: Ballot = Ballot { round: 12, replica: ReplicaId(2) };
+
+fn recall(paths: &[&str]) -> Recall {
+    Recall { reign: REIGN, number: 11, paths: paths.iter().map(|path| (*path).into()).collect() }
+}
+
 fn status() -> Status {
     Status {
         replica: ReplicaId(2),
@@ -177,6 +218,16 @@ fn status() -> Status {
         journal_bytes: 1 << 30,
         lease_remaining_us: 200_000,
         uptime_ms: 86_400_000,
+        cache: CacheAccount {
+            sessions: 1,
+            grants: 2,
+            holding: 3,
+            granted: 4,
+            denied: 5,
+            recalls: 6,
+            held: 7,
+            run_out: 8,
+        },
         version: "0.1.0".to_owned(),
     }
 }
@@ -240,7 +291,7 @@ fn a_servers_messages_have_the_bytes_on_record() {
 }
 
 /// Kinds whose bodies end in bytes of the namespace's codec, which this one does not judge.
-const OPEN_ENDED: [u8; 5] = [3, 4, 67, 68, 81];
+const OPEN_ENDED: [u8; 7] = [3, 4, 25, 67, 68, 81, 89];
 
 #[test]
 fn a_body_cut_short_or_drawn_out_is_malformed() {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use quorate::client::Client;
 use serde_json::Value;
 
-use crate::cell::{Cell, path, run};
+use crate::cell::{Cell, PATIENCE, path, run};
 
 /// Runs `quorate bench` with these arguments; gives its exit status and its JSON, if it printed any.
 fn bench(cell: &Cell, args: &[&str]) -> (Option<i32>, Value) {
@@ -95,4 +96,56 @@ fn writes_go_on_after_the_leader_is_killed_and_sessions_come_and_go() {
     assert_eq!(failover["wrong_answers"], 0, "no write was lost or done twice");
     assert_eq!(failover["marks"].as_array().map(Vec::len), Some(1), "the signal is in the timeline");
     cell.wait_for_end(leader);
+}
+
+#[test]
+fn locks_are_taken_alone_and_in_turn_and_no_herd_is_woken() {
+    let cell = Cell::start(3, "");
+    let home = tempfile::tempdir().expect("a folder");
+    let args = ["lock", "--connections", "4", "--depth", "2", "--contenders", "0,5,40", "--seconds", "0.5"];
+    let (status, results) =
+        bench(&cell, &[&args[..], &["--warmup", "0.1", "--repeat", "2", "--out", path(home.path())]].concat());
+    assert_eq!(status, Some(0), "{results}");
+    let [own, few, many] = [0, 1, 2].map(|at| &results["locks"][at]);
+    assert_eq!((&own["contenders"], &own["locks"], &many["locks"]), (&0.into(), &8.into(), &1.into()));
+    for report in [own, few, many] {
+        assert_eq!((&report["wrong_answers"], &report["unverified"]), (&0.into(), &Value::Null), "{report}");
+        assert!(report["count"].as_u64() > Some(0) && report["client_cpu_s"].as_f64() > Some(0.0), "{report}");
+        assert_eq!(report["repeats_per_s"].as_array().map(Vec::len), Some(2));
+    }
+    assert!(own["pair"]["hdr"].is_string() && own["hand_over"].is_null() && many["hand_over"]["hdr"].is_string());
+    let messages = |report: &Value| report["messages_each"].as_f64().expect("they were counted");
+    assert!(messages(many) < 10.0, "each hand-over wakes one, of however many: {} {}", messages(few), messages(many));
+    for file in ["result.json", "locks.csv", "hand-over.svg", "percentiles.svg", "report.html"] {
+        assert!(has(home.path(), file), "{file} is written");
+    }
+    let client = Client::connect(&cell.endpoints()).wait_timeout(PATIENCE).expect("a session");
+    let (left, _) = client.list("/").wait_timeout(PATIENCE).expect("an answer");
+    assert!(left.is_empty(), "everything is taken away: {left:?}");
+}
+
+#[test]
+fn all_who_watch_are_told_of_every_write_once() {
+    let cell = Cell::start(3, "");
+    let home = tempfile::tempdir().expect("a folder");
+    let pids: Vec<String> = (0..3).map(|index| cell.pid(index).to_string()).collect();
+    let pids = pids.join(",");
+    let args = ["watch", "--watchers", "3,60", "--with-data", "--value-bytes", "64", "--idle-watches", "3000"];
+    let time = ["--seconds", "0.5", "--warmup", "0.1", "--pids", &pids, "--out", path(home.path())];
+    let (status, results) = bench(&cell, &[&args[..], &time].concat());
+    assert_eq!(status, Some(0), "{results}");
+    for (at, watchers) in [(0, 3), (1, 60)] {
+        let report = &results["watches"][at];
+        assert_eq!((&report["watchers"], &report["wrong_answers"]), (&watchers.into(), &0.into()), "{report}");
+        assert_eq!((&report["unverified"], &report["gaps"]), (&Value::Null, &0.into()), "{report}");
+        let writes = report["last_told"]["count"].as_u64().expect("some were told to all");
+        let told = report["told"]["count"].as_u64().expect("watchers were told");
+        assert!(writes > 0 && told.abs_diff(writes * watchers) <= watchers, "all but the first and last: {report}");
+        assert_eq!(report["idle"]["watches"], 3000);
+    }
+    for file in ["result.json", "watches.csv", "fan-out.svg", "percentiles.svg", "report.html"] {
+        assert!(has(home.path(), file), "{file} is written");
+    }
+    let open = run(&["bench", "watch", "--watchers", "1", "--rate", "10", "--endpoints", &cell.endpoints()]);
+    assert_eq!(open.status.code(), Some(2), "there is no open loop: {open:?}");
 }

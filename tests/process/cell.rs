@@ -58,6 +58,22 @@ impl Cell {
     /// As [`Cell::start`], with two ports for each replica and the replicas' folders in `data`; clients are told the
     /// `advertised` addresses.
     pub fn start_in(home: TempDir, data: &Path, ports: Vec<u16>, settings: &str, advertised: &[SocketAddr]) -> Self {
+        let cell = Self::describe(home, data, ports, settings, advertised);
+        (0..cell.replicas.len()).for_each(|index| cell.format(index));
+        cell.started()
+    }
+
+    /// A cell of `count` replicas that begins with what a snapshot holds.
+    pub fn restored(count: usize, snapshot: &Path) -> Self {
+        let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+        let data = home.path().join("restored");
+        let cell = Self::describe(home, &data, free_ports(2 * count), "", &[]);
+        let done = run(&["snapshot", "restore", "--config", path(&cell.config), path(snapshot), path(&data)]);
+        assert!(done.status.success(), "restore: {}", String::from_utf8_lossy(&done.stderr));
+        cell.started()
+    }
+
+    fn describe(home: TempDir, data: &Path, ports: Vec<u16>, settings: &str, advertised: &[SocketAddr]) -> Self {
         let count = ports.len() / 2;
         let id = format!("{:032x}", u128::from(std::process::id()) << 64 | u128::from(ports[0]));
         let mut text = format!("[cell]\nid = \"{id}\"\n");
@@ -87,11 +103,13 @@ impl Cell {
                 child: None,
             })
             .collect();
-        let mut cell = Self { id, replicas, config, home };
-        (0..count).for_each(|index| cell.format(index));
-        (0..count).for_each(|index| cell.restart(index));
-        cell.wait_until_whole();
-        cell
+        Self { id, replicas, config, home }
+    }
+
+    fn started(mut self) -> Self {
+        (0..self.replicas.len()).for_each(|index| self.restart(index));
+        self.wait_until_whole();
+        self
     }
 
     /// Waits until every replica has been met: one that was not has no vote yet, and a cell that then loses another one has
@@ -136,17 +154,19 @@ impl Cell {
         self.replicas.iter().map(|replica| replica.address.to_string()).collect::<Vec<_>>().join(",")
     }
 
-    fn format(&self, index: usize) {
+    pub fn format(&self, index: usize) {
         let (replica, folder) = ((index + 1).to_string(), self.folder(index));
         let place = ["--config", path(&self.config), path(folder)];
         let done = run(&[&["format", "--cell", &self.id, "--replica", &replica], &place[..]].concat());
         assert!(done.status.success(), "format: {}", String::from_utf8_lossy(&done.stderr));
     }
 
-    /// A replica that does not run gets a new disk: its folder is made anew.
+    /// A replica that does not run gets a new disk, of which the cell is not told.
     pub fn lose_disk(&self, index: usize) {
         std::fs::remove_dir_all(self.folder(index)).expect("the folder can be removed");
-        self.format(index);
+        let (replica, folder) = ((index + 1).to_string(), self.folder(index));
+        let made = run(&["recover", "--no-ask", "--replica", &replica, "--config", path(&self.config), path(folder)]);
+        assert!(made.status.success(), "recover: {}", String::from_utf8_lossy(&made.stderr));
     }
 
     /// The folder of a replica that does not run is gone.

@@ -5,11 +5,14 @@
 //! lost, none is applied twice, no linearizable read is stale, and every request that was made is answered in the end.
 #![allow(clippy::disallowed_methods, reason = "these tests live in real time, and wait for what real processes do")]
 
+mod acls;
 mod bench;
+mod caching;
 mod cell;
 mod crashes;
 mod dev;
 mod disk;
+mod divergence;
 mod guide;
 mod handles;
 mod host;
@@ -24,6 +27,7 @@ mod recipes;
 mod refusals;
 mod sessions;
 mod shell;
+mod snapshots;
 mod storage;
 mod txn;
 mod watching;

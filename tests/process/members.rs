@@ -80,3 +80,57 @@ fn a_fourth_replica_joins_elsewhere_and_the_leader_is_removed() {
     cell.restart(down);
     load.finish(&cell.endpoints());
 }
+
+/// The cell forgets a replica while that one is away; it is told when it comes back.
+#[test]
+fn a_replica_that_was_removed_while_it_was_away_ends_when_it_is_started() {
+    let mut cell = Cell::start(3, "");
+    let away = (cell.leader() + 1) % 3;
+    cell.kill(away);
+    let number = (away + 1).to_string();
+    let endpoints = cell.endpoints();
+    for _ in 0..2 {
+        let removed = run(&["member", "remove", &number, "--endpoints", &endpoints]);
+        assert!(removed.status.success(), "asked again it is done: {}", String::from_utf8_lossy(&removed.stderr));
+    }
+    cell.restart(away);
+    assert_eq!(cell.wait_for_end(away), Some(44), "{}", cell.logs());
+    (0..3).filter(|index| *index != away).for_each(|index| assert!(cell.status(index).is_some_and(|s| s.votes)));
+}
+
+#[test]
+fn a_disk_made_to_found_a_cell_has_no_place_in_one_that_runs() {
+    let mut cell = Cell::start(3, "");
+    let lost = (cell.leader() + 1) % 3;
+    cell.kill(lost);
+    cell.remove_folder(lost);
+    cell.format(lost);
+    let number = (lost + 1).to_string();
+    let config = super::cell::path(cell.config()).to_owned();
+    let folder = super::cell::path(cell.folder(lost)).to_owned();
+    let taken = run(&["recover", "--no-ask", "--replica", &number, "--config", &config, &folder]);
+    let words = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert_eq!(taken.status.code(), Some(30), "{words}");
+    assert!(words.contains("to found a cell"), "{words}");
+    cell.restart(lost);
+    assert_eq!(cell.wait_for_end(lost), Some(44), "{}", cell.logs());
+    let load = Load::start(1, &cell.endpoints(), &[cell.endpoints()]);
+    load.progress(20);
+    load.finish(&cell.endpoints());
+}
+
+#[test]
+fn addresses_that_nobody_can_use_stay_out_of_the_log() {
+    use quorate::client::{Addresses, ChangeAnswer, Incarnation, MemberChange, ReplicaId, members};
+    let cell = Cell::start(1, "");
+    let leader = cell.address(cell.leader()).to_string();
+    let before = members(&leader, None, super::cell::PATIENCE).expect("it answers").config_slot;
+    for peer in ["nowhere", "a b:7401", &format!("{}:7401", "a".repeat(300))] {
+        let addresses = Some(Addresses { peer: (*peer).into(), client: "four:7400".into() });
+        let change = MemberChange::Add { replica: ReplicaId(4), incarnation: Incarnation(4), addresses };
+        let told = members(&leader, Some(change), super::cell::PATIENCE).expect("it answers");
+        let ChangeAnswer::Refused { again: false, text } = told.answer else { panic!("{peer}: {:?}", told.answer) };
+        assert!(text.contains("is no address"), "{text}");
+        assert_eq!(told.config_slot, before, "nothing is proposed");
+    }
+}

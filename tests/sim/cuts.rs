@@ -3,7 +3,7 @@
 //! A cut changes a plan after it was drawn, so that what is left of it stays as the seed made it. The run itself is
 //! another one then, and need not fail any more; what still fails is kept.
 
-use super::plan::{Plan, Weights};
+use super::plan::{CLOCK_ERROR_PPM, Plan, Weights};
 
 /// What is left out of a seed's plan.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault.
-pub const FAULTS: [Fault; 25] = [
+pub const FAULTS: [Fault; 29] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("pause", |plan| plan.weights.pause = 0),
@@ -44,6 +44,10 @@ pub const FAULTS: [Fault; 25] = [
     ("torn-starts", |plan| plan.torn_starts = 0),
     ("damaged-images", |plan| plan.damaged_images = 0),
     ("hiccups", |plan| plan.hiccups = 0),
+    ("damage", |plan| plan.weights.damage = 0),
+    ("jump-wall", |plan| plan.weights.jump_wall = 0),
+    ("absent", |plan| plan.absent = 0),
+    ("wild-clocks", |plan| plan.clock_error_ppm = CLOCK_ERROR_PPM),
     ("misfortunes", |plan| plan.weights = Weights::default()),
 ];
 

@@ -1,9 +1,10 @@
 //! One replica's disk: what is durable, what is under way, and what a crash makes of the latter.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use quorate::journal::SegmentId;
+use quorate::limits::BLOCK_BYTES;
 use quorate::paxos::Slot;
 use quorate::replica::exchange::{DiskFile, Still};
 
@@ -29,6 +30,10 @@ pub struct Disk {
     /// Images, whole and under their names.
     pub images: BTreeMap<Slot, Vec<u8>>,
     pub segment_bytes: usize,
+    /// Records of which a block was damaged, by where they begin.
+    pub damaged: BTreeSet<(SegmentId, usize)>,
+    /// Blocks that the device does not read until they are written again.
+    pub unreadable: BTreeSet<(SegmentId, usize)>,
     /// There is no room for a new file, nor for more in one that is new.
     pub full_until: Moment,
     /// Nothing completes before.
@@ -69,6 +74,8 @@ impl Disk {
             segments,
             images: BTreeMap::new(),
             segment_bytes,
+            damaged: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
             full_until: 0,
             stalled_until: 0,
             flushed_at: 0,
@@ -88,6 +95,7 @@ impl Disk {
     /// A write begins; it is durable when its event comes.
     pub fn write(&mut self, world: &mut World, conduct: &Conduct, of: (usize, u64), token: u64, write: NewWrite) {
         let NewWrite { file, offset, pieces } = write;
+        assert_direct(&pieces);
         let bytes = pieces.concat();
         let offset = usize::try_from(offset).expect("files are small");
         assert!(offset.is_multiple_of(4096) && bytes.len().is_multiple_of(4096), "every write is aligned");
@@ -109,7 +117,7 @@ impl Disk {
     /// as no restart would find it.
     pub fn written(&mut self, token: u64) -> Vec<Vec<u8>> {
         let Write { file, offset, bytes } = self.writes.remove(&token).expect("only what was begun ends");
-        self.file(file)[offset..offset + bytes.len()].copy_from_slice(&bytes);
+        self.put(file, offset, &bytes);
         if let Some((_, held)) = self.journal.iter_mut().find(|(of, _)| *of == token) {
             *held = Some(bytes);
         }
@@ -144,10 +152,17 @@ impl Disk {
             Chore::Zero { segment } => self.zeroed(*segment),
             Chore::Recycle { from, segment } => {
                 let file = self.segments.remove(from).expect("only a segment that is there is renamed");
+                let moved = self.unreadable.iter().filter(|(id, _)| id == from).map(|(_, at)| (*segment, *at));
+                let moved: Vec<_> = moved.collect();
+                self.heal(*from);
+                self.unreadable.extend(moved);
                 self.recycled += 1;
                 assert!(self.segments.insert(*segment, file).is_none(), "no segment is overwritten by another");
             }
-            Chore::Remove { segment } => _ = self.segments.remove(segment).expect("a segment is removed once"),
+            Chore::Remove { segment } => {
+                self.heal(*segment);
+                self.segments.remove(segment).expect("a segment is removed once");
+            }
             Chore::Begin { slot } => {
                 assert!(self.partial.insert(*slot, Some(Vec::new())).is_none(), "an image is written once at a time");
             }
@@ -169,22 +184,31 @@ impl Disk {
 
     /// What lies there, up to the file's end; nothing if there is no such file any more.
     pub fn read_back(&self, file: Still, offset: u64, bytes: usize) -> Option<Bytes> {
+        let offset = offset as usize;
         let file = match file {
+            Still::Segment(segment) if !self.reads(segment, offset, bytes) => return None,
             Still::Segment(segment) => self.segments.get(&segment)?,
             Still::Image(slot) => self.images.get(&slot)?,
         };
-        let rest = file.get(offset as usize..).unwrap_or_default();
+        let rest = file.get(offset..).unwrap_or_default();
         Some(Bytes::copy_from_slice(&rest[..bytes.min(rest.len())]))
     }
 
+    /// Whether the device reads all of that.
+    pub fn reads(&self, segment: SegmentId, offset: usize, bytes: usize) -> bool {
+        let first = offset / BLOCK_BYTES * BLOCK_BYTES;
+        self.unreadable.range((segment, first)..(segment, offset + bytes)).next().is_none()
+    }
+
     pub fn zeroed(&mut self, segment: SegmentId) {
+        self.heal(segment);
         self.segments.insert(segment, vec![0; self.segment_bytes]);
     }
 
     /// A write of a process that does nothing else yet: whole, or torn by a crash.
     pub fn write_at_start(&mut self, file: DiskFile, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
         match torn {
-            None => self.file(file)[offset..offset + bytes.len()].copy_from_slice(bytes),
+            None => self.put(file, offset, bytes),
             Some(random) => self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
         }
     }
@@ -202,7 +226,7 @@ impl Disk {
             if tears {
                 self.tear(random, &write);
             } else if index < whole {
-                self.file(write.file)[write.offset..write.offset + write.bytes.len()].copy_from_slice(&write.bytes);
+                self.put(write.file, write.offset, &write.bytes);
             }
         }
         self.journal.clear();
@@ -237,7 +261,7 @@ impl Disk {
             };
             if kept {
                 let at = offset + index * SECTOR_BYTES;
-                self.file(*file)[at..at + sector.len()].copy_from_slice(sector);
+                self.put(*file, at, sector);
             }
         }
     }
@@ -251,6 +275,22 @@ impl Disk {
         image.as_mut()
     }
 
+    /// That is there now, and can be read.
+    fn put(&mut self, file: DiskFile, offset: usize, bytes: &[u8]) {
+        self.file(file)[offset..offset + bytes.len()].copy_from_slice(bytes);
+        if let DiskFile::Segment(segment) = file {
+            let written = (segment, offset / BLOCK_BYTES * BLOCK_BYTES)..(segment, offset + bytes.len());
+            self.unreadable.retain(|place| !written.contains(place));
+            self.damaged.retain(|place| !written.contains(place));
+        }
+    }
+
+    /// That file is another now.
+    fn heal(&mut self, segment: SegmentId) {
+        self.unreadable.retain(|(id, _)| *id != segment);
+        self.damaged.retain(|(id, _)| *id != segment);
+    }
+
     fn file(&mut self, file: DiskFile) -> &mut Vec<u8> {
         match file {
             DiskFile::HardState => &mut self.hard_state,
@@ -259,6 +299,20 @@ impl Disk {
             }
         }
     }
+}
+
+/// Neighbours in memory go down as one run, and a direct write takes whole blocks that start on a block.
+fn assert_direct(pieces: &[Bytes]) {
+    let mut end: Option<usize> = None;
+    for piece in pieces {
+        let start = piece.as_ptr() as usize;
+        let joins = end == Some(start);
+        let broken =
+            !joins && (end.is_some_and(|end| !end.is_multiple_of(BLOCK_BYTES)) || !start.is_multiple_of(BLOCK_BYTES));
+        assert!(!broken, "every run of memory that is written is whole blocks");
+        end = Some(start + piece.len());
+    }
+    assert!(end.is_some_and(|end| end.is_multiple_of(BLOCK_BYTES)), "every run of memory ends with a block");
 }
 
 /// What a replica has done beside its writes.

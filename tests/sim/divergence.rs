@@ -15,7 +15,7 @@ use super::world::SECOND;
 
 /// Applies what is in no log, and at each node something else.
 pub fn rot(namespace: &mut Namespace, node: usize) {
-    let open = Command::OpenSession { token: 0xbad + node as u64, secret: 1, timeout_ms: 60_000 };
+    let open = Command::OpenSession { token: 0xbad + node as u64, secret: 1, timeout_ms: 60_000, address: None };
     let Submission { run, count } = Submission::of(&open);
     let batch = [&batch_header(namespace.log_time_ns(), 1, count)[..], &run].concat();
     namespace.apply(&batch, &mut Applied::default());

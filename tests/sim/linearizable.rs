@@ -3,7 +3,8 @@
 //! The search is that of Wing and Gong with the memory of Lowe: operations on one node are tried in every order that real
 //! time allows, and a pair of (operations done, value) that led nowhere is not tried again. Samples are small: a node
 //! with more than [`OPERATIONS_MAX`] operations is left out, and so is one that a `multi`, a tree's deletion, or a node that is
-//! sequential or not permanent may have touched, as those have effects on several nodes or at nobody's request.
+//! sequential or not permanent may have touched, as those have effects on several nodes or at nobody's request. So is one
+//! that has, or inherits, an access list: who may not know of it is told that it is not there.
 //!
 //! What a client was never answered may have had its effect at any time after it was asked, or none at all.
 
@@ -83,6 +84,7 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<
         Operation::Multi { steps } => {
             let changed = steps.iter().filter_map(|step| match step {
                 Step::Create { path, .. } | Step::Set { path, .. } | Step::Delete { path, .. } => Some(path.clone()),
+                Step::SetAcl { path, .. } | Step::CreateWithAcl { path, .. } => Some(path.clone()),
                 Step::Check { .. }
                 | Step::Get { .. }
                 | Step::CheckLock { .. }
@@ -98,6 +100,7 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<
             }
             other => entangle(other, into, trees),
         },
+        Operation::SetAcl { path, .. } | Operation::CreateWithAcl { path, .. } => trees.push(path.clone()),
         Operation::DeleteTree { path, .. } => trees.push(path.clone()),
         Operation::CreateLog { path, .. } => _ = into.insert(path.clone()),
         Operation::Acquire { path, create: true, .. } => _ = into.insert(path.clone()),

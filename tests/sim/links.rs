@@ -150,7 +150,7 @@ impl Peer {
 }
 
 /// The replica that runs on a node; nodes count from 0.
-pub fn replica(node: usize) -> ReplicaId {
+pub const fn replica(node: usize) -> ReplicaId {
     ReplicaId(node as u8 + 1)
 }
 

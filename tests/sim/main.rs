@@ -6,7 +6,7 @@
 //!
 //! A run has two phases ([`run`]). In the *storm* [`misfortune`]s of the seed's own mix ([`plan`]) strike: crashes that
 //! tear unfinished writes, hosts that vanish, pauses past the lease in the middle of a turn, partitions one way and both,
-//! connections that break, disks that stall or are lost. An [`operator`] has lost disks replaced, and replicas removed and
+//! connections that break, disks that stall, are damaged or lost. An [`operator`] has lost disks replaced, and replicas removed and
 //! added again, in a third of the seeds. In the *calm* everybody runs and nothing fails any more: every call must
 //! come to its end. Four judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`]
 //! itself holds leases against the disks they rest on, and sessions against what their clients were told; the [`history`]
@@ -24,9 +24,12 @@
 
 #![cfg(feature = "server")]
 
+mod acls;
 mod client;
+mod conformance;
 mod coverage;
 mod cuts;
+mod damage;
 mod decoders;
 mod disk;
 mod divergence;
@@ -159,8 +162,10 @@ fn fresh_seeds() {
     println!("progress: {seeds} seeds {} events {} faults", total.events, total.misfortunes);
     println!("{seeds} seeds from {base}: {total}");
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
+    assert!(budget < Duration::from_secs(5) || total.tally.kept > 0, "some reads were answered by what was kept");
     assert!(budget < Duration::from_secs(5) || total.watches.events > 0, "watches were told something");
     assert!(budget < Duration::from_secs(15) || total.joins > 0, "some disks were lost, and new ones got a vote");
+    assert!(budget < Duration::from_secs(15) || total.doubts > 0, "some logs were damaged, and starts noticed");
     assert!(total.searched > 0, "some nodes' operations were searched for an order");
 }
 

@@ -1,7 +1,10 @@
 //! What goes wrong, and when it is over.
 
+use std::collections::BTreeSet;
+
 use super::client::Client;
 use super::coverage;
+use super::damage;
 use super::network::Host;
 use super::node::{Happening, Node};
 use super::operator::{self, Task};
@@ -18,7 +21,7 @@ pub enum Lasting {
 type Act = fn(&mut Run);
 
 /// Their names.
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 18] = [
     "crash",
     "crash-all",
     "away",
@@ -35,6 +38,8 @@ pub const KINDS: [&str; 16] = [
     "hunt",
     "lose-disk",
     "remove",
+    "damage",
+    "jump-wall",
 ];
 
 /// Something goes wrong now, and something else a while later.
@@ -63,6 +68,8 @@ pub fn strike(run: &mut Run) {
         (w.hunt, "hunt", hunt),
         (w.lose_disk, "lose-disk", lose_disk),
         (w.remove, "remove", remove),
+        (w.damage, "damage", damage_log),
+        (w.jump_wall, "jump-wall", jump_wall),
     ];
     let total: u64 = kinds.iter().map(|(weight, ..)| weight).sum();
     if total == 0 {
@@ -85,7 +92,7 @@ pub fn relieve(run: &mut Run, what: u64) {
     }
 }
 
-/// No misfortune any more, and everybody runs.
+/// No misfortune any more, and everybody runs, or as many as are enough.
 pub fn end_all(run: &mut Run) {
     run.lasting.clear();
     run.network.unblock_all();
@@ -94,10 +101,30 @@ pub fn end_all(run: &mut Run) {
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
         run.nodes[node].disk.full_until = 0;
-        if run.nodes[node].running.is_none() {
-            run.with_node(node, Node::start);
+    }
+    run.absent = absentees(run);
+    for node in 0..run.nodes.len() {
+        if run.absent.contains(&node) {
+            run.with_node(node, |node, around| node.crash(around, false));
+        } else {
+            // Whatever its log has become, its owner starts from it and catches up.
+            if run.plan.victim == Some(node) {
+                run.with_node(node, |node, around| node.crash(around, true));
+            }
+            if run.nodes[node].running.is_none() {
+                run.with_node(node, Node::start);
+            }
         }
     }
+}
+
+/// Who stays away in the calm: nobody while members change or some were never met, because anybody may be needed then.
+fn absentees(run: &mut Run) -> BTreeSet<usize> {
+    let settled = run.task.is_none() && operator::everybody_votes(run);
+    let mut nodes: Vec<usize> = (0..run.nodes.len()).collect();
+    let first = run.world.random.below(nodes.len() as u64) as usize;
+    nodes.rotate_left(first);
+    nodes.into_iter().take(if settled { run.plan.absent } else { 0 }).collect()
 }
 
 /// A node's process dies, its host perhaps with it, and comes back.
@@ -283,6 +310,25 @@ pub fn lose_disk_of(run: &mut Run, node: usize) {
     run.world.after(delay, Event::Start { node });
 }
 
+/// Some of what the victim's log holds is not what was written.
+fn damage_log(run: &mut Run) {
+    // Before everybody was met there is nobody who could do without the victim's word.
+    let Some(victim) = run.plan.victim.filter(|_| operator::everybody_votes(run)) else { return };
+    for _ in 0..run.world.random.within(1, 3) {
+        run.damaged += u64::from(damage::strike(&mut run.nodes[victim].disk, &mut run.world.random));
+    }
+    // A start reads it all; otherwise it is found by the background's reading, or by a peer that wants it.
+    if run.world.random.below(2) == 0 {
+        crash(run, victim);
+    }
+}
+
+/// The calendar of a host is set, back or ahead, by up to a day.
+fn jump_wall(run: &mut Run) {
+    let node = any_node(run);
+    run.nodes[node].wall_ahead_ms = run.world.random.below(DAY_MS);
+}
+
 /// For so long that the log's last segments fill up.
 fn fill_disk(run: &mut Run) {
     let node = any_node(run);
@@ -297,3 +343,5 @@ fn hand_over(run: &mut Run) {
     let life = run.nodes[node].life;
     run.world.after(delay, Event::Crash { node, life });
 }
+
+const DAY_MS: u64 = 24 * 3600 * 1000;

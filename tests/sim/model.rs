@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::limits::CONTAINER_LINGER_MS;
+use quorate::namespace::acl::{Acl, Principals, Rights};
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
     Answer, Command, Done, Expect, Expiry, HandleMode, Lifetime, LockPlace, Operation, Outcome, Quota, Read, Refusal,
@@ -12,10 +13,10 @@ use quorate::namespace::command::{
 };
 use quorate::wire::watch::EventKind;
 
-use super::watching::ModelEvent;
-
+use super::acls::{self, Eyes, LOOK, settled};
 use super::locks::{Claim, Lock};
 use super::logs::Log;
+use super::watching::ModelEvent;
 
 /// A node of the model.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -29,7 +30,7 @@ pub struct Node {
     gone: u64,
     owner: Option<SessionId>,
     pub instance: u64,
-    lock: Lock,
+    pub lock: Lock,
     pub expiry: Option<Expiry>,
     /// When it ends, if it has no children then.
     pub due: Option<u64>,
@@ -38,6 +39,8 @@ pub struct Node {
     pub opens: Vec<(Revision, SessionId)>,
     /// The root's: in which reign the log was last written.
     pub reign: u64,
+    pub acl: Option<Acl>,
+    pub acl_version: u64,
     pub log: Option<Log>,
 }
 
@@ -47,7 +50,11 @@ struct Session {
     secret: u128,
     counter: u64,
     last: u64,
+    who: Principals,
 }
+
+/// A session, and whom it stands for.
+type Asker<'a> = (SessionId, &'a Principals);
 
 /// Where a request came to stand in the total order, and what it did.
 #[derive(Clone, Debug)]
@@ -72,6 +79,8 @@ pub struct Model {
     /// What check digits are made with.
     pub key: Option<u128>,
     placed: BTreeMap<(SessionId, u64), Placed>,
+    /// Whom a session stood for after which of its requests.
+    whos: BTreeMap<SessionId, Vec<(u64, Principals)>>,
     /// Nodes that ended because their time was over.
     pub ended: u64,
     events: Vec<ModelEvent>,
@@ -93,6 +102,7 @@ impl Model {
             log_time_ns: 0,
             key: None,
             placed: BTreeMap::new(),
+            whos: BTreeMap::new(),
             ended: 0,
             events: Vec::new(),
             pending: Vec::new(),
@@ -112,6 +122,13 @@ impl Model {
     /// What became of a request; `None` if it was never applied.
     pub fn placed(&self, session: SessionId, number: u64) -> Option<&Placed> {
         self.placed.get(&(session, number))
+    }
+
+    /// Whom a session stood for after that request of it, and later.
+    pub fn stood_for(&self, session: SessionId, behind: u64) -> Vec<Principals> {
+        let all = self.whos.get(&session).map_or(&[][..], Vec::as_slice);
+        let first = all.partition_point(|(number, _)| *number <= behind).saturating_sub(1);
+        all[first..].iter().map(|(_, who)| who.clone()).collect()
     }
 
     pub fn revision(&self) -> Revision {
@@ -147,10 +164,19 @@ impl Model {
         self.tree.iter().map(|(path, node)| (path.as_str(), &node.data, node.stat()))
     }
 
-    /// What a read must have been answered at `revision`.
-    pub fn answer(&self, read: &Read, revision: Revision) -> Result<Answer, Refusal> {
+    /// What a read of somebody must have been answered at `revision`.
+    pub fn answer(&self, read: &Read, revision: Revision, who: &Principals) -> Result<Answer, Refusal> {
         let no_node = |path: &str| Refusal::NoNode { path: path.to_owned() };
+        let eyes = Eyes { model: self, revision: Some(revision), who };
+        if eyes.hides_from(read)? {
+            return acls::as_if_absent(read);
+        }
         match read {
+            Read::WhoAmI => Ok(Answer::Principals { principals: who.clone() }),
+            Read::Acl { path } => {
+                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
+                Ok(Answer::Acl { acl: node.acl.clone(), stat: node.stat() })
+            }
             Read::Get { path } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
                 if node.log.is_some() {
@@ -165,7 +191,7 @@ impl Model {
             Read::Exists { path } => Ok(Answer::Exists { stat: self.at(path, revision).map(Node::stat) }),
             Read::List { path, after, limit } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
-                let (entries, more) = page(self.entries(path, after, revision), *limit);
+                let (entries, more) = page(self.entries(path, after, eyes, revision), *limit);
                 Ok(Answer::Children {
                     names: entries.into_iter().map(|(name, _)| name).collect(),
                     stat: node.stat(),
@@ -174,7 +200,7 @@ impl Model {
             }
             Read::Entries { path, after, limit } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
-                let (entries, more) = page(self.entries(path, after, revision), *limit);
+                let (entries, more) = page(self.entries(path, after, eyes, revision), *limit);
                 Ok(Answer::Entries { entries, stat: node.stat(), more })
             }
             Read::Scan { path, after, limit, with_data } => {
@@ -186,6 +212,7 @@ impl Model {
                 let within = self.past.keys().filter(|other| is_within(other, path));
                 let mut paths: Vec<_> =
                     within.filter(|other| after.is_empty() || names(other) > names(after)).collect();
+                paths.retain(|path| eyes.sees(path));
                 paths.sort_by_key(|path| names(path));
                 let nodes = paths.into_iter().filter_map(|path| Some((path, self.at(path, revision)?)));
                 let nodes = nodes.map(|(path, node)| {
@@ -228,10 +255,10 @@ impl Model {
     }
 
     /// Children whose names follow `after`.
-    fn entries(&self, path: &str, after: &str, revision: Revision) -> Vec<(String, Stat)> {
+    fn entries(&self, path: &str, after: &str, eyes: Eyes<'_>, revision: Revision) -> Vec<(String, Stat)> {
         let children = self.past.keys().filter(|other| parent(other).as_deref() == Some(path));
         let named = children.map(|other| (other, other.rsplit('/').next().unwrap_or_default()));
-        let later = named.filter(|(_, name)| *name > after);
+        let later = named.filter(|(other, name)| *name > after && eyes.sees(other));
         later.filter_map(|(other, name)| Some((name.to_owned(), self.at(other, revision)?.stat()))).collect()
     }
 
@@ -242,17 +269,21 @@ impl Model {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::OpenSession { token, secret, .. } => {
+            Command::OpenSession { token, secret, address, .. } => {
                 let found = self.sessions.values_mut().find(|s| (s.token, s.secret) == (token, secret));
                 if let Some(session) = found {
                     session.counter += 1;
                 } else {
                     self.revision += 1;
-                    self.sessions.insert(SessionId(self.revision), Session { token, secret, counter: 1, last: 0 });
+                    let who = Principals::at(address);
+                    self.whos.insert(SessionId(self.revision), vec![(0, who.clone())]);
+                    let session = Session { token, secret, counter: 1, last: 0, who };
+                    self.sessions.insert(SessionId(self.revision), session);
                 }
             }
-            Command::ResumeSession { session, secret, .. } => {
+            Command::ResumeSession { session, secret, address, .. } => {
                 if let Some(session) = self.sessions.get_mut(&session).filter(|s| s.secret == secret) {
+                    assert_eq!(session.who.address, address, "a simulated client stays where it is");
                     session.counter += 1;
                 }
             }
@@ -281,6 +312,7 @@ impl Model {
                 self.begin_reign(reign, key);
                 self.keep(&before);
             }
+            Command::MarkCaching { .. } => {}
             Command::Request { session, number, operation, .. } => self.request(session, number, operation),
         }
     }
@@ -289,15 +321,37 @@ impl Model {
         let Some(row) = self.sessions.get_mut(&session).filter(|row| row.last + 1 == number) else { return };
         row.last = number;
         row.counter += 1;
+        let mut who = row.who.clone();
         let before = self.tree.clone();
-        let outcome = self.operate(session, &operation);
+        let outcome = if let Operation::Authenticate { user, is_super } = &operation {
+            let outcome = self.authenticate(&mut who, user, *is_super);
+            self.whos.entry(session).or_default().push((number, who.clone()));
+            self.sessions.get_mut(&session).expect("it was just found").who = who;
+            outcome
+        } else {
+            self.operate((session, &who), &operation)
+        };
         self.keep(&before);
         let (position, revision) = (self.commands, self.revision);
         self.placed.insert((session, number), Placed { position, revision, operation, outcome });
     }
 
-    pub fn operate(&mut self, session: SessionId, operation: &Operation) -> Outcome {
+    fn eyes<'a>(&'a self, who: &'a Principals) -> Eyes<'a> {
+        Eyes { model: self, revision: None, who }
+    }
+
+    pub fn operate(&mut self, (session, who): Asker<'_>, operation: &Operation) -> Outcome {
+        self.eyes(who).admit(session, operation)?;
         match operation {
+            Operation::Authenticate { .. } => unreachable!("its caller does it"),
+            Operation::CreateWithAcl { path, data, lifetime, sequential, acl } => {
+                let acl = Some(settled(acl, who)?);
+                let made = self.create(session, path, Some(data), (*lifetime, *sequential), acl);
+                made.map(|(path, stat)| Done::Created { path, stat })
+            }
+            Operation::SetAcl { path, acl, expect } => {
+                self.set_acl(who, path, acl.as_ref(), *expect).map(|stat| Done::AclSet { stat })
+            }
             Operation::CloseSession => {
                 self.end_session(session, None);
                 Ok(Done::SessionClosed)
@@ -313,19 +367,19 @@ impl Model {
                 Ok(Done::Released)
             }
             Operation::Guarded { sequencer, operation } => {
-                self.check_lock(sequencer)?;
-                self.operate(session, operation)
+                self.check_lock(sequencer, who)?;
+                self.operate((session, who), operation)
             }
             Operation::Open { path, mode, birth } => self.open(session, path, *mode, birth.as_ref()),
             Operation::Close { handle } => self.close(session, handle),
             Operation::Through { handle, operation } => self.through(session, handle, operation),
             Operation::Sync => Ok(Done::Synced),
-            Operation::Multi { steps } => self.multi(session, steps).map(|results| Done::Multi { results }),
+            Operation::Multi { steps } => self.multi((session, who), steps).map(|results| Done::Multi { results }),
             Operation::Create { path, data, lifetime, sequential } => self
-                .create(session, path, Some(data), *lifetime, *sequential)
+                .create(session, path, Some(data), (*lifetime, *sequential), None)
                 .map(|(path, stat)| Done::Created { path, stat }),
             Operation::CreateLog { path, lifetime, sequential } => self
-                .create(session, path, None, *lifetime, *sequential)
+                .create(session, path, None, (*lifetime, *sequential), None)
                 .map(|(path, stat)| Done::Created { path, stat }),
             Operation::Append { path, records, end } => {
                 self.append(path, records, *end).map(|(first, end)| Done::Appended { first, end })
@@ -335,7 +389,7 @@ impl Model {
             Operation::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| Done::Set { stat }),
             Operation::Delete { path, expect } => self.delete(path, *expect).map(|()| Done::Deleted),
             Operation::SetQuota { path, quota } => self.set_quota(path, *quota),
-            Operation::DeleteTree { path, expect, part } => self.delete_tree(path, *expect, *part as usize),
+            Operation::DeleteTree { path, expect, part } => self.delete_tree(who, path, *expect, *part as usize),
         }
     }
 
@@ -347,7 +401,7 @@ impl Model {
             if !create {
                 return Err(Refusal::NoNode { path: path.clone() });
             }
-            self.create(session, path, Some(&Bytes::new()), Lifetime::Permanent, false)?;
+            self.create(session, path, Some(&Bytes::new()), (Lifetime::Permanent, false), None)?;
         }
         let revision = self.next();
         let node = self.tree.get_mut(path).expect("made if it was missing");
@@ -368,8 +422,9 @@ impl Model {
         Ok(Done::Queued)
     }
 
-    fn check_lock(&self, sequencer: &Sequencer) -> Result<(), Refusal> {
-        let node = self.tree.get(&sequencer.path);
+    fn check_lock(&self, sequencer: &Sequencer, who: &Principals) -> Result<(), Refusal> {
+        let hidden = self.eyes(who).hides(&sequencer.path, LOOK)?;
+        let node = self.tree.get(&sequencer.path).filter(|_| !hidden);
         if node.is_some_and(|node| node.upholds(sequencer)) {
             return Ok(());
         }
@@ -396,7 +451,8 @@ impl Model {
 
     pub fn happens(&mut self, kind: EventKind, path: &str, data: Option<Bytes>) {
         let revision = self.next();
-        self.pending.push(ModelEvent { revision, kind, path: path.to_owned(), data });
+        let acl = self.tree.get(path).and_then(|node| node.acl.clone());
+        self.pending.push(ModelEvent { revision, kind, path: path.to_owned(), data, acl });
     }
 
     pub fn next(&self) -> Revision {
@@ -418,31 +474,11 @@ impl Model {
         }
     }
 
-    fn multi(&mut self, session: SessionId, steps: &[Step]) -> Result<Vec<StepDone>, Refusal> {
+    fn multi(&mut self, (session, who): Asker<'_>, steps: &[Step]) -> Result<Vec<StepDone>, Refusal> {
         let (tree, instances) = (self.tree.clone(), self.instances);
         let mut results = Vec::new();
         for (index, step) in (0..).zip(steps) {
-            let result = match step {
-                Step::Check { path, expect } => self.check(path, *expect).map(|()| StepDone::Checked),
-                Step::CheckHandle { handle } => self.opened(handle, HandleMode::NONE).map(|_| StepDone::Checked),
-                Step::Create { path, data, lifetime, sequential } => self
-                    .create(session, path, Some(data), *lifetime, *sequential)
-                    .map(|(path, stat)| StepDone::Created { path, stat }),
-                Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),
-                Step::Delete { path, expect } => self.delete(path, *expect).map(|()| StepDone::Deleted),
-                Step::CheckLock { sequencer } => self.check_lock(sequencer).map(|()| StepDone::Checked),
-                Step::Append { path, records, end } => {
-                    self.append(path, records, *end).map(|(first, end)| StepDone::Appended { first, end })
-                }
-                Step::Get { path } if self.tree.get(path).is_some_and(|node| node.log.is_some()) => {
-                    Err(Refusal::IsLog { path: path.clone() })
-                }
-                Step::Get { path } => {
-                    let node = self.tree.get(path).map(|node| (node.data.clone(), node.stat()));
-                    Ok(StepDone::Got { node })
-                }
-            };
-            match result {
+            match self.step((session, who), step) {
                 Ok(result) => results.push(result),
                 Err(cause) => {
                     (self.tree, self.instances) = (tree, instances);
@@ -453,14 +489,53 @@ impl Model {
         Ok(results)
     }
 
+    fn step(&mut self, (session, who): Asker<'_>, step: &Step) -> Result<StepDone, Refusal> {
+        self.eyes(who).admit_step(step)?;
+        let created = |(path, stat)| StepDone::Created { path, stat };
+        match step {
+            Step::Check { path, expect } => {
+                let hidden = self.eyes(who).hides(path, Rights::READ)?;
+                match expect {
+                    Expect::Absent if hidden => Ok(StepDone::Checked),
+                    _ if hidden => Err(Refusal::NoNode { path: path.clone() }),
+                    _ => self.check(path, *expect).map(|()| StepDone::Checked),
+                }
+            }
+            Step::Create { path, data, lifetime, sequential } => {
+                self.create(session, path, Some(data), (*lifetime, *sequential), None).map(created)
+            }
+            Step::CreateWithAcl { path, data, lifetime, sequential, acl } => {
+                let acl = Some(settled(acl, who)?);
+                self.create(session, path, Some(data), (*lifetime, *sequential), acl).map(created)
+            }
+            Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),
+            Step::SetAcl { path, acl, expect } => {
+                self.set_acl(who, path, acl.as_ref(), *expect).map(|stat| StepDone::AclSet { stat })
+            }
+            Step::Delete { path, expect } => self.delete(path, *expect).map(|()| StepDone::Deleted),
+            Step::CheckLock { sequencer } => self.check_lock(sequencer, who).map(|()| StepDone::Checked),
+            Step::Append { path, records, end } => {
+                self.append(path, records, *end).map(|(first, end)| StepDone::Appended { first, end })
+            }
+            Step::Get { path } => {
+                let hidden = self.eyes(who).hides(path, Rights::READ)?;
+                let node = self.tree.get(path).filter(|_| !hidden);
+                if node.is_some_and(|node| node.log.is_some()) {
+                    return Err(Refusal::IsLog { path: path.clone() });
+                }
+                Ok(StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat())) })
+            }
+        }
+    }
+
     /// Without data it is a log.
     pub fn create(
         &mut self,
         session: SessionId,
         path: &str,
         data: Option<&Bytes>,
-        lifetime: Lifetime,
-        sequential: bool,
+        (lifetime, sequential): (Lifetime, bool),
+        acl: Option<Acl>,
     ) -> Result<(String, Stat), Refusal> {
         let log = data.is_none().then(Log::default);
         let data = data.cloned().unwrap_or_default();
@@ -493,6 +568,7 @@ impl Model {
             instance: self.instances,
             expiry,
             due: self.due(expiry),
+            acl: acl.or_else(|| self.tree[&parent].acl.clone().filter(|acl| acl.inherit)),
             ..Node::default()
         };
         let stat = node.stat();
@@ -540,12 +616,13 @@ impl Model {
         Ok(())
     }
 
-    fn delete_tree(&mut self, path: &str, expect: Expect, part: usize) -> Outcome {
+    fn delete_tree(&mut self, who: &Principals, path: &str, expect: Expect, part: usize) -> Outcome {
         if path == "/" {
             return Err(Refusal::BadArgument { why: String::new() });
         }
         self.check(path, expect)?;
         let (going, more) = page(self.leaves_first(path), part as u32);
+        self.eyes(who).clear(path, &going)?;
         going.iter().for_each(|path| self.remove(path));
         Ok(Done::TreeDeleted { nodes: going.len() as u32, more })
     }
@@ -560,8 +637,8 @@ impl Model {
 
     pub fn remove(&mut self, path: &str) {
         let (revision, now) = (self.next(), self.log_time_ns);
-        self.tree.remove(path);
         self.happens(EventKind::Deleted, path, None);
+        self.tree.remove(path);
         let above = parent(path).and_then(|parent| self.tree.get_mut(&parent)).expect("a node has a parent");
         above.gone += 1;
         if above.expiry == Some(Expiry::Emptied) && above.is_empty() {
@@ -618,6 +695,7 @@ impl Node {
             children: (self.born - self.gone) as u32,
             instance: self.instance,
             lock_generation: self.lock.generation,
+            acl_version: self.acl_version,
             checksum: crc32fast::hash(&self.data),
             ..Stat::default()
         };
@@ -637,7 +715,7 @@ fn page<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
     (rows, more)
 }
 
-fn parent(path: &str) -> Option<String> {
+pub fn parent(path: &str) -> Option<String> {
     let (parent, name) = path.rsplit_once('/')?;
     match (parent, name) {
         ("", "") => None,

@@ -64,6 +64,8 @@ pub enum Arrival {
 pub struct Network {
     pub conduct: Conduct,
     conns: BTreeMap<u64, Conn>,
+    /// Who dialled each connection there ever was.
+    diallers: BTreeMap<u64, Host>,
     last: u64,
     blocked: BTreeSet<(Host, Host)>,
     down: BTreeMap<Host, bool>,
@@ -90,7 +92,14 @@ struct Stream {
 
 impl Network {
     pub fn new(conduct: Conduct) -> Self {
-        Self { conduct, conns: BTreeMap::new(), last: 0, blocked: BTreeSet::new(), down: BTreeMap::new() }
+        Self {
+            conduct,
+            conns: BTreeMap::new(),
+            diallers: BTreeMap::new(),
+            last: 0,
+            blocked: BTreeSet::new(),
+            down: BTreeMap::new(),
+        }
     }
 
     /// Nothing more goes from `from` to `to`.
@@ -107,12 +116,21 @@ impl Network {
     pub fn dial(&mut self, world: &mut World, from: Host, to: Host, port: Port) -> u64 {
         self.last += 1;
         let conn = self.last;
+        self.diallers.insert(conn, from);
         let give_up_at = world.now + world.random.within(200 * MILLI, SECOND);
         let sent = [Stream::default(), Stream::default()];
         self.conns.insert(conn, Conn { ends: [from, to], port, open: [true, false], sent, give_up_at });
         let delay = self.delay(world);
         world.after(delay, Event::Dialled { conn });
         conn
+    }
+
+    /// Which client dialled.
+    pub fn dialler(&self, conn: u64) -> usize {
+        match self.diallers[&conn] {
+            Host::Client(client) => client,
+            Host::Node(node) => unreachable!("node {node} is nobody's client"),
+        }
     }
 
     /// `from` sends bytes, in order with what it sent before.

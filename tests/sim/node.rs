@@ -8,11 +8,12 @@ use quorate::front::{ConnectionId, Facts, Front, Output};
 use quorate::journal::Place;
 use quorate::paxos::{Ballot, CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
-use quorate::replica::exchange::{Diverged, Effect, FrontId, FrontRequest, Input, Scrubbed};
+use quorate::replica::exchange::{Borrower, Diverged, Effect, FrontId, FrontRequest, Input, Scrubbed};
 use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
 
+use super::acls;
 use super::disk::{Chore, Disk, NewWrite};
 use super::divergence;
 use super::links::{Links, replica};
@@ -30,6 +31,8 @@ pub struct Node {
     /// Times its process was started.
     pub life: u64,
     pub clock: HostClock,
+    /// How far its calendar is ahead of a point that nobody knows.
+    pub wall_ahead_ms: u64,
     pub disk: Disk,
     pub running: Option<Running>,
     /// The processor does nothing before.
@@ -39,6 +42,8 @@ pub struct Node {
     calls: u64,
     /// How often it started again from an image it fetched.
     pub transfers: u64,
+    /// How often it started with a log that could not tell something.
+    pub doubts: u64,
     /// It starts with a state that is not what its log makes ([`super::divergence`]).
     pub rotten: bool,
     /// Why it ended, if it found its state to differ.
@@ -73,7 +78,7 @@ pub enum Happening {
     ChoreDone(Chore),
     NoRoomFor(Chore),
     LogRead { to: ReplicaId, from: Slot, values: Vec<Value> },
-    ImageRead { to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
+    ImageRead { to: Borrower, image: Slot, offset: u64, bytes: Bytes },
     ReadBack { bytes: Option<Bytes> },
     Drained { conn: u64 },
     HandOver,
@@ -97,6 +102,7 @@ impl Node {
             index,
             life: 0,
             clock,
+            wall_ahead_ms: 0,
             disk,
             running: None,
             busy_until: 0,
@@ -104,6 +110,7 @@ impl Node {
             wake: None,
             calls: 0,
             transfers: 0,
+            doubts: 0,
             rotten: false,
             diverged: None,
         }
@@ -134,6 +141,7 @@ impl Node {
             let delay = around.world.random.around(10 * MILLI);
             return around.world.after(delay, Event::Start { node: self.index });
         };
+        self.doubts += u64::from(!found.doubtful.is_empty());
         around.oracle.recovered(self.index, &found);
         if self.rotten {
             divergence::rot(&mut found.recovered.namespace, self.index);
@@ -150,6 +158,7 @@ impl Node {
             timeout_max: span(60_000 * MILLI),
             seed: around.world.random.draw(),
             past_bytes_max: plan.past_bytes,
+            super_user: Some(acls::super_user()),
         };
         self.running = Some(Running {
             replica: started,
@@ -296,12 +305,12 @@ impl Node {
         if running.replica.next_deadline(now) <= now {
             running.step(now, Input::Tick);
         }
-        let wall_ms = 1_700_000_000_000 + around.world.now / MILLI;
+        let wall_ms = 1_700_000_000_000 + self.wall_ahead_ms + around.world.now / MILLI;
         running.step(now, Input::TurnEnd { wall_ms });
         let mut others = Vec::new();
         for effect in std::mem::take(&mut running.effects) {
             match effect {
-                Effect::Front { notice, .. } => running.front.notice(notice),
+                Effect::Front { notice, .. } => running.front.notice(notice, running.replica.tree()),
                 other => others.push(other),
             }
         }
@@ -403,7 +412,8 @@ impl Running {
                 let name = ConnectionId(self.last_name);
                 self.names.insert(conn, name);
                 self.conns.insert(name, conn);
-                self.front.opened(now, name);
+                let client = around.network.dialler(conn);
+                self.front.opened(now, name, Some(acls::address(client)));
             }
             Happening::Connected { conn } => {
                 self.links.connected(around.world, around.network, conn, &mut self.inputs);

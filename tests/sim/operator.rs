@@ -22,16 +22,21 @@ pub enum Task {
 
 /// Whether the members may be changed: they are all met, they all vote, and nothing is under way.
 pub fn is_free(run: &Run) -> bool {
-    let lists = &run.oracle.lists;
-    let members = lists.newest().members();
     // Who leads has decided every slot that a torn vote left in doubt.
     let leads = |node: &Node| node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leading());
     run.task.is_none()
         && run.nodes.iter().all(|node| node.running.is_some())
         && run.nodes.iter().any(leads)
-        && lists.is_settled()
+        && run.nodes.len() >= 3
+        && everybody_votes(run)
+}
+
+/// Whether every node is a member whose disk is known, and has a vote.
+pub fn everybody_votes(run: &Run) -> bool {
+    let lists = &run.oracle.lists;
+    let members = lists.newest().members();
+    lists.is_settled()
         && members.len() == run.nodes.len()
-        && members.len() >= 3
         && members.iter().all(|member| member.is_voter() && member.incarnation.is_some())
 }
 
@@ -58,7 +63,7 @@ pub fn look(run: &mut Run) {
             if newest.counts(replica(node), incarnation) && settled {
                 run.joins += 1;
                 run.task = None;
-                run.plan.tears = true;
+                run.plan.tears = run.plan.absent == 0;
                 return;
             }
             let (replica, addresses) = (replica(node), None);

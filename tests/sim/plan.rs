@@ -49,6 +49,8 @@ pub struct Plan {
     pub session_timeout: Moment,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
+    /// Clients that keep answers, in a thousand.
+    pub caching: u64,
     /// Watches of one client at a time, at most.
     pub watches: u64,
     /// Sends to a client after which its watches hear nothing for a while, in a thousand.
@@ -66,6 +68,13 @@ pub struct Plan {
     pub misfortune_every: Moment,
     /// How likely each kind of misfortune is, against the others.
     pub weights: Weights,
+    /// Whose log is damaged. While one is, no vote is torn and no disk lost: a majority must be able to tell everything.
+    pub victim: Option<usize>,
+    /// Nodes that are down in the calm, a minority.
+    pub absent: usize,
+    /// What two clocks' rates may differ from true time, in parts per million. Beyond what the cell is told no lease and no
+    /// session is safe; what is chosen is, and what is read without a lease.
+    pub clock_error_ppm: u64,
     /// The phase with faults is not longer.
     pub storm: Moment,
 }
@@ -92,6 +101,10 @@ pub struct Weights {
     pub lose_disk: u64,
     /// A replica is removed, and added again with another disk.
     pub remove: u64,
+    /// A block of the victim's log is damaged.
+    pub damage: u64,
+    /// A host's calendar jumps.
+    pub jump_wall: u64,
 }
 
 impl Plan {
@@ -111,26 +124,39 @@ impl Plan {
             _ => 512,
         };
         let segment_bytes = segment_blocks * BLOCK_BYTES;
-        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]);
+        let nodes = random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]);
+        let victim = (nodes >= 3 && random.below(5) == 0).then(|| random.below(nodes as u64) as usize);
+        // Damage to what no start reads any more is none.
+        let rarely = if victim.is_some() { 4 } else { 0 };
+        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << rarely;
         // A window of open slots, accepted anew in many reigns, finds room in the smallest.
         let windows = random.pick(&[8, 16, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
         let journal_bytes_max = 3 * image_after_bytes + windows.max(4 * segment_bytes as u64);
         let harsh = random.below(3) == 0;
+        // Where everybody keeps answers they are mostly read, and in time to be kept.
+        let caching = random.pick(&[0, 500, 1000]);
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
         let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
+        let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
+        let lease_reads = random.below(4) > 0;
+        let clock_error_ppm = if !lease_reads && random.below(2) == 0 { 50_000 } else { CLOCK_ERROR_PPM };
+        let mut weights = Weights::draw(random);
+        if victim.is_some() {
+            (weights.damage, weights.lose_disk, weights.remove) = (random.within(2, 20), 0, 0);
+        }
         Self {
-            nodes: random.pick(&[1, 3, 3, 3, 3, 5]),
+            nodes,
             clients: random.within(1, 5) as usize,
             calls,
             depth,
-            reads: random.pick(&[300, 300, 500, 800]),
+            reads: if caching == 1000 { 800 } else { random.pick(&[300, 300, 500, 800]) },
             // Some calls come all at once, most are spread over the storm.
-            think: random.pick(&[0, storm / calls / 2, storm / calls]),
+            think: if caching == 1000 { storm / calls } else { random.pick(&[0, storm / calls / 2, storm / calls]) },
             names: random.within(1, 8),
             heartbeat: lease / 10,
             lease,
             margin: random.within(1, 5) * MILLI,
-            lease_reads: random.below(4) > 0,
+            lease_reads,
             log_memory_bytes: random.pick(&[1 << 12, 1 << 16, 1 << 24]),
             segment_bytes,
             image_after_bytes,
@@ -143,6 +169,7 @@ impl Plan {
             session_timeout: random.within(2000, 6000) * MILLI,
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
             watches: random.within(0, 4),
+            caching,
             clogs: random.pick(&[0, 0, 20, 200]),
             network: network::Conduct {
                 latency,
@@ -153,11 +180,14 @@ impl Plan {
                 cut: random.below(2) == 0,
             },
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
-            tears: true,
+            tears: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
             misfortune_every: storm / random.within(3, 50),
-            weights: Weights::draw(random),
+            weights,
+            victim,
+            absent,
+            clock_error_ppm,
             storm,
         }
     }
@@ -178,7 +208,7 @@ impl Plan {
             lease: span(self.lease),
             lease_reads: self.lease_reads,
             margin: span(self.margin),
-            clock_error_ppm: 1000,
+            clock_error_ppm: CLOCK_ERROR_PPM,
             election_min: span(self.lease),
             election_max: span(self.lease * 3 / 2),
             log_memory_bytes: self.log_memory_bytes,
@@ -238,6 +268,11 @@ impl Weights {
             hunt: weight(10),
             lose_disk: if changes { weight(20) } else { 0 },
             remove: if changes { weight(20) } else { 0 },
+            damage: 0,
+            jump_wall: weight(4),
         }
     }
 }
+
+/// What the cell is told of its clocks.
+pub const CLOCK_ERROR_PPM: u64 = 1000;

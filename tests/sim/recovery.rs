@@ -25,8 +25,8 @@ pub struct Found {
     pub chosen: Vec<(Slot, Value)>,
     /// Votes and learned values above them.
     pub accepted: Vec<AcceptedRecord>,
-    /// Slots of which the newest record is torn.
-    pub torn: Vec<Slot>,
+    /// Slots of which it says that a newer record than what is found may have been there.
+    pub doubtful: Vec<(Slot, Slot)>,
 }
 
 /// The disk of a formatted replica.
@@ -60,9 +60,12 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
         chosen.push((slot, value));
     })
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
-    only_torn(&recovery);
+    if plan.victim.map(replica) != Some(identity.replica) {
+        only_torn(&recovery);
+    }
     let accepted = recovery.accepted.clone();
-    let torn = recovery.maybe.iter().map(|name| name.slot).collect();
+    let named = recovery.maybe.iter().chain(&recovery.lost).map(|name| (name.slot, name.slot));
+    let doubtful = named.chain(recovery.unknown.iter().chain(&recovery.missing).copied()).collect();
     let mut state = contents.paxos;
     state.promised = state.promised.max(recovery.highest_ballot);
     let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
@@ -84,7 +87,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = plan.scrub_period.map(span);
     let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, digests, storage };
-    Some(Found { recovered, image_upto, chosen, accepted, torn })
+    Some(Found { recovered, image_upto, chosen, accepted, doubtful })
 }
 
 /// The newest whole image that was ever pointed to, and the slots of those to be kept.
@@ -164,6 +167,9 @@ fn only_torn(recovery: &Recovery) {
 pub fn read_value(disk: &Disk, node: usize, incarnation: Incarnation, place: &Place) -> Option<Value> {
     let identity = Identity { cell: CELL, replica: replica(node), incarnation };
     let from = usize::try_from(place.offset).ok()?;
+    if !disk.reads(place.segment, from, place.bytes as usize) {
+        return None;
+    }
     let bytes = disk.segments.get(&place.segment)?.get(from..from + place.bytes as usize)?;
     place.value(identity, bytes)
 }
@@ -220,6 +226,9 @@ impl SegmentRead for Segments<'_> {
 
     fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
         let from = usize::try_from(offset).map_err(std::io::Error::other)?;
+        if !self.0.reads(segment, from, into.len()) {
+            return Err(std::io::Error::other("the device does not read that"));
+        }
         into.copy_from_slice(&self.0.segments[&segment][from..from + into.len()]);
         Ok(())
     }

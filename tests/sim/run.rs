@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quorate::namespace::answer;
 use quorate::paxos::Slot;
 use quorate::replica::Replica;
 use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
@@ -17,7 +18,7 @@ use super::network::{Arrival, Host, Network};
 use super::node::{self, Happening, Node};
 use super::operator::{self, Task};
 use super::oracle::Oracle;
-use super::plan::Plan;
+use super::plan::{CLOCK_ERROR_PPM, Plan};
 use super::recovery;
 use super::watching::{self, WatchTally};
 use super::world::{Event, HostClock, MILLI, Moment, SECOND, World};
@@ -34,6 +35,10 @@ pub struct Run {
     pub calm: bool,
     /// Misfortunes that last, by their number.
     pub lasting: BTreeMap<u64, misfortune::Lasting>,
+    /// Nodes that stay down in the calm.
+    pub absent: BTreeSet<usize>,
+    /// Blocks of logs that were damaged.
+    pub damaged: u64,
     pub misfortunes: u64,
     /// The change of members that is under way, and how many came to their end.
     pub task: Option<Task>,
@@ -64,6 +69,9 @@ pub struct Report {
     pub removals: u64,
     /// Segments and pieces of images for which there was no room.
     pub no_room: u64,
+    /// Blocks of logs that were damaged, and starts that could not tell something for it.
+    pub damaged: u64,
+    pub doubts: u64,
     pub tally: Tally,
     pub watches: WatchTally,
     /// Nodes that ended because their time was over.
@@ -87,11 +95,14 @@ impl Report {
         self.joins += other.joins;
         self.removals += other.removals;
         self.no_room += other.no_room;
+        self.damaged += other.damaged;
+        self.doubts += other.doubts;
         self.tally.requests += other.tally.requests;
         self.tally.reads += other.tally.reads;
         self.tally.refused += other.tally.refused;
         self.tally.unknown += other.tally.unknown;
         self.tally.handed_on += other.tally.handed_on;
+        self.tally.kept += other.tally.kept;
         self.tally.records += other.tally.records;
         self.watches.watches += other.watches.watches;
         self.watches.events += other.watches.events;
@@ -115,22 +126,24 @@ impl std::fmt::Display for Report {
             recycled,
             transfers,
             no_room,
+            damaged,
+            doubts,
             joins,
             removals,
             searched,
             ended,
             ..
         } = self;
-        let Tally { requests, reads, refused, unknown, handed_on, records } = self.tally;
+        let Tally { requests, reads, refused, unknown, handed_on, kept, records } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
             "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, {no_room} times no room, "
         )?;
-        write!(f, "{joins} joined, {removals} removed, ")?;
+        write!(f, "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, ")?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, "
+            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, "
         )?;
         write!(
             f,
@@ -196,11 +209,12 @@ impl Run {
         let mut plan = Plan::draw(&mut world.random);
         cuts.apply(&mut plan);
         let mut network = Network::new(plan.network.clone());
-        let nodes: Vec<Node> = (0..plan.nodes).map(|index| Node::new(index, &plan, clock(&mut world))).collect();
-        let clocks: Vec<HostClock> = (0..plan.clients).map(|_| clock(&mut world)).collect();
+        let nodes: Vec<Node> = (0..plan.nodes).map(|index| Node::new(index, &plan, clock(&mut world, &plan))).collect();
+        let clocks: Vec<HostClock> = (0..plan.clients).map(|_| clock(&mut world, &plan)).collect();
         let clients =
             clocks.into_iter().enumerate().map(|(index, clock)| Client::new(index, &mut world, &plan, clock)).collect();
-        let oracle = Oracle::new(plan.nodes);
+        let mut oracle = Oracle::new(plan.nodes);
+        oracle.timeless = plan.clock_error_ppm > CLOCK_ERROR_PPM;
         for node in 0..plan.nodes {
             network.absent(Host::Node(node));
             world.after(1, Event::Start { node });
@@ -219,6 +233,8 @@ impl Run {
             plan,
             calm: false,
             lasting: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            damaged: 0,
             misfortunes: 0,
             task: None,
             joins: 0,
@@ -276,7 +292,8 @@ impl Run {
             replica.applied_upto() == chosen && namespace.session_count() == 0 && namespace.timers().next().is_none()
         };
         let running = |node: &Node| node.running.as_ref().is_some_and(|running| settled(&running.replica));
-        self.task.is_none() && self.nodes.iter().all(running)
+        let mut present = self.nodes.iter().filter(|node| !self.absent.contains(&node.index));
+        self.task.is_none() && present.all(running)
     }
 
     fn judge(&self) -> Report {
@@ -289,8 +306,8 @@ impl Run {
         assert_eq!(model.waiting(), [""; 0], "in the calm everything that was due is done");
         let tally = self.history.judge(&model);
         let watches = watching::judge(&self.history, &model);
-        for node in &self.nodes {
-            let running = node.running.as_ref().expect("in the calm everybody runs");
+        for node in self.nodes.iter().filter(|node| !self.absent.contains(&node.index)) {
+            let running = node.running.as_ref().expect("in the calm whoever is not away runs");
             same_state(node.index, running.replica.namespace(), &model);
         }
         let Slot(slots) = self.oracle.chosen_upto();
@@ -312,6 +329,8 @@ impl Run {
             joins: self.joins,
             removals: self.removals,
             no_room,
+            damaged: self.damaged,
+            doubts: self.nodes.iter().map(|node| node.doubts).sum(),
             tally,
             watches,
             ended: model.ended,
@@ -356,6 +375,7 @@ impl Run {
                 self.leases_cover(node);
                 self.leases_rest_on_flushes();
                 self.live_sessions_are_kept(node);
+                self.kept_answers_hold(node);
             }
             Event::Client { client, call } if self.clients[client].is_called(call) => {
                 self.with_client(client, Client::woken);
@@ -390,7 +410,7 @@ impl Run {
             | Event::Drained { .. }
             | Event::Crash { .. } => {}
             Event::Start { node } => {
-                if self.nodes[node].running.is_none() {
+                if self.nodes[node].running.is_none() && !self.absent.contains(&node) {
                     self.with_node(node, Node::start);
                 }
             }
@@ -425,11 +445,28 @@ impl Run {
 
     /// No session is over while its client, by its own clock, may rely on it.
     fn live_sessions_are_kept(&self, node: usize) {
-        let Some(running) = self.nodes[node].running.as_ref().filter(|_| self.rotten == 0) else { return };
+        let told = self.rotten == 0 && !self.oracle.timeless;
+        let Some(running) = self.nodes[node].running.as_ref().filter(|_| told) else { return };
         let namespace = running.replica.namespace();
         for session in self.clients.iter().filter_map(Client::relies_on) {
             let ended = namespace.revision() >= session.0 && namespace.session(session).is_none();
             assert!(!ended, "{session:?} is over at node {node}, and its client was told that it is safe");
+        }
+    }
+
+    /// What any client might answer from memory, by its own clock, is what every node answers that has come as far.
+    fn kept_answers_hold(&self, node: usize) {
+        let Some(running) = self.nodes[node].running.as_ref().filter(|_| self.rotten == 0) else { return };
+        let namespace = running.replica.namespace();
+        for client in &self.clients {
+            for (read, revision, kept) in client.might_give(self.world.now) {
+                let is = (revision <= namespace.revision()).then(|| answer(namespace.tree(), read.as_ref()));
+                assert!(
+                    is.as_ref().is_none_or(|is| is == kept),
+                    "{} keeps {kept:?} as the answer to {read:?} since {revision}; node {node} answers {is:?}",
+                    client.story()
+                );
+            }
         }
     }
 
@@ -485,8 +522,9 @@ impl Run {
     }
 }
 
-fn clock(world: &mut World) -> HostClock {
-    let rate_ppm = world.random.within(0, 2000) as i64 - 1000;
+fn clock(world: &mut World, plan: &Plan) -> HostClock {
+    let error = plan.clock_error_ppm;
+    let rate_ppm = world.random.within(0, 2 * error) as i64 - error as i64;
     HostClock::new(0, world.random.below(1000 * SECOND), rate_ppm)
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::client::machine::{Happening, Machine, WatchTold, WatchWish};
+use quorate::namespace::acl::{Acl, Principals};
 use quorate::namespace::command::{Done, Operation, Revision, SessionId};
 use quorate::time::Instant;
 use quorate::wire::watch::{EventKind, Scope};
@@ -43,6 +44,15 @@ pub struct ModelEvent {
     pub kind: EventKind,
     pub path: String,
     pub data: Option<Bytes>,
+    /// The list its node had then.
+    pub acl: Option<Acl>,
+}
+
+/// The model, and whom a watch's session stood for.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    model: &'a Model,
+    whos: &'a [Principals],
 }
 
 /// How much was watched.
@@ -126,6 +136,9 @@ pub fn judge(history: &History, model: &Model) -> WatchTally {
 
 impl Watched {
     fn judge(&self, history: &History, model: &Model, tally: &mut WatchTally) {
+        // Watches are opened again after every resumption, and an event may be told long after: any of them may count.
+        let whos = history.sessions.get(&self.life).map_or(Vec::new(), |session| model.stood_for(*session, 0));
+        let view = View { model, whos: &whos };
         let opened = self.heard.iter().enumerate().filter_map(|(at, heard)| match heard {
             Heard::Told(WatchTold::Opened { revision }) => Some((at, *revision)),
             _ => None,
@@ -146,8 +159,8 @@ impl Watched {
                         !over && *revision > cursor,
                         "{revision} is told again, or too late, after {cursor}: {self:?}"
                     );
-                    self.nothing_between(cursor, revision - 1, model);
-                    let expected = self.expected(revision - 1, *revision, model);
+                    self.nothing_between(cursor, revision - 1, view);
+                    let expected = self.expected(revision - 1, *revision, view);
                     assert!(
                         self.same(events, &expected, model, tally),
                         "{self:?} was told {events:?} at {revision}, not {expected:?}"
@@ -157,15 +170,15 @@ impl Watched {
                 }
                 Heard::Told(WatchTold::Gap { from, to }) if *to > begins => {
                     assert!(!over && to > from && *to > cursor, "{from} to {to} is no gap after {cursor}: {self:?}");
-                    self.nothing_between(cursor, *from, model);
+                    self.nothing_between(cursor, *from, view);
                     tally.gaps += 1;
                     (cursor, over) = (*to, self.wish.once);
                 }
                 Heard::Told(WatchTold::Progress { revision }) if at > opened_at && !over => {
-                    self.nothing_between(cursor, *revision, model);
+                    self.nothing_between(cursor, *revision, view);
                     cursor = cursor.max(*revision);
                 }
-                Heard::Saw(revision) if at > opened_at && !over => self.nothing_between(cursor, *revision, model),
+                Heard::Saw(revision) if at > opened_at && !over => self.nothing_between(cursor, *revision, view),
                 Heard::Told(_) | Heard::Saw(_) => {}
             }
         }
@@ -182,13 +195,20 @@ impl Watched {
         }
     }
 
-    fn nothing_between(&self, cursor: Revision, upto: Revision, model: &Model) {
-        let missed = self.expected(cursor, upto, model);
+    fn nothing_between(&self, cursor: Revision, upto: Revision, view: View<'_>) {
+        let mut missed = self.expected(cursor, upto, view);
+        missed.retain(|(_, must)| *must);
         assert!(missed.is_empty(), "{self:?} was not told of {missed:?}");
     }
 
-    fn expected<'a>(&self, after: Revision, upto: Revision, model: &'a Model) -> Vec<&'a ModelEvent> {
-        model.events_between(after, upto).iter().filter(|event| self.is_about(event)).collect()
+    /// The events it may be told of, and whether it must be.
+    fn expected<'a>(&self, after: Revision, upto: Revision, view: View<'a>) -> Vec<(&'a ModelEvent, bool)> {
+        let about = view.model.events_between(after, upto).iter().filter(|event| self.is_about(event));
+        let shown = about.filter_map(|event| {
+            let (must, may) = view.model.shows(&event.path, (event.acl.as_ref(), event.revision), view.whos);
+            may.then_some((event, must))
+        });
+        shown.collect()
     }
 
     fn is_about(&self, event: &ModelEvent) -> bool {
@@ -209,7 +229,13 @@ impl Watched {
         }
     }
 
-    fn same(&self, told: &[Happening], expected: &[&ModelEvent], model: &Model, tally: &mut WatchTally) -> bool {
+    fn same(
+        &self,
+        told: &[Happening],
+        expected: &[(&ModelEvent, bool)],
+        model: &Model,
+        tally: &mut WatchTally,
+    ) -> bool {
         let mut fits = |told: &Happening, expected: &ModelEvent| {
             let data = told.node.as_ref().map(|(data, _)| data);
             let wanted = expected.data.as_ref().filter(|_| self.wish.with_data);
@@ -219,7 +245,13 @@ impl Watched {
             let right = data == wanted || bare && model.happens_again(expected);
             told.kind == expected.kind && told.path == expected.path && right
         };
-        told.len() == expected.len() && told.iter().zip(expected).all(|(told, expected)| fits(told, expected))
+        let mut expected = expected.iter();
+        let all_fit = told.iter().all(|told| {
+            let next =
+                expected.by_ref().find(|(event, must)| *must || (event.kind, &event.path) == (told.kind, &told.path));
+            next.is_some_and(|(event, _)| fits(told, event))
+        });
+        all_fit && expected.all(|(_, must)| !must)
     }
 }
 

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use quorate::client::Credentials;
 use quorate::namespace::command::{
     Answer, Birth, Done, Expect, Handle, HandleMode, Lifetime, LockMode, LockPlace, Operation, Outcome, Quota,
     QuotaBounds, Read, Refusal, Sequencer, Step, StepDone,
 };
 use quorate::wire::client::Consistency;
 
+use super::acls;
 use super::history::Asked;
 use super::logs;
 use super::plan::Plan;
@@ -18,6 +20,8 @@ use super::world::Random;
 #[derive(Debug)]
 pub enum Wish {
     Request(Operation),
+    /// Be somebody else as well.
+    Authenticate(Credentials),
     Read(Read, Consistency),
     /// Wait for a lock in whose queue one is.
     AwaitLock(String),
@@ -27,6 +31,7 @@ pub enum Wish {
 #[derive(Default, Debug)]
 pub struct Known {
     versions: BTreeMap<String, u64>,
+    acl_versions: BTreeMap<String, u64>,
     /// Sequencers it was shown: at most one a lock, which may be stale.
     sequencers: BTreeMap<String, Sequencer>,
     /// Where logs ended.
@@ -55,7 +60,11 @@ pub fn draw(random: &mut Random, plan: &Plan, reads: u64, known: &Known, seen: u
         };
         return Wish::Read(read, consistency(random, seen));
     }
+    if random.permille(25) {
+        return Wish::Authenticate(acls::credentials(random));
+    }
     let operation = match random.below(18) {
+        _ if random.permille(40) => guarding(random, plan, known),
         0..4 => locking(random, plan, known),
         4..6 => logging(random, known, path),
         6..9 => opening(random, plan, known),
@@ -84,6 +93,32 @@ fn operation(random: &mut Random, plan: &Plan, known: &Known, path: String) -> O
         _ if random.below(20) == 0 => Operation::DeleteTree { path, expect, part: random.below(4) as u32 },
         11..13 => Operation::Multi { steps: (0..random.below(5)).map(|_| step(random, plan, known)).collect() },
         _ => Operation::Sync,
+    }
+}
+
+/// Access lists, and the group that they name.
+fn guarding(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
+    let path = format!("/n{}", random.below(plan.names));
+    let path = if random.below(3) == 0 { format!("{path}/m{}", random.below(plan.names)) } else { path };
+    let expect = expect(random, &known.acl_versions, &path);
+    let lifetime = lifetime(random);
+    match random.below(8) {
+        0 => Operation::Create {
+            path: "/acl".to_owned(),
+            data: Bytes::new(),
+            lifetime: Lifetime::Permanent,
+            sequential: false,
+        },
+        1 => Operation::Create {
+            path: acls::GROUP.to_owned(),
+            data: acls::members(random).into(),
+            lifetime: Lifetime::Permanent,
+            sequential: false,
+        },
+        2 => Operation::Set { path: acls::GROUP.to_owned(), data: acls::members(random).into(), expect: Expect::Any },
+        3 => Operation::CreateWithAcl { path, data: data(random), lifetime, sequential: false, acl: acls::acl(random) },
+        4..7 => Operation::SetAcl { path, acl: (random.below(3) > 0).then(|| acls::acl(random)), expect },
+        _ => Operation::SetAcl { path, acl: None, expect: Expect::Any },
     }
 }
 
@@ -194,6 +229,9 @@ pub fn learn(known: &mut Known, asked: &Asked, outcome: &Outcome) {
         (_, Done::Granted { sequencer }) => {
             known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
         }
+        (Operation::SetAcl { path, .. }, Done::AclSet { stat }) => {
+            known.acl_versions.insert(path.clone(), stat.acl_version);
+        }
         (Operation::Append { path, .. }, Done::Appended { end, .. }) => {
             known.ends.insert(path.clone(), *end);
         }
@@ -221,6 +259,16 @@ fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
         return Step::CheckHandle { handle };
     }
     match random.below(9) {
+        _ if random.below(30) == 0 && path != "/" => {
+            Step::SetAcl { path, acl: (random.below(2) == 0).then(|| acls::acl(random)), expect: Expect::Any }
+        }
+        _ if random.below(30) == 0 => Step::CreateWithAcl {
+            path,
+            data: data(random),
+            lifetime: lifetime(random),
+            sequential: false,
+            acl: acls::acl(random),
+        },
         8 => Step::Append { path: logs::path(random), records: logs::records(random), end: None },
         0..2 => Step::Create { path, data: data(random), lifetime: lifetime(random), sequential: random.below(4) == 0 },
         2..4 => Step::Set { path, data: data(random), expect },
@@ -231,8 +279,11 @@ fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
 }
 
 fn read(random: &mut Random, path: String, known: &Known) -> Read {
-    if random.below(12) == 0 {
-        return Read::Quota { path };
+    match random.below(24) {
+        0 | 1 => return Read::Quota { path },
+        2 => return Read::Acl { path },
+        3 if random.below(4) == 0 => return Read::WhoAmI,
+        _ => {}
     }
     if let Some(handle) = handle(random, known).filter(|_| random.below(6) == 0) {
         return match random.below(3) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate::journal::Place;
 use quorate::paxos::{ReplicaId, Slot};
-use quorate::replica::exchange::Still;
+use quorate::replica::exchange::{Borrower, Still};
 use quorate::time::{Duration, Instant};
 
 /// Nanoseconds since the run began, on nobody's clock.
@@ -40,7 +40,7 @@ pub enum Event {
     /// Values were read back from the log.
     LogRead { node: usize, life: u64, to: ReplicaId, from: Slot, places: Vec<Place> },
     /// A piece of an image was read.
-    ImageRead { node: usize, life: u64, to: ReplicaId, image: Slot, offset: u64, bytes: Bytes },
+    ImageRead { node: usize, life: u64, to: Borrower, image: Slot, offset: u64, bytes: Bytes },
     /// Something that lies still was read back.
     ReadBack { node: usize, life: u64, file: Still, offset: u64, bytes: usize },
     /// A client that did not read has read.

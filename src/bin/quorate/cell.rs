@@ -30,7 +30,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The configuration's name in a cell's folder.
-const CONFIG: &str = "cell.toml";
+pub const CONFIG: &str = "cell.toml";
 
 /// How a cell is to be made, where it does not exist yet.
 pub struct Plan {
@@ -329,7 +329,7 @@ fn folder_in(dir: &Path, id: ReplicaId) -> PathBuf {
     dir.join(format!("replica-{}", id.0))
 }
 
-fn new_configuration(plan: &Plan) -> Result<Config, Failure> {
+pub fn new_configuration(plan: &Plan) -> Result<Config, Failure> {
     let count = usize::from(plan.replicas.unwrap_or(3));
     let id = random_id()?;
     let mut text = format!("[cell]\nid = \"{id}\"\n");
@@ -348,7 +348,7 @@ fn random_id() -> Result<CellId, Failure> {
 }
 
 /// Writes a file so that it is there as a whole or not at all.
-fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
+pub fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
     let part = path.with_extension("part");
     let write = || {
         fs::write(&part, text)?;

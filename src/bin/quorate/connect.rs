@@ -1,8 +1,9 @@
 //! How the commands reach a cell, and what its errors mean for the exit status.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use quorate::client::{Client, Error, Outcome, Prefer, Target as Place};
+use quorate::client::{CacheSettings, Client, ClientBuilder, Credentials, Error, Outcome, Prefer, Target as Place};
 use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
 use quorate::server::{Code, Failure};
@@ -19,6 +20,25 @@ pub struct Target {
     /// How long opening the session, and each answer, may take
     #[arg(long, env = "QUORATE_TIMEOUT", default_value = "10s", value_parser = span, global = true)]
     pub timeout: Duration,
+    /// Whom to stand for, like digest:alice:secret; better given by the variable, which no list of processes shows
+    #[arg(long, env = "QUORATE_AUTH", hide_env_values = true, value_name = "digest:USER:PASSWORD", global = true)]
+    pub auth: Option<Auth>,
+}
+
+/// Who the caller is.
+#[derive(Clone)]
+pub struct Auth {
+    /// As it was given.
+    pub text: String,
+    credentials: Credentials,
+}
+
+impl FromStr for Auth {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Ok(Self { text: text.to_owned(), credentials: text.parse()? })
+    }
 }
 
 /// Reads a span of time as every flag takes it: `250ms`, `10s`, `2m`, or a bare number of seconds like `10` or `2.5`.
@@ -29,6 +49,11 @@ pub fn span(text: &str) -> Result<Duration, String> {
 }
 
 impl Target {
+    /// Whatever cell is there, as nobody.
+    pub fn at(endpoints: &str, timeout: Duration) -> Self {
+        Self { endpoints: endpoints.to_owned(), cell: None, timeout, auth: None }
+    }
+
     /// The connect string.
     pub fn text(&self) -> String {
         let Some(cell) = self.cell else { return self.endpoints.clone() };
@@ -37,9 +62,40 @@ impl Target {
         format!("{scheme}{}{mark}cell={cell}", self.endpoints)
     }
 
+    /// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
+    pub fn open(&self, timeout: Duration) -> Result<Client, Failure> {
+        connected(self.builder(timeout)?, timeout)
+    }
+
+    fn builder(&self, timeout: Duration) -> Result<ClientBuilder, Failure> {
+        let text = self.text();
+        let place: Place = text.parse().map_err(|error| failed(&error))?;
+        let mut builder = Client::builder(&text).map_err(|error| failed(&error))?;
+        if let Some(Auth { credentials, .. }) = &self.auth {
+            builder = builder.auth(credentials.clone());
+        }
+        Ok(builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any)))
+    }
+
     /// Opens a session for one command and closes it again, whatever became of the command.
     pub fn with_client<T>(&self, work: impl FnOnce(&Client, Duration) -> Result<T, Failure>) -> Result<T, Failure> {
-        let client = open(&self.text(), self.timeout)?;
+        self.with(self.open(self.timeout)?, work)
+    }
+
+    /// As [`with_client`](Self::with_client), with a client that keeps answers.
+    pub fn with_caching_client<T>(
+        &self,
+        settings: CacheSettings,
+        work: impl FnOnce(&Client, Duration) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.with(connected(self.builder(self.timeout)?.cache(settings), self.timeout)?, work)
+    }
+
+    fn with<T>(
+        &self,
+        client: Client,
+        work: impl FnOnce(&Client, Duration) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let done = work(&client, self.timeout);
         // A session that cannot be closed now ends by itself when its time is over.
         let _ = client.close().wait_timeout(self.timeout);
@@ -47,18 +103,14 @@ impl Target {
     }
 }
 
-/// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
-pub fn open(text: &str, timeout: Duration) -> Result<Client, Failure> {
-    let place: Place = text.parse().map_err(|error| failed(&error))?;
-    let builder = Client::builder(text).map_err(|error| failed(&error))?;
-    let builder = builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any));
+fn connected(builder: ClientBuilder, timeout: Duration) -> Result<Client, Failure> {
     // The client gives up by itself, and says what it met.
     builder.connect().wait_timeout(timeout + Duration::from_secs(1)).map_err(|error| failed(&error))
 }
 
 /// Waits until the cell answers one linearizable read.
 pub fn first_read(endpoints: &str, patience: Duration) -> Result<(), Failure> {
-    let target = Target { endpoints: endpoints.to_owned(), cell: None, timeout: patience };
+    let target = Target::at(endpoints, patience);
     target.with_client(|client, timeout| {
         client.exists("/").wait_timeout(timeout).map(|_| ()).map_err(|error| failed(&error))
     })
@@ -92,6 +144,7 @@ pub fn failed(error: &Error) -> Failure {
         | Error::LogTrimmed { .. }
         | Error::TooLarge { .. }
         | Error::Aborted { .. } => Code::Refused,
+        Error::NotAuthorized { .. } => Code::NotAuthorized,
         Error::BadTarget { .. } | Error::BadArgument { .. } => Code::Usage,
         Error::SessionExpired { .. } | Error::WrongCell { .. } | Error::Protocol { .. } => Code::SessionLost,
         _ => Code::Unavailable,

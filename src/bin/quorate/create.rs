@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, CreateOptions};
+use quorate::client::{Acl, AclEntry, Client, CreateOptions};
 use quorate::server::Failure;
 
 use super::connect::{Target, change_failed, span};
@@ -10,7 +10,7 @@ use super::input::Data;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate create --parents /app/config '{\"colour\": \"blue\"}'\n  quorate create --sequential /app/jobs/job- waiting\n  quorate create /app/blob - < blob.bin\n  quorate create --ttl 30s /app/seen/host-7 now\n  quorate create --container /app/locks"
+    after_help = "Examples:\n  quorate create --parents /app/config '{\"colour\": \"blue\"}'\n  quorate create --sequential /app/jobs/job- waiting\n  quorate create /app/blob - < blob.bin\n  quorate create --ttl 30s /app/seen/host-7 now\n  quorate create --container /app/locks\n  quorate create --acl auth::all --acl world:anyone:r /app/mine"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -34,6 +34,9 @@ pub struct What {
     /// End some seconds after its last child went
     #[arg(long)]
     container: bool,
+    /// Give the node this access list, like world:anyone:r; more than once for more entries (see `quorate acl`)
+    #[arg(long, value_name = "ENTRY")]
+    acl: Vec<AclEntry>,
     /// Make missing parents as well
     #[arg(long, short)]
     parents: bool,
@@ -55,6 +58,9 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     }
     if what.parents {
         options = options.parents();
+    }
+    if !what.acl.is_empty() {
+        options = options.acl(Acl::new(what.acl.iter().cloned()));
     }
     let made = client.create(&what.path, what.data.read()?, options).wait_timeout(timeout);
     crate::print_line(&made.map_err(|error| change_failed(&error))?.path)

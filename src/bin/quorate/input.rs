@@ -1,9 +1,21 @@
 //! Where a command's data comes from.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use bytes::Bytes;
 use quorate::server::{Code, Failure};
+
+/// The first line of standard input, without the line's end.
+pub fn password() -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| Failure::new(Code::Usage, "cannot read standard input").found(error.to_string()))?;
+    let password = line.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        return Err(Failure::new(Code::Usage, "standard input has no password").fix("put it on the first line"));
+    }
+    Ok(password.to_owned())
+}
 
 #[derive(clap::Args)]
 pub struct Data {

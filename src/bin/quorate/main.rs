@@ -4,6 +4,7 @@
 //! error; with `--json` the result is one object. The exit status is the number of the failure's code
 //! (`quorate::server::failure`).
 
+mod acl;
 mod bench;
 mod cell;
 mod config;
@@ -34,6 +35,7 @@ mod scan;
 mod session;
 mod set;
 mod shell;
+mod snapshot;
 mod start;
 mod stat;
 mod status;
@@ -95,6 +97,9 @@ enum Command {
     /// Bounds what a node and all below it may come to
     #[command(subcommand)]
     Quota(quota::Args),
+    /// Says who may do what with a node
+    #[command(subcommand)]
+    Acl(acl::Args),
     /// Appends records to a log, reads and follows it
     #[command(subcommand)]
     Log(log::Args),
@@ -119,6 +124,9 @@ enum Command {
     /// Shows the sessions of a cell
     #[command(subcommand)]
     Session(session::Args),
+    /// Copies the state of a cell into a file, and makes a new cell from one
+    #[command(subcommand)]
+    Snapshot(snapshot::Args),
     /// Looks into a replica's folder
     #[command(subcommand)]
     Inspect(inspect::Args),
@@ -166,6 +174,7 @@ fn main() -> ExitCode {
         Command::Scan(args) => scan::run(&args).map(|()| 0),
         Command::Stat(args) => stat::run(&args).map(|()| 0),
         Command::Quota(args) => quota::run(&args).map(|()| 0),
+        Command::Acl(args) => acl::run(&args).map(|()| 0),
         Command::Log(args) => log::run(&args).map(|()| 0),
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
@@ -176,6 +185,7 @@ fn main() -> ExitCode {
         Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Session(args) => session::run(&args).map(|()| 0),
+        Command::Snapshot(args) => snapshot::run(&args).map(|()| 0),
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::CheckConfig(args) => config::check(&args).map(|()| 0),
         Command::Config(args) => config::run(&args).map(|()| 0),

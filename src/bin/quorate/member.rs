@@ -91,10 +91,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             let (replica, incarnation, addresses) = newcomer(args)?;
             make(&MemberChange::Replace { replica, incarnation, addresses }, args.waiting, &args.target)
         }
-        Args::Remove(args) => {
-            make(&MemberChange::Remove { replica: ReplicaId(args.replica) }, args.waiting, &args.target)
-        }
+        Args::Remove(args) => remove(args),
     }
+}
+
+/// One that is no member is removed already, which is what was wanted: an answer may have been lost.
+fn remove(args: &Remove) -> Result<(), Failure> {
+    let replica = ReplicaId(args.replica);
+    let (members, _) = look(&args.target)?;
+    let settled = members.chosen_upto >= members.in_force_from;
+    if settled && !members.members.iter().any(|status| status.member.replica == replica) {
+        let ids: Vec<String> = members.members.iter().map(|status| status.member.replica.to_string()).collect();
+        return crate::print_line(&format!("replica {replica} is no member: there are {}", ids.join(", ")));
+    }
+    make(&MemberChange::Remove { replica }, args.waiting, &args.target)
 }
 
 /// Has the leader make the change, and sees it through.

@@ -57,9 +57,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         endpoints: args.endpoints.clone().unwrap_or_else(|| others(&config, replica)),
         cell: Some(config.cell.id),
         timeout: ASK_TIMEOUT,
+        auth: None,
     };
     let made = server::whose(&config, &args.dir)?;
-    let same = |status: &MemberStatus| made.is_some_and(|(_, disk)| status.member.incarnation == Some(disk));
+    let same = |status: &MemberStatus| made.is_some_and(|(_, disk, _)| status.member.incarnation == Some(disk));
     let lives = |members: &Members| {
         let before = members.members.iter().find(|status| status.member.replica == replica);
         before.is_some_and(|status| status.answers && !same(status))
@@ -93,8 +94,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn folder(config: &Config, replica: ReplicaId, args: &Args) -> Result<Incarnation, Failure> {
     match server::whose(config, &args.dir)? {
         None => server::format(config, replica, Purpose::Join, &args.dir).map(|formatted| formatted.incarnation),
-        Some((found, incarnation)) if found == replica => Ok(incarnation),
-        Some((found, _)) => {
+        Some((found, _, Purpose::Found)) if found == replica => {
+            Err(Failure::new(Code::FolderNotEmpty, format!("{} is made to found a cell", args.dir.display()))
+                .found("a folder that `quorate format` made, and that never met the cell")
+                .needed("an empty folder, or one that this command made before")
+                .why("a disk that founds a cell takes itself for a voter, and this one's vote is still to be given")
+                .fix("name another folder, or remove this one: it holds nothing"))
+        }
+        Some((found, incarnation, _)) if found == replica => Ok(incarnation),
+        Some((found, ..)) => {
             Err(Failure::new(Code::FolderNotEmpty, format!("{} is another replica's", args.dir.display()))
                 .found(format!("replica {found}"))
                 .needed(format!("replica {replica}, or an empty folder"))

@@ -170,6 +170,7 @@ fn line(step: &Step, reply: &TxnReply) -> String {
     match reply {
         TxnReply::Created(created) => format!("created {}", created.path),
         TxnReply::Set(stat) => format!("set {path} version {}", stat.version),
+        TxnReply::AclSet(stat) => format!("acl {path} version {}", stat.acl_version),
         TxnReply::Deleted => format!("deleted {path}"),
         TxnReply::Got(Some((data, stat))) => {
             format!("got {path} version {} {}", stat.version, String::from_utf8_lossy(data).escape_debug())
@@ -185,6 +186,7 @@ fn object(step: &Step, reply: &TxnReply) -> Value {
     match reply {
         TxnReply::Created(created) => json!({ "result": "created", "path": created.path }),
         TxnReply::Set(stat) => json!({ "result": "set", "path": path, "version": stat.version }),
+        TxnReply::AclSet(stat) => json!({ "result": "acl", "path": path, "acl_version": stat.acl_version }),
         TxnReply::Deleted => json!({ "result": "deleted", "path": path }),
         TxnReply::Got(Some((data, stat))) => {
             let mut got = json!({ "result": "got", "path": path, "version": stat.version });

@@ -18,6 +18,7 @@
 //!    given up early by the error two clocks may have. An answer to anything else extends nothing.
 //! 5. **In doubt, calls wait.** From the end of the lease to the end of the grace nothing is sent and nothing fails;
 //!    only the cell's word, or the end of the grace, makes the session expired.
+//!    What is kept of answers has a lease of its own, under the same rule (`keeping`).
 //! 6. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of connections.
 //!
 //! # Not here
@@ -27,11 +28,13 @@
 mod awaiting;
 mod conversation;
 mod ending;
+mod keeping;
 mod queue;
 #[cfg(test)]
 mod random;
 mod route;
 mod settings;
+mod shelf;
 mod sizes;
 #[cfg(test)]
 mod tests;
@@ -43,12 +46,15 @@ use bytes::BytesMut;
 
 use self::awaiting::{Awaiting, is_release};
 use self::ending::{Ending, Trouble};
-use self::queue::Queue;
+use self::keeping::Keeping;
+use self::queue::{Queue, Wish};
 use self::route::Route;
 pub use self::settings::{Prefer, Settings};
+pub use self::shelf::{CacheSettings, Shelf, Shelve};
 use self::sizes::Sizes;
 use self::watches::Watches;
 pub use self::watches::{Happening, WatchTold, WatchWish};
+use super::credentials::Credentials;
 use super::error::{Error, Outcome as Known};
 use super::session::{SessionEvent, SessionState};
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
@@ -78,6 +84,8 @@ pub enum Effect {
     },
     /// The session's state changed.
     Session(SessionEvent),
+    /// Something becomes of what is kept: to be done before anything more is sent.
+    Shelve(Shelve),
     /// A watch is told something.
     Watch {
         /// The caller's name for it.
@@ -116,6 +124,7 @@ pub struct Machine {
     queue: Queue,
     awaiting: Awaiting,
     watches: Watches,
+    keeping: Keeping,
     closing: bool,
     reader: FrameReader,
     outgoing: BytesMut,
@@ -140,6 +149,8 @@ pub struct Machine {
     hold_until: Instant,
     /// Refusals on this connection since its last answer.
     refusals: u32,
+    /// Messages taken in, on all connections.
+    heard: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +192,7 @@ impl Machine {
             queue: Queue::new(),
             awaiting: Awaiting::default(),
             watches: Watches::default(),
+            keeping: Keeping::default(),
             closing: false,
             reader: FrameReader::new(CLIENT_MAGIC),
             outgoing: BytesMut::new(),
@@ -198,6 +210,7 @@ impl Machine {
             ping_at: now,
             hold_until: Instant::ZERO,
             refusals: 0,
+            heard: 0,
             settings,
         };
         machine.dial(now);
@@ -213,7 +226,15 @@ impl Machine {
             self.admit()?
         }
         self.sizes.check(&operation)?;
-        self.queue.push_request(tag, operation);
+        self.queue.push_request(tag, Wish::Operation(operation));
+        self.send(now);
+        Ok(())
+    }
+
+    /// Queues the proof of being a user, as a mutation of the session. `tag` comes back with what it came to.
+    pub fn authenticate(&mut self, now: Instant, tag: u64, credentials: Credentials) -> Result<(), Error> {
+        self.admit()?;
+        self.queue.push_request(tag, Wish::Stand(credentials));
         self.send(now);
         Ok(())
     }
@@ -242,7 +263,9 @@ impl Machine {
             return;
         }
         self.closing = true;
-        self.queue.push_request(tag, Operation::CloseSession);
+        // The cell takes the end of the session for the end of what is kept.
+        self.keep_nothing();
+        self.queue.push_request(tag, Wish::Operation(Operation::CloseSession));
         self.send(now);
     }
 
@@ -275,6 +298,7 @@ impl Machine {
         self.heard_at = now;
         let mut reader = std::mem::replace(&mut self.reader, FrameReader::new(CLIENT_MAGIC));
         let result = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| {
+            self.heard += 1;
             let message = ServerMessage::decode(frame)?;
             self.message(now, frame.kind, message)
         });
@@ -391,6 +415,12 @@ impl Machine {
         self.seen
     }
 
+    /// Messages taken in so far, on all connections.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// Calls without an answer.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -480,7 +510,7 @@ impl Machine {
         }
         self.pings += 1;
         self.ping = Some((self.pings, now));
-        ClientMessage::Ping { number: self.pings }.encode(&mut self.outgoing);
+        self.ping_of(self.pings).encode(&mut self.outgoing);
     }
 
     /// Whether the connection owes an answer.
@@ -565,6 +595,7 @@ impl Machine {
         for watch in std::mem::take(&mut self.watches).into_names() {
             self.effects.push_back(watches::told(watch, WatchTold::Over(ending.error(false))));
         }
+        self.keep_nothing();
         self.session = Session::Over(ending);
         self.effects.push_back(Effect::Session(event));
     }

@@ -10,8 +10,10 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+use crate::client::credentials::Credentials;
 use crate::namespace::command::{Operation, Read};
-use crate::wire::client::{Consistency, encode_read, encode_request};
+use crate::wire::cache::encode_cached_read;
+use crate::wire::client::{Consistency, encode_authenticate, encode_read, encode_request};
 
 /// The calls of one session.
 #[derive(Debug, Default)]
@@ -38,7 +40,16 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct Request {
     tag: u64,
-    operation: Operation,
+    wish: Wish,
+}
+
+/// What a request asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    /// A mutation.
+    Operation(Operation),
+    /// To stand for a user.
+    Stand(Credentials),
 }
 
 #[derive(Debug)]
@@ -50,6 +61,19 @@ struct Question {
     behind: u64,
     /// The turn in which it was last asked.
     turn: u16,
+    /// Its answer is to be kept.
+    kept: bool,
+    /// It was asked, and its answer must not be kept any more.
+    tainted: bool,
+}
+
+/// A read that was answered.
+#[derive(Debug)]
+pub(super) struct AnsweredRead {
+    pub(super) tag: u64,
+    pub(super) read: Read,
+    /// The answer must not be kept.
+    pub(super) tainted: bool,
 }
 
 /// A call that will not be answered.
@@ -81,14 +105,32 @@ impl Queue {
         Self { next_request: 1, ..Self::default() }
     }
 
-    pub(super) fn push_request(&mut self, tag: u64, operation: Operation) {
-        self.requests.push_back(Request { tag, operation });
+    pub(super) fn push_request(&mut self, tag: u64, wish: Wish) {
+        self.requests.push_back(Request { tag, wish });
     }
 
     pub(super) fn push_read(&mut self, tag: u64, read: Read, consistency: Consistency) {
+        self.push_question(tag, read, consistency, false);
+    }
+
+    /// A linearizable read whose answer is to be kept.
+    pub(super) fn push_kept_read(&mut self, tag: u64, read: Read) {
+        self.push_question(tag, read, Consistency::Linearizable, true);
+    }
+
+    fn push_question(&mut self, tag: u64, read: Read, consistency: Consistency, kept: bool) {
         let behind = self.acked_upto + self.requests.len() as u64;
-        self.reads.push_back(Some(Question { tag, read, consistency, behind, turn: 0 }));
+        let question = Question { tag, read, consistency, behind, turn: 0, kept, tainted: false };
+        self.reads.push_back(Some(question));
         self.unanswered_reads += 1;
+    }
+
+    /// Answers to those that are under way must not be kept.
+    pub(super) fn taint(&mut self, which: impl Fn(&Read) -> bool) {
+        let sent = (self.next_read - self.first_read) as usize;
+        for question in self.reads.iter_mut().take(sent).flatten() {
+            question.tainted |= which(&question.read);
+        }
     }
 
     /// Appends what may be sent now, in order, leaving at most `in_flight_max` of each sort unanswered.
@@ -155,23 +197,23 @@ impl Queue {
     }
 
     /// Takes out the first request: it was answered, perhaps by an earlier sending of it.
-    pub(super) fn answered(&mut self) -> (u64, Operation) {
-        let Request { tag, operation } = self.requests.pop_front().expect("only what is queued is answered");
+    pub(super) fn answered(&mut self) -> (u64, Wish) {
+        let Request { tag, wish } = self.requests.pop_front().expect("only what is queued is answered");
         self.acked_upto += 1;
-        (tag, operation)
+        (tag, wish)
     }
 
     /// Takes out the read with this number on the wire; `None` if no such asking waits for an answer.
-    pub(super) fn read_answered(&mut self, number: u64) -> Option<u64> {
+    pub(super) fn read_answered(&mut self, number: u64) -> Option<AnsweredRead> {
         let at = self.asked(number)?;
-        let tag = self.reads[at].take().expect("an asked read is there").tag;
+        let Question { tag, read, tainted, .. } = self.reads[at].take().expect("an asked read is there");
         self.unanswered_reads -= 1;
         while let Some(None) = self.reads.front() {
             self.reads.pop_front();
             self.first_read += 1;
         }
         self.next_read = self.next_read.max(self.first_read);
-        Some(tag)
+        Some(AnsweredRead { tag, read, tainted })
     }
 
     /// The last request made, if it has no answer; otherwise 0.
@@ -187,7 +229,7 @@ impl Queue {
             while let Some(question) = reads.next_if(|question| question.behind < number) {
                 calls.push(Left { tag: question.tag, sent: false, closes: false });
             }
-            let closes = request.operation == Operation::CloseSession;
+            let closes = request.wish == Wish::Operation(Operation::CloseSession);
             calls.push(Left { tag: request.tag, sent: number <= self.sent_upto, closes });
         }
         calls.extend(reads.map(|question| Left { tag: question.tag, sent: false, closes: false }));
@@ -218,7 +260,12 @@ impl Queue {
         } else {
             let at = number - self.acked_upto - 1;
             let Some(request) = self.requests.get(at as usize).filter(|_| at < in_flight_max) else { return false };
-            encode_request(out, number, self.acked_upto, |out| request.operation.encode(out));
+            match &request.wish {
+                Wish::Operation(operation) => {
+                    encode_request(out, number, self.acked_upto, |out| operation.encode(out));
+                }
+                Wish::Stand(credentials) => encode_authenticate(out, number, self.acked_upto, credentials.parts()),
+            }
             self.sent_upto = self.sent_upto.max(number);
         }
         self.next_request += 1;
@@ -231,7 +278,13 @@ impl Queue {
         let Some(question) = self.reads[at as usize].as_mut().filter(|_| at < in_flight_max) else { return false };
         question.turn = self.turn;
         let number = (u64::from(self.turn) << TURN_SHIFT) | (self.next_read & READ_MASK);
-        encode_read(out, number, question.consistency, |out| question.read.encode(out));
+        // Asked anew: the answer is of after whatever was recalled.
+        question.tainted = false;
+        if question.kept {
+            encode_cached_read(out, number, |out| question.read.encode(out));
+        } else {
+            encode_read(out, number, question.consistency, |out| question.read.encode(out));
+        }
         self.next_read += 1;
         true
     }

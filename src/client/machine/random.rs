@@ -185,6 +185,7 @@ impl World {
                 }
                 Effect::Session(event) => panic!("{event:?} without cause"),
                 Effect::Watch { told, .. } => panic!("{told:?} without a watch"),
+                Effect::Shelve(_) => {}
                 Effect::Done { tag, result } => self.done(tag, result.expect("no call fails")),
             }
         }
@@ -193,11 +194,17 @@ impl World {
             self.to_server.push_back(match ClientMessage::decode(frame).expect("the machine speaks the protocol") {
                 ClientMessage::Hello(hello) => Heard::Hello { resume: hello.resume.is_some() },
                 ClientMessage::OpenSession { .. } => Heard::Open,
-                ClientMessage::Request { number, .. } => Heard::Request(number),
+                ClientMessage::Request { number, .. } | ClientMessage::Authenticate { number, .. } => {
+                    Heard::Request(number)
+                }
                 ClientMessage::Read { number, .. } => Heard::Read(number),
                 ClientMessage::Ping { number } => Heard::Ping(number),
+                ClientMessage::Cache(ask) => panic!("{ask:?}, though nothing is kept"),
                 ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("nothing is watched"),
-                ClientMessage::Status { .. } | ClientMessage::Members { .. } | ClientMessage::Sessions { .. } => {
+                ClientMessage::Status { .. }
+                | ClientMessage::Members { .. }
+                | ClientMessage::Sessions { .. }
+                | ClientMessage::Snapshot { .. } => {
                     panic!("a session asks for no status")
                 }
             });

@@ -1,7 +1,8 @@
 //! How large a request may be: what is larger is refused before it takes a number, so nothing of it reaches the cell.
 
 use crate::client::error::Error;
-use crate::limits::{NODE_DATA_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::limits::{ACL_ENTRIES_MAX, NODE_DATA_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::namespace::acl::Acl;
 use crate::namespace::command::{Operation, Step};
 
 /// The bounds of the server that was last met; until one is, those of this version.
@@ -25,6 +26,10 @@ impl Sizes {
         if data_bytes > self.data_bytes_max {
             return past("bytes of data", data_bytes, self.data_bytes_max);
         }
+        let entries = entries(operation);
+        if entries > ACL_ENTRIES_MAX {
+            return past("entries in the access list", entries as u64, ACL_ENTRIES_MAX as u64);
+        }
         if bytes > self.request_bytes_max {
             return past("bytes in the request", bytes, self.request_bytes_max);
         }
@@ -35,17 +40,22 @@ impl Sizes {
 /// Bytes of data in the largest node the operation would make, or of the largest record it would append.
 fn data_bytes(operation: &Operation) -> u64 {
     match operation {
-        Operation::Create { data, .. } | Operation::Set { data, .. } => data.len() as u64,
+        Operation::Create { data, .. } | Operation::CreateWithAcl { data, .. } | Operation::Set { data, .. } => {
+            data.len() as u64
+        }
         Operation::Open { birth, .. } => birth.as_ref().map_or(0, |birth| birth.data.len() as u64),
         Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => data_bytes(operation),
         Operation::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
-                Step::Create { data, .. } | Step::Set { data, .. } => data.len() as u64,
+                Step::Create { data, .. } | Step::CreateWithAcl { data, .. } | Step::Set { data, .. } => {
+                    data.len() as u64
+                }
                 Step::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
                 Step::Check { .. }
                 | Step::Delete { .. }
+                | Step::SetAcl { .. }
                 | Step::Get { .. }
                 | Step::CheckLock { .. }
                 | Step::CheckHandle { .. } => 0,
@@ -58,6 +68,8 @@ fn data_bytes(operation: &Operation) -> u64 {
         | Operation::Acquire { .. }
         | Operation::Release { .. }
         | Operation::Close { .. }
+        | Operation::SetAcl { .. }
+        | Operation::Authenticate { .. }
         | Operation::CreateLog { .. }
         | Operation::Trim { .. }
         | Operation::Seal { .. }
@@ -66,11 +78,30 @@ fn data_bytes(operation: &Operation) -> u64 {
     }
 }
 
+/// Entries in the longest access list it would set.
+fn entries(operation: &Operation) -> usize {
+    match operation {
+        Operation::CreateWithAcl { acl, .. } | Operation::SetAcl { acl: Some(acl), .. } => acl.entries.len(),
+        Operation::Guarded { operation, .. } => entries(operation),
+        Operation::Multi { steps } => {
+            let lists = steps.iter().map(|step| match step {
+                Step::CreateWithAcl { acl, .. } | Step::SetAcl { acl: Some(acl), .. } => acl.entries.len(),
+                _ => 0,
+            });
+            lists.max().unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
 /// An operation's size on the wire, rounded up a little.
 fn operation_bytes(operation: &Operation) -> u64 {
     let node = |path: &str, data: usize| (path.len() + data + NODE_OVERHEAD) as u64;
     match operation {
         Operation::Create { path, data, .. } | Operation::Set { path, data, .. } => node(path, data.len()),
+        Operation::CreateWithAcl { path, data, acl, .. } => node(path, data.len()) + acl.bytes() as u64,
+        Operation::SetAcl { path, acl, .. } => node(path, 0) + acl.as_ref().map_or(0, Acl::bytes) as u64,
+        Operation::Authenticate { user, .. } => node(&user.name, user.digest.len()),
         Operation::Delete { path, .. }
         | Operation::DeleteTree { path, .. }
         | Operation::SetQuota { path, .. }
@@ -88,6 +119,8 @@ fn operation_bytes(operation: &Operation) -> u64 {
             .iter()
             .map(|step| match step {
                 Step::Create { path, data, .. } | Step::Set { path, data, .. } => node(path, data.len()),
+                Step::CreateWithAcl { path, data, acl, .. } => node(path, data.len()) + acl.bytes() as u64,
+                Step::SetAcl { path, acl, .. } => node(path, 0) + acl.as_ref().map_or(0, Acl::bytes) as u64,
                 Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
                 Step::CheckLock { sequencer } => node(&sequencer.path, 0),
                 Step::CheckHandle { handle } => node(&handle.path, HANDLE_OVERHEAD),

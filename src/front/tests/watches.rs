@@ -45,23 +45,25 @@ impl Test {
             timeout_max: Duration::from_secs(60),
             seed: 7,
             past_bytes_max,
+            super_user: None,
         };
         let (front, tree) = (Front::new(facts), Tree::new(1));
         let mut test = Self { front, tree, revision: 0, slot: 0, brought: Vec::new() };
-        test.front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) });
+        test.front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) }, &test.tree);
         test
     }
 
     /// A connection with a session; its number is the session's.
     fn client(&mut self, number: u64) -> ConnectionId {
         let id = ConnectionId(number);
-        self.front.opened(Instant::ZERO, id);
+        self.front.opened(Instant::ZERO, id, None);
         let hello = Hello { protocol_min: 1, protocol_max: 1, cell: None, name: "", seen: 0, resume: None };
         self.say(id, &ClientMessage::Hello(hello));
         let secret = u128::from(number);
         self.say(id, &ClientMessage::OpenSession { token: number, secret, timeout_ms: 5_000 });
         let session = SessionId(number);
-        let opened = CommandOutcome::SessionOpened { token: number, secret, session, timeout_ms: 5_000 };
+        let opened =
+            CommandOutcome::SessionOpened { token: number, secret, session, timeout_ms: 5_000, who: Arc::default() };
         self.apply(vec![], vec![opened]);
         self.told(id);
         id
@@ -117,7 +119,7 @@ impl Test {
         let since = self.front.revision;
         let applied =
             Applied { upto: Slot(self.slot), since, revision: self.revision, changes: changes.into(), outcomes };
-        self.front.notice(FrontNotice::Applied(applied));
+        self.front.notice(FrontNotice::Applied(applied), &self.tree);
     }
 
     /// Ends the turn under the lease.
@@ -181,7 +183,7 @@ impl Told {
 
 fn change(revision: Revision, path: &str, aspect: Aspect) -> Change {
     let node = (aspect != Aspect::Death).then(|| Arc::new(Node::new(Bytes::new(), Stat::default())));
-    Change { revision, path: path.into(), aspect, node }
+    Change { revision, path: path.into(), aspect, node, left_acl: None }
 }
 
 fn event(watch: u64, revision: Revision, kind: EventKind, path: &str) -> Told {
@@ -234,7 +236,8 @@ fn events_come_before_the_answers_of_their_turn() {
     test.read(id, 5);
     let mut outcome = BytesMut::new();
     encode_outcome(&Ok(Done::Synced), &mut outcome);
-    let replied = CommandOutcome::Replied { session: SessionId(1), number: 1, revision: 1, outcome: outcome.freeze() };
+    let replied =
+        CommandOutcome::Replied { session: SessionId(1), number: 1, revision: 1, outcome: outcome.freeze(), who: None };
     test.revision = 1;
     test.apply(vec![change(1, "/a", Aspect::Data)], vec![replied]);
     test.turn();
@@ -286,7 +289,7 @@ fn a_state_that_was_loaded_whole_is_a_gap_for_everybody() {
         changes: [change(51, "/a", Aspect::Data)].into(),
         outcomes: vec![],
     };
-    test.front.notice(FrontNotice::Applied(applied));
+    test.front.notice(FrontNotice::Applied(applied), &test.tree);
     assert_eq!(test.turns(id), [Told::Gap(1, 1, 50), event(1, 51, Changed, "/a"), Told::Progress(51)]);
 }
 

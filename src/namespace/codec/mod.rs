@@ -22,6 +22,7 @@
 //!    [`Refusal`](super::command::Refusal) that uses up the request's number; malformed bytes cost a client its connection,
 //!    and so do data too large for a node, which are not worth a place in the log (the namespace refuses them all the same).
 
+mod acl;
 mod batch;
 mod handle;
 mod lock;

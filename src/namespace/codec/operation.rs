@@ -1,11 +1,15 @@
 //! What changes things: commands, operations and steps. Decoding borrows; the owned types are made from the borrowed ones.
 
+use core::net::IpAddr;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::acl::{put_address, take_address};
 use super::handle::{BirthRef, HandleRef};
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
+use crate::namespace::acl::{Acl, User};
 use crate::namespace::command::{Command, Expect, HandleMode, Lifetime, LockMode, Operation, Quota, SessionId, Step};
 use crate::namespace::records::{Records, RecordsRef};
 
@@ -15,11 +19,12 @@ pub const REQUEST_PREFIX_BYTES: usize = 25;
 /// A [`Command`] that borrows from the bytes it was decoded from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CommandRef<'a> {
-    OpenSession { token: u64, secret: u128, timeout_ms: u32 },
-    ResumeSession { token: u64, session: SessionId, secret: u128 },
+    OpenSession { token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr> },
+    ResumeSession { token: u64, session: SessionId, secret: u128, address: Option<IpAddr> },
     ExpireSession { session: SessionId, counter: u64 },
     Settle { path: &'a str, instance: u64 },
     BeginReign { reign: u64, key: u128 },
+    MarkCaching { session: SessionId },
     Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
 }
 
@@ -38,6 +43,9 @@ pub enum OperationRef<'a> {
     Open { path: &'a str, mode: HandleMode, birth: Option<BirthRef<'a>> },
     Close { handle: HandleRef<'a> },
     Through { handle: HandleRef<'a>, operation: Box<OperationRef<'a>> },
+    CreateWithAcl { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool, acl: Acl },
+    SetAcl { path: &'a str, acl: Option<Acl>, expect: Expect },
+    Authenticate { user: User, is_super: bool },
     CreateLog { path: &'a str, lifetime: Lifetime, sequential: bool },
     Append { path: &'a str, records: RecordsRef<'a>, end: Option<u64> },
     Trim { path: &'a str, upto: u64 },
@@ -47,12 +55,14 @@ pub enum OperationRef<'a> {
 }
 
 /// A [`Step`] that borrows from the bytes it was decoded from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StepRef<'a> {
     Check { path: &'a str, expect: Expect },
     Create { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool },
     Set { path: &'a str, data: &'a [u8], expect: Expect },
     Delete { path: &'a str, expect: Expect },
+    CreateWithAcl { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool, acl: Acl },
+    SetAcl { path: &'a str, acl: Option<Acl>, expect: Expect },
     Get { path: &'a str },
     CheckLock { sequencer: SequencerRef<'a> },
     CheckHandle { handle: HandleRef<'a> },
@@ -74,17 +84,19 @@ impl Command {
     /// Appends the command's bytes.
     pub fn encode(&self, out: &mut BytesMut) {
         match self {
-            Self::OpenSession { token, secret, timeout_ms } => {
+            Self::OpenSession { token, secret, timeout_ms, address } => {
                 out.put_u8(OPEN_SESSION);
                 out.put_u64_le(*token);
                 out.put_u128_le(*secret);
                 out.put_u32_le(*timeout_ms);
+                put_address(out, *address);
             }
-            Self::ResumeSession { token, session, secret } => {
+            Self::ResumeSession { token, session, secret, address } => {
                 out.put_u8(RESUME_SESSION);
                 out.put_u64_le(*token);
                 out.put_u64_le(session.0);
                 out.put_u128_le(*secret);
+                put_address(out, *address);
             }
             Self::ExpireSession { session, counter } => {
                 out.put_u8(EXPIRE_SESSION);
@@ -100,6 +112,10 @@ impl Command {
                 out.put_u8(BEGIN_REIGN);
                 out.put_u64_le(*reign);
                 out.put_u128_le(*key);
+            }
+            Self::MarkCaching { session } => {
+                out.put_u8(MARK_CACHING);
+                out.put_u64_le(session.0);
             }
             Self::Request { session, number, acked_upto, operation } => {
                 out.put_slice(&request_prefix(*session, *number, *acked_upto));
@@ -148,8 +164,9 @@ impl Operation {
                 put_text(out, path);
             }
             Self::Guarded { sequencer, operation } => {
-                let plain = !matches!(**operation, Self::Guarded { .. } | Self::CloseSession);
-                assert!(plain, "a guard is put neither around another nor around the end of a session");
+                let plain =
+                    !matches!(**operation, Self::Guarded { .. } | Self::CloseSession | Self::Authenticate { .. });
+                assert!(plain, "a guard is put around what clients do with nodes");
                 out.put_u8(GUARDED);
                 sequencer.as_ref().put(out);
                 operation.encode(out);
@@ -170,6 +187,15 @@ impl Operation {
                 let start = out.len();
                 operation.encode(out);
                 assert!(goes_through(out[start]), "what goes through a handle is about one node");
+            }
+            Self::CreateWithAcl { path, data, lifetime, sequential, acl } => {
+                put_create_with_acl(out, (path, data, *lifetime, *sequential), acl);
+            }
+            Self::SetAcl { path, acl, expect } => put_set_acl(out, path, acl.as_ref(), *expect),
+            Self::Authenticate { user, is_super } => {
+                out.put_u8(AUTHENTICATE);
+                user.put(out);
+                out.put_u8(u8::from(*is_super));
             }
             Self::CreateLog { path, lifetime, sequential } => {
                 out.put_u8(CREATE_LOG);
@@ -210,6 +236,10 @@ impl Step {
             Self::Create { path, data, lifetime, sequential } => put_create(out, path, data, *lifetime, *sequential),
             Self::Set { path, data, expect } => put_set(out, path, data, *expect),
             Self::Delete { path, expect } => put_delete(out, path, *expect),
+            Self::CreateWithAcl { path, data, lifetime, sequential, acl } => {
+                put_create_with_acl(out, (path, data, *lifetime, *sequential), acl);
+            }
+            Self::SetAcl { path, acl, expect } => put_set_acl(out, path, acl.as_ref(), *expect),
             Self::Get { path } => {
                 out.put_u8(GET);
                 put_text(out, path);
@@ -242,11 +272,13 @@ impl<'a> CommandRef<'a> {
                 token: reader.u64("a session's token")?,
                 secret: reader.u128("a session's secret")?,
                 timeout_ms: reader.u32("a session's timeout")?,
+                address: take_address(&mut reader)?,
             },
             RESUME_SESSION => Self::ResumeSession {
                 token: reader.u64("a token")?,
                 session: SessionId(reader.u64("a session")?),
                 secret: reader.u128("a secret")?,
+                address: take_address(&mut reader)?,
             },
             EXPIRE_SESSION => Self::ExpireSession {
                 session: SessionId(reader.u64("a session")?),
@@ -254,6 +286,7 @@ impl<'a> CommandRef<'a> {
             },
             SETTLE => Self::Settle { path: reader.text("a path")?, instance: reader.u64("an instance")? },
             BEGIN_REIGN => Self::BeginReign { reign: reader.u64("a reign")?, key: reader.u128("a key")? },
+            MARK_CACHING => Self::MarkCaching { session: SessionId(reader.u64("a session")?) },
             REQUEST => Self::Request {
                 session: SessionId(reader.u64("a session")?),
                 number: reader.u64("a request's number")?,
@@ -270,11 +303,16 @@ impl<'a> CommandRef<'a> {
     #[must_use]
     pub fn to_command(&self) -> Command {
         match *self {
-            Self::OpenSession { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms },
-            Self::ResumeSession { token, session, secret } => Command::ResumeSession { token, session, secret },
+            Self::OpenSession { token, secret, timeout_ms, address } => {
+                Command::OpenSession { token, secret, timeout_ms, address }
+            }
+            Self::ResumeSession { token, session, secret, address } => {
+                Command::ResumeSession { token, session, secret, address }
+            }
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
             Self::Settle { path, instance } => Command::Settle { path: path.to_owned(), instance },
             Self::BeginReign { reign, key } => Command::BeginReign { reign, key },
+            Self::MarkCaching { session } => Command::MarkCaching { session },
             Self::Request { session, number, acked_upto, ref operation } => {
                 Command::Request { session, number, acked_upto, operation: operation.to_operation() }
             }
@@ -292,6 +330,8 @@ impl<'a> OperationRef<'a> {
             | Self::DeleteTree { path, .. }
             | Self::SetQuota { path, .. }
             | Self::Acquire { path, .. }
+            | Self::CreateWithAcl { path, .. }
+            | Self::SetAcl { path, .. }
             | Self::Release { path }
             | Self::CreateLog { path, .. }
             | Self::Append { path, .. }
@@ -300,7 +340,7 @@ impl<'a> OperationRef<'a> {
             | Self::Open { path, .. } => Some(path),
             Self::Close { handle } => Some(handle.path),
             Self::Guarded { ref operation, .. } | Self::Through { ref operation, .. } => operation.path(),
-            Self::Multi { .. } | Self::Sync | Self::CloseSession => None,
+            Self::Multi { .. } | Self::Authenticate { .. } | Self::Sync | Self::CloseSession => None,
         }
     }
 
@@ -358,6 +398,18 @@ impl<'a> OperationRef<'a> {
                 }
                 Self::Through { handle, operation: Box::new(Self::decode(operation)?) }
             }
+            CREATE_WITH_ACL => {
+                let ((path, data, lifetime, sequential), acl) = take_create_with_acl(&mut reader)?;
+                Self::CreateWithAcl { path, data, lifetime, sequential, acl }
+            }
+            SET_ACL => {
+                let (path, acl, expect) = take_set_acl(&mut reader)?;
+                Self::SetAcl { path, acl, expect }
+            }
+            AUTHENTICATE => Self::Authenticate {
+                user: User::take(&mut reader)?,
+                is_super: reader.bool("the mark of the super principal")?,
+            },
             CREATE_LOG => Self::CreateLog {
                 path: reader.text("a path")?,
                 lifetime: take_lifetime(&mut reader)?,
@@ -381,7 +433,7 @@ impl<'a> OperationRef<'a> {
     #[must_use]
     pub fn data_bytes(&self) -> usize {
         match self {
-            Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
+            Self::Create { data, .. } | Self::CreateWithAcl { data, .. } | Self::Set { data, .. } => data.len(),
             Self::Multi { steps } => steps.iter().map(StepRef::data_bytes).max().unwrap_or(0),
             Self::Open { birth, .. } => birth.map_or(0, |birth| birth.data.len()),
             Self::Guarded { operation, .. } | Self::Through { operation, .. } => operation.data_bytes(),
@@ -395,6 +447,8 @@ impl<'a> OperationRef<'a> {
             | Self::Acquire { .. }
             | Self::Release { .. }
             | Self::Close { .. }
+            | Self::SetAcl { .. }
+            | Self::Authenticate { .. }
             | Self::Sync
             | Self::CloseSession => 0,
         }
@@ -438,6 +492,19 @@ impl<'a> OperationRef<'a> {
             Self::Through { handle, operation } => {
                 Operation::Through { handle: handle.to_handle(), operation: Box::new(operation.to_operation()) }
             }
+            Self::CreateWithAcl { path, data, lifetime, sequential, acl } => Operation::CreateWithAcl {
+                path: (*path).to_owned(),
+                data: Bytes::copy_from_slice(data),
+                lifetime: *lifetime,
+                sequential: *sequential,
+                acl: acl.clone(),
+            },
+            Self::SetAcl { path, acl, expect } => {
+                Operation::SetAcl { path: (*path).to_owned(), acl: acl.clone(), expect: *expect }
+            }
+            Self::Authenticate { user, is_super } => {
+                Operation::Authenticate { user: user.clone(), is_super: *is_super }
+            }
             Self::CreateLog { path, lifetime, sequential } => {
                 Operation::CreateLog { path: (*path).to_owned(), lifetime: *lifetime, sequential: *sequential }
             }
@@ -455,10 +522,11 @@ impl<'a> OperationRef<'a> {
 impl<'a> StepRef<'a> {
     fn data_bytes(&self) -> usize {
         match self {
-            Self::Create { data, .. } | Self::Set { data, .. } => data.len(),
+            Self::Create { data, .. } | Self::CreateWithAcl { data, .. } | Self::Set { data, .. } => data.len(),
             Self::Append { records, .. } => records.record_bytes_max(),
             Self::Check { .. }
             | Self::Delete { .. }
+            | Self::SetAcl { .. }
             | Self::Get { .. }
             | Self::CheckLock { .. }
             | Self::CheckHandle { .. } => 0,
@@ -477,6 +545,11 @@ impl<'a> StepRef<'a> {
                 Step::Set { path: path.to_owned(), data: Bytes::copy_from_slice(data), expect }
             }
             Self::Delete { path, expect } => Step::Delete { path: path.to_owned(), expect },
+            Self::CreateWithAcl { path, data, lifetime, sequential, ref acl } => {
+                let (path, data) = (path.to_owned(), Bytes::copy_from_slice(data));
+                Step::CreateWithAcl { path, data, lifetime, sequential, acl: acl.clone() }
+            }
+            Self::SetAcl { path, ref acl, expect } => Step::SetAcl { path: path.to_owned(), acl: acl.clone(), expect },
             Self::Get { path } => Step::Get { path: path.to_owned() },
             Self::CheckLock { sequencer } => Step::CheckLock { sequencer: sequencer.to_sequencer() },
             Self::CheckHandle { handle } => Step::CheckHandle { handle: handle.to_handle() },
@@ -498,6 +571,14 @@ impl<'a> StepRef<'a> {
                 Self::Set { path, data, expect }
             }
             DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(reader)? },
+            CREATE_WITH_ACL => {
+                let ((path, data, lifetime, sequential), acl) = take_create_with_acl(reader)?;
+                Self::CreateWithAcl { path, data, lifetime, sequential, acl }
+            }
+            SET_ACL => {
+                let (path, acl, expect) = take_set_acl(reader)?;
+                Self::SetAcl { path, acl, expect }
+            }
             GET => Self::Get { path: reader.text("a path")? },
             CHECK_LOCK => Self::CheckLock { sequencer: SequencerRef::take(reader)? },
             CHECK_HANDLE => Self::CheckHandle { handle: HandleRef::take(reader)? },
@@ -510,21 +591,47 @@ impl<'a> StepRef<'a> {
     }
 }
 
-/// A guard is neither put around another, nor around the end of a session, which must not fail.
+/// A guard is neither put around another, nor around the end of a session, which must not fail, nor around who it is.
 const fn is_guardable(tag: u8) -> bool {
-    !matches!(tag, GUARDED | CLOSE_SESSION)
+    !matches!(tag, GUARDED | CLOSE_SESSION | AUTHENTICATE)
 }
 
 /// What is about one node goes through a handle.
 const fn goes_through(tag: u8) -> bool {
     matches!(
         tag,
-        CREATE | SET | DELETE | DELETE_TREE | SET_QUOTA | ACQUIRE | RELEASE | OPEN | CREATE_LOG | APPEND | TRIM | SEAL
+        CREATE
+            | CREATE_WITH_ACL
+            | SET
+            | DELETE
+            | DELETE_TREE
+            | SET_QUOTA
+            | SET_ACL
+            | ACQUIRE
+            | RELEASE
+            | OPEN
+            | CREATE_LOG
+            | APPEND
+            | TRIM
+            | SEAL
     )
 }
 
+/// What there is to say of a node to be made: path, data, lifetime, whether its name is numbered.
+type Made<'a> = (&'a str, &'a [u8], Lifetime, bool);
+
 fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, sequential: bool) {
     out.put_u8(CREATE);
+    put_made(out, (path, data, lifetime, sequential));
+}
+
+fn put_create_with_acl(out: &mut BytesMut, made: Made<'_>, acl: &Acl) {
+    out.put_u8(CREATE_WITH_ACL);
+    put_made(out, made);
+    acl.put(out);
+}
+
+fn put_made(out: &mut BytesMut, (path, data, lifetime, sequential): Made<'_>) {
     put_text(out, path);
     put_bytes(out, data);
     put_lifetime(out, lifetime);
@@ -544,7 +651,22 @@ pub(super) fn put_lifetime(out: &mut BytesMut, lifetime: Lifetime) {
     }
 }
 
-fn take_create<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], Lifetime, bool), DecodeError> {
+fn take_create_with_acl<'a>(reader: &mut Reader<'a>) -> Result<(Made<'a>, Acl), DecodeError> {
+    Ok((take_create(reader)?, Acl::take(reader)?))
+}
+
+fn put_set_acl(out: &mut BytesMut, path: &str, acl: Option<&Acl>, expect: Expect) {
+    out.put_u8(SET_ACL);
+    put_text(out, path);
+    put_maybe(out, acl, |out, acl| acl.put(out));
+    put_expect(out, expect);
+}
+
+fn take_set_acl<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, Option<Acl>, Expect), DecodeError> {
+    Ok((reader.text("a path")?, reader.maybe("an access list", Acl::take)?, take_expect(reader)?))
+}
+
+fn take_create<'a>(reader: &mut Reader<'a>) -> Result<Made<'a>, DecodeError> {
     let path = reader.text("a path")?;
     let data = reader.bytes("a node's data")?;
     let lifetime = take_lifetime(reader)?;
@@ -617,6 +739,7 @@ const EXPIRE_SESSION: u8 = 3;
 const REQUEST: u8 = 4;
 const SETTLE: u8 = 5;
 const BEGIN_REIGN: u8 = 7;
+const MARK_CACHING: u8 = 6;
 
 // Operations and steps share one space of tags: what both have, both write alike.
 const CREATE: u8 = 1;
@@ -637,6 +760,9 @@ const OPEN: u8 = 30;
 const CLOSE: u8 = 31;
 const THROUGH: u8 = 32;
 const CHECK_HANDLE: u8 = 33;
+const SET_ACL: u8 = 20;
+const AUTHENTICATE: u8 = 21;
+const CREATE_WITH_ACL: u8 = 22;
 const CREATE_LOG: u8 = 40;
 const APPEND: u8 = 41;
 const TRIM: u8 = 42;

@@ -16,6 +16,8 @@ pub enum ReadRef<'a> {
     Entries { path: &'a str, after: &'a str, limit: u32 },
     Scan { path: &'a str, after: &'a str, limit: u32, with_data: bool },
     Quota { path: &'a str },
+    Acl { path: &'a str },
+    WhoAmI,
     LockHolders { path: &'a str },
     AwaitLock { path: &'a str, session: SessionId },
     CheckSequencer { sequencer: SequencerRef<'a> },
@@ -54,6 +56,11 @@ impl Read {
                 out.put_u8(READ_QUOTA);
                 put_text(out, path);
             }
+            Self::Acl { path } => {
+                out.put_u8(READ_ACL);
+                put_text(out, path);
+            }
+            Self::WhoAmI => out.put_u8(READ_WHO_AM_I),
             Self::LockHolders { path } => {
                 out.put_u8(READ_LOCK_HOLDERS);
                 put_text(out, path);
@@ -107,6 +114,8 @@ impl Read {
                 ReadRef::Scan { path, after, limit: *limit, with_data: *with_data }
             }
             Self::Quota { path } => ReadRef::Quota { path },
+            Self::Acl { path } => ReadRef::Acl { path },
+            Self::WhoAmI => ReadRef::WhoAmI,
             Self::LockHolders { path } => ReadRef::LockHolders { path },
             Self::AwaitLock { path, session } => ReadRef::AwaitLock { path, session: *session },
             Self::CheckSequencer { sequencer } => ReadRef::CheckSequencer { sequencer: sequencer.as_ref() },
@@ -140,6 +149,8 @@ impl<'a> ReadRef<'a> {
                 Self::Scan { path, after, limit, with_data: reader.bool("the mark of who wants data")? }
             }
             READ_QUOTA => Self::Quota { path: reader.text("a path")? },
+            READ_ACL => Self::Acl { path: reader.text("a path")? },
+            READ_WHO_AM_I => Self::WhoAmI,
             READ_LOCK_HOLDERS => Self::LockHolders { path: reader.text("a path")? },
             READ_AWAIT_LOCK => {
                 Self::AwaitLock { path: reader.text("a path")?, session: SessionId(reader.u64("a session")?) }
@@ -177,6 +188,8 @@ impl<'a> ReadRef<'a> {
                 Read::Scan { path: path.to_owned(), after: after.to_owned(), limit, with_data }
             }
             Self::Quota { path } => Read::Quota { path: path.to_owned() },
+            Self::Acl { path } => Read::Acl { path: path.to_owned() },
+            Self::WhoAmI => Read::WhoAmI,
             Self::LockHolders { path } => Read::LockHolders { path: path.to_owned() },
             Self::AwaitLock { path, session } => Read::AwaitLock { path: path.to_owned(), session },
             Self::CheckSequencer { sequencer } => Read::CheckSequencer { sequencer: sequencer.to_sequencer() },
@@ -212,4 +225,6 @@ const READ_QUOTA: u8 = 9;
 const READ_HANDLE_GET: u8 = 30;
 const READ_HANDLE_ENTRIES: u8 = 31;
 const READ_HANDLE_STAT: u8 = 32;
+const READ_ACL: u8 = 20;
+const READ_WHO_AM_I: u8 = 21;
 const READ_RECORDS: u8 = 40;

@@ -6,6 +6,7 @@ use super::handle::HandleRef;
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
+use crate::namespace::acl::{Acl, Principals, Rights};
 use crate::namespace::command::{
     Answer, Done, Expiry, HandleMode, LockHolders, LockPlace, LogStat, Outcome, Quota, Refusal, Scanned, SessionId,
     Stat, StepDone, Usage,
@@ -172,6 +173,8 @@ fn put_done(out: &mut BytesMut, done: &Done) {
             out.put_u8(u8::from(*created));
         }
         Done::Closed => out.put_u8(CLOSED),
+        Done::AclSet { stat } => put_stat(out, ACL_SET, stat),
+        Done::Authenticated => out.put_u8(AUTHENTICATED),
         Done::Appended { first, end } => put_positions(out, APPENDED, *first, *end),
         Done::Trimmed { first } => {
             out.put_u8(TRIMMED);
@@ -206,6 +209,8 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
             Done::Opened { handle, stat, created: reader.bool("the mark of who created")? }
         }
         CLOSED => Done::Closed,
+        ACL_SET => Done::AclSet { stat: Stat::take(reader)? },
+        AUTHENTICATED => Done::Authenticated,
         APPENDED => Done::Appended { first: reader.u64("a position")?, end: reader.u64("a position")? },
         TRIMMED => Done::Trimmed { first: reader.u64("a position")? },
         SEALED => Done::Sealed { end: reader.u64("a position")? },
@@ -221,6 +226,7 @@ fn put_step_done(out: &mut BytesMut, done: &StepDone) {
         StepDone::Created { path, stat } => put_created(out, path, stat),
         StepDone::Set { stat } => put_stat(out, SET, stat),
         StepDone::Deleted => out.put_u8(DELETED),
+        StepDone::AclSet { stat } => put_stat(out, ACL_SET, stat),
         StepDone::Got { node: None } => out.put_u8(GOT_NOTHING),
         StepDone::Got { node: Some((data, stat)) } => {
             put_stat(out, GOT, stat);
@@ -236,6 +242,7 @@ fn take_step_done(reader: &mut Reader<'_>) -> Result<StepDone, DecodeError> {
         CREATED => StepDone::Created { path: reader.text("a path")?.to_owned(), stat: Stat::take(reader)? },
         SET => StepDone::Set { stat: Stat::take(reader)? },
         DELETED => StepDone::Deleted,
+        ACL_SET => StepDone::AclSet { stat: Stat::take(reader)? },
         GOT_NOTHING => StepDone::Got { node: None },
         GOT => {
             let stat = Stat::take(reader)?;
@@ -302,6 +309,14 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
                 usage.put(out);
             });
         }
+        Answer::Acl { acl, stat } => {
+            put_stat(out, ACL, stat);
+            put_maybe(out, acl.as_ref(), |out, acl| acl.put(out));
+        }
+        Answer::Principals { principals } => {
+            out.put_u8(PRINCIPALS);
+            principals.put(out);
+        }
         Answer::Lock { holders } => {
             out.put_u8(LOCK);
             holders.put(out);
@@ -352,6 +367,11 @@ fn take_answer(reader: &mut Reader<'_>) -> Result<Answer, DecodeError> {
             let quota = |reader: &mut Reader<'_>| Ok((Quota::take(reader)?, Usage::take(reader)?));
             Answer::Quota { quota: reader.maybe("a quota", quota)? }
         }
+        ACL => {
+            let stat = Stat::take(reader)?;
+            Answer::Acl { acl: reader.maybe("an access list", Acl::take)?, stat }
+        }
+        PRINCIPALS => Answer::Principals { principals: Principals::take(reader)? },
         LOCK => Answer::Lock { holders: LockHolders::take(reader)? },
         LOCK_PLACE => Answer::LockPlace { place: LockPlace::take(reader)? },
         SEQUENCER => Answer::Sequencer { valid: reader.bool("a verdict")? },
@@ -392,6 +412,7 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::HandleForged { path } => (HANDLE_FORGED, path.as_str()),
         Refusal::HandleLacks { path, .. } => (HANDLE_LACKS, path.as_str()),
         Refusal::HandleForeign { path, .. } => (HANDLE_FOREIGN, path.as_str()),
+        Refusal::NotAuthorized { path, .. } => (NOT_AUTHORIZED, path.as_str()),
         Refusal::NodesOverQuota { path, .. } => (NODES_OVER_QUOTA, path.as_str()),
         Refusal::BytesOverQuota { path, .. } => (BYTES_OVER_QUOTA, path.as_str()),
         Refusal::IsLog { path } => (IS_LOG, path.as_str()),
@@ -427,6 +448,9 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     }
     if let Refusal::HandleForeign { session, .. } = refusal {
         out.put_u64_le(session.0);
+    }
+    if let Refusal::NotAuthorized { needed, .. } = refusal {
+        out.put_u8(needed.bits());
     }
     if let Refusal::LogSealed { end, .. } = refusal {
         out.put_u64_le(*end);
@@ -471,6 +495,7 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
             needed: reader.u64("a count")?,
             limit: reader.u64("a bound")?,
         },
+        NOT_AUTHORIZED => Refusal::NotAuthorized { path: path(reader)?, needed: Rights::take(reader)? },
         IS_LOG => Refusal::IsLog { path: path(reader)? },
         NOT_LOG => Refusal::NotLog { path: path(reader)? },
         LOG_IS_SEALED => Refusal::LogSealed { path: path(reader)?, end: reader.u64("a position")? },
@@ -525,6 +550,8 @@ const TREE_DELETED: u8 = 13;
 const QUOTA_SET: u8 = 14;
 const OPENED: u8 = 30;
 const CLOSED: u8 = 31;
+const ACL_SET: u8 = 20;
+const AUTHENTICATED: u8 = 21;
 const APPENDED: u8 = 40;
 const TRIMMED: u8 = 41;
 const SEALED: u8 = 42;
@@ -539,6 +566,8 @@ const SEQUENCER: u8 = 7;
 const ENTRIES: u8 = 8;
 const SCANNED: u8 = 9;
 const QUOTA: u8 = 10;
+const ACL: u8 = 20;
+const PRINCIPALS: u8 = 21;
 const RECORDS: u8 = 40;
 
 const NO_NODE: u8 = 1;
@@ -563,6 +592,7 @@ const HANDLE_CLOSED: u8 = 31;
 const HANDLE_FORGED: u8 = 32;
 const HANDLE_LACKS: u8 = 33;
 const HANDLE_FOREIGN: u8 = 34;
+const NOT_AUTHORIZED: u8 = 20;
 const IS_LOG: u8 = 40;
 const NOT_LOG: u8 = 41;
 const LOG_IS_SEALED: u8 = 42;

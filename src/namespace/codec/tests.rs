@@ -1,10 +1,13 @@
 //! Every value survives its bytes, and no bytes harm a decoder.
 
+mod acl;
+
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use self::acl::{acl, address, principals, rights, user};
 use super::*;
 use crate::namespace::command::{
     Answer, Birth, Command, Done, Expect, Expiry, Handle, HandleMode, Lifetime, LockHolders, LockMode, LockPlace,
@@ -99,6 +102,10 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         (text(), data(), expect()).prop_map(|(path, data, expect)| Step::Set { path, data, expect }),
         (text(), expect()).prop_map(|(path, expect)| Step::Delete { path, expect }),
+        (text(), data(), lifetime(), any::<bool>(), acl()).prop_map(|(path, data, lifetime, sequential, acl)| {
+            Step::CreateWithAcl { path, data, lifetime, sequential, acl }
+        }),
+        (text(), option::of(acl()), expect()).prop_map(|(path, acl, expect)| Step::SetAcl { path, acl, expect }),
         text().prop_map(|path| Step::Get { path }),
         sequencer().prop_map(|sequencer| Step::CheckLock { sequencer }),
         handle().prop_map(|handle| Step::CheckHandle { handle }),
@@ -114,7 +121,9 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => plain_operation(),
         1 => (sequencer(), plain_operation())
-            .prop_filter("a session's end is not guarded", |(_, operation)| *operation != Operation::CloseSession)
+            .prop_filter("a guard is put around what clients do with nodes", |(_, operation)| {
+                !matches!(operation, Operation::CloseSession | Operation::Authenticate { .. })
+            })
             .prop_map(|(sequencer, operation)| Operation::Guarded { sequencer, operation: Box::new(operation) }),
     ]
 }
@@ -146,6 +155,11 @@ fn plain_operation() -> impl Strategy<Value = Operation> {
             handle,
             operation: Box::new(Operation::Set { path, data, expect }),
         }),
+        (text(), data(), lifetime(), any::<bool>(), acl()).prop_map(|(path, data, lifetime, sequential, acl)| {
+            Operation::CreateWithAcl { path, data, lifetime, sequential, acl }
+        }),
+        (text(), option::of(acl()), expect()).prop_map(|(path, acl, expect)| Operation::SetAcl { path, acl, expect }),
+        (user(), any::<bool>()).prop_map(|(user, is_super)| Operation::Authenticate { user, is_super }),
         (text(), lifetime(), any::<bool>()).prop_map(|(path, lifetime, sequential)| Operation::CreateLog {
             path,
             lifetime,
@@ -165,17 +179,14 @@ fn plain_operation() -> impl Strategy<Value = Operation> {
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        (any::<u64>(), any::<u128>(), any::<u32>()).prop_map(|(token, secret, timeout_ms)| Command::OpenSession {
-            token,
-            secret,
-            timeout_ms
+        (any::<u64>(), any::<u128>(), any::<u32>(), address()).prop_map(|(token, secret, timeout_ms, address)| {
+            Command::OpenSession { token, secret, timeout_ms, address }
         }),
-        (any::<u64>(), session(), any::<u128>()).prop_map(|(token, session, secret)| Command::ResumeSession {
-            token,
-            session,
-            secret
+        (any::<u64>(), session(), any::<u128>(), address()).prop_map(|(token, session, secret, address)| {
+            Command::ResumeSession { token, session, secret, address }
         }),
         (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
+        session().prop_map(|session| Command::MarkCaching { session }),
         (text(), any::<u64>()).prop_map(|(path, instance)| Command::Settle { path, instance }),
         (any::<u64>(), any::<u128>()).prop_map(|(reign, key)| Command::BeginReign { reign, key }),
         (session(), any::<u64>(), any::<u64>(), operation()).prop_map(|(session, number, acked_upto, operation)| {
@@ -197,6 +208,8 @@ fn read() -> impl Strategy<Value = Read> {
             with_data
         }),
         text().prop_map(|path| Read::Quota { path }),
+        text().prop_map(|path| Read::Acl { path }),
+        Just(Read::WhoAmI),
         text().prop_map(|path| Read::LockHolders { path }),
         (text(), session()).prop_map(|(path, session)| Read::AwaitLock { path, session }),
         sequencer().prop_map(|sequencer| Read::CheckSequencer { sequencer }),
@@ -242,6 +255,7 @@ fn step_done() -> impl Strategy<Value = StepDone> {
         (text(), stat()).prop_map(|(path, stat)| StepDone::Created { path, stat }),
         stat().prop_map(|stat| StepDone::Set { stat }),
         Just(StepDone::Deleted),
+        stat().prop_map(|stat| StepDone::AclSet { stat }),
         option::of((data(), stat())).prop_map(|node| StepDone::Got { node }),
         any::<[u64; 2]>().prop_map(|[first, end]| StepDone::Appended { first, end }),
     ]
@@ -254,6 +268,8 @@ fn done() -> impl Strategy<Value = Done> {
         Just(Done::Deleted),
         (any::<u32>(), any::<bool>()).prop_map(|(nodes, more)| Done::TreeDeleted { nodes, more }),
         Just(Done::QuotaSet),
+        stat().prop_map(|stat| Done::AclSet { stat }),
+        Just(Done::Authenticated),
         vec(step_done(), 0..6).prop_map(|results| Done::Multi { results }),
         sequencer().prop_map(|sequencer| Done::Granted { sequencer }),
         Just(Done::Queued),
@@ -303,6 +319,7 @@ fn cause() -> impl Strategy<Value = Refusal> {
             needed,
             limit
         }),
+        (text(), rights()).prop_map(|(path, needed)| Refusal::NotAuthorized { path, needed }),
         text().prop_map(|why| Refusal::BadArgument { why }),
         (text(), any::<u64>(), any::<u64>()).prop_map(|(what, size, limit)| Refusal::TooLarge { what, size, limit }),
         text().prop_map(|path| Refusal::IsLog { path }),
@@ -348,6 +365,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         option::of((quota(), any::<[u64; 2]>())).prop_map(|quota| Answer::Quota {
             quota: quota.map(|(quota, [nodes, bytes])| (quota, Usage { nodes, bytes }))
         }),
+        (option::of(acl()), stat()).prop_map(|(acl, stat)| Answer::Acl { acl, stat }),
+        principals().prop_map(|principals| Answer::Principals { principals }),
         any::<bool>().prop_map(|valid| Answer::Sequencer { valid }),
         (any::<u64>(), records(), stat()).prop_map(|(from, records, stat)| Answer::Records { from, records, stat }),
         (vec(text(), 0..6), stat(), any::<bool>()).prop_map(|(names, stat, more)| Answer::Children {

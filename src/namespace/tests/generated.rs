@@ -10,9 +10,9 @@ use super::super::command::{
     Answer, Birth, Command, Expect, Handle, HandleMode, Lifetime, LockHolders, LockMode, LockPlace, Operation, Quota,
     QuotaBounds, Records, Refusal, Scanned, Sequencer, SessionId, Step,
 };
-use super::super::{Applied, CommandOutcome, Namespace, Tree, answer};
-use super::batch;
+use super::super::{Applied, CommandOutcome, Namespace, Tree};
 use super::model::{Expected, Model, ModelNode};
+use super::{answer, batch};
 
 fn path() -> impl Strategy<Value = String> {
     let good = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/b/-", "/a/b/", "/a/s-0000000001"];
@@ -192,6 +192,9 @@ pub enum Deed {
         rises: bool,
         key: u128,
     },
+    Mark {
+        which: usize,
+    },
     Request {
         which: usize,
         ahead: i64,
@@ -207,6 +210,7 @@ pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
         2 => path().prop_map(|path| Deed::Settle { path }),
         1 => (any::<bool>(), any::<u128>()).prop_map(|(rises, key)| Deed::Reign { rises, key }),
+        1 => any::<usize>().prop_map(|which| Deed::Mark { which }),
         16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
             .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
     ];
@@ -221,8 +225,10 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
         known[which % known.len()]
     };
     match deed {
-        Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000 },
-        Deed::Resume { which, secret } => Command::ResumeSession { token: 8, session: pick(*which), secret: *secret },
+        Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000, address: None },
+        Deed::Resume { which, secret } => {
+            Command::ResumeSession { token: 8, session: pick(*which), secret: *secret, address: None }
+        }
         Deed::Expire { which, late } => {
             let session = pick(*which);
             let counter = model.sessions.get(&session).map_or(1, |found| found.counter);
@@ -236,6 +242,7 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
             let number = model.reign.map_or(1, |reign| reign.number + u64::from(*rises));
             Command::BeginReign { reign: number, key: *key }
         }
+        Deed::Mark { which } => Command::MarkCaching { session: pick(*which) },
         Deed::Request { which, ahead, acked_behind, operation } => {
             let session = pick(*which);
             let next = model.sessions.get(&session).map_or(1, |found| found.last + 1);
@@ -311,6 +318,7 @@ fn expected(outcome: &CommandOutcome) -> Expected {
         CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),
         CommandOutcome::Settled { .. } => Expected::Settled,
         CommandOutcome::ReignBegun => Expected::Began,
+        CommandOutcome::CachingMarked { .. } => Expected::Marked,
         CommandOutcome::SessionsFull { .. } => panic!("no generated history opens so many"),
         CommandOutcome::Unacknowledged { .. } => panic!("no generated client is that far behind"),
     }
@@ -448,6 +456,7 @@ proptest! {
             for (id, session) in &model.sessions {
                 let view = one.session(*id).expect("it lives in the model");
                 prop_assert_eq!((view.counter, view.last_number), (session.counter, session.last));
+                prop_assert_eq!(view.caches, session.caches);
                 prop_assert_eq!(view.results, session.results.len());
             }
             same_nodes(one.tree(), &model);

@@ -1,6 +1,5 @@
 //! Listings and scans: their order, their pages, and what happens between two pages.
 
-use super::super::answer;
 use super::super::codec::{ReadRef, encode_read_outcome};
 use super::super::command::{Answer, Expect, Refusal};
 use super::*;

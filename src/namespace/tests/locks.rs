@@ -1,6 +1,5 @@
 //! Locks: who gets them when, what a loss keeps shut, and which sequencers are believed.
 
-use super::super::answer;
 use super::super::command::{
     Answer, Command, Done, LockMode, LockPlace, Operation, Refusal, Sequencer, SessionId, Step,
 };

@@ -10,8 +10,8 @@ use super::super::command::{
     Refusal, Stat, Step,
 };
 use super::super::records::RecordsRef;
-use super::super::{Log, Namespace, answer};
-use super::{Bench, create, delete, multi, set, step_create};
+use super::super::{Log, Namespace};
+use super::{Bench, answer, create, delete, multi, set, step_create};
 use crate::limits::{LOG_BYTES_MAX, LOG_RUN_BYTES, NODE_DATA_BYTES_MAX};
 
 fn create_log(path: &str) -> Operation {

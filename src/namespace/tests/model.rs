@@ -44,6 +44,7 @@ pub struct ModelSession {
     pub counter: u64,
     pub last: u64,
     pub results: BTreeMap<u64, (u64, Outcome)>,
+    pub caches: bool,
 }
 
 /// What a command should come to.
@@ -59,6 +60,7 @@ pub enum Expected {
     Gap(u64),
     Settled,
     Began,
+    Marked,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +112,8 @@ impl Model {
                 }
                 self.revision += 1;
                 let id = SessionId(self.revision);
-                self.sessions.insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new() });
+                self.sessions
+                    .insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new(), caches: false });
                 Expected::Opened(id)
             }
             Command::ResumeSession { session, secret, .. } => match self.sessions.get_mut(session) {
@@ -145,6 +148,12 @@ impl Model {
             Command::BeginReign { reign, key } => {
                 self.begin_reign(*reign, *key);
                 Expected::Began
+            }
+            Command::MarkCaching { session } => {
+                if let Some(found) = self.sessions.get_mut(session) {
+                    found.caches = true;
+                }
+                Expected::Marked
             }
             Command::Request { session, number, acked_upto, operation } => {
                 self.request(*session, *number, *acked_upto, operation)
@@ -195,6 +204,9 @@ impl Model {
             }
             Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
             Operation::SetQuota { path, quota } => return self.set_quota(&path, quota),
+            Operation::CreateWithAcl { .. } | Operation::SetAcl { .. } | Operation::Authenticate { .. } => {
+                unreachable!("access lists have a model of their own")
+            }
             Operation::CreateLog { path, lifetime, sequential } => {
                 return self.create_log(id, path, lifetime, sequential);
             }
@@ -226,6 +238,7 @@ impl Model {
             StepDone::Created { path, stat } => Done::Created { path, stat },
             StepDone::Set { stat } => Done::Set { stat },
             StepDone::Deleted => Done::Deleted,
+            StepDone::AclSet { .. } => unreachable!("access lists have a model of their own"),
             StepDone::Appended { first, end } => Done::Appended { first, end },
             StepDone::Checked | StepDone::Got { .. } => unreachable!("only a multi reads"),
         })
@@ -251,6 +264,9 @@ impl Model {
             }
             Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
             Step::CheckHandle { handle } => self.opened(&handle, HandleMode::NONE).map(|_| StepDone::Checked),
+            Step::CreateWithAcl { .. } | Step::SetAcl { .. } => {
+                unreachable!("access lists have a model of their own")
+            }
             Step::Set { path, data, expect } => {
                 self.expect(&path, expect)?;
                 if self.nodes[&path].log.is_some() {

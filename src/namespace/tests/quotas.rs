@@ -1,8 +1,8 @@
 //! Quotas: what they count, what they refuse, when they warn; and the bound of one session's nodes.
 
+use super::super::Aspect;
 use super::super::codec::ReadRef;
 use super::super::command::{Answer, Done, Expect, LockMode, Quota, QuotaBounds, Refusal, Step, Usage};
-use super::super::{Aspect, answer};
 use super::*;
 use crate::limits::{
     ENTRY_NODES_WALKED_MAX, MULTI_OPS_MAX, QUOTA_NODES_COUNTED_MAX, SESSION_EPHEMERALS_MAX, TREE_NODES_DELETED_MAX,

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::super::answer;
 use super::super::codec::ReadRef;
 use super::super::command::{Answer, Expect, Lifetime, Operation, Refusal, Step};
 use super::*;

@@ -1,5 +1,7 @@
 //! Sessions: each request once, in order, told the same however often it is sent; and what an end takes along.
 
+use std::sync::Arc;
+
 use super::super::codec::decode_outcome;
 use super::super::command::{Command, Done, Expect, Operation, Refusal, SessionId, Step, StepDone};
 use super::*;
@@ -10,7 +12,7 @@ fn request(session: SessionId, number: u64, acked_upto: u64, operation: Operatio
 }
 
 fn resume(session: SessionId, secret: u128) -> Command {
-    Command::ResumeSession { token: 4, session, secret }
+    Command::ResumeSession { token: 4, session, secret, address: None }
 }
 
 #[test]
@@ -22,14 +24,14 @@ fn a_wrong_secret_takes_up_nothing() {
     assert_eq!(bench.command(resume(session, 98)), refused);
     assert_eq!(bench.namespace.digest(), digest, "a stranger does not keep a session alive");
     let (timeout_ms, last_number) = (12_000, 0);
-    let resumed = CommandOutcome::SessionResumed { token: 4, session, timeout_ms, last_number };
+    let resumed = CommandOutcome::SessionResumed { token: 4, session, timeout_ms, last_number, who: Arc::default() };
     assert_eq!(bench.command(resume(session, 99)), resumed);
 }
 
 #[test]
 fn a_full_cell_opens_no_further_session_until_one_ends() {
     let mut bench = Bench::new();
-    let open = |token| Command::OpenSession { token, secret: 99, timeout_ms: 12_000 };
+    let open = |token| Command::OpenSession { token, secret: 99, timeout_ms: 12_000, address: None };
     let more: Vec<Command> = (2..=SESSIONS_MAX as u64).map(open).collect();
     for commands in more.chunks(4096) {
         bench.namespace.apply(&batch(1, 1000, commands), &mut Applied::default());
@@ -130,11 +132,11 @@ fn opening_again_finds_the_session_that_lives() {
     let mut bench = Bench::new();
     let first = bench.session;
     assert_eq!(bench.open(1), first);
-    let other_secret = bench.command(Command::OpenSession { token: 1, secret: 98, timeout_ms: 1 });
+    let other_secret = bench.command(Command::OpenSession { token: 1, secret: 98, timeout_ms: 1, address: None });
     let CommandOutcome::SessionOpened { session, timeout_ms, .. } = other_secret else { panic!("{other_secret:?}") };
     assert_ne!(session, first, "a token alone opens nothing");
     assert_eq!(timeout_ms, SESSION_TIMEOUT_MS_MIN);
-    let long = bench.command(Command::OpenSession { token: 2, secret: 1, timeout_ms: u32::MAX });
+    let long = bench.command(Command::OpenSession { token: 2, secret: 1, timeout_ms: u32::MAX, address: None });
     assert!(matches!(long, CommandOutcome::SessionOpened { timeout_ms: SESSION_TIMEOUT_MS_MAX, .. }));
     assert_eq!(bench.ask(Operation::CloseSession), Ok(Done::SessionClosed));
     assert!(bench.open(1) > session, "an id is never given twice");
@@ -147,7 +149,7 @@ fn an_expiry_misses_a_session_that_stirred() {
     let counter = |bench: &Bench| bench.namespace.session(session).expect("it lives").counter;
     for stir in [
         resume(session, 99),
-        Command::OpenSession { token: 1, secret: 99, timeout_ms: 12_000 },
+        Command::OpenSession { token: 1, secret: 99, timeout_ms: 12_000, address: None },
         request(session, 1, 0, create_ephemeral("/e")),
     ] {
         let seen = counter(&bench);

@@ -18,10 +18,11 @@ pub struct Override {
 }
 
 /// The sections a setting can be laid over, as they are spelt in variables.
-const SECTIONS: [&str; 4] = ["server", "paxos", "journal", "session"];
+const SECTIONS: [&str; 5] = ["server", "paxos", "journal", "session", "acl"];
 
 /// What else the names of our variables go on with: the command line's, those it sets for others, and the tests'.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
+    "AUTH",
     "CELL",
     "CONFIG",
     "DEV",

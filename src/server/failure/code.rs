@@ -17,6 +17,8 @@ pub enum Code {
     OutcomeUnknown,
     /// The session expired, or the server refuses this client for good (other cell, other protocol).
     SessionLost,
+    /// The access list of a node gives this client no such right. Nothing was changed.
+    NotAuthorized,
 
     /// The configuration file cannot be read.
     ConfigUnreadable,
@@ -83,12 +85,13 @@ struct Row {
 
 impl Code {
     /// Every code, in the order of their numbers: for the table of exit statuses.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Refused,
         Self::Usage,
         Self::Unavailable,
         Self::OutcomeUnknown,
         Self::SessionLost,
+        Self::NotAuthorized,
         Self::ConfigUnreadable,
         Self::ConfigInvalid,
         Self::RingUnavailable,
@@ -139,7 +142,7 @@ impl Code {
 }
 
 /// One row a code, in their order, which is proved below.
-const ROWS: [Row; 29] = [
+const ROWS: [Row; 30] = [
     Row {
         code: Code::Refused,
         number: 1,
@@ -177,6 +180,15 @@ const ROWS: [Row; 29] = [
         more: "What answers is another cell, another protocol, or says that the session is over. Check --endpoints \
                against the `client` addresses of the configuration, and --cell against its id; a session that \
                expired took its ephemeral nodes with it.",
+    },
+    Row {
+        code: Code::NotAuthorized,
+        number: 6,
+        meaning: "an access list does not let this client do it; nothing was changed",
+        more: "The message names the node and the right that is missing. `quorate acl whoami` shows whom the session \
+               stands for, --auth or the variable QUORATE_AUTH make it stand for a user; whoever administers the node \
+               can give the right with `quorate acl set`, and the super principal of the configuration may do \
+               everything. Of a node to which one has no right at all one is told that it does not exist.",
     },
     Row {
         code: Code::ConfigUnreadable,

@@ -6,8 +6,9 @@ use super::{CELL, SECRET, SESSION, compare, golden};
 use crate::paxos::ballot::{Ballot, Incarnation, ReplicaId, Slot};
 use crate::paxos::{Evidence, Message, SlotReport, Value};
 use crate::time::Duration;
+use crate::wire::cache::{Keep, Recall, Wish, Word};
 use crate::wire::frame::{FrameError, FrameReader, PEER_MAGIC};
-use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerMessage};
+use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerMessage, Unnamed};
 
 const BALLOT: Ballot = Ballot { round: 12, replica: ReplicaId(2) };
 const OLDER: Ballot = Ballot { round: 11, replica: ReplicaId(3) };
@@ -37,6 +38,8 @@ fn name(message: &PeerMessage) -> &'static str {
         PeerMessage::ForwardRefused { .. } => "forward refused",
         PeerMessage::ReadPoint { .. } => "read point",
         PeerMessage::ReadPointReply { .. } => "read point reply",
+        PeerMessage::Recall { .. } => "recall",
+        PeerMessage::Recalled { .. } => "recalled",
         PeerMessage::FetchImage { .. } => "fetch image",
         PeerMessage::ImagePiece { .. } => "image piece",
         PeerMessage::Digest { .. } => "digest",
@@ -79,13 +82,20 @@ fn paxos_messages() -> Vec<Message> {
 
 fn messages() -> Vec<PeerMessage> {
     let (run, sessions) = (Bytes::from_static(b"commands"), vec![SESSION]);
+    let keep = Keep { session: SESSION, path: "/a".to_owned(), with_children: true };
+    let wish = Wish { renew: sessions.clone(), keep: vec![keep] };
+    let word = Word { renewed: sessions.clone(), kept: vec![0] };
+    let recall = Recall { reign: BALLOT, number: 8, paths: vec!["/a".into()] };
     let mut messages: Vec<PeerMessage> = paxos_messages().into_iter().map(PeerMessage::Paxos).collect();
     messages.extend([
         PeerMessage::Forward { count: 2, run },
         PeerMessage::ForwardRefused { requests: vec![(SESSION, 3)], overloaded: true },
-        PeerMessage::ReadPoint { ticket: 5, sessions: sessions.clone() },
-        PeerMessage::ReadPointReply { ticket: 5, upto: Some(Slot(103)), withheld: sessions },
-        PeerMessage::ReadPointReply { ticket: 6, upto: None, withheld: Vec::new() },
+        PeerMessage::ReadPoint { ticket: 5, sessions: sessions.clone(), wish: Wish::default() },
+        PeerMessage::ReadPoint { ticket: 5, sessions: sessions.clone(), wish },
+        PeerMessage::ReadPointReply { ticket: 5, upto: Some(Slot(103)), withheld: sessions.clone(), word },
+        PeerMessage::ReadPointReply { ticket: 6, upto: None, withheld: Vec::new(), word: Word::default() },
+        PeerMessage::Recall { sessions, recall },
+        PeerMessage::Recalled { session: SESSION, reign: BALLOT, number: 8 },
         PeerMessage::FetchImage { image: Slot(60), offset: 4096 },
         PeerMessage::ImagePiece { image: Slot(60), offset: 4096, bytes: Bytes::from_static(b"rows") },
         PeerMessage::Digest { slot: Slot(2048), digest: HASH },
@@ -105,6 +115,14 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let (from, to, incarnation) = (ReplicaId(2), ReplicaId(1), Incarnation(SECRET));
     let hello = Hello { protocol: PEER_PROTOCOL, cell: CELL, from, incarnation, to };
     let mut frames = vec![("hello", BytesMut::from(&peer::encode_hello(&hello)[..]))];
+    let unnamed = Unnamed { cell: CELL, config_slot: Slot(40) };
+    let bytes = BytesMut::from(&peer::encode_unnamed(&unnamed)[..]);
+    let fed = FrameReader::new(PEER_MAGIC).feed(&bytes, 1 << 10, |frame| {
+        assert_eq!(peer::decode_unnamed(&frame), Ok(unnamed));
+        Ok::<(), FrameError>(())
+    });
+    fed.expect("a sound frame");
+    frames.push(("unnamed", bytes));
     for message in messages() {
         let bytes = bytes_of(&message);
         let mut decoded = None;
@@ -119,6 +137,6 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 23, "each of 15 + 7 messages, and the hello, has an example");
+    assert_eq!(names.len(), 26, "each of 15 + 9 messages, the hello, and its refusal, has an example");
     compare("peer.txt", &golden(&frames));
 }

@@ -6,6 +6,7 @@
 //! ```text
 //! mod       the commands: which points are measured, one after the other
 //! load      the options all of them share, and what they mean for one point
+//! special   sessions, locks and watches: loads that are not of reads and overwrites
 //! local     cells of this command's own, for curves over the number of replicas
 //! table     results for a person
 //! compare   results against results
@@ -14,6 +15,7 @@
 mod compare;
 mod load;
 mod local;
+mod special;
 mod table;
 
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use quorate::bench::{self, Blow, Fleet, Host, Results, RunError, SCHEMA, Watch};
+use quorate::bench::{self, Blow, Host, Results, RunError, SCHEMA, Watch, Watched};
 use quorate::server::{Code, Failure};
 use rustix::process::{Pid, Resource, Signal, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -69,6 +71,28 @@ pub enum Args {
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         sessions: u32,
     },
+    /// Takes and gives up locks, each client its own and then many the same one
+    Lock {
+        #[command(flatten)]
+        load: Load,
+        /// Clients that contend for one lock; 0: --connections clients take --depth locks of their own
+        #[arg(long, value_delimiter = ',', default_value = "0,100", value_parser = clap::value_parser!(u32).range(0..=4000))]
+        contenders: Vec<u32>,
+    },
+    /// Overwrites one key, and measures until all who watch it are told
+    Watch {
+        #[command(flatten)]
+        load: Load,
+        /// Clients that watch
+        #[arg(long, value_delimiter = ',', default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=50_000))]
+        watchers: Vec<u32>,
+        /// Events bring the value
+        #[arg(long)]
+        with_data: bool,
+        /// Watches that are told nothing, whose cost to measure before; with --pids or --replicas
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+        idle_watches: u32,
+    },
     /// Overwrites keys, signals a server, and measures how long writes stand still
     Failover {
         #[command(flatten)]
@@ -99,6 +123,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Write(load) | Args::Read(load) => load,
         Args::Mix { load, .. } | Args::Sweep { load, .. } => load,
         Args::Session { load, .. } | Args::Failover { load, .. } => load,
+        Args::Lock { load, .. } | Args::Watch { load, .. } => load,
         Args::Compare(args) => return compare::run(args),
         Args::Report(args) => return compare::merge(args),
     };
@@ -112,6 +137,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Args::Session { sessions, .. } => session.storm(load, *sessions),
         Args::Failover { kill_pid, signal, .. } => session.failover(load, *kill_pid, *signal),
+        Args::Lock { contenders, .. } => session.locks(load, contenders),
+        Args::Watch { watchers, with_data, idle_watches, .. } => {
+            let idle = *idle_watches as usize;
+            let watched = Watched { value_bytes: load.value_bytes, with_data: *with_data, idle };
+            session.watches(load, watchers, watched)
+        }
         Args::Compare(_) | Args::Report(_) => unreachable!("these measure nothing"),
     };
     // What was measured is told and written whatever came after it.
@@ -218,30 +249,6 @@ impl Session {
         Ok(())
     }
 
-    fn storm(&mut self, load: &Load, sessions: u32) -> Result<(), Failure> {
-        if !load.is_quorate() {
-            return Err(Failure::new(Code::Usage, "only sessions of Quorate are measured").fix("leave --system out"));
-        }
-        allow_files(u64::from(sessions) + 64)?;
-        for count in load.replicas.as_ref().map_or(vec![None], |counts| counts.iter().copied().map(Some).collect()) {
-            let servers = self.servers(load, count)?;
-            let mut fleet =
-                Fleet::new(sessions as usize, &load.settings(&servers, 1)?, Freshness::Linearizable.asked())
-                    .map_err(|error| run_failed(error.into()))?;
-            let bar = self.bar.clone();
-            let mut progress = |progress: &bench::Progress| {
-                bar.set_position((progress.share * 1000.0) as u64);
-                bar.set_message(format!("{sessions} sessions: {}", progress.phase));
-            };
-            let mut watch = Watch { stop: &self.stop, progress: &mut progress };
-            let patience = load.target.timeout.max(Duration::from_secs_f64(load.warmup)).into();
-            let idle = Duration::from_secs_f64(load.seconds).into();
-            let report = bench::storm(&mut fleet, &servers.pids, patience, idle, &mut watch).map_err(run_failed)?;
-            self.results.sessions.push(report);
-        }
-        Ok(())
-    }
-
     /// The cell to be measured: the one named, or one of this command's own.
     fn servers(&mut self, load: &Load, replicas: Option<u8>) -> Result<Servers, Failure> {
         let Some(count) = replicas else { return load.servers() };
@@ -254,7 +261,8 @@ impl Session {
 
     fn tell(&self, load: &Load) -> Result<(), Failure> {
         let results = &self.results;
-        if results.points.is_empty() && results.failovers.is_empty() && results.sessions.is_empty() {
+        let special = results.sessions.is_empty() && results.locks.is_empty() && results.watches.is_empty();
+        if results.points.is_empty() && results.failovers.is_empty() && special {
             return Ok(());
         }
         if let Some(folder) = &load.out {
@@ -275,20 +283,13 @@ impl Session {
             return Err(Failure::new(Code::RunFailed, "writes did not go on")
                 .found(format!("nothing acknowledged for {} ms at the end", failover.outage_ms)));
         }
+        let (locks, watches) = (results.locks.iter(), results.watches.iter());
+        for measured in locks.map(|of| &of.measured).chain(watches.map(|of| &of.measured)) {
+            verified(measured.wrong_answers, &measured.wrong, measured.unverified.as_ref())?;
+        }
         let runs = results.failovers.iter().map(|failover| &failover.run);
         for report in results.points.iter().chain(runs) {
-            if report.wrong_answers > 0 {
-                return Err(Failure::new(
-                    Code::WrongAnswer,
-                    format!("{} answers cannot be true", report.wrong_answers),
-                )
-                .found(report.wrong.join("\n"))
-                .why("a cell that gives one has lost or doubled a write, or served an old one")
-                .fix("keep the replicas' folders and logs, and report it"));
-            }
-            if let Some(why) = &report.unverified {
-                return Err(Failure::new(Code::RunFailed, "the keys could not be verified at the end").found(why));
-            }
+            verified(report.wrong_answers, &report.wrong, report.unverified.as_ref())?;
             if let Some(why) = report.invalid.as_ref().filter(|_| results.points.len() == 1) {
                 return Err(Failure::new(Code::RunFailed, "the run is invalid")
                     .found(why)
@@ -297,6 +298,18 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Fails for an answer that cannot be true, and where that could not be seen.
+fn verified(wrong_answers: u64, wrong: &[String], unverified: Option<&String>) -> Result<(), Failure> {
+    if wrong_answers > 0 {
+        return Err(Failure::new(Code::WrongAnswer, format!("{wrong_answers} answers cannot be true"))
+            .found(wrong.join("\n"))
+            .why("a cell that gives one has lost or doubled a write, served an old one, or let two hold one lock")
+            .fix("keep the replicas' folders and logs, and report it"));
+    }
+    let unseen = |why: &String| Failure::new(Code::RunFailed, "the end could not be verified").found(why);
+    unverified.map_or(Ok(()), |why| Err(unseen(why)))
 }
 
 /// The figures of a single point stand at the top as well: whoever measured one thing need not look into a list.
@@ -318,7 +331,7 @@ fn json(value: &impl serde::Serialize) -> String {
 
 fn run_failed(error: RunError) -> Failure {
     match error {
-        RunError::Prepare(_) | RunError::AllOver(_) => {
+        RunError::Prepare(_) | RunError::Errand(_) | RunError::AllOver(_) => {
             Failure::new(Code::Unavailable, error.to_string()).fix("see `quorate status`")
         }
         other => Failure::new(Code::RunFailed, other.to_string()),

@@ -1,9 +1,17 @@
 //! Results for a person.
 
-use quorate::bench::{Change, Cost, FailoverReport, Latencies, Report, Results, SessionReport, Verdict};
+use quorate::bench::{
+    Change, Cost, FailoverReport, FanOutReport, Latencies, LockReport, Measured, Report, Results, SessionReport,
+    Verdict,
+};
 
 /// More points than this are told in a line each.
 const IN_FULL_MAX: usize = 1;
+
+/// Above the rows of latencies.
+const HEADER: &str = "          count       per s     p50 us     p90 us     p99 us   p99.9 us     max us";
+
+const GENERATOR_BOUND: &str = "\nthe generator was busy nearly all the time: these are its figures, not the cell's";
 
 pub fn of(results: &Results) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -14,6 +22,8 @@ pub fn of(results: &Results) -> String {
     }
     parts.extend(results.failovers.iter().map(failover));
     parts.extend(results.sessions.iter().map(storm));
+    parts.extend(results.locks.iter().map(locks));
+    parts.extend(results.watches.iter().map(watches));
     parts.join("\n")
 }
 
@@ -38,7 +48,7 @@ fn in_full(report: &Report) -> String {
         let rates: Vec<String> = report.repeats.iter().map(|repeat| format!("{:.0}", repeat.ops_per_s)).collect();
         text += &format!(" (median of {}; spread {} %)", rates.join(", "), report.spread_pct);
     }
-    text += "\n          count       per s     p50 us     p90 us     p99 us   p99.9 us     max us";
+    text += &format!("\n{HEADER}");
     for (name, latencies) in [("reads", &report.reads), ("writes", &report.writes), ("service", &report.service)] {
         text += &latencies.as_ref().map(|latencies| row(name, latencies)).unwrap_or_default();
     }
@@ -60,7 +70,7 @@ fn in_full(report: &Report) -> String {
 fn remarks(report: &Report) -> Vec<String> {
     let mut remarks: Vec<String> = report.invalid.iter().map(|why| format!("INVALID: {why}")).collect();
     if report.generator_bound {
-        remarks.push("the generator was busy nearly all the time: these are its figures, not the cell's".into());
+        remarks.push(GENERATOR_BOUND.trim_start().into());
     }
     if report.spread_pct > 5.0 {
         remarks.push(format!("repeats differ by {} %: compare with care", report.spread_pct));
@@ -146,6 +156,73 @@ fn storm(report: &SessionReport) -> String {
         );
     }
     text + &report.trouble.as_ref().map(|trouble| format!("\nlast trouble: {trouble}")).unwrap_or_default()
+}
+
+fn locks(report: &LockReport) -> String {
+    let LockReport { clients, locks, measured, .. } = report;
+    let mut text = match report.contenders {
+        0 => format!("{clients} clients, {locks} locks of their own"),
+        _ => format!("{clients} clients contend for one lock"),
+    };
+    text += &format!(
+        ", closed loop, {} s\n{} times a second taken and given up{}; {} messages to clients each time\n{HEADER}",
+        measured.seconds,
+        measured.per_s,
+        repeats(measured),
+        report.messages_each
+    );
+    for (name, latencies) in [("acquire", &report.acquire), ("pair", &report.pair), ("hand on", &report.hand_over)] {
+        text += &latencies.as_ref().map(|latencies| row(name, latencies)).unwrap_or_default();
+    }
+    text + &ending(measured)
+}
+
+fn watches(report: &FanOutReport) -> String {
+    let FanOutReport { watchers, value_bytes, measured, .. } = report;
+    let mut text = format!(
+        "one writer of {value_bytes} B values and {watchers} who watch ({}), closed loop, {} s\n\
+         {} writes a second of which all are told{}, gaps {}\n{HEADER}",
+        if report.with_data { "events with values" } else { "events without values" },
+        measured.seconds,
+        measured.per_s,
+        repeats(measured),
+        report.gaps
+    );
+    for (name, latencies) in [("write", &report.write), ("told", &report.told), ("last", &report.last_told)] {
+        text += &latencies.as_ref().map(|latencies| row(name, latencies)).unwrap_or_default();
+    }
+    text += &ending(measured);
+    if let Some(idle) = &report.idle {
+        text += &format!(
+            "\n{} idle watches: open after {} s, {} bytes of the servers each, {} CPU s for each second and 100,000",
+            idle.watches, idle.opened_s, idle.bytes_each, idle.cpu_s_per_s_100k
+        );
+    }
+    text
+}
+
+fn repeats(measured: &Measured) -> String {
+    match &measured.repeats_per_s[..] {
+        [] | [_] => String::new(),
+        rates => format!(" (median of {rates:?}; spread {} %)", measured.spread_pct),
+    }
+}
+
+/// What the figures of a load of its own kind must not be read without, and what they cost.
+fn ending(measured: &Measured) -> String {
+    let Measured { errors, wrong_answers, reconnects, .. } = measured;
+    let mut text = format!("\nerrors {errors}, wrong answers {wrong_answers}, reconnects {reconnects}");
+    if let Some(first) = &measured.first_error {
+        text += &format!("\nfirst trouble: {first}");
+    }
+    text += &costs(&measured.cost, measured.seconds);
+    if measured.generator_bound {
+        text += GENERATOR_BOUND;
+    }
+    if measured.interrupted {
+        text += "\ninterrupted";
+    }
+    text
 }
 
 pub fn changes(changes: &[Change], alone: usize) -> String {

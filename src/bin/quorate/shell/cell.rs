@@ -1,6 +1,7 @@
 //! The prompt of `quorate dev`: the plain commands on the cell at hand, and a few on its processes.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use quorate::paxos::ReplicaId;
 use quorate::server::{Code, Failure};
@@ -8,6 +9,7 @@ use rustix::process::Signal;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGCHLD, SIGINT};
 
+use super::super::connect::Target;
 use super::line::Line;
 use super::prompt::Prompt;
 use super::{cannot_run, program, unfinished};
@@ -118,7 +120,7 @@ fn forward_lines(endpoints: String, events: Sender<Event>) -> Sender<()> {
 }
 
 fn read_lines(endpoints: String, events: &Sender<Event>, next: &Receiver<()>) -> Result<(), Failure> {
-    let mut prompt = Prompt::open(endpoints, &["exit", "kill", "start"])?;
+    let mut prompt = Prompt::open(Target::at(&endpoints, Duration::ZERO), &["exit", "kill", "start"])?;
     while let Some(line) = prompt.read()? {
         if events.send(Event::Line(line)).is_err() || next.recv().is_err() {
             break;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::CommandFactory;
 use quorate::client::{Client, Consistency};
 
-use super::super::{Cli, connect};
+use super::super::Cli;
+use super::super::connect::Target;
 
 /// What is known to complete a line with.
 pub struct Completions {
@@ -17,14 +18,14 @@ pub struct Completions {
 
 /// The cell's own paths.
 struct Paths {
-    target: String,
+    target: Target,
     /// Opened when it is first needed.
     client: RefCell<Option<Client>>,
 }
 
 impl Completions {
     /// For the cell at `target`; `also` are commands beside those of the command line.
-    pub fn new(target: String, also: &'static [&'static str]) -> Self {
+    pub fn new(target: Target, also: &'static [&'static str]) -> Self {
         Self { program: Cli::command(), also, paths: Paths { target, client: RefCell::new(None) } }
     }
 
@@ -69,7 +70,7 @@ impl Paths {
         let parent = if parent.is_empty() { "/" } else { parent };
         let mut client = self.client.borrow_mut();
         if client.is_none() {
-            *client = connect::open(&self.target, PATIENCE).ok();
+            *client = self.target.open(PATIENCE).ok();
         }
         let Some(known) = client.as_ref() else { return Vec::new() };
         match known.list_as(parent, Consistency::Stale).wait_timeout(PATIENCE) {
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Vec<String> {
-        Completions::new("127.0.0.1:1".to_owned(), &["kill"]).of(line).1
+        Completions::new(Target::at("127.0.0.1:1", PATIENCE), &["kill"]).of(line).1
     }
 
     #[test]
@@ -107,6 +108,6 @@ mod tests {
         assert!(of("get ki").is_empty(), "only the first word is a command");
         assert!(of("lock /l -- cr").is_empty(), "another program's line");
         assert!(of("get /a").is_empty(), "no cell answers");
-        assert_eq!(Completions::new(String::new(), &[]).of("create --seq").0, 7);
+        assert_eq!(Completions::new(Target::at("", PATIENCE), &[]).of("create --seq").0, 7);
     }
 }

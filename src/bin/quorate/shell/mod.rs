@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false)))
         .map_err(|error| Failure::new(Code::RunFailed, "cannot catch Ctrl-C").found(error.to_string()))?;
     let target = &args.target;
-    let mut prompt = Prompt::open(target.text(), &[])?;
+    let mut prompt = Prompt::open(target.clone(), &[])?;
     let mut status = 0;
     while let Some(text) = prompt.read()? {
         match Line::of(&text) {
@@ -55,6 +55,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
                 let mut program = program(&words)?;
                 program.env("QUORATE_ENDPOINTS", &target.endpoints);
                 program.env("QUORATE_TIMEOUT", format!("{}ms", target.timeout.as_millis()));
+                program.envs(target.auth.as_ref().map(|auth| ("QUORATE_AUTH", &auth.text)));
                 program.envs(target.cell.map(|cell| ("QUORATE_CELL", cell.to_string())));
                 status = status_of(program.status().map_err(cannot_run)?);
             }

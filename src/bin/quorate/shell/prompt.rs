@@ -10,6 +10,7 @@ use rustyline::history::FileHistory;
 use rustyline::{Editor, hint::Hinter};
 
 use super::complete::Completions;
+use crate::connect::Target;
 
 /// A prompt on standard input.
 pub struct Prompt {
@@ -40,7 +41,7 @@ impl rustyline::completion::Completer for Completions {
 
 impl Prompt {
     /// A prompt for a cell; `also` are commands it has beside those of the command line.
-    pub fn open(target: String, also: &'static [&'static str]) -> Result<Self, Failure> {
+    pub fn open(target: Target, also: &'static [&'static str]) -> Result<Self, Failure> {
         let config = Config::builder()
             .auto_add_history(true)
             .history_ignore_space(true)

@@ -1,0 +1,316 @@
+//! What Chubby and ZooKeeper do, row by row: what it is here, and the test that shows it.
+//!
+//! Chubby's list is that of its paper (Burrows, OSDI 2006, by section) and of *Paxos Made Live* (PODC 2007); ZooKeeper's is
+//! that of its 3.9 line and of its paper (Hunt and others, USENIX ATC 2010). Figures of their speed are none of it: the
+//! README compares that.
+//!
+//! A test is written as the file it is in and its name. Where there is none, the row says why: *later* is what is left for
+//! a later version, *absent* what is not wanted here, and *not yet* what is missing.
+//!
+//! `tests/features.rs` holds this page to the tree: a test that is named exists, and no call of either system is left out.
+//!
+//! # Chubby: shape (§2.1, §2.2)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | A cell of replicas, one master | a cell of 3 or 5, one leader, Multi-Paxos | `tests/sim/main.rs::fresh_seeds` `tests/process/crashes.rs::the_leader_is_killed_under_load_and_comes_back` |
+//! | Master lease | leader lease; a reign without one reads by a round trip | `tests/process/crashes.rs::a_leader_paused_past_its_lease_serves_nothing_stale` |
+//! | Reads at the master, writes acknowledged by a majority | linearizable reads at every replica | `tests/sim/main.rs::fresh_seeds` `tests/process/crashes.rs::all_are_killed_at_once_and_lose_nothing` |
+//! | Election in some seconds | in a fraction of one | `tests/process/bench.rs::writes_go_on_after_the_leader_is_killed_and_sessions_come_and_go` |
+//! | Finding the master | any address will do; the library learns the others | `src/client/machine/tests.rs::a_client_that_prefers_the_leader_goes_there` |
+//! | Replacing a replica | `quorate recover` | `tests/process/members.rs::a_lost_disk_is_replaced_and_then_another_replica_may_fail` |
+//! | Member list in the database | an entry of the log | `tests/process/members.rs::a_fourth_replica_joins_elsewhere_and_the_leader_is_removed` |
+//! | A service, not a library: no quorum among clients | one client alone can lock and elect | `tests/process/guide/mod.rs::the_guide_is_performed` |
+//! | Coarse-grained locks, which outlive a fail-over | locks and queues are in the log | `tests/process/locks.rs::a_lock_and_its_queue_outlive_the_leader` |
+//!
+//! # Chubby: nodes (§2.3)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Names below `/ls/CELL` | a connect string names hosts, cell and root | `src/client/target.rs::a_full_target_says_everything` `src/client/machine/tests.rs::another_cell_and_malformed_words_end_the_client` |
+//! | A strict tree, one name a node, no links, no moves | likewise | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | Whole-file reads and writes | likewise | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/process/nodes.rs::data_past_the_limit_are_refused_by_name_before_they_are_written_down` |
+//! | Through the site's file API |  | absent: there is no such API outside of Chubby's site |
+//! | Permanent nodes | `CreateOptions::permanent` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | Ephemeral nodes, which live while open | transient nodes | not yet: nodes cannot be opened |
+//! | Any node is an advisory reader/writer lock | likewise | `src/namespace/tests/locks.rs::readers_share_and_starve_no_writer` `tests/sim/main.rs::nothing_is_left_out` |
+//! | Instance number | `Stat::instance` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | Content generation | `Stat::version` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | Lock generation | `Stat::lock_generation`, a fencing token | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/locks.rs::a_stale_sequencer_is_refused_in_every_kind_of_request` |
+//! | ACL generation | `Stat::acl_version` | not yet: nodes have no access lists |
+//! | Content checksum | `Stat::checksum` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/images.rs::an_image_and_its_tail_equal_a_replay` |
+//! | ACL names, inherited at creation | access lists | not yet: nodes have no access lists |
+//! | ACLs are files that list principals | `group:` entries | not yet: nodes have no access lists |
+//! | Users known by authentication | identities of a session | not yet: nodes have no access lists |
+//!
+//! # Chubby: handles (§2.3)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Check digits | MAC under a key of the cell | not yet: there are no handles |
+//! | Sequence number: which master made it | the reign is in the handle | not yet: there are no handles |
+//! | Mode, for a new master to recreate state | state is in the log | not yet: there are no handles |
+//! | Names an instance | fails once the node is gone, made anew or not | not yet: there are no handles |
+//! | All calls fail after the session | only a suffix of calls is lost | `src/client/machine/tests.rs::the_cells_word_ends_the_session_at_once` |
+//!
+//! # Chubby: calls (§2.6)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Open | `open` | not yet: there are no handles |
+//! | Close | `close` of a handle | not yet: there are no handles |
+//! | Poison | `poison` | not yet: there are no handles |
+//! | GetContentsAndStat | `get` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/process/guide/mod.rs::the_guide_is_performed` |
+//! | GetStat | `exists` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | ReadDir | `entries`: names with stats, in pages | `src/namespace/tests/listings.rs::entries_are_the_names_with_the_stats_of_the_nodes` |
+//! | SetContents, with a generation | `set`, with a version | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
+//! | SetACL | `set_acl` | not yet: nodes have no access lists |
+//! | Delete, if there are no children | `delete`; `delete_tree` for the rest | `src/namespace/tests/refusals.rs::each_refusal_is_the_right_one_and_changes_no_node` `tests/process/nodes.rs::a_large_tree_comes_down_in_parts_while_the_leader_dies` |
+//! | Acquire | `lock`: a fair queue in the cell | `tests/process/locks.rs::a_lock_and_its_queue_outlive_the_leader` |
+//! | TryAcquire | `try_lock` | `src/namespace/tests/locks.rs::readers_share_and_starve_no_writer` |
+//! | Release | dropping or releasing the guard | `src/namespace/tests/locks.rs::a_lock_goes_from_one_to_the_next_in_the_order_they_came` |
+//! | GetSequencer | `LockGuard::sequencer` | `src/namespace/tests/locks.rs::a_stale_sequencer_is_refused_in_every_kind_of_request` |
+//! | SetSequencer | guarded writes, refused in the log | `src/namespace/tests/locks.rs::a_stale_sequencer_is_refused_in_every_kind_of_request` `tests/process/logs.rs::a_writer_that_lost_its_lock_appends_no_more_under_another_leader` |
+//! | CheckSequencer | `check_sequencer` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | Each call waits, or calls back, with diagnostics | `Op`: wait or await; typed errors | `src/client/op.rs::a_future_is_woken_by_its_answer` `src/client/op.rs::patience_ends_with_an_unknown_outcome` |
+//! | Cancel (wished for) | dropping an `Op` that waits for a lock | `tests/process/locks.rs::who_gives_up_early_takes_no_claim_along_but_its_own` |
+//! | GetEvent over TCP (wished for) | watches | `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` |
+//! | CreateSession, KeepAlive | open and ping | `src/client/machine/tests.rs::a_session_is_opened_and_calls_made_before_follow_in_order` `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
+//!
+//! # Chubby: locks (§2.4)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Shared and exclusive | likewise | `src/namespace/tests/locks.rs::readers_share_and_starve_no_writer` `src/namespace/tests/locks.rs::a_lost_reader_keeps_writers_out_and_no_reader` |
+//! | Locks are advisory | a locked node is read and written by all | `tests/sim/main.rs::fresh_seeds` |
+//! | Sequencers | likewise, checked in the log | `src/namespace/tests/locks.rs::a_stale_sequencer_is_refused_in_every_kind_of_request` |
+//! | Services that remember the greatest they saw | `Fence` | `src/client/recipes/fence.rs::tokens_never_fall_and_locks_are_not_mixed_up` |
+//! | Lock-delay after a loss, a minute at most | likewise | `src/namespace/tests/locks.rs::a_loss_keeps_the_lock_shut_for_the_delay_by_the_logs_time` `tests/process/locks.rs::a_dead_holders_lock_comes_free_after_its_session_and_the_delay` |
+//! | A release frees at once | likewise | `src/namespace/tests/locks.rs::a_clean_end_or_a_wait_leaves_no_delay` |
+//!
+//! # Chubby: events (§2.5)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | File contents modified | `Changed` | `src/front/tests/watches.rs::each_scope_sees_its_own` |
+//! | Child added, removed, modified | watches of children and entries | `src/front/tests/watches.rs::each_scope_sees_its_own` |
+//! | Master failed over | `SessionEvent::Failover`; no event is lost by it | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` |
+//! | Handle became invalid | told to who holds it | not yet: there are no handles |
+//! | Lock acquired | the answer to `lock` | `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` |
+//! | Conflicting lock request | told to the holder | not yet: a holder asks `lock_holders` for who waits |
+//!
+//! # Chubby: cache (§2.7)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | File data and meta-data | data and stat | not yet: a client keeps no answers |
+//! | Absence of files | likewise | not yet: a client keeps no answers |
+//! | Invalidation before the write | before it is proposed | not yet: a client keeps no answers |
+//! | Cache lease: a dead client holds a write up no longer | likewise | not yet: a client keeps no answers |
+//! | Uncachable while it is being written | reads never wait | not yet: a client keeps no answers |
+//! | Open handles, locks | a handle opens nothing twice | not yet: there are no handles |
+//!
+//! # Chubby: sessions (§2.8)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Session lease, extended and never shortened | the timeout runs from the last sign of life | `src/replica/liveness.rs::a_session_that_speaks_lives` `src/replica/liveness.rs::a_session_taken_up_again_and_again_takes_no_more_room` |
+//! | Extended when a new master comes | the whole time anew | `src/replica/liveness.rs::a_session_heard_between_two_looks_has_its_whole_time_from_then_on` |
+//! | KeepAlive replies carry events | the connection carries them at once | `src/front/tests/watches.rs::events_come_before_the_answers_of_their_turn` |
+//! | The client's own lease is the shorter one | from its own time of sending | `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
+//! | Jeopardy, grace period, safe | likewise, 45 s | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
+//! | Expired | an error on every later call | `src/client/machine/tests.rs::the_cells_word_ends_the_session_at_once` |
+//! | Closed explicitly | `close` | `src/client/machine/tests.rs::closing_ends_the_session_after_the_calls_before_it` |
+//! | Closed after a minute without use |  | absent: a session is its client's for as long as that lives |
+//! | KeepAlive over UDP |  | later: UDP keep-alives |
+//!
+//! # Chubby: fail-over (§2.9)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | 1 New epoch, older calls rejected | ballots; answers of a reign that is over do not leave | `src/server/published.rs::a_reader_never_pairs_a_ballot_with_another_ones_deadline` `tests/process/crashes.rs::a_leader_paused_past_its_lease_serves_nothing_stale` |
+//! | 2, 4 Master location first, then KeepAlives | requests wait at the client until a leader serves | `src/client/machine/tests.rs::after_a_reconnection_each_unanswered_call_is_sent_once_in_order` |
+//! | 3 Sessions and locks from the database, leases extended | from the log | `tests/process/locks.rs::a_lock_and_its_queue_outlive_the_leader` `src/replica/liveness.rs::a_session_heard_between_two_looks_has_its_whole_time_from_then_on` |
+//! | 5 Fail-over event | `SessionEvent::Failover` | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` |
+//! | 6 Waits until caches are flushed | likewise, only for sessions that cache | not yet: a client keeps no answers |
+//! | 7 All operations | after the reign's first entry is applied | `tests/process/crashes.rs::the_leader_is_killed_under_load_and_comes_back` |
+//! | 8 Handles live on | likewise | not yet: there are no handles |
+//! | 9 Ephemerals that nobody opened go | transient nodes | not yet: nodes cannot be opened |
+//! | Session timers stand still without a master | likewise | `src/replica/liveness.rs::time_in_which_the_leader_did_not_listen_does_not_count` |
+//!
+//! # Chubby: database, backup, scaling (§2.10 to §3, and its Paxos paper)
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Write-ahead log and snapshots | journal and images | `src/namespace/tests/images.rs::an_image_and_its_tail_equal_a_replay` `tests/process/images.rs::the_log_stays_bounded_and_all_are_killed_at_any_point_of_it` |
+//! | Group commit | batches that a flush in flight gathers | `src/journal/writer/tests.rs::records_queued_together_are_one_write_of_uncopied_memory` |
+//! | Disk corruption is detected | and told from a crash, and mended | `tests/process/storage.rs::what_rots_beneath_a_running_replica_is_found_and_replaced` `src/journal/tests.rs::many_lives_with_crashes_and_bad_sectors_deny_nothing` |
+//! | MultiOp: guard, then, else | `txn` | `tests/process/txn.rs::a_transaction_takes_one_branch_whole` |
+//! | Checksums compared among replicas | digests of the state | `tests/sim/divergence.rs::a_replica_that_differs_from_a_majority_stops_and_the_others_go_on` `tests/process/divergence.rs::a_replica_whose_state_differs_ends_and_the_others_go_on` |
+//! | Failure-injecting test harness | the simulator | `tests/sim/main.rs::nothing_is_left_out` `tests/sim/main.rs::fresh_seeds` |
+//! | Backup elsewhere |  | later: scheduled off-host backup |
+//! | Mirroring between cells |  | later: mirroring |
+//! | Proxies |  | later: proxies |
+//! | Partitioning |  | later: partitioning |
+//! | Protocol-conversion servers |  | later: ZooKeeper wire gateway |
+//! | Bound of a file's size | a megabyte | `tests/process/nodes.rs::data_past_the_limit_are_refused_by_name_before_they_are_written_down` |
+//! | Storage quota (missed) | quotas of subtrees | `tests/process/nodes.rs::a_quota_holds_and_warns_under_another_leader` |
+//! | No events lost in a fail-over (wished for) | cursors, and gaps that are told | `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` `tests/process/watching.rs::a_past_that_died_with_its_replicas_is_a_gap_and_what_follows_is_told` |
+//! | A thin protocol for other languages (wished for) | every frame is on record | `src/wire/tests.rs::a_clients_messages_have_the_bytes_on_record` |
+//! | Name service, batched (§4.5) | scans with data | `tests/process/nodes.rs::a_scan_goes_on_in_order_while_leaders_die_and_nodes_go` |
+//!
+//! # ZooKeeper: operations
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | create | `create` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
+//! | create2 | every creation returns the stat | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | delete | `delete`, with a version | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
+//! | exists | `exists` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | getData | `get` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
+//! | setData | `set`, with a version | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
+//! | getACL | `acl` | not yet: nodes have no access lists |
+//! | setACL | `set_acl` | not yet: nodes have no access lists |
+//! | getChildren | `list` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/readme.rs::the_readme_does_what_it_says` |
+//! | getChildren2 | with the stat of the parent, and of each child if wanted | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/listings.rs::entries_are_the_names_with_the_stats_of_the_nodes` |
+//! | getAllChildrenNumber | the usage of a quota, or a scan | `src/namespace/tests/quotas.rs::a_quota_counts_what_was_there_and_what_comes_goes_and_changes` |
+//! | getEphemerals | a scan tells each owner, `quorate session ls` how many | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/process/sessions.rs::every_replica_tells_of_every_session` |
+//! | sync | `sync`; reads need none | `tests/sim/main.rs::fresh_seeds` |
+//! | ping | by the library | `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
+//! | check | `Txn::check` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | multi | `txn` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/requests.rs::a_multi_sees_its_own_work_under_one_revision` |
+//! | multiRead | reads in a `txn` | `src/namespace/tests/requests.rs::a_multi_sees_its_own_work_under_one_revision` `src/namespace/tests/refusals.rs::a_multi_that_reads_more_than_a_reply_holds_is_refused` |
+//! | transaction() | `Txn` | `tests/process/txn.rs::a_transaction_takes_one_branch_whole` |
+//! | createContainer | `CreateOptions::container` | `src/namespace/tests/lifetimes.rs::a_container_ends_some_time_after_its_last_child_went` `tests/process/nodes.rs::a_node_ends_in_its_time_under_another_leader_and_after_a_restart_of_all` |
+//! | deleteContainer | by the leader, in the log | `src/namespace/tests/lifetimes.rs::a_container_ends_some_time_after_its_last_child_went` |
+//! | createTTL | `CreateOptions::ttl` | `src/namespace/tests/lifetimes.rs::a_node_with_a_time_to_live_ends_when_it_was_left_alone_for_so_long` `tests/process/nodes.rs::a_node_ends_in_its_time_under_another_leader_and_after_a_restart_of_all` |
+//! | reconfig | `quorate member` | `tests/process/members.rs::a_fourth_replica_joins_elsewhere_and_the_leader_is_removed` `tests/process/members.rs::a_lost_disk_is_replaced_and_then_another_replica_may_fail` |
+//! | getConfig | `quorate member list` | `tests/process/members.rs::a_fourth_replica_joins_elsewhere_and_the_leader_is_removed` |
+//! | updateServerList | learned from the cell | `tests/process/members.rs::a_fourth_replica_joins_elsewhere_and_the_leader_is_removed` |
+//! | addWatch | `watch`: persistent, recursive if wanted | `src/front/tests/watches.rs::each_scope_sees_its_own` |
+//! | setWatches, setWatches2 | by the library, from a revision | `src/front/tests/watches.rs::a_watch_that_comes_back_is_told_what_it_missed_and_then_goes_on` |
+//! | checkWatches, removeWatches | dropping the `Watch` | `src/front/tests/watches.rs::watches_go_with_their_connection_their_session_and_when_nobody_wants_them` |
+//! | auth | identities of a session | not yet: nodes have no access lists |
+//! | whoAmI | identities of a session | not yet: nodes have no access lists |
+//! | sasl |  | later: SASL |
+//! | createSession | by the library | `src/client/machine/tests.rs::a_session_is_opened_and_calls_made_before_follow_in_order` |
+//! | closeSession | `close` | `src/client/machine/tests.rs::closing_ends_the_session_after_the_calls_before_it` |
+//! | Each call sync or async, in FIFO order | `Op` | `src/client/machine/random.rs::each_request_is_applied_once_in_order_and_every_call_is_answered` |
+//! | chroot suffix | `chroot`, or in the connect string | `src/client/tests.rs::a_root_is_put_in_front_of_paths_and_taken_off_again` |
+//!
+//! # ZooKeeper: data model
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Nodes with data and children | likewise, a megabyte of data | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | Stat | `Stat`, and a checksum | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | PERSISTENT | `permanent` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | EPHEMERAL | `ephemeral`; no children | `src/namespace/tests/requests.rs::a_session_takes_its_ephemeral_nodes_along_in_one_revision` `src/namespace/tests/refusals.rs::each_refusal_is_the_right_one_and_changes_no_node` |
+//! | _SEQUENTIAL | `sequential`; the number does not overflow | `src/namespace/tests/requests.rs::sequential_names_never_fall_back` |
+//! | CONTAINER | `container` | `src/namespace/tests/lifetimes.rs::a_container_ends_some_time_after_its_last_child_went` |
+//! | _WITH_TTL | `ttl`; always on | `src/namespace/tests/lifetimes.rs::a_node_with_a_time_to_live_ends_when_it_was_left_alone_for_so_long` |
+//! | Conditional setData and delete | by version | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | Conditional setACL | by version | not yet: nodes have no access lists |
+//! | Quotas, soft and hard, nodes and bytes | likewise | `tests/process/nodes.rs::a_quota_holds_and_warns_under_another_leader` `src/namespace/tests/quotas.rs::a_soft_bound_warns_when_it_is_passed_and_again_when_it_is_passed_again` |
+//! | Reserved /zookeeper |  | absent: members and quotas have calls of their own, and no names |
+//!
+//! # ZooKeeper: watches
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | One-shot | `WatchOptions::once` | `src/client/watch.rs::wanted_once_it_ends_with_the_first` |
+//! | Persistent | the default | `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` |
+//! | Persistent recursive | `WatchOptions::recursive` | `src/front/tests/watches.rs::each_scope_sees_its_own` |
+//! | Created, deleted, data changed, children changed | likewise | `src/front/tests/watches.rs::each_scope_sees_its_own` |
+//! | Set again after a reconnection, elsewhere too | from the revision that was seen last | `src/front/tests/watches.rs::a_watch_that_comes_back_is_told_what_it_missed_and_then_goes_on` `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` |
+//! | The event before the new data | likewise | `src/front/tests/watches.rs::events_come_before_the_answers_of_their_turn` `tests/sim/main.rs::fresh_seeds` |
+//! | Every change (not guaranteed there) | every change, or a gap that says so | `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` `tests/process/watching.rs::a_past_that_died_with_its_replicas_is_a_gap_and_what_follows_is_told` |
+//! | Catch-up of persistent watches (not there) | likewise | `src/front/tests/watches.rs::a_watch_that_comes_back_is_told_what_it_missed_and_then_goes_on` |
+//! | Events carry the zxid | and a command's events come together | `tests/process/watching.rs::a_command_is_seen_whole_by_all_who_are_concerned` |
+//! | Watches cheap enough for many | 200 bytes each | `src/front/tests/watches.rs::a_hundred_thousand_watches_take_two_hundred_bytes_each` |
+//!
+//! # ZooKeeper: sessions
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Id and password, known to every server | id and secret | `src/namespace/tests/requests.rs::a_wrong_secret_takes_up_nothing` |
+//! | Negotiated timeout | 2 to 60 s | `tests/process/sessions.rs::every_replica_tells_of_every_session` |
+//! | Moves between servers | likewise | `src/client/machine/tests.rs::after_a_reconnection_each_unanswered_call_is_sent_once_in_order` `tests/process/crashes.rs::connections_break_all_the_time_and_each_request_is_applied_once` |
+//! | States and events | `SessionState`, `SessionEvents` | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `src/client/machine/tests.rs::the_cells_word_ends_the_session_at_once` |
+//! | Expiry decided by the leader | in the log, if the session did not stir | `src/namespace/tests/requests.rs::an_expiry_misses_a_session_that_stirred` |
+//! | The client learns of its expiry | of jeopardy by its own clock before | `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
+//! | Local sessions |  | absent: whether a session lives is asked of the log, whoever serves it |
+//!
+//! # ZooKeeper: guarantees
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Linearizable writes | likewise | `tests/sim/main.rs::fresh_seeds` `tests/sim/linearizable.rs::a_stale_read_and_a_lost_write_have_no_order` |
+//! | FIFO client order | likewise | `tests/sim/main.rs::fresh_seeds` `src/client/machine/tests.rs::after_a_reconnection_each_unanswered_call_is_sent_once_in_order` |
+//! | Single system image | an answer is never older than one before | `src/client/machine/tests.rs::a_replica_that_goes_backwards_is_left` |
+//! | Atomicity | likewise | `src/namespace/tests/refusals.rs::each_refusal_is_the_right_one_and_changes_no_node` `src/namespace/tests/requests.rs::a_multi_sees_its_own_work_under_one_revision` |
+//! | Reliability | likewise | `tests/process/crashes.rs::all_are_killed_at_once_and_lose_nothing` `tests/process/crashes.rs::the_power_goes_for_all_replicas_in_mid_batch` |
+//! | Timeliness (tens of seconds) | reads are linearizable by default | `tests/sim/main.rs::fresh_seeds` `tests/process/crashes.rs::a_leader_paused_past_its_lease_serves_nothing_stale` |
+//!
+//! # ZooKeeper: replication and operations
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Zab: discovery, synchronisation, broadcast | phase 1, catch-up, phase 2 | `tests/paxos_golden.rs::the_replicas_say_what_the_golden_files_say` `tests/process/images.rs::a_member_that_the_log_does_not_reach_is_sent_an_image_and_killed_in_the_midst_of_it` |
+//! | Leader election | a probe, then a ballot | `tests/paxos_random.rs::no_schedule_makes_two_values_of_one_slot_and_a_healed_cell_goes_on` |
+//! | Dynamic reconfiguration | one member at a time | `tests/process/members.rs::a_fourth_replica_joins_elsewhere_and_the_leader_is_removed` |
+//! | Weighted and hierarchical quorums |  | later: witness, weighted, hierarchical and flexible quorums |
+//! | Oracle quorum |  | later: witness, weighted, hierarchical and flexible quorums |
+//! | Observers and observer-masters |  | later: learners and observers that serve reads |
+//! | Read-only mode |  | later: read-only mode |
+//! | Fuzzy snapshots and a log of transactions | images of one revision, and the journal | `src/namespace/tests/images.rs::an_image_and_its_tail_equal_a_replay` |
+//! | Snapshot compression |  | absent: images are made beside the work, and read once |
+//! | Autopurge | the journal is trimmed behind images | `tests/process/images.rs::the_log_stays_bounded_and_all_are_killed_at_any_point_of_it` |
+//! | Snapshot and restore by the admin server | `quorate snapshot` | `tests/process/snapshots.rs::a_cell_is_saved_under_load_and_restored_as_another` `tests/process/snapshots.rs::what_is_no_whole_snapshot_is_refused` |
+//! | snapshot.trust.empty, forceSync=no |  | absent: what was acknowledged is on a majority of disks |
+//! | Tree digest | likewise, and who differs stops | `tests/sim/divergence.rs::a_replica_that_differs_from_a_majority_stops_and_the_others_go_on` `tests/process/divergence.rs::a_replica_whose_state_differs_ends_and_the_others_go_on` |
+//! | Request throttling | bounds of what may wait, and a typed refusal | `src/client/machine/tests.rs::a_refused_request_and_all_behind_it_are_sent_again` `src/client/machine/tests.rs::no_more_is_under_way_than_the_server_takes` |
+//! | Connection throttling | bounds of connections and of what each may wait for | `tests/runtime.rs::more_arrivals_than_places_are_closed_and_the_rest_is_served` `src/front/tests.rs::a_cell_without_room_for_a_session_asks_to_wait` |
+//! | Response cache |  | absent: every answer is made of what is in memory |
+//! | leaderServes=no |  | absent: reads cost a leader little, and clients spread with `prefer=any` |
+//! | TLS, reloaded certificates, FIPS |  | later: TLS |
+//! | SASL, x509 |  | later: SASL |
+//! | Schemes ip, digest, world, auth, super | likewise, and `group:` | not yet: nodes have no access lists |
+//! | READ WRITE CREATE DELETE ADMIN | and lock | not yet: nodes have no access lists |
+//! | Audit log |  | later: audit log |
+//! | 4-letter words | `quorate status`, `quorate session`, `quorate doctor` | `tests/process/refusals.rs::who_cannot_be_reached_is_listed_with_the_cause` `tests/process/host.rs::the_doctor_tells_a_serving_replica_from_a_stranger` |
+//! | AdminServer |  | later: admin server |
+//! | JMX |  | later: JMX |
+//! | Prometheus |  | later: metrics endpoint |
+//! | zkCli | `quorate shell` | `tests/process/shell.rs::every_plain_command_is_one_of_the_prompt` |
+//! | zkSnapShotToolkit, zkTxnLogToolkit, snapshot comparer | `quorate inspect` | `tests/process/images.rs::a_damaged_image_costs_a_longer_replay_and_nothing_else` `tests/process/storage.rs::what_rots_beneath_a_running_replica_is_found_and_replaced` |
+//! | zk-smoketest | `quorate bench`, which verifies its answers | `tests/process/bench.rs::a_curve_is_measured_verified_and_written_down` |
+//! | TLA+ specifications | the simulator, and random schedules of Paxos alone | `tests/paxos_random.rs::no_schedule_makes_two_values_of_one_slot_and_a_healed_cell_goes_on` |
+//!
+//! # ZooKeeper: recipes, with those of its library Curator
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Name service, configuration | `Setting` | `tests/process/recipes.rs::a_setting_is_followed_across_leaders` |
+//! | Group membership, service discovery | `Group` | `tests/process/recipes.rs::members_are_those_whose_sessions_live` |
+//! | Barrier | `Barrier` | `tests/process/recipes.rs::a_barrier_holds_all_and_lets_all_go` |
+//! | Double barrier | `DoubleBarrier` | `tests/process/recipes.rs::all_begin_together_and_end_together` |
+//! | Queue, priority queue | `Queue` | `tests/process/recipes.rs::every_entry_is_taken_once` |
+//! | Lock without a herd | `lock` | `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` |
+//! | Recoverable errors with a GUID | requests are numbered, so nothing has to be looked for | `tests/process/crashes.rs::connections_break_all_the_time_and_each_request_is_applied_once` |
+//! | Shared lock | `LockOptions::shared`, `ReadWriteLock` | `tests/process/recipes.rs::writers_are_alone_and_readers_are_not` |
+//! | Revocable shared lock | by whoever may delete the node | `src/namespace/tests/locks.rs::a_deleted_node_takes_its_lock_along` |
+//! | Two-phase commit | within one cell a `txn` | `tests/process/txn.rs::a_transaction_takes_one_branch_whole` |
+//! | Leader election | `Election`, `quorate elect` | `tests/process/recipes.rs::one_leads_at_a_time_and_all_know_who` |
+//! | Rendezvous | `Rendezvous` | `tests/process/recipes.rs::who_waits_for_word_gets_it_and_never_that_of_one_who_is_gone` |
+//! | Semaphores and leases | `Semaphore` | `tests/process/recipes.rs::no_more_hold_permits_than_there_are` |
+//! | Counters | `Counter` | `tests/process/recipes.rs::every_addition_counts_once` |
+//! | Caches of nodes and trees | a scan, then a recursive watch from its revision | `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` |
+//!
+//! # Neither has it
+//!
+//! | there | here | shown by |
+//! |---|---|---|
+//! | Logs: append, read, tail, trim, seal | `Log` | `tests/process/logs.rs::appends_are_there_once_in_order_while_leaders_die` `src/namespace/tests/logs.rs::every_version_of_a_log_stays_what_it_was` |
+//! | Writes fenced in the log | `LockGuard::guarded` | `src/namespace/tests/locks.rs::a_stale_sequencer_is_refused_in_every_kind_of_request` |
+//! | Exactly once | results are replicated state | `src/namespace/tests/requests.rs::a_window_sent_again_is_told_what_it_was_told` `src/client/machine/random.rs::each_request_is_applied_once_in_order_and_every_call_is_answered` |

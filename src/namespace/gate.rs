@@ -1,0 +1,263 @@
+//! The gate: where every operation and every read is judged by the access lists.
+//!
+//! What is judged, and what is said to whom, is in the essay of [`acl`](super::acl). An operation is judged before it is
+//! tried, and a step of a `multi` when its turn comes, on what the steps before it left.
+
+use std::sync::Arc;
+
+use super::acl::{Acl, Principals, Rights, Who};
+use super::codec::{BirthRef, OperationRef, StepRef};
+use super::command::{HandleMode, Refusal, SessionId};
+use super::path;
+use super::tree::{Node, Tree};
+use crate::limits::ACL_GROUP_LINES_MAX;
+
+/// Who asks for an operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'a> {
+    pub session: SessionId,
+    pub who: &'a Principals,
+}
+
+/// What somebody may see and do in a tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Gate<'a> {
+    tree: &'a Tree,
+    who: &'a Principals,
+}
+
+impl<'a> Gate<'a> {
+    /// The gate of this tree for whoever is `who`.
+    #[must_use]
+    pub const fn new(tree: &'a Tree, who: &'a Principals) -> Self {
+        Self { tree, who }
+    }
+
+    /// Whether nobody asks who it is: no node has a list, or whoever asks may do everything.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.tree.guarded() == 0 || self.who.is_super
+    }
+
+    /// All that is there.
+    pub(super) const fn tree(&self) -> &'a Tree {
+        self.tree
+    }
+
+    /// Who asks.
+    pub(super) const fn who(&self) -> &'a Principals {
+        self.who
+    }
+
+    /// Whether a node's list gives any of the rights. The one place that knows what a list means.
+    #[must_use]
+    pub fn may(&self, acl: Option<&Acl>, any_of: Rights) -> bool {
+        let Some(acl) = acl.filter(|_| !self.who.is_super) else { return true };
+        acl.entries.iter().any(|entry| entry.rights.has_any(any_of) && self.is(&entry.who))
+    }
+
+    /// Whether whoever asks may come upon a node with that list.
+    #[must_use]
+    pub fn sees(&self, acl: Option<&Acl>) -> bool {
+        self.may(acl, Rights::READ)
+    }
+
+    /// The node that a read is about.
+    pub(super) fn node(&self, path: &str, any_of: Rights) -> Result<&'a Arc<Node>, Refusal> {
+        self.known(path, any_of)?.ok_or_else(|| no_node(path))
+    }
+
+    /// The same; `None` if it is not there, or is not to be spoken of.
+    pub(super) fn known(&self, path: &str, any_of: Rights) -> Result<Option<&'a Arc<Node>>, Refusal> {
+        Ok(if self.hides(path, any_of)? { None } else { self.tree.get(path) })
+    }
+
+    /// Whether the node is there, and to be spoken of as if it were not. Whoever may know of it, and has none of the rights,
+    /// is refused.
+    pub(super) fn hides(&self, path: &str, any_of: Rights) -> Result<bool, Refusal> {
+        if self.is_open() {
+            return Ok(false);
+        }
+        let Some(acl) = self.tree.get(path).and_then(|node| node.acl()) else { return Ok(false) };
+        if self.may(Some(acl), any_of) {
+            Ok(false)
+        } else if self.may(Some(acl), Rights::ALL) {
+            Err(Refusal::NotAuthorized { path: path.to_owned(), needed: any_of })
+        } else {
+            Ok(true)
+        }
+    }
+
+    /// Refuses an operation that may not be. `claims` tells whether its session has a claim on the lock of that node.
+    pub(super) fn admit(&self, operation: &OperationRef<'_>, claims: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+        if self.is_open() {
+            return Ok(());
+        }
+        match *operation {
+            OperationRef::Create { path, .. } | OperationRef::CreateWithAcl { path, .. } => self.may_create(path),
+            OperationRef::CreateLog { path, .. } => self.may_create(path),
+            OperationRef::Set { path, .. }
+            | OperationRef::Append { path, .. }
+            | OperationRef::Trim { path, .. }
+            | OperationRef::Seal { path } => self.may_touch(path, Rights::WRITE),
+            OperationRef::Delete { path, .. } | OperationRef::DeleteTree { path, .. } => self.may_delete(path),
+            OperationRef::SetQuota { path, .. } | OperationRef::SetAcl { path, .. } => {
+                self.may_touch(path, Rights::ADMIN)
+            }
+            OperationRef::Acquire { path, create, .. } => self.may_lock(path, create),
+            OperationRef::Release { path } if claims(path) => Ok(()),
+            OperationRef::Release { path } => self.may_touch(path, LOOK_AT_LOCK),
+            OperationRef::Open { path, mode, birth } => self.may_open(path, mode, birth),
+            OperationRef::Through { ref operation, .. } if is_judged_by_handle(operation) => Ok(()),
+            OperationRef::Through { ref operation, .. } => self.admit(operation, claims),
+            // What is guarded comes by itself, and so do the steps. What one has open one may close.
+            OperationRef::Guarded { .. }
+            | OperationRef::Multi { .. }
+            | OperationRef::Authenticate { .. }
+            | OperationRef::Close { .. }
+            | OperationRef::Sync
+            | OperationRef::CloseSession => Ok(()),
+        }
+    }
+
+    /// Refuses a step of a `multi` that may not be.
+    pub(super) fn admit_step(&self, step: &StepRef<'_>) -> Result<(), Refusal> {
+        if self.is_open() {
+            return Ok(());
+        }
+        match *step {
+            StepRef::Create { path, .. } | StepRef::CreateWithAcl { path, .. } => self.may_create(path),
+            StepRef::Set { path, .. } | StepRef::Append { path, .. } => self.may_touch(path, Rights::WRITE),
+            StepRef::Delete { path, .. } => self.may_delete(path),
+            StepRef::SetAcl { path, .. } => self.may_touch(path, Rights::ADMIN),
+            // Readings: what is not to be spoken of is an answer as well, and theirs to give.
+            StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } | StepRef::CheckHandle { .. } => Ok(()),
+        }
+    }
+
+    /// Refuses to remove those nodes, found below `top` or at it, unless all their parents let it be.
+    pub(super) fn may_clear<'p>(&self, top: &str, mut nodes: impl Iterator<Item = &'p str>) -> Result<(), Refusal> {
+        if self.is_open() {
+            return Ok(());
+        }
+        nodes.try_for_each(|path| {
+            let Some(parent) = path::parent(path) else { return Ok(()) };
+            let acl = self.tree.get(parent).and_then(|node| node.acl());
+            if self.may(acl, Rights::DELETE) {
+                return Ok(());
+            }
+            // A name that may not be told is told as "somewhere below".
+            let path = if self.may(acl, Rights::ALL) { parent } else { top };
+            Err(Refusal::NotAuthorized { path: path.to_owned(), needed: Rights::DELETE })
+        })
+    }
+
+    fn may_touch(&self, path: &str, right: Rights) -> Result<(), Refusal> {
+        if self.hides(path, right)? { Err(no_node(path)) } else { Ok(()) }
+    }
+
+    fn may_create(&self, path: &str) -> Result<(), Refusal> {
+        let Some(parent) = path::parent(path) else { return Ok(()) };
+        if self.hides(parent, Rights::CREATE)? { Err(Refusal::NoParent { path: parent.to_owned() }) } else { Ok(()) }
+    }
+
+    fn may_delete(&self, path: &str) -> Result<(), Refusal> {
+        let (Some(node), Some(parent)) = (self.tree.get(path), path::parent(path)) else { return Ok(()) };
+        if self.may(self.tree.get(parent).and_then(|parent| parent.acl()), Rights::DELETE) {
+            return Ok(());
+        }
+        if self.may(node.acl(), Rights::ALL) {
+            return Err(Refusal::NotAuthorized { path: parent.to_owned(), needed: Rights::DELETE });
+        }
+        Err(no_node(path))
+    }
+
+    fn may_lock(&self, path: &str, create: bool) -> Result<(), Refusal> {
+        if !create || self.tree.get(path).is_some() {
+            return self.may_touch(path, Rights::LOCK);
+        }
+        self.may_create(path)?;
+        self.may_inherit(path, Rights::LOCK)
+    }
+
+    /// Whoever opens a node must have every right that its handle then stands for.
+    fn may_open(&self, path: &str, mode: HandleMode, birth: Option<BirthRef<'_>>) -> Result<(), Refusal> {
+        let is_to_be_made = |birth: BirthRef<'_>| birth.sequential || birth.must || self.tree.get(path).is_none();
+        if !birth.is_some_and(is_to_be_made) {
+            return rights_of(mode).try_for_each(|right| self.may_touch(path, right));
+        }
+        self.may_create(path)?;
+        rights_of(mode).try_for_each(|right| self.may_inherit(path, right))
+    }
+
+    /// Refuses whoever would not have the right at a node made there.
+    fn may_inherit(&self, path: &str, right: Rights) -> Result<(), Refusal> {
+        let parent = path::parent(path).and_then(|parent| self.tree.get(parent));
+        if self.may(parent.and_then(|parent| parent.inherited_acl()).map(|acl| &**acl), right) {
+            return Ok(());
+        }
+        Err(Refusal::NotAuthorized { path: path.to_owned(), needed: right })
+    }
+
+    fn is(&self, who: &Who) -> bool {
+        match who {
+            Who::Group { path } => self.is_in(path),
+            Who::World | Who::Auth | Who::User(_) | Who::Network { .. } => self.who.are(who),
+        }
+    }
+
+    fn is_in(&self, group: &str) -> bool {
+        let Some(node) = self.tree.get(group) else { return false };
+        let Ok(text) = std::str::from_utf8(&node.data) else { return false };
+        let listed = text.lines().take(ACL_GROUP_LINES_MAX).filter_map(|line| line.trim().parse::<Who>().ok());
+        listed.into_iter().any(|who| self.who.are(&who))
+    }
+}
+
+/// The rights that a handle stands for. One that is for nothing still tells that its node is there.
+fn rights_of(mode: HandleMode) -> impl Iterator<Item = Rights> {
+    let all = [
+        (HandleMode::READ, Rights::READ),
+        (HandleMode::WRITE, Rights::WRITE),
+        (HandleMode::LOCK, Rights::LOCK),
+        (HandleMode::ADMIN, Rights::ADMIN),
+    ];
+    let mode = if mode == HandleMode::NONE { HandleMode::READ } else { mode };
+    all.into_iter().filter(move |(part, _)| mode.contains(*part)).map(|(_, right)| right)
+}
+
+/// Whether the lists were asked when the node was opened. They were not of the nodes below it, nor of its end, which is its
+/// parent's matter.
+fn is_judged_by_handle(operation: &OperationRef<'_>) -> bool {
+    match operation {
+        OperationRef::Set { .. }
+        | OperationRef::Append { .. }
+        | OperationRef::Trim { .. }
+        | OperationRef::Seal { .. }
+        | OperationRef::SetQuota { .. }
+        | OperationRef::SetAcl { .. }
+        | OperationRef::Acquire { .. }
+        | OperationRef::Release { .. } => true,
+        OperationRef::Create { .. }
+        | OperationRef::CreateWithAcl { .. }
+        | OperationRef::CreateLog { .. }
+        | OperationRef::Open { .. }
+        | OperationRef::Delete { .. }
+        | OperationRef::DeleteTree { .. }
+        | OperationRef::Close { .. }
+        | OperationRef::Through { .. }
+        | OperationRef::Guarded { .. }
+        | OperationRef::Multi { .. }
+        | OperationRef::Authenticate { .. }
+        | OperationRef::Sync
+        | OperationRef::CloseSession => false,
+    }
+}
+
+/// What lets one know of a node's lock: who may take it must know how it stands.
+pub(super) const LOOK_AT_LOCK: Rights = Rights::READ.or(Rights::LOCK);
+
+/// A path that is none is nobody's: say so, rather than let its sender wait for a node that cannot be.
+fn no_node(path: &str) -> Refusal {
+    path::check(path).err().unwrap_or_else(|| Refusal::NoNode { path: path.to_owned() })
+}

@@ -1,0 +1,309 @@
+//! A snapshot: an image in a file outside its cell, with a manifest, and a new cell made from it.
+//!
+//! ```text
+//! the image, byte for byte as a replica's file has it (replica/image_file.rs)
+//! "QuorSnap" | format u16 | cell u128 | slot u64 | revision u64 | image bytes u64 | BLAKE3 of the image, 32 bytes
+//!            | CRC-32 of the manifest before it u32                                   (86 bytes, little-endian)
+//! ```
+//!
+//! The manifest comes last, so that a file is written in one pass; a file that was not finished has none. It is written
+//! under another name, flushed and renamed, so that a file under its own name is whole.
+//!
+//! **Restoring** makes the folders of every replica of a *new* cell, all at once, with disks that know each other: its
+//! first list of members names them, as if slot 1 had been chosen with it, and an image up to that slot holds the state. So
+//! a folder that is restored a second time is another disk, and has no vote in the cell that the first one founded. The
+//! sessions of the old cell have ended in it, and with them their ephemeral nodes, their locks and their places in queues:
+//! their clients' secrets are worth nothing there. Everything else is as it was, revisions and versions included.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::BufMut;
+
+use super::config::Config;
+use super::failure::{Code, Failure};
+use super::folder;
+use crate::journal::Identity;
+use crate::namespace::codec::batch_header;
+use crate::namespace::command::{Command, Revision};
+use crate::namespace::{Applied, Namespace};
+use crate::paxos::{self, CellId, Configs, Incarnation, ReplicaId, Slot};
+use crate::replica::exchange::Submission;
+use crate::replica::{ImageCheck, ImageHead, ImageReader};
+use crate::runtime::disk;
+
+/// What a snapshot says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Manifest {
+    /// The cell it was taken in.
+    pub cell: CellId,
+    /// Everything up to there is in it.
+    pub slot: Slot,
+    /// The namespace's revision there.
+    pub revision: Revision,
+    /// Bytes of the image.
+    pub image_bytes: u64,
+    /// BLAKE3 of the image.
+    pub hash: [u8; 32],
+}
+
+/// What a whole snapshot holds.
+#[derive(Debug)]
+pub struct Verified {
+    /// What it says of itself; all of it is true.
+    pub manifest: Manifest,
+    /// The replica that took the image, and its members then.
+    pub head: ImageHead,
+    /// The state.
+    pub namespace: Namespace,
+}
+
+/// Writes a snapshot as the pieces of its image come.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    path: PathBuf,
+    partial: PathBuf,
+    file: File,
+    hash: blake3::Hasher,
+    check: ImageCheck,
+    bytes: u64,
+}
+
+impl SnapshotWriter {
+    /// Begins the file that is to be `path`.
+    ///
+    /// # Errors
+    ///
+    /// When there is such a file, or none can be made.
+    pub fn begin(path: &Path) -> Result<Self, Failure> {
+        if path.exists() {
+            return Err(Failure::new(Code::FolderNotEmpty, format!("{} is there already", path.display()))
+                .why("a snapshot is never written over")
+                .fix("name another file, or remove it"));
+        }
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = File::create(&partial).map_err(|e| Failure::io(Code::DiskFailed, "create", &partial, &e))?;
+        let (hash, check) = (blake3::Hasher::new(), ImageCheck::default());
+        Ok(Self { path: path.to_owned(), partial, file, hash, check, bytes: 0 })
+    }
+
+    /// How much of the image is written.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether all of the image is.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.check.is_whole()
+    }
+
+    /// Appends the image's next bytes.
+    ///
+    /// # Errors
+    ///
+    /// When they are none of an image, or the disk refuses.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.check.add(bytes).map_err(|error| {
+            Failure::new(Code::JournalDamaged, format!("what the replica sends is no image: {error}"))
+                .fix("fetch it from another replica")
+        })?;
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes).map_err(|e| Failure::io(Code::DiskFailed, "write", &self.partial, &e))
+    }
+
+    /// Begins anew: the image is not there any more.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    pub fn restart(&mut self) -> Result<(), Failure> {
+        let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
+        emptied.map_err(|e| Failure::io(Code::DiskFailed, "empty", &self.partial, &e))?;
+        (self.hash, self.check, self.bytes) = (blake3::Hasher::new(), ImageCheck::default(), 0);
+        Ok(())
+    }
+
+    /// Adds the manifest, makes the file durable, and gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    ///
+    /// # Panics
+    ///
+    /// If the image is not whole.
+    pub fn finish(self) -> Result<Manifest, Failure> {
+        let Self { path, partial, mut file, hash, check, bytes } = self;
+        let head = check.into_head().expect("only a whole image is finished");
+        let ImageHead { identity, slot, revision, .. } = head;
+        let hash = *hash.finalize().as_bytes();
+        let manifest = Manifest { cell: identity.cell, slot, revision, image_bytes: bytes, hash };
+        let written = file.write_all(&manifest.encode()).and_then(|()| file.sync_all());
+        written.map_err(|e| Failure::io(Code::DiskFailed, "write", &partial, &e))?;
+        disk::rename_durably(&partial, &path).map_err(|e| Failure::io(Code::DiskFailed, "rename to", &path, &e))?;
+        Ok(manifest)
+    }
+
+    /// Leaves nothing behind.
+    pub fn discard(self) {
+        // What cannot be removed is a partial file under a name that says so.
+        let _ = std::fs::remove_file(&self.partial);
+    }
+}
+
+/// Reads a snapshot, and checks every byte of it.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn verify(path: &Path) -> Result<Verified, Failure> {
+    let unread = |e: io::Error| Failure::io(Code::DiskFailed, "read", path, &e);
+    let mut file = File::open(path).map_err(unread)?;
+    let whole_bytes = file.metadata().map_err(unread)?.len();
+    let image_bytes = whole_bytes.checked_sub(MANIFEST_BYTES as u64).ok_or_else(|| no_snapshot(path))?;
+    let mut end = [0; MANIFEST_BYTES];
+    file.seek(SeekFrom::Start(image_bytes)).and_then(|_| file.read_exact(&mut end)).map_err(unread)?;
+    let manifest = Manifest::decode(&end, path)?;
+    if manifest.image_bytes != image_bytes {
+        return Err(damaged(path, &format!("{image_bytes} bytes of image"), &manifest.image_bytes.to_string()));
+    }
+    file.seek(SeekFrom::Start(0)).map_err(unread)?;
+    let (mut hash, mut reader) = (blake3::Hasher::new(), ImageReader::new(folder::random_u128() as u64));
+    let mut left = image_bytes;
+    let mut buffer = vec![0; 1 << 20];
+    let mut rows = Ok(());
+    while left > 0 {
+        let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        file.read_exact(&mut buffer[..room]).map_err(unread)?;
+        hash.update(&buffer[..room]);
+        rows = rows.and_then(|()| reader.add(&buffer[..room]));
+        left -= room as u64;
+    }
+    let found = hash.finalize();
+    if *found.as_bytes() != manifest.hash {
+        return Err(damaged(path, &found.to_hex(), &hex(&manifest.hash)));
+    }
+    let read = rows.and_then(|()| reader.finish(manifest.cell));
+    let (head, namespace) = read.map_err(|error| damaged(path, &error.to_string(), "the image that was saved"))?;
+    if (head.slot, head.revision) != (manifest.slot, manifest.revision) {
+        return Err(damaged(path, "an image of another revision", "the one that the manifest names"));
+    }
+    Ok(Verified { manifest, head, namespace })
+}
+
+/// Makes, in `dir`, the folders of all replicas of the new cell that `config` describes (`replica-1` ...), which hold what
+/// the snapshot does, but for its sessions. `wall_ms` is the time now.
+///
+/// # Errors
+///
+/// When the configuration is of the snapshot's own cell, a folder is there, or the disk refuses.
+pub fn restore(config: &Config, snapshot: Verified, dir: &Path, wall_ms: u64) -> Result<Vec<PathBuf>, Failure> {
+    let Verified { manifest, mut namespace, .. } = snapshot;
+    if config.cell.id == manifest.cell {
+        return Err(Failure::new(Code::OtherCell, "a snapshot is restored to a new cell, and this is its own")
+            .found(format!("cell {} in the configuration", manifest.cell))
+            .needed("an id that no cell has: 32 hexadecimal digits, say of `openssl rand -hex 16`")
+            .why("clients, sessions and replicas of the old cell must not take the new one for it")
+            .fix("write a new [cell] id into the configuration"));
+    }
+    end_sessions(&mut namespace, wall_ms);
+    let disks: Vec<(ReplicaId, Incarnation)> =
+        config.replicas.iter().map(|r| (r.id, Incarnation(folder::random_u128()))).collect();
+    let listed = paxos::Config::of_voters(disks.iter().map(|(replica, _)| *replica));
+    let bound = disks.iter().fold(listed.clone(), |list, (replica, disk)| list.bound(*replica, *disk));
+    let mut configs = Configs::of_operator(listed);
+    assert!(configs.chosen(FOUNDED_IN, Slot(0), bound), "the operator's list is the one that is changed");
+    let folders: Vec<PathBuf> = disks.iter().map(|(replica, _)| dir.join(format!("replica-{replica}"))).collect();
+    for folder in &folders {
+        folder::refuse_content(folder)?;
+    }
+    for ((replica, incarnation), folder) in disks.iter().zip(&folders) {
+        let identity = Identity { cell: config.cell.id, replica: *replica, incarnation: *incarnation };
+        let head = ImageHead { identity, slot: FOUNDED_IN, revision: namespace.revision(), configs: configs.clone() };
+        folder::found(config, (&head, &mut namespace), folder)?;
+    }
+    Ok(folders)
+}
+
+/// Ends every session, as when its time is over: by commands, each at a revision of its own.
+fn end_sessions(namespace: &mut Namespace, wall_ms: u64) {
+    let sessions: Vec<_> = namespace.sessions().map(|view| (view.session, view.counter)).collect();
+    for (session, counter) in sessions {
+        let Submission { run, count } = Submission::of(&Command::ExpireSession { session, counter });
+        let batch = [&batch_header(namespace.log_time_ns(), wall_ms, count)[..], &run].concat();
+        namespace.apply(&batch, &mut Applied::default());
+    }
+    assert_eq!(namespace.session_count(), 0, "a session that is not renewed ends");
+}
+
+impl Manifest {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(MANIFEST_BYTES);
+        out.put_slice(MAGIC);
+        out.put_u16_le(FORMAT);
+        out.put_u128_le(self.cell.0);
+        out.put_u64_le(self.slot.0);
+        out.put_u64_le(self.revision);
+        out.put_u64_le(self.image_bytes);
+        out.put_slice(&self.hash);
+        let sum = crc32fast::hash(&out);
+        out.put_u32_le(sum);
+        assert_eq!(out.len(), MANIFEST_BYTES, "a manifest has its length");
+        out
+    }
+
+    fn decode(bytes: &[u8; MANIFEST_BYTES], path: &Path) -> Result<Self, Failure> {
+        let (body, sum) = bytes.split_at(MANIFEST_BYTES - 4);
+        if body[..8] != *MAGIC || crc32fast::hash(body).to_le_bytes() != sum {
+            return Err(no_snapshot(path));
+        }
+        let found = u16::from_le_bytes([body[8], body[9]]);
+        if found > FORMAT {
+            return Err(Failure::new(Code::NewerFormat, format!("{} is in a newer format", path.display()))
+                .found(format!("format {found}"))
+                .needed(format!("format {FORMAT} at the most"))
+                .fix("use the newer program"));
+        }
+        let number = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("8 bytes"));
+        let cell = CellId(u128::from_le_bytes(body[10..26].try_into().expect("16 bytes")));
+        let hash = body[50..82].try_into().expect("32 bytes");
+        Ok(Self { cell, slot: Slot(number(26)), revision: number(34), image_bytes: number(42), hash })
+    }
+
+    /// The hash, as `b3sum` prints that of the image.
+    #[must_use]
+    pub fn hash_text(&self) -> String {
+        hex(&self.hash)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn no_snapshot(path: &Path) -> Failure {
+    Failure::new(Code::JournalDamaged, format!("{} is no snapshot", path.display()))
+        .needed("a manifest at its end")
+        .why("a file that was not finished has none")
+        .fix("save it again: quorate snapshot save")
+}
+
+fn damaged(path: &Path, found: &str, needed: &str) -> Failure {
+    Failure::new(Code::JournalDamaged, format!("{} is damaged", path.display()))
+        .found(found)
+        .needed(needed)
+        .fix("use another copy, or save it again: quorate snapshot save")
+}
+
+/// The slot whose entry the first list of members is, in a cell that was restored.
+const FOUNDED_IN: Slot = Slot(1);
+
+const MAGIC: &[u8; 8] = b"QuorSnap";
+const FORMAT: u16 = 1;
+const MANIFEST_BYTES: usize = 8 + 2 + 16 + 3 * 8 + 32 + 4;

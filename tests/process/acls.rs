@@ -1,0 +1,169 @@
+//! Access lists on real processes: who is told what, before and after the leader died, and what a command line does.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use quorate::client::{
+    Acl, AclEntry, Client, CreateOptions, Credentials, Error, Expect, LockOptions, Rights, WatchOptions,
+};
+
+use super::cell::{Cell, PATIENCE, QUORATE};
+
+/// Nobody else says these words.
+const PASSWORD: &str = "correct horse battery staple";
+
+fn user(name: &str) -> Credentials {
+    Credentials::new(name, PASSWORD)
+}
+
+/// A cell whose super principal is `root`.
+fn guarded_cell() -> Cell {
+    Cell::start(3, &format!("[acl]\nsuper = \"{}\"\n", user("root").user()))
+}
+
+fn nobody(cell: &Cell) -> Client {
+    Client::connect(&cell.endpoints()).wait_timeout(PATIENCE).expect("a session")
+}
+
+fn connect(cell: &Cell, name: &str) -> Client {
+    let builder = Client::builder(&cell.endpoints()).expect("a target").auth(user(name));
+    builder.connect().wait_timeout(PATIENCE).expect("a session")
+}
+
+fn entry(text: &str) -> AclEntry {
+    text.parse().expect("an entry")
+}
+
+fn create(client: &Client, path: &str, data: &str, options: CreateOptions) {
+    client.create(path, data.to_owned(), options).wait_timeout(PATIENCE).expect("it may be made");
+}
+
+/// To a client without any right the node does not exist, whatever it tries.
+fn is_nothing_to(client: &Client, path: &str) {
+    let (parent, name) = path.rsplit_once('/').expect("it is absolute");
+    let parent = if parent.is_empty() { "/" } else { parent };
+    assert!(matches!(client.get(path).wait_timeout(PATIENCE), Err(Error::NoNode { .. })));
+    assert_eq!(client.exists(path).wait_timeout(PATIENCE).expect("an answer"), None);
+    assert!(matches!(client.set(path, "mine", Expect::Any).wait_timeout(PATIENCE), Err(Error::NoNode { .. })));
+    assert!(matches!(client.acl(path).wait_timeout(PATIENCE), Err(Error::NoNode { .. })));
+    assert!(matches!(
+        client.try_lock(path, LockOptions::exclusive()).wait_timeout(PATIENCE),
+        Err(Error::NoNode { .. })
+    ));
+    let below = client.create(&format!("{path}/mine"), "", CreateOptions::permanent()).wait_timeout(PATIENCE);
+    assert!(matches!(below, Err(Error::NoParent { .. })), "{below:?}");
+    let (names, _) = client.list(parent).wait_timeout(PATIENCE).expect("its parent is open to all");
+    assert!(!names.iter().any(|other| other == name), "{names:?}");
+}
+
+/// Whether any file of the folder holds these words.
+fn is_written_down(folder: &Path, words: &str) -> bool {
+    let found = Command::new("grep").args(["-raqF", "-e", words]).arg(folder).status().expect("grep runs");
+    assert!(found.code().is_some_and(|code| code < 2), "grep could not look: {found}");
+    found.success()
+}
+
+#[test]
+fn a_list_holds_under_another_leader_and_after_a_restart_of_all() {
+    let mut cell = guarded_cell();
+    let (alice, bob, stranger) = (connect(&cell, "alice"), connect(&cell, "bob"), nobody(&cell));
+    let mut watch = stranger.watch("/", WatchOptions::recursive()).wait_timeout(PATIENCE).expect("it stands");
+    let own = Acl::new([entry("auth::all"), entry("group:/acl/readers:r")]).inherited();
+    create(&alice, "/private", "secret", CreateOptions::permanent().acl(own));
+    create(&alice, "/private/x", "inherits", CreateOptions::permanent());
+    create(&alice, "/acl/readers", "# nobody yet\n", CreateOptions::permanent().parents());
+    is_nothing_to(&stranger, "/private");
+    is_nothing_to(&bob, "/private");
+
+    let members = format!("{}\n", user("bob").user());
+    alice.set("/acl/readers", members, Expect::Any).wait_timeout(PATIENCE).expect("she made it");
+    let leader = cell.leader();
+    cell.kill(leader);
+    let read = |client: &Client, path: &str| client.get(path).wait_timeout(PATIENCE).map(|(data, _)| data);
+    assert_eq!(read(&bob, "/private/x").expect("he is in the group"), "inherits");
+    let refused = bob.set("/private/x", "mine", Expect::Any).wait_timeout(PATIENCE);
+    assert!(matches!(&refused, Err(Error::NotAuthorized { path, needed: Rights::WRITE }) if path == "/private/x"));
+    alice.set("/private/x", "hers", Expect::Any).wait_timeout(PATIENCE).expect("the session is still hers");
+    is_nothing_to(&stranger, "/private");
+    cell.restart(leader);
+    cell.kill_all();
+    (0..3).for_each(|index| cell.restart(index));
+
+    is_nothing_to(&stranger, "/private");
+    assert_eq!(read(&bob, "/private/x").expect("he still is in the group"), "hers");
+    let root = connect(&cell, "root");
+    assert_eq!(root.delete_tree("/private", Expect::Any).wait_timeout(PATIENCE).expect("nothing stops her"), 2);
+    create(&alice, "/end", "", CreateOptions::permanent());
+    let mut told = Vec::new();
+    while told.last().is_none_or(|path| path != "/end") {
+        let event = watch.next().expect("the session lives").expect("it is told");
+        told.extend(event.path().map(str::to_owned));
+    }
+    assert_eq!(told, ["/acl", "/acl/readers", "/acl/readers", "/end"], "nothing of what was private");
+    cell.kill_all();
+    for index in 0..3 {
+        assert!(is_written_down(cell.folder(index), "# nobody yet"), "the search finds what there is");
+        assert!(!is_written_down(cell.folder(index), PASSWORD), "the log knows no password");
+    }
+}
+
+#[test]
+fn an_address_is_a_principal_and_a_wrong_password_is_nobody() {
+    let cell = guarded_cell();
+    let root = connect(&cell, "root");
+    let local = Acl::new([entry("ip:127.0.0.0/8:rw")]);
+    create(&root, "/near", "here", CreateOptions::permanent().acl(local));
+    create(&root, "/far", "", CreateOptions::permanent().acl(Acl::new([entry("ip:10.0.0.0/8:all")])));
+    let stranger = nobody(&cell);
+    stranger.set("/near", "there", Expect::Any).wait_timeout(PATIENCE).expect("it is near");
+    let refused = stranger.set_acl("/near", Acl::new([entry("world:anyone:all")]), Expect::Any).wait_timeout(PATIENCE);
+    assert!(matches!(refused, Err(Error::NotAuthorized { needed: Rights::ADMIN, .. })), "{refused:?}");
+    is_nothing_to(&stranger, "/far");
+    stranger.authenticate(Credentials::new("root", "guessed")).wait_timeout(PATIENCE).expect("anybody may say so");
+    is_nothing_to(&stranger, "/far");
+    stranger.authenticate(user("root")).wait_timeout(PATIENCE).expect("it is taken");
+    assert!(stranger.exists("/far").wait_timeout(PATIENCE).expect("an answer").is_some(), "this one was right");
+}
+
+fn quorate(cell: &Cell, args: &[&str], auth: Option<&str>, input: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new(QUORATE);
+    command.args(args).env("QUORATE_ENDPOINTS", cell.endpoints()).env_remove("QUORATE_AUTH");
+    command.envs(auth.map(|name| ("QUORATE_AUTH", format!("digest:{name}:{PASSWORD}"))));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    child.stdin.take().expect("it is a pipe").write_all(input.as_bytes()).expect("it reads");
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it is text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+#[test]
+fn the_command_line_sets_shows_and_obeys_lists() {
+    let cell = guarded_cell();
+    let run = |args: &[&str], auth| quorate(&cell, args, auth, "");
+    let (code, digest, words) = quorate(&cell, &["acl", "digest", "alice"], None, &format!("{PASSWORD}\n"));
+    assert_eq!((code, digest.trim_end()), (Some(0), user("alice").user().to_string().as_str()), "{words}");
+    let (_, who, words) = run(&["acl", "whoami"], Some("alice"));
+    assert_eq!(who, format!("{digest}ip:127.0.0.1\nworld:anyone\n"), "{words}");
+    let (code, _, words) = run(&["create", "--acl", "auth::all", "--acl", "world:anyone:r", "/a", "x"], Some("alice"));
+    assert_eq!(code, Some(0), "{words}");
+    let (code, said, words) = run(&["get", "/a"], None);
+    assert_eq!((code, said.as_str()), (Some(0), "x\n"), "{words}");
+    let (code, _, words) = run(&["set", "/a", "y"], None);
+    assert!(code == Some(6) && words.contains("error[E006]") && words.contains("`write`"), "{words}");
+    let (code, said, words) = run(&["acl", "get", "--json", "/a"], Some("alice"));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{code:?} {said} {words}"));
+    assert_eq!((&said["entries"][0], &said["acl_version"]), (&"world:anyone:r".into(), &0.into()), "{said}");
+    assert_eq!(run(&["acl", "get", "/a"], None).0, Some(6), "not everybody is told");
+    let (code, _, words) = run(&["acl", "set", "--version", "0", "/a", "auth::all"], Some("alice"));
+    assert_eq!(code, Some(0), "{words}");
+    assert_eq!(run(&["acl", "set", "--version", "0", "/a", "auth::r"], Some("alice")).0, Some(1), "it has changed");
+    assert_eq!(run(&["get", "/a"], None).0, Some(1), "to nobody it is nothing");
+    let (_, said, words) = quorate(&cell, &["shell"], Some("alice"), "get /a\nls /\n");
+    assert_eq!(said, "x\na\n", "the prompt stands for whom it was started for: {words}");
+    assert_eq!(run(&["acl", "rm", "/a"], Some("root")).0, Some(0));
+    assert_eq!(run(&["acl", "get", "/a"], None).1, "world:anyone:rwcdal\n");
+    let (code, _, words) = run(&["get", "/a", "--auth", "alice:secret"], None);
+    assert!(code == Some(2) && words.contains("digest:USER:PASSWORD"), "{words}");
+}
