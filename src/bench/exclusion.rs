@@ -141,6 +141,7 @@ mod tests {
         assert_eq!(locks.wrong().count, 0, "one whose session may be over is no second holder");
         locks.granted(0, 3, 14, |client| client != 1);
         is_seen(&locks, "a second holder");
+        locks.lost(0, 1);
         for generation in [12, 14] {
             locks.gives_up(0, generation);
         }

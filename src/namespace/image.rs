@@ -412,8 +412,8 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
         let outcome = Bytes::copy_from_slice(reader.bytes("a result")?);
         results.push((revision, outcome));
     }
-    let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number, results: count };
-    Ok(Session::restored(view, who, results.into_iter()).caching(caches))
+    let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number, results: count, caches };
+    Ok(Session::restored(view, who, results.into_iter()))
 }
 
 fn not_whole(what: &str) -> ImageError {

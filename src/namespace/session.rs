@@ -147,7 +147,8 @@ impl Sessions {
 impl Session {
     pub fn new(id: SessionId, token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr>) -> Self {
         let (counter, results) = (1, 0);
-        let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number: 0, results };
+        let (last_number, caches) = (0, false);
+        let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number, results, caches };
         Self::restored(view, Principals::at(address), std::iter::empty())
     }
 
@@ -157,7 +158,7 @@ impl Session {
         who: Principals,
         results: impl ExactSizeIterator<Item = (Revision, Bytes)>,
     ) -> Self {
-        let SessionView { session: id, token, secret, timeout_ms, counter, last_number, .. } = view;
+        let SessionView { session: id, token, secret, timeout_ms, counter, last_number, caches, .. } = view;
         assert!(results.len() as u64 <= last_number, "there is one result a request at most");
         let first = last_number - results.len() as u64 + 1;
         let results: VecDeque<_> = (first..)
@@ -177,7 +178,7 @@ impl Session {
             last_number,
             who,
             who_hash,
-            caches: false,
+            caches,
             results,
             results_bytes,
             results_sum,
@@ -185,13 +186,6 @@ impl Session {
         };
         session.rehash();
         session
-    }
-
-    /// The same session, whose client may keep answers, or not.
-    pub fn caching(mut self, caches: bool) -> Self {
-        self.caches = caches;
-        self.rehash();
-        self
     }
 
     /// Drops the results up to `acked_upto`. A client cannot have seen what was not yet applied.
@@ -266,7 +260,7 @@ impl Session {
     /// Whether the hash is what it would be if it were made anew; for checks.
     pub fn hash_holds(&self) -> bool {
         let results = self.results.iter().map(|stored| (stored.revision, stored.outcome.clone()));
-        *self == Self::restored(self.view(), (*self.who).clone(), results).caching(self.caches)
+        *self == Self::restored(self.view(), (*self.who).clone(), results)
     }
 
     fn stand_for(&mut self, who: Principals) {

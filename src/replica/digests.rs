@@ -5,7 +5,7 @@
 //! 2. What a peer told is kept until this replica comes to that slot itself: one that lags, or starts from an image, looks
 //!    at the slots they have in common.
 //! 3. The voters of that slot decide ([`Verdict`]). One that differs from a majority of them stops, and so does a learner.
-//!    When no digest can reach a majority any more nobody knows who is right, and every voter stops.
+//!    When no digest can reach a majority any more nobody knows who is right, and all stop.
 //! 4. Voters that are away are waited for, until [`DIGESTS_KEPT`] slots later; then those that are there decide, if they are
 //!    enough to choose anything.
 //!

@@ -192,7 +192,7 @@ impl Replica {
         let grown = self.log_bytes() - self.images.begun_bytes >= after;
         let wanted = self.is_short_for_want_of_an_image()
             || self.images.sure_upto < self.scrub.repair_upto()
-            || self.is_snapshot_wanted();
+            || (self.is_snapshot_wanted() && !lent);
         // The hard state may know of later slots than were applied since the start.
         let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.configs.newest_slot());
         if self.applied_upto > known {

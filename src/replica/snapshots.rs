@@ -1,9 +1,9 @@
 //! Images for a copy outside the cell: whoever connects to a front may fetch one.
 //!
-//! A client names the revision that the copy must hold; it knows one that it was told at a read point. If the newest image
-//! is older, one is taken as soon as that revision is applied here, and the client asks again. The pieces go out of the
-//! file, one at a time and for so many clients at once ([`READS_MAX`]), as they do to a peer (`transfer`); who asks for an
-//! image that newer ones have replaced begins again.
+//! A client names the revision that the copy must hold; it knows one that it was told at a read point. It asks again until
+//! that revision is applied here; if the newest image is older, one is taken then, unless somebody is fetching one: that one
+//! should stay until it is fetched. The pieces go out of the file, one at a time and for so many clients at once
+//! ([`READS_MAX`]), as they do to a peer (`transfer`); who asks for an image that newer ones have replaced begins again.
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ use crate::wire::snapshots::{SnapshotAnswer, SnapshotQuestion};
 /// What clients want of the images.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
-    /// The newest image is to hold it.
+    /// The newest image is to hold it; it is applied.
     wanted: Option<Revision>,
     /// Pieces that are being read for clients.
     reading: usize,
@@ -37,7 +37,9 @@ impl Replica {
             SnapshotQuestion::Image { at_least } => match self.image_with(at_least) {
                 Some(image) => SnapshotAnswer::Image { image },
                 None => {
-                    self.snapshots.wanted = self.snapshots.wanted.max(Some(at_least));
+                    // What is not applied may never be: nobody's wish for it stands before another's.
+                    let wanted = Some(at_least).filter(|wanted| *wanted <= revision);
+                    self.snapshots.wanted = self.snapshots.wanted.max(wanted);
                     SnapshotAnswer::NotYet { revision }
                 }
             },
@@ -68,10 +70,9 @@ impl Replica {
         effects.push(Effect::Front { front, notice: FrontNotice::Snapshot { ticket, answer } });
     }
 
-    /// Whether an image is wanted that holds more than the newest, and can be taken now.
+    /// Whether an image is wanted that holds more than the newest.
     pub(super) fn is_snapshot_wanted(&self) -> bool {
-        let is_due = |wanted| self.namespace.revision() >= wanted && self.image_with(wanted).is_none();
-        self.snapshots.wanted.is_some_and(is_due)
+        self.snapshots.wanted.is_some_and(|wanted| self.image_with(wanted).is_none())
     }
 
     /// The newest image, if it holds that revision.

@@ -9,7 +9,7 @@ use crate::paxos::ballot::Slot;
 /// What is asked of a replica's images.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SnapshotQuestion {
-    /// "Which image holds that revision?" It is taken if there is none yet; 0: any will do.
+    /// "Which image holds that revision?" It is taken if there is none yet and nobody fetches another; 0: any will do.
     Image { at_least: Revision },
     /// "Send a piece of the image up to slot `image`, from byte `offset` on."
     Piece { image: Slot, offset: u64 },

@@ -88,9 +88,6 @@ fn each_broken_rule_of_leases_and_ballots_is_found() {
         let restarts = u8::from(matches!(bug, Bug::PromiseIsNotKept | Bug::RestartForgetsLease));
         let clocks_part = bug == Bug::NoMargin;
         let searched = search(lease::Cell { bug, ballots, slots: 2, restarts, clocks_part }, STEPS_MAX);
-        if true {
-            continue;
-        }
         assert!(searched.harm.is_some(), "{bug:?} does no harm that the search finds: {searched:?}");
     }
 }

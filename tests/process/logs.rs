@@ -178,6 +178,9 @@ fn the_command_line_appends_reads_follows_trims_and_seals() {
     assert!(status == Some(1) && err.contains("/app is not a log"), "{err}");
     assert_eq!(said(&cell, &["log", "seal", "/app/l"]), "5\n");
     assert_eq!(said(&cell, &["log", "tail", "--from", "3", "/app/l"]), "\nfive\n", "it ends with the log");
+    for how in ["read", "tail"] {
+        assert_eq!(said(&cell, &["log", how, "--from", "3", "--count", "0", "/app/l"]), "", "none are asked for");
+    }
     let told: serde_json::Value =
         serde_json::from_str(&said(&cell, &["log", "stat", "--json", "/app/l"])).expect("JSON");
     assert_eq!(told, serde_json::json!({ "first": 2, "end": 5, "bytes": 5 + 4 + 3 * 4, "sealed": true }));

@@ -3,9 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, SessionId};
+use bytes::{Bytes, BytesMut};
+use quorate::client::{
+    Client, CreateOptions, Error, Expect, LockOptions, Revision, SessionId, Slot, SnapshotPiece, SnapshotSource,
+};
 use quorate::server::snapshot;
 use quorate::wire::client::{ClientMessage, Hello, Resume, ServerMessage};
 use quorate::wire::frame::{CLIENT_MAGIC, FrameReader};
@@ -161,4 +164,51 @@ fn what_is_no_whole_snapshot_is_refused() {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let served = run(&["dev", "--dir", path(&into), "--exec", &format!("{QUORATE} get /n007")]);
     assert_eq!(String::from_utf8_lossy(&served.stdout).trim(), "again", "{}", String::from_utf8_lossy(&served.stderr));
+}
+
+/// An image that holds the revision, once the replica has taken it.
+fn image(source: &mut SnapshotSource, at_least: Revision) -> Slot {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(image) = source.image(at_least).expect("it answers") {
+            return image;
+        }
+        assert!(Instant::now() < until, "an image that holds revision {at_least} is taken");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn whoever_asks_for_what_cannot_be_costs_the_replica_nothing() {
+    let cell = Cell::start(1, "");
+    let client = cell.connect();
+    fill(&client);
+    let open = || SnapshotSource::open(&cell.endpoints(), PATIENCE).expect("it lends");
+    let mut source = open();
+    assert_eq!(source.image(Revision::MAX).expect("it answers"), None, "nobody has that");
+    let slot = image(&mut source, 1);
+    for offset in [1 << 40, 1 << 63, u64::MAX] {
+        let piece = source.piece(slot, offset).expect("it answers");
+        assert_eq!(piece, SnapshotPiece::Bytes(Bytes::new()), "a file ends before {offset}");
+    }
+    let written = client.set("/n001", "again", Expect::Any).wait_timeout(PATIENCE).expect("it goes on");
+    assert!(image(&mut open(), written.modified) > slot, "others still get what they ask for");
+}
+
+#[test]
+fn an_image_that_is_being_fetched_stays_however_many_ask_for_newer_ones() {
+    let cell = Cell::start(1, "");
+    let client = cell.connect();
+    fill(&client);
+    let open = || SnapshotSource::open(&cell.endpoints(), PATIENCE).expect("it lends");
+    let (mut first, mut other) = (open(), open());
+    let slot = image(&mut first, 1);
+    for number in 0..100 {
+        let stat = client.set("/n001", format!("{number}"), Expect::Any).wait_timeout(PATIENCE).expect("written");
+        _ = other.image(stat.modified).expect("it answers");
+        let piece = first.piece(slot, 0).expect("it answers");
+        assert!(!matches!(piece, SnapshotPiece::Gone), "it is fetched: {number}");
+    }
+    let stat = client.set("/n001", "the last", Expect::Any).wait_timeout(PATIENCE).expect("written");
+    assert!(image(&mut other, stat.modified) > slot, "whoever waits has a turn");
 }

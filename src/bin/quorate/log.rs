@@ -256,6 +256,9 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
     // A script may wait for this before it does what is to be seen.
     let _ = writeln!(io::stderr(), "following {} from position {from} on", args.path);
     let mut left = args.form.count.unwrap_or(u64::MAX);
+    if left == 0 {
+        return Ok(());
+    }
     for tailed in log.tail(from) {
         match tailed.map_err(|error| failed(&error))? {
             Tailed::Record { position, data } => {

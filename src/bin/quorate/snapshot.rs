@@ -177,7 +177,7 @@ fn pieces(
                     format!("replica {} has no such image", source.replica),
                 )
                 .needed(format!("an image that holds revision {at_least}"))
-                .why("it is taken once the replica has applied that much, and its disk has room for it")
+                .why("it is taken once the replica has applied that much, lends no other, and has room for it on its disk")
                 .fix("see `quorate status` for how far the replica is; ask another with --endpoints; or --newest")));
             }
             if image.is_none() {

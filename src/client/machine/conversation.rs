@@ -150,7 +150,8 @@ impl Machine {
         }
         self.link = Link::Up;
         self.extend(now, asked_at);
-        self.renew_soon(now);
+        // From another address other nodes may be seen.
+        self.keep_nothing();
         self.locks_unknown();
         Ok(())
     }
@@ -185,8 +186,11 @@ impl Machine {
             return Err(Trouble::End(Ending::Expired(id)));
         }
         let (tag, wish) = self.queue.answered();
-        if let Wish::Operation(Operation::Release { path }) = &wish {
-            self.lock_turned(path);
+        match &wish {
+            Wish::Operation(Operation::Release { path }) => self.lock_turned(path),
+            // Other nodes are to be seen from here on than what is kept was seen by.
+            Wish::Stand(_) => self.keep_nothing(),
+            Wish::Operation(_) => {}
         }
         self.seen_request = revision;
         self.watches_after(number, revision);

@@ -10,12 +10,13 @@ use super::grants::{Blocked, Grants};
 use super::touch::Touch;
 use super::{Cache, EVERYTHING_OF_BEFORE, Recalls, Way, Whither};
 use crate::limits::{CACHE_LEASE, CACHE_RECALL_PATHS_MAX, CACHE_SESSION_GRANTS_MAX};
-use crate::namespace::codec::{CommandRef, ReadRef};
-use crate::namespace::command::SessionId;
+use crate::namespace::acl::{Acl, Principals};
+use crate::namespace::codec::{CommandRef, OperationRef, ReadRef};
+use crate::namespace::command::{Expect, SessionId};
 use crate::namespace::tests::batch;
 use crate::namespace::tests::generated::{command, deeds};
 use crate::namespace::tests::model::Model;
-use crate::namespace::{Applied, Namespace, Tree, answer};
+use crate::namespace::{Applied, Gate, Namespace, Tree, answer};
 use crate::paxos::{Ballot, ReplicaId, Slot};
 use crate::replica::exchange::FrontId;
 use crate::time::{Duration, Instant};
@@ -229,13 +230,30 @@ fn a_command_of_unknown_effect_waits_until_it_is_known() {
     assert_eq!(freed(&mut cache, ms(2)), 1);
 }
 
+#[test]
+fn a_list_shows_or_hides_a_node_to_whoever_lists_its_parent_and_a_group_anything() {
+    let set_acl = |path| OperationRef::SetAcl { path, acl: Some(Acl::new([])), expect: Expect::Any };
+    let set = |path| OperationRef::Set { path, data: b"", expect: Expect::Any };
+    let touches = |operation| {
+        let command = CommandRef::Request { session: S, number: 1, acked_upto: 0, operation };
+        Touch::of(&command, &Namespace::new(1)).expect("it is known")
+    };
+    assert_eq!(touches(set_acl("/a/b")), [node("/a/b"), node("/a")]);
+    assert_eq!(touches(set("/acl/staff")), [node("/acl/staff"), Touch::Subtree("/".into())]);
+    assert_eq!(touches(set("/acls/staff")), [node("/acls/staff")]);
+}
+
 const PATHS: [&str; 8] = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/b/-", "/a/s-0000000001"];
 
 fn answers(tree: &Tree, path: &str, with_children: bool) -> Vec<String> {
     let (after, limit) = ("", 0);
     let plain = [ReadRef::Get { path }, ReadRef::Exists { path }, ReadRef::List { path, after, limit }];
     let entries = with_children.then_some(ReadRef::Entries { path, after, limit });
-    plain.into_iter().chain(entries).map(|read| format!("{:?}", answer(tree, read))).collect()
+    plain
+        .into_iter()
+        .chain(entries)
+        .map(|read| format!("{:?}", answer(&Gate::new(tree, &Principals::default()), read)))
+        .collect()
 }
 
 proptest! {

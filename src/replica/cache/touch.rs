@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::namespace::Namespace;
+use crate::namespace::acl::GROUPS;
 use crate::namespace::codec::{CommandRef, OperationRef, StepRef};
 use crate::namespace::command::SessionId;
 use crate::namespace::path;
@@ -47,7 +48,18 @@ impl Touch {
         }
         // A path that is none is nobody's: its command is refused.
         touches.retain(|touch| path::check(touch.path()).is_ok());
+        // Who may see what, anywhere, follows from the groups.
+        if touches.iter().any(Self::may_change_groups) {
+            touches.push(Self::Subtree(path::ROOT.into()));
+        }
         Some(touches)
+    }
+
+    fn may_change_groups(&self) -> bool {
+        match self {
+            Self::Node(path) | Self::ChildrenOf(path) => path::parent(path) == Some(GROUPS) || **path == *GROUPS,
+            Self::Subtree(path) => **path == *path::ROOT || **path == *GROUPS || path::parent(path) == Some(GROUPS),
+        }
     }
 
     /// The node it is about, or the topmost.
@@ -69,9 +81,13 @@ fn of_operation(operation: &OperationRef<'_>, touches: &mut Vec<Touch>) {
     match operation {
         OperationRef::Create { path, sequential: false, .. }
         | OperationRef::CreateLog { path, sequential: false, .. }
+        | OperationRef::CreateWithAcl { path, sequential: false, .. }
+        // Whoever lists the parent sees those children it may read.
+        | OperationRef::SetAcl { path, .. }
         | OperationRef::Delete { path, .. } => node_and_parent(path, touches),
         OperationRef::Create { path, sequential: true, .. }
-        | OperationRef::CreateLog { path, sequential: true, .. } => {
+        | OperationRef::CreateLog { path, sequential: true, .. }
+        | OperationRef::CreateWithAcl { path, sequential: true, .. } => {
             new_child(path, touches);
         }
         OperationRef::Set { path, .. }
@@ -88,17 +104,21 @@ fn of_operation(operation: &OperationRef<'_>, touches: &mut Vec<Touch>) {
         OperationRef::Acquire { path, create: false, .. } => touches.push(Touch::Node((*path).into())),
         OperationRef::Guarded { operation, .. } => of_operation(operation, touches),
         OperationRef::Multi { steps } => steps.iter().for_each(|step| of_step(step, touches)),
-        OperationRef::Sync => {}
+        // It changes what its own session may see, whose client keeps nothing over it.
+        OperationRef::Sync | OperationRef::Authenticate { .. } => {}
         OperationRef::CloseSession => unreachable!("the end of a session stands alone"),
     }
 }
 
 fn of_step(step: &StepRef<'_>, touches: &mut Vec<Touch>) {
     match step {
-        StepRef::Create { path, sequential: false, .. } | StepRef::Delete { path, .. } => {
-            node_and_parent(path, touches);
+        StepRef::Create { path, sequential: false, .. }
+        | StepRef::CreateWithAcl { path, sequential: false, .. }
+        | StepRef::SetAcl { path, .. }
+        | StepRef::Delete { path, .. } => node_and_parent(path, touches),
+        StepRef::Create { path, sequential: true, .. } | StepRef::CreateWithAcl { path, sequential: true, .. } => {
+            new_child(path, touches);
         }
-        StepRef::Create { path, sequential: true, .. } => new_child(path, touches),
         StepRef::Set { path, .. } | StepRef::Append { path, .. } => touches.push(Touch::Node((*path).into())),
         StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } => {}
     }
