@@ -123,10 +123,16 @@ impl Client {
             let why = "a log is not made by opening it: create it first".to_owned();
             return Op::ready(Err(Error::BadArgument { why }));
         }
+        if birth.as_ref().is_some_and(|(_, options)| options.acl.is_some()) {
+            let why = "an access list is not given by opening: create the node first, or set its list once it is open";
+            return Op::ready(Err(Error::BadArgument { why: why.to_owned() }));
+        }
         let parents = birth.as_ref().is_some_and(|(_, options)| options.parents);
-        let birth = birth.map(|(data, CreateOptions { lifetime, sequential, .. })| {
-            // What else a new node begins with goes here and into the log's `Birth`.
-            Birth { data, lifetime, sequential, must: must_create }
+        let birth = birth.map(|(data, CreateOptions { lifetime, sequential, .. })| Birth {
+            data,
+            lifetime,
+            sequential,
+            must: must_create,
         });
         let operation = wrap(Operation::Open { path: path.clone(), mode, birth });
         let (op, promise) = Op::new();

@@ -50,8 +50,8 @@
 //!
 //! # Not here
 //!
-//! A deadline that takes a call
-//! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
+//! A deadline that takes a call back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing
+//! more.
 #![deny(missing_docs)]
 
 mod acl;

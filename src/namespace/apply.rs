@@ -167,6 +167,11 @@ impl Namespace {
         self.sessions.len()
     }
 
+    /// Paths of the nodes that a session has open, the first opened first; one that it opened twice comes twice.
+    pub fn opened_by(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.nodes.openers.of_session(session)
+    }
+
     /// Paths of a session's ephemeral nodes, in byte order.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
         self.nodes.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)

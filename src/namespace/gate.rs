@@ -131,7 +131,9 @@ impl<'a> Gate<'a> {
             StepRef::Delete { path, .. } => self.may_delete(path),
             StepRef::SetAcl { path, .. } => self.may_touch(path, Rights::ADMIN),
             // Readings: what is not to be spoken of is an answer as well, and theirs to give.
-            StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } | StepRef::CheckHandle { .. } => Ok(()),
+            StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } | StepRef::CheckHandle { .. } => {
+                Ok(())
+            }
         }
     }
 

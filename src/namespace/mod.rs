@@ -77,9 +77,9 @@ pub mod acl;
 mod apply;
 pub mod codec;
 pub mod command;
-mod handle;
 #[cfg(feature = "server")]
 mod gate;
+mod handle;
 #[cfg(feature = "server")]
 mod image;
 #[cfg(feature = "server")]

@@ -245,6 +245,11 @@ impl Openers {
         self.by_session.get(&session).map_or(0, BTreeMap::len)
     }
 
+    /// Paths of the nodes that a session has open.
+    pub fn of_session(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.by_session.get(&session).into_iter().flat_map(BTreeMap::values).map(|path| &**path)
+    }
+
     /// Who has anything open.
     pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
         self.by_session.keys().copied()

@@ -18,9 +18,7 @@ pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
             None => path::check(path).map(|()| Answer::Exists { stat: None }),
         },
         ReadRef::List { path, after, limit } => list(gate, path, after, limit),
-        ReadRef::Entries { path, after, limit } => {
-            entries(gate, path, gate.node(path, Rights::READ)?, (after, limit))
-        }
+        ReadRef::Entries { path, after, limit } => entries(gate, path, gate.node(path, Rights::READ)?, (after, limit)),
         ReadRef::Scan { path, after, limit, with_data } => scan(gate, (path, after), limit, with_data),
         ReadRef::Acl { path } => {
             let node = gate.node(path, Rights::ADMIN)?;

@@ -329,7 +329,7 @@ impl<'a> Transaction<'a> {
             let why = "a transient node lives while it is open, so it is made by opening it".to_owned();
             return Err(Refusal::BadArgument { why });
         }
-        self.make(session, path, content, lifetime, sequential)
+        self.make(session, path, content, (lifetime, sequential), acl)
     }
 
     /// Makes a node, of any lifetime.
@@ -338,8 +338,8 @@ impl<'a> Transaction<'a> {
         session: SessionId,
         path: &str,
         content: Content<'_>,
-        lifetime: Lifetime,
-        sequential: bool,
+        (lifetime, sequential): (Lifetime, bool),
+        acl: Option<Acl>,
     ) -> Result<(Arc<str>, Stat), Refusal> {
         let data = match content {
             Content::Data(data) => data,

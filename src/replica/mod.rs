@@ -624,9 +624,7 @@ impl Replica {
 
     /// Nothing before the reign's first entry is applied: only then is it known who may keep answers.
     fn propose_pending(&mut self, now: Instant, wall_ms: u64) {
-        while self.cache.is_some()
-            && self.paxos.can_propose()
-            && self.paxos.in_flight() < self.entries_in_flight_max()
+        while self.cache.is_some() && self.paxos.can_propose() && self.paxos.in_flight() < self.entries_in_flight_max()
         {
             self.begin_reign();
             let log_time_ns = self.log_time_ns(now);
