@@ -10,7 +10,7 @@ use quorate::namespace::command::{
 use siphasher::sip::SipHasher24;
 
 use super::history::{Asked, History};
-use super::model::{Model, Node, is_within};
+use super::model::{Asker, Model, Node, is_within};
 
 impl Model {
     pub fn begin_reign(&mut self, reign: u64, key: u128) {
@@ -35,7 +35,7 @@ impl Model {
                 return Err(Refusal::NodeExists { path: path.to_owned() });
             }
             Some(birth) if birth.sequential || !is_there => {
-                (self.create(session, path, Some(&birth.data), birth.lifetime, birth.sequential)?.0, true)
+                (self.create(session, path, Some(&birth.data), (birth.lifetime, birth.sequential), None)?.0, true)
             }
             _ if is_there => (path.to_owned(), false),
             _ => return Err(Refusal::NoNode { path: path.to_owned() }),
@@ -74,13 +74,14 @@ impl Model {
         !open.is_empty()
     }
 
-    pub fn through(&mut self, session: SessionId, handle: &Handle, operation: &Operation) -> Outcome {
+    pub fn through(&mut self, asker: Asker<'_>, handle: &Handle, operation: &Operation) -> Outcome {
         let (wanted, is_below) = match operation {
-            Operation::Create { .. } | Operation::CreateLog { .. } | Operation::Open { birth: Some(_), .. } => {
-                (HandleMode::WRITE, true)
-            }
+            Operation::Create { .. }
+            | Operation::CreateWithAcl { .. }
+            | Operation::CreateLog { .. }
+            | Operation::Open { birth: Some(_), .. } => (HandleMode::WRITE, true),
             Operation::Open { .. } => (HandleMode::READ, true),
-            Operation::SetQuota { .. } => (HandleMode::ADMIN, false),
+            Operation::SetQuota { .. } | Operation::SetAcl { .. } => (HandleMode::ADMIN, false),
             Operation::Acquire { .. } => (HandleMode::LOCK, false),
             Operation::Release { .. } => (HandleMode::NONE, false),
             _ => (HandleMode::WRITE, false),
@@ -90,7 +91,7 @@ impl Model {
         if (path != handle.path) != is_below || !is_within(path, &handle.path) {
             return Err(Refusal::BadArgument { why: String::new() });
         }
-        self.operate(session, operation)
+        self.perform(asker, operation)
     }
 
     fn shut(&mut self, path: &str, is_shut: impl Fn(Revision, SessionId) -> bool) {
@@ -128,7 +129,9 @@ impl Model {
 pub fn path_of(operation: &Operation) -> Option<&str> {
     match operation {
         Operation::Create { path, .. }
+        | Operation::CreateWithAcl { path, .. }
         | Operation::Set { path, .. }
+        | Operation::SetAcl { path, .. }
         | Operation::Delete { path, .. }
         | Operation::DeleteTree { path, .. }
         | Operation::SetQuota { path, .. }
@@ -141,7 +144,7 @@ pub fn path_of(operation: &Operation) -> Option<&str> {
         | Operation::Open { path, .. } => Some(path),
         Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => path_of(operation),
         Operation::Close { handle } => Some(&handle.path),
-        Operation::Multi { .. } | Operation::Sync | Operation::CloseSession => None,
+        Operation::Multi { .. } | Operation::Authenticate { .. } | Operation::Sync | Operation::CloseSession => None,
     }
 }
 

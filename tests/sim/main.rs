@@ -51,6 +51,7 @@ mod plan;
 mod quotas;
 mod recovery;
 mod run;
+mod steps;
 mod watching;
 mod workload;
 mod world;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::limits::CONTAINER_LINGER_MS;
-use quorate::namespace::acl::{Acl, Principals, Rights};
+use quorate::namespace::acl::{Acl, Principals};
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
     Answer, Command, Done, Expect, Expiry, HandleMode, Lifetime, LockPlace, Operation, Outcome, Quota, Read, Refusal,
-    Revision, Scanned, Sequencer, SessionId, Stat, Step, StepDone,
+    Revision, Scanned, Sequencer, SessionId, Stat,
 };
 use quorate::wire::watch::EventKind;
 
@@ -54,7 +54,7 @@ struct Session {
 }
 
 /// A session, and whom it stands for.
-type Asker<'a> = (SessionId, &'a Principals);
+pub type Asker<'a> = (SessionId, &'a Principals);
 
 /// Where a request came to stand in the total order, and what it did.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub struct Model {
     pub past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
     sessions: BTreeMap<SessionId, Session>,
     revision: Revision,
-    instances: u64,
+    pub instances: u64,
     commands: u64,
     pub log_time_ns: u64,
     /// What check digits are made with.
@@ -177,13 +177,7 @@ impl Model {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
                 Ok(Answer::Acl { acl: node.acl.clone(), stat: node.stat() })
             }
-            Read::Get { path } => {
-                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
-                if node.log.is_some() {
-                    return Err(Refusal::IsLog { path: path.clone() });
-                }
-                Ok(Answer::Node { data: node.data.clone(), stat: node.stat() })
-            }
+            Read::Get { path } => self.at(path, revision).ok_or_else(|| no_node(path))?.whole(path),
             Read::Records { path, from, bytes } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
                 node.records(path, *from, *bytes as usize)
@@ -238,13 +232,10 @@ impl Model {
                 let node = self.at(&sequencer.path, revision);
                 Ok(Answer::Sequencer { valid: node.is_some_and(|node| node.upholds(sequencer)) })
             }
-            Read::HandleGet { handle } => {
-                self.opened_at(handle, HandleMode::READ, revision)?;
-                self.answer(&Read::Get { path: handle.path.clone() }, revision)
-            }
+            Read::HandleGet { handle } => self.opened_at(handle, HandleMode::READ, revision)?.whole(&handle.path),
             Read::HandleEntries { handle, after, limit } => {
                 let node = self.opened_at(handle, HandleMode::READ, revision)?;
-                let (entries, more) = page(self.entries(&handle.path, after, revision), *limit);
+                let (entries, more) = page(self.entries(&handle.path, after, eyes, revision), *limit);
                 Ok(Answer::Entries { entries, stat: node.stat(), more })
             }
             Read::HandleStat { handle } => {
@@ -336,12 +327,17 @@ impl Model {
         self.placed.insert((session, number), Placed { position, revision, operation, outcome });
     }
 
-    fn eyes<'a>(&'a self, who: &'a Principals) -> Eyes<'a> {
+    pub fn eyes<'a>(&'a self, who: &'a Principals) -> Eyes<'a> {
         Eyes { model: self, revision: None, who }
     }
 
     pub fn operate(&mut self, (session, who): Asker<'_>, operation: &Operation) -> Outcome {
         self.eyes(who).admit(session, operation)?;
+        self.perform((session, who), operation)
+    }
+
+    /// Does what is admitted.
+    pub fn perform(&mut self, (session, who): Asker<'_>, operation: &Operation) -> Outcome {
         match operation {
             Operation::Authenticate { .. } => unreachable!("its caller does it"),
             Operation::CreateWithAcl { path, data, lifetime, sequential, acl } => {
@@ -372,7 +368,7 @@ impl Model {
             }
             Operation::Open { path, mode, birth } => self.open(session, path, *mode, birth.as_ref()),
             Operation::Close { handle } => self.close(session, handle),
-            Operation::Through { handle, operation } => self.through(session, handle, operation),
+            Operation::Through { handle, operation } => self.through((session, who), handle, operation),
             Operation::Sync => Ok(Done::Synced),
             Operation::Multi { steps } => self.multi((session, who), steps).map(|results| Done::Multi { results }),
             Operation::Create { path, data, lifetime, sequential } => self
@@ -422,7 +418,7 @@ impl Model {
         Ok(Done::Queued)
     }
 
-    fn check_lock(&self, sequencer: &Sequencer, who: &Principals) -> Result<(), Refusal> {
+    pub fn check_lock(&self, sequencer: &Sequencer, who: &Principals) -> Result<(), Refusal> {
         let hidden = self.eyes(who).hides(&sequencer.path, LOOK)?;
         let node = self.tree.get(&sequencer.path).filter(|_| !hidden);
         if node.is_some_and(|node| node.upholds(sequencer)) {
@@ -471,60 +467,6 @@ impl Model {
         claimed.into_iter().for_each(|node| node.lock.leave(session, lost_ns, revision));
         if nothing {
             self.revision = self.next();
-        }
-    }
-
-    fn multi(&mut self, (session, who): Asker<'_>, steps: &[Step]) -> Result<Vec<StepDone>, Refusal> {
-        let (tree, instances) = (self.tree.clone(), self.instances);
-        let mut results = Vec::new();
-        for (index, step) in (0..).zip(steps) {
-            match self.step((session, who), step) {
-                Ok(result) => results.push(result),
-                Err(cause) => {
-                    (self.tree, self.instances) = (tree, instances);
-                    return Err(Refusal::Aborted { index, cause: Box::new(cause) });
-                }
-            }
-        }
-        Ok(results)
-    }
-
-    fn step(&mut self, (session, who): Asker<'_>, step: &Step) -> Result<StepDone, Refusal> {
-        self.eyes(who).admit_step(step)?;
-        let created = |(path, stat)| StepDone::Created { path, stat };
-        match step {
-            Step::Check { path, expect } => {
-                let hidden = self.eyes(who).hides(path, Rights::READ)?;
-                match expect {
-                    Expect::Absent if hidden => Ok(StepDone::Checked),
-                    _ if hidden => Err(Refusal::NoNode { path: path.clone() }),
-                    _ => self.check(path, *expect).map(|()| StepDone::Checked),
-                }
-            }
-            Step::Create { path, data, lifetime, sequential } => {
-                self.create(session, path, Some(data), (*lifetime, *sequential), None).map(created)
-            }
-            Step::CreateWithAcl { path, data, lifetime, sequential, acl } => {
-                let acl = Some(settled(acl, who)?);
-                self.create(session, path, Some(data), (*lifetime, *sequential), acl).map(created)
-            }
-            Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),
-            Step::SetAcl { path, acl, expect } => {
-                self.set_acl(who, path, acl.as_ref(), *expect).map(|stat| StepDone::AclSet { stat })
-            }
-            Step::Delete { path, expect } => self.delete(path, *expect).map(|()| StepDone::Deleted),
-            Step::CheckLock { sequencer } => self.check_lock(sequencer, who).map(|()| StepDone::Checked),
-            Step::Append { path, records, end } => {
-                self.append(path, records, *end).map(|(first, end)| StepDone::Appended { first, end })
-            }
-            Step::Get { path } => {
-                let hidden = self.eyes(who).hides(path, Rights::READ)?;
-                let node = self.tree.get(path).filter(|_| !hidden);
-                if node.is_some_and(|node| node.log.is_some()) {
-                    return Err(Refusal::IsLog { path: path.clone() });
-                }
-                Ok(StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat())) })
-            }
         }
     }
 
@@ -584,7 +526,7 @@ impl Model {
         Ok((path, stat))
     }
 
-    fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
+    pub fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
         self.check(path, expect)?;
         if self.tree[path].log.is_some() {
             return Err(Refusal::IsLog { path: path.to_owned() });
@@ -603,7 +545,7 @@ impl Model {
         Ok(stat)
     }
 
-    fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
+    pub fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
         if path == "/" {
             return Err(Refusal::BadArgument { why: String::new() });
         }
@@ -669,6 +611,14 @@ impl Model {
 }
 
 impl Node {
+    /// Its data and its numbers, as an answer.
+    fn whole(&self, path: &str) -> Result<Answer, Refusal> {
+        if self.log.is_some() {
+            return Err(Refusal::IsLog { path: path.to_owned() });
+        }
+        Ok(Answer::Node { data: self.data.clone(), stat: self.stat() })
+    }
+
     pub fn is_empty(&self) -> bool {
         self.born == self.gone
     }

@@ -37,7 +37,7 @@ fn lives(bench: &Bench, path: &str) -> bool {
 }
 
 fn get(bench: &Bench, handle: &Handle) -> Result<Answer, Refusal> {
-    answer(bench.namespace.tree(), ReadRef::HandleGet { handle: handle.as_ref() })
+    answer(&Gate::new(bench.namespace.tree(), &Principals::at(None)), ReadRef::HandleGet { handle: handle.as_ref() })
 }
 
 const TRANSIENT: Option<Lifetime> = Some(Lifetime::Transient);
