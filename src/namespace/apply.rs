@@ -146,6 +146,12 @@ impl Namespace {
         self.sessions.find(session).map(|place| self.sessions.get(place).view())
     }
 
+    /// Whom a session stands for, if it lives.
+    #[must_use]
+    pub fn principals(&self, session: SessionId) -> Option<&Principals> {
+        self.sessions.find(session).map(|place| &*self.sessions.get(place).who)
+    }
+
     /// All sessions that live, by id.
     pub fn sessions(&self) -> impl Iterator<Item = SessionView> {
         self.sessions.iter().map(Session::view)

@@ -146,11 +146,12 @@ impl History {
             let stale_allowed =
                 matches!(call.asked, Asked::Read { consistency: Consistency::Stale | Consistency::AtLeast(_), .. });
             assert!(its_position.is_none_or(|its| its > position), "{call:?} stands before what was answered before");
-            if let (true, Asked::Read { read, .. }, Some((_, Ok(Answered::Read { revision: of, answer })))) =
+            if let (true, Asked::Read { read, behind, .. }, Some((_, Ok(Answered::Read { revision: of, answer })))) =
                 (call.kept, &call.asked, &call.ended)
             {
                 // It is not of now, but it is what would be answered now.
-                read_fits(model, read, revision.max(*of), answer);
+                let whos = model.stood_for(self.sessions[&call.life], *behind);
+                read_fits(model, read, revision.max(*of), answer, &whos);
                 continue;
             }
             assert!(

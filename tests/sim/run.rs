@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate::namespace::answer;
+use quorate::namespace::{Gate, answer};
 use quorate::paxos::Slot;
 use quorate::replica::Replica;
 use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
@@ -459,8 +459,10 @@ impl Run {
         let Some(running) = self.nodes[node].running.as_ref().filter(|_| self.rotten == 0) else { return };
         let namespace = running.replica.namespace();
         for client in &self.clients {
+            let who = client.relies_on().and_then(|session| namespace.principals(session)).cloned().unwrap_or_default();
+            let gate = Gate::new(namespace.tree(), &who);
             for (read, revision, kept) in client.might_give(self.world.now) {
-                let is = (revision <= namespace.revision()).then(|| answer(namespace.tree(), read.as_ref()));
+                let is = (revision <= namespace.revision()).then(|| answer(&gate, read.as_ref()));
                 assert!(
                     is.as_ref().is_none_or(|is| is == kept),
                     "{} keeps {kept:?} as the answer to {read:?} since {revision}; node {node} answers {is:?}",
