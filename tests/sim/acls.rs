@@ -346,6 +346,9 @@ pub fn as_if_absent(read: &Read) -> Result<Answer, Refusal> {
         | Read::LockHolders { path }
         | Read::AwaitLock { path, .. } => Err(Refusal::NoNode { path: path.clone() }),
         Read::WhoAmI => unreachable!("it is about no node"),
+        Read::HandleGet { .. } | Read::HandleEntries { .. } | Read::HandleStat { .. } => {
+            unreachable!("the opening was judged")
+        }
     }
 }
 
