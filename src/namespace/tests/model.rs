@@ -208,6 +208,7 @@ impl Model {
                 unreachable!("access lists have a model of their own")
             }
             Operation::CreateLog { path, lifetime, sequential } => {
+                handles::check_lifetime(lifetime)?;
                 return self.create_log(id, path, lifetime, sequential);
             }
             Operation::Trim { path, upto } => return self.trim(path, upto),
@@ -245,7 +246,9 @@ impl Model {
     }
 
     fn step(&mut self, id: SessionId, step: Step) -> Result<StepDone, Refusal> {
-        handles::check_lifetime(&step)?;
+        if let Step::Create { lifetime, .. } = &step {
+            handles::check_lifetime(*lifetime)?;
+        }
         match step {
             Step::Check { path, expect: Expect::Absent } => {
                 path::check(&path)?;
