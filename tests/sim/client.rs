@@ -130,7 +130,7 @@ impl Client {
 
     /// Every answer that it might give to a caller at this moment.
     pub fn might_give(&self, moment: Moment) -> impl Iterator<Item = (&Read, Revision, &Result<Answer, Refusal>)> {
-        let shelf = self.shelf.as_ref().filter(|_| self.relies_on().is_some());
+        let shelf = self.shelf.as_ref().filter(|_| self.relies_on().is_some() && self.unanswered == 0);
         shelf.into_iter().flat_map(move |shelf| shelf.usable_at(self.clock.read(moment)))
     }
 
@@ -354,6 +354,7 @@ impl Client {
             }
             workload::Wish::Authenticate(credentials) => {
                 self.number += 1;
+                self.unanswered += 1;
                 let operation = acls::proved(&credentials);
                 (Asked::Request { number: self.number, operation }, self.machine.authenticate(now, tag, credentials))
             }

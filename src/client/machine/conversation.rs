@@ -151,7 +151,8 @@ impl Machine {
         self.link = Link::Up;
         self.extend(now, asked_at);
         // From another address other nodes may be seen.
-        self.keep_nothing();
+        self.clear_shelf();
+        self.renew_soon(now);
         self.locks_unknown();
         Ok(())
     }

@@ -99,6 +99,11 @@ impl Machine {
         self.keeping = Keeping::default();
         self.queue.taint(|_| true);
         self.effects.push_back(Effect::Shelve(Shelve::Until(Instant::ZERO)));
+        self.clear_shelf();
+    }
+
+    /// What was kept so far is not used again.
+    pub(super) fn clear_shelf(&mut self) {
         self.effects.push_back(Effect::Shelve(Shelve::Clear));
     }
 
