@@ -23,7 +23,7 @@ use crate::paxos::ballot::ReplicaId;
 #[non_exhaustive]
 pub enum HandleEvent {
     /// It happened to the node, or around it, as a watch tells it.
-    Node(WatchEvent),
+    Node(Box<WatchEvent>),
     /// Another replica leads. The handle goes on, and no event was lost.
     Failover {
         /// The new leader.
@@ -89,7 +89,7 @@ impl HandleEvents {
                 if matches!(event, WatchEvent::Gap { .. }) {
                     self.check = Some(self.held.stat());
                 }
-                Poll::Ready(Some(HandleEvent::Node(event)))
+                Poll::Ready(Some(HandleEvent::Node(Box::new(event))))
             }
             Poll::Ready(Some(Err(_)) | None) => self.end(HandleLost::SessionOver),
             Poll::Pending => Poll::Pending,

@@ -66,7 +66,8 @@ fn a_transient_node_and_its_handles_outlive_leaders_and_go_together() {
         while seen.last() != Some(&HandleEvent::Invalid(HandleLost::Gone)) {
             seen.push(events.next_timeout(PATIENCE).expect("an event"));
         }
-        let changed = |event: &&HandleEvent| matches!(event, HandleEvent::Node(WatchEvent::Changed { .. }));
+        let is_change = |event: &WatchEvent| matches!(event, WatchEvent::Changed { .. });
+        let changed = |event: &&HandleEvent| matches!(event, HandleEvent::Node(event) if is_change(event));
         assert_eq!(seen.iter().filter(changed).count(), 1, "{seen:?}");
         assert!(events.next().is_none(), "that was the last");
     }

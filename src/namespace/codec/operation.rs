@@ -12,7 +12,9 @@ use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::acl::{Acl, User};
-use crate::namespace::command::{Command, Expect, HandleMode, Lifetime, LockMode, Operation, Quota, SessionId, Step};
+use crate::namespace::command::{
+    Birth, Command, Expect, HandleMode, Lifetime, LockMode, Operation, Quota, SessionId, Step,
+};
 use crate::namespace::records::{Records, RecordsRef};
 
 pub use self::step::StepRef;
@@ -160,12 +162,7 @@ impl Operation {
                 sequencer.as_ref().put(out);
                 operation.encode(out);
             }
-            Self::Open { path, mode, birth } => {
-                out.put_u8(OPEN);
-                put_text(out, path);
-                out.put_u8(mode.bits());
-                put_maybe(out, birth.as_ref(), |out, birth| birth.put(out));
-            }
+            Self::Open { path, mode, birth } => put_open(out, path, *mode, birth.as_ref()),
             Self::Close { handle } => {
                 out.put_u8(CLOSE);
                 handle.as_ref().put(out);
@@ -186,12 +183,7 @@ impl Operation {
                 user.put(out);
                 out.put_u8(u8::from(*is_super));
             }
-            Self::CreateLog { path, lifetime, sequential } => {
-                out.put_u8(CREATE_LOG);
-                put_text(out, path);
-                put_lifetime(out, *lifetime);
-                out.put_u8(u8::from(*sequential));
-            }
+            Self::CreateLog { path, lifetime, sequential } => put_create_log(out, path, *lifetime, *sequential),
             Self::Append { path, records, end } => put_append(out, path, records, *end),
             Self::Trim { path, upto } => {
                 out.put_u8(TRIM);
@@ -319,11 +311,7 @@ impl<'a> OperationRef<'a> {
                 part: reader.u32("a part's size")?,
             },
             SET_QUOTA => Self::SetQuota { path: reader.text("a path")?, quota: reader.maybe("a quota", Quota::take)? },
-            MULTI => {
-                let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
-                let steps = (0..count).map(|_| StepRef::take(&mut reader)).collect::<Result<_, _>>()?;
-                Self::Multi { steps }
-            }
+            MULTI => Self::Multi { steps: take_steps(&mut reader)? },
             ACQUIRE => Self::Acquire {
                 path: reader.text("a path")?,
                 mode: LockMode::take(&mut reader)?,
@@ -340,11 +328,10 @@ impl<'a> OperationRef<'a> {
                 }
                 Self::Guarded { sequencer, operation: Box::new(Self::decode(guarded)?) }
             }
-            OPEN => Self::Open {
-                path: reader.text("a path")?,
-                mode: HandleMode::take(&mut reader)?,
-                birth: reader.maybe("what is to be made", BirthRef::take)?,
-            },
+            OPEN => {
+                let (path, mode, birth) = take_open(&mut reader)?;
+                Self::Open { path, mode, birth }
+            }
             CLOSE => Self::Close { handle: HandleRef::take(&mut reader)? },
             THROUGH => {
                 let handle = HandleRef::take(&mut reader)?;
@@ -362,15 +349,14 @@ impl<'a> OperationRef<'a> {
                 let (path, acl, expect) = take_set_acl(&mut reader)?;
                 Self::SetAcl { path, acl, expect }
             }
-            AUTHENTICATE => Self::Authenticate {
-                user: User::take(&mut reader)?,
-                is_super: reader.bool("the mark of the super principal")?,
-            },
-            CREATE_LOG => Self::CreateLog {
-                path: reader.text("a path")?,
-                lifetime: take_lifetime(&mut reader)?,
-                sequential: reader.bool("the mark of a sequential name")?,
-            },
+            AUTHENTICATE => {
+                let (user, is_super) = (User::take(&mut reader)?, reader.bool("the mark of the super principal")?);
+                Self::Authenticate { user, is_super }
+            }
+            CREATE_LOG => {
+                let (path, lifetime, sequential) = take_create_log(&mut reader)?;
+                Self::CreateLog { path, lifetime, sequential }
+            }
             APPEND => {
                 let (path, records, end) = take_append(&mut reader)?;
                 Self::Append { path, records, end }
@@ -501,6 +487,9 @@ const fn goes_through(tag: u8) -> bool {
     )
 }
 
+/// What there is to say of a node to be opened: path, what for, what to make if there is none.
+type Opening<'a> = (&'a str, HandleMode, Option<BirthRef<'a>>);
+
 /// What there is to say of a node to be made: path, data, lifetime, whether its name is numbered.
 type Made<'a> = (&'a str, &'a [u8], Lifetime, bool);
 
@@ -520,6 +509,34 @@ fn put_made(out: &mut BytesMut, (path, data, lifetime, sequential): Made<'_>) {
     put_bytes(out, data);
     put_lifetime(out, lifetime);
     out.put_u8(u8::from(sequential));
+}
+
+fn take_steps<'a>(reader: &mut Reader<'a>) -> Result<Vec<StepRef<'a>>, DecodeError> {
+    let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
+    (0..count).map(|_| StepRef::take(reader)).collect()
+}
+
+fn put_create_log(out: &mut BytesMut, path: &str, lifetime: Lifetime, sequential: bool) {
+    out.put_u8(CREATE_LOG);
+    put_text(out, path);
+    put_lifetime(out, lifetime);
+    out.put_u8(u8::from(sequential));
+}
+
+fn take_create_log<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, Lifetime, bool), DecodeError> {
+    Ok((reader.text("a path")?, take_lifetime(reader)?, reader.bool("the mark of a sequential name")?))
+}
+
+fn put_open(out: &mut BytesMut, path: &str, mode: HandleMode, birth: Option<&Birth>) {
+    out.put_u8(OPEN);
+    put_text(out, path);
+    out.put_u8(mode.bits());
+    put_maybe(out, birth, |out, birth| birth.put(out));
+}
+
+fn take_open<'a>(reader: &mut Reader<'a>) -> Result<Opening<'a>, DecodeError> {
+    let birth = |reader: &mut Reader<'a>| reader.maybe("what is to be made", BirthRef::take);
+    Ok((reader.text("a path")?, HandleMode::take(reader)?, birth(reader)?))
 }
 
 pub(super) fn put_lifetime(out: &mut BytesMut, lifetime: Lifetime) {
