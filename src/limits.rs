@@ -214,6 +214,13 @@ pub const HIDDEN_NODES_PASSED_MAX: usize = 16 << 10;
 /// Ephemeral nodes of one session: all of them go in one command, when it ends.
 pub const SESSION_EPHEMERALS_MAX: usize = 16_384;
 
+/// Handles that one session has open: all of them are closed in one command, when it ends.
+pub const SESSION_HANDLES_MAX: usize = 16_384;
+
+/// Handles of one node. They are copied with each that is opened or closed, so this bounds what that costs: a quarter of a
+/// MiB.
+pub const NODE_HANDLES_MAX: usize = 16_384;
+
 /// How long a container stays when its last child is gone, in milliseconds: long enough for the next child to be made by
 /// somebody who saw it there.
 pub const CONTAINER_LINGER_MS: u64 = 5_000;

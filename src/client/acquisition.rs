@@ -49,16 +49,22 @@ enum Stage {
     Over,
 }
 
-/// Takes the lock of `path`, as the cell calls it, by `acquire`.
-pub(super) fn acquire(client: &Client, path: String, acquire: Operation) -> Op<LockGuard> {
+/// Takes the lock of `path`, as the cell calls it, by `acquire`. Also given: what gives it up, done by the call itself if it is
+/// dropped.
+pub(super) fn acquire(
+    client: &Client,
+    path: String,
+    acquire: Operation,
+) -> (Op<LockGuard>, Option<impl FnOnce() + Send + Sync + 'static>) {
     if !client.acquiring().insert(&path) {
-        return Op::ready(Err(Error::LockTwice { path: outward(&client.root(), path) }));
+        return (Op::ready(Err(Error::LockTwice { path: outward(&client.root(), path) })), None);
     }
     let (op, promise) = Op::new();
     let pending = Arc::new(Pending { client: client.clone(), path, stage: Mutex::new(Stage::Asked) });
     let acquisition = Acquisition { pending: Arc::clone(&pending), promise };
     client.call(Call::Request(acquire), acquisition.then());
-    op.or_abandon(move || pending.give_up())
+    let give_up = move || pending.give_up();
+    (op.or_abandon(give_up.clone()), Some(give_up))
 }
 
 impl Acquiring {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::acquisition::Acquiring;
 use super::builder::ClientBuilder;
+use super::creation::with_parents;
 use super::driver::{Call, ClientId, Driver, Next, Then};
 use super::error::{Error, Outcome as Known, Result};
 use super::kept::{CacheStats, KeptAnswers};
@@ -163,9 +164,15 @@ impl Client {
         let (op, promise) = Op::new();
         match self.inward(path) {
             Ok(path) => {
-                let missing = if options.parents { parents(&path) } else { Vec::new() };
-                let root = Arc::clone(&self.root);
-                let (call, then) = Creation { path, data: data.into(), options, missing, root, promise }.attempt();
+                let (parents, root) = (options.parents, self.root());
+                let create = options.operation(path.clone(), data.into());
+                let then = move |result: Result<Answered>| {
+                    promise.finish(result.and_then(|answered| match done(answered, &root)? {
+                        Done::Created { path, stat } => Ok(Created { path: outward(&root, path), stat }),
+                        _ => Err(unfit("a creation")),
+                    }))
+                };
+                let (call, then) = with_parents(create, parents.then_some(&path), Box::new(then));
                 self.inner.call(call, then);
             }
             Err(error) => promise.keep(Err(error)),
@@ -390,6 +397,22 @@ impl CreateOptions {
         Self { lifetime: Lifetime::Ttl { ms }, ..Self::permanent() }
     }
 
+    /// A node that lives as long as somebody has it open, or it has children. It is made by [opening](super::Client::open) it,
+    /// and by nothing else.
+    pub fn transient() -> Self {
+        Self { lifetime: Lifetime::Transient, ..Self::permanent() }
+    }
+
+    /// What makes a node so.
+    pub(super) fn operation(self, path: String, data: Bytes) -> Operation {
+        let Self { lifetime, sequential, is_log, .. } = self;
+        if is_log {
+            Operation::CreateLog { path, lifetime, sequential }
+        } else {
+            Operation::Create { path, data, lifetime, sequential }
+        }
+    }
+
     /// The cell adds a number of ten digits to the name, greater than that of any child before.
     pub fn sequential(mut self) -> Self {
         self.sequential = true;
@@ -423,63 +446,6 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.driver.leave(self.id);
-    }
-}
-
-/// A node being made, its parents first if they are missing.
-struct Creation {
-    path: String,
-    data: Bytes,
-    options: CreateOptions,
-    /// Parents to be made, the lowest first, should the first attempt find that one is missing.
-    missing: Vec<String>,
-    root: Arc<str>,
-    promise: Promise<Created>,
-}
-
-impl Creation {
-    fn attempt(self) -> (Call, Then) {
-        let (path, data) = (self.path.clone(), self.data.clone());
-        let CreateOptions { lifetime, sequential, is_log, .. } = self.options;
-        let create = match self.options.acl.clone() {
-            _ if is_log => Operation::CreateLog { path, lifetime, sequential },
-            None => Operation::Create { path, data, lifetime, sequential },
-            Some(acl) => Operation::CreateWithAcl { path, data, lifetime, sequential, acl },
-        };
-        (Call::Request(create), Box::new(move |result| self.take(result)))
-    }
-
-    fn take(self, result: Result<Answered>) -> Next {
-        match result {
-            Ok(Answered::Request { outcome: Err(Refusal::NoParent { .. }), .. }) if !self.missing.is_empty() => {
-                self.make_parent()
-            }
-            result => {
-                let root = Arc::clone(&self.root);
-                self.promise.finish(result.and_then(|answered| match done(answered, &root)? {
-                    Done::Created { path, stat } => Ok(Created { path: outward(&root, path), stat }),
-                    _ => Err(unfit("a creation")),
-                }))
-            }
-        }
-    }
-
-    /// Makes the topmost parent not yet seen to, then the next, and at last the node itself.
-    fn make_parent(mut self) -> Next {
-        let Some(path) = self.missing.pop() else {
-            let (call, then) = self.attempt();
-            return Next::Call(call, then);
-        };
-        let create = Operation::Create { path, data: Bytes::new(), lifetime: Lifetime::Permanent, sequential: false };
-        let then = move |result: Result<Answered>| match result {
-            Ok(Answered::Request { outcome: Ok(_) | Err(Refusal::NodeExists { .. }), .. }) => self.make_parent(),
-            result => {
-                let root = Arc::clone(&self.root);
-                let refused = result.and_then(|answered| done(answered, &root));
-                self.promise.finish(Err(refused.err().unwrap_or_else(|| unfit("a creation"))))
-            }
-        };
-        Next::Call(Call::Request(create), Box::new(then))
     }
 }
 
@@ -558,14 +524,6 @@ pub(super) fn outward(root: &str, path: String) -> String {
         Some(below) if below.starts_with('/') => below.to_owned(),
         Some(_) | None => path,
     }
-}
-
-/// The paths above `path`, the lowest first, without the tree's own root.
-fn parents(path: &str) -> Vec<String> {
-    let mut above: Vec<_> = path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect();
-    above.retain(|parent| !parent.is_empty());
-    above.reverse();
-    above
 }
 
 /// The answer to another question than was asked.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error as ThisError;
 
 use crate::namespace::acl::Rights;
-use crate::namespace::command::{Refusal, SessionId};
+use crate::namespace::command::{HandleMode, Refusal, SessionId};
 
 /// What a call comes to.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -82,6 +82,48 @@ pub enum Error {
     LockNotHeld {
         /// The node.
         path: String,
+    },
+    /// The node that the handle had open is gone, whatever has its name now.
+    #[error("the node that had been opened as {path} is gone; open what is there now")]
+    HandleGone {
+        /// The node.
+        path: String,
+    },
+    /// The handle was closed, or the session that opened it is over.
+    #[error("the handle of {path} is closed; open the node again")]
+    HandleClosed {
+        /// The node.
+        path: String,
+    },
+    /// The cell never made that handle.
+    #[error("the check digits of the handle of {path} are wrong; give it as it was printed")]
+    HandleForged {
+        /// The node it names.
+        path: String,
+    },
+    /// The handle was not opened for that.
+    #[error("the handle of {path} was not opened to {lacks}; open the node for that too")]
+    HandleLacks {
+        /// The node.
+        path: String,
+        /// What it would have to be opened for.
+        lacks: HandleMode,
+    },
+    /// Another session opened the handle, and only that one closes it.
+    #[error("the handle of {path} is that of {session}, which alone closes it")]
+    HandleForeign {
+        /// The node.
+        path: String,
+        /// Who opened it.
+        session: SessionId,
+    },
+    /// The handle was poisoned.
+    #[error("the handle of {path} was poisoned ({outcome}); open the node again")]
+    HandlePoisoned {
+        /// The node.
+        path: String,
+        /// What is known of this call.
+        outcome: Outcome,
     },
     /// A path or another argument is malformed.
     #[error("bad argument: {why}")]
@@ -268,9 +310,10 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Deadline { .. } => Outcome::Unknown,
-            Self::SessionExpired { outcome, .. } | Self::Closed { outcome } | Self::Protocol { outcome, .. } => {
-                *outcome
-            }
+            Self::SessionExpired { outcome, .. }
+            | Self::Closed { outcome }
+            | Self::HandlePoisoned { outcome, .. }
+            | Self::Protocol { outcome, .. } => *outcome,
             Self::NoNode { .. }
             | Self::NoParent { .. }
             | Self::NodeExists { .. }
@@ -281,6 +324,11 @@ impl Error {
             | Self::LockBusy { .. }
             | Self::LockTwice { .. }
             | Self::LockNotHeld { .. }
+            | Self::HandleGone { .. }
+            | Self::HandleClosed { .. }
+            | Self::HandleForged { .. }
+            | Self::HandleLacks { .. }
+            | Self::HandleForeign { .. }
             | Self::BadArgument { .. }
             | Self::NodesOverQuota { .. }
             | Self::BytesOverQuota { .. }
@@ -337,6 +385,11 @@ impl Error {
             Refusal::LockBusy { path } => Self::LockBusy { path: outward(path) },
             Refusal::LockTwice { path } => Self::LockTwice { path: outward(path) },
             Refusal::LockNotHeld { path } => Self::LockNotHeld { path: outward(path) },
+            Refusal::HandleGone { path } => Self::HandleGone { path: outward(path) },
+            Refusal::HandleClosed { path } => Self::HandleClosed { path: outward(path) },
+            Refusal::HandleForged { path } => Self::HandleForged { path: outward(path) },
+            Refusal::HandleLacks { path, lacks } => Self::HandleLacks { path: outward(path), lacks },
+            Refusal::HandleForeign { path, session } => Self::HandleForeign { path: outward(path), session },
             Refusal::NodesOverQuota { path, needed, limit } => {
                 Self::NodesOverQuota { path: outward(path), needed, limit }
             }

@@ -83,7 +83,7 @@ impl Client {
     /// Until then it is [`Error::LockTwice`] to take the same lock again.
     pub fn lock(&self, path: &str, options: LockOptions) -> Op<LockGuard> {
         match self.inward(path) {
-            Ok(path) => acquisition::acquire(self, path.clone(), options.acquire(path, true)),
+            Ok(path) => acquisition::acquire(self, path.clone(), options.acquire(path, true)).0,
             Err(error) => Op::ready(Err(error)),
         }
     }
@@ -94,11 +94,16 @@ impl Client {
             Ok(path) => path,
             Err(error) => return Op::ready(Err(error)),
         };
+        self.try_acquire(path.clone(), options.acquire(path, false))
+    }
+
+    /// Takes the lock of `path`, as the cell calls it, by `acquire`, which does not wait.
+    pub(super) fn try_acquire(&self, path: String, acquire: Operation) -> Op<Option<LockGuard>> {
         if self.acquiring().contains(&path) {
             return Op::ready(Err(Error::LockTwice { path: outward(&self.root(), path) }));
         }
         let (client, root) = (self.clone(), self.root());
-        self.submit(Call::Request(options.acquire(path, false)), move |answered| match answered {
+        self.submit(Call::Request(acquire), move |answered| match answered {
             Answered::Request { outcome: Err(Refusal::LockBusy { .. }), .. } => Ok(None),
             answered => match done(answered, &root)? {
                 Done::Granted { sequencer } => Ok(Some(LockGuard::new(client, sequencer))),
@@ -162,8 +167,7 @@ impl LockOptions {
 
     fn acquire(self, path: String, wait: bool) -> Operation {
         let Self { mode, lock_delay, create } = self;
-        let lock_delay_ms = u32::try_from(lock_delay.as_millis()).unwrap_or(u32::MAX);
-        Operation::Acquire { path, mode, wait, create, lock_delay_ms }
+        Operation::Acquire { path, mode, wait, create, lock_delay_ms: lock_delay_ms(lock_delay) }
     }
 }
 
@@ -309,6 +313,11 @@ impl Guarded<'_> {
     fn guard(&self, operation: Operation) -> Operation {
         Operation::Guarded { sequencer: self.sequencer.clone(), operation: Box::new(operation) }
     }
+}
+
+/// A lock-delay as the log has it; one past all bounds stays so.
+pub(super) fn lock_delay_ms(delay: Duration) -> u32 {
+    u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// A release under its own guard, so that it never gives up what was locked anew since.

@@ -50,8 +50,8 @@
 //!
 //! # Not here
 //!
-//! Handles: the cell does not have them yet. A deadline that takes a call
-//! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
+//! A deadline that takes a call back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing
+//! more.
 #![deny(missing_docs)]
 
 mod acl;
@@ -60,11 +60,14 @@ mod api;
 mod block_on;
 mod builder;
 mod clock;
+mod creation;
 mod credentials;
 mod driver;
 mod error;
 pub mod features;
 pub mod guide;
+mod handle;
+mod handle_events;
 mod kept;
 mod listing;
 mod lock;
@@ -89,6 +92,8 @@ pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
 pub use credentials::Credentials;
 pub use error::{Error, Outcome, Result};
+pub use handle::{Handle, OpenOptions};
+pub use handle_events::{HandleEvent, HandleEvents, HandleLost};
 pub use kept::CacheStats;
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
@@ -105,8 +110,8 @@ pub use watch::{Watch, WatchEvent, WatchOptions};
 
 pub use crate::namespace::acl::{Acl, AclEntry, Principals, Rights, User, Who};
 pub use crate::namespace::command::{
-    Expect, Expiry, LockHolders, LockMode, LogStat, Quota, QuotaBounds, Revision, Scanned, Sequencer, SessionId, Stat,
-    Usage,
+    Expect, Expiry, Handle as HandleToken, HandleMode, LockHolders, LockMode, LogStat, NotAHandle, Quota, QuotaBounds,
+    Revision, Scanned, Sequencer, SessionId, Stat, Usage,
 };
 pub use crate::paxos::ballot::{CellId, Incarnation, ReplicaId, Slot};
 pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus};

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -82,6 +82,14 @@ impl<T> Op<T> {
         }
     }
 
+    /// The call, to be failed by somebody who is not its caller.
+    pub(super) fn outstanding(&self) -> Box<dyn Outstanding>
+    where
+        T: Send + 'static,
+    {
+        Box::new(Arc::downgrade(&self.place))
+    }
+
     /// Lets the call take its course without waiting for it.
     pub fn detach(mut self) {
         self.abandon = None;
@@ -131,11 +139,7 @@ impl<T> Promise<T> {
 
     fn answer(&mut self, result: Result<T>) {
         let Some(place) = self.place.take() else { return };
-        let before = std::mem::replace(&mut *place.lock(), State::Answered(result));
-        place.answered.notify_all();
-        if let State::Waiting(Some(waker)) = before {
-            waker.wake();
-        }
+        place.answer(result);
     }
 }
 
@@ -145,7 +149,41 @@ impl<T> Drop for Promise<T> {
     }
 }
 
+/// A call that may be under way still.
+pub(super) trait Outstanding: Send {
+    /// Whether it has no answer yet, and somebody who waits for one.
+    fn is_waiting(&self) -> bool;
+
+    /// Answers it; what it is answered later goes nowhere.
+    fn fail(&self, error: Error);
+}
+
+impl<T: Send> Outstanding for Weak<Place<T>> {
+    fn is_waiting(&self) -> bool {
+        self.upgrade().is_some_and(|place| matches!(*place.lock(), State::Waiting(_)))
+    }
+
+    fn fail(&self, error: Error) {
+        if let Some(place) = self.upgrade() {
+            place.answer(Err(error));
+        }
+    }
+}
+
 impl<T> Place<T> {
+    /// The first answer counts.
+    fn answer(&self, result: Result<T>) {
+        let mut state = self.lock();
+        let State::Waiting(waker) = &mut *state else { return };
+        let waker = waker.take();
+        *state = State::Answered(result);
+        drop(state);
+        self.answered.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,6 +228,18 @@ mod tests {
         let (op, promise) = Op::<u8>::new();
         drop(promise);
         assert!(matches!(op.wait(), Err(Error::Closed { .. })));
+    }
+
+    #[test]
+    fn who_is_failed_from_outside_hears_no_later_answer() {
+        let (op, promise) = Op::<u8>::new();
+        let outstanding = op.outstanding();
+        assert!(outstanding.is_waiting());
+        outstanding.fail(Error::TooManyCalls { limit: 7 });
+        assert!(!outstanding.is_waiting());
+        promise.keep(Ok(1));
+        assert!(matches!(op.wait(), Err(Error::TooManyCalls { limit: 7 })));
+        assert!(!outstanding.is_waiting(), "nobody waits for it");
     }
 
     #[test]

@@ -191,6 +191,9 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
             held.releases.push(release);
             Ok(Done::Released)
         }
+        Operation::Open { .. } | Operation::Close { .. } | Operation::Through { .. } => {
+            panic!("handles are looked at in a real cell")
+        }
         Operation::SetQuota { .. } => Ok(Done::QuotaSet),
         Operation::CreateWithAcl { path, .. } => Ok(Done::Created { path, stat: Stat::default() }),
         Operation::SetAcl { path, .. } => Err(Refusal::NotAuthorized { path, needed: Rights::ADMIN }),
@@ -238,7 +241,12 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
         | Read::Quota { .. }
         | Read::LockHolders { .. }
         | Read::CheckSequencer { .. }
-        | Read::Records { .. } => panic!("they are looked at in a real cell"),
+        | Read::Records { .. }
+        | Read::HandleGet { .. }
+        | Read::HandleEntries { .. }
+        | Read::HandleStat { .. } => {
+            panic!("they are looked at in a real cell")
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use super::log::Appended;
 use super::machine::Answered;
 use super::op::Op;
 use crate::namespace::acl::Acl;
-use crate::namespace::command::{Done, Expect, Operation, Refusal, Revision, Sequencer, Stat, Step, StepDone};
+use crate::namespace::command::{
+    Done, Expect, Handle as HandleToken, Operation, Refusal, Revision, Sequencer, Stat, Step, StepDone,
+};
 
 /// Steps that are done all, in order, or not at all. Made by [`Client::txn`]; nothing is sent before
 /// [`commit`](Self::commit).
@@ -102,6 +104,14 @@ impl Txn {
     pub fn check_lock(self, sequencer: &Sequencer) -> Self {
         let sequencer = sequencer.clone();
         self.step(&sequencer.path.clone(), |path| Step::CheckLock { sequencer: Sequencer { path, ..sequencer } })
+    }
+
+    /// Nothing is done unless the handle has its node open.
+    pub fn check_handle(mut self, handle: &HandleToken) -> Self {
+        if let Ok(steps) = &mut self.steps {
+            steps.push(Step::CheckHandle { handle: handle.clone() });
+        }
+        self
     }
 
     /// Adds records at a log's end; `end`: nothing is done unless that is where it ends.

@@ -13,7 +13,7 @@ use super::api::{Client, outward, refused, unfit};
 use super::driver::{Call, Opened};
 use super::error::{Error, Result};
 use super::machine::{Answered, Happening, WatchTold, WatchWish};
-use super::op::{Op, Promise};
+use super::op::Op;
 use crate::namespace::command::{Answer, Read, Refusal, Revision, Stat};
 use crate::wire::client::Consistency;
 use crate::wire::watch::{EventKind, Scope};
@@ -160,6 +160,12 @@ impl WatchOptions {
         self
     }
 
+    /// As long as it is held.
+    pub(super) const fn forever(mut self) -> Self {
+        self.once = false;
+        self
+    }
+
     /// Events bring the node's data and stat. Those that a watch catches up with, after it was interrupted, began at an
     /// earlier revision or was read too slowly, bring none if the node has changed since; where they do, the stat may count
     /// children that came and went later.
@@ -230,11 +236,21 @@ impl Client {
     /// not escape it.
     pub fn watch(&self, path: &str, options: WatchOptions) -> Op<Watch> {
         let (op, promise) = Op::new();
-        match self.inward(path) {
-            Ok(path) => self.open_watch(path, options, promise),
-            Err(error) => promise.keep(Err(error)),
-        }
+        self.watch_then(path, options, move |watch| promise.keep(watch));
         op
+    }
+
+    /// Watches a node, and does `then` once the watch stands, or cannot.
+    pub(super) fn watch_then(
+        &self,
+        path: &str,
+        options: WatchOptions,
+        then: impl FnOnce(Result<Watch>) + Send + 'static,
+    ) {
+        match self.inward(path) {
+            Ok(path) => self.open_watch(path, options, then),
+            Err(error) => then(Err(error)),
+        }
     }
 
     /// A node's data and stat, or that it is not there, and a watch of all that happens to it after.
@@ -263,12 +279,12 @@ impl Client {
         })
     }
 
-    fn open_watch(&self, path: String, options: WatchOptions, promise: Promise<Watch>) {
+    fn open_watch(&self, path: String, options: WatchOptions, then: impl FnOnce(Result<Watch>) + Send + 'static) {
         let (driver, client) = self.driver();
         let (name, root) = (driver.name_watch(), self.root());
         let feed = Arc::new(Feed { state: Mutex::default(), told: Condvar::new(), options, root });
         let watch = Watch { feed: Arc::clone(&feed), name, client: self.clone() };
-        let opened: Opened = Box::new(move |opened| promise.keep(opened.map(|()| watch)));
+        let opened: Opened = Box::new(move |opened| then(opened.map(|()| watch)));
         let WatchOptions { scope, from, once, with_data, .. } = options;
         let wish = WatchWish { path, scope, from, once, with_data };
         driver.watch(client, name, wish, Listener { feed, opened: Some(opened) });

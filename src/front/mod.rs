@@ -564,15 +564,7 @@ impl Front {
                 }
             }
             CommandOutcome::SessionRefused { token, session, wrong_secret } => {
-                let Some(id) = self.opening.remove(&token) else { return };
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.opening = None;
-                }
-                if wrong_secret {
-                    self.fault(id, FaultCode::WrongSecret, "the secret is not that session's");
-                } else {
-                    self.say(id, &ServerMessage::SessionOver { session });
-                }
+                self.session_refused(token, session, wrong_secret);
             }
             CommandOutcome::Unacknowledged { session, number } => {
                 if let Some(id) = self.sessions.get(&session).copied() {
@@ -591,7 +583,20 @@ impl Front {
             }
             CommandOutcome::ExpiryMissed { .. }
             | CommandOutcome::Settled { .. }
-            | CommandOutcome::CachingMarked { .. } => {}
+            | CommandOutcome::CachingMarked { .. }
+            | CommandOutcome::ReignBegun => {}
+        }
+    }
+
+    fn session_refused(&mut self, token: u64, session: SessionId, wrong_secret: bool) {
+        let Some(id) = self.opening.remove(&token) else { return };
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.opening = None;
+        }
+        if wrong_secret {
+            self.fault(id, FaultCode::WrongSecret, "the secret is not that session's");
+        } else {
+            self.say(id, &ServerMessage::SessionOver { session });
         }
     }
 

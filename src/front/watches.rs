@@ -492,7 +492,7 @@ fn event_of(aspect: Aspect) -> Option<EventKind> {
         Aspect::Data => Some(EventKind::Changed),
         Aspect::Death => Some(EventKind::Deleted),
         Aspect::OverQuota => Some(EventKind::OverQuota),
-        Aspect::Children | Aspect::Lock | Aspect::Quota | Aspect::Acl => None,
+        Aspect::Children | Aspect::Lock | Aspect::Handles | Aspect::Reign | Aspect::Quota | Aspect::Acl => None,
     }
 }
 

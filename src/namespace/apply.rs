@@ -67,6 +67,8 @@ pub enum CommandOutcome {
     ExpiryMissed { session: SessionId, counter: Option<u64> },
     /// `Settle`: what was due at the node is done.
     Settled { path: String },
+    /// `BeginReign`: that reign, or a later one, has begun.
+    ReignBegun,
     /// `MarkCaching`: done, if the session lives.
     CachingMarked { session: SessionId },
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
@@ -171,9 +173,26 @@ impl Namespace {
         self.sessions.len()
     }
 
+    /// Paths of the nodes that a session has open, the first opened first; one that it opened twice comes twice.
+    pub fn opened_by(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.nodes.openers.of_session(session)
+    }
+
     /// Paths of a session's ephemeral nodes, in byte order.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
         self.nodes.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)
+    }
+
+    /// The reign in which the log was last written; 0 before the first.
+    #[must_use]
+    pub fn reign(&self) -> u64 {
+        self.nodes.tree.reign().map_or(0, |reign| reign.number)
+    }
+
+    /// How many handles a session has open.
+    #[must_use]
+    pub fn handles(&self, session: SessionId) -> usize {
+        self.nodes.openers.count(session)
     }
 
     /// The nodes where something becomes due, and when by the log's time in nanoseconds: the earliest first.
@@ -210,6 +229,10 @@ impl Namespace {
         }
         self.nodes.claims.invariants(&self.nodes.tree);
         self.nodes.timers.invariants(&self.nodes.tree);
+        self.nodes.openers.invariants(&self.nodes.tree);
+        for session in self.nodes.openers.sessions() {
+            assert!(self.sessions.find(session).is_some(), "{session}: who has a node open lives");
+        }
         for (session, path) in self.nodes.claims.iter() {
             assert!(self.sessions.find(*session).is_some(), "{path}: whoever claims its lock lives");
         }
@@ -237,6 +260,14 @@ impl Namespace {
                     self.clock.revision = stamp.revision;
                 }
                 CommandOutcome::Settled { path: path.to_owned() }
+            }
+            CommandRef::BeginReign { reign, key } => {
+                let changes_before = changes.len();
+                Transaction::new(&mut self.nodes, stamp, changes).begin_reign(reign, key);
+                if changes.len() > changes_before {
+                    self.clock.revision = stamp.revision;
+                }
+                CommandOutcome::ReignBegun
             }
             CommandRef::MarkCaching { session } => {
                 if let Some(place) = self.sessions.find(session) {

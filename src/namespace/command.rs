@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use bytes::Bytes;
 
 use super::acl::{Acl, Principals, Rights, User};
+pub use super::handle::{Birth, Handle, HandleMode, NotAHandle};
 pub use super::records::Records;
 
 /// Names one session for ever; given by the log.
@@ -30,6 +31,9 @@ pub enum Command {
     /// Does what is due at that instance of a node by the log's time: forgets lost holders of its lock whose delay is over,
     /// and hands the lock on; ends the node, if its time is over.
     Settle { path: String, instance: u64 },
+    /// A leader's reign begins, if it is greater than those before: handles opened from here on name it. The cell's key, with
+    /// which check digits are made, becomes `key` if it has none: the first leader's draw, for ever.
+    BeginReign { reign: u64, key: u128 },
     /// The session's client may keep answers from here on: a new leader must have it drop them, or wait until they have run
     /// out. Changes nothing that shows, and no revision.
     MarkCaching { session: SessionId },
@@ -62,6 +66,13 @@ pub enum Operation {
     Release { path: String },
     /// The operation, if the lock is still held as `sequencer` says; nothing otherwise.
     Guarded { sequencer: Sequencer, operation: Box<Operation> },
+    /// Opens a node for the session, until it closes the handle or ends. A missing node is made first, if there is a `birth`.
+    Open { path: String, mode: HandleMode, birth: Option<Birth> },
+    /// Closes a handle of the session's own; one that is closed already stays so. A transient node ends with its last.
+    Close { handle: Handle },
+    /// The operation, if it is on the node that the handle has open, or makes or opens one below it, and the handle's mode
+    /// allows it; nothing otherwise.
+    Through { handle: Handle, operation: Box<Operation> },
     /// As [`Operation::Create`], with an access list of its own.
     CreateWithAcl { path: String, data: Bytes, lifetime: Lifetime, sequential: bool, acl: Acl },
     /// Sets, or takes away, a node's access list. The version expected is [`Stat::acl_version`].
@@ -101,6 +112,8 @@ pub enum Step {
     Get { path: String },
     /// Fails unless the lock is still held as `sequencer` says.
     CheckLock { sequencer: Sequencer },
+    /// Fails unless the handle has its node open.
+    CheckHandle { handle: Handle },
     /// As [`Operation::Append`].
     Append { path: String, records: Records, end: Option<u64> },
 }
@@ -170,6 +183,8 @@ pub enum Lifetime {
     Container,
     /// Until it is deleted, or has had neither children nor new data for so long.
     Ttl { ms: u64 },
+    /// Until it is deleted, or has no children and nobody has it open (Chubby's ephemeral). Made by opening it.
+    Transient,
 }
 
 /// What ends a node by itself, and not with a session.
@@ -179,6 +194,8 @@ pub enum Expiry {
     Emptied,
     /// That it was left alone for so long ([`Lifetime::Ttl`]).
     Idle { ttl_ms: u64 },
+    /// That nobody has it open any more ([`Lifetime::Transient`]).
+    Closed,
 }
 
 /// A condition on a node.
@@ -219,6 +236,12 @@ pub enum Read {
     AwaitLock { path: String, session: SessionId },
     /// Whether the lock is still held as the sequencer says.
     CheckSequencer { sequencer: Sequencer },
+    /// As `Get`, of the node that the handle has open; as the other two, it needs a handle to read with.
+    HandleGet { handle: Handle },
+    /// As `Entries`, of the node that the handle has open.
+    HandleEntries { handle: Handle, after: String, limit: u32 },
+    /// As `Exists`, of the node that the handle has open: a check of any handle.
+    HandleStat { handle: Handle },
     /// A log's records from position `from` on, one at least if it is there, as many as `bytes` hold (0: as many as fit a
     /// reply).
     Records { path: String, from: u64, bytes: u32 },
@@ -293,6 +316,10 @@ pub enum Done {
     Queued,
     /// The lock, or the place in its queue, is given up.
     Released,
+    /// The node is open; `created`: it was made for it.
+    Opened { handle: Handle, stat: Stat, created: bool },
+    /// The handle is closed.
+    Closed,
     /// The access list is as asked for; the node's new stat.
     AclSet { stat: Stat },
     /// The session stands for whom it proved to be.
@@ -353,6 +380,16 @@ pub enum Refusal {
     LockTwice { path: String },
     /// The session neither holds the lock nor waits for it.
     LockNotHeld { path: String },
+    /// The node that the handle had open is gone, whatever has its name now.
+    HandleGone { path: String },
+    /// The handle was closed, or the session that opened it is over.
+    HandleClosed { path: String },
+    /// The cell never made that handle.
+    HandleForged { path: String },
+    /// The handle was not opened for that.
+    HandleLacks { path: String, lacks: HandleMode },
+    /// Another session opened the handle: only that one closes it.
+    HandleForeign { path: String, session: SessionId },
     /// Past the quota set at `path`: so many nodes would be needed below it.
     NodesOverQuota { path: String, needed: u64, limit: u64 },
     /// Past the quota set at `path`: so many bytes of data would be needed below it.

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::acl::{Acl, Principals, Rights, Who};
-use super::codec::{OperationRef, StepRef};
-use super::command::{Refusal, SessionId};
+use super::codec::{BirthRef, OperationRef, StepRef};
+use super::command::{HandleMode, Refusal, SessionId};
 use super::path;
 use super::tree::{Node, Tree};
 use crate::limits::ACL_GROUP_LINES_MAX;
@@ -107,10 +107,14 @@ impl<'a> Gate<'a> {
             OperationRef::Acquire { path, create, .. } => self.may_lock(path, create),
             OperationRef::Release { path } if claims(path) => Ok(()),
             OperationRef::Release { path } => self.may_touch(path, LOOK_AT_LOCK),
-            // What is guarded comes by itself, and so do the steps.
+            OperationRef::Open { path, mode, birth } => self.may_open(path, mode, birth),
+            OperationRef::Through { ref operation, .. } if is_judged_by_handle(operation) => Ok(()),
+            OperationRef::Through { ref operation, .. } => self.admit(operation, claims),
+            // What is guarded comes by itself, and so do the steps. What one has open one may close.
             OperationRef::Guarded { .. }
             | OperationRef::Multi { .. }
             | OperationRef::Authenticate { .. }
+            | OperationRef::Close { .. }
             | OperationRef::Sync
             | OperationRef::CloseSession => Ok(()),
         }
@@ -127,7 +131,9 @@ impl<'a> Gate<'a> {
             StepRef::Delete { path, .. } => self.may_delete(path),
             StepRef::SetAcl { path, .. } => self.may_touch(path, Rights::ADMIN),
             // Readings: what is not to be spoken of is an answer as well, and theirs to give.
-            StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } => Ok(()),
+            StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } | StepRef::CheckHandle { .. } => {
+                Ok(())
+            }
         }
     }
 
@@ -173,11 +179,26 @@ impl<'a> Gate<'a> {
             return self.may_touch(path, Rights::LOCK);
         }
         self.may_create(path)?;
+        self.may_inherit(path, Rights::LOCK)
+    }
+
+    /// Whoever opens a node must have every right that its handle then stands for.
+    fn may_open(&self, path: &str, mode: HandleMode, birth: Option<BirthRef<'_>>) -> Result<(), Refusal> {
+        let is_to_be_made = |birth: BirthRef<'_>| birth.sequential || birth.must || self.tree.get(path).is_none();
+        if !birth.is_some_and(is_to_be_made) {
+            return rights_of(mode).try_for_each(|right| self.may_touch(path, right));
+        }
+        self.may_create(path)?;
+        rights_of(mode).try_for_each(|right| self.may_inherit(path, right))
+    }
+
+    /// Refuses whoever would not have the right at a node made there.
+    fn may_inherit(&self, path: &str, right: Rights) -> Result<(), Refusal> {
         let parent = path::parent(path).and_then(|parent| self.tree.get(parent));
-        if self.may(parent.and_then(|parent| parent.inherited_acl()).map(|acl| &**acl), Rights::LOCK) {
+        if self.may(parent.and_then(|parent| parent.inherited_acl()).map(|acl| &**acl), right) {
             return Ok(());
         }
-        Err(Refusal::NotAuthorized { path: path.to_owned(), needed: Rights::LOCK })
+        Err(Refusal::NotAuthorized { path: path.to_owned(), needed: right })
     }
 
     fn is(&self, who: &Who) -> bool {
@@ -192,6 +213,46 @@ impl<'a> Gate<'a> {
         let Ok(text) = std::str::from_utf8(&node.data) else { return false };
         let listed = text.lines().take(ACL_GROUP_LINES_MAX).filter_map(|line| line.trim().parse::<Who>().ok());
         listed.into_iter().any(|who| self.who.are(&who))
+    }
+}
+
+/// The rights that a handle stands for. One that is for nothing still tells that its node is there.
+fn rights_of(mode: HandleMode) -> impl Iterator<Item = Rights> {
+    let all = [
+        (HandleMode::READ, Rights::READ),
+        (HandleMode::WRITE, Rights::WRITE),
+        (HandleMode::LOCK, Rights::LOCK),
+        (HandleMode::ADMIN, Rights::ADMIN),
+    ];
+    let mode = if mode == HandleMode::NONE { HandleMode::READ } else { mode };
+    all.into_iter().filter(move |(part, _)| mode.contains(*part)).map(|(_, right)| right)
+}
+
+/// Whether the lists were asked when the node was opened. They were not of the nodes below it, nor of its end, which is its
+/// parent's matter.
+fn is_judged_by_handle(operation: &OperationRef<'_>) -> bool {
+    match operation {
+        OperationRef::Set { .. }
+        | OperationRef::Append { .. }
+        | OperationRef::Trim { .. }
+        | OperationRef::Seal { .. }
+        | OperationRef::SetQuota { .. }
+        | OperationRef::SetAcl { .. }
+        | OperationRef::Acquire { .. }
+        | OperationRef::Release { .. } => true,
+        OperationRef::Create { .. }
+        | OperationRef::CreateWithAcl { .. }
+        | OperationRef::CreateLog { .. }
+        | OperationRef::Open { .. }
+        | OperationRef::Delete { .. }
+        | OperationRef::DeleteTree { .. }
+        | OperationRef::Close { .. }
+        | OperationRef::Through { .. }
+        | OperationRef::Guarded { .. }
+        | OperationRef::Multi { .. }
+        | OperationRef::Authenticate { .. }
+        | OperationRef::Sync
+        | OperationRef::CloseSession => false,
     }
 }
 

@@ -5,19 +5,22 @@
 //! chunk    record ...
 //! record   1 header   version u32 | revision u64 | log_time_ns u64 | instances u64 | digest u128
 //!          2 node     path text | stat | data bytes | 0, or 1 | lock | 0, or 1 | due_ns u64 | 0, or 1 | quota
-//!                     | 0, or 1 | list | 0, or 1 | chain                        the list as `codec` writes it
+//!                     | 0, or 1 | opens | 0, or 1 | reign | 0, or 1 | list | 0, or 1 | chain
+//!                                                                            the list as `codec` writes it
 //!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64 | principals
 //!                     | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
 //!          4 end      nodes u64 | sessions u64
 //!          5 records  run bytes                     of the log whose node, or whose records, are the record before
 //! lock     holders u32 x claim | queue u32 x claim | marks u32 x ( mode u8 | until_ns u64 )
 //! quota    4 x ( 0, or 1 | bound u64 )              hard: nodes, bytes; soft: nodes, bytes
+//! opens    handles u32 x ( opened u64 | session u64 )     in the order of `opened`
+//! reign    number u64 | key u128                          the root's alone
 //! chain    before u128 | after u128              of a log, before its first record and after its last
 //! claim    session u64 | mode u8 | lock_delay_ms u32
 //! ```
 //!
 //! The header comes first, the end last, a log's records behind its node, and the rest in no order that means anything. Who owns which ephemeral node,
-//! who claims which lock, what is due when, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the
+//! who claims which lock, who has what open, what is due when, and who is whose child, is in the nodes themselves. The digest is that of the namespace at the
 //! image's revision: a namespace rebuilt from the image must have it.
 
 use std::sync::Arc;
@@ -31,7 +34,9 @@ use super::codec::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use super::command::{Quota, Revision, SessionId, Stat};
 use super::lock::Lock;
 use super::log::Log;
+use super::opening::Opens;
 use super::records::RecordsRef;
+use super::reign::Reign;
 use super::session::{Session, SessionView, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
@@ -276,6 +281,9 @@ impl ImageLoader {
         if let Some((session, path)) = nodes.claims.iter().find(|(session, _)| self.sessions.find(*session).is_none()) {
             return Err(not_whole(&format!("session {session}, which claims the lock of {path}, is missing")));
         }
+        if let Some(session) = nodes.openers.sessions().find(|session| self.sessions.find(*session).is_none()) {
+            return Err(not_whole(&format!("session {session}, which has nodes open, is missing")));
+        }
         let namespace = Namespace::of_parts(nodes, self.sessions, header.clock);
         let (found, needed) = (namespace.digest(), header.digest);
         if found == needed { Ok(namespace) } else { Err(ImageError::Digest { found, needed }) }
@@ -327,6 +335,8 @@ fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
     put_maybe(out, node.lock.as_deref(), |out, lock| lock.encode(out));
     put_maybe(out, node.due_ns, |out, due_ns| out.put_u64_le(due_ns));
     put_maybe(out, node.quota.as_deref(), |out, quota| quota.put(out));
+    put_maybe(out, node.opens.as_deref(), |out, opens| opens.encode(out));
+    put_maybe(out, node.reign.as_deref(), |out, reign| reign.encode(out));
     put_maybe(out, node.acl(), |out, acl| acl.put(out));
     put_maybe(out, node.log.as_deref(), |out, log| {
         let (before, after) = log.chain();
@@ -349,13 +359,16 @@ fn take_node(reader: &mut Reader<'_>) -> Result<Taken, ImageError> {
     let lock = reader.maybe("a lock", Lock::take)?;
     let due_ns = reader.maybe("a time", |reader| reader.u64("a log time"))?;
     let quota = reader.maybe("a quota", Quota::take)?.map(Arc::new);
+    let opens = reader.maybe("open handles", Opens::take)?;
+    let reign = reader.maybe("a reign", Reign::take)?.map(Arc::new);
     let acl = reader.maybe("an access list", Acl::take)?.map(Arc::new);
     let chain = reader.maybe("a chain", |reader| Ok((reader.u128("a hash")?, reader.u128("a hash")?)))?;
     if chain.is_some() != stat.log.is_some() || stat.log.is_some_and(|log| log.first > stat.version) {
         return Err(not_whole(&format!("{path} is half a log")));
     }
     let log = stat.log.zip(chain).map(|(log, (before, after))| (Log::from_position(log.first, before), after));
-    Ok((path, node.with_lock(lock, stat).with_due(due_ns).with_quota(quota).with_acl(acl), log))
+    let node = node.with_lock(lock, stat).with_due(due_ns).with_quota(quota).with_acl(acl);
+    Ok((path, node.with_opens(opens).with_reign(reign), log))
 }
 
 fn log_chain(node: &Node) -> Option<u128> {

@@ -22,7 +22,8 @@
 //!    revision, so what a reader sees at a revision is always the work of whole commands.
 //! 3. Request n of a session takes effect once, and only after n - 1. Its result is kept until the client acknowledges
 //!    it; images carry the results, so that a resend after any recovery is told what the first was told.
-//! 4. A session ends with all its ephemeral nodes, its locks and its places in queues, in one command, or not at all.
+//! 4. A session ends with all its ephemeral nodes, its open handles, its locks and its places in queues, in one command, or not
+//!    at all.
 //! 5. A node is immutable and owns its bytes: readers share it for as long as they like, and none pins a batch.
 //! 6. The digest depends on content alone, never on how rows came to lie in their slabs. It is kept up to date with every
 //!    change, so that replicas can compare it at any slot without a walk.
@@ -30,10 +31,19 @@
 //! 8. A lock is part of its node: it is copied, shown, hashed, put into images and removed with it, by the same rules.
 //!    Whoever holds it shares it with readers only. A lock's generation is the revision at which it was taken while
 //!    nobody held it, so a sequencer that was once refused is refused for ever.
+//! 9. So are its open handles. Whoever shows one of them is judged by the node alone, at a front and in the log alike, and one
+//!    that was once refused as closed or gone is refused for ever.
 //!
 //! What Chubby leaves open, decided: deleting a node ends its lock, its queue and its lock-delay with it (the holder's
 //! sequencer becomes stale, who waits is told that there is no node), so the right to delete is the right to break. A
 //! session claims a lock once: a second claim is refused, not counted. Reader and writer are not exchanged in place.
+//!
+//! A handle (`opening`) names an instance of a node, the session that opened it, the reign it was opened in, and what it may be
+//! used for; its check digits are a keyed hash of all that. The key is chosen by the log: each leader begins its reign there
+//! with a draw of its own, and that of the cell's first reign becomes the key, for ever (`reign`). It lies with the root,
+//! where every front has it too. A transient node ends by the command that takes its last handle, if it has no children;
+//! otherwise it is due once the last of them has gone, unless somebody opens it before. A handle serves whoever was shown
+//! it, but only the session that opened it closes it, and it ends with that session.
 //!
 //! A tree is deleted whole in one command up to a bound, and refused beyond it: all or nothing stays true. Whoever can do
 //! without takes a larger one down in parts, leaves first, each part a command of its own.
@@ -69,22 +79,26 @@ pub mod codec;
 pub mod command;
 #[cfg(feature = "server")]
 mod gate;
+mod handle;
 #[cfg(feature = "server")]
 mod image;
 #[cfg(feature = "server")]
 mod lock;
 #[cfg(feature = "server")]
 mod locking;
-#[cfg(feature = "server")]
 mod log;
 #[cfg(feature = "server")]
 mod logging;
+#[cfg(feature = "server")]
+mod opening;
 pub mod path;
 #[cfg(feature = "server")]
 mod query;
 #[cfg(feature = "server")]
 mod quota;
 pub mod records;
+#[cfg(feature = "server")]
+mod reign;
 #[cfg(feature = "server")]
 mod session;
 #[cfg(feature = "server")]

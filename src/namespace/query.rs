@@ -2,29 +2,23 @@
 
 use super::acl::{Acl, Rights};
 use super::codec::ReadRef;
-use super::command::{Answer, LockPlace, Refusal, Scanned, Stat};
+use super::command::{Answer, HandleMode, LockPlace, Refusal, Scanned, Stat};
 use super::gate::{Gate, LOOK_AT_LOCK};
 use super::path::{self, too_large};
-use super::tree::Tree;
+use super::tree::{Node, Tree};
 use crate::limits::{HIDDEN_NODES_PASSED_MAX, LIST_BYTES_MAX};
 
 /// What the tree behind the gate says. Refused are a node that is not there, or not for whoever asks, and a path that is
 /// none.
 pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
     match read {
-        ReadRef::Get { path } => {
-            let node = gate.node(path, Rights::READ)?;
-            if node.log.is_some() {
-                return Err(Refusal::IsLog { path: path.to_owned() });
-            }
-            Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
-        }
+        ReadRef::Get { path } => data_of(path, gate.node(path, Rights::READ)?),
         ReadRef::Exists { path } => match gate.known(path, Rights::READ)? {
             Some(node) => Ok(Answer::Exists { stat: Some(node.stat) }),
             None => path::check(path).map(|()| Answer::Exists { stat: None }),
         },
         ReadRef::List { path, after, limit } => list(gate, path, after, limit),
-        ReadRef::Entries { path, after, limit } => entries(gate, path, after, limit),
+        ReadRef::Entries { path, after, limit } => entries(gate, path, gate.node(path, Rights::READ)?, (after, limit)),
         ReadRef::Scan { path, after, limit, with_data } => scan(gate, (path, after), limit, with_data),
         ReadRef::Acl { path } => {
             let node = gate.node(path, Rights::ADMIN)?;
@@ -49,8 +43,23 @@ pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
             let valid = gate.known(sequencer.path, LOOK_AT_LOCK)?.is_some_and(|node| node.upholds(sequencer));
             Ok(Answer::Sequencer { valid })
         }
+        ReadRef::HandleGet { handle } => data_of(handle.path, gate.tree().opened(handle, HandleMode::READ)?),
+        ReadRef::HandleEntries { handle, after, limit } => {
+            entries(gate, handle.path, gate.tree().opened(handle, HandleMode::READ)?, (after, limit))
+        }
+        ReadRef::HandleStat { handle } => {
+            let node = gate.tree().opened(handle, HandleMode::NONE)?;
+            Ok(Answer::Exists { stat: Some(node.stat) })
+        }
         ReadRef::Records { path, from, bytes } => records(gate, path, from, bytes),
     }
+}
+
+fn data_of(path: &str, node: &Node) -> Result<Answer, Refusal> {
+    if node.log.is_some() {
+        return Err(Refusal::IsLog { path: path.to_owned() });
+    }
+    Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
 }
 
 fn list(gate: &Gate<'_>, path: &str, after: &str, limit: u32) -> Result<Answer, Refusal> {
@@ -63,8 +72,8 @@ fn list(gate: &Gate<'_>, path: &str, after: &str, limit: u32) -> Result<Answer, 
     Ok(Answer::Children { names, stat: node.stat, more })
 }
 
-fn entries(gate: &Gate<'_>, path: &str, after: &str, limit: u32) -> Result<Answer, Refusal> {
-    let (tree, node) = (gate.tree(), gate.node(path, Rights::READ)?);
+fn entries(gate: &Gate<'_>, path: &str, node: &Node, (after, limit): (&str, u32)) -> Result<Answer, Refusal> {
+    let tree = gate.tree();
     let mut entries = Vec::new();
     let following = tree.children(path, after).into_iter().flatten();
     let rows = following.map(|path| {

@@ -2,6 +2,7 @@
 
 mod acls;
 pub(crate) mod generated;
+mod handles;
 mod images;
 mod lifetimes;
 mod listings;

@@ -8,11 +8,14 @@ use bytes::Bytes;
 
 use super::acl::{Acl, Principals, Rights, User};
 use super::codec::{OperationRef, StepRef};
-use super::command::{Done, Expect, Expiry, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone, Usage};
+use super::command::{
+    Done, Expect, Expiry, HandleMode, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone, Usage,
+};
 use super::gate::{Asker, Gate, LOOK_AT_LOCK};
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
 use super::log::Log;
+use super::opening::Openers;
 use super::path::{self, too_large};
 use super::slab::Place;
 use super::timers::Timers;
@@ -30,6 +33,8 @@ pub(super) struct Nodes {
     pub ephemerals: BTreeMap<SessionId, BTreeSet<Arc<str>>>,
     /// Who has claims on which locks.
     pub claims: Claims,
+    /// Who has what open.
+    pub openers: Openers,
     /// What becomes due where.
     pub timers: Timers,
     /// Nodes ever made.
@@ -48,8 +53,15 @@ pub(super) struct Stamp {
 
 impl Nodes {
     pub fn new(tree: Tree) -> Self {
-        let (ephemerals, claims, timers) = (BTreeMap::new(), Claims::default(), Timers::default());
-        let mut nodes = Self { tree: Tree::new(0), ephemerals, claims, timers, instances: 0, walked: 0 };
+        let mut nodes = Self {
+            tree: Tree::new(0),
+            ephemerals: BTreeMap::new(),
+            claims: Claims::default(),
+            openers: Openers::default(),
+            timers: Timers::default(),
+            instances: 0,
+            walked: 0,
+        };
         for (path, node) in tree.iter() {
             nodes.enlist(path, node);
         }
@@ -65,6 +77,7 @@ impl Nodes {
             self.claims.add(path, lock);
             lock.lost().iter().for_each(|mark| self.timers.add_mark(path, *mark));
         }
+        node.opens.iter().for_each(|opens| self.openers.add_all(path, opens));
         self.timers.node_ends(path, None, node.ends_ns());
     }
 
@@ -82,6 +95,7 @@ impl Nodes {
             self.claims.remove(path, lock);
             lock.lost().iter().for_each(|mark| self.timers.remove_mark(path, *mark));
         }
+        node.opens.iter().for_each(|opens| self.openers.remove_all(opens));
         self.timers.node_ends(path, node.ends_ns(), None);
     }
 
@@ -126,8 +140,13 @@ impl<'a> Transaction<'a> {
 
     /// Does a request, whole or not at all. Closing the session, and whom it stands for, is not a matter of nodes.
     pub fn execute(&mut self, asker: Asker<'_>, operation: &OperationRef<'_>) -> Outcome {
+        self.gate(asker.who).admit(operation, |path| self.nodes.claims.has(asker.session, path))?;
+        self.perform(asker, operation)
+    }
+
+    /// Does what is admitted.
+    fn perform(&mut self, asker: Asker<'_>, operation: &OperationRef<'_>) -> Outcome {
         let Asker { session, who } = asker;
-        self.gate(who).admit(operation, |path| self.nodes.claims.has(session, path))?;
         match *operation {
             OperationRef::Create { path, data, lifetime, sequential } => self
                 .create(session, path, Content::Data(data), (lifetime, sequential), None)
@@ -154,6 +173,12 @@ impl<'a> Transaction<'a> {
                 self.check_lock(sequencer, hidden)?;
                 self.execute(asker, operation)
             }
+            OperationRef::Open { path, mode, birth } => self.open(session, path, mode, birth),
+            OperationRef::Close { handle } => self.close(session, handle),
+            OperationRef::Through { handle, ref operation } => {
+                self.check_through(handle, operation)?;
+                self.perform(asker, operation)
+            }
             OperationRef::Authenticate { ref user, .. } => check_one_more(who, user).map(|()| Done::Authenticated),
             OperationRef::CreateLog { path, lifetime, sequential } => self
                 .create(session, path, Content::Log, (lifetime, sequential), None)
@@ -171,12 +196,13 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Removes all the session's ephemeral nodes, and its claims on locks.
+    /// Removes all the session's ephemeral nodes, its handles, and its claims on locks.
     pub fn end_session(&mut self, session: SessionId, ending: Ending) {
         for path in self.nodes.ephemerals.get(&session).cloned().unwrap_or_default() {
             let place = self.nodes.tree.find(&path).expect("an owned node is in the tree");
             self.remove(place);
         }
+        self.close_all(session);
         self.end_claims(session, ending);
     }
 
@@ -196,6 +222,10 @@ impl<'a> Transaction<'a> {
 
     pub(super) fn revision(&self) -> Revision {
         self.stamp.revision
+    }
+
+    pub(super) fn log_time_ns(&self) -> u64 {
+        self.stamp.log_time_ns
     }
 
     /// What somebody may see and do.
@@ -266,6 +296,10 @@ impl<'a> Transaction<'a> {
                 self.check_lock(sequencer, hidden)?;
                 StepDone::Checked
             }
+            StepRef::CheckHandle { handle } => {
+                self.nodes.tree.opened(handle, HandleMode::NONE)?;
+                StepDone::Checked
+            }
             StepRef::Append { path, records, end } => {
                 let (first, end) = self.append(path, records, end)?;
                 StepDone::Appended { first, end }
@@ -284,6 +318,22 @@ impl<'a> Transaction<'a> {
     }
 
     pub(super) fn create(
+        &mut self,
+        session: SessionId,
+        path: &str,
+        content: Content<'_>,
+        (lifetime, sequential): (Lifetime, bool),
+        acl: Option<Acl>,
+    ) -> Result<(Arc<str>, Stat), Refusal> {
+        if lifetime == Lifetime::Transient {
+            let why = "a transient node lives while it is open, so it is made by opening it".to_owned();
+            return Err(Refusal::BadArgument { why });
+        }
+        self.make(session, path, content, (lifetime, sequential), acl)
+    }
+
+    /// Makes a node, of any lifetime.
+    pub(super) fn make(
         &mut self,
         session: SessionId,
         path: &str,
@@ -466,7 +516,7 @@ impl<'a> Transaction<'a> {
         self.note(path, aspect, before, Some(node));
     }
 
-    fn remove(&mut self, place: Place) {
+    pub(super) fn remove(&mut self, place: Place) {
         let row = self.nodes.tree.row(place);
         let (path, before) = (row.path.clone(), row.node.clone());
         let parent = path::parent(&path).and_then(|parent| self.nodes.tree.find(parent));
@@ -485,7 +535,7 @@ impl<'a> Transaction<'a> {
         let stat = Stat { children, children_version, children_modified: self.stamp.revision, ..before };
         let due_ns = match before.expiry {
             Some(Expiry::Emptied) => Some(self.stamp.after_ms(CONTAINER_LINGER_MS)).filter(|_| children == 0),
-            Some(Expiry::Idle { .. }) | None => node.due_ns,
+            Some(Expiry::Idle { .. } | Expiry::Closed) | None => node.due_ns,
         };
         let node = Arc::new(node.with_stat(stat).with_due(due_ns));
         self.replace(parent, Aspect::Children, node);
@@ -495,7 +545,7 @@ impl<'a> Transaction<'a> {
     pub(super) fn due_after_change(&self, expiry: Option<Expiry>, before_ns: Option<u64>) -> Option<u64> {
         match expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(self.stamp.after_ms(ttl_ms)),
-            Some(Expiry::Emptied) | None => before_ns,
+            Some(Expiry::Emptied | Expiry::Closed) | None => before_ns,
         }
     }
 
@@ -540,6 +590,7 @@ fn expiry_of(lifetime: Lifetime) -> Result<Option<Expiry>, Refusal> {
     match lifetime {
         Lifetime::Permanent | Lifetime::Ephemeral => Ok(None),
         Lifetime::Container => Ok(Some(Expiry::Emptied)),
+        Lifetime::Transient => Ok(Some(Expiry::Closed)),
         Lifetime::Ttl { ms: 0 } => {
             let why = "a time to live of 0 ms ends before it begins: give it one at least".to_owned();
             Err(Refusal::BadArgument { why })

@@ -19,8 +19,10 @@ use super::codec::SequencerRef;
 use super::command::{LockMode, Quota, Revision, Sequencer, Stat, Usage};
 use super::lock::Lock;
 use super::log::Log;
+use super::opening::Opens;
 use super::path;
 use super::quota::Accounts;
+use super::reign::Reign;
 use super::slab::{Place, Row, Slab, Visit};
 
 /// A node as it was at one revision. It never changes; its bytes are its own.
@@ -38,6 +40,10 @@ pub struct Node {
     pub(super) due_ns: Option<u64>,
     /// What it and all below it may come to.
     pub(super) quota: Option<Arc<Quota>>,
+    /// Who has it open; `None` if nobody has.
+    pub(super) opens: Option<Arc<Opens>>,
+    /// In whose reign the log was last written: the root's alone.
+    pub(super) reign: Option<Arc<Reign>>,
     /// Who may do what with it; `None`: everybody everything.
     pub(super) acl: Option<Arc<Acl>>,
     /// XXH3-128 of the data, so that a change of the stat alone hashes no data.
@@ -72,6 +78,10 @@ pub enum Aspect {
     Lock,
     /// It was removed.
     Death,
+    /// Who has it open.
+    Handles,
+    /// Another reign began; told of the root.
+    Reign,
     /// What it and all below it may come to.
     Quota,
     /// Who may do what with it.
@@ -109,14 +119,25 @@ impl Node {
     #[must_use]
     pub fn new(data: Bytes, stat: Stat) -> Self {
         let (stat, data_hash) = summed(&data, stat);
-        Self { data, stat, lock: None, log: None, due_ns: None, quota: None, acl: None, data_hash }
+        Self {
+            data,
+            stat,
+            lock: None,
+            log: None,
+            due_ns: None,
+            quota: None,
+            opens: None,
+            reign: None,
+            acl: None,
+            data_hash,
+        }
     }
 
     /// The same node with other data.
     #[must_use]
     pub fn with_data(&self, data: Bytes, stat: Stat) -> Self {
-        let (lock, quota, acl) = (self.lock.clone(), self.quota.clone(), self.acl.clone());
-        Self { lock, due_ns: self.due_ns, quota, acl, ..Self::new(data, stat) }
+        let Self { data, stat, data_hash, .. } = Self::new(data, stat);
+        Self { data, stat, data_hash, ..self.clone() }
     }
 
     /// Becomes the node of that data and those numbers. Memory of the same size is used again.
@@ -175,6 +196,18 @@ impl Node {
         Self { quota, ..self }
     }
 
+    /// The same node with other handles.
+    #[must_use]
+    pub(super) fn with_opens(self, opens: Option<Arc<Opens>>) -> Self {
+        Self { opens, ..self }
+    }
+
+    /// The same node, the root, in another reign.
+    #[must_use]
+    pub(super) fn with_reign(self, reign: Option<Arc<Reign>>) -> Self {
+        Self { reign, ..self }
+    }
+
     /// The same node with another access list.
     #[must_use]
     pub(crate) fn with_acl(self, acl: Option<Arc<Acl>>) -> Self {
@@ -229,7 +262,7 @@ impl Node {
     }
 
     fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 104];
+        let mut raw = [0; Stat::ENCODED_BYTES + 120];
         raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
         raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
         raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
@@ -238,10 +271,13 @@ impl Node {
         raw[Stat::ENCODED_BYTES + 48..][..8].copy_from_slice(&self.due_ns.unwrap_or(0).to_le_bytes());
         let quota_hash = self.quota.as_ref().map_or(0, |quota| quota.hash());
         raw[Stat::ENCODED_BYTES + 56..][..16].copy_from_slice(&quota_hash.to_le_bytes());
+        let opens_hash = self.opens.as_ref().map_or(0, |opens| opens.hash());
+        let held_hash = self.reign.as_ref().map_or(opens_hash, |reign| reign.hash().wrapping_add(opens_hash));
+        raw[Stat::ENCODED_BYTES + 72..][..16].copy_from_slice(&held_hash.to_le_bytes());
         let log_hash = self.log.as_ref().map_or(0, |log| log.hash());
-        raw[Stat::ENCODED_BYTES + 72..][..16].copy_from_slice(&log_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 88..][..16].copy_from_slice(&log_hash.to_le_bytes());
         let acl_hash = self.acl.as_ref().map_or(0, |acl| acl.hash());
-        raw[Stat::ENCODED_BYTES + 88..].copy_from_slice(&acl_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 104..].copy_from_slice(&acl_hash.to_le_bytes());
         xxh3_128(&raw)
     }
 }

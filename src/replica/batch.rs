@@ -26,6 +26,17 @@ impl Pending {
         Ok(())
     }
 
+    /// Puts a command in front of all that waits, to be cut next. It is not counted: those behind it keep their numbers.
+    pub(super) fn put_first(&mut self, submission: Submission) {
+        self.bytes += submission.run.len();
+        self.queue.push_front(submission);
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Takes commands that were admitted before.
     pub(super) fn push_anyway(&mut self, submission: Submission) {
         self.bytes += submission.run.len();
@@ -38,7 +49,7 @@ impl Pending {
         self.pushed
     }
 
-    /// How many of them were cut, or given back.
+    /// How many of them were cut, or given back; not known while a command put in front still waits.
     pub(super) fn cut_upto(&self) -> u64 {
         self.pushed - self.queue.len() as u64
     }

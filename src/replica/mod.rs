@@ -1,7 +1,7 @@
 //! One replica: Paxos, the journal and the namespace joined. The story of a write and of a read is told here.
 //!
 //! **A write.** A front hands in a [`Submission`], a run of encoded commands. At the leader they wait
-//! in `batch::Pending` until the end of the turn, or until fewer than [`ENTRIES_IN_FLIGHT`] entries are in flight; then
+//! in `batch::Pending` until the end of the turn, or until fewer than [`ENTRIES_IN_FLIGHT`](crate::limits::ENTRIES_IN_FLIGHT) entries are in flight; then
 //! they leave together as one value. Paxos answers a proposal with two outputs at the same moment: an `Accept` to every
 //! peer, and an `Append` of our own. The journal makes of the latter an aligned write (`Effect::Write`); when it is
 //! durable (`Input::Written`) our vote counts. With a majority of votes the slot is chosen; the namespace applies it, and at
@@ -26,7 +26,8 @@
 //!    that it leads, and has heard nothing (`liveness`).
 //! 5. What is due at a node (a lock kept shut for a lost holder opens, a node's time is over) is done only by the log, at a
 //!    log time that has come (`timers`).
-//! 6. Nothing is proposed that would make an answer wrong which a client may still give from memory (`cache`).
+//! 6. No command is chosen in a reign before the reign has begun in the log (`reign`).
+//! 7. Nothing is proposed that would make an answer wrong which a client may still give from memory (`cache`).
 //!
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`. So is a client that wants a
@@ -49,6 +50,7 @@ mod image_file;
 mod liveness;
 mod members;
 mod reads;
+mod reign;
 mod scrub;
 mod snapshots;
 mod storage;
@@ -73,7 +75,7 @@ use self::snapshots::Snapshots;
 pub use self::storage::{Bounds, Recovered, Storage};
 use self::timers::Settling;
 use self::transfer::Transfer;
-use crate::limits::{ENTRIES_IN_FLIGHT, JOURNAL_QUEUE_BYTES_MAX, SESSIONS_PAGE_MAX};
+use crate::limits::{JOURNAL_QUEUE_BYTES_MAX, SESSIONS_PAGE_MAX};
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::{Change, Tree};
 use crate::namespace::{CommandOutcome, Namespace, SessionView};
@@ -104,6 +106,8 @@ pub struct Replica {
     liveness: Option<Liveness>,
     expired: Vec<SessionId>,
     settling: Settling,
+    /// What the cell's key becomes if this replica is the first that leads it.
+    drawn_key: u128,
     /// While this replica leads: who keeps which answers.
     cache: Option<Cache>,
     links: paxos::ReplicaSet,
@@ -137,9 +141,10 @@ impl LogTime {
 }
 
 impl Replica {
-    /// A replica that starts, with what its disk told; `fronts` of them will ask it.
+    /// A replica that starts, with what its disk told; `fronts` of them will ask it. `drawn_key` is random: the draw of the
+    /// first leader of all becomes the cell's key.
     #[must_use]
-    pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8) -> Self {
+    pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8, drawn_key: u128) -> Self {
         let me = settings.me;
         let applied_upto = recovered.paxos.chosen_upto;
         let mut paxos = Paxos::new(now, settings, recovered.paxos);
@@ -166,6 +171,7 @@ impl Replica {
             liveness: None,
             expired: Vec::new(),
             settling: Settling::default(),
+            drawn_key,
             cache: None,
             links: paxos::ReplicaSet::EMPTY,
             leader: None,
@@ -544,6 +550,7 @@ impl Replica {
             }
             CommandOutcome::CachingMarked { session } => return self.with_cache(|cache| cache.marked(*session)),
             CommandOutcome::Settled { path } => return self.settling.settled(path),
+            CommandOutcome::ReignBegun => return,
             CommandOutcome::ExpiryMissed { session, .. } => {
                 return self.with_liveness(|liveness| liveness.spared(now, *session));
             }
@@ -630,7 +637,9 @@ impl Replica {
 
     /// Nothing before the reign's first entry is applied: only then is it known who may keep answers.
     fn propose_pending(&mut self, now: Instant, wall_ms: u64) {
-        while self.cache.is_some() && self.paxos.can_propose() && self.paxos.in_flight() < ENTRIES_IN_FLIGHT {
+        while self.cache.is_some() && self.paxos.can_propose() && self.paxos.in_flight() < self.entries_in_flight_max()
+        {
+            self.begin_reign();
             let log_time_ns = self.log_time_ns(now);
             let Some(value) = self.pending.cut(log_time_ns, wall_ms) else { return };
             self.proposed = LogTime { ns: log_time_ns, at: now };

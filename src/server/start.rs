@@ -99,7 +99,7 @@ pub(super) fn start(
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = Some(config.journal.scrub_period.0).filter(|period| *period > Duration::ZERO);
     let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, digests, storage };
-    let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts);
+    let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts, random_u128());
     Ok(Started { replica, folder, identity, background })
 }
 

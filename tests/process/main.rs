@@ -14,6 +14,7 @@ mod dev;
 mod disk;
 mod divergence;
 mod guide;
+mod handles;
 mod host;
 mod images;
 mod load;

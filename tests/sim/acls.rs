@@ -10,7 +10,7 @@ use quorate::client::Credentials;
 use quorate::limits::ACL_ENTRIES_MAX;
 use quorate::namespace::acl::{Acl, AclEntry, Principals, Rights, User, Who};
 use quorate::namespace::command::{
-    Answer, Done, Expect, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, Step,
+    Answer, Birth, Done, Expect, HandleMode, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat, Step,
 };
 
 use super::model::{Model, Node, parent};
@@ -157,12 +157,22 @@ impl<'a> Eyes<'a> {
             Read::Acl { path } => self.hides(path, Rights::ADMIN),
             Read::LockHolders { path } | Read::AwaitLock { path, .. } => self.hides(path, LOOK),
             Read::CheckSequencer { sequencer } => self.hides(&sequencer.path, LOOK),
-            Read::WhoAmI => Ok(false),
+            Read::WhoAmI | Read::HandleGet { .. } | Read::HandleEntries { .. } | Read::HandleStat { .. } => Ok(false),
         }
     }
 
     fn touch(self, path: &str, rights: Rights) -> Result<(), Refusal> {
         if self.hides(path, rights)? { Err(Refusal::NoNode { path: path.to_owned() }) } else { Ok(()) }
+    }
+
+    /// Whether a node made there would give the right.
+    fn inherit(self, path: &str, right: Rights) -> Result<(), Refusal> {
+        let above = parent(path).and_then(|parent| self.node(&parent));
+        let inherited = above.and_then(|above| above.acl.as_ref()).filter(|acl| acl.inherit);
+        if self.may(inherited, right) {
+            return Ok(());
+        }
+        Err(Refusal::NotAuthorized { path: path.to_owned(), needed: right })
     }
 
     fn create(self, path: &str) -> Result<(), Refusal> {
@@ -195,19 +205,33 @@ impl<'a> Eyes<'a> {
             Operation::SetQuota { path, .. } | Operation::SetAcl { path, .. } => self.touch(path, Rights::ADMIN),
             Operation::Acquire { path, create: true, .. } if self.node(path).is_none() => {
                 self.create(path)?;
-                let above = parent(path).and_then(|parent| self.node(&parent));
-                let inherited = above.and_then(|above| above.acl.as_ref()).filter(|acl| acl.inherit);
-                if self.may(inherited, Rights::LOCK) {
-                    return Ok(());
-                }
-                Err(Refusal::NotAuthorized { path: path.clone(), needed: Rights::LOCK })
+                self.inherit(path, Rights::LOCK)
             }
             Operation::Acquire { path, .. } => self.touch(path, Rights::LOCK),
             Operation::Release { path } => {
                 let claims = self.node(path).is_some_and(|node| node.lock.is_claimed_by(session));
                 if claims { Ok(()) } else { self.touch(path, LOOK) }
             }
-            Operation::Guarded { .. }
+            Operation::Open { path, mode, birth } => {
+                let is_new = |birth: &Birth| birth.sequential || birth.must || self.node(path).is_none();
+                if birth.as_ref().is_some_and(is_new) {
+                    self.create(path)?;
+                    return rights_of(*mode).into_iter().try_for_each(|right| self.inherit(path, right));
+                }
+                rights_of(*mode).into_iter().try_for_each(|right| self.touch(path, right))
+            }
+            // Of the node itself the opening was judged; not of those below it, nor of its end.
+            Operation::Through { operation, .. } => match **operation {
+                Operation::Create { .. }
+                | Operation::CreateWithAcl { .. }
+                | Operation::CreateLog { .. }
+                | Operation::Open { .. }
+                | Operation::Delete { .. }
+                | Operation::DeleteTree { .. } => self.admit(session, operation),
+                _ => Ok(()),
+            },
+            Operation::Close { .. }
+            | Operation::Guarded { .. }
             | Operation::Multi { .. }
             | Operation::Authenticate { .. }
             | Operation::Sync
@@ -221,7 +245,7 @@ impl<'a> Eyes<'a> {
             Step::Set { path, .. } | Step::Append { path, .. } => self.touch(path, Rights::WRITE),
             Step::SetAcl { path, .. } => self.touch(path, Rights::ADMIN),
             Step::Delete { path, .. } => self.delete(path),
-            Step::Check { .. } | Step::Get { .. } | Step::CheckLock { .. } => Ok(()),
+            Step::Check { .. } | Step::Get { .. } | Step::CheckLock { .. } | Step::CheckHandle { .. } => Ok(()),
         }
     }
 
@@ -238,6 +262,18 @@ impl<'a> Eyes<'a> {
         }
         Ok(())
     }
+}
+
+/// What a handle stands for, one after the other; one for nothing tells at least that its node is there.
+fn rights_of(mode: HandleMode) -> Vec<Rights> {
+    let all = [
+        (HandleMode::READ, Rights::READ),
+        (HandleMode::WRITE, Rights::WRITE),
+        (HandleMode::LOCK, Rights::LOCK),
+        (HandleMode::ADMIN, Rights::ADMIN),
+    ];
+    let parts: Vec<_> = all.into_iter().filter(|(part, _)| mode.contains(*part)).map(|(_, right)| right).collect();
+    if parts.is_empty() { vec![Rights::READ] } else { parts }
 }
 
 impl Model {
@@ -310,6 +346,9 @@ pub fn as_if_absent(read: &Read) -> Result<Answer, Refusal> {
         | Read::LockHolders { path }
         | Read::AwaitLock { path, .. } => Err(Refusal::NoNode { path: path.clone() }),
         Read::WhoAmI => unreachable!("it is about no node"),
+        Read::HandleGet { .. } | Read::HandleEntries { .. } | Read::HandleStat { .. } => {
+            unreachable!("the opening was judged")
+        }
     }
 }
 

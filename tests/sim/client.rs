@@ -266,7 +266,7 @@ impl Client {
         self.waiting.clear();
         self.unanswered = 0;
         self.awaiting.clear();
-        self.known = workload::Known::default();
+        self.known = self.known.passed_on();
         self.live_again(around);
         self.go_on(around);
     }
@@ -418,12 +418,13 @@ fn new_shelf() -> Shelf {
 /// The lock that a call asked for.
 fn locked(asked: &Asked) -> Option<String> {
     let Asked::Request { operation, .. } = asked else { return None };
+    locked_by(operation)
+}
+
+fn locked_by(operation: &Operation) -> Option<String> {
     match operation {
         Operation::Acquire { path, .. } => Some(path.clone()),
-        Operation::Guarded { operation, .. } => match &**operation {
-            Operation::Acquire { path, .. } => Some(path.clone()),
-            _ => None,
-        },
+        Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => locked_by(operation),
         _ => None,
     }
 }

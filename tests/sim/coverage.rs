@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use quorate::client::machine::Answered;
-use quorate::namespace::command::{Expect, Lifetime, LockMode, Operation, Read, Refusal, Step};
+use quorate::namespace::command::{Birth, Expect, Lifetime, LockMode, Operation, Read, Refusal, Step};
 use quorate::paxos::Role;
 use quorate::wire::client::Consistency;
 
@@ -48,6 +48,12 @@ words! { OPERATIONS, operation_word: Operation,
     Operation::Acquire { mode: LockMode::Exclusive, .. } => "acquire",
     Operation::Acquire { mode: LockMode::Shared, .. } => "acquire shared",
     Operation::Release { .. } => "release",
+    Operation::Create { lifetime: Lifetime::Transient, .. } => "create transient",
+    Operation::Open { birth: None, .. } => "open",
+    Operation::Open { birth: Some(Birth { lifetime: Lifetime::Transient, .. }), .. } => "open a transient node",
+    Operation::Open { birth: Some(_), .. } => "open and create",
+    Operation::Close { .. } => "close",
+    Operation::Through { .. } => "through a handle",
     Operation::Guarded { .. } => "guarded",
     Operation::CreateWithAcl { .. } => "create with a list",
     Operation::SetAcl { acl: Some(_), .. } => "set a list",
@@ -75,6 +81,7 @@ words! { STEPS, step_word: Step,
     Step::SetAcl { .. } => "step: set a list",
     Step::Get { .. } => "step: get",
     Step::CheckLock { .. } => "step: check a lock",
+    Step::CheckHandle { .. } => "step: check a handle",
     Step::Append { .. } => "step: append",
 }
 
@@ -92,6 +99,9 @@ words! { READS, read_word: Read,
     Read::LockHolders { .. } => "lock holders",
     Read::AwaitLock { .. } => "await a lock",
     Read::CheckSequencer { .. } => "check a sequencer",
+    Read::HandleGet { .. } => "get by a handle",
+    Read::HandleEntries { .. } => "entries by a handle",
+    Read::HandleStat { .. } => "stat by a handle",
     Read::Records { .. } => "records",
 }
 
@@ -113,6 +123,11 @@ words! { REFUSALS, refusal_word: Refusal,
     Refusal::LockBusy { .. } => "refused: lock busy",
     Refusal::LockTwice { .. } => "refused: lock claimed twice",
     Refusal::LockNotHeld { .. } => "refused: lock not held",
+    Refusal::HandleGone { .. } => "refused: handle gone",
+    Refusal::HandleClosed { .. } => "refused: handle closed",
+    Refusal::HandleForged { .. } => "refused: handle forged",
+    Refusal::HandleLacks { .. } => "refused: handle not for that",
+    Refusal::HandleForeign { .. } => "refused: handle of another",
     Refusal::NodesOverQuota { .. } => "refused: nodes over quota",
     Refusal::BytesOverQuota { .. } => "refused: bytes over quota",
     Refusal::NotAuthorized { .. } => "refused: not authorized",
@@ -128,7 +143,8 @@ words! { REFUSALS, refusal_word: Refusal,
 }
 
 /// What no run is to show, and why.
-pub const BEYOND: [(&str, &str); 5] = [
+pub const BEYOND: [(&str, &str); 6] = [
+    ("create transient", "a transient node is made by opening it"),
     ("set what is absent", "only a check may ask for absence"),
     ("delete what is absent", "only a check may ask for absence"),
     ("refused: too large", "the library refuses such calls itself, and the front such frames"),

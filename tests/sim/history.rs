@@ -121,6 +121,7 @@ impl History {
         }
         self.real_time(model);
         super::locks::judge(self);
+        super::handles::judge(self);
         tally.records = super::logs::judge(self);
         tally
     }
@@ -230,9 +231,10 @@ fn plain_done(done: Done) -> Done {
     match done {
         Done::Created { path, stat } => Done::Created { path, stat: plain(stat) },
         Done::Set { stat } => Done::Set { stat: plain(stat) },
+        Done::Opened { handle, stat, created } => Done::Opened { handle, stat: plain(stat), created },
         Done::AclSet { stat } => Done::AclSet { stat: plain(stat) },
         Done::Multi { results } => Done::Multi { results: results.into_iter().map(plain_step).collect() },
-        Done::Granted { .. } | Done::Queued | Done::Released => done,
+        Done::Granted { .. } | Done::Queued | Done::Released | Done::Closed => done,
         Done::Appended { .. } | Done::Trimmed { .. } | Done::Sealed { .. } => done,
         Done::Deleted
         | Done::TreeDeleted { .. }

@@ -85,11 +85,16 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<
             let changed = steps.iter().filter_map(|step| match step {
                 Step::Create { path, .. } | Step::Set { path, .. } | Step::Delete { path, .. } => Some(path.clone()),
                 Step::SetAcl { path, .. } | Step::CreateWithAcl { path, .. } => Some(path.clone()),
-                Step::Check { .. } | Step::Get { .. } | Step::CheckLock { .. } | Step::Append { .. } => None,
+                Step::Check { .. }
+                | Step::Get { .. }
+                | Step::CheckLock { .. }
+                | Step::CheckHandle { .. }
+                | Step::Append { .. } => None,
             });
             into.extend(changed);
         }
-        Operation::Guarded { operation, .. } => match &**operation {
+        Operation::Open { path, birth: Some(_), .. } => _ = into.insert(path.clone()),
+        Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => match &**operation {
             Operation::Create { path, .. } | Operation::Set { path, .. } | Operation::Delete { path, .. } => {
                 into.insert(path.clone());
             }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::limits::CONTAINER_LINGER_MS;
-use quorate::namespace::acl::{Acl, Principals, Rights};
+use quorate::namespace::acl::{Acl, Principals};
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
-    Answer, Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Quota, Read, Refusal, Revision,
-    Scanned, Sequencer, SessionId, Stat, Step, StepDone,
+    Answer, Command, Done, Expect, Expiry, HandleMode, Lifetime, LockPlace, Operation, Outcome, Quota, Read, Refusal,
+    Revision, Scanned, Sequencer, SessionId, Stat,
 };
 use quorate::wire::watch::EventKind;
 
@@ -29,12 +29,16 @@ pub struct Node {
     born: u64,
     gone: u64,
     owner: Option<SessionId>,
-    instance: u64,
+    pub instance: u64,
     pub lock: Lock,
     pub expiry: Option<Expiry>,
     /// When it ends, if it has no children then.
     pub due: Option<u64>,
     pub quota: Option<Quota>,
+    /// When each handle was opened, and by whom.
+    pub opens: Vec<(Revision, SessionId)>,
+    /// The root's: in which reign the log was last written.
+    pub reign: u64,
     pub acl: Option<Acl>,
     pub acl_version: u64,
     pub log: Option<Log>,
@@ -50,7 +54,7 @@ struct Session {
 }
 
 /// A session, and whom it stands for.
-type Asker<'a> = (SessionId, &'a Principals);
+pub type Asker<'a> = (SessionId, &'a Principals);
 
 /// Where a request came to stand in the total order, and what it did.
 #[derive(Clone, Debug)]
@@ -69,9 +73,11 @@ pub struct Model {
     pub past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
     sessions: BTreeMap<SessionId, Session>,
     revision: Revision,
-    instances: u64,
+    pub instances: u64,
     commands: u64,
-    log_time_ns: u64,
+    pub log_time_ns: u64,
+    /// What check digits are made with.
+    pub key: Option<u128>,
     placed: BTreeMap<(SessionId, u64), Placed>,
     /// Whom a session stood for after which of its requests.
     whos: BTreeMap<SessionId, Vec<(u64, Principals)>>,
@@ -94,6 +100,7 @@ impl Model {
             instances: 0,
             commands: 0,
             log_time_ns: 0,
+            key: None,
             placed: BTreeMap::new(),
             whos: BTreeMap::new(),
             ended: 0,
@@ -170,13 +177,7 @@ impl Model {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
                 Ok(Answer::Acl { acl: node.acl.clone(), stat: node.stat() })
             }
-            Read::Get { path } => {
-                let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
-                if node.log.is_some() {
-                    return Err(Refusal::IsLog { path: path.clone() });
-                }
-                Ok(Answer::Node { data: node.data.clone(), stat: node.stat() })
-            }
+            Read::Get { path } => self.at(path, revision).ok_or_else(|| no_node(path))?.whole(path),
             Read::Records { path, from, bytes } => {
                 let node = self.at(path, revision).ok_or_else(|| no_node(path))?;
                 node.records(path, *from, *bytes as usize)
@@ -230,6 +231,16 @@ impl Model {
             Read::CheckSequencer { sequencer } => {
                 let node = self.at(&sequencer.path, revision);
                 Ok(Answer::Sequencer { valid: node.is_some_and(|node| node.upholds(sequencer)) })
+            }
+            Read::HandleGet { handle } => self.opened_at(handle, HandleMode::READ, revision)?.whole(&handle.path),
+            Read::HandleEntries { handle, after, limit } => {
+                let node = self.opened_at(handle, HandleMode::READ, revision)?;
+                let (entries, more) = page(self.entries(&handle.path, after, eyes, revision), *limit);
+                Ok(Answer::Entries { entries, stat: node.stat(), more })
+            }
+            Read::HandleStat { handle } => {
+                let node = self.opened_at(handle, HandleMode::NONE, revision)?;
+                Ok(Answer::Exists { stat: Some(node.stat()) })
             }
         }
     }
@@ -287,6 +298,11 @@ impl Model {
                 }
                 self.keep(&before);
             }
+            Command::BeginReign { reign, key } => {
+                let before = self.tree.clone();
+                self.begin_reign(reign, key);
+                self.keep(&before);
+            }
             Command::MarkCaching { .. } => {}
             Command::Request { session, number, operation, .. } => self.request(session, number, operation),
         }
@@ -311,12 +327,17 @@ impl Model {
         self.placed.insert((session, number), Placed { position, revision, operation, outcome });
     }
 
-    fn eyes<'a>(&'a self, who: &'a Principals) -> Eyes<'a> {
+    pub fn eyes<'a>(&'a self, who: &'a Principals) -> Eyes<'a> {
         Eyes { model: self, revision: None, who }
     }
 
-    fn operate(&mut self, (session, who): Asker<'_>, operation: &Operation) -> Outcome {
+    pub fn operate(&mut self, (session, who): Asker<'_>, operation: &Operation) -> Outcome {
         self.eyes(who).admit(session, operation)?;
+        self.perform((session, who), operation)
+    }
+
+    /// Does what is admitted.
+    pub fn perform(&mut self, (session, who): Asker<'_>, operation: &Operation) -> Outcome {
         match operation {
             Operation::Authenticate { .. } => unreachable!("its caller does it"),
             Operation::CreateWithAcl { path, data, lifetime, sequential, acl } => {
@@ -345,6 +366,9 @@ impl Model {
                 self.check_lock(sequencer, who)?;
                 self.operate((session, who), operation)
             }
+            Operation::Open { path, mode, birth } => self.open(session, path, *mode, birth.as_ref()),
+            Operation::Close { handle } => self.close(session, handle),
+            Operation::Through { handle, operation } => self.through((session, who), handle, operation),
             Operation::Sync => Ok(Done::Synced),
             Operation::Multi { steps } => self.multi((session, who), steps).map(|results| Done::Multi { results }),
             Operation::Create { path, data, lifetime, sequential } => self
@@ -394,7 +418,7 @@ impl Model {
         Ok(Done::Queued)
     }
 
-    fn check_lock(&self, sequencer: &Sequencer, who: &Principals) -> Result<(), Refusal> {
+    pub fn check_lock(&self, sequencer: &Sequencer, who: &Principals) -> Result<(), Refusal> {
         let hidden = self.eyes(who).hides(&sequencer.path, LOOK)?;
         let node = self.tree.get(&sequencer.path).filter(|_| !hidden);
         if node.is_some_and(|node| node.upholds(sequencer)) {
@@ -436,71 +460,18 @@ impl Model {
         let owned: Vec<String> =
             self.tree.iter().filter(|(_, node)| node.owner == Some(session)).map(|(path, _)| path.clone()).collect();
         owned.iter().for_each(|path| self.remove(path));
+        let closed = self.close_all(session);
         let revision = self.next();
         let claimed: Vec<_> = self.tree.values_mut().filter(|node| node.lock.is_claimed_by(session)).collect();
-        let nothing = owned.is_empty() && claimed.is_empty();
+        let nothing = owned.is_empty() && claimed.is_empty() && !closed;
         claimed.into_iter().for_each(|node| node.lock.leave(session, lost_ns, revision));
         if nothing {
             self.revision = self.next();
         }
     }
 
-    fn multi(&mut self, (session, who): Asker<'_>, steps: &[Step]) -> Result<Vec<StepDone>, Refusal> {
-        let (tree, instances) = (self.tree.clone(), self.instances);
-        let mut results = Vec::new();
-        for (index, step) in (0..).zip(steps) {
-            match self.step((session, who), step) {
-                Ok(result) => results.push(result),
-                Err(cause) => {
-                    (self.tree, self.instances) = (tree, instances);
-                    return Err(Refusal::Aborted { index, cause: Box::new(cause) });
-                }
-            }
-        }
-        Ok(results)
-    }
-
-    fn step(&mut self, (session, who): Asker<'_>, step: &Step) -> Result<StepDone, Refusal> {
-        self.eyes(who).admit_step(step)?;
-        let created = |(path, stat)| StepDone::Created { path, stat };
-        match step {
-            Step::Check { path, expect } => {
-                let hidden = self.eyes(who).hides(path, Rights::READ)?;
-                match expect {
-                    Expect::Absent if hidden => Ok(StepDone::Checked),
-                    _ if hidden => Err(Refusal::NoNode { path: path.clone() }),
-                    _ => self.check(path, *expect).map(|()| StepDone::Checked),
-                }
-            }
-            Step::Create { path, data, lifetime, sequential } => {
-                self.create(session, path, Some(data), (*lifetime, *sequential), None).map(created)
-            }
-            Step::CreateWithAcl { path, data, lifetime, sequential, acl } => {
-                let acl = Some(settled(acl, who)?);
-                self.create(session, path, Some(data), (*lifetime, *sequential), acl).map(created)
-            }
-            Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),
-            Step::SetAcl { path, acl, expect } => {
-                self.set_acl(who, path, acl.as_ref(), *expect).map(|stat| StepDone::AclSet { stat })
-            }
-            Step::Delete { path, expect } => self.delete(path, *expect).map(|()| StepDone::Deleted),
-            Step::CheckLock { sequencer } => self.check_lock(sequencer, who).map(|()| StepDone::Checked),
-            Step::Append { path, records, end } => {
-                self.append(path, records, *end).map(|(first, end)| StepDone::Appended { first, end })
-            }
-            Step::Get { path } => {
-                let hidden = self.eyes(who).hides(path, Rights::READ)?;
-                let node = self.tree.get(path).filter(|_| !hidden);
-                if node.is_some_and(|node| node.log.is_some()) {
-                    return Err(Refusal::IsLog { path: path.clone() });
-                }
-                Ok(StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat())) })
-            }
-        }
-    }
-
     /// Without data it is a log.
-    fn create(
+    pub fn create(
         &mut self,
         session: SessionId,
         path: &str,
@@ -521,6 +492,7 @@ impl Model {
         let expiry = match lifetime {
             Lifetime::Permanent | Lifetime::Ephemeral => None,
             Lifetime::Container => Some(Expiry::Emptied),
+            Lifetime::Transient => Some(Expiry::Closed),
             Lifetime::Ttl { ms } => Some(Expiry::Idle { ttl_ms: ms }),
         };
         if self.tree.contains_key(&path) {
@@ -554,7 +526,7 @@ impl Model {
         Ok((path, stat))
     }
 
-    fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
+    pub fn set(&mut self, path: &str, data: &Bytes, expect: Expect) -> Result<Stat, Refusal> {
         self.check(path, expect)?;
         if self.tree[path].log.is_some() {
             return Err(Refusal::IsLog { path: path.to_owned() });
@@ -573,7 +545,7 @@ impl Model {
         Ok(stat)
     }
 
-    fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
+    pub fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
         if path == "/" {
             return Err(Refusal::BadArgument { why: String::new() });
         }
@@ -605,7 +577,7 @@ impl Model {
         all
     }
 
-    fn remove(&mut self, path: &str) {
+    pub fn remove(&mut self, path: &str) {
         let (revision, now) = (self.next(), self.log_time_ns);
         self.happens(EventKind::Deleted, path, None);
         self.tree.remove(path);
@@ -621,7 +593,7 @@ impl Model {
     pub fn due(&self, expiry: Option<Expiry>) -> Option<u64> {
         match expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(self.log_time_ns + ttl_ms * 1_000_000),
-            Some(Expiry::Emptied) | None => None,
+            Some(Expiry::Emptied | Expiry::Closed) | None => None,
         }
     }
 
@@ -639,7 +611,15 @@ impl Model {
 }
 
 impl Node {
-    fn is_empty(&self) -> bool {
+    /// Its data and its numbers, as an answer.
+    fn whole(&self, path: &str) -> Result<Answer, Refusal> {
+        if self.log.is_some() {
+            return Err(Refusal::IsLog { path: path.to_owned() });
+        }
+        Ok(Answer::Node { data: self.data.clone(), stat: self.stat() })
+    }
+
+    pub fn is_empty(&self) -> bool {
         self.born == self.gone
     }
 

@@ -147,7 +147,7 @@ impl Node {
             divergence::rot(&mut found.recovered.namespace, self.index);
         }
         let settings = around.plan.settings(self.index, self.incarnation, seed);
-        let started = Replica::start(now, settings, found.recovered, 1);
+        let started = Replica::start(now, settings, found.recovered, 1, u128::from(seed));
         let plan = around.plan;
         let members = (0..plan.nodes).map(|node| MemberAddress { replica: replica(node), address: address(node) });
         let facts = Facts {

@@ -107,6 +107,15 @@ pub struct Weights {
     pub jump_wall: u64,
 }
 
+/// Deep pipelines make long entries, and an entry has to fit a segment.
+const fn segment_blocks(depth: u64) -> usize {
+    match depth {
+        1 => 32,
+        4 => 128,
+        _ => 512,
+    }
+}
+
 impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
@@ -117,13 +126,7 @@ impl Plan {
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
         let disk_latency = random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]).min(lease / 100);
         let depth = random.pick(&[1, 1, 4, 16, 64]);
-        // Deep pipelines make long entries, and an entry has to fit a segment.
-        let segment_blocks = match depth {
-            1 => 32,
-            4 => 128,
-            _ => 512,
-        };
-        let segment_bytes = segment_blocks * BLOCK_BYTES;
+        let segment_bytes = segment_blocks(depth) * BLOCK_BYTES;
         let nodes = random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]);
         let victim = (nodes >= 3 && random.below(5) == 0).then(|| random.below(nodes as u64) as usize);
         // Damage to what no start reads any more is none.

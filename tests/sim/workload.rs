@@ -1,12 +1,12 @@
 //! What clients call: every operation, on few names, so that most calls meet each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quorate::client::Credentials;
 use quorate::namespace::command::{
-    Answer, Done, Expect, Lifetime, LockMode, LockPlace, Operation, Outcome, Quota, QuotaBounds, Read, Refusal,
-    Sequencer, Step, StepDone,
+    Answer, Birth, Done, Expect, Handle, HandleMode, Lifetime, LockMode, LockPlace, Operation, Outcome, Quota,
+    QuotaBounds, Read, Refusal, Sequencer, Step, StepDone,
 };
 use quorate::wire::client::Consistency;
 
@@ -36,6 +36,15 @@ pub struct Known {
     sequencers: BTreeMap<String, Sequencer>,
     /// Where logs ended.
     ends: BTreeMap<String, u64>,
+    /// The handles it was given last, in this session and those before.
+    handles: VecDeque<Handle>,
+}
+
+impl Known {
+    /// What another process has of it: handles are given to others, who use them as long as they serve.
+    pub fn passed_on(&mut self) -> Self {
+        Self { handles: std::mem::take(&mut self.handles), ..Self::default() }
+    }
 }
 
 /// The next call. `reads`: in a thousand; `known`: what this client last saw; `seen`: the newest revision it was told.
@@ -54,10 +63,11 @@ pub fn draw(random: &mut Random, plan: &Plan, reads: u64, known: &Known, seen: u
     if random.permille(25) {
         return Wish::Authenticate(acls::credentials(random));
     }
-    let operation = match random.below(9) {
+    let operation = match random.below(18) {
         _ if random.permille(40) => guarding(random, plan, known),
-        0..2 => locking(random, plan, known),
-        2 => logging(random, known, path),
+        0..4 => locking(random, plan, known),
+        4..6 => logging(random, known, path),
+        6..9 => opening(random, plan, known),
         _ => operation(random, plan, known, path),
     };
     let guard = match operation {
@@ -130,6 +140,64 @@ fn locking(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
     Operation::Acquire { path, mode, wait: random.below(4) > 0, create: random.below(2) == 0, lock_delay_ms }
 }
 
+/// Opens, closes, and what goes through what is open.
+fn opening(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
+    match (random.below(5), handle(random, known)) {
+        (0 | 1, Some(handle)) => {
+            let own = handle.path.clone();
+            let below = format!("{}/m{}", own.trim_end_matches('/'), random.below(3));
+            let operation = match random.below(7) {
+                0 => Operation::Delete { path: own, expect: Expect::Any },
+                1 => Operation::Create {
+                    path: below,
+                    data: data(random),
+                    lifetime: Lifetime::Permanent,
+                    sequential: false,
+                },
+                2 => open(random, below),
+                3 => Operation::Acquire {
+                    path: own,
+                    mode: LockMode::Shared,
+                    wait: false,
+                    create: false,
+                    lock_delay_ms: 0,
+                },
+                4 => Operation::Set { path: below, data: data(random), expect: Expect::Any },
+                _ => Operation::Set { path: own, data: data(random), expect: Expect::Any },
+            };
+            Operation::Through { handle, operation: Box::new(operation) }
+        }
+        (2, Some(handle)) => Operation::Close { handle },
+        _ => {
+            let path = path(random, plan.names);
+            open(random, path)
+        }
+    }
+}
+
+fn open(random: &mut Random, path: String) -> Operation {
+    let mode = random.pick(&[HandleMode::ALL, HandleMode::ALL, HandleMode::READ, HandleMode::WRITE, HandleMode::NONE]);
+    let birth = Birth {
+        data: data(random),
+        lifetime: if random.below(3) > 0 { Lifetime::Transient } else { lifetime(random) },
+        sequential: random.below(6) == 0,
+        must: random.below(6) == 0,
+    };
+    Operation::Open { path, mode, birth: (random.below(4) > 0).then_some(birth) }
+}
+
+/// A handle, now and then tampered with.
+fn handle(random: &mut Random, known: &Known) -> Option<Handle> {
+    let which = random.below(known.handles.len().max(1) as u64) as usize;
+    let mut handle = known.handles.get(which).cloned()?;
+    match random.below(24) {
+        0 => handle.digits ^= 1,
+        1 => handle.mode = handle.mode | HandleMode::ALL,
+        _ => {}
+    }
+    Some(handle)
+}
+
 fn sequencer(random: &mut Random, known: &Known) -> Option<Sequencer> {
     let which = random.below(known.sequencers.len().max(1) as u64) as usize;
     known.sequencers.values().nth(which).cloned()
@@ -153,6 +221,10 @@ pub fn learn(known: &mut Known, asked: &Asked, outcome: &Outcome) {
     match (operation, done) {
         (_, Done::Created { path, .. }) => {
             versions.insert(path.clone(), 0);
+        }
+        (_, Done::Opened { handle, .. }) => {
+            known.handles.push_front(handle.clone());
+            known.handles.truncate(HANDLES);
         }
         (_, Done::Granted { sequencer }) => {
             known.sequencers.insert(sequencer.path.clone(), sequencer.clone());
@@ -183,6 +255,9 @@ fn step(random: &mut Random, plan: &Plan, known: &Known) -> Step {
     if let Some(sequencer) = sequencer(random, known).filter(|_| random.below(6) == 0) {
         return Step::CheckLock { sequencer };
     }
+    if let Some(handle) = handle(random, known).filter(|_| random.below(8) == 0) {
+        return Step::CheckHandle { handle };
+    }
     match random.below(9) {
         _ if random.below(30) == 0 && path != "/" => {
             Step::SetAcl { path, acl: (random.below(2) == 0).then(|| acls::acl(random)), expect: Expect::Any }
@@ -209,6 +284,13 @@ fn read(random: &mut Random, path: String, known: &Known) -> Read {
         2 => return Read::Acl { path },
         3 if random.below(4) == 0 => return Read::WhoAmI,
         _ => {}
+    }
+    if let Some(handle) = handle(random, known).filter(|_| random.below(6) == 0) {
+        return match random.below(3) {
+            0 => Read::HandleGet { handle },
+            1 => Read::HandleEntries { handle, after: String::new(), limit: random.below(4) as u32 },
+            _ => Read::HandleStat { handle },
+        };
     }
     if random.below(8) == 0 {
         return match sequencer(random, known) {
@@ -287,6 +369,9 @@ fn data(random: &mut Random) -> Bytes {
     bytes.resize(length, 0x5a);
     Bytes::from(bytes)
 }
+
+/// So many handles a client remembers: some of them are closed, or gone with their node or their session.
+const HANDLES: usize = 6;
 
 /// So many names are locked, so that clients meet.
 pub const LOCKS: u64 = 3;

@@ -134,6 +134,12 @@ pub fn failed(error: &Error) -> Failure {
         | Error::LockBusy { .. }
         | Error::LockTwice { .. }
         | Error::LockNotHeld { .. }
+        | Error::HandleGone { .. }
+        | Error::HandleClosed { .. }
+        | Error::HandleForged { .. }
+        | Error::HandleLacks { .. }
+        | Error::HandleForeign { .. }
+        | Error::HandlePoisoned { .. }
         | Error::NodesOverQuota { .. }
         | Error::BytesOverQuota { .. }
         | Error::IsLog { .. }

@@ -18,6 +18,7 @@ mod elect;
 mod explain;
 mod format;
 mod get;
+mod handle;
 mod input;
 mod inspect;
 mod iotest;
@@ -26,6 +27,8 @@ mod log;
 mod ls;
 mod manual;
 mod member;
+mod open;
+mod program;
 mod quota;
 mod recover;
 mod scan;
@@ -106,6 +109,11 @@ enum Command {
     Txn(txn::Args),
     /// Runs a program while it holds a lock
     Lock(lock::Args),
+    /// Runs a program while it has a node open
+    Open(open::Args),
+    /// Uses a handle that somebody else opened
+    #[command(subcommand)]
+    Handle(handle::Args),
     /// Takes these commands line by line, with history and completion
     Shell(shell::Args),
     /// Runs a program while it leads, or tells who does
@@ -171,6 +179,8 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
+        Command::Open(args) => open::run(&args),
+        Command::Handle(args) => handle::run(&args).map(|()| 0),
         Command::Elect(args) => elect::run(&args),
         Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),

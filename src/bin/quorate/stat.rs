@@ -34,8 +34,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let stat = client.exists(&what.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
     let Some(stat) = stat else { return Err(failed(&Error::NoNode { path: what.path.clone() })) };
-    let numbers = numbers(&stat);
-    if what.json {
+    show(&stat, what.json)
+}
+
+/// Prints a stat, one number a line or as one JSON object.
+pub fn show(stat: &Stat, json: bool) -> Result<(), Failure> {
+    let numbers = numbers(stat);
+    if json {
         return crate::print_line(&numbers.to_string());
     }
     let rows = numbers.as_object().expect("it was made as an object");
@@ -59,9 +64,10 @@ pub fn numbers(stat: &Stat) -> serde_json::Value {
         "acl_version": stat.acl_version,
         "owner": stat.owner.map(|owner| owner.to_string()),
         "container": stat.expiry == Some(Expiry::Emptied),
+        "transient": stat.expiry == Some(Expiry::Closed),
         "ttl_ms": match stat.expiry {
             Some(Expiry::Idle { ttl_ms }) => Some(ttl_ms),
-            Some(Expiry::Emptied) | None => None,
+            Some(Expiry::Emptied | Expiry::Closed) | None => None,
         },
         "instance": stat.instance,
         "lock_generation": stat.lock_generation,

@@ -43,8 +43,9 @@ fn data_bytes(operation: &Operation) -> u64 {
         Operation::Create { data, .. } | Operation::CreateWithAcl { data, .. } | Operation::Set { data, .. } => {
             data.len() as u64
         }
+        Operation::Open { birth, .. } => birth.as_ref().map_or(0, |birth| birth.data.len() as u64),
+        Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => data_bytes(operation),
         Operation::Append { records, .. } => records.as_ref().record_bytes_max() as u64,
-        Operation::Guarded { operation, .. } => data_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
@@ -56,7 +57,8 @@ fn data_bytes(operation: &Operation) -> u64 {
                 | Step::Delete { .. }
                 | Step::SetAcl { .. }
                 | Step::Get { .. }
-                | Step::CheckLock { .. } => 0,
+                | Step::CheckLock { .. }
+                | Step::CheckHandle { .. } => 0,
             })
             .max()
             .unwrap_or(0),
@@ -65,6 +67,7 @@ fn data_bytes(operation: &Operation) -> u64 {
         | Operation::SetQuota { .. }
         | Operation::Acquire { .. }
         | Operation::Release { .. }
+        | Operation::Close { .. }
         | Operation::SetAcl { .. }
         | Operation::Authenticate { .. }
         | Operation::CreateLog { .. }
@@ -109,6 +112,9 @@ fn operation_bytes(operation: &Operation) -> u64 {
         | Operation::Seal { path } => node(path, 0),
         Operation::Append { path, records, .. } => node(path, records.run_bytes()),
         Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
+        Operation::Open { path, birth, .. } => node(path, birth.as_ref().map_or(0, |birth| birth.data.len())),
+        Operation::Close { handle } => node(&handle.path, HANDLE_OVERHEAD),
+        Operation::Through { handle, operation } => node(&handle.path, HANDLE_OVERHEAD) + operation_bytes(operation),
         Operation::Multi { steps } => steps
             .iter()
             .map(|step| match step {
@@ -117,6 +123,7 @@ fn operation_bytes(operation: &Operation) -> u64 {
                 Step::SetAcl { path, acl, .. } => node(path, 0) + acl.as_ref().map_or(0, Acl::bytes) as u64,
                 Step::Check { path, .. } | Step::Delete { path, .. } | Step::Get { path } => node(path, 0),
                 Step::CheckLock { sequencer } => node(&sequencer.path, 0),
+                Step::CheckHandle { handle } => node(&handle.path, HANDLE_OVERHEAD),
                 Step::Append { path, records, .. } => node(path, records.run_bytes()),
             })
             .sum(),
@@ -126,3 +133,6 @@ fn operation_bytes(operation: &Operation) -> u64 {
 
 /// Tags, lengths and versions around a path and its data.
 const NODE_OVERHEAD: usize = 32;
+
+/// What a handle has besides, its check digits included.
+const HANDLE_OVERHEAD: usize = 16;

@@ -3,8 +3,9 @@
 //! All numbers are little-endian; a text or a run of bytes is a `u32` length and the bytes; an enum is a `u8` tag and its
 //! fields in the order of their declaration. Nothing is padded, nothing optional is left out: an `Option` is a byte
 //! 0 or 1 and, after a 1, the value; in a stat, a node's owner is a bare `u64` where 0, which no session has, says none, and what ends the node
-//! is its time to live, or 0 for nothing, or all ones for its last child's going, and what the node is, is told at its end: a log's first position
-//! and 1, or 2 if it is sealed; for any other node nine zeros. Records are a run of bytes, each a length and itself.
+//! is its time to live, or 0 for nothing, or all ones for its last child's going, or one less for that of its last handle, and what the node is,
+//! is told at its end: a log's first position and 1, or 2 if it is sealed; for any other node nine zeros. Records are a run of bytes, each a length
+//! and itself.
 //!
 //! ```text
 //! batch      log_time_ns u64 | wall_ms u64 | count u32 | count x ( length u32 | command )
@@ -23,6 +24,7 @@
 
 mod acl;
 mod batch;
+mod handle;
 mod lock;
 mod log;
 mod operation;
@@ -32,6 +34,7 @@ mod reader;
 mod reply;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, batch_header, command_prefix};
+pub use handle::{BirthRef, HandleRef};
 pub use lock::SequencerRef;
 pub use operation::{CommandRef, OperationRef, REQUEST_PREFIX_BYTES, StepRef, request_prefix};
 pub use read::ReadRef;

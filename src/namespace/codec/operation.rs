@@ -1,16 +1,23 @@
 //! What changes things: commands, operations and steps. Decoding borrows; the owned types are made from the borrowed ones.
 
+mod step;
+
 use core::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::acl::{put_address, take_address};
+use super::handle::{BirthRef, HandleRef};
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::acl::{Acl, User};
-use crate::namespace::command::{Command, Expect, Lifetime, LockMode, Operation, Quota, SessionId, Step};
+use crate::namespace::command::{
+    Birth, Command, Expect, HandleMode, Lifetime, LockMode, Operation, Quota, SessionId, Step,
+};
 use crate::namespace::records::{Records, RecordsRef};
+
+pub use self::step::StepRef;
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -22,6 +29,7 @@ pub enum CommandRef<'a> {
     ResumeSession { token: u64, session: SessionId, secret: u128, address: Option<IpAddr> },
     ExpireSession { session: SessionId, counter: u64 },
     Settle { path: &'a str, instance: u64 },
+    BeginReign { reign: u64, key: u128 },
     MarkCaching { session: SessionId },
     Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
 }
@@ -38,6 +46,9 @@ pub enum OperationRef<'a> {
     Acquire { path: &'a str, mode: LockMode, wait: bool, create: bool, lock_delay_ms: u32 },
     Release { path: &'a str },
     Guarded { sequencer: SequencerRef<'a>, operation: Box<OperationRef<'a>> },
+    Open { path: &'a str, mode: HandleMode, birth: Option<BirthRef<'a>> },
+    Close { handle: HandleRef<'a> },
+    Through { handle: HandleRef<'a>, operation: Box<OperationRef<'a>> },
     CreateWithAcl { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool, acl: Acl },
     SetAcl { path: &'a str, acl: Option<Acl>, expect: Expect },
     Authenticate { user: User, is_super: bool },
@@ -47,20 +58,6 @@ pub enum OperationRef<'a> {
     Seal { path: &'a str },
     Sync,
     CloseSession,
-}
-
-/// A [`Step`] that borrows from the bytes it was decoded from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum StepRef<'a> {
-    Check { path: &'a str, expect: Expect },
-    Create { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool },
-    Set { path: &'a str, data: &'a [u8], expect: Expect },
-    Delete { path: &'a str, expect: Expect },
-    CreateWithAcl { path: &'a str, data: &'a [u8], lifetime: Lifetime, sequential: bool, acl: Acl },
-    SetAcl { path: &'a str, acl: Option<Acl>, expect: Expect },
-    Get { path: &'a str },
-    CheckLock { sequencer: SequencerRef<'a> },
-    Append { path: &'a str, records: RecordsRef<'a>, end: Option<u64> },
 }
 
 /// What stands in front of an operation's bytes to make them a [`Command::Request`].
@@ -101,6 +98,11 @@ impl Command {
                 out.put_u8(SETTLE);
                 put_text(out, path);
                 out.put_u64_le(*instance);
+            }
+            Self::BeginReign { reign, key } => {
+                out.put_u8(BEGIN_REIGN);
+                out.put_u64_le(*reign);
+                out.put_u128_le(*key);
             }
             Self::MarkCaching { session } => {
                 out.put_u8(MARK_CACHING);
@@ -160,6 +162,18 @@ impl Operation {
                 sequencer.as_ref().put(out);
                 operation.encode(out);
             }
+            Self::Open { path, mode, birth } => put_open(out, path, *mode, birth.as_ref()),
+            Self::Close { handle } => {
+                out.put_u8(CLOSE);
+                handle.as_ref().put(out);
+            }
+            Self::Through { handle, operation } => {
+                out.put_u8(THROUGH);
+                handle.as_ref().put(out);
+                let start = out.len();
+                operation.encode(out);
+                assert!(goes_through(out[start]), "what goes through a handle is about one node");
+            }
             Self::CreateWithAcl { path, data, lifetime, sequential, acl } => {
                 put_create_with_acl(out, (path, data, *lifetime, *sequential), acl);
             }
@@ -169,12 +183,7 @@ impl Operation {
                 user.put(out);
                 out.put_u8(u8::from(*is_super));
             }
-            Self::CreateLog { path, lifetime, sequential } => {
-                out.put_u8(CREATE_LOG);
-                put_text(out, path);
-                put_lifetime(out, *lifetime);
-                out.put_u8(u8::from(*sequential));
-            }
+            Self::CreateLog { path, lifetime, sequential } => put_create_log(out, path, *lifetime, *sequential),
             Self::Append { path, records, end } => put_append(out, path, records, *end),
             Self::Trim { path, upto } => {
                 out.put_u8(TRIM);
@@ -193,35 +202,6 @@ impl Operation {
     /// Decodes what [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         OperationRef::decode(bytes).map(|operation| operation.to_operation())
-    }
-}
-
-impl Step {
-    /// Appends the step's bytes.
-    pub fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Self::Check { path, expect } => {
-                out.put_u8(CHECK);
-                put_text(out, path);
-                put_expect(out, *expect);
-            }
-            Self::Create { path, data, lifetime, sequential } => put_create(out, path, data, *lifetime, *sequential),
-            Self::Set { path, data, expect } => put_set(out, path, data, *expect),
-            Self::Delete { path, expect } => put_delete(out, path, *expect),
-            Self::CreateWithAcl { path, data, lifetime, sequential, acl } => {
-                put_create_with_acl(out, (path, data, *lifetime, *sequential), acl);
-            }
-            Self::SetAcl { path, acl, expect } => put_set_acl(out, path, acl.as_ref(), *expect),
-            Self::Get { path } => {
-                out.put_u8(GET);
-                put_text(out, path);
-            }
-            Self::CheckLock { sequencer } => {
-                out.put_u8(CHECK_LOCK);
-                sequencer.as_ref().put(out);
-            }
-            Self::Append { path, records, end } => put_append(out, path, records, *end),
-        }
     }
 }
 
@@ -253,6 +233,7 @@ impl<'a> CommandRef<'a> {
                 counter: reader.u64("a session's counter")?,
             },
             SETTLE => Self::Settle { path: reader.text("a path")?, instance: reader.u64("an instance")? },
+            BEGIN_REIGN => Self::BeginReign { reign: reader.u64("a reign")?, key: reader.u128("a key")? },
             MARK_CACHING => Self::MarkCaching { session: SessionId(reader.u64("a session")?) },
             REQUEST => Self::Request {
                 session: SessionId(reader.u64("a session")?),
@@ -278,6 +259,7 @@ impl<'a> CommandRef<'a> {
             }
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
             Self::Settle { path, instance } => Command::Settle { path: path.to_owned(), instance },
+            Self::BeginReign { reign, key } => Command::BeginReign { reign, key },
             Self::MarkCaching { session } => Command::MarkCaching { session },
             Self::Request { session, number, acked_upto, ref operation } => {
                 Command::Request { session, number, acked_upto, operation: operation.to_operation() }
@@ -287,7 +269,8 @@ impl<'a> CommandRef<'a> {
 }
 
 impl<'a> OperationRef<'a> {
-    fn path(&self) -> Option<&'a str> {
+    /// The node it is about, if it is about one.
+    pub(in crate::namespace) fn path(&self) -> Option<&'a str> {
         match *self {
             Self::Create { path, .. }
             | Self::Set { path, .. }
@@ -301,8 +284,10 @@ impl<'a> OperationRef<'a> {
             | Self::CreateLog { path, .. }
             | Self::Append { path, .. }
             | Self::Trim { path, .. }
-            | Self::Seal { path } => Some(path),
-            Self::Guarded { ref operation, .. } => operation.path(),
+            | Self::Seal { path }
+            | Self::Open { path, .. } => Some(path),
+            Self::Close { handle } => Some(handle.path),
+            Self::Guarded { ref operation, .. } | Self::Through { ref operation, .. } => operation.path(),
             Self::Multi { .. } | Self::Authenticate { .. } | Self::Sync | Self::CloseSession => None,
         }
     }
@@ -326,11 +311,7 @@ impl<'a> OperationRef<'a> {
                 part: reader.u32("a part's size")?,
             },
             SET_QUOTA => Self::SetQuota { path: reader.text("a path")?, quota: reader.maybe("a quota", Quota::take)? },
-            MULTI => {
-                let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
-                let steps = (0..count).map(|_| StepRef::take(&mut reader)).collect::<Result<_, _>>()?;
-                Self::Multi { steps }
-            }
+            MULTI => Self::Multi { steps: take_steps(&mut reader)? },
             ACQUIRE => Self::Acquire {
                 path: reader.text("a path")?,
                 mode: LockMode::take(&mut reader)?,
@@ -347,6 +328,19 @@ impl<'a> OperationRef<'a> {
                 }
                 Self::Guarded { sequencer, operation: Box::new(Self::decode(guarded)?) }
             }
+            OPEN => {
+                let (path, mode, birth) = take_open(&mut reader)?;
+                Self::Open { path, mode, birth }
+            }
+            CLOSE => Self::Close { handle: HandleRef::take(&mut reader)? },
+            THROUGH => {
+                let handle = HandleRef::take(&mut reader)?;
+                let operation = reader.remainder();
+                if let Some(tag) = operation.first().copied().filter(|tag| !goes_through(*tag)) {
+                    return Err(DecodeError::UnknownTag { what: "operation through a handle", tag });
+                }
+                Self::Through { handle, operation: Box::new(Self::decode(operation)?) }
+            }
             CREATE_WITH_ACL => {
                 let ((path, data, lifetime, sequential), acl) = take_create_with_acl(&mut reader)?;
                 Self::CreateWithAcl { path, data, lifetime, sequential, acl }
@@ -355,15 +349,14 @@ impl<'a> OperationRef<'a> {
                 let (path, acl, expect) = take_set_acl(&mut reader)?;
                 Self::SetAcl { path, acl, expect }
             }
-            AUTHENTICATE => Self::Authenticate {
-                user: User::take(&mut reader)?,
-                is_super: reader.bool("the mark of the super principal")?,
-            },
-            CREATE_LOG => Self::CreateLog {
-                path: reader.text("a path")?,
-                lifetime: take_lifetime(&mut reader)?,
-                sequential: reader.bool("the mark of a sequential name")?,
-            },
+            AUTHENTICATE => {
+                let (user, is_super) = (User::take(&mut reader)?, reader.bool("the mark of the super principal")?);
+                Self::Authenticate { user, is_super }
+            }
+            CREATE_LOG => {
+                let (path, lifetime, sequential) = take_create_log(&mut reader)?;
+                Self::CreateLog { path, lifetime, sequential }
+            }
             APPEND => {
                 let (path, records, end) = take_append(&mut reader)?;
                 Self::Append { path, records, end }
@@ -384,7 +377,8 @@ impl<'a> OperationRef<'a> {
         match self {
             Self::Create { data, .. } | Self::CreateWithAcl { data, .. } | Self::Set { data, .. } => data.len(),
             Self::Multi { steps } => steps.iter().map(StepRef::data_bytes).max().unwrap_or(0),
-            Self::Guarded { operation, .. } => operation.data_bytes(),
+            Self::Open { birth, .. } => birth.map_or(0, |birth| birth.data.len()),
+            Self::Guarded { operation, .. } | Self::Through { operation, .. } => operation.data_bytes(),
             Self::Append { records, .. } => records.record_bytes_max(),
             Self::CreateLog { .. }
             | Self::Trim { .. }
@@ -394,6 +388,7 @@ impl<'a> OperationRef<'a> {
             | Self::SetQuota { .. }
             | Self::Acquire { .. }
             | Self::Release { .. }
+            | Self::Close { .. }
             | Self::SetAcl { .. }
             | Self::Authenticate { .. }
             | Self::Sync
@@ -432,6 +427,13 @@ impl<'a> OperationRef<'a> {
                 sequencer: sequencer.to_sequencer(),
                 operation: Box::new(operation.to_operation()),
             },
+            Self::Open { path, mode, birth } => {
+                Operation::Open { path: (*path).to_owned(), mode: *mode, birth: birth.map(BirthRef::to_birth) }
+            }
+            Self::Close { handle } => Operation::Close { handle: handle.to_handle() },
+            Self::Through { handle, operation } => {
+                Operation::Through { handle: handle.to_handle(), operation: Box::new(operation.to_operation()) }
+            }
             Self::CreateWithAcl { path, data, lifetime, sequential, acl } => Operation::CreateWithAcl {
                 path: (*path).to_owned(),
                 data: Bytes::copy_from_slice(data),
@@ -459,79 +461,34 @@ impl<'a> OperationRef<'a> {
     }
 }
 
-impl<'a> StepRef<'a> {
-    fn data_bytes(&self) -> usize {
-        match self {
-            Self::Create { data, .. } | Self::CreateWithAcl { data, .. } | Self::Set { data, .. } => data.len(),
-            Self::Append { records, .. } => records.record_bytes_max(),
-            Self::Check { .. }
-            | Self::Delete { .. }
-            | Self::SetAcl { .. }
-            | Self::Get { .. }
-            | Self::CheckLock { .. } => 0,
-        }
-    }
-
-    /// An owned copy.
-    #[must_use]
-    pub fn to_step(&self) -> Step {
-        match *self {
-            Self::Check { path, expect } => Step::Check { path: path.to_owned(), expect },
-            Self::Create { path, data, lifetime, sequential } => {
-                Step::Create { path: path.to_owned(), data: Bytes::copy_from_slice(data), lifetime, sequential }
-            }
-            Self::Set { path, data, expect } => {
-                Step::Set { path: path.to_owned(), data: Bytes::copy_from_slice(data), expect }
-            }
-            Self::Delete { path, expect } => Step::Delete { path: path.to_owned(), expect },
-            Self::CreateWithAcl { path, data, lifetime, sequential, ref acl } => {
-                let (path, data) = (path.to_owned(), Bytes::copy_from_slice(data));
-                Step::CreateWithAcl { path, data, lifetime, sequential, acl: acl.clone() }
-            }
-            Self::SetAcl { path, ref acl, expect } => Step::SetAcl { path: path.to_owned(), acl: acl.clone(), expect },
-            Self::Get { path } => Step::Get { path: path.to_owned() },
-            Self::CheckLock { sequencer } => Step::CheckLock { sequencer: sequencer.to_sequencer() },
-            Self::Append { path, records, end } => {
-                Step::Append { path: path.to_owned(), records: records.to_records(), end }
-            }
-        }
-    }
-
-    fn take(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Ok(match reader.u8("a step")? {
-            CHECK => Self::Check { path: reader.text("a path")?, expect: take_expect(reader)? },
-            CREATE => {
-                let (path, data, lifetime, sequential) = take_create(reader)?;
-                Self::Create { path, data, lifetime, sequential }
-            }
-            SET => {
-                let (path, data, expect) = take_set(reader)?;
-                Self::Set { path, data, expect }
-            }
-            DELETE => Self::Delete { path: reader.text("a path")?, expect: take_expect(reader)? },
-            CREATE_WITH_ACL => {
-                let ((path, data, lifetime, sequential), acl) = take_create_with_acl(reader)?;
-                Self::CreateWithAcl { path, data, lifetime, sequential, acl }
-            }
-            SET_ACL => {
-                let (path, acl, expect) = take_set_acl(reader)?;
-                Self::SetAcl { path, acl, expect }
-            }
-            GET => Self::Get { path: reader.text("a path")? },
-            CHECK_LOCK => Self::CheckLock { sequencer: SequencerRef::take(reader)? },
-            APPEND => {
-                let (path, records, end) = take_append(reader)?;
-                Self::Append { path, records, end }
-            }
-            tag => return Err(DecodeError::UnknownTag { what: "step", tag }),
-        })
-    }
-}
-
 /// A guard is neither put around another, nor around the end of a session, which must not fail, nor around who it is.
 const fn is_guardable(tag: u8) -> bool {
     !matches!(tag, GUARDED | CLOSE_SESSION | AUTHENTICATE)
 }
+
+/// What is about one node goes through a handle.
+const fn goes_through(tag: u8) -> bool {
+    matches!(
+        tag,
+        CREATE
+            | CREATE_WITH_ACL
+            | SET
+            | DELETE
+            | DELETE_TREE
+            | SET_QUOTA
+            | SET_ACL
+            | ACQUIRE
+            | RELEASE
+            | OPEN
+            | CREATE_LOG
+            | APPEND
+            | TRIM
+            | SEAL
+    )
+}
+
+/// What there is to say of a node to be opened: path, what for, what to make if there is none.
+type Opening<'a> = (&'a str, HandleMode, Option<BirthRef<'a>>);
 
 /// What there is to say of a node to be made: path, data, lifetime, whether its name is numbered.
 type Made<'a> = (&'a str, &'a [u8], Lifetime, bool);
@@ -554,7 +511,35 @@ fn put_made(out: &mut BytesMut, (path, data, lifetime, sequential): Made<'_>) {
     out.put_u8(u8::from(sequential));
 }
 
-fn put_lifetime(out: &mut BytesMut, lifetime: Lifetime) {
+fn take_steps<'a>(reader: &mut Reader<'a>) -> Result<Vec<StepRef<'a>>, DecodeError> {
+    let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
+    (0..count).map(|_| StepRef::take(reader)).collect()
+}
+
+fn put_create_log(out: &mut BytesMut, path: &str, lifetime: Lifetime, sequential: bool) {
+    out.put_u8(CREATE_LOG);
+    put_text(out, path);
+    put_lifetime(out, lifetime);
+    out.put_u8(u8::from(sequential));
+}
+
+fn take_create_log<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, Lifetime, bool), DecodeError> {
+    Ok((reader.text("a path")?, take_lifetime(reader)?, reader.bool("the mark of a sequential name")?))
+}
+
+fn put_open(out: &mut BytesMut, path: &str, mode: HandleMode, birth: Option<&Birth>) {
+    out.put_u8(OPEN);
+    put_text(out, path);
+    out.put_u8(mode.bits());
+    put_maybe(out, birth, |out, birth| birth.put(out));
+}
+
+fn take_open<'a>(reader: &mut Reader<'a>) -> Result<Opening<'a>, DecodeError> {
+    let birth = |reader: &mut Reader<'a>| reader.maybe("what is to be made", BirthRef::take);
+    Ok((reader.text("a path")?, HandleMode::take(reader)?, birth(reader)?))
+}
+
+pub(super) fn put_lifetime(out: &mut BytesMut, lifetime: Lifetime) {
     match lifetime {
         Lifetime::Permanent => out.put_u8(0),
         Lifetime::Ephemeral => out.put_u8(1),
@@ -563,6 +548,7 @@ fn put_lifetime(out: &mut BytesMut, lifetime: Lifetime) {
             out.put_u8(3);
             out.put_u64_le(ms);
         }
+        Lifetime::Transient => out.put_u8(4),
     }
 }
 
@@ -588,12 +574,13 @@ fn take_create<'a>(reader: &mut Reader<'a>) -> Result<Made<'a>, DecodeError> {
     Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
 }
 
-fn take_lifetime(reader: &mut Reader<'_>) -> Result<Lifetime, DecodeError> {
+pub(super) fn take_lifetime(reader: &mut Reader<'_>) -> Result<Lifetime, DecodeError> {
     Ok(match reader.u8("a lifetime")? {
         0 => Lifetime::Permanent,
         1 => Lifetime::Ephemeral,
         2 => Lifetime::Container,
         3 => Lifetime::Ttl { ms: reader.u64("a time to live")? },
+        4 => Lifetime::Transient,
         tag => return Err(DecodeError::UnknownTag { what: "lifetime", tag }),
     })
 }
@@ -652,6 +639,7 @@ const RESUME_SESSION: u8 = 2;
 const EXPIRE_SESSION: u8 = 3;
 const REQUEST: u8 = 4;
 const SETTLE: u8 = 5;
+const BEGIN_REIGN: u8 = 7;
 const MARK_CACHING: u8 = 6;
 
 // Operations and steps share one space of tags: what both have, both write alike.
@@ -669,6 +657,10 @@ const GUARDED: u8 = 11;
 const CHECK_LOCK: u8 = 12;
 const DELETE_TREE: u8 = 13;
 const SET_QUOTA: u8 = 14;
+const OPEN: u8 = 30;
+const CLOSE: u8 = 31;
+const THROUGH: u8 = 32;
+const CHECK_HANDLE: u8 = 33;
 const SET_ACL: u8 = 20;
 const AUTHENTICATE: u8 = 21;
 const CREATE_WITH_ACL: u8 = 22;

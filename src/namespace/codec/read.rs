@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::handle::HandleRef;
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_text};
 use crate::namespace::command::{Read, SessionId};
@@ -20,6 +21,9 @@ pub enum ReadRef<'a> {
     LockHolders { path: &'a str },
     AwaitLock { path: &'a str, session: SessionId },
     CheckSequencer { sequencer: SequencerRef<'a> },
+    HandleGet { handle: HandleRef<'a> },
+    HandleEntries { handle: HandleRef<'a>, after: &'a str, limit: u32 },
+    HandleStat { handle: HandleRef<'a> },
     Records { path: &'a str, from: u64, bytes: u32 },
 }
 
@@ -70,6 +74,20 @@ impl Read {
                 out.put_u8(READ_CHECK_SEQUENCER);
                 sequencer.as_ref().put(out);
             }
+            Self::HandleGet { handle } => {
+                out.put_u8(READ_HANDLE_GET);
+                handle.as_ref().put(out);
+            }
+            Self::HandleEntries { handle, after, limit } => {
+                out.put_u8(READ_HANDLE_ENTRIES);
+                handle.as_ref().put(out);
+                put_text(out, after);
+                out.put_u32_le(*limit);
+            }
+            Self::HandleStat { handle } => {
+                out.put_u8(READ_HANDLE_STAT);
+                handle.as_ref().put(out);
+            }
             Self::Records { path, from, bytes } => {
                 out.put_u8(READ_RECORDS);
                 put_text(out, path);
@@ -101,6 +119,11 @@ impl Read {
             Self::LockHolders { path } => ReadRef::LockHolders { path },
             Self::AwaitLock { path, session } => ReadRef::AwaitLock { path, session: *session },
             Self::CheckSequencer { sequencer } => ReadRef::CheckSequencer { sequencer: sequencer.as_ref() },
+            Self::HandleGet { handle } => ReadRef::HandleGet { handle: handle.as_ref() },
+            Self::HandleEntries { handle, after, limit } => {
+                ReadRef::HandleEntries { handle: handle.as_ref(), after, limit: *limit }
+            }
+            Self::HandleStat { handle } => ReadRef::HandleStat { handle: handle.as_ref() },
             Self::Records { path, from, bytes } => ReadRef::Records { path, from: *from, bytes: *bytes },
         }
     }
@@ -133,6 +156,13 @@ impl<'a> ReadRef<'a> {
                 Self::AwaitLock { path: reader.text("a path")?, session: SessionId(reader.u64("a session")?) }
             }
             READ_CHECK_SEQUENCER => Self::CheckSequencer { sequencer: SequencerRef::take(&mut reader)? },
+            READ_HANDLE_GET => Self::HandleGet { handle: HandleRef::take(&mut reader)? },
+            READ_HANDLE_ENTRIES => Self::HandleEntries {
+                handle: HandleRef::take(&mut reader)?,
+                after: reader.text("a place in a listing")?,
+                limit: reader.u32("a listing's limit")?,
+            },
+            READ_HANDLE_STAT => Self::HandleStat { handle: HandleRef::take(&mut reader)? },
             READ_RECORDS => Self::Records {
                 path: reader.text("a path")?,
                 from: reader.u64("a position")?,
@@ -163,6 +193,11 @@ impl<'a> ReadRef<'a> {
             Self::LockHolders { path } => Read::LockHolders { path: path.to_owned() },
             Self::AwaitLock { path, session } => Read::AwaitLock { path: path.to_owned(), session },
             Self::CheckSequencer { sequencer } => Read::CheckSequencer { sequencer: sequencer.to_sequencer() },
+            Self::HandleGet { handle } => Read::HandleGet { handle: handle.to_handle() },
+            Self::HandleEntries { handle, after, limit } => {
+                Read::HandleEntries { handle: handle.to_handle(), after: after.to_owned(), limit }
+            }
+            Self::HandleStat { handle } => Read::HandleStat { handle: handle.to_handle() },
             Self::Records { path, from, bytes } => Read::Records { path: path.to_owned(), from, bytes },
         }
     }
@@ -187,6 +222,9 @@ const READ_CHECK_SEQUENCER: u8 = 6;
 const READ_ENTRIES: u8 = 7;
 const READ_SCAN: u8 = 8;
 const READ_QUOTA: u8 = 9;
+const READ_HANDLE_GET: u8 = 30;
+const READ_HANDLE_ENTRIES: u8 = 31;
+const READ_HANDLE_STAT: u8 = 32;
 const READ_ACL: u8 = 20;
 const READ_WHO_AM_I: u8 = 21;
 const READ_RECORDS: u8 = 40;

@@ -2,13 +2,14 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::handle::HandleRef;
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::acl::{Acl, Principals, Rights};
 use crate::namespace::command::{
-    Answer, Done, Expiry, LockHolders, LockPlace, LogStat, Outcome, Quota, Refusal, Scanned, SessionId, Stat, StepDone,
-    Usage,
+    Answer, Done, Expiry, HandleMode, LockHolders, LockPlace, LogStat, Outcome, Quota, Refusal, Scanned, SessionId,
+    Stat, StepDone, Usage,
 };
 use crate::namespace::records::RecordsRef;
 
@@ -67,7 +68,7 @@ impl Stat {
     /// The stat's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::ENCODED_BYTES] {
-        let no_time = matches!(self.expiry, Some(Expiry::Idle { ttl_ms: NO_EXPIRY | EMPTIED }));
+        let no_time = matches!(self.expiry, Some(Expiry::Idle { ttl_ms: NO_EXPIRY | EMPTIED | CLOSED_BY_ALL }));
         assert!(!no_time, "a time to live is neither nothing nor for ever");
         assert!(self.owner != Some(SessionId(0)), "a session's id is a revision, and the first revision is 1");
         let mut raw = [0; Self::ENCODED_BYTES];
@@ -86,6 +87,7 @@ impl Stat {
             match self.expiry {
                 None => NO_EXPIRY,
                 Some(Expiry::Emptied) => EMPTIED,
+                Some(Expiry::Closed) => CLOSED_BY_ALL,
                 Some(Expiry::Idle { ttl_ms }) => ttl_ms,
             },
         ];
@@ -123,6 +125,7 @@ impl Stat {
             expiry: match reader.u64(what)? {
                 NO_EXPIRY => None,
                 EMPTIED => Some(Expiry::Emptied),
+                CLOSED_BY_ALL => Some(Expiry::Closed),
                 ttl_ms => Some(Expiry::Idle { ttl_ms }),
             },
             data_bytes: reader.u32(what)?,
@@ -164,6 +167,12 @@ fn put_done(out: &mut BytesMut, done: &Done) {
         }
         Done::Queued => out.put_u8(QUEUED),
         Done::Released => out.put_u8(RELEASED),
+        Done::Opened { handle, stat, created } => {
+            put_stat(out, OPENED, stat);
+            handle.as_ref().put(out);
+            out.put_u8(u8::from(*created));
+        }
+        Done::Closed => out.put_u8(CLOSED),
         Done::AclSet { stat } => put_stat(out, ACL_SET, stat),
         Done::Authenticated => out.put_u8(AUTHENTICATED),
         Done::Appended { first, end } => put_positions(out, APPENDED, *first, *end),
@@ -194,6 +203,12 @@ fn take_done(reader: &mut Reader<'_>) -> Result<Done, DecodeError> {
         GRANTED => Done::Granted { sequencer: SequencerRef::take(reader)?.to_sequencer() },
         QUEUED => Done::Queued,
         RELEASED => Done::Released,
+        OPENED => {
+            let stat = Stat::take(reader)?;
+            let handle = HandleRef::take(reader)?.to_handle();
+            Done::Opened { handle, stat, created: reader.bool("the mark of who created")? }
+        }
+        CLOSED => Done::Closed,
         ACL_SET => Done::AclSet { stat: Stat::take(reader)? },
         AUTHENTICATED => Done::Authenticated,
         APPENDED => Done::Appended { first: reader.u64("a position")?, end: reader.u64("a position")? },
@@ -392,6 +407,11 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::LockBusy { path } => (LOCK_BUSY, path.as_str()),
         Refusal::LockTwice { path } => (LOCK_TWICE, path.as_str()),
         Refusal::LockNotHeld { path } => (LOCK_NOT_HELD, path.as_str()),
+        Refusal::HandleGone { path } => (HANDLE_GONE, path.as_str()),
+        Refusal::HandleClosed { path } => (HANDLE_CLOSED, path.as_str()),
+        Refusal::HandleForged { path } => (HANDLE_FORGED, path.as_str()),
+        Refusal::HandleLacks { path, .. } => (HANDLE_LACKS, path.as_str()),
+        Refusal::HandleForeign { path, .. } => (HANDLE_FOREIGN, path.as_str()),
         Refusal::NotAuthorized { path, .. } => (NOT_AUTHORIZED, path.as_str()),
         Refusal::NodesOverQuota { path, .. } => (NODES_OVER_QUOTA, path.as_str()),
         Refusal::BytesOverQuota { path, .. } => (BYTES_OVER_QUOTA, path.as_str()),
@@ -422,6 +442,12 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
     {
         out.put_u64_le(*one);
         out.put_u64_le(*other);
+    }
+    if let Refusal::HandleLacks { lacks, .. } = refusal {
+        out.put_u8(lacks.bits());
+    }
+    if let Refusal::HandleForeign { session, .. } = refusal {
+        out.put_u64_le(session.0);
     }
     if let Refusal::NotAuthorized { needed, .. } = refusal {
         out.put_u8(needed.bits());
@@ -454,6 +480,11 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
         LOCK_BUSY => Refusal::LockBusy { path: path(reader)? },
         LOCK_TWICE => Refusal::LockTwice { path: path(reader)? },
         LOCK_NOT_HELD => Refusal::LockNotHeld { path: path(reader)? },
+        HANDLE_GONE => Refusal::HandleGone { path: path(reader)? },
+        HANDLE_CLOSED => Refusal::HandleClosed { path: path(reader)? },
+        HANDLE_FORGED => Refusal::HandleForged { path: path(reader)? },
+        HANDLE_LACKS => Refusal::HandleLacks { path: path(reader)?, lacks: HandleMode::take(reader)? },
+        HANDLE_FOREIGN => Refusal::HandleForeign { path: path(reader)?, session: SessionId(reader.u64("a session")?) },
         NODES_OVER_QUOTA => Refusal::NodesOverQuota {
             path: path(reader)?,
             needed: reader.u64("a count")?,
@@ -495,6 +526,7 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
 // What a stat has in the place of a time to live; no node has either as one.
 const NO_EXPIRY: u64 = 0;
 const EMPTIED: u64 = u64::MAX;
+const CLOSED_BY_ALL: u64 = u64::MAX - 1;
 
 // What a node is: no log, one, or one that is sealed.
 const NO_LOG: u8 = 0;
@@ -516,6 +548,8 @@ const QUEUED: u8 = 11;
 const RELEASED: u8 = 12;
 const TREE_DELETED: u8 = 13;
 const QUOTA_SET: u8 = 14;
+const OPENED: u8 = 30;
+const CLOSED: u8 = 31;
 const ACL_SET: u8 = 20;
 const AUTHENTICATED: u8 = 21;
 const APPENDED: u8 = 40;
@@ -553,6 +587,11 @@ const LOCK_TWICE: u8 = 14;
 const LOCK_NOT_HELD: u8 = 15;
 const NODES_OVER_QUOTA: u8 = 16;
 const BYTES_OVER_QUOTA: u8 = 17;
+const HANDLE_GONE: u8 = 30;
+const HANDLE_CLOSED: u8 = 31;
+const HANDLE_FORGED: u8 = 32;
+const HANDLE_LACKS: u8 = 33;
+const HANDLE_FOREIGN: u8 = 34;
 const NOT_AUTHORIZED: u8 = 20;
 const IS_LOG: u8 = 40;
 const NOT_LOG: u8 = 41;

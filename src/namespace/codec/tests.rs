@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use self::acl::{acl, address, principals, rights, user};
 use super::*;
 use crate::namespace::command::{
-    Answer, Command, Done, Expect, Expiry, Lifetime, LockHolders, LockMode, LockPlace, LogStat, Operation, Outcome,
-    Quota, QuotaBounds, Read, Records, Refusal, Scanned, Sequencer, SessionId, Stat, Step, StepDone, Usage,
+    Answer, Birth, Command, Done, Expect, Expiry, Handle, HandleMode, Lifetime, LockHolders, LockMode, LockPlace,
+    LogStat, Operation, Outcome, Quota, QuotaBounds, Read, Records, Refusal, Scanned, Sequencer, SessionId, Stat, Step,
+    StepDone, Usage,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -36,6 +37,7 @@ fn lifetime() -> impl Strategy<Value = Lifetime> {
         Just(Lifetime::Ephemeral),
         Just(Lifetime::Container),
         any::<u64>().prop_map(|ms| Lifetime::Ttl { ms }),
+        Just(Lifetime::Transient),
     ]
 }
 
@@ -49,6 +51,33 @@ fn sequencer() -> impl Strategy<Value = Sequencer> {
         instance,
         mode,
         generation,
+    })
+}
+
+fn handle_mode() -> impl Strategy<Value = HandleMode> {
+    (0..16_u8).prop_map(|bits| HandleMode::from_bits(bits).expect("every four bits are a mode"))
+}
+
+fn handle() -> impl Strategy<Value = Handle> {
+    (text(), any::<[u64; 4]>(), session(), handle_mode()).prop_map(
+        |(path, [instance, opened, reign, digits], session, mode)| Handle {
+            path,
+            instance,
+            session,
+            opened,
+            reign,
+            mode,
+            digits,
+        },
+    )
+}
+
+fn birth() -> impl Strategy<Value = Birth> {
+    (data(), lifetime(), any::<[bool; 2]>()).prop_map(|(data, lifetime, [sequential, must])| Birth {
+        data,
+        lifetime,
+        sequential,
+        must,
     })
 }
 
@@ -79,6 +108,7 @@ fn step() -> impl Strategy<Value = Step> {
         (text(), option::of(acl()), expect()).prop_map(|(path, acl, expect)| Step::SetAcl { path, acl, expect }),
         text().prop_map(|path| Step::Get { path }),
         sequencer().prop_map(|sequencer| Step::CheckLock { sequencer }),
+        handle().prop_map(|handle| Step::CheckHandle { handle }),
         (text(), records(), option::of(any::<u64>())).prop_map(|(path, records, end)| Step::Append {
             path,
             records,
@@ -115,6 +145,16 @@ fn plain_operation() -> impl Strategy<Value = Operation> {
             |(path, mode, wait, create, lock_delay_ms)| Operation::Acquire { path, mode, wait, create, lock_delay_ms }
         ),
         text().prop_map(|path| Operation::Release { path }),
+        (text(), handle_mode(), option::of(birth())).prop_map(|(path, mode, birth)| Operation::Open {
+            path,
+            mode,
+            birth
+        }),
+        handle().prop_map(|handle| Operation::Close { handle }),
+        (handle(), text(), data(), expect()).prop_map(|(handle, path, data, expect)| Operation::Through {
+            handle,
+            operation: Box::new(Operation::Set { path, data, expect }),
+        }),
         (text(), data(), lifetime(), any::<bool>(), acl()).prop_map(|(path, data, lifetime, sequential, acl)| {
             Operation::CreateWithAcl { path, data, lifetime, sequential, acl }
         }),
@@ -148,6 +188,7 @@ fn command() -> impl Strategy<Value = Command> {
         (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
         session().prop_map(|session| Command::MarkCaching { session }),
         (text(), any::<u64>()).prop_map(|(path, instance)| Command::Settle { path, instance }),
+        (any::<u64>(), any::<u128>()).prop_map(|(reign, key)| Command::BeginReign { reign, key }),
         (session(), any::<u64>(), any::<u64>(), operation()).prop_map(|(session, number, acked_upto, operation)| {
             Command::Request { session, number, acked_upto, operation }
         }),
@@ -172,13 +213,20 @@ fn read() -> impl Strategy<Value = Read> {
         text().prop_map(|path| Read::LockHolders { path }),
         (text(), session()).prop_map(|(path, session)| Read::AwaitLock { path, session }),
         sequencer().prop_map(|sequencer| Read::CheckSequencer { sequencer }),
+        handle().prop_map(|handle| Read::HandleGet { handle }),
+        (handle(), text(), any::<u32>()).prop_map(|(handle, after, limit)| Read::HandleEntries {
+            handle,
+            after,
+            limit
+        }),
+        handle().prop_map(|handle| Read::HandleStat { handle }),
         (text(), any::<u64>(), any::<u32>()).prop_map(|(path, from, bytes)| Read::Records { path, from, bytes }),
     ]
 }
 
 fn stat() -> impl Strategy<Value = Stat> {
-    let idle = (1..u64::MAX).prop_map(|ttl_ms| Expiry::Idle { ttl_ms });
-    let expiry = option::of(prop_oneof![Just(Expiry::Emptied), idle]);
+    let idle = (1..u64::MAX - 1).prop_map(|ttl_ms| Expiry::Idle { ttl_ms });
+    let expiry = option::of(prop_oneof![Just(Expiry::Emptied), Just(Expiry::Closed), idle]);
     let log = (any::<u64>(), any::<bool>()).prop_map(|(first, sealed)| LogStat { first, sealed });
     let numbers = (any::<[u64; 10]>(), any::<[u32; 3]>(), option::of(session()), expiry, option::of(log));
     numbers.prop_map(|(long, short, owner, expiry, log)| Stat {
@@ -226,6 +274,8 @@ fn done() -> impl Strategy<Value = Done> {
         sequencer().prop_map(|sequencer| Done::Granted { sequencer }),
         Just(Done::Queued),
         Just(Done::Released),
+        (handle(), stat(), any::<bool>()).prop_map(|(handle, stat, created)| Done::Opened { handle, stat, created }),
+        Just(Done::Closed),
         any::<[u64; 2]>().prop_map(|[first, end]| Done::Appended { first, end }),
         any::<u64>().prop_map(|first| Done::Trimmed { first }),
         any::<u64>().prop_map(|end| Done::Sealed { end }),
@@ -254,6 +304,11 @@ fn cause() -> impl Strategy<Value = Refusal> {
         text().prop_map(|path| Refusal::LockBusy { path }),
         text().prop_map(|path| Refusal::LockTwice { path }),
         text().prop_map(|path| Refusal::LockNotHeld { path }),
+        text().prop_map(|path| Refusal::HandleGone { path }),
+        text().prop_map(|path| Refusal::HandleClosed { path }),
+        text().prop_map(|path| Refusal::HandleForged { path }),
+        (text(), handle_mode()).prop_map(|(path, lacks)| Refusal::HandleLacks { path, lacks }),
+        (text(), session()).prop_map(|(path, session)| Refusal::HandleForeign { path, session }),
         (text(), any::<u64>(), any::<u64>()).prop_map(|(path, needed, limit)| Refusal::NodesOverQuota {
             path,
             needed,
@@ -411,7 +466,7 @@ proptest! {
 
     /// Whatever decodes encodes to the same bytes again: one value, one form.
     #[test]
-    fn noise_is_refused_or_has_one_form(tag in 0..10_u8, noise in vec(prop_oneof![0..12_u8, any::<u8>()], 0..120)) {
+    fn noise_is_refused_or_has_one_form(tag in 0..40_u8, noise in vec(prop_oneof![0..12_u8, any::<u8>()], 0..120)) {
         let bytes = [&[tag][..], &noise].concat();
         if let Ok(command) = Command::decode(&bytes) {
             prop_assert_eq!(encoded(|out| command.encode(out)), &bytes[..]);
@@ -464,6 +519,39 @@ fn a_guard_inside_another_or_around_a_close_is_refused() {
         let found = OperationRef::decode(&[&guard[..], guarded].concat()).err();
         assert_eq!(found, tag.map(|tag| DecodeError::UnknownTag { what: "guarded operation", tag }));
     }
+}
+
+#[test]
+fn only_what_is_about_one_node_goes_through_a_handle() {
+    let handle = Handle {
+        path: "/a".into(),
+        instance: 1,
+        session: SessionId(2),
+        opened: 3,
+        reign: 4,
+        mode: HandleMode::ALL,
+        digits: 5,
+    };
+    let release = Operation::Release { path: "/a".into() };
+    let through = encoded(|out| {
+        Operation::Through { handle: handle.clone(), operation: Box::new(release.clone()) }.encode(out);
+    });
+    let (head, _) = through.split_at(through.len() - encoded(|out| release.encode(out)).len());
+    for inner in
+        [Operation::Sync, Operation::CloseSession, Operation::Multi { steps: vec![] }, Operation::Close { handle }]
+    {
+        let bytes = [head, &encoded(|out| inner.encode(out))].concat();
+        let found = OperationRef::decode(&bytes).err();
+        assert!(matches!(found, Some(DecodeError::UnknownTag { what: "operation through a handle", .. })), "{inner:?}");
+    }
+    let nested = [head, &through].concat();
+    assert!(OperationRef::decode(&nested).is_err());
+    let no_mode = [&[30_u8][..], &0_u32.to_le_bytes(), &[16, 0]].concat();
+    assert_eq!(
+        OperationRef::decode(&no_mode),
+        Err(DecodeError::UnknownTag { what: "mode of a handle", tag: 16 }),
+        "a bit without a meaning"
+    );
 }
 
 #[test]

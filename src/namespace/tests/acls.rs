@@ -1,11 +1,13 @@
 //! Access lists: a matrix of who does what where, and what hides, follows, survives and hinders nothing.
 
+mod handles;
+
 use core::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::acl::{Acl, AclEntry, Rights, User, Who};
 use super::super::codec::SequencerRef;
-use super::super::command::{Done, LockMode, Sequencer, StepDone};
+use super::super::command::{Done, HandleMode, LockMode, Sequencer, StepDone};
 use super::super::{Aspect, answer as answer_to};
 use super::*;
 use crate::limits::{ACL_GROUP_LINES_MAX, HIDDEN_NODES_PASSED_MAX, SESSION_USERS_MAX};
@@ -39,7 +41,9 @@ type Client = usize;
 
 impl Cell {
     fn new() -> Self {
-        Self { namespace: Namespace::new(7), sessions: Vec::new() }
+        let mut cell = Self { namespace: Namespace::new(7), sessions: Vec::new() };
+        cell.command(Command::BeginReign { reign: 1, key: 7 });
+        cell
     }
 
     /// A client that connects from an address and proves to be these users.
@@ -114,7 +118,7 @@ fn operations() -> Vec<(Operation, Whose, Rights, Refusal)> {
     let sequential =
         Operation::Create { path: "/p/n-".into(), data: Bytes::new(), lifetime: Lifetime::Permanent, sequential: true };
     let log = |path: &str| Operation::CreateLog { path: path.into(), lifetime: Lifetime::Permanent, sequential: false };
-    vec![
+    let mut operations = vec![
         (create(NEW), Whose::Parent, Rights::CREATE, no_parent()),
         (create_ephemeral(NEW), Whose::Parent, Rights::CREATE, no_parent()),
         (sequential, Whose::Parent, Rights::CREATE, no_parent()),
@@ -136,7 +140,9 @@ fn operations() -> Vec<(Operation, Whose, Rights, Refusal)> {
         (acquire(PATH, false), Whose::Node, Rights::LOCK, no_node()),
         (acquire(PATH, true), Whose::Node, Rights::LOCK, no_node()),
         (Operation::Release { path: path() }, Whose::Node, Rights::READ.or(Rights::LOCK), no_node()),
-    ]
+    ];
+    operations.extend(handles::openings());
+    operations
 }
 
 /// How an operation comes to be tried.
@@ -349,6 +355,8 @@ fn what_is_hidden_cannot_be_told_from_what_is_not_there() {
         set_acl("/p/h", Some(list(&[(Who::World, Rights::ALL)]))),
         Operation::Acquire { path: path(), mode: LockMode::Shared, wait: true, create: false, lock_delay_ms: 0 },
         Operation::Release { path: path() },
+        Operation::Open { path: path(), mode: HandleMode::READ, birth: None },
+        Operation::Open { path: path(), mode: HandleMode::NONE, birth: None },
         guarded(Operation::Sync),
         multi(vec![Step::Get { path: path() }, Step::Check { path: path(), expect: Expect::Absent }]),
         multi(vec![Step::Check { path: path(), expect: Expect::Version(0) }]),

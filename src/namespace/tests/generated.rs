@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::super::codec::{ReadRef, decode_outcome};
 use super::super::command::{
-    Answer, Command, Expect, Lifetime, LockHolders, LockMode, LockPlace, Operation, Quota, QuotaBounds, Records,
-    Refusal, Scanned, Sequencer, SessionId, Step,
+    Answer, Birth, Command, Expect, Handle, HandleMode, Lifetime, LockHolders, LockMode, LockPlace, Operation, Quota,
+    QuotaBounds, Records, Refusal, Scanned, Sequencer, SessionId, Step,
 };
 use super::super::{Applied, CommandOutcome, Namespace, Tree};
 use super::model::{Expected, Model, ModelNode};
@@ -57,11 +57,63 @@ fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
         2 => Just(Lifetime::Ephemeral),
         1 => Just(Lifetime::Container),
         1 => (0..4_u64).prop_map(|ms| Lifetime::Ttl { ms }),
+        1 => Just(Lifetime::Transient),
     ];
     let plain = (path(), data(), lifetime.clone(), Just(false));
     let sequential =
         (prop_oneof![Just("/a/s-".to_owned()), Just("/".to_owned()), path()], data(), lifetime, Just(true));
     prop_oneof![3 => plain, 1 => sequential]
+}
+
+fn opening() -> impl Strategy<Value = Operation> {
+    let transient = creation().prop_map(|(path, data, _, sequential)| (path, data, Lifetime::Transient, sequential));
+    let birth = (prop_oneof![1 => creation(), 3 => transient], any::<bool>());
+    let mode = (0..16_u8).prop_map(|bits| HandleMode::from_bits(bits).expect("every four bits are a mode"));
+    (birth, mode, option::weighted(0.8, Just(()))).prop_map(
+        |(((path, data, lifetime, sequential), must), mode, made)| Operation::Open {
+            path,
+            mode,
+            birth: made.map(|()| Birth { data, lifetime, sequential, must }),
+        },
+    )
+}
+
+/// Stands for the handle given out as the `instance`th; of `digits` 0 it is that one, of others it is tampered with.
+fn handle() -> impl Strategy<Value = Handle> {
+    let bits = (0..16_u8).prop_map(|bits| HandleMode::from_bits(bits).expect("every four bits are a mode"));
+    (any::<u64>(), bits, prop_oneof![6 => Just(0), 1 => 1..4_u64]).prop_map(|(instance, mode, digits)| Handle {
+        path: "/a".into(),
+        instance,
+        session: SessionId(1),
+        opened: 1,
+        reign: 1,
+        mode,
+        digits,
+    })
+}
+
+/// A path of `.` stands for the one that the handle has open, and one that begins with it is below that.
+fn through() -> impl Strategy<Value = Operation> {
+    let expect = Expect::Any;
+    let own = prop_oneof![6 => Just(".".to_owned()), 1 => path()];
+    let below = prop_oneof![6 => Just("./b".to_owned()), 1 => Just(".".to_owned()), 1 => path()];
+    let operation = prop_oneof![
+        3 => (own.clone(), data()).prop_map(move |(path, data)| Operation::Set { path, data, expect }),
+        2 => own.clone().prop_map(move |path| Operation::Delete { path, expect }),
+        1 => own.clone().prop_map(move |path| Operation::DeleteTree { path, expect, part: 0 }),
+        1 => own.clone().prop_map(|path| Operation::SetQuota { path, quota: None }),
+        1 => own.clone().prop_map(|path| Operation::Release { path }),
+        2 => (own, mode()).prop_map(|(path, mode)| {
+            Operation::Acquire { path, mode, wait: true, create: false, lock_delay_ms: 0 }
+        }),
+        2 => (below.clone(), creation())
+            .prop_map(|(path, (_, data, lifetime, sequential))| Operation::Create { path, data, lifetime, sequential }),
+        2 => (below, opening()).prop_map(|(below, opening)| match opening {
+            Operation::Open { mode, birth, .. } => Operation::Open { path: below, mode, birth },
+            other => panic!("{other:?} opens nothing"),
+        }),
+    ];
+    (handle(), operation).prop_map(|(handle, operation)| Operation::Through { handle, operation: Box::new(operation) })
 }
 
 fn appending() -> impl Strategy<Value = (String, Records, Option<u64>)> {
@@ -78,6 +130,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (path(), expect()).prop_map(|(path, expect)| Step::Delete { path, expect }),
         1 => path().prop_map(|path| Step::Get { path }),
         1 => sequencer().prop_map(|sequencer| Step::CheckLock { sequencer }),
+        1 => handle().prop_map(|handle| Step::CheckHandle { handle }),
         2 => appending().prop_map(|(path, records, end)| Step::Append { path, records, end }),
     ]
 }
@@ -109,6 +162,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (path(), 0..6_u64).prop_map(|(path, upto)| Operation::Trim { path, upto }),
         1 => path().prop_map(|path| Operation::Seal { path }),
         6 => vec(step(), 0..5).prop_map(|steps| Operation::Multi { steps }),
+        6 => opening(),
+        3 => handle().prop_map(|handle| Operation::Close { handle }),
+        5 => through(),
         1 => Just(Operation::Sync),
         1 => Just(Operation::CloseSession),
     ]
@@ -117,12 +173,34 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// What a generated client does; numbers become real ones when it is known where its session stands.
 #[derive(Clone, Debug)]
 pub enum Deed {
-    Open { token: u64 },
-    Resume { which: usize, secret: u128 },
-    Expire { which: usize, late: bool },
-    Settle { path: String },
-    Mark { which: usize },
-    Request { which: usize, ahead: i64, acked_behind: u64, operation: Operation },
+    Open {
+        token: u64,
+    },
+    Resume {
+        which: usize,
+        secret: u128,
+    },
+    Expire {
+        which: usize,
+        late: bool,
+    },
+    Settle {
+        path: String,
+    },
+    /// A reign that is new, or not.
+    Reign {
+        rises: bool,
+        key: u128,
+    },
+    Mark {
+        which: usize,
+    },
+    Request {
+        which: usize,
+        ahead: i64,
+        acked_behind: u64,
+        operation: Operation,
+    },
 }
 
 pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
@@ -131,11 +209,13 @@ pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
         1 => (any::<usize>(), 5..7_u128).prop_map(|(which, secret)| Deed::Resume { which, secret }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
         2 => path().prop_map(|path| Deed::Settle { path }),
+        1 => (any::<bool>(), any::<u128>()).prop_map(|(rises, key)| Deed::Reign { rises, key }),
         1 => any::<usize>().prop_map(|which| Deed::Mark { which }),
         16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
             .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
     ];
-    vec(vec(deed, 0..6), 1..count)
+    let first = vec![Deed::Reign { rises: true, key: 7 }];
+    vec(vec(deed, 0..6), 1..count).prop_map(move |turns| [vec![first.clone()], turns].concat())
 }
 
 /// The command of a deed, done in the model's state.
@@ -158,6 +238,10 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
             let instance = model.nodes.get(path).map_or(1, |node| node.stat.instance);
             Command::Settle { path: path.clone(), instance }
         }
+        Deed::Reign { rises, key } => {
+            let number = model.reign.map_or(1, |reign| reign.number + u64::from(*rises));
+            Command::BeginReign { reign: number, key: *key }
+        }
         Deed::Mark { which } => Command::MarkCaching { session: pick(*which) },
         Deed::Request { which, ahead, acked_behind, operation } => {
             let session = pick(*which);
@@ -170,8 +254,54 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
             {
                 (sequencer.instance, sequencer.generation) = (node.stat.instance, node.stat.lock_generation);
             }
+            match &mut operation {
+                Operation::Close { handle } => *handle = real(model, handle),
+                Operation::Through { handle, operation } => {
+                    *handle = real(model, handle);
+                    relate(operation, &handle.path);
+                }
+                Operation::Multi { steps } => steps.iter_mut().for_each(|step| {
+                    if let Step::CheckHandle { handle } = step {
+                        *handle = real(model, handle);
+                    }
+                }),
+                _ => {}
+            }
             Command::Request { session, number, acked_upto, operation }
         }
+    }
+}
+
+/// The handle that another stands for.
+fn real(model: &Model, standing: &Handle) -> Handle {
+    let known = &model.handles;
+    let latest = known.len().saturating_sub(4);
+    let which = standing.instance as usize % 4;
+    let Some(mut handle) = known.get(latest + which).or(known.last()).cloned() else { return standing.clone() };
+    match standing.digits {
+        0 => {}
+        1 => handle.digits ^= 1,
+        2 => handle.mode = standing.mode,
+        _ => handle.instance += 1,
+    }
+    handle
+}
+
+/// Puts the path of a handle in the place of a leading dot.
+fn relate(operation: &mut Operation, handle: &str) {
+    let (Operation::Set { path, .. }
+    | Operation::Delete { path, .. }
+    | Operation::DeleteTree { path, .. }
+    | Operation::SetQuota { path, .. }
+    | Operation::Release { path }
+    | Operation::Acquire { path, .. }
+    | Operation::Create { path, .. }
+    | Operation::Open { path, .. }) = operation
+    else {
+        panic!("{operation:?} does not go through a handle")
+    };
+    if let Some(below) = path.strip_prefix('.') {
+        *path = if below.is_empty() { handle.to_owned() } else { format!("{}{below}", handle.trim_end_matches('/')) };
     }
 }
 
@@ -187,6 +317,7 @@ fn expected(outcome: &CommandOutcome) -> Expected {
         CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),
         CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),
         CommandOutcome::Settled { .. } => Expected::Settled,
+        CommandOutcome::ReignBegun => Expected::Began,
         CommandOutcome::CachingMarked { .. } => Expected::Marked,
         CommandOutcome::SessionsFull { .. } => panic!("no generated history opens so many"),
         CommandOutcome::Unacknowledged { .. } => panic!("no generated client is that far behind"),
@@ -211,6 +342,23 @@ fn same_nodes(tree: &Tree, model: &Model) {
         names_below.sort_unstable();
         assert_eq!(names, names_below, "{path}");
         same_subtree(tree, model, path);
+    }
+    for handle in &model.handles {
+        let read = ReadRef::HandleStat { handle: handle.as_ref() };
+        let stat = model.opened(handle, HandleMode::NONE).map(|stat| Answer::Exists { stat: Some(stat) });
+        assert_eq!(answer(tree, read), stat, "{handle}");
+        let read = ReadRef::HandleGet { handle: handle.as_ref() };
+        let data = model.opened(handle, HandleMode::READ);
+        let data = data.and_then(|stat| {
+            let node = &model.nodes[&handle.path];
+            let path = handle.path.clone();
+            if node.log.is_some() {
+                Err(Refusal::IsLog { path })
+            } else {
+                Ok(Answer::Node { data: node.data.clone(), stat })
+            }
+        });
+        assert_eq!(answer(tree, read), data, "{handle}");
     }
 }
 

@@ -1,14 +1,17 @@
 //! What the namespace should do, written for plainness: every state is copied whole before anything that might fail.
 
+mod handles;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::super::command::{
-    Command, Done, Expect, Expiry, Lifetime, LockMode, Operation, Outcome, Quota, Refusal, Sequencer, SessionId, Stat,
-    Step, StepDone, Usage,
+    Command, Done, Expect, Expiry, Handle, HandleMode, Lifetime, LockMode, Operation, Outcome, Quota, Refusal,
+    Sequencer, SessionId, Stat, Step, StepDone, Usage,
 };
 use super::super::path;
+use super::super::reign::Reign;
 use super::log_model::ModelLog;
 use crate::limits::CONTAINER_LINGER_MS;
 
@@ -21,6 +24,8 @@ pub struct ModelNode {
     /// When it ends, if it has no children then.
     pub(super) due: Option<u64>,
     pub quota: Option<Quota>,
+    /// When each handle was opened, and by whom.
+    opens: Vec<(u64, SessionId)>,
     pub log: Option<ModelLog>,
     born: u64,
 }
@@ -54,6 +59,7 @@ pub enum Expected {
     Closed(u64, Outcome),
     Gap(u64),
     Settled,
+    Began,
     Marked,
 }
 
@@ -62,6 +68,9 @@ pub struct Model {
     pub nodes: BTreeMap<String, ModelNode>,
     pub sessions: BTreeMap<SessionId, ModelSession>,
     pub revision: u64,
+    pub reign: Option<Reign>,
+    /// Every handle ever given out.
+    pub handles: Vec<Handle>,
     instances: u64,
     pub(super) wall_ms: u64,
     pub(super) log_time_ns: u64,
@@ -75,11 +84,21 @@ impl Model {
             lock: ModelLock::default(),
             due: None,
             quota: None,
+            opens: Vec::new(),
             log: None,
             born: 0,
         };
         let nodes = BTreeMap::from([("/".to_owned(), root)]);
-        Self { nodes, sessions: BTreeMap::new(), revision: 0, instances: 0, wall_ms: 0, log_time_ns: 0 }
+        Self {
+            nodes,
+            sessions: BTreeMap::new(),
+            revision: 0,
+            reign: None,
+            handles: Vec::new(),
+            instances: 0,
+            wall_ms: 0,
+            log_time_ns: 0,
+        }
     }
 
     pub fn apply(&mut self, command: &Command, log_time_ns: u64, wall_ms: u64) -> Expected {
@@ -125,6 +144,10 @@ impl Model {
                     }
                 }
                 Expected::Settled
+            }
+            Command::BeginReign { reign, key } => {
+                self.begin_reign(*reign, *key);
+                Expected::Began
             }
             Command::MarkCaching { session } => {
                 if let Some(found) = self.sessions.get_mut(session) {
@@ -176,12 +199,16 @@ impl Model {
                 self.check_lock(&sequencer)?;
                 return self.operate(id, &operation);
             }
+            Operation::Open { .. } | Operation::Close { .. } | Operation::Through { .. } => {
+                return self.handle(id, operation);
+            }
             Operation::DeleteTree { path, expect, part } => return self.delete_tree(&path, expect, part as usize),
             Operation::SetQuota { path, quota } => return self.set_quota(&path, quota),
             Operation::CreateWithAcl { .. } | Operation::SetAcl { .. } | Operation::Authenticate { .. } => {
                 unreachable!("access lists have a model of their own")
             }
             Operation::CreateLog { path, lifetime, sequential } => {
+                handles::check_lifetime(lifetime)?;
                 return self.create_log(id, path, lifetime, sequential);
             }
             Operation::Trim { path, upto } => return self.trim(path, upto),
@@ -219,6 +246,9 @@ impl Model {
     }
 
     fn step(&mut self, id: SessionId, step: Step) -> Result<StepDone, Refusal> {
+        if let Step::Create { lifetime, .. } = &step {
+            handles::check_lifetime(*lifetime)?;
+        }
         match step {
             Step::Check { path, expect: Expect::Absent } => {
                 path::check(&path)?;
@@ -236,6 +266,7 @@ impl Model {
                 self.append(path, &records, end).map(|(first, end)| StepDone::Appended { first, end })
             }
             Step::CheckLock { sequencer } => self.check_lock(&sequencer).map(|()| StepDone::Checked),
+            Step::CheckHandle { handle } => self.opened(&handle, HandleMode::NONE).map(|_| StepDone::Checked),
             Step::CreateWithAcl { .. } | Step::SetAcl { .. } => {
                 unreachable!("access lists have a model of their own")
             }
@@ -293,6 +324,7 @@ impl Model {
         let (expiry, due) = match lifetime {
             Lifetime::Permanent | Lifetime::Ephemeral => (None, None),
             Lifetime::Container => (Some(Expiry::Emptied), None),
+            Lifetime::Transient => (Some(Expiry::Closed), None),
             Lifetime::Ttl { ms } => (Some(Expiry::Idle { ttl_ms: ms }), Some(self.log_time_ns + ms * 1_000_000)),
         };
         path::check(&path)?;
@@ -321,8 +353,8 @@ impl Model {
             instance: self.instances,
             ..Stat::default()
         };
-        let mut node =
-            ModelNode { data: Bytes::new(), stat, lock: ModelLock::default(), due, quota: None, log: None, born: 0 };
+        let (lock, opens) = (ModelLock::default(), Vec::new());
+        let mut node = ModelNode { data: Bytes::new(), stat, lock, due, quota: None, opens, log: None, born: 0 };
         store(&mut node, data);
         let stat = node.stat;
         self.nodes.insert(path.clone(), node);
@@ -465,6 +497,7 @@ impl Model {
         let owned: Vec<_> = self.nodes.iter().filter(|(_, node)| node.stat.owner == Some(id)).collect();
         let owned: Vec<_> = owned.into_iter().map(|(path, _)| path.clone()).collect();
         owned.iter().for_each(|path| self.delete(path));
+        self.close_all(id);
         let (now, revision) = (self.log_time_ns, self.revision);
         for node in self.nodes.values_mut() {
             for (_, mode, delay_ms) in node.lock.holders.extract_if(.., |claim| claim.0 == id) {

@@ -27,7 +27,11 @@ impl Touch {
     pub(in crate::replica) fn of(command: &CommandRef<'_>, namespace: &Namespace) -> Option<Vec<Self>> {
         let mut touches = Vec::new();
         match command {
-            CommandRef::OpenSession { .. } | CommandRef::ResumeSession { .. } | CommandRef::MarkCaching { .. } => {}
+            // The key of handles lies with the root, where no answer tells of it.
+            CommandRef::BeginReign { .. }
+            | CommandRef::OpenSession { .. }
+            | CommandRef::ResumeSession { .. }
+            | CommandRef::MarkCaching { .. } => {}
             // Whatever the session does first makes the counter another one, and the expiry miss.
             CommandRef::ExpireSession { session, counter } => {
                 if namespace.session(*session).is_some_and(|view| view.counter == *counter) {
@@ -70,10 +74,11 @@ impl Touch {
     }
 }
 
-/// Its ephemeral nodes go, and locks it held go to others. It cannot have come to more since the namespace was as it is,
+/// Its ephemeral nodes go, and transient ones that it has open; locks it held go to others. It cannot have come to more since the namespace was as it is,
 /// or the command that ends it has no effect.
 fn end_session(session: SessionId, namespace: &Namespace, touches: &mut Vec<Touch>) {
     namespace.ephemerals(session).for_each(|path| node_and_parent(path, touches));
+    namespace.opened_by(session).for_each(|path| node_and_parent(path, touches));
     touches.extend(namespace.claims(session).map(|path| Touch::Node(path.into())));
 }
 
@@ -102,7 +107,14 @@ fn of_operation(operation: &OperationRef<'_>, touches: &mut Vec<Touch>) {
         }
         OperationRef::Acquire { path, create: true, .. } => node_and_parent(path, touches),
         OperationRef::Acquire { path, create: false, .. } => touches.push(Touch::Node((*path).into())),
-        OperationRef::Guarded { operation, .. } => of_operation(operation, touches),
+        OperationRef::Guarded { operation, .. } | OperationRef::Through { operation, .. } => {
+            of_operation(operation, touches);
+        }
+        // Who has a node open shows in no answer; that it is made does, and that a transient one goes with its last handle.
+        OperationRef::Open { birth: None, .. } => {}
+        OperationRef::Open { path, birth: Some(birth), .. } if birth.sequential => new_child(path, touches),
+        OperationRef::Open { path, birth: Some(_), .. } => node_and_parent(path, touches),
+        OperationRef::Close { handle } => node_and_parent(handle.path, touches),
         OperationRef::Multi { steps } => steps.iter().for_each(|step| of_step(step, touches)),
         // It changes what its own session may see, whose client keeps nothing over it.
         OperationRef::Sync | OperationRef::Authenticate { .. } => {}
@@ -120,7 +132,7 @@ fn of_step(step: &StepRef<'_>, touches: &mut Vec<Touch>) {
             new_child(path, touches);
         }
         StepRef::Set { path, .. } | StepRef::Append { path, .. } => touches.push(Touch::Node((*path).into())),
-        StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } => {}
+        StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } | StepRef::CheckHandle { .. } => {}
     }
 }
 

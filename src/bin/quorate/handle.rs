@@ -1,0 +1,69 @@
+//! `quorate handle`: uses a handle that somebody else opened.
+
+use quorate::client::{Expect, HandleToken};
+use quorate::server::Failure;
+
+use super::connect::{Target, change_failed, failed};
+use super::input::Data;
+use super::stat;
+
+#[derive(clap::Subcommand)]
+pub enum Args {
+    /// Prints the stat of the node that it has open, if it is good still
+    #[command(after_help = "Example:\n  quorate handle check \"$QUORATE_HANDLE\"")]
+    Check(Check),
+    /// Prints the data of the node that it has open, and a line's end
+    #[command(after_help = "Example:\n  quorate handle get \"$QUORATE_HANDLE\"")]
+    Get(Which),
+    /// Replaces the data of the node that it has open
+    #[command(after_help = "Example:\n  quorate handle set \"$QUORATE_HANDLE\" ready")]
+    Set(Set),
+}
+
+#[derive(clap::Args)]
+pub struct Which {
+    /// The handle, as `quorate open` gave it to its program
+    handle: HandleToken,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    which: Which,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Set {
+    /// The handle, as `quorate open` gave it to its program
+    handle: HandleToken,
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    match args {
+        Args::Check(Check { which: Which { handle, target }, json }) => target.with_client(|client, timeout| {
+            let found = client.handle(handle.clone()).stat().wait_timeout(timeout).map_err(|error| failed(&error))?;
+            stat::show(&found, *json)
+        }),
+        Args::Get(Which { handle, target }) => target.with_client(|client, timeout| {
+            let got = client.handle(handle.clone()).get().wait_timeout(timeout);
+            crate::print(&got.map_err(|error| failed(&error))?.0)?;
+            crate::print(b"\n")
+        }),
+        Args::Set(Set { handle, data, target }) => {
+            let data = data.read()?;
+            target.with_client(|client, timeout| {
+                let set = client.handle(handle.clone()).set(data, Expect::Any).wait_timeout(timeout);
+                crate::print_line(&format!("version {}", set.map_err(|error| change_failed(&error))?.version))
+            })
+        }
+    }
+}

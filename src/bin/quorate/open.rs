@@ -1,0 +1,83 @@
+//! `quorate open`: keeps a node open while a program runs.
+//!
+//! The program ends with the handle: it is told to when the node is gone, or the session over. A session whose lease ran out,
+//! and may live, is no reason: nobody else comes into the handle's possession.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use quorate::client::{CreateOptions, HandleEvent, OpenOptions, WatchOptions};
+use quorate::server::Failure;
+
+use super::connect::{Target, change_failed};
+use super::input::Data;
+use super::program;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate open --transient --parents /services/web/7 10.0.0.7:80 -- ./serve.sh\n  \
+                  quorate open --transient --sequential /workers/w- -- ./work.sh\n  quorate open /app/config -- ./watch.sh\n\n\
+                  The exit status is the program's own.")]
+pub struct Args {
+    /// The node's path
+    path: String,
+    #[command(flatten)]
+    data: Data,
+    /// Make the node if there is none, with that data
+    #[arg(long)]
+    create: bool,
+    /// Make the node if there is none; it lives as long as somebody has it open
+    #[arg(long, conflicts_with = "create")]
+    transient: bool,
+    /// There must be no such node
+    #[arg(long)]
+    must_create: bool,
+    /// Append a number that rises with each node made here
+    #[arg(long, short)]
+    sequential: bool,
+    /// Make missing parents as well
+    #[arg(long, short)]
+    parents: bool,
+    /// The program and its arguments. It finds QUORATE_HANDLE_PATH and QUORATE_HANDLE, for `quorate handle`, in its environment
+    #[arg(last = true, required = true)]
+    program: Vec<OsString>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Answers with the program's own exit status.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    let options = options(args)?;
+    args.target.with_client(|client, timeout| {
+        let handle = client.open(&args.path, options).wait_timeout(timeout).map_err(|error| change_failed(&error))?;
+        let events = handle.events(WatchOptions::node()).wait_timeout(timeout);
+        let mut events = events.map_err(|error| change_failed(&error))?;
+        let environment = [("QUORATE_HANDLE_PATH", handle.path()), ("QUORATE_HANDLE", handle.token().to_string())];
+        let status = program::run(&args.program, &environment, || {
+            while let Some(event) = events.next_timeout(Duration::ZERO) {
+                if let HandleEvent::Invalid(why) = event {
+                    return Some(format!("the handle is good for nothing more ({why:?})"));
+                }
+            }
+            None
+        })?;
+        // If its session is over it is closed, and there is no answer in time.
+        let _ = handle.close().wait_timeout(timeout);
+        Ok(status)
+    })
+}
+
+fn options(args: &Args) -> Result<OpenOptions, Failure> {
+    let mut birth = if args.transient { CreateOptions::transient() } else { CreateOptions::permanent() };
+    if args.sequential {
+        birth = birth.sequential();
+    }
+    if args.parents {
+        birth = birth.parents();
+    }
+    let options = OpenOptions::all();
+    Ok(match (args.create || args.transient, args.must_create) {
+        (_, true) => options.create_new(args.data.read()?, birth),
+        (true, false) => options.create(args.data.read()?, birth),
+        (false, false) => options,
+    })
+}

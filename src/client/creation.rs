@@ -1,0 +1,59 @@
+//! Making a node, and first the parents it lacks.
+
+use bytes::Bytes;
+
+use super::driver::{Call, Next, Then};
+use super::error::Result;
+use super::machine::Answered;
+use crate::namespace::command::{Lifetime, Operation, Refusal};
+
+/// The operation; should it be refused for want of a parent, those above `path`, if it is given, are made, the topmost first,
+/// and the operation is asked for again.
+pub(super) fn with_parents(operation: Operation, path: Option<&String>, then: Then) -> (Call, Then) {
+    Creation { operation, missing: path.map_or_else(Vec::new, |path| parents(path)), then }.attempt()
+}
+
+struct Creation {
+    operation: Operation,
+    /// Parents to be made, the lowest first, should the first attempt find that one is missing.
+    missing: Vec<String>,
+    then: Then,
+}
+
+impl Creation {
+    fn attempt(self) -> (Call, Then) {
+        if self.missing.is_empty() {
+            return (Call::Request(self.operation), self.then);
+        }
+        (Call::Request(self.operation.clone()), Box::new(move |result| self.take(result)))
+    }
+
+    fn take(self, result: Result<Answered>) -> Next {
+        match result {
+            Ok(Answered::Request { outcome: Err(Refusal::NoParent { .. }), .. }) => self.make_parent(),
+            result => (self.then)(result),
+        }
+    }
+
+    /// Makes the topmost parent not yet seen to, then the next, and at last the node itself.
+    fn make_parent(mut self) -> Next {
+        let Some(path) = self.missing.pop() else {
+            let (call, then) = self.attempt();
+            return Next::Call(call, then);
+        };
+        let create = Operation::Create { path, data: Bytes::new(), lifetime: Lifetime::Permanent, sequential: false };
+        let then = move |result: Result<Answered>| match result {
+            Ok(Answered::Request { outcome: Ok(_) | Err(Refusal::NodeExists { .. }), .. }) => self.make_parent(),
+            result => (self.then)(result),
+        };
+        Next::Call(Call::Request(create), Box::new(then))
+    }
+}
+
+/// The paths above `path`, the lowest first, without the tree's own root.
+fn parents(path: &str) -> Vec<String> {
+    let mut above: Vec<_> = path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect();
+    above.retain(|parent| !parent.is_empty());
+    above.reverse();
+    above
+}

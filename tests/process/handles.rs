@@ -1,0 +1,192 @@
+//! Handles between real processes: across the death of leaders, and of those who hold nodes open.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use quorate::client::{
+    Client, CreateOptions, Error, Expect, Handle, HandleEvent, HandleLost, HandleToken, LockMode, LockOptions,
+    OpenOptions, Outcome, TxnOutcome, WatchEvent, WatchOptions,
+};
+
+use super::cell::{Cell, PATIENCE, QUORATE};
+
+fn connect(cell: &Cell, session: &str) -> Client {
+    let target = format!("quorate://{}?session={session}", cell.endpoints());
+    Client::connect(&target).wait_timeout(PATIENCE).expect("a session")
+}
+
+fn open(client: &Client, path: &str) -> Handle {
+    let options = OpenOptions::all().create("first", CreateOptions::transient().parents());
+    client.open(path, options).wait_timeout(PATIENCE).expect("it may be opened")
+}
+
+fn lives(client: &Client, path: &str) -> bool {
+    client.exists(path).wait_timeout(PATIENCE).expect("an answer").is_some()
+}
+
+fn kill_the_leader(cell: &mut Cell) {
+    let leader = cell.leader();
+    cell.kill(leader);
+    cell.restart(leader);
+    cell.leader();
+}
+
+/// A command line's words to standard output, or none if it fails.
+fn said(cell: &Cell, args: &[&str]) -> Option<String> {
+    let done = Command::new(QUORATE).args(args).args(["--endpoints", &cell.endpoints()]).output();
+    let done = done.expect("the program runs");
+    done.status.success().then(|| String::from_utf8(done.stdout).expect("it is text"))
+}
+
+#[test]
+fn a_transient_node_and_its_handles_outlive_leaders_and_go_together() {
+    for settings in ["", "[server]\ncores = [0, 1, 0]\n"] {
+        let mut cell = Cell::start(3, settings);
+        let (one, other) = (connect(&cell, "20s"), connect(&cell, "20s"));
+        let first = open(&one, "/t/x");
+        let mut events = first.events(WatchOptions::node()).wait_timeout(PATIENCE).expect("a stream");
+        kill_the_leader(&mut cell);
+        first.set("second", Expect::Version(0)).wait_timeout(PATIENCE).expect("it is open");
+        let second = open(&other, "/t/x");
+        assert!(first.created() && !second.created());
+        assert!(second.token().reign > first.token().reign, "another leader's reign");
+        kill_the_leader(&mut cell);
+        let (data, stat) = second.get().wait_timeout(PATIENCE).expect("it is open");
+        assert_eq!((&data[..], stat.version), (&b"second"[..], 1));
+        let token: HandleToken = first.token().to_string().parse().expect("it was printed");
+        first.close().wait_timeout(PATIENCE).expect("closing never fails");
+        assert!(lives(&one, "/t/x"), "another has it open");
+        let closed = one.handle(token).get().wait_timeout(PATIENCE);
+        assert!(matches!(&closed, Err(Error::HandleClosed { path }) if path == "/t/x"), "{closed:?}");
+        kill_the_leader(&mut cell);
+        drop(second);
+        other.sync().wait_timeout(PATIENCE).expect("a leader");
+        assert!(!lives(&one, "/t/x") && lives(&one, "/t"), "a handle that is dropped is closed");
+        let mut seen = Vec::new();
+        while seen.last() != Some(&HandleEvent::Invalid(HandleLost::Gone)) {
+            seen.push(events.next_timeout(PATIENCE).expect("an event"));
+        }
+        let is_change = |event: &WatchEvent| matches!(event, WatchEvent::Changed { .. });
+        let changed = |event: &&HandleEvent| matches!(event, HandleEvent::Node(event) if is_change(event));
+        assert_eq!(seen.iter().filter(changed).count(), 1, "{seen:?}");
+        assert!(events.next().is_none(), "that was the last");
+    }
+}
+
+#[test]
+fn a_handle_is_of_an_instance_and_of_nobody_who_makes_one_up() {
+    let mut cell = Cell::start(3, "");
+    let (client, other) = (connect(&cell, "20s"), connect(&cell, "20s"));
+    let root = client.chroot("/app").expect("a path");
+    client.create("/app", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    let options = OpenOptions::write().create("1", CreateOptions::permanent());
+    let handle = root.open("/config", options).wait_timeout(PATIENCE).expect("it may be opened");
+    assert_eq!((handle.path().as_str(), handle.token().path.as_str()), ("/config", "/app/config"));
+    // Whoever it is shown to uses it; only the owner closes it.
+    let shown = other.handle(handle.token().clone());
+    shown.set("2", Expect::Any).wait_timeout(PATIENCE).expect("it is open");
+    assert!(matches!(shown.close().wait_timeout(PATIENCE), Err(Error::HandleForeign { .. })));
+    handle.create("below", "3", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is a directory too");
+    let below = handle.open("below", OpenOptions::read()).wait_timeout(PATIENCE).expect("it is there");
+    assert_eq!(&below.get().wait_timeout(PATIENCE).expect("it is open").0[..], b"3");
+    let lacks = below.set("4", Expect::Any).wait_timeout(PATIENCE);
+    assert!(matches!(&lacks, Err(Error::HandleLacks { path, .. }) if path == "/config/below"), "{lacks:?}");
+    let page = handle.list_page("", 0).wait_timeout(PATIENCE).expect("it is open");
+    assert_eq!(page.entries.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["below"]);
+    let forged = HandleToken { mode: quorate::client::HandleMode::ALL, ..below.token().clone() };
+    let forged = other.handle(forged).set("4", Expect::Any).wait_timeout(PATIENCE);
+    assert!(matches!(&forged, Err(Error::HandleForged { .. })), "{forged:?}");
+    // The same name, and another node.
+    client.delete_tree("/app/config", Expect::Any).wait_timeout(PATIENCE).expect("it is there");
+    client.create("/app/config", "5", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is gone");
+    kill_the_leader(&mut cell);
+    let late = handle.set("late", Expect::Any).wait_timeout(PATIENCE);
+    assert!(matches!(&late, Err(Error::HandleGone { path }) if path == "/config"), "{late:?}");
+    assert!(matches!(handle.get().wait_timeout(PATIENCE), Err(Error::HandleGone { .. })));
+    let checked = client.txn().check_handle(handle.token()).create("/late", "", CreateOptions::permanent()).commit();
+    let checked = checked.wait_timeout(PATIENCE).expect("an answer");
+    assert!(matches!(&checked, TxnOutcome::Aborted { index: 0, error: Error::HandleGone { .. } }), "{checked:?}");
+    handle.close().wait_timeout(PATIENCE).expect("closing never fails");
+    assert_eq!(&client.get("/app/config").wait_timeout(PATIENCE).expect("it is there").0[..], b"5");
+}
+
+#[test]
+fn poison_calls_back_what_waits_and_keeps_the_node_open() {
+    let cell = Cell::start(1, "");
+    let (holder, client) = (connect(&cell, "20s"), connect(&cell, "20s"));
+    let handle = open(&client, "/l");
+    let guard = holder.lock("/l", LockOptions::exclusive()).wait_timeout(PATIENCE).expect("it is free");
+    let mut events = handle.events(WatchOptions::node()).wait_timeout(PATIENCE).expect("a stream");
+    assert!(handle.try_lock(LockMode::Shared).wait_timeout(PATIENCE).expect("an answer").is_none());
+    let waiting = handle.lock(LockMode::Exclusive);
+    cell.wait("the queue", |_| {
+        let holders = holder.lock_holders("/l").wait_timeout(PATIENCE).ok()?;
+        (holders.waiting == 1).then_some(())
+    });
+    handle.poison();
+    let poisoned = waiting.wait_timeout(PATIENCE).expect_err("it was called back");
+    assert!(matches!(&poisoned, Error::HandlePoisoned { path, outcome: Outcome::Unknown } if path == "/l"));
+    let later = handle.get().wait_timeout(PATIENCE).expect_err("it is poisoned");
+    assert!(matches!(later, Error::HandlePoisoned { outcome: Outcome::NotApplied, .. }) && handle.is_poisoned());
+    assert_eq!(events.next(), Some(HandleEvent::Invalid(HandleLost::Poisoned)));
+    cell.wait("the place in the queue to be left", |_| {
+        let holders = holder.lock_holders("/l").wait_timeout(PATIENCE).ok()?;
+        (holders.waiting == 0).then_some(())
+    });
+    drop(guard);
+    assert!(lives(&client, "/l"), "poison closes nothing");
+    handle.close().wait_timeout(PATIENCE).expect("closing never fails");
+    assert!(!lives(&client, "/l"));
+}
+
+/// `quorate open` at work.
+fn run_open(cell: &Cell, session: &str, args: &[&str]) -> Child {
+    Command::new(QUORATE)
+        .args(["open", "--endpoints", &format!("quorate://{}?session={session}", cell.endpoints())])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+#[test]
+fn a_program_keeps_its_node_there_until_it_ends_or_dies() {
+    let mut cell = Cell::start(3, "");
+    let client = connect(&cell, "20s");
+    let script = "echo \"$QUORATE_HANDLE\"; exit 3";
+    let ended = run_open(&cell, "20s", &["--transient", "-p", "/services/a", "one", "--", "sh", "-c", script]);
+    let ended = ended.wait_with_output().expect("it ends by itself");
+    assert_eq!(ended.status.code(), Some(3), "{}", String::from_utf8_lossy(&ended.stderr));
+    let token = String::from_utf8(ended.stdout).expect("it is text");
+    assert!(!lives(&client, "/services/a"), "it goes when the program has ended");
+    assert_eq!(said(&cell, &["handle", "check", token.trim()]), None);
+
+    let mut held = run_open(&cell, "3s", &["--transient", "/services/b", "two", "--", "sleep", "1000"]);
+    cell.wait("the node", |_| lives(&client, "/services/b").then_some(()));
+    let stat = said(&cell, &["stat", "--json", "/services/b"]).expect("it is there");
+    assert!(stat.contains("\"transient\":true"), "{stat}");
+    kill_the_leader(&mut cell);
+    assert!(lives(&client, "/services/b"));
+    held.kill().expect("it runs");
+    held.wait().expect("it was killed");
+    kill_the_leader(&mut cell);
+    cell.wait("the dead session to end", |_| (!lives(&client, "/services/b")).then_some(()));
+
+    // A handle that somebody opened is of use to a command, and the program ends with it.
+    let handle = open(&client, "/services/c");
+    let token = handle.token().to_string();
+    assert_eq!(said(&cell, &["handle", "set", &token, "three"]).as_deref(), Some("version 1\n"));
+    assert_eq!(said(&cell, &["handle", "get", &token]).as_deref(), Some("three\n"));
+    assert!(said(&cell, &["handle", "check", &token]).expect("it is open").contains("version"));
+    let script = "echo ready; exec sleep 1000";
+    let mut held = run_open(&cell, "20s", &["/services/c", "--", "sh", "-c", script]);
+    let mut line = String::new();
+    BufReader::new(held.stdout.take().expect("it is piped")).read_line(&mut line).expect("it is text");
+    assert_eq!(line, "ready\n");
+    client.delete("/services/c", Expect::Any).wait_timeout(PATIENCE).expect("it is there");
+    let ended = held.wait_with_output().expect("it is ended");
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success() && told.contains("good for nothing more"), "{told}");
+}
