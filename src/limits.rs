@@ -228,6 +228,30 @@ pub const LOCK_SESSIONS_MAX: usize = 4096;
 /// Locks one connection may wait to be told of: as many as calls it may have under way.
 pub const CONNECTION_LOCK_WAITS_MAX: usize = SESSION_REQUESTS_IN_FLIGHT;
 
+/// How long a client may give a kept answer without hearing from the cell, and so the longest that one dead client holds
+/// up a change of what it kept, and a new leader all changes.
+pub const CACHE_LEASE: Duration = Duration::from_secs(2);
+
+/// Answers one session may keep: some hundred KiB of paths at the leader.
+pub const CACHE_SESSION_GRANTS_MAX: usize = 4096;
+
+/// Answers that all sessions together may keep, and the bytes of their paths, each counted as often as it is kept: some
+/// tens of MiB at the leader.
+pub const CACHE_GRANTS_MAX: usize = 1 << 18;
+pub const CACHE_GRANT_BYTES_MAX: usize = 32 << 20;
+
+/// Commands that may wait at once until kept answers were dropped; at half of it nothing more is granted.
+pub const CACHE_HELD_MAX: usize = 1 << 16;
+
+/// Nodes named in one recall; more of them are recalled as everything.
+pub const CACHE_RECALL_PATHS_MAX: usize = 64;
+
+/// Answers to be kept that one read point asks for: those of further reads are not kept this time.
+pub const CACHE_WISHES_MAX: usize = 256;
+
+/// After this long a new leader asks again those who have not dropped what they kept; then after twice as long, and so on.
+pub const CACHE_RECALL_AGAIN: Duration = Duration::from_millis(25);
+
 /// Replicas in one cell, learners included.
 pub const REPLICAS_MAX: usize = 13;
 
@@ -266,6 +290,12 @@ const _: () = assert!(
 const _: () =
     assert!(CLIENT_CLOGGED_BYTES + CLIENT_OUTPUT_BYTES_MAX / 2 < CLIENT_OUTPUT_BYTES_MAX, "no gap is needed twice");
 const _: () = assert!(SESSION_TIMEOUT_MS_MIN < SESSION_TIMEOUT_MS_MAX);
+const _: () = assert!(
+    CACHE_LEASE.as_millis() <= SESSION_TIMEOUT_MS_MIN as u64,
+    "a session that ends has not been renewed for a cache lease"
+);
+const _: () =
+    assert!(CACHE_RECALL_PATHS_MAX * (PATH_BYTES_MAX + 4) + 64 <= CLIENT_FRAME_BYTES_MAX, "a recall fits a frame");
 const _: () = assert!(SLOT_WINDOW >= 2 * JOURNAL_WRITES_IN_FLIGHT as u64);
 const _: () = assert!(120 + 2 * (12 + CONFIG_BYTES_MAX) + 4 <= BLOCK_BYTES, "two lists fit the hard state");
 const _: () = assert!(REPLICAS_MAX * 18 < CONFIG_BYTES_MAX, "a full list fits, if no addresses are told");

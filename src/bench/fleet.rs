@@ -217,6 +217,7 @@ impl Fleet {
                 }
             }
             Effect::Session(SessionEvent::Expired | SessionEvent::Closed) => self.clients[client].over = true,
+            Effect::Shelve(_) => {}
             Effect::Session(SessionEvent::Safe) => {
                 self.clients[client].opened.get_or_insert(self.now);
             }

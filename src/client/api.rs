@@ -9,7 +9,8 @@ use super::acquisition::Acquiring;
 use super::builder::ClientBuilder;
 use super::driver::{Call, ClientId, Driver, Next, Then};
 use super::error::{Error, Outcome as Known, Result};
-use super::machine::Answered;
+use super::kept::{CacheStats, KeptAnswers};
+use super::machine::{Answered, CacheSettings};
 use super::observe::{Observed, SessionEvents};
 use super::op::{Op, Promise};
 use super::session::SessionState;
@@ -20,6 +21,7 @@ use crate::namespace::acl::Acl;
 use crate::namespace::command::{
     Answer, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat,
 };
+use crate::wire::cache::keepable;
 use crate::wire::client::Consistency;
 
 /// A session with a cell. Clones share it; the session is closed when [`close`](Self::close) is called or the last clone
@@ -106,6 +108,12 @@ impl Client {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.inner.observed.revision()
+    }
+
+    /// How the client's cache does; all zero without one.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.inner.observed.kept().map(KeptAnswers::stats).unwrap_or_default()
     }
 
     /// The same session, with paths below `path`.
@@ -230,8 +238,12 @@ impl Client {
     }
 
     /// A client to be, and what the driver needs to know of it.
-    pub(super) fn begin(driver: &Arc<Driver>, root: Arc<str>) -> (Self, ClientId, Arc<Observed>) {
-        let (id, observed) = (driver.reserve(), Arc::new(Observed::new()));
+    pub(super) fn begin(
+        driver: &Arc<Driver>,
+        root: Arc<str>,
+        cache: Option<CacheSettings>,
+    ) -> (Self, ClientId, Arc<Observed>) {
+        let (id, observed) = (driver.reserve(), Arc::new(Observed::new(cache)));
         let (driver, seen) = (Arc::clone(driver), Arc::clone(&observed));
         let inner = Inner { driver, id, observed: seen, acquiring: Acquiring::default() };
         (Self { inner: Arc::new(inner), root }, id, observed)
@@ -267,6 +279,34 @@ impl Client {
         op
     }
 
+    /// Asks a question, unless its answer is kept.
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        read: Read,
+        consistency: Consistency,
+        finish: impl FnOnce(Answered) -> Result<T> + Send + 'static,
+    ) -> Op<T> {
+        match self.look(&read, consistency) {
+            Some(answered) => Op::ready(finish(answered)),
+            None => self.submit(self.asking(read, consistency), finish),
+        }
+    }
+
+    /// What is kept of the answer to a question.
+    pub(super) fn look(&self, read: &Read, consistency: Consistency) -> Option<Answered> {
+        let may = consistency == Consistency::Linearizable && keepable(read).is_some();
+        self.inner.observed.kept().filter(|_| may)?.look(read)
+    }
+
+    /// The call that asks a question.
+    pub(super) fn asking(&self, read: Read, consistency: Consistency) -> Call {
+        if consistency == Consistency::Linearizable && self.inner.observed.kept().is_some() {
+            Call::KeptRead(read)
+        } else {
+            Call::Read(read, consistency)
+        }
+    }
+
     /// The whole path of what the caller calls `path`.
     pub(super) fn inward(&self, path: &str) -> Result<String> {
         if !path.starts_with('/') {
@@ -300,7 +340,7 @@ impl Client {
     ) -> Op<T> {
         let root = Arc::clone(&self.root);
         match self.inward(path) {
-            Ok(path) => self.submit(Call::Read(read(path), consistency), move |answered| {
+            Ok(path) => self.read(read(path), consistency, move |answered| {
                 let (_, answer) = answer(answered, &root)?;
                 pick(answer).ok_or_else(|| unfit("a read"))
             }),
@@ -373,6 +413,9 @@ impl CreateOptions {
 
 impl Inner {
     fn call(&self, call: Call, then: Then) {
+        if let (Call::Request(_), Some(kept)) = (&call, self.observed.kept()) {
+            kept.request_made();
+        }
         self.driver.call(self.id, call, then);
     }
 }

@@ -7,7 +7,7 @@ use super::clock;
 use super::credentials::Credentials;
 use super::driver::Driver;
 use super::error::Result;
-use super::machine::{Prefer, Settings};
+use super::machine::{CacheSettings, Prefer, Settings};
 use super::op::Op;
 use super::target::Target;
 use crate::paxos::ballot::CellId;
@@ -24,6 +24,7 @@ pub struct ClientBuilder {
     backoff_min: Duration,
     backoff_max: Duration,
     calls_max: usize,
+    cache: Option<CacheSettings>,
     name: String,
     credentials: Vec<Credentials>,
 }
@@ -39,6 +40,7 @@ impl ClientBuilder {
             backoff_min: Duration::from_millis(10),
             backoff_max: Duration::from_millis(1000),
             calls_max: 65_536,
+            cache: None,
             name: String::new(),
             credentials: Vec::new(),
         }
@@ -95,6 +97,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Keeps answers: [`get`](Client::get), [`exists`](Client::exists), [`list`](Client::list) and
+    /// [`list_page`](Client::list_page) are then answered from memory, on the caller's thread, as long as nothing has changed
+    /// them, and are as linearizable as without. The cell sees to it: it has a client drop what a write is about to change
+    /// before the write takes effect. So whoever writes what many keep waits for all of them to drop it, and for one that is
+    /// gone at most [`CACHE_LEASE`](crate::limits::CACHE_LEASE). Default: nothing is kept.
+    pub fn cache(mut self, settings: CacheSettings) -> Self {
+        self.cache = Some(settings);
+        self
+    }
+
     /// Whom to be connected to. Default the leader.
     pub fn prefer(mut self, prefer: Prefer) -> Self {
         self.target.prefer = Some(prefer);
@@ -123,11 +135,12 @@ impl ClientBuilder {
         let root = self.target.chroot.as_str().into();
         let mut credentials = self.credentials.clone();
         credentials.reverse();
+        let cache = self.cache;
         let settings = match self.settings() {
             Ok(settings) => settings,
             Err(error) => return Op::ready(Err(error)),
         };
-        let (client, id, observed) = Client::begin(&driver, root);
+        let (client, id, observed) = Client::begin(&driver, root, cache);
         let opened = move |opened: Result<()>| match opened {
             Ok(()) => client.introduce(credentials, promise),
             Err(error) => promise.keep(Err(error)),

@@ -39,6 +39,8 @@ pub(super) enum Call {
     Request(Operation),
     Authenticate(Credentials),
     Read(Read, Consistency),
+    /// A linearizable read whose answer is to be kept.
+    KeptRead(Read),
     /// Wait until the session, which has its place in that lock's queue, holds it or has lost its place.
     AwaitLock(String),
     Close,
@@ -195,13 +197,20 @@ struct Thread {
     scratch: Vec<u8>,
 }
 
+/// A call under way.
+struct Waiting {
+    then: Then,
+    /// It is a request: as long as it is not answered, nothing that is kept is used.
+    is_request: bool,
+}
+
 /// One client.
 struct Member {
     machine: Machine,
     observed: Arc<Observed>,
     opened: Option<Opened>,
     /// What follows each call, by its tag; free places are listed in `free`.
-    thens: Vec<Option<Then>>,
+    thens: Vec<Option<Waiting>>,
     free: Vec<usize>,
     watches: BTreeMap<u64, Listener>,
     token: u64,
@@ -336,10 +345,9 @@ impl Thread {
         let Self { members, epoll, scratch, .. } = self;
         let member = members.get_mut(&client).expect("a token's client is there");
         let Some(socket) = &mut member.socket else { return };
-        let now = clock::now();
         if !socket.is_connected() {
             match socket.attempted(epoll) {
-                Ok(true) => member.machine.connected(now),
+                Ok(true) => member.machine.connected(clock::now()),
                 Ok(false) => {}
                 Err(error) => self.lost(client, &error),
             }
@@ -350,7 +358,8 @@ impl Thread {
             match socket.receive(scratch) {
                 Ok(None) => return,
                 Ok(Some(count)) => {
-                    member.machine.received(now, &scratch[..count]);
+                    // Read after the bytes are here: whatever they answer is not younger than this.
+                    member.machine.received(clock::now(), &scratch[..count]);
                     if !member.machine.is_connected() || count < scratch.len() {
                         return;
                     }
@@ -374,13 +383,14 @@ impl Thread {
                         // Whoever hears of the end finds it everywhere.
                         member.observe();
                     }
-                    let then = member.thens[tag as usize].take().expect("a call is answered once");
+                    let waiting = member.thens[tag as usize].take().expect("a call is answered once");
                     member.free.push(tag as usize);
-                    if let Next::Call(call, then) = then(result) {
+                    if let Next::Call(call, then) = member.answered(waiting, result) {
                         member.call(clock::now(), call, then);
                     }
                 }
                 Some(Effect::Watch { watch, told }) => member.told(watch, told),
+                Some(Effect::Shelve(shelve)) => member.observed.shelve(shelve),
                 Some(Effect::Session(event)) => {
                     member.observe();
                     member.observed.tell(event);
@@ -500,26 +510,42 @@ impl Member {
             if tag == self.thens.len() {
                 self.thens.push(None);
             }
+            let is_request = matches!(call, Call::Request(_));
             let queued = match call {
                 Call::Request(operation) => self.machine.request(now, tag as u64, operation),
                 Call::Authenticate(credentials) => self.machine.authenticate(now, tag as u64, credentials),
                 Call::Read(read, consistency) => self.machine.read(now, tag as u64, read, consistency),
+                Call::KeptRead(read) => self.machine.read_and_keep(now, tag as u64, read),
                 Call::AwaitLock(path) => self.machine.await_lock(now, tag as u64, path),
                 Call::Close => {
                     self.machine.close(now, tag as u64);
                     Ok(())
                 }
             };
+            let waiting = Waiting { then, is_request };
             let Err(error) = queued else {
-                self.thens[tag] = Some(then);
+                self.thens[tag] = Some(waiting);
                 return;
             };
             self.free.push(tag);
-            match then(Err(error)) {
+            match self.answered(waiting, Err(error)) {
                 Next::Finished => return,
                 Next::Call(next, after) => (call, then) = (next, after),
             }
         }
+    }
+
+    /// Hands an answer over; what follows from it.
+    fn answered(&self, waiting: Waiting, result: Result<Answered>) -> Next {
+        let kept = self.observed.kept();
+        if let Some(kept) = kept.filter(|_| waiting.is_request) {
+            kept.request_answered();
+        }
+        let next = (waiting.then)(result);
+        if let (Some(kept), Next::Call(Call::Request(_), _)) = (kept, &next) {
+            kept.request_made();
+        }
+        next
     }
 
     /// Passes on what a watch is told.

@@ -18,6 +18,10 @@
 //!
 #![doc = concat!("```no_run\n", include_str!("../../tests/process/guide/write.rs"), "```")]
 //!
+//! A client that reads the same nodes again and again may [keep](super::ClientBuilder::cache) the answers: `get`, `exists` and
+//! `list` then take no message, and are as linearizable as before, because the cell has a client drop what a write is about to
+//! change. `quorate status --json` tells what is kept, and how often writes had to wait for it.
+//!
 //! # 3. Watch
 //!
 //! A [`Watch`](super::Watch) tells of everything that happens to a node, its children or all below it, once and in order,

@@ -70,9 +70,13 @@ impl Client {
         let (op, promise) = Op::new();
         match self.inward(path) {
             Ok(path) => {
+                let first = Read::List { path: path.clone(), after: String::new(), limit: 0 };
                 let listing = Listing { path, names: Vec::new(), stat: None, root: self.root(), promise };
-                let (call, then) = listing.page(consistency);
-                self.call(call, then);
+                match self.look(&first, consistency) {
+                    // A listing of several pages is not kept.
+                    Some(answered) => _ = listing.take(Ok(answered)),
+                    None => self.call(self.asking(first, consistency), Box::new(move |result| listing.take(result))),
+                }
             }
             Err(error) => promise.keep(Err(error)),
         }
@@ -85,15 +89,11 @@ impl Client {
         let (after, root) = (after.to_owned(), self.root());
         match self.inward(path) {
             Ok(path) => {
-                self.submit(
-                    Call::Read(Read::Entries { path, after, limit }, consistency),
-                    move |answered| match answer(answered, &root)? {
-                        (revision, Answer::Entries { entries, stat, more }) => {
-                            Ok(Page { entries, stat, more, revision })
-                        }
-                        _ => Err(unfit("a listing")),
-                    },
-                )
+                let read = Read::Entries { path, after, limit };
+                self.read(read, consistency, move |answered| match answer(answered, &root)? {
+                    (revision, Answer::Entries { entries, stat, more }) => Ok(Page { entries, stat, more, revision }),
+                    _ => Err(unfit("a listing")),
+                })
             }
             Err(error) => Op::ready(Err(error)),
         }

@@ -40,7 +40,8 @@
 //! 1. **Program order is session order.** Calls take effect in the order they were made, pipelined or not, across any
 //!    number of reconnections.
 //! 2. **Once.** A call that was made is applied once, however often it had to be sent, as long as the session lives.
-//! 3. **Never backwards.** No answer is older than one given before.
+//! 3. **Never backwards.** No answer is older than one given before. One that is [kept](ClientBuilder::cache) is given only
+//!    while it is what the cell would answer.
 //! 4. **Nothing unseen.** A [`Watch`] brings every change once, in order, or says which revisions it cannot tell of.
 //! 5. **Honest failure.** [`Error::outcome`] says whether a call that failed may have had its effect.
 //! 6. **Fixed threads.** One thread, and a second once a host name has to be looked up, for any number of clients.
@@ -49,7 +50,7 @@
 //!
 //! # Not here
 //!
-//! Handles and caches: the cell does not have them yet. A deadline that takes a call
+//! Handles: the cell does not have them yet. A deadline that takes a call
 //! back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
@@ -64,6 +65,7 @@ mod driver;
 mod error;
 pub mod features;
 pub mod guide;
+mod kept;
 mod listing;
 mod lock;
 mod log;
@@ -87,10 +89,11 @@ pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
 pub use credentials::Credentials;
 pub use error::{Error, Outcome, Result};
+pub use kept::CacheStats;
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
 pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
 pub use log::{Appended, Log, LogPage, LogTail, Tailed};
-pub use machine::Prefer;
+pub use machine::{CacheSettings, Prefer};
 pub use observe::SessionEvents;
 pub use op::Op;
 pub use session::{SessionEvent, SessionState};

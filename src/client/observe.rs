@@ -10,6 +10,8 @@ use std::time::Duration;
 use futures_core::Stream;
 
 use super::clock;
+use super::kept::KeptAnswers;
+use super::machine::{CacheSettings, Shelve};
 use super::session::{SessionEvent, SessionState};
 use crate::namespace::command::{Revision, SessionId};
 use crate::time::Instant;
@@ -17,6 +19,8 @@ use crate::time::Instant;
 /// One client's public state; written by the driver.
 #[derive(Debug)]
 pub(super) struct Observed {
+    /// Answers that callers may give themselves, if it was asked for.
+    kept: Option<KeptAnswers>,
     view: Mutex<View>,
     revision: AtomicU64,
     listeners: Mutex<Vec<Weak<Listener>>>,
@@ -54,9 +58,10 @@ struct Heard {
 }
 
 impl Observed {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(cache: Option<CacheSettings>) -> Self {
         let view = View { state: SessionState::Connecting, session: None, lease_until: Instant::ZERO, closing: false };
-        Self { view: Mutex::new(view), revision: AtomicU64::new(0), listeners: Mutex::default() }
+        let kept = cache.map(KeptAnswers::new);
+        Self { kept, view: Mutex::new(view), revision: AtomicU64::new(0), listeners: Mutex::default() }
     }
 
     pub(super) fn state(&self) -> SessionState {
@@ -69,8 +74,23 @@ impl Observed {
         state == SessionState::Safe && !closing && clock::now() < lease_until
     }
 
+    /// The kept answers.
+    pub(super) fn kept(&self) -> Option<&KeptAnswers> {
+        self.kept.as_ref()
+    }
+
+    /// Does what the machine says of what is kept.
+    pub(super) fn shelve(&self, shelve: Shelve) {
+        if let Some(kept) = &self.kept {
+            kept.shelve(shelve);
+        }
+    }
+
     /// The client is about to be closed.
     pub(super) fn close(&self) {
+        if let Some(kept) = &self.kept {
+            kept.close();
+        }
         lock(&self.view).closing = true;
     }
 

@@ -130,6 +130,7 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
             ServerMessage::ReadReply { number, revision: held.revision, answer: &answer }.encode(out);
         }
         ClientMessage::Ping { number } => ServerMessage::Pong { number }.encode(out),
+        ClientMessage::Cache(ask) => panic!("{ask:?}, though no test keeps anything"),
         ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("no test watches"),
         ClientMessage::Status { .. }
         | ClientMessage::Members { .. }

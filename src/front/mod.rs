@@ -18,6 +18,7 @@
 //!    (another leader, an overload), the client is told once where to start again, and everything else on that
 //!    connection is dropped until it does.
 //! 4. A session's ping is answered only after its leader, having heard it, proved that it leads.
+//!    A kept answer's lease is renewed, and an answer given to be kept, only behind such a read point too (`caching`).
 //! 5. A lock that changes hands is told to the session that has it now, and to nobody else (`locks`).
 //! 6. Bad input costs its connection, and nothing else.
 //! 7. A watch is told of a change before any answer of the same notice, and before any read of its connection that shows
@@ -29,6 +30,7 @@
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
 
+mod caching;
 mod connection;
 mod locks;
 mod past;
@@ -47,10 +49,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
+use self::caching::Ping;
 use self::connection::{Connection, Opening};
 use self::locks::LockWaits;
 use self::patience::Patience;
-use self::reads::Reads;
+use self::reads::{Cached, Reads};
 use self::watches::Watches;
 use crate::limits::{
     BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, NODE_DATA_BYTES_MAX, OVERLOAD_RETRY_MS, REQUEST_BYTES_MAX,
@@ -104,9 +107,9 @@ pub struct Front {
     reads: Reads,
     lock_waits: LockWaits,
     watches: Watches,
-    pings: Vec<(ConnectionId, u64)>,
+    pings: Vec<(ConnectionId, Ping)>,
     touched: Vec<SessionId>,
-    awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, u64)>>,
+    awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, Ping)>>,
     next_ticket: u64,
     /// Who asked the replica how it is, or for its sessions, by ticket.
     askers: BTreeMap<u64, (ConnectionId, u64)>,
@@ -193,15 +196,14 @@ impl Front {
     pub fn notice(&mut self, notice: FrontNotice, tree: &Tree) {
         match notice {
             FrontNotice::Applied(applied) => self.applied(applied, tree),
-            FrontNotice::ReadPoint { ticket, upto, withheld } => {
-                self.reads.point(ticket, upto);
-                for (id, number) in self.awaiting_pings.remove(&ticket).unwrap_or_default() {
-                    let session = self.connections.get(&id).and_then(|c| c.session);
-                    if upto.is_some() && session.is_none_or(|session| !withheld.contains(&session)) {
-                        self.say(id, &ServerMessage::Pong { number });
-                    }
+            FrontNotice::ReadPoint { ticket, upto, withheld, word } => {
+                self.reads.point(ticket, upto, &word.kept);
+                if upto.is_some() {
+                    self.answer_pings(ticket, &withheld, &word);
                 }
+                self.awaiting_pings.remove(&ticket);
             }
+            FrontNotice::Recall { session, recall } => self.recall(session, recall),
             FrontNotice::Leader { leader } => self.leader_changed(leader),
             FrontNotice::Refused { requests, overloaded } => {
                 let reason = if overloaded {
@@ -244,16 +246,18 @@ impl Front {
         requests.append(&mut self.requests);
         self.reads.wake(now);
         let need_point = !leased && self.reads.has_ready();
-        if need_point || !self.pings.is_empty() {
+        if need_point || self.reads.has_wishing() || !self.pings.is_empty() {
             self.next_ticket += 1;
+            let ticket = self.next_ticket;
             if need_point {
-                self.reads.ask(self.next_ticket);
+                self.reads.ask(ticket);
             }
+            let wish = self.wish(ticket);
             if !self.pings.is_empty() {
-                self.awaiting_pings.insert(self.next_ticket, std::mem::take(&mut self.pings));
+                self.awaiting_pings.insert(ticket, std::mem::take(&mut self.pings));
             }
             let sessions = std::mem::take(&mut self.touched);
-            requests.push(FrontRequest::ReadPoint { ticket: self.next_ticket, sessions });
+            requests.push(FrontRequest::ReadPoint { ticket, sessions, wish });
         }
     }
 
@@ -292,6 +296,7 @@ impl Front {
     #[must_use]
     pub fn is_restless(&self) -> bool {
         self.reads.has_ready()
+            || self.reads.has_wishing()
             || self.reads.has_reached(self.applied_upto)
             || !self.requests.is_empty()
             || !self.pings.is_empty()
@@ -368,9 +373,10 @@ impl Front {
             ClientMessage::Authenticate { number, acked_upto, name, password } => {
                 self.authenticate(id, (number, acked_upto), name, password)
             }
-            ClientMessage::Read { number, consistency, read } => self.read(id, number, consistency, read),
+            ClientMessage::Read { number, consistency, read } => self.read(id, number, (consistency, Cached::No), read),
+            ClientMessage::Cache(ask) => self.cache_asked(id, ask),
             ClientMessage::Ping { number } => {
-                self.pings.push((id, number));
+                self.pings.push((id, Ping { number, renews: false }));
                 self.touched.extend(connection.session);
                 Ok(())
             }
@@ -583,7 +589,9 @@ impl Front {
                     self.end_session(id, session);
                 }
             }
-            CommandOutcome::ExpiryMissed { .. } | CommandOutcome::Settled { .. } => {}
+            CommandOutcome::ExpiryMissed { .. }
+            | CommandOutcome::Settled { .. }
+            | CommandOutcome::CachingMarked { .. } => {}
         }
     }
 

@@ -2,20 +2,22 @@
 //!
 //! A read is *blocked* while earlier requests of its connection are unanswered; then, if it must be linearizable, it is
 //! *ready*: it can be answered under the leader lease, or waits under a *ticket* for a read point, and then, *pointed*, until
-//! that slot is applied. A read that only asks for some revision waits for that.
+//! that slot is applied. One whose answer is to be kept goes through the leader in any case. A read that only asks for some revision waits for that.
 
 use std::collections::BTreeMap;
 
+use bytes::BytesMut;
 use hashbrown::HashMap;
 
 use super::connection::Fault;
 use super::{ConnectionId, Front};
-use crate::limits::{CLIENT_TURN_BYTES_MAX, READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
+use crate::limits::{CACHE_WISHES_MAX, CLIENT_TURN_BYTES_MAX, READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
 use crate::namespace::codec;
-use crate::namespace::command::{Read, Revision};
+use crate::namespace::command::{Read, Revision, SessionId};
 use crate::namespace::{self, Gate, Tree};
 use crate::paxos::Slot;
 use crate::time::Instant;
+use crate::wire::cache::{Keep, encode_cached_reply, keepable};
 use crate::wire::client::{Consistency, Reason, ServerMessage, encode_read_reply};
 
 /// A read that waits.
@@ -27,6 +29,20 @@ pub(super) struct Parked {
     after: u64,
     consistency: Consistency,
     read: Read,
+    cached: Cached,
+}
+
+/// Whether a read's answer is to be kept by its client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cached {
+    /// It is not.
+    No,
+    /// It is, if the leader agrees.
+    Wished,
+    /// The leader is being asked; the wish's place among those of the ticket.
+    Asked(u32),
+    /// The leader agreed.
+    Granted,
 }
 
 /// Every read that waits, by what it waits for.
@@ -34,6 +50,8 @@ pub(super) struct Parked {
 pub(super) struct Reads {
     blocked: HashMap<ConnectionId, Vec<Parked>>,
     ready: Vec<Parked>,
+    /// Ready too; but the leader must know of them first, as their answers are to be kept.
+    wishing: Vec<Parked>,
     ticketed: BTreeMap<u64, Vec<Parked>>,
     pointed: BTreeMap<Slot, Vec<Parked>>,
     at_revision: Vec<Parked>,
@@ -93,12 +111,43 @@ impl Reads {
     /// The ready reads wait for the answer to `ticket`.
     pub(super) fn ask(&mut self, ticket: u64) {
         let reads = self.take_ready();
-        self.ticketed.insert(ticket, reads);
+        self.ticketed.entry(ticket).or_default().extend(reads);
     }
 
-    /// The answer to `ticket`.
-    pub(super) fn point(&mut self, ticket: u64, upto: Option<Slot>) {
-        let Some(reads) = self.ticketed.remove(&ticket) else { return };
+    /// Whether reads wait for the leader to know of them.
+    pub(super) fn has_wishing(&self) -> bool {
+        !self.wishing.is_empty()
+    }
+
+    /// Reads whose answers are to be kept wait for the answer to `ticket`, which is to ask for that.
+    pub(super) fn ask_to_keep(
+        &mut self,
+        ticket: u64,
+        session_of: impl Fn(ConnectionId) -> Option<SessionId>,
+    ) -> Vec<Keep> {
+        let mut wishes = Vec::new();
+        for mut parked in std::mem::take(&mut self.wishing) {
+            if let (Some((path, with_children)), Some(session)) =
+                (keepable(&parked.read), session_of(parked.connection))
+                && wishes.len() < CACHE_WISHES_MAX
+            {
+                parked.cached = Cached::Asked(wishes.len() as u32);
+                wishes.push(Keep { session, path: path.to_owned(), with_children });
+            }
+            self.ticketed.entry(ticket).or_default().push(parked);
+        }
+        wishes
+    }
+
+    /// The answer to `ticket`, and the places of the answers that may be kept, in order.
+    pub(super) fn point(&mut self, ticket: u64, upto: Option<Slot>, kept: &[u32]) {
+        let Some(mut reads) = self.ticketed.remove(&ticket) else { return };
+        for parked in &mut reads {
+            if let Cached::Asked(place) = parked.cached {
+                let granted = upto.is_some() && kept.binary_search(&place).is_ok();
+                parked.cached = if granted { Cached::Granted } else { Cached::Wished };
+            }
+        }
         match upto {
             Some(upto) => self.pointed.entry(upto).or_default().extend(reads),
             None => {
@@ -161,6 +210,7 @@ impl Reads {
         }
         let theirs = |parked: &Parked| parked.connection != connection;
         self.ready.retain(theirs);
+        self.wishing.retain(theirs);
         self.at_revision.retain(theirs);
         self.unasked.retain(theirs);
         self.ticketed.values_mut().chain(self.pointed.values_mut()).for_each(|reads| reads.retain(theirs));
@@ -172,6 +222,7 @@ impl Reads {
 
     fn admit(&mut self, parked: Parked) {
         match parked.consistency {
+            Consistency::Linearizable if parked.cached == Cached::Wished => self.wishing.push(parked),
             Consistency::Linearizable => self.ready.push(parked),
             Consistency::AtLeast(_) | Consistency::Stale => self.at_revision.push(parked),
         }
@@ -210,7 +261,7 @@ impl Front {
         &mut self,
         id: ConnectionId,
         number: u64,
-        consistency: Consistency,
+        (consistency, cached): (Consistency, Cached),
         read: &[u8],
     ) -> Result<(), Fault> {
         let read = Read::decode(read)?;
@@ -223,7 +274,7 @@ impl Front {
             Consistency::AtLeast(revision) => Consistency::AtLeast(revision.max(connection.seen)),
             Consistency::Stale => Consistency::AtLeast(connection.seen),
         };
-        let parked = Parked { connection: id, number, after: connection.submitted_upto, consistency, read };
+        let parked = Parked { connection: id, number, after: connection.submitted_upto, consistency, read, cached };
         let blocked = connection.answered_upto < connection.submitted_upto;
         if self.reads.begin(id) > SESSION_REQUESTS_IN_FLIGHT as u32 {
             self.reads.end(id);
@@ -269,7 +320,14 @@ impl Front {
             self.say(parked.connection, &ServerMessage::ReadRefused { number: parked.number, reason });
             return Some(mark);
         }
-        encode_read_reply(&mut connection.out, parked.number, revision, |out| codec::encode_read_outcome(&answer, out));
+        let encode = |out: &mut BytesMut| codec::encode_read_outcome(&answer, out);
+        match parked.cached {
+            Cached::No => encode_read_reply(&mut connection.out, parked.number, revision, encode),
+            Cached::Wished | Cached::Asked(_) | Cached::Granted => {
+                let keep = parked.cached == Cached::Granted;
+                encode_cached_reply(&mut connection.out, parked.number, (revision, keep), encode);
+            }
+        }
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(parked.connection);
         }

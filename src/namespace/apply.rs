@@ -67,6 +67,8 @@ pub enum CommandOutcome {
     ExpiryMissed { session: SessionId, counter: Option<u64> },
     /// `Settle`: what was due at the node is done.
     Settled { path: String },
+    /// `MarkCaching`: done, if the session lives.
+    CachingMarked { session: SessionId },
     /// `Request`: its result, of now or stored when it was applied. `outcome` is encoded as `codec::encode_outcome` does.
     /// `who`: whom the session stands for, where whoever passes the result on may not know yet.
     Replied { session: SessionId, number: u64, revision: Revision, outcome: Bytes, who: Option<Arc<Principals>> },
@@ -140,6 +142,12 @@ impl Namespace {
     #[must_use]
     pub fn session(&self, session: SessionId) -> Option<SessionView> {
         self.sessions.find(session).map(|place| self.sessions.get(place).view())
+    }
+
+    /// Whom a session stands for, if it lives.
+    #[must_use]
+    pub fn principals(&self, session: SessionId) -> Option<&Principals> {
+        self.sessions.find(session).map(|place| &*self.sessions.get(place).who)
     }
 
     /// All sessions that live, by id.
@@ -229,6 +237,12 @@ impl Namespace {
                     self.clock.revision = stamp.revision;
                 }
                 CommandOutcome::Settled { path: path.to_owned() }
+            }
+            CommandRef::MarkCaching { session } => {
+                if let Some(place) = self.sessions.find(session) {
+                    self.sessions.update(place, |row| row.caches = true);
+                }
+                CommandOutcome::CachingMarked { session }
             }
             CommandRef::Request { session, number, acked_upto, ref operation } => {
                 let Some(place) = self.sessions.find(session) else {

@@ -30,6 +30,9 @@ pub enum Command {
     /// Does what is due at that instance of a node by the log's time: forgets lost holders of its lock whose delay is over,
     /// and hands the lock on; ends the node, if its time is over.
     Settle { path: String, instance: u64 },
+    /// The session's client may keep answers from here on: a new leader must have it drop them, or wait until they have run
+    /// out. Changes nothing that shows, and no revision.
+    MarkCaching { session: SessionId },
     /// Request `number` of a session. Applied only if it is the session's next; an earlier one has its stored result
     /// returned; a later one has no effect. Results up to `acked_upto` are dropped.
     Request { session: SessionId, number: u64, acked_upto: u64, operation: Operation },

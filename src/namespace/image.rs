@@ -371,6 +371,7 @@ fn put_session(out: &mut BytesMut, session: &Session) {
     out.put_u64_le(session.counter);
     out.put_u64_le(session.last_number);
     session.who.put(out);
+    out.put_u8(u8::from(session.caches));
     let kept = if cfg!(bug = "21") { 0 } else { session.results().len() };
     out.put_u32_le(u32::try_from(kept).expect("results are bounded far below 2^32"));
     for stored in session.results().iter().take(kept) {
@@ -387,6 +388,7 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
     let counter = reader.u64("a session's counter")?;
     let last_number = reader.u64("a request's number")?;
     let who = Principals::take(reader)?;
+    let caches = reader.bool("whether its client keeps answers")?;
     let count = reader.count("results of a session", SESSION_RESULTS_MAX, 12)?;
     if count as u64 > last_number || last_number == u64::MAX {
         return Err(not_whole(&format!("session {id} numbers its requests and results as none can")));
@@ -397,7 +399,7 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
         let outcome = Bytes::copy_from_slice(reader.bytes("a result")?);
         results.push((revision, outcome));
     }
-    let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number, results: count };
+    let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number, results: count, caches };
     Ok(Session::restored(view, who, results.into_iter()))
 }
 
@@ -405,7 +407,7 @@ fn not_whole(what: &str) -> ImageError {
     ImageError::NotWhole { what: what.to_owned() }
 }
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const HEADER: u8 = 1;
 const NODE: u8 = 2;

@@ -114,4 +114,4 @@ pub use session::SessionView;
 pub use tree::{Aspect, Change, Node, Tree};
 
 #[cfg(all(test, feature = "server"))]
-mod tests;
+pub(crate) mod tests;

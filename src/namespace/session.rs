@@ -28,6 +28,8 @@ pub struct SessionView {
     pub last_number: u64,
     /// Results still kept.
     pub results: usize,
+    /// Its client may keep answers.
+    pub caches: bool,
 }
 
 /// One result: what was answered, and at which revision.
@@ -50,6 +52,8 @@ pub(super) struct Session {
     /// Whom it stands for.
     pub who: Arc<Principals>,
     who_hash: u128,
+    /// Its client may keep answers: a new leader sees to it that it drops those of before.
+    pub caches: bool,
     /// Results of the requests up to `last_number`, none missing between the first kept and the last.
     results: VecDeque<Stored>,
     results_bytes: usize,
@@ -143,7 +147,8 @@ impl Sessions {
 impl Session {
     pub fn new(id: SessionId, token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr>) -> Self {
         let (counter, results) = (1, 0);
-        let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number: 0, results };
+        let (last_number, caches) = (0, false);
+        let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number, results, caches };
         Self::restored(view, Principals::at(address), std::iter::empty())
     }
 
@@ -153,7 +158,7 @@ impl Session {
         who: Principals,
         results: impl ExactSizeIterator<Item = (Revision, Bytes)>,
     ) -> Self {
-        let SessionView { session: id, token, secret, timeout_ms, counter, last_number, .. } = view;
+        let SessionView { session: id, token, secret, timeout_ms, counter, last_number, caches, .. } = view;
         assert!(results.len() as u64 <= last_number, "there is one result a request at most");
         let first = last_number - results.len() as u64 + 1;
         let results: VecDeque<_> = (first..)
@@ -173,6 +178,7 @@ impl Session {
             last_number,
             who,
             who_hash,
+            caches,
             results,
             results_bytes,
             results_sum,
@@ -247,6 +253,7 @@ impl Session {
             counter: self.counter,
             last_number: self.last_number,
             results: self.results.len(),
+            caches: self.caches,
         }
     }
 
@@ -266,7 +273,7 @@ impl Session {
     }
 
     fn rehash(&mut self) {
-        let mut raw = [0; 84];
+        let mut raw = [0; 85];
         raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
         raw[8..16].copy_from_slice(&self.token.to_le_bytes());
         raw[16..32].copy_from_slice(&self.secret.to_le_bytes());
@@ -274,7 +281,8 @@ impl Session {
         raw[36..44].copy_from_slice(&self.counter.to_le_bytes());
         raw[44..52].copy_from_slice(&self.last_number.to_le_bytes());
         raw[52..68].copy_from_slice(&self.results_sum.to_le_bytes());
-        raw[68..].copy_from_slice(&self.who_hash.to_le_bytes());
+        raw[68..84].copy_from_slice(&self.who_hash.to_le_bytes());
+        raw[84] = u8::from(self.caches);
         self.hash = xxh3_128(&raw);
     }
 }

@@ -1,14 +1,14 @@
 //! The namespace against a small model of it, its images against replay, and every refusal in a table.
 
 mod acls;
-mod generated;
+pub(crate) mod generated;
 mod images;
 mod lifetimes;
 mod listings;
 mod locks;
 mod log_model;
 mod logs;
-mod model;
+pub(crate) mod model;
 mod quotas;
 mod refusals;
 mod requests;
@@ -29,7 +29,7 @@ fn answer(tree: &Tree, read: ReadRef<'_>) -> Result<Answer, Refusal> {
 }
 
 /// A batch's body.
-fn batch(log_time_ns: u64, wall_ms: u64, commands: &[Command]) -> Bytes {
+pub(crate) fn batch(log_time_ns: u64, wall_ms: u64, commands: &[Command]) -> Bytes {
     let mut out = BytesMut::new();
     out.extend_from_slice(&batch_header(log_time_ns, wall_ms, u32::try_from(commands.len()).expect("few")));
     for command in commands {

@@ -12,6 +12,8 @@ use crate::paxos::{Draft, Kind, Value};
 pub(super) struct Pending {
     queue: VecDeque<Submission>,
     bytes: usize,
+    /// Submissions ever taken.
+    pushed: u64,
 }
 
 impl Pending {
@@ -20,9 +22,25 @@ impl Pending {
         if self.bytes + submission.run.len() > PENDING_BYTES_MAX {
             return Err(submission);
         }
-        self.bytes += submission.run.len();
-        self.queue.push_back(submission);
+        self.push_anyway(submission);
         Ok(())
+    }
+
+    /// Takes commands that were admitted before.
+    pub(super) fn push_anyway(&mut self, submission: Submission) {
+        self.bytes += submission.run.len();
+        self.pushed += 1;
+        self.queue.push_back(submission);
+    }
+
+    /// How many submissions were ever taken.
+    pub(super) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// How many of them were cut, or given back.
+    pub(super) fn cut_upto(&self) -> u64 {
+        self.pushed - self.queue.len() as u64
     }
 
     /// Bytes of what waits.

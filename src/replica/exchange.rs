@@ -8,7 +8,9 @@ pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
 use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::{Change, CommandOutcome};
+use crate::paxos::Ballot;
 use crate::paxos::{Incarnation, MemberChange, ReplicaId, Slot, Value};
+use crate::wire::cache::{Recall, Wish, Word};
 use crate::wire::client::{MemberAddress, SessionsPage, Status};
 use crate::wire::members::Members;
 use crate::wire::peer::PeerMessage;
@@ -159,7 +161,9 @@ pub enum FrontRequest {
     /// From now on they do not.
     Detach(SessionId),
     /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from.
-    ReadPoint { ticket: u64, sessions: Vec<SessionId> },
+    ReadPoint { ticket: u64, sessions: Vec<SessionId>, wish: Wish },
+    /// A session's client dropped what it was asked to.
+    Recalled { session: SessionId, reign: Ballot, number: u64 },
     /// Reads were answered under the leader lease: it is worth renewing.
     LeaseUsed,
     /// How is the replica?
@@ -191,8 +195,10 @@ pub enum FrontNotice {
     Applied(Applied),
     /// The answer to [`FrontRequest::ReadPoint`]: reads asked before the request may be answered once `upto` is applied.
     /// `upto` is `None` when no leader could be asked: ask again when one is known. The sessions of the request live on, but for those
-    /// `withheld`.
-    ReadPoint { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId> },
+    /// `withheld`. `word`: what came of the wish; nothing did without an `upto`.
+    ReadPoint { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId>, word: Word },
+    /// That session's client is to drop answers that it keeps.
+    Recall { session: SessionId, recall: Recall },
     /// Another leader, or none: what was submitted and is not yet answered may be lost.
     Leader { leader: Option<ReplicaId> },
     /// The answer to [`FrontRequest::Status`]; the front knows the number of its connections.

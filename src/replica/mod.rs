@@ -12,6 +12,9 @@
 //! **A read** does not come here, unless the front's replica does not lead, or leads without a lease: then the front asks
 //! for a *read point*, the slot it must have applied. The leader's Paxos gives it; a follower asks the leader.
 //!
+//! **What clients keep.** An answer may be kept by the client and given again, as long as nothing has changed it. The leader
+//! knows who keeps what, and has it dropped before it proposes a change; that story is told in `cache`.
+//!
 //! Invariants:
 //!
 //! 1. A vote, a promise or an outcome leaves only behind the durable write it depends on: Paxos parks it, this module only
@@ -23,6 +26,7 @@
 //!    that it leads, and has heard nothing (`liveness`).
 //! 5. What is due at a node (a lock kept shut for a lost holder opens, a node's time is over) is done only by the log, at a
 //!    log time that has come (`timers`).
+//! 6. Nothing is proposed that would make an answer wrong which a client may still give from memory (`cache`).
 //!
 //! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`. So is a client that wants a
@@ -37,6 +41,7 @@
 //! another replica's clients (they are answered by the replica that serves them).
 
 mod batch;
+mod cache;
 mod digests;
 pub mod exchange;
 mod image;
@@ -56,6 +61,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use self::batch::Pending;
+use self::cache::Cache;
 pub use self::digests::Digests;
 use self::exchange::{Applied, Effect, FrontId, FrontNotice, FrontRequest, Input, Submission, Trust};
 use self::image::Images;
@@ -73,6 +79,7 @@ use crate::namespace::{Change, Tree};
 use crate::namespace::{CommandOutcome, Namespace, SessionView};
 use crate::paxos::{self, Ballot, Incarnation, Kind, Message, Output, Paxos, ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
+use crate::wire::cache::{CacheAccount, Wish, Word};
 use crate::wire::client::{SessionAccount, SessionsPage};
 use crate::wire::peer::PeerMessage;
 
@@ -97,6 +104,8 @@ pub struct Replica {
     liveness: Option<Liveness>,
     expired: Vec<SessionId>,
     settling: Settling,
+    /// While this replica leads: who keeps which answers.
+    cache: Option<Cache>,
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
@@ -157,6 +166,7 @@ impl Replica {
             liveness: None,
             expired: Vec::new(),
             settling: Settling::default(),
+            cache: None,
             links: paxos::ReplicaSet::EMPTY,
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
@@ -233,7 +243,13 @@ impl Replica {
         }
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
         let images = self.images.next_deadline().min(self.transfer.next_deadline()).min(self.scrub.next_deadline());
-        let own = self.storage.next_deadline().min(images).min(self.next_due(now));
+        let cache = match &self.cache {
+            Some(cache) => cache.next_deadline(),
+            // What came in waits for it.
+            None if self.paxos.is_leading() => Instant::ZERO,
+            None => Instant::FOREVER,
+        };
+        let own = self.storage.next_deadline().min(images).min(self.next_due(now)).min(cache);
         self.paxos.next_deadline().min(liveness).min(own)
     }
 
@@ -259,6 +275,12 @@ impl Replica {
     #[must_use]
     pub fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// What clients keep, if this replica leads.
+    #[must_use]
+    pub fn cache_account(&self) -> CacheAccount {
+        self.cache.as_ref().map(Cache::account).unwrap_or_default()
     }
 
     /// Everything up to this slot is applied, and was handed to the fronts at the last end of a turn.
@@ -287,11 +309,11 @@ impl Replica {
         let has_room = self.has_room_for_its_own();
         let Some(liveness) = &mut self.liveness else { return };
         liveness.advance(now, self.paxos.is_confirmed(now), &mut self.expired);
-        for session in self.expired.drain(..) {
+        for session in std::mem::take(&mut self.expired) {
             let Some(counter) = self.namespace.session(session).map(|view| view.counter) else { continue };
             let command = Command::ExpireSession { session, counter };
-            if !has_room || self.pending.push(Submission::of(&command)).is_err() {
-                liveness.spared(now, session);
+            if !has_room || self.admit(Submission::of(&command)).is_err() {
+                self.with_liveness(|liveness| liveness.spared(now, session));
             }
         }
     }
@@ -321,12 +343,18 @@ impl Replica {
                 }
             }
             PeerMessage::ForwardRefused { requests, overloaded } => self.refuse(requests, overloaded, effects),
-            PeerMessage::ReadPoint { ticket, sessions } => {
-                self.ask_read_point(now, Asker::Peer(from, ticket), sessions, effects);
+            PeerMessage::ReadPoint { ticket, sessions, wish } => {
+                self.ask_read_point(now, Asker::Peer(from, ticket), (sessions, wish), effects);
             }
-            PeerMessage::ReadPointReply { ticket, upto, withheld } => {
+            PeerMessage::ReadPointReply { ticket, upto, withheld, word } => {
                 if let Some(asked) = self.reads.answered_by(ticket, from) {
-                    answer_read_point(asked.asker, upto, withheld, effects);
+                    answer_read_point(asked.asker, upto, (withheld, word), effects);
+                }
+            }
+            PeerMessage::Recall { sessions, recall } => self.recall_here(&sessions, &recall, effects),
+            PeerMessage::Recalled { session, reign, number } => {
+                if let Some(cache) = &mut self.cache {
+                    cache.recalled(session, reign, number);
                 }
             }
             PeerMessage::FetchImage { image, offset } => self.lend(now, from, (image, offset), effects),
@@ -348,9 +376,10 @@ impl Replica {
                     self.attached.remove(&session);
                 }
             }
-            FrontRequest::ReadPoint { ticket, sessions } => {
-                self.ask_read_point(now, Asker::Front(front, ticket), sessions, effects);
+            FrontRequest::ReadPoint { ticket, sessions, wish } => {
+                self.ask_read_point(now, Asker::Front(front, ticket), (sessions, wish), effects);
             }
+            FrontRequest::Recalled { session, reign, number } => self.recalled(session, (reign, number), effects),
             FrontRequest::LeaseUsed => self.paxos.want_lease(now, &mut self.outputs),
             FrontRequest::Members { ticket, trust, change } => {
                 let members = Box::new(self.members(now, trust, change.as_ref()));
@@ -405,12 +434,6 @@ impl Replica {
         // With no leader it is lost: the front was told so, or is about to be.
     }
 
-    /// Takes clients' commands for the next entries, if there is room for them in memory and on disk.
-    fn admit(&mut self, submission: Submission) -> Result<(), Submission> {
-        let needed = self.pending.bytes() + submission.run.len();
-        if self.storage.has_room_for(needed as u64) { self.pending.push(submission) } else { Err(submission) }
-    }
-
     fn refuse(&mut self, requests: Vec<(SessionId, u64)>, overloaded: bool, effects: &mut Vec<Effect>) {
         for (id, _) in self.fronts.iter().enumerate() {
             let front = FrontId(id as u8);
@@ -422,19 +445,27 @@ impl Replica {
         }
     }
 
-    fn ask_read_point(&mut self, now: Instant, asker: Asker, sessions: Vec<SessionId>, effects: &mut Vec<Effect>) {
+    fn ask_read_point(
+        &mut self,
+        now: Instant,
+        asker: Asker,
+        (sessions, wish): (Vec<SessionId>, Wish),
+        effects: &mut Vec<Effect>,
+    ) {
         if let Some(liveness) = self.liveness.as_mut().filter(|_| self.paxos.is_leading()) {
-            let withheld = sessions.into_iter().filter(|session| !liveness.heard(now, *session)).collect();
-            let ticket = self.reads.ask(Asked { asker, leader: None, withheld });
+            let withheld: Vec<_> = sessions.into_iter().filter(|session| !liveness.heard(now, *session)).collect();
+            let word = self.word(now, asker, &wish, &withheld);
+            let ticket = self.reads.ask(Asked { asker, leader: None, withheld, word });
             self.paxos.read_point(now, ticket, &mut self.outputs);
             return;
         }
         match (asker, self.leader) {
             (Asker::Front(..), Some((leader, _))) if leader != self.me => {
-                let ticket = self.reads.ask(Asked { asker, leader: Some(leader), withheld: Vec::new() });
-                effects.push(Effect::Peer { to: leader, message: PeerMessage::ReadPoint { ticket, sessions } });
+                let (withheld, word) = (Vec::new(), Word::default());
+                let ticket = self.reads.ask(Asked { asker, leader: Some(leader), withheld, word });
+                effects.push(Effect::Peer { to: leader, message: PeerMessage::ReadPoint { ticket, sessions, wish } });
             }
-            _ => answer_read_point(asker, None, sessions, effects),
+            _ => answer_read_point(asker, None, (sessions, Word::default()), effects),
         }
     }
 
@@ -459,7 +490,7 @@ impl Replica {
             Output::Chosen { slot, value } => self.apply(now, slot, &value),
             Output::ReadPoint { ticket, upto } => {
                 if let Some(asked) = self.reads.answered_here(ticket) {
-                    answer_read_point(asked.asker, upto, asked.withheld, effects);
+                    answer_read_point(asked.asker, upto, (asked.withheld, asked.word), effects);
                 }
             }
             Output::ReadLog { to, from, upto } => self.storage.read_log(to, from, upto, effects),
@@ -508,8 +539,10 @@ impl Replica {
             | CommandOutcome::SessionClosed { session, .. }
             | CommandOutcome::RequestMissed { session, .. } => {
                 self.with_liveness(|liveness| liveness.closed(*session));
+                self.with_cache(|cache| cache.session_over(*session));
                 *session
             }
+            CommandOutcome::CachingMarked { session } => return self.with_cache(|cache| cache.marked(*session)),
             CommandOutcome::Settled { path } => return self.settling.settled(path),
             CommandOutcome::ExpiryMissed { session, .. } => {
                 return self.with_liveness(|liveness| liveness.spared(now, *session));
@@ -523,6 +556,12 @@ impl Replica {
     fn with_liveness(&mut self, tell: impl FnOnce(&mut Liveness)) {
         if let Some(liveness) = &mut self.liveness {
             tell(liveness);
+        }
+    }
+
+    fn with_cache(&mut self, tell: impl FnOnce(&mut Cache)) {
+        if let Some(cache) = &mut self.cache {
+            tell(cache);
         }
     }
 
@@ -547,6 +586,7 @@ impl Replica {
             self.liveness = None;
             self.settling = Settling::default();
         }
+        self.begin_cache();
         let leader = self
             .paxos
             .leader()
@@ -560,7 +600,7 @@ impl Replica {
             self.pending.take_all();
         }
         for asked in self.reads.abandon_forwarded() {
-            answer_read_point(asked.asker, None, Vec::new(), effects);
+            answer_read_point(asked.asker, None, Default::default(), effects);
         }
         for id in 0..self.fronts.len() {
             let notice = FrontNotice::Leader { leader: leader.map(|(replica, _)| replica) };
@@ -570,6 +610,7 @@ impl Replica {
 
     fn end_turn(&mut self, now: Instant, wall_ms: u64, effects: &mut Vec<Effect>) {
         self.role_changed(now, effects);
+        self.tend_cache(now, effects);
         self.propose_pending(now, wall_ms);
         self.drain(now, effects);
         if self.tend_digests(effects) {
@@ -587,12 +628,15 @@ impl Replica {
         self.paxos.invariants();
     }
 
+    /// Nothing before the reign's first entry is applied: only then is it known who may keep answers.
     fn propose_pending(&mut self, now: Instant, wall_ms: u64) {
-        while self.paxos.can_propose() && self.paxos.in_flight() < ENTRIES_IN_FLIGHT {
+        while self.cache.is_some() && self.paxos.can_propose() && self.paxos.in_flight() < ENTRIES_IN_FLIGHT {
             let log_time_ns = self.log_time_ns(now);
             let Some(value) = self.pending.cut(log_time_ns, wall_ms) else { return };
             self.proposed = LogTime { ns: log_time_ns, at: now };
-            self.paxos.propose(now, value, &mut self.outputs);
+            let slot = self.paxos.propose(now, value, &mut self.outputs);
+            let count = self.pending.cut_upto();
+            self.with_cache(|cache| cache.proposed(slot, count));
         }
     }
 
@@ -626,15 +670,25 @@ impl Replica {
             effects.push(Effect::Front { front: FrontId(id as u8), notice });
         }
         self.paxos.applied(now, self.applied_upto, &mut self.outputs);
+        // Now, not earlier: a read point given from here on covers it.
+        let upto = self.applied_upto;
+        self.with_cache(|cache| cache.applied(upto));
         self.drain(now, effects);
     }
 }
 
-fn answer_read_point(asker: Asker, upto: Option<Slot>, withheld: Vec<SessionId>, effects: &mut Vec<Effect>) {
+fn answer_read_point(
+    asker: Asker,
+    upto: Option<Slot>,
+    (withheld, word): (Vec<SessionId>, Word),
+    effects: &mut Vec<Effect>,
+) {
     effects.push(match asker {
         Asker::Front(front, ticket) => {
-            Effect::Front { front, notice: FrontNotice::ReadPoint { ticket, upto, withheld } }
+            Effect::Front { front, notice: FrontNotice::ReadPoint { ticket, upto, withheld, word } }
         }
-        Asker::Peer(to, ticket) => Effect::Peer { to, message: PeerMessage::ReadPointReply { ticket, upto, withheld } },
+        Asker::Peer(to, ticket) => {
+            Effect::Peer { to, message: PeerMessage::ReadPointReply { ticket, upto, withheld, word } }
+        }
     });
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::exchange::FrontId;
 use crate::namespace::command::SessionId;
 use crate::paxos::ReplicaId;
+use crate::wire::cache::Word;
 
 /// Who waits for a read point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Asked {
     pub(super) leader: Option<ReplicaId>,
     /// Sessions of the request that were not renewed.
     pub(super) withheld: Vec<SessionId>,
+    /// What came of the request's wish.
+    pub(super) word: Word,
 }
 
 /// Every read point under way at this replica.

@@ -28,7 +28,11 @@ impl Settling {
     }
 
     fn is_full(&self) -> bool {
-        self.timers.len() >= TIMERS_ASKED_MAX
+        self.room() == 0
+    }
+
+    fn room(&self) -> usize {
+        TIMERS_ASKED_MAX.saturating_sub(self.timers.len())
     }
 
     fn has(&self, path: &Arc<str>, at_ns: u64) -> bool {
@@ -43,19 +47,16 @@ impl Replica {
             return;
         }
         let log_time_ns = self.log_time_ns(now);
-        for (at_ns, path) in self.namespace.timers().take_while(|(at_ns, _)| *at_ns <= log_time_ns) {
-            if self.settling.is_full() {
+        let due = self.namespace.timers().take_while(|(at_ns, _)| *at_ns <= log_time_ns);
+        let due = due.filter(|(at_ns, path)| !self.settling.has(path, *at_ns)).take(self.settling.room());
+        let due: Vec<_> = due.map(|(at_ns, path)| (at_ns, path.clone())).collect();
+        for (at_ns, path) in due {
+            let Some(instance) = self.namespace.tree().get(&path).map(|node| node.stat.instance) else { continue };
+            let command = Command::Settle { path: (*path).to_owned(), instance };
+            if self.admit(Submission::of(&command)).is_err() {
                 return;
             }
-            let Some(instance) = self.namespace.tree().get(path).map(|node| node.stat.instance) else { continue };
-            if self.settling.has(path, at_ns) {
-                continue;
-            }
-            let command = Command::Settle { path: (**path).to_owned(), instance };
-            if self.pending.push(Submission::of(&command)).is_err() {
-                return;
-            }
-            self.settling.timers.insert((path.clone(), at_ns));
+            self.settling.timers.insert((path, at_ns));
         }
     }
 

@@ -534,6 +534,7 @@ impl Core {
             journal_bytes: self.replica.storage().journal().bytes_beyond(Slot(0)),
             lease_remaining_us: self.replica.lease().until.since(now).as_nanos() / 1_000,
             uptime_ms: now.since(self.started_at).as_millis(),
+            cache: self.replica.cache_account(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

@@ -7,6 +7,7 @@
 use bytes::{BufMut, BytesMut};
 use thiserror::Error;
 
+use super::cache::{CacheAsk, CacheTold};
 use super::frame::{self, CLIENT_MAGIC, Frame, FrameError};
 use super::members::{Members, put_change, take_change};
 use super::snapshots::{SnapshotAnswer, SnapshotQuestion};
@@ -17,6 +18,7 @@ use crate::namespace::command::{Revision, SessionId};
 use crate::paxos::MemberChange;
 use crate::paxos::ballot::{CellId, ReplicaId};
 
+pub use super::cache::CacheAccount;
 pub use super::sessions::{SessionAccount, SessionsPage};
 pub use super::status::{Role, Status};
 
@@ -58,6 +60,8 @@ pub enum ClientMessage<'a> {
     Watch { watch: u64, registration: Registration<'a> },
     /// Tell no more. Frames of that watch may still be under way.
     Unwatch { watch: u64 },
+    /// About answers that the client keeps.
+    Cache(CacheAsk<'a>),
 }
 
 /// Who calls, and what it already knows.
@@ -148,6 +152,8 @@ pub enum ServerMessage<'a> {
     Gap { watch: u64, from: Revision, to: Revision },
     /// All watches opened on this connection have been told everything up to `revision`.
     Progress { revision: Revision },
+    /// About answers that the client keeps.
+    Cache(CacheTold<'a>),
 }
 
 /// Where the client has come to.
@@ -267,6 +273,7 @@ impl<'a> ClientMessage<'a> {
                 frame::append(out, CLIENT_MAGIC, WATCH, *watch, |out| registration.put(out));
             }
             Self::Unwatch { watch } => frame::append(out, CLIENT_MAGIC, UNWATCH, *watch, |_| ()),
+            Self::Cache(ask) => ask.encode(out),
         }
     }
 
@@ -303,7 +310,7 @@ impl<'a> ClientMessage<'a> {
             }
             WATCH => whole("Watch", frame, |f| Ok(Self::Watch { watch: number, registration: Registration::take(f)? })),
             UNWATCH => whole("Unwatch", frame, |_| Ok(Self::Unwatch { watch: number })),
-            kind => Err(MessageError::Kind { kind }),
+            _ => CacheAsk::decode(frame).map(Self::Cache),
         }
     }
 }
@@ -381,6 +388,7 @@ impl<'a> ServerMessage<'a> {
                 out.put_u64_le(*to);
             }),
             Self::Progress { revision } => put(PROGRESS, 0, &|out| out.put_u64_le(*revision)),
+            Self::Cache(told) => told.encode(out),
         }
     }
 
@@ -439,7 +447,7 @@ impl<'a> ServerMessage<'a> {
             }),
             GAP => whole("Gap", frame, |f| Ok(Self::Gap { watch, from: f.u64("from")?, to: f.u64("to")? })),
             PROGRESS => whole("Progress", frame, |f| Ok(Self::Progress { revision: f.u64("revision")? })),
-            kind => Err(MessageError::Kind { kind }),
+            _ => CacheTold::decode(frame).map(Self::Cache),
         }
     }
 }
@@ -594,7 +602,7 @@ impl FaultCode {
 }
 
 /// Reads a body to its end.
-fn whole<'a, T>(
+pub(super) fn whole<'a, T>(
     message: &'static str,
     frame: Frame<'a>,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,

@@ -40,6 +40,7 @@
 //! Sockets, time-outs, and what a message makes its receiver do: that is `front/` and `client/`. Compression and
 //! encryption: none yet; the checksum guards against faults, not against people.
 
+pub mod cache;
 pub mod client;
 pub mod frame;
 pub mod members;

@@ -7,8 +7,10 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::cache::{Recall, Wish, Word};
 use super::frame::{self, Frame, FrameError, HEADER_BYTES, PEER_MAGIC};
 use crate::limits::{PEER_FRAME_BYTES_MAX, SLOT_WINDOW, VALUE_BYTES_MAX};
+use crate::namespace::codec::{DecodeError, Reader};
 use crate::namespace::command::SessionId;
 use crate::paxos::{Ballot, CellId, Evidence, Incarnation, Message, ReplicaId, Slot, SlotReport, Value};
 use crate::time::Duration;
@@ -52,11 +54,15 @@ pub enum PeerMessage {
     /// The receiver did not propose these requests, and will not.
     ForwardRefused { requests: Vec<(SessionId, u64)>, overloaded: bool },
     /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from by the sender and
-    /// live on.
-    ReadPoint { ticket: u64, sessions: Vec<SessionId> },
+    /// live on; `wish`: what they ask of the leader's cache.
+    ReadPoint { ticket: u64, sessions: Vec<SessionId>, wish: Wish },
     /// The answer. `upto`: none if the receiver of the request does not lead. The sessions of the request were renewed,
     /// but for those `withheld`, whose end is being decided.
-    ReadPointReply { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId> },
+    ReadPointReply { ticket: u64, upto: Option<Slot>, withheld: Vec<SessionId>, word: Word },
+    /// Those of the sessions whose clients the receiver serves are to drop answers that they keep.
+    Recall { sessions: Vec<SessionId>, recall: Recall },
+    /// That session's client did.
+    Recalled { session: SessionId, reign: Ballot, number: u64 },
     /// "Send me a piece of the image up to slot `image`, from byte `offset` on." Slot 0: of your newest, from its beginning.
     FetchImage { image: Slot, offset: u64 },
     /// A piece of the file of the sender's image up to slot `image`, from byte `offset` on. It may be another image than
@@ -169,16 +175,29 @@ fn put_message(message: &PeerMessage, out: &mut BytesMut) -> (u8, Option<Bytes>)
             }
             (kind::FORWARD_REFUSED, None)
         }
-        PeerMessage::ReadPoint { ticket, sessions } => {
+        PeerMessage::ReadPoint { ticket, sessions, wish } => {
             out.put_u64_le(*ticket);
             put_sessions(sessions, out);
+            wish.put(out);
             (kind::READ_POINT, None)
         }
-        PeerMessage::ReadPointReply { ticket, upto, withheld } => {
+        PeerMessage::ReadPointReply { ticket, upto, withheld, word } => {
             out.put_u64_le(*ticket);
             put_option(*upto, out, |slot, out| out.put_u64_le(slot.0));
             put_sessions(withheld, out);
+            word.put(out);
             (kind::READ_POINT_REPLY, None)
+        }
+        PeerMessage::Recall { sessions, recall } => {
+            put_sessions(sessions, out);
+            recall.put(out);
+            (kind::RECALL, None)
+        }
+        PeerMessage::Recalled { session, reign, number } => {
+            out.put_u64_le(session.0);
+            put_ballot(*reign, out);
+            out.put_u64_le(*number);
+            (kind::RECALLED, None)
         }
         PeerMessage::FetchImage { image, offset } => {
             out.put_u64_le(image.0);
@@ -312,12 +331,21 @@ pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
                 (0..count).map(|_| Ok((SessionId(fields.u64()?), fields.u64()?))).collect::<Result<_, PeerError>>()?;
             PeerMessage::ForwardRefused { requests, overloaded }
         }
-        kind::READ_POINT => PeerMessage::ReadPoint { ticket: fields.u64()?, sessions: fields.sessions()? },
+        kind::READ_POINT => PeerMessage::ReadPoint {
+            ticket: fields.u64()?,
+            sessions: fields.sessions()?,
+            wish: fields.last(Wish::take)?,
+        },
         kind::READ_POINT_REPLY => PeerMessage::ReadPointReply {
             ticket: fields.u64()?,
             upto: fields.option(|f| f.slot())?,
             withheld: fields.sessions()?,
+            word: fields.last(Word::take)?,
         },
+        kind::RECALL => PeerMessage::Recall { sessions: fields.sessions()?, recall: fields.last(Recall::take)? },
+        kind::RECALLED => {
+            PeerMessage::Recalled { session: SessionId(fields.u64()?), reign: fields.ballot()?, number: fields.u64()? }
+        }
         kind::FETCH_IMAGE => PeerMessage::FetchImage { image: fields.slot()?, offset: fields.u64()? },
         kind::IMAGE_PIECE => PeerMessage::ImagePiece {
             image: fields.slot()?,
@@ -528,6 +556,13 @@ impl<'a> Fields<'a> {
         (0..count).map(|_| Ok(SessionId(self.u64()?))).collect()
     }
 
+    /// What the body ends with.
+    fn last<T>(&mut self, take: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>) -> Result<T, PeerError> {
+        let mut reader = Reader::new(self.rest());
+        let value = take(&mut reader).map_err(|_| self.malformed())?;
+        reader.finish("a frame").map(|()| value).map_err(|_| self.malformed())
+    }
+
     fn report(&mut self) -> Result<SlotReport, PeerError> {
         let slot = self.slot()?;
         let evidence = match self.u8()? {
@@ -553,6 +588,8 @@ mod kind {
     pub(super) const READ_POINT_REPLY: u8 = 5;
     pub(super) const FETCH_IMAGE: u8 = 6;
     pub(super) const IMAGE_PIECE: u8 = 7;
+    pub(super) const RECALL: u8 = 10;
+    pub(super) const RECALLED: u8 = 11;
     pub(super) const PROBE: u8 = 16;
     pub(super) const PROBE_REPLY: u8 = 17;
     pub(super) const PREPARE: u8 = 18;

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::cache::CacheAccount;
 use super::client::{put_leader, take_leader};
 use crate::namespace::codec::{DecodeError, Reader, put_text};
 use crate::namespace::command::Revision;
@@ -50,6 +51,8 @@ pub struct Status {
     pub lease_remaining_us: u64,
     /// Since the process started.
     pub uptime_ms: u64,
+    /// What clients keep of it, if it leads.
+    pub cache: CacheAccount,
     /// The release it runs.
     pub version: String,
 }
@@ -110,6 +113,7 @@ impl Status {
         ] {
             out.put_u64_le(number);
         }
+        self.cache.put(out);
         put_text(out, &self.version);
     }
 
@@ -132,6 +136,7 @@ impl Status {
             journal_bytes: f.u64("journal_bytes")?,
             lease_remaining_us: f.u64("lease_remaining_us")?,
             uptime_ms: f.u64("uptime_ms")?,
+            cache: CacheAccount::take(f)?,
             version: f.text("version")?.to_owned(),
         })
     }

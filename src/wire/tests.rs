@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
+use super::cache::{CacheAsk, CacheTold, Recall};
 use super::client::{
-    ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage, SessionAccount,
-    SessionsPage, Status, Welcome,
+    CacheAccount, ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage,
+    SessionAccount, SessionsPage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::members::{ChangeAnswer, Members};
@@ -57,6 +58,9 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("watch entries", watch(registration(Scope::Entries))),
         ("watch a subtree with data", watch(Registration { with_data: true, ..registration(Scope::Subtree) })),
         ("unwatch", ClientMessage::Unwatch { watch: 8 }),
+        ("renew", ClientMessage::Cache(CacheAsk::Renew { number: 9 })),
+        ("read cached", ClientMessage::Cache(CacheAsk::Read { number: 10, read: b"read" })),
+        ("recalled", ClientMessage::Cache(CacheAsk::Recalled { reign: REIGN, number: 11 })),
     ]
 }
 
@@ -138,6 +142,13 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
         ("events, more to come", ServerMessage::Events { watch: 8, revision: 4712, more: true, events: vec![] }),
         ("gap", ServerMessage::Gap { watch: 8, from: 4711, to: 4720 }),
         ("progress", ServerMessage::Progress { revision: 4720 }),
+        ("renewed", ServerMessage::Cache(CacheTold::Renewed { number: 9, lease_ms: 2000 })),
+        (
+            "cached reply",
+            ServerMessage::Cache(CacheTold::Reply { number: 10, revision: 4711, keep: true, answer: b"answer" }),
+        ),
+        ("recall", ServerMessage::Cache(CacheTold::Recall(recall(&["/a", "/a/b"])))),
+        ("recall of everything", ServerMessage::Cache(CacheTold::Recall(recall(&[])))),
     ];
     messages.extend(snapshot_answers());
     messages
@@ -184,6 +195,12 @@ fn sessions() -> SessionsPage {
     SessionsPage { revision: 4711, sessions: vec![one, SessionAccount { here: false, ..one }], more: true }
 }
 
+const REIGN: Ballot = Ballot { round: 12, replica: ReplicaId(2) };
+
+fn recall(paths: &[&str]) -> Recall {
+    Recall { reign: REIGN, number: 11, paths: paths.iter().map(|path| (*path).into()).collect() }
+}
+
 fn status() -> Status {
     Status {
         replica: ReplicaId(2),
@@ -203,6 +220,16 @@ fn status() -> Status {
         journal_bytes: 1 << 30,
         lease_remaining_us: 200_000,
         uptime_ms: 86_400_000,
+        cache: CacheAccount {
+            sessions: 1,
+            grants: 2,
+            holding: 3,
+            granted: 4,
+            denied: 5,
+            recalls: 6,
+            held: 7,
+            run_out: 8,
+        },
         version: "0.1.0".to_owned(),
     }
 }
@@ -266,7 +293,7 @@ fn a_servers_messages_have_the_bytes_on_record() {
 }
 
 /// Kinds whose bodies end in bytes of the namespace's codec, which this one does not judge.
-const OPEN_ENDED: [u8; 5] = [3, 4, 67, 68, 81];
+const OPEN_ENDED: [u8; 7] = [3, 4, 25, 67, 68, 81, 89];
 
 #[test]
 fn a_body_cut_short_or_drawn_out_is_malformed() {

@@ -7,6 +7,7 @@
 
 mod acls;
 mod bench;
+mod caching;
 mod cell;
 mod crashes;
 mod dev;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::client::SessionState;
-use quorate::client::machine::{Answered, Effect, Machine, Prefer};
-use quorate::namespace::command::{Done, Operation, Read, SessionId};
+use quorate::client::machine::{Answered, CacheSettings, Effect, Machine, Prefer, Shelf};
+use quorate::namespace::command::{Answer, Done, Operation, Read, Refusal, Revision, SessionId};
+use quorate::time::Instant;
 use quorate::wire::client::Consistency;
 
 use super::acls;
@@ -47,6 +48,10 @@ pub struct Client {
     wake: Moment,
     calls: u64,
     watching: Watching,
+    /// Answers it keeps, if it does.
+    shelf: Option<Shelf>,
+    /// Requests made and not answered.
+    unanswered: u64,
 }
 
 /// What a client is about.
@@ -94,6 +99,8 @@ impl Client {
             wake: Moment::MAX,
             calls: 0,
             watching: Watching::default(),
+            shelf: world.random.permille(plan.caching).then(new_shelf),
+            unanswered: 0,
         }
     }
 
@@ -119,6 +126,12 @@ impl Client {
     pub fn relies_on(&self) -> Option<SessionId> {
         let safe = self.machine.state() == SessionState::Safe && !matches!(self.phase, Phase::Closing | Phase::Done);
         self.machine.session().filter(|_| safe)
+    }
+
+    /// Every answer that it might give to a caller at this moment.
+    pub fn might_give(&self, moment: Moment) -> impl Iterator<Item = (&Read, Revision, &Result<Answer, Refusal>)> {
+        let shelf = self.shelf.as_ref().filter(|_| self.relies_on().is_some() && self.unanswered == 0);
+        shelf.into_iter().flat_map(move |shelf| shelf.usable_at(self.clock.read(moment)))
     }
 
     /// What it is about, for whoever finds it stuck.
@@ -209,6 +222,7 @@ impl Client {
                     let place = self.waiting.remove(&tag).expect("a call ends once");
                     self.awaiting.remove(&tag);
                     let call = &mut around.history.calls[place];
+                    self.unanswered -= u64::from(matches!(call.asked, Asked::Request { .. }));
                     around.world.trace.mix_bytes(format!("{result:?}").as_bytes());
                     if let Ok(Answered::Request { outcome, .. }) = &result {
                         workload::learn(&mut self.known, &call.asked, outcome);
@@ -233,6 +247,12 @@ impl Client {
                     around.world.trace.mix_bytes(format!("{told:?}").as_bytes());
                     self.watching.told(&mut around.history.watched, watch, told);
                 }
+                Effect::Shelve(shelve) => {
+                    around.world.trace.mix_bytes(format!("{shelve:?}").as_bytes());
+                    if let Some(shelf) = &mut self.shelf {
+                        shelf.take(shelve);
+                    }
+                }
                 Effect::Session(_) => {}
             }
         }
@@ -244,6 +264,7 @@ impl Client {
             around.network.close(around.world, conn, Host::Client(self.index));
         }
         self.waiting.clear();
+        self.unanswered = 0;
         self.awaiting.clear();
         self.known = workload::Known::default();
         self.live_again(around);
@@ -261,6 +282,7 @@ impl Client {
         (self.number, self.answered) = (0, 0);
         self.queued.clear();
         self.watching = Watching::default();
+        self.shelf = self.shelf.as_ref().map(|_| new_shelf());
         if self.phase == Phase::Closing {
             self.phase = Phase::Proving;
         }
@@ -320,6 +342,7 @@ impl Client {
         let (asked, taken) = match wish {
             workload::Wish::Request(operation) => {
                 self.number += 1;
+                self.unanswered += 1;
                 let taken = match operation {
                     Operation::CloseSession => {
                         self.machine.close(now, tag);
@@ -331,6 +354,7 @@ impl Client {
             }
             workload::Wish::Authenticate(credentials) => {
                 self.number += 1;
+                self.unanswered += 1;
                 let operation = acls::proved(&credentials);
                 (Asked::Request { number: self.number, operation }, self.machine.authenticate(now, tag, credentials))
             }
@@ -338,6 +362,17 @@ impl Client {
                 let session = self.machine.session().expect("who is in a queue has a session");
                 let taken = self.machine.await_lock(now, tag, path.clone());
                 let (read, consistency) = (Read::AwaitLock { path, session }, Consistency::Linearizable);
+                (Asked::Read { read, consistency, behind: self.number }, taken)
+            }
+            workload::Wish::Read(read, consistency)
+                if self.shelf.is_some() && consistency == Consistency::Linearizable =>
+            {
+                if let Some(answered) = self.kept(&read, now) {
+                    let (life, asked) = (self.life(), Asked::Read { read, consistency, behind: self.number });
+                    let ended = Some((made, Ok(answered)));
+                    return around.history.calls.push(Call { life, made, asked, ended, kept: true });
+                }
+                let taken = self.machine.read_and_keep(now, tag, read.clone());
                 (Asked::Read { read, consistency, behind: self.number }, taken)
             }
             workload::Wish::Read(read, consistency) => {
@@ -351,7 +386,13 @@ impl Client {
         let life = self.life();
         taken.unwrap_or_else(|error| panic!("client {life:?} may call: {error}"));
         self.waiting.insert(tag, around.history.calls.len());
-        around.history.calls.push(Call { life, made, asked, ended: None });
+        around.history.calls.push(Call { life, made, asked, ended: None, kept: false });
+    }
+
+    /// The answer that it keeps to a question, if it may be used.
+    fn kept(&self, read: &Read, now: Instant) -> Option<Answered> {
+        let (answered, until) = self.shelf.as_ref()?.find(read)?;
+        (self.unanswered == 0 && now < until).then_some(answered)
     }
 
     fn sleep(&mut self, world: &mut World) {
@@ -367,6 +408,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Small enough to be full at times.
+fn new_shelf() -> Shelf {
+    Shelf::new(CacheSettings { answers_max: 12, bytes_max: 64 << 10 })
 }
 
 /// The lock that a call asked for.

@@ -21,8 +21,8 @@ pub fn rot(namespace: &mut Namespace, node: usize) {
     namespace.apply(&batch, &mut Applied::default());
 }
 
-/// A run in fair weather, until its log has some slots.
-fn begun(seed: u64) -> Run {
+/// A run of three replicas or more in fair weather, until its log has some slots; none, if it never has as many.
+fn begun(seed: u64) -> Option<Run> {
     let cuts = Cuts { long: true, without: vec!["misfortunes".to_owned()], ..Cuts::default() };
     let mut run = Run::new(seed, &cuts);
     // Images would spread a wrong state before anybody can tell that it is.
@@ -32,14 +32,20 @@ fn begun(seed: u64) -> Run {
     run.plan.tears = false;
     run.calm = true;
     misfortune::end_all(&mut run);
-    go_on(&mut run, |run| run.oracle.chosen_upto() >= Slot(10));
-    run
+    go_on(&mut run, |run| run.oracle.chosen_upto() >= Slot(10) || run.clients.iter().all(Client::is_idle));
+    (run.plan.nodes >= 3 && !run.clients.iter().all(Client::is_idle)).then_some(run)
 }
 
 fn go_on(run: &mut Run, is_enough: impl Fn(&Run) -> bool) {
-    let until = run.world.now + 60 * SECOND;
+    // As long as the slowest of long runs takes to make its calls.
+    let until = run.world.now + 600 * SECOND;
     while !is_enough(run) {
-        let stories = || run.nodes.iter().map(Node::story).collect::<Vec<_>>();
+        let stories = || {
+            (
+                run.nodes.iter().map(Node::story).collect::<Vec<_>>(),
+                run.clients.iter().map(Client::story).collect::<Vec<_>>(),
+            )
+        };
         let event = run.world.next(until).unwrap_or_else(|| panic!("nothing happens any more: {:#?}", stories()));
         run.event(event);
     }
@@ -65,10 +71,7 @@ fn stopped(run: &Run) -> Vec<usize> {
 fn a_replica_that_differs_from_a_majority_stops_and_the_others_go_on() {
     let mut found = 0;
     for seed in 1..60 {
-        let mut run = begun(seed);
-        if run.plan.nodes < 3 {
-            continue;
-        }
+        let Some(mut run) = begun(seed) else { continue };
         let rotten = seed as usize % run.plan.nodes;
         plant(&mut run, &[rotten]);
         go_on(&mut run, |run| !stopped(run).is_empty());
@@ -87,10 +90,7 @@ fn a_replica_that_differs_from_a_majority_stops_and_the_others_go_on() {
 fn when_no_majority_agrees_no_majority_goes_on() {
     let (mut cells, mut ended, mut undecided) = (0, 0, 0);
     for seed in 1..60 {
-        let mut run = begun(seed);
-        if run.plan.nodes < 3 {
-            continue;
-        }
+        let Some(mut run) = begun(seed) else { continue };
         // One is as it should be, and cannot know.
         let rotten: Vec<usize> = (1..run.plan.nodes).collect();
         plant(&mut run, &rotten);

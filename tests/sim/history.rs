@@ -28,6 +28,8 @@ pub struct Call {
     pub made: Moment,
     pub asked: Asked,
     pub ended: Option<(Moment, Result<Answered, Error>)>,
+    /// A read that was answered by what its client kept: its revision is that of the answer when it was given first.
+    pub kept: bool,
 }
 
 /// What was asked.
@@ -62,6 +64,8 @@ pub struct Tally {
     pub unknown: u64,
     /// Locks that came to those who had waited for them.
     pub handed_on: u64,
+    /// Reads answered by what clients kept.
+    pub kept: u64,
     /// Records that were read, each counted once.
     pub records: u64,
 }
@@ -89,6 +93,7 @@ impl History {
                 }
                 (Asked::Read { read, behind, .. }, Some(Ok(Answered::Read { revision, answer }))) => {
                     tally.reads += 1;
+                    tally.kept += u64::from(call.kept);
                     tally.handed_on +=
                         u64::from(matches!(answer, Ok(Answer::LockPlace { place: LockPlace::Held { .. } })));
                     let session = session.expect("an answered read has a session");
@@ -100,7 +105,7 @@ impl History {
                             .revision
                     });
                     assert!(
-                        before.is_none_or(|before| before <= *revision),
+                        call.kept || before.is_none_or(|before| before <= *revision),
                         "{call:?} does not see its own session's request {behind}, applied at {before:?}"
                     );
                 }
@@ -140,6 +145,14 @@ impl History {
             let stale_allowed =
                 matches!(call.asked, Asked::Read { consistency: Consistency::Stale | Consistency::AtLeast(_), .. });
             assert!(its_position.is_none_or(|its| its > position), "{call:?} stands before what was answered before");
+            if let (true, Asked::Read { read, behind, .. }, Some((_, Ok(Answered::Read { revision: of, answer })))) =
+                (call.kept, &call.asked, &call.ended)
+            {
+                // It is not of now, but it is what would be answered now.
+                let whos = model.stood_for(self.sessions[&call.life], *behind);
+                read_fits(model, read, revision.max(*of), answer, &whos);
+                continue;
+            }
             assert!(
                 stale_allowed || its_revision.is_none_or(|its| its >= revision),
                 "{call:?} does not cover revision {revision}, which somebody was told before it was made"

@@ -161,6 +161,7 @@ fn fresh_seeds() {
     println!("progress: {seeds} seeds {} events {} faults", total.events, total.misfortunes);
     println!("{seeds} seeds from {base}: {total}");
     assert!(total.tally.requests > 0 && total.tally.reads > 0, "clients were answered");
+    assert!(budget < Duration::from_secs(5) || total.tally.kept > 0, "some reads were answered by what was kept");
     assert!(budget < Duration::from_secs(5) || total.watches.events > 0, "watches were told something");
     assert!(budget < Duration::from_secs(15) || total.joins > 0, "some disks were lost, and new ones got a vote");
     assert!(budget < Duration::from_secs(15) || total.doubts > 0, "some logs were damaged, and starts noticed");

@@ -287,6 +287,7 @@ impl Model {
                 }
                 self.keep(&before);
             }
+            Command::MarkCaching { .. } => {}
             Command::Request { session, number, operation, .. } => self.request(session, number, operation),
         }
     }

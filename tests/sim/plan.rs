@@ -49,6 +49,8 @@ pub struct Plan {
     pub session_timeout: Moment,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
+    /// Clients that keep answers, in a thousand.
+    pub caching: u64,
     /// Watches of one client at a time, at most.
     pub watches: u64,
     /// Sends to a client after which its watches hear nothing for a while, in a thousand.
@@ -131,6 +133,8 @@ impl Plan {
         let windows = random.pick(&[8, 16, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
         let journal_bytes_max = 3 * image_after_bytes + windows.max(4 * segment_bytes as u64);
         let harsh = random.below(3) == 0;
+        // Where everybody keeps answers they are mostly read, and in time to be kept.
+        let caching = random.pick(&[0, 500, 1000]);
         let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
         let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
         let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
@@ -145,9 +149,9 @@ impl Plan {
             clients: random.within(1, 5) as usize,
             calls,
             depth,
-            reads: random.pick(&[300, 300, 500, 800]),
+            reads: if caching == 1000 { 800 } else { random.pick(&[300, 300, 500, 800]) },
             // Some calls come all at once, most are spread over the storm.
-            think: random.pick(&[0, storm / calls / 2, storm / calls]),
+            think: if caching == 1000 { storm / calls } else { random.pick(&[0, storm / calls / 2, storm / calls]) },
             names: random.within(1, 8),
             heartbeat: lease / 10,
             lease,
@@ -165,6 +169,7 @@ impl Plan {
             session_timeout: random.within(2000, 6000) * MILLI,
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
             watches: random.within(0, 4),
+            caching,
             clogs: random.pick(&[0, 0, 20, 200]),
             network: network::Conduct {
                 latency,

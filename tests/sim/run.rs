@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quorate::namespace::{Gate, answer};
 use quorate::paxos::Slot;
 use quorate::replica::Replica;
 use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
@@ -101,6 +102,7 @@ impl Report {
         self.tally.refused += other.tally.refused;
         self.tally.unknown += other.tally.unknown;
         self.tally.handed_on += other.tally.handed_on;
+        self.tally.kept += other.tally.kept;
         self.tally.records += other.tally.records;
         self.watches.watches += other.watches.watches;
         self.watches.events += other.watches.events;
@@ -132,7 +134,7 @@ impl std::fmt::Display for Report {
             ended,
             ..
         } = self;
-        let Tally { requests, reads, refused, unknown, handed_on, records } = self.tally;
+        let Tally { requests, reads, refused, unknown, handed_on, kept, records } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
@@ -141,7 +143,7 @@ impl std::fmt::Display for Report {
         write!(f, "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, ")?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads, {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, "
+            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, "
         )?;
         write!(
             f,
@@ -373,6 +375,7 @@ impl Run {
                 self.leases_cover(node);
                 self.leases_rest_on_flushes();
                 self.live_sessions_are_kept(node);
+                self.kept_answers_hold(node);
             }
             Event::Client { client, call } if self.clients[client].is_called(call) => {
                 self.with_client(client, Client::woken);
@@ -448,6 +451,24 @@ impl Run {
         for session in self.clients.iter().filter_map(Client::relies_on) {
             let ended = namespace.revision() >= session.0 && namespace.session(session).is_none();
             assert!(!ended, "{session:?} is over at node {node}, and its client was told that it is safe");
+        }
+    }
+
+    /// What any client might answer from memory, by its own clock, is what every node answers that has come as far.
+    fn kept_answers_hold(&self, node: usize) {
+        let Some(running) = self.nodes[node].running.as_ref().filter(|_| self.rotten == 0) else { return };
+        let namespace = running.replica.namespace();
+        for client in &self.clients {
+            let who = client.relies_on().and_then(|session| namespace.principals(session)).cloned().unwrap_or_default();
+            let gate = Gate::new(namespace.tree(), &who);
+            for (read, revision, kept) in client.might_give(self.world.now) {
+                let is = (revision <= namespace.revision()).then(|| answer(&gate, read.as_ref()));
+                assert!(
+                    is.as_ref().is_none_or(|is| is == kept),
+                    "{} keeps {kept:?} as the answer to {read:?} since {revision}; node {node} answers {is:?}",
+                    client.story()
+                );
+            }
         }
     }
 

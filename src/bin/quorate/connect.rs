@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use quorate::client::{Client, Credentials, Error, Outcome, Prefer, Target as Place};
+use quorate::client::{CacheSettings, Client, ClientBuilder, Credentials, Error, Outcome, Prefer, Target as Place};
 use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
 use quorate::server::{Code, Failure};
@@ -69,25 +69,48 @@ impl Target {
 
     /// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
     pub fn open(&self, timeout: Duration) -> Result<Client, Failure> {
+        connected(self.builder(timeout)?, timeout)
+    }
+
+    fn builder(&self, timeout: Duration) -> Result<ClientBuilder, Failure> {
         let text = self.text();
         let place: Place = text.parse().map_err(|error| failed(&error))?;
         let mut builder = Client::builder(&text).map_err(|error| failed(&error))?;
         if let Some(Auth { credentials, .. }) = &self.auth {
             builder = builder.auth(credentials.clone());
         }
-        let builder = builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any));
-        // The client gives up by itself, and says what it met.
-        builder.connect().wait_timeout(timeout + Duration::from_secs(1)).map_err(|error| failed(&error))
+        Ok(builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any)))
     }
 
     /// Opens a session for one command and closes it again, whatever became of the command.
     pub fn with_client<T>(&self, work: impl FnOnce(&Client, Duration) -> Result<T, Failure>) -> Result<T, Failure> {
-        let client = self.open(self.timeout)?;
+        self.with(self.open(self.timeout)?, work)
+    }
+
+    /// As [`with_client`](Self::with_client), with a client that keeps answers.
+    pub fn with_caching_client<T>(
+        &self,
+        settings: CacheSettings,
+        work: impl FnOnce(&Client, Duration) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.with(connected(self.builder(self.timeout)?.cache(settings), self.timeout)?, work)
+    }
+
+    fn with<T>(
+        &self,
+        client: Client,
+        work: impl FnOnce(&Client, Duration) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let done = work(&client, self.timeout);
         // A session that cannot be closed now ends by itself when its time is over.
         let _ = client.close().wait_timeout(self.timeout);
         done
     }
+}
+
+fn connected(builder: ClientBuilder, timeout: Duration) -> Result<Client, Failure> {
+    // The client gives up by itself, and says what it met.
+    builder.connect().wait_timeout(timeout + Duration::from_secs(1)).map_err(|error| failed(&error))
 }
 
 /// Waits until the cell answers one linearizable read.

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Consistency};
+use quorate::client::{CacheSettings, Client, Consistency};
 use quorate::server::Failure;
 
 use super::connect::{Target, failed};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate get /app/config\n  quorate get --raw /app/config > config.json\n  quorate get --stale /app/config"
+    after_help = "Examples:\n  quorate get /app/config\n  quorate get --raw /app/config > config.json\n  quorate get --stale /app/config\n  quorate get --cached 1000000 /app/config"
 )]
 pub struct Args {
     #[command(flatten)]
     what: What,
+    /// Read it so many times through a client that keeps answers, print it once, and say how many of the reads took no message
+    #[arg(long, value_name = "TIMES", conflicts_with = "stale")]
+    cached: Option<u64>,
     #[command(flatten)]
     target: Target,
 }
@@ -31,7 +34,23 @@ pub struct What {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(times) = args.cached {
+        let settings = CacheSettings::default();
+        let work = |client: &Client, timeout| keep_reading(client, &args.what, times, timeout);
+        return args.target.with_caching_client(settings, work);
+    }
     args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
+}
+
+/// Reads it again and again, as a program would that needs it at every step.
+fn keep_reading(client: &Client, what: &What, times: u64, timeout: Duration) -> Result<(), Failure> {
+    for _ in 1..times {
+        client.get(&what.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
+    }
+    perform(client, what, timeout)?;
+    let stats = client.cache_stats();
+    eprintln!("{} reads: {} of what was kept, {} asked for", stats.hits + stats.misses, stats.hits, stats.misses);
+    Ok(())
 }
 
 /// Prints the data, and a line's end.

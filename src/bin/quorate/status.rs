@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use quorate::client::{self, CellId, Error, Report, Role, Target as Place};
 use quorate::server::config::{Address, Size};
 use quorate::server::{Code, Failure};
+use quorate::wire::cache::CacheAccount;
 use serde_json::{Value, json};
 
 use super::connect::{Target, failed};
@@ -222,11 +223,26 @@ fn object(row: &Row) -> Value {
                 "journal_bytes": status.journal_bytes,
                 "lease_remaining_us": status.lease_remaining_us,
                 "uptime_ms": status.uptime_ms,
+                "cache": cache(&status.cache),
                 "version": status.version,
             })
         }
         Err(error) => json!({ "id": row.replica, "address": row.address, "role": null, "error": why(error) }),
     }
+}
+
+fn cache(account: &CacheAccount) -> Value {
+    let CacheAccount { sessions, grants, holding, granted, denied, recalls, held, run_out } = *account;
+    json!({
+        "sessions": sessions,
+        "grants": grants,
+        "holding": holding,
+        "granted": granted,
+        "denied": denied,
+        "recalls": recalls,
+        "held": held,
+        "run_out": run_out,
+    })
 }
 
 fn role(role: Role) -> &'static str {

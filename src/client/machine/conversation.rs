@@ -1,7 +1,7 @@
 //! What each of the server's messages makes the machine do.
 
 use super::ending::{Ending, Trouble, fault, unreadable};
-use super::queue::{Fit, Wish};
+use super::queue::{AnsweredRead, Fit, Wish};
 use super::sizes::Sizes;
 use super::{Answered, Effect, Link, Machine, Prefer, Session};
 use crate::client::session::SessionEvent;
@@ -48,6 +48,7 @@ impl Machine {
             (ServerMessage::Pong { number }, Link::Up) => {
                 if let Some((_, sent_at)) = self.ping.take_if(|(pinged, _)| *pinged == number) {
                     self.extend(now, sent_at);
+                    self.not_renewed(now);
                 }
                 Ok(())
             }
@@ -65,6 +66,7 @@ impl Machine {
                     Ok(())
                 }
             }
+            (ServerMessage::Cache(told), Link::Up) => self.cache_told(now, told),
             (message, Link::Up) => self.told_of_watch(kind, message),
             (_, link) => Err(Trouble::Leave(format!("a message of kind {kind} makes no sense while {link:?}"))),
         }
@@ -125,6 +127,7 @@ impl Machine {
         self.session = Session::Live { id, lease, lease_until: asked_at + lease, jeopardy: true };
         self.link = Link::Up;
         self.extend(now, asked_at);
+        self.renew_soon(now);
         Ok(())
     }
 
@@ -147,6 +150,9 @@ impl Machine {
         }
         self.link = Link::Up;
         self.extend(now, asked_at);
+        // From another address other nodes may be seen.
+        self.clear_shelf();
+        self.renew_soon(now);
         self.locks_unknown();
         Ok(())
     }
@@ -181,8 +187,11 @@ impl Machine {
             return Err(Trouble::End(Ending::Expired(id)));
         }
         let (tag, wish) = self.queue.answered();
-        if let Wish::Operation(Operation::Release { path }) = &wish {
-            self.lock_turned(path);
+        match &wish {
+            Wish::Operation(Operation::Release { path }) => self.lock_turned(path),
+            // Other nodes are to be seen from here on than what is kept was seen by.
+            Wish::Stand(_) => self.keep_nothing(),
+            Wish::Operation(_) => {}
         }
         self.seen_request = revision;
         self.watches_after(number, revision);
@@ -198,7 +207,7 @@ impl Machine {
             return Err(Trouble::Leave(format!("a read was answered at revision {revision}, after {seen}")));
         }
         let answer = codec::decode_read_outcome(answer).map_err(|error| unreadable(&error))?;
-        let Some(tag) = self.queue.read_answered(number) else { return Ok(()) };
+        let Some(AnsweredRead { tag, .. }) = self.queue.read_answered(number) else { return Ok(()) };
         self.progressed(now, revision);
         if self.still_waits(tag, &answer) {
             return Ok(());
@@ -207,7 +216,7 @@ impl Machine {
         Ok(())
     }
 
-    fn progressed(&mut self, now: Instant, revision: Revision) {
+    pub(super) fn progressed(&mut self, now: Instant, revision: Revision) {
         self.seen = self.seen.max(revision);
         self.progress_at = now;
         self.refusals = 0;
@@ -215,7 +224,7 @@ impl Machine {
     }
 
     /// The cell confirmed the session by answering what was sent at `sent_at`.
-    fn extend(&mut self, now: Instant, sent_at: Instant) {
+    pub(super) fn extend(&mut self, now: Instant, sent_at: Instant) {
         let Session::Live { lease, lease_until, jeopardy, .. } = &mut self.session else {
             unreachable!("only a session is confirmed")
         };

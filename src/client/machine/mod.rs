@@ -18,6 +18,7 @@
 //!    given up early by the error two clocks may have. An answer to anything else extends nothing.
 //! 5. **In doubt, calls wait.** From the end of the lease to the end of the grace nothing is sent and nothing fails;
 //!    only the cell's word, or the end of the grace, makes the session expired.
+//!    What is kept of answers has a lease of its own, under the same rule (`keeping`).
 //! 6. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of connections.
 //!
 //! # Not here
@@ -27,11 +28,13 @@
 mod awaiting;
 mod conversation;
 mod ending;
+mod keeping;
 mod queue;
 #[cfg(test)]
 mod random;
 mod route;
 mod settings;
+mod shelf;
 mod sizes;
 #[cfg(test)]
 mod tests;
@@ -43,9 +46,11 @@ use bytes::BytesMut;
 
 use self::awaiting::{Awaiting, is_release};
 use self::ending::{Ending, Trouble};
+use self::keeping::Keeping;
 use self::queue::{Queue, Wish};
 use self::route::Route;
 pub use self::settings::{Prefer, Settings};
+pub use self::shelf::{CacheSettings, Shelf, Shelve};
 use self::sizes::Sizes;
 use self::watches::Watches;
 pub use self::watches::{Happening, WatchTold, WatchWish};
@@ -79,6 +84,8 @@ pub enum Effect {
     },
     /// The session's state changed.
     Session(SessionEvent),
+    /// Something becomes of what is kept: to be done before anything more is sent.
+    Shelve(Shelve),
     /// A watch is told something.
     Watch {
         /// The caller's name for it.
@@ -117,6 +124,7 @@ pub struct Machine {
     queue: Queue,
     awaiting: Awaiting,
     watches: Watches,
+    keeping: Keeping,
     closing: bool,
     reader: FrameReader,
     outgoing: BytesMut,
@@ -184,6 +192,7 @@ impl Machine {
             queue: Queue::new(),
             awaiting: Awaiting::default(),
             watches: Watches::default(),
+            keeping: Keeping::default(),
             closing: false,
             reader: FrameReader::new(CLIENT_MAGIC),
             outgoing: BytesMut::new(),
@@ -254,6 +263,8 @@ impl Machine {
             return;
         }
         self.closing = true;
+        // The cell takes the end of the session for the end of what is kept.
+        self.keep_nothing();
         self.queue.push_request(tag, Wish::Operation(Operation::CloseSession));
         self.send(now);
     }
@@ -499,7 +510,7 @@ impl Machine {
         }
         self.pings += 1;
         self.ping = Some((self.pings, now));
-        ClientMessage::Ping { number: self.pings }.encode(&mut self.outgoing);
+        self.ping_of(self.pings).encode(&mut self.outgoing);
     }
 
     /// Whether the connection owes an answer.
@@ -584,6 +595,7 @@ impl Machine {
         for watch in std::mem::take(&mut self.watches).into_names() {
             self.effects.push_back(watches::told(watch, WatchTold::Over(ending.error(false))));
         }
+        self.keep_nothing();
         self.session = Session::Over(ending);
         self.effects.push_back(Effect::Session(event));
     }

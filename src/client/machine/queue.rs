@@ -12,6 +12,7 @@ use bytes::BytesMut;
 
 use crate::client::credentials::Credentials;
 use crate::namespace::command::{Operation, Read};
+use crate::wire::cache::encode_cached_read;
 use crate::wire::client::{Consistency, encode_authenticate, encode_read, encode_request};
 
 /// The calls of one session.
@@ -60,6 +61,19 @@ struct Question {
     behind: u64,
     /// The turn in which it was last asked.
     turn: u16,
+    /// Its answer is to be kept.
+    kept: bool,
+    /// It was asked, and its answer must not be kept any more.
+    tainted: bool,
+}
+
+/// A read that was answered.
+#[derive(Debug)]
+pub(super) struct AnsweredRead {
+    pub(super) tag: u64,
+    pub(super) read: Read,
+    /// The answer must not be kept.
+    pub(super) tainted: bool,
 }
 
 /// A call that will not be answered.
@@ -96,9 +110,27 @@ impl Queue {
     }
 
     pub(super) fn push_read(&mut self, tag: u64, read: Read, consistency: Consistency) {
+        self.push_question(tag, read, consistency, false);
+    }
+
+    /// A linearizable read whose answer is to be kept.
+    pub(super) fn push_kept_read(&mut self, tag: u64, read: Read) {
+        self.push_question(tag, read, Consistency::Linearizable, true);
+    }
+
+    fn push_question(&mut self, tag: u64, read: Read, consistency: Consistency, kept: bool) {
         let behind = self.acked_upto + self.requests.len() as u64;
-        self.reads.push_back(Some(Question { tag, read, consistency, behind, turn: 0 }));
+        let question = Question { tag, read, consistency, behind, turn: 0, kept, tainted: false };
+        self.reads.push_back(Some(question));
         self.unanswered_reads += 1;
+    }
+
+    /// Answers to those that are under way must not be kept.
+    pub(super) fn taint(&mut self, which: impl Fn(&Read) -> bool) {
+        let sent = (self.next_read - self.first_read) as usize;
+        for question in self.reads.iter_mut().take(sent).flatten() {
+            question.tainted |= which(&question.read);
+        }
     }
 
     /// Appends what may be sent now, in order, leaving at most `in_flight_max` of each sort unanswered.
@@ -172,16 +204,16 @@ impl Queue {
     }
 
     /// Takes out the read with this number on the wire; `None` if no such asking waits for an answer.
-    pub(super) fn read_answered(&mut self, number: u64) -> Option<u64> {
+    pub(super) fn read_answered(&mut self, number: u64) -> Option<AnsweredRead> {
         let at = self.asked(number)?;
-        let tag = self.reads[at].take().expect("an asked read is there").tag;
+        let Question { tag, read, tainted, .. } = self.reads[at].take().expect("an asked read is there");
         self.unanswered_reads -= 1;
         while let Some(None) = self.reads.front() {
             self.reads.pop_front();
             self.first_read += 1;
         }
         self.next_read = self.next_read.max(self.first_read);
-        Some(tag)
+        Some(AnsweredRead { tag, read, tainted })
     }
 
     /// The last request made, if it has no answer; otherwise 0.
@@ -246,7 +278,13 @@ impl Queue {
         let Some(question) = self.reads[at as usize].as_mut().filter(|_| at < in_flight_max) else { return false };
         question.turn = self.turn;
         let number = (u64::from(self.turn) << TURN_SHIFT) | (self.next_read & READ_MASK);
-        encode_read(out, number, question.consistency, |out| question.read.encode(out));
+        // Asked anew: the answer is of after whatever was recalled.
+        question.tainted = false;
+        if question.kept {
+            encode_cached_read(out, number, |out| question.read.encode(out));
+        } else {
+            encode_read(out, number, question.consistency, |out| question.read.encode(out));
+        }
         self.next_read += 1;
         true
     }

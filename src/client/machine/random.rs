@@ -185,6 +185,7 @@ impl World {
                 }
                 Effect::Session(event) => panic!("{event:?} without cause"),
                 Effect::Watch { told, .. } => panic!("{told:?} without a watch"),
+                Effect::Shelve(_) => {}
                 Effect::Done { tag, result } => self.done(tag, result.expect("no call fails")),
             }
         }
@@ -198,6 +199,7 @@ impl World {
                 }
                 ClientMessage::Read { number, .. } => Heard::Read(number),
                 ClientMessage::Ping { number } => Heard::Ping(number),
+                ClientMessage::Cache(ask) => panic!("{ask:?}, though nothing is kept"),
                 ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("nothing is watched"),
                 ClientMessage::Status { .. }
                 | ClientMessage::Members { .. }

@@ -1,5 +1,6 @@
 //! The machine against a server of three lines: what was said to it is read, what it answers is written by the test.
 
+mod keeping;
 mod locking;
 mod watching;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use super::*;
 use crate::namespace::codec::{encode_outcome, encode_read_outcome};
 use crate::namespace::command::{Expect, Stat, Step};
+use crate::wire::cache::CacheAsk;
 use crate::wire::client::{MemberAddress, Reason};
 
 const SESSION: SessionId = SessionId(77);
@@ -21,6 +23,9 @@ enum Said {
     Request { number: u64, acked_upto: u64 },
     Read { number: u64 },
     Ping(u64),
+    Renew(u64),
+    ReadCached { number: u64 },
+    Recalled(u64),
     Watch { watch: u64, from: Option<Revision> },
     Unwatch(u64),
 }
@@ -34,6 +39,8 @@ struct Test {
     /// Addresses it wanted to connect to, in order.
     dialled: Vec<String>,
     disconnects: usize,
+    /// What is kept.
+    shelf: Shelf,
 }
 
 impl Test {
@@ -57,8 +64,16 @@ impl Test {
         };
         let now = Instant::from_nanos(1_000_000_000_000);
         let machine = Machine::new(now, settings);
-        let mut test =
-            Self { machine, now, done: vec![], events: vec![], told: vec![], dialled: vec![], disconnects: 0 };
+        let mut test = Self {
+            machine,
+            now,
+            done: vec![],
+            events: vec![],
+            told: vec![],
+            dialled: vec![],
+            disconnects: 0,
+            shelf: Shelf::new(CacheSettings::default()),
+        };
         test.collect();
         test
     }
@@ -156,6 +171,7 @@ impl Test {
                 Effect::Done { tag, result } => self.done.push((tag, result)),
                 Effect::Session(event) => self.events.push(event),
                 Effect::Watch { watch, told } => self.told.push((watch, told)),
+                Effect::Shelve(shelve) => self.shelf.take(shelve),
             }
         }
     }
@@ -171,6 +187,9 @@ impl Test {
                 | ClientMessage::Authenticate { number, acked_upto, .. } => Said::Request { number, acked_upto },
                 ClientMessage::Read { number, .. } => Said::Read { number },
                 ClientMessage::Ping { number } => Said::Ping(number),
+                ClientMessage::Cache(CacheAsk::Renew { number }) => Said::Renew(number),
+                ClientMessage::Cache(CacheAsk::Read { number, .. }) => Said::ReadCached { number },
+                ClientMessage::Cache(CacheAsk::Recalled { number, .. }) => Said::Recalled(number),
                 ClientMessage::Watch { watch, registration } => Said::Watch { watch, from: registration.from },
                 ClientMessage::Unwatch { watch } => Said::Unwatch(watch),
                 ClientMessage::Status { .. }

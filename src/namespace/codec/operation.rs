@@ -22,6 +22,7 @@ pub enum CommandRef<'a> {
     ResumeSession { token: u64, session: SessionId, secret: u128, address: Option<IpAddr> },
     ExpireSession { session: SessionId, counter: u64 },
     Settle { path: &'a str, instance: u64 },
+    MarkCaching { session: SessionId },
     Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
 }
 
@@ -100,6 +101,10 @@ impl Command {
                 out.put_u8(SETTLE);
                 put_text(out, path);
                 out.put_u64_le(*instance);
+            }
+            Self::MarkCaching { session } => {
+                out.put_u8(MARK_CACHING);
+                out.put_u64_le(session.0);
             }
             Self::Request { session, number, acked_upto, operation } => {
                 out.put_slice(&request_prefix(*session, *number, *acked_upto));
@@ -248,6 +253,7 @@ impl<'a> CommandRef<'a> {
                 counter: reader.u64("a session's counter")?,
             },
             SETTLE => Self::Settle { path: reader.text("a path")?, instance: reader.u64("an instance")? },
+            MARK_CACHING => Self::MarkCaching { session: SessionId(reader.u64("a session")?) },
             REQUEST => Self::Request {
                 session: SessionId(reader.u64("a session")?),
                 number: reader.u64("a request's number")?,
@@ -272,6 +278,7 @@ impl<'a> CommandRef<'a> {
             }
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
             Self::Settle { path, instance } => Command::Settle { path: path.to_owned(), instance },
+            Self::MarkCaching { session } => Command::MarkCaching { session },
             Self::Request { session, number, acked_upto, ref operation } => {
                 Command::Request { session, number, acked_upto, operation: operation.to_operation() }
             }
@@ -645,6 +652,7 @@ const RESUME_SESSION: u8 = 2;
 const EXPIRE_SESSION: u8 = 3;
 const REQUEST: u8 = 4;
 const SETTLE: u8 = 5;
+const MARK_CACHING: u8 = 6;
 
 // Operations and steps share one space of tags: what both have, both write alike.
 const CREATE: u8 = 1;

@@ -146,6 +146,7 @@ fn command() -> impl Strategy<Value = Command> {
             Command::ResumeSession { token, session, secret, address }
         }),
         (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
+        session().prop_map(|session| Command::MarkCaching { session }),
         (text(), any::<u64>()).prop_map(|(path, instance)| Command::Settle { path, instance }),
         (session(), any::<u64>(), any::<u64>(), operation()).prop_map(|(session, number, acked_upto, operation)| {
             Command::Request { session, number, acked_upto, operation }

@@ -121,6 +121,7 @@ pub enum Deed {
     Resume { which: usize, secret: u128 },
     Expire { which: usize, late: bool },
     Settle { path: String },
+    Mark { which: usize },
     Request { which: usize, ahead: i64, acked_behind: u64, operation: Operation },
 }
 
@@ -130,6 +131,7 @@ pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
         1 => (any::<usize>(), 5..7_u128).prop_map(|(which, secret)| Deed::Resume { which, secret }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
         2 => path().prop_map(|path| Deed::Settle { path }),
+        1 => any::<usize>().prop_map(|which| Deed::Mark { which }),
         16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
             .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
     ];
@@ -156,6 +158,7 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
             let instance = model.nodes.get(path).map_or(1, |node| node.stat.instance);
             Command::Settle { path: path.clone(), instance }
         }
+        Deed::Mark { which } => Command::MarkCaching { session: pick(*which) },
         Deed::Request { which, ahead, acked_behind, operation } => {
             let session = pick(*which);
             let next = model.sessions.get(&session).map_or(1, |found| found.last + 1);
@@ -184,6 +187,7 @@ fn expected(outcome: &CommandOutcome) -> Expected {
         CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),
         CommandOutcome::Gap { expected, .. } => Expected::Gap(*expected),
         CommandOutcome::Settled { .. } => Expected::Settled,
+        CommandOutcome::CachingMarked { .. } => Expected::Marked,
         CommandOutcome::SessionsFull { .. } => panic!("no generated history opens so many"),
         CommandOutcome::Unacknowledged { .. } => panic!("no generated client is that far behind"),
     }
@@ -304,6 +308,7 @@ proptest! {
             for (id, session) in &model.sessions {
                 let view = one.session(*id).expect("it lives in the model");
                 prop_assert_eq!((view.counter, view.last_number), (session.counter, session.last));
+                prop_assert_eq!(view.caches, session.caches);
                 prop_assert_eq!(view.results, session.results.len());
             }
             same_nodes(one.tree(), &model);

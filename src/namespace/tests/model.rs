@@ -39,6 +39,7 @@ pub struct ModelSession {
     pub counter: u64,
     pub last: u64,
     pub results: BTreeMap<u64, (u64, Outcome)>,
+    pub caches: bool,
 }
 
 /// What a command should come to.
@@ -53,6 +54,7 @@ pub enum Expected {
     Closed(u64, Outcome),
     Gap(u64),
     Settled,
+    Marked,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +93,8 @@ impl Model {
                 }
                 self.revision += 1;
                 let id = SessionId(self.revision);
-                self.sessions.insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new() });
+                self.sessions
+                    .insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new(), caches: false });
                 Expected::Opened(id)
             }
             Command::ResumeSession { session, secret, .. } => match self.sessions.get_mut(session) {
@@ -122,6 +125,12 @@ impl Model {
                     }
                 }
                 Expected::Settled
+            }
+            Command::MarkCaching { session } => {
+                if let Some(found) = self.sessions.get_mut(session) {
+                    found.caches = true;
+                }
+                Expected::Marked
             }
             Command::Request { session, number, acked_upto, operation } => {
                 self.request(*session, *number, *acked_upto, operation)

@@ -6,6 +6,7 @@ use super::{CELL, SECRET, SESSION, compare, golden};
 use crate::paxos::ballot::{Ballot, Incarnation, ReplicaId, Slot};
 use crate::paxos::{Evidence, Message, SlotReport, Value};
 use crate::time::Duration;
+use crate::wire::cache::{Keep, Recall, Wish, Word};
 use crate::wire::frame::{FrameError, FrameReader, PEER_MAGIC};
 use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerMessage, Unnamed};
 
@@ -37,6 +38,8 @@ fn name(message: &PeerMessage) -> &'static str {
         PeerMessage::ForwardRefused { .. } => "forward refused",
         PeerMessage::ReadPoint { .. } => "read point",
         PeerMessage::ReadPointReply { .. } => "read point reply",
+        PeerMessage::Recall { .. } => "recall",
+        PeerMessage::Recalled { .. } => "recalled",
         PeerMessage::FetchImage { .. } => "fetch image",
         PeerMessage::ImagePiece { .. } => "image piece",
         PeerMessage::Digest { .. } => "digest",
@@ -79,13 +82,20 @@ fn paxos_messages() -> Vec<Message> {
 
 fn messages() -> Vec<PeerMessage> {
     let (run, sessions) = (Bytes::from_static(b"commands"), vec![SESSION]);
+    let keep = Keep { session: SESSION, path: "/a".to_owned(), with_children: true };
+    let wish = Wish { renew: sessions.clone(), keep: vec![keep] };
+    let word = Word { renewed: sessions.clone(), kept: vec![0] };
+    let recall = Recall { reign: BALLOT, number: 8, paths: vec!["/a".into()] };
     let mut messages: Vec<PeerMessage> = paxos_messages().into_iter().map(PeerMessage::Paxos).collect();
     messages.extend([
         PeerMessage::Forward { count: 2, run },
         PeerMessage::ForwardRefused { requests: vec![(SESSION, 3)], overloaded: true },
-        PeerMessage::ReadPoint { ticket: 5, sessions: sessions.clone() },
-        PeerMessage::ReadPointReply { ticket: 5, upto: Some(Slot(103)), withheld: sessions },
-        PeerMessage::ReadPointReply { ticket: 6, upto: None, withheld: Vec::new() },
+        PeerMessage::ReadPoint { ticket: 5, sessions: sessions.clone(), wish: Wish::default() },
+        PeerMessage::ReadPoint { ticket: 5, sessions: sessions.clone(), wish },
+        PeerMessage::ReadPointReply { ticket: 5, upto: Some(Slot(103)), withheld: sessions.clone(), word },
+        PeerMessage::ReadPointReply { ticket: 6, upto: None, withheld: Vec::new(), word: Word::default() },
+        PeerMessage::Recall { sessions, recall },
+        PeerMessage::Recalled { session: SESSION, reign: BALLOT, number: 8 },
         PeerMessage::FetchImage { image: Slot(60), offset: 4096 },
         PeerMessage::ImagePiece { image: Slot(60), offset: 4096, bytes: Bytes::from_static(b"rows") },
         PeerMessage::Digest { slot: Slot(2048), digest: HASH },
@@ -127,6 +137,6 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 24, "each of 15 + 7 messages, the hello, and its refusal, has an example");
+    assert_eq!(names.len(), 26, "each of 15 + 9 messages, the hello, and its refusal, has an example");
     compare("peer.txt", &golden(&frames));
 }

@@ -1,0 +1,77 @@
+//! Answers that clients keep, as far as a front has to do with them: it carries wishes to the leader and words back.
+//!
+//! The front knows nothing of who keeps what; the leader's cache does. A read whose answer is to be kept waits for a read
+//! point even under the lease, so that the leader knows of it before the answer is looked up.
+
+use std::collections::BTreeSet;
+
+use super::connection::Fault;
+use super::reads::Cached;
+use super::{ConnectionId, Front};
+use crate::limits::CACHE_LEASE;
+use crate::namespace::command::SessionId;
+use crate::replica::exchange::FrontRequest;
+use crate::wire::cache::{CacheAsk, CacheTold, Recall, Wish, Word};
+use crate::wire::client::{Consistency, ServerMessage};
+
+/// A client's sign of life.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ping {
+    pub(super) number: u64,
+    /// The cache lease is to run on as well.
+    pub(super) renews: bool,
+}
+
+impl Front {
+    /// A client that keeps answers says something.
+    pub(super) fn cache_asked(&mut self, id: ConnectionId, ask: CacheAsk<'_>) -> Result<(), Fault> {
+        let session = self.connections.get(&id).and_then(|connection| connection.session);
+        let Some(session) = session else {
+            return Err(Fault::out_of_turn("answers are kept by sessions: open one and wait for it"));
+        };
+        match ask {
+            CacheAsk::Renew { number } => {
+                self.pings.push((id, Ping { number, renews: true }));
+                self.touched.push(session);
+                Ok(())
+            }
+            CacheAsk::Read { number, read } => self.read(id, number, (Consistency::Linearizable, Cached::Wished), read),
+            CacheAsk::Recalled { reign, number } => {
+                self.requests.push(FrontRequest::Recalled { session, reign, number });
+                Ok(())
+            }
+        }
+    }
+
+    /// What the clients of this ticket wish of the leader's cache.
+    pub(super) fn wish(&mut self, ticket: u64) -> Wish {
+        let session_of = |id: ConnectionId| self.connections.get(&id).and_then(|connection| connection.session);
+        let renewing = self.pings.iter().filter(|(_, ping)| ping.renews);
+        let renew = renewing.filter_map(|(id, _)| session_of(*id)).collect();
+        Wish { renew, keep: self.reads.ask_to_keep(ticket, session_of) }
+    }
+
+    /// The leader, having heard those pings, has proved that it leads.
+    pub(super) fn answer_pings(&mut self, ticket: u64, withheld: &[SessionId], word: &Word) {
+        let renewed: BTreeSet<_> = word.renewed.iter().copied().collect();
+        for (id, Ping { number, renews }) in self.awaiting_pings.remove(&ticket).unwrap_or_default() {
+            let session = self.connections.get(&id).and_then(|connection| connection.session);
+            if session.is_some_and(|session| withheld.contains(&session)) {
+                continue;
+            }
+            if renews && session.is_some_and(|session| renewed.contains(&session)) {
+                let lease_ms = CACHE_LEASE.as_millis() as u32;
+                self.say(id, &ServerMessage::Cache(CacheTold::Renewed { number, lease_ms }));
+            } else {
+                self.say(id, &ServerMessage::Pong { number });
+            }
+        }
+    }
+
+    /// A client is to drop answers. If it is not here any more, its lease runs out.
+    pub(super) fn recall(&mut self, session: SessionId, recall: Recall) {
+        if let Some(id) = self.sessions.get(&session).copied() {
+            self.say(id, &ServerMessage::Cache(CacheTold::Recall(recall)));
+        }
+    }
+}

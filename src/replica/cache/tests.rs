@@ -1,0 +1,313 @@
+//! The cache by itself: what changes is foretold, what is kept is got back first, and a reign begins with nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::grants::{Blocked, Grants};
+use super::touch::Touch;
+use super::{Cache, EVERYTHING_OF_BEFORE, Recalls, Way, Whither};
+use crate::limits::{CACHE_LEASE, CACHE_RECALL_PATHS_MAX, CACHE_SESSION_GRANTS_MAX};
+use crate::namespace::acl::{Acl, Principals};
+use crate::namespace::codec::{CommandRef, OperationRef, ReadRef};
+use crate::namespace::command::{Expect, SessionId};
+use crate::namespace::tests::batch;
+use crate::namespace::tests::generated::{command, deeds};
+use crate::namespace::tests::model::Model;
+use crate::namespace::{Applied, Gate, Namespace, Tree, answer};
+use crate::paxos::{Ballot, ReplicaId, Slot};
+use crate::replica::exchange::FrontId;
+use crate::time::{Duration, Instant};
+use crate::wire::cache::Recall;
+
+const S: SessionId = SessionId(7);
+const T: SessionId = SessionId(8);
+const HERE: Way = Way::Front(FrontId(0));
+const THERE: Way = Way::Peer(ReplicaId(2));
+const REIGN: Ballot = Ballot { round: 4, replica: ReplicaId(1) };
+
+fn ms(n: u64) -> Instant {
+    Instant::ZERO + Duration::from_millis(10_000 + n)
+}
+
+fn node(path: &str) -> Touch {
+    Touch::Node(path.into())
+}
+
+/// A cache in which `sessions` hold leases from 0 on.
+fn cache(sessions: &[SessionId]) -> Cache {
+    let mut cache = Cache::begin(REIGN, BTreeSet::new(), 0);
+    assert!(cache.is_idle(), "nobody keeps anything");
+    for session in sessions {
+        assert!(cache.renew(*session, HERE, 0));
+    }
+    cache.end_turn(ms(0));
+    cache
+}
+
+/// A command of `session` that changes `touches` asks to be proposed; what it waits for.
+fn admit(cache: &mut Cache, session: SessionId, touches: &[Touch]) -> Option<Recalls> {
+    let recalls = cache.holds(Some(session), Some(touches));
+    match &recalls {
+        Some(recalls) => cache.hold(Some(session), Bytes::from_static(b"\0\0\0\0"), Some(touches.to_vec()), recalls),
+        None => cache.passed(1, touches.to_vec()),
+    }
+    recalls
+}
+
+fn freed(cache: &mut Cache, now: Instant) -> usize {
+    cache.end_turn(now);
+    cache.invariants();
+    if cache.take_stirred() { cache.take_free().len() } else { 0 }
+}
+
+fn sent(cache: &mut Cache) -> Vec<(Whither, Recall)> {
+    cache.take_recalls()
+}
+
+fn recall(number: u64, paths: &[&str]) -> Recall {
+    Recall { reign: REIGN, number, paths: paths.iter().map(|path| (*path).into()).collect() }
+}
+
+#[test]
+fn what_is_kept_is_got_back_before_it_changes() {
+    let mut cache = cache(&[S, T]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false) && cache.grant(ms(1), T, THERE, "/a", false));
+    assert!(cache.grant(ms(1), S, HERE, "/b", false));
+    assert_eq!(admit(&mut cache, S, &[node("/a")]), Some([(S, 1), (T, 2)].into()));
+    let expected = [(Whither::One(S, HERE), recall(1, &["/a"])), (Whither::One(T, THERE), recall(2, &["/a"]))];
+    assert_eq!(sent(&mut cache), expected);
+    cache.recalled(S, REIGN, 1);
+    assert_eq!(freed(&mut cache, ms(2)), 0, "one has not answered");
+    cache.recalled(T, Ballot { round: 3, ..REIGN }, 2);
+    cache.recalled(T, REIGN, 1);
+    assert_eq!(freed(&mut cache, ms(2)), 0, "not this recall");
+    cache.recalled(T, REIGN, 2);
+    assert_eq!(freed(&mut cache, ms(2)), 1);
+    assert!(cache.grant(ms(3), S, HERE, "/b", false), "what is not concerned stays");
+}
+
+#[test]
+fn a_second_command_waits_for_the_recall_of_the_first() {
+    let mut cache = cache(&[S]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    assert_eq!(sent(&mut cache).len(), 1);
+    assert_eq!(admit(&mut cache, SessionId(9), &[node("/a"), node("/")]), Some([(S, 1)].into()));
+    assert_eq!(sent(&mut cache), [], "it is asked for already");
+    assert_eq!(freed(&mut cache, ms(2)), 0);
+    cache.recalled(S, REIGN, 1);
+    assert_eq!(freed(&mut cache, ms(2)), 2);
+}
+
+#[test]
+fn what_changes_is_granted_to_nobody_until_it_is_applied() {
+    let mut cache = cache(&[S]);
+    assert_eq!(admit(&mut cache, T, &[node("/a")]), None, "nobody keeps it");
+    assert!(!cache.grant(ms(1), S, HERE, "/a", false));
+    assert!(cache.grant(ms(1), S, HERE, "/b", false));
+    cache.proposed(Slot(10), 1);
+    cache.applied(Slot(9));
+    assert!(!cache.grant(ms(1), S, HERE, "/a", false));
+    cache.applied(Slot(10));
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    cache.invariants();
+}
+
+#[test]
+fn what_left_unread_is_applied_before_anything_is_granted() {
+    let mut cache = Cache::begin(REIGN, BTreeSet::new(), 0);
+    // Nine submissions pass while nobody keeps anything; eight of them are applied.
+    cache.proposed(Slot(10), 8);
+    cache.proposed(Slot(11), 9);
+    cache.applied(Slot(10));
+    assert!(cache.renew(S, HERE, 9) && !cache.is_idle());
+    cache.end_turn(ms(0));
+    assert!(!cache.grant(ms(1), S, HERE, "/a", false));
+    cache.applied(Slot(11));
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+}
+
+#[test]
+fn who_does_not_answer_holds_a_command_up_until_its_lease_is_over() {
+    let mut cache = cache(&[S]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    assert!(cache.renew(S, HERE, 0));
+    cache.end_turn(ms(500));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    assert!(!cache.renew(S, HERE, 0), "who owes an answer is not renewed");
+    assert!(!cache.grant(ms(600), S, HERE, "/b", false), "and is granted nothing");
+    let over = ms(500) + CACHE_LEASE;
+    assert_eq!(cache.next_deadline(), over);
+    assert_eq!(freed(&mut cache, over.before(Duration::from_nanos(1))), 0);
+    assert_eq!(freed(&mut cache, over), 1);
+    assert_eq!(cache.account().run_out, 1);
+    cache.end_turn(over);
+    assert!(cache.is_idle(), "nobody keeps anything any more");
+}
+
+#[test]
+fn a_session_that_dies_holds_up_nothing_but_what_it_kept() {
+    let mut cache = cache(&[S]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    assert_eq!(admit(&mut cache, SessionId(9), &[node("/b")]), None);
+    assert!(admit(&mut cache, T, &[node("/b")]).is_some(), "its own earlier command waits");
+    assert!(cache.holds(Some(T), Some(&[])).is_some(), "whatever it is");
+    assert_eq!(cache.holds(Some(SessionId(9)), Some(&[])), None);
+}
+
+#[test]
+fn a_session_that_ends_keeps_nothing() {
+    let mut cache = cache(&[S]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    cache.session_over(S);
+    assert_eq!(freed(&mut cache, ms(2)), 1);
+}
+
+#[test]
+fn a_new_leader_asks_everybody_to_drop_everything_first() {
+    let mut cache = Cache::begin(REIGN, [S, T].into(), 5);
+    assert!(!cache.is_idle());
+    cache.end_turn(ms(0));
+    assert_eq!(sent(&mut cache), [(Whither::Wherever(vec![S, T]), recall(EVERYTHING_OF_BEFORE, &[]))]);
+    assert_eq!(admit(&mut cache, T, &[node("/a")]), Some(Recalls::new()));
+    assert_eq!(cache.holds(Some(S), Some(&[])), None, "what changes nothing need not wait");
+    assert!(!cache.renew(S, HERE, 5), "its lease of before must end");
+    cache.recalled(S, REIGN, EVERYTHING_OF_BEFORE);
+    assert_eq!(freed(&mut cache, ms(30)), 0);
+    assert_eq!(sent(&mut cache), [(Whither::Wherever(vec![T]), recall(EVERYTHING_OF_BEFORE, &[]))], "once more");
+    cache.recalled(T, REIGN, EVERYTHING_OF_BEFORE);
+    assert_eq!(freed(&mut cache, ms(31)), 1);
+}
+
+#[test]
+fn a_new_leader_waits_no_longer_than_a_lease() {
+    let mut cache = Cache::begin(REIGN, [S].into(), 0);
+    cache.end_turn(ms(0));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    assert_eq!(freed(&mut cache, ms(1_999)), 0);
+    assert_eq!(freed(&mut cache, ms(2_000)), 1);
+    assert!(cache.renew(S, HERE, 0));
+}
+
+#[test]
+fn what_a_session_may_keep_is_bounded() {
+    let mut cache = cache(&[S, T]);
+    for k in 0..CACHE_SESSION_GRANTS_MAX {
+        assert!(cache.grant(ms(1), S, HERE, &format!("/n{k}"), false));
+    }
+    assert!(!cache.grant(ms(1), S, HERE, "/more", false) && cache.grant(ms(1), T, HERE, "/more", false));
+    assert!(!cache.grant(ms(1), T, HERE, "no path", false) && !cache.grant(ms(1), SessionId(9), HERE, "/a", false));
+    let recalls = admit(&mut cache, T, &[Touch::Subtree("/".into())]).expect("it waits");
+    assert_eq!(recalls.len(), 2);
+    let everything = sent(&mut cache).into_iter().any(|(_, recall)| recall.paths.is_empty());
+    assert!(everything, "more than {CACHE_RECALL_PATHS_MAX} nodes are recalled as all");
+    recalls.into_iter().for_each(|(session, number)| cache.recalled(session, REIGN, number));
+    assert_eq!(freed(&mut cache, ms(2)), 1);
+    assert_eq!(cache.account().grants, 0);
+}
+
+#[test]
+fn a_command_of_unknown_effect_waits_until_it_is_known() {
+    let mut cache = cache(&[S]);
+    assert!(cache.grant(ms(1), S, HERE, "/mine", false));
+    let recalls = cache.holds(Some(T), None).expect("it waits");
+    cache.hold(Some(T), Bytes::from_static(b"\0\0\0\0"), None, &recalls);
+    // Three submissions left before it.
+    assert!(cache.take_stirred());
+    cache.judge_unknown(3, |_| None);
+    assert_eq!(cache.take_free().len(), 0);
+    cache.proposed(Slot(10), 3);
+    cache.applied(Slot(10));
+    assert!(cache.take_stirred());
+    cache.judge_unknown(3, |_| Some(vec![node("/mine")]));
+    assert_eq!(sent(&mut cache).len(), 1);
+    cache.recalled(S, REIGN, 1);
+    assert_eq!(freed(&mut cache, ms(2)), 1);
+}
+
+#[test]
+fn a_list_shows_or_hides_a_node_to_whoever_lists_its_parent_and_a_group_anything() {
+    let set_acl = |path| OperationRef::SetAcl { path, acl: Some(Acl::new([])), expect: Expect::Any };
+    let set = |path| OperationRef::Set { path, data: b"", expect: Expect::Any };
+    let touches = |operation| {
+        let command = CommandRef::Request { session: S, number: 1, acked_upto: 0, operation };
+        Touch::of(&command, &Namespace::new(1)).expect("it is known")
+    };
+    assert_eq!(touches(set_acl("/a/b")), [node("/a/b"), node("/a")]);
+    assert_eq!(touches(set("/acl/staff")), [node("/acl/staff"), Touch::Subtree("/".into())]);
+    assert_eq!(touches(set("/acls/staff")), [node("/acls/staff")]);
+}
+
+const PATHS: [&str; 8] = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/b/-", "/a/s-0000000001"];
+
+fn answers(tree: &Tree, path: &str, with_children: bool) -> Vec<String> {
+    let (after, limit) = ("", 0);
+    let plain = [ReadRef::Get { path }, ReadRef::Exists { path }, ReadRef::List { path, after, limit }];
+    let entries = with_children.then_some(ReadRef::Entries { path, after, limit });
+    plain
+        .into_iter()
+        .chain(entries)
+        .map(|read| format!("{:?}", answer(&Gate::new(tree, &Principals::default()), read)))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever a command does to an answer that may be kept was foretold when it was admitted; and while it is under way
+    /// nobody is granted that answer.
+    #[test]
+    fn no_answer_changes_that_was_not_touched(deeds in deeds(30)) {
+        let mut model = Model::new();
+        let mut namespace = Namespace::new(1);
+        let mut applied = Applied::default();
+        for (turn, deed) in (1..).zip(deeds.iter().flatten()) {
+            let (wall_ms, log_time_ns) = (1_000_000, turn * 1_000_000);
+            let command = command(&model, deed);
+            model.apply(&command, log_time_ns, wall_ms);
+            let run = batch(log_time_ns, wall_ms, std::slice::from_ref(&command));
+            let mut bytes = bytes::BytesMut::new();
+            command.encode(&mut bytes);
+            let read = CommandRef::decode(&bytes).expect("it was just encoded");
+            let touches = Touch::of(&read, &namespace);
+
+            let kept = |with_children: bool| PATHS.map(|path| answers(namespace.tree(), path, with_children));
+            let before = [kept(false), kept(true)];
+            namespace.apply(&run, &mut applied);
+            let kept = |with_children: bool| PATHS.map(|path| answers(namespace.tree(), path, with_children));
+            let after = [kept(false), kept(true)];
+            let Some(touches) = touches else {
+                prop_assert_eq!(before, after, "a request that is not the next does nothing");
+                continue;
+            };
+            let mut blocked = Blocked::default();
+            blocked.add(&touches);
+            for (with_children, (before, after)) in [false, true].into_iter().zip(before.iter().zip(&after)) {
+                let mut grants = Grants::default();
+                for path in PATHS {
+                    grants.add(&Arc::from(path), S, with_children);
+                }
+                let mut concerned = BTreeSet::new();
+                for touch in &touches {
+                    grants.concerned(touch, |path, _, _| _ = concerned.insert(path.clone()));
+                }
+                for (path, (before, after)) in PATHS.into_iter().zip(before.iter().zip(after)) {
+                    if before != after {
+                        prop_assert!(concerned.contains(path), "{path} changed, {touches:?} does not say so");
+                    }
+                    if concerned.contains(path) {
+                        prop_assert!(blocked.covers(path, with_children), "{path} is recalled, so it is blocked");
+                    }
+                }
+            }
+            blocked.remove(&touches);
+            prop_assert!(blocked.is_empty());
+            applied.clear();
+        }
+    }
+}
