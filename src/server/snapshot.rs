@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The manifest comes last, so that a file is written in one pass; a file that was not finished has none. It is written
-//! under another name, flushed and renamed, so that a file under its own name is whole.
+//! under another name, flushed and renamed, so that a file under its own name is whole. Whoever writes it holds its lock
+//! until then: two that save to one name would write into each other's file.
 //!
 //! **Restoring** makes the folders of every replica of a *new* cell, all at once, with disks that know each other: its
 //! first list of members names them, as if slot 1 had been chosen with it, and an image up to that slot holds the state. So
@@ -15,8 +16,9 @@
 //! sessions of the old cell have ended in it, and with them their ephemeral nodes, their locks and their places in queues:
 //! their clients' secrets are worth nothing there. Everything else is as it was, revisions and versions included.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::BufMut;
@@ -75,7 +77,7 @@ impl SnapshotWriter {
     ///
     /// # Errors
     ///
-    /// When there is such a file, or none can be made.
+    /// When there is such a file, somebody else is writing it, or none can be made.
     pub fn begin(path: &Path) -> Result<Self, Failure> {
         if path.exists() {
             return Err(Failure::new(Code::FolderNotEmpty, format!("{} is there already", path.display()))
@@ -85,7 +87,7 @@ impl SnapshotWriter {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let file = File::create(&partial).map_err(|e| Failure::io(Code::DiskFailed, "create", &partial, &e))?;
+        let file = alone(&partial)?;
         let (hash, check) = (blake3::Hasher::new(), ImageCheck::default());
         Ok(Self { path: path.to_owned(), partial, file, hash, check, bytes: 0 })
     }
@@ -154,6 +156,36 @@ impl SnapshotWriter {
     pub fn discard(self) {
         // What cannot be removed is a partial file under a name that says so.
         let _ = std::fs::remove_file(&self.partial);
+    }
+}
+
+/// The empty file of that name, which nobody else writes while it is open.
+fn alone(partial: &Path) -> Result<File, Failure> {
+    let failed = |e: io::Error| Failure::io(Code::DiskFailed, "create", partial, &e);
+    // What another writes must not be cut off: emptied is what is locked.
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(partial).map_err(failed)?;
+    let is_ours = match file.try_lock() {
+        Ok(()) => has_that_name(&file, partial).map_err(failed)?,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    };
+    if !is_ours {
+        return Err(Failure::new(Code::FolderInUse, format!("{} is being written", partial.display()))
+            .found("another process that saves a snapshot under this name")
+            .why("two would write into each other's file")
+            .fix("wait for the other one, or name another file"));
+    }
+    file.set_len(0).map_err(failed)?;
+    Ok(file)
+}
+
+/// Whether the name still leads to the file: whoever held the lock before may have given it another name, or removed it.
+fn has_that_name(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -307,3 +339,36 @@ const FOUNDED_IN: Slot = Slot(1);
 const MAGIC: &[u8; 8] = b"QuorSnap";
 const FORMAT: u16 = 1;
 const MANIFEST_BYTES: usize = 8 + 2 + 16 + 3 * 8 + 32 + 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_do_not_write_one_snapshot() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("one");
+        std::fs::write(home.path().join("one.partial"), "left by one that was killed").expect("written");
+        let first = SnapshotWriter::begin(&path).expect("nobody writes it");
+        assert_eq!(first.file.metadata().expect("it is open").len(), 0, "what was left is gone");
+        first.file.set_len(7).expect("it grows");
+        let refused = SnapshotWriter::begin(&path).expect_err("the first one does");
+        assert_eq!(refused.code(), Code::FolderInUse, "{}", refused.report());
+        assert_eq!(first.file.metadata().expect("it is open").len(), 7, "nothing was cut off");
+        first.discard();
+        assert!(!home.path().join("one.partial").exists());
+        SnapshotWriter::begin(&path).expect("nobody writes it any more").discard();
+    }
+
+    #[test]
+    fn a_file_that_got_its_name_meanwhile_is_left_alone() {
+        let home = tempfile::tempdir().expect("a folder");
+        let (path, partial) = (home.path().join("one"), home.path().join("one.partial"));
+        let opened = File::create(&partial).expect("made");
+        assert!(has_that_name(&opened, &partial).expect("looked at"));
+        std::fs::rename(&partial, &path).expect("renamed");
+        assert!(!has_that_name(&opened, &partial).expect("looked at"), "no file has that name");
+        File::create(&partial).expect("made");
+        assert!(!has_that_name(&opened, &partial).expect("looked at"), "another has it");
+    }
+}

@@ -252,7 +252,7 @@ const ROWS: [Row; 30] = [
         number: 31,
         meaning: "another process holds the folder",
         more: "A server holds the folder's lock, or `quorate inspect` reads it at the moment. Two processes on one \
-               journal would destroy it.",
+               journal would destroy it. So would two `quorate snapshot save` that write one file at once.",
     },
     Row {
         code: Code::OtherCell,
