@@ -32,7 +32,7 @@
 //! | Whole-file reads and writes | likewise | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/process/nodes.rs::data_past_the_limit_are_refused_by_name_before_they_are_written_down` |
 //! | Through the site's file API |  | absent: there is no such API outside of Chubby's site |
 //! | Permanent nodes | `CreateOptions::permanent` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
-//! | Ephemeral nodes, which live while open | transient nodes | not yet: nodes cannot be opened |
+//! | Ephemeral nodes, which live while open | transient nodes | `tests/process/handles.rs::a_transient_node_and_its_handles_outlive_leaders_and_go_together` `src/namespace/tests/handles.rs::a_transient_node_goes_with_its_last_handle` `src/namespace/tests/handles.rs::children_keep_a_transient_node_that_nobody_has_open` |
 //! | Any node is an advisory reader/writer lock | likewise | `src/namespace/tests/locks.rs::readers_share_and_starve_no_writer` `tests/sim/main.rs::nothing_is_left_out` |
 //! | Instance number | `Stat::instance` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | Content generation | `Stat::version` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
@@ -47,19 +47,19 @@
 //!
 //! | there | here | shown by |
 //! |---|---|---|
-//! | Check digits | MAC under a key of the cell | not yet: there are no handles |
-//! | Sequence number: which master made it | the reign is in the handle | not yet: there are no handles |
-//! | Mode, for a new master to recreate state | state is in the log | not yet: there are no handles |
-//! | Names an instance | fails once the node is gone, made anew or not | not yet: there are no handles |
+//! | Check digits | MAC under a key of the cell | `src/namespace/tests/handles.rs::what_is_on_a_handle_is_covered_by_its_digits` `tests/process/handles.rs::a_handle_is_of_an_instance_and_of_nobody_who_makes_one_up` |
+//! | Sequence number: which master made it | the reign is in the handle | `src/namespace/tests/handles.rs::a_handle_names_the_reign_it_was_made_in_and_outlives_it` |
+//! | Mode, for a new master to recreate state | state is in the log | `src/namespace/tests/handles.rs::a_handle_is_good_for_what_it_was_opened_for_and_for_its_node` |
+//! | Names an instance | fails once the node is gone, made anew or not | `src/namespace/tests/handles.rs::a_handle_names_an_instance_and_not_a_name` |
 //! | All calls fail after the session | only a suffix of calls is lost | `src/client/machine/tests.rs::the_cells_word_ends_the_session_at_once` |
 //!
 //! # Chubby: calls (§2.6)
 //!
 //! | there | here | shown by |
 //! |---|---|---|
-//! | Open | `open` | not yet: there are no handles |
-//! | Close | `close` of a handle | not yet: there are no handles |
-//! | Poison | `poison` | not yet: there are no handles |
+//! | Open | `open` | `src/namespace/tests/handles.rs::opening_makes_what_is_missing_if_it_may_and_nothing_else` |
+//! | Close | `close` of a handle | `src/namespace/tests/handles.rs::a_handle_shown_to_another_session_serves_it_until_it_is_closed` |
+//! | Poison | `poison` | `tests/process/handles.rs::poison_calls_back_what_waits_and_keeps_the_node_open` |
 //! | GetContentsAndStat | `get` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/process/guide/mod.rs::the_guide_is_performed` |
 //! | GetStat | `exists` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | ReadDir | `entries`: names with stats, in pages | `src/namespace/tests/listings.rs::entries_are_the_names_with_the_stats_of_the_nodes` |
@@ -95,7 +95,7 @@
 //! | File contents modified | `Changed` | `src/front/tests/watches.rs::each_scope_sees_its_own` |
 //! | Child added, removed, modified | watches of children and entries | `src/front/tests/watches.rs::each_scope_sees_its_own` |
 //! | Master failed over | `SessionEvent::Failover`; no event is lost by it | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` |
-//! | Handle became invalid | told to who holds it | not yet: there are no handles |
+//! | Handle became invalid | `Handle::events` ends with it | `tests/process/handles.rs::a_transient_node_and_its_handles_outlive_leaders_and_go_together` |
 //! | Lock acquired | the answer to `lock` | `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` |
 //! | Conflicting lock request | told to the holder | not yet: a holder asks `lock_holders` for who waits |
 //!
@@ -108,7 +108,7 @@
 //! | Invalidation before the write | before it is proposed | `src/replica/cache/tests.rs::what_is_kept_is_got_back_before_it_changes` `src/client/machine/tests/keeping.rs::a_recall_is_obeyed_before_it_is_answered` |
 //! | Cache lease: a dead client holds a write up no longer | likewise | `tests/process/caching.rs::a_dead_client_holds_up_only_what_it_kept_and_not_for_ever` `src/replica/cache/tests.rs::who_does_not_answer_holds_a_command_up_until_its_lease_is_over` |
 //! | Uncachable while it is being written | reads never wait | `src/replica/cache/tests.rs::what_changes_is_granted_to_nobody_until_it_is_applied` |
-//! | Open handles, locks | a handle opens nothing twice | not yet: there are no handles |
+//! | Open handles, locks | a handle is kept by its session: a call through it asks for no opening | `tests/process/handles.rs::a_transient_node_and_its_handles_outlive_leaders_and_go_together` |
 //!
 //! # Chubby: sessions (§2.8)
 //!
@@ -134,8 +134,8 @@
 //! | 5 Fail-over event | `SessionEvent::Failover` | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` |
 //! | 6 Waits until caches are flushed | likewise, only for sessions that cache | `src/replica/cache/tests.rs::a_new_leader_asks_everybody_to_drop_everything_first` `src/replica/cache/tests.rs::a_new_leader_waits_no_longer_than_a_lease` |
 //! | 7 All operations | after the reign's first entry is applied | `tests/process/crashes.rs::the_leader_is_killed_under_load_and_comes_back` |
-//! | 8 Handles live on | likewise | not yet: there are no handles |
-//! | 9 Ephemerals that nobody opened go | transient nodes | not yet: nodes cannot be opened |
+//! | 8 Handles live on | likewise | `tests/process/handles.rs::a_transient_node_and_its_handles_outlive_leaders_and_go_together` |
+//! | 9 Ephemerals that nobody opened go | transient nodes | `src/namespace/tests/handles.rs::a_session_that_ends_closes_all_it_has_open_in_one_command` |
 //! | Session timers stand still without a master | likewise | `src/replica/liveness.rs::time_in_which_the_leader_did_not_listen_does_not_count` |
 //!
 //! # Chubby: database, backup, scaling (§2.10 to §3, and its Paxos paper)
