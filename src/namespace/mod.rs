@@ -86,6 +86,7 @@ mod image;
 mod lock;
 #[cfg(feature = "server")]
 mod locking;
+#[cfg(feature = "server")]
 mod log;
 #[cfg(feature = "server")]
 mod logging;

@@ -6,7 +6,9 @@ use bytes::{BufMut, BytesMut};
 
 use super::client::{MessageError, whole};
 use super::frame::{self, CLIENT_MAGIC, Frame};
-use crate::limits::{CACHE_RECALL_PATHS_MAX, CACHE_WISHES_MAX, SESSIONS_MAX};
+use crate::limits::CACHE_RECALL_PATHS_MAX;
+#[cfg(feature = "server")]
+use crate::limits::{CACHE_WISHES_MAX, SESSIONS_MAX};
 use crate::namespace::codec::{DecodeError, Reader, put_text};
 use crate::namespace::command::{Read, Revision, SessionId};
 use crate::paxos::ballot::{Ballot, ReplicaId};
