@@ -405,11 +405,11 @@ impl CreateOptions {
 
     /// What makes a node so.
     pub(super) fn operation(self, path: String, data: Bytes) -> Operation {
-        let Self { lifetime, sequential, is_log, .. } = self;
-        if is_log {
-            Operation::CreateLog { path, lifetime, sequential }
-        } else {
-            Operation::Create { path, data, lifetime, sequential }
+        let Self { lifetime, sequential, is_log, acl, .. } = self;
+        match acl {
+            _ if is_log => Operation::CreateLog { path, lifetime, sequential },
+            None => Operation::Create { path, data, lifetime, sequential },
+            Some(acl) => Operation::CreateWithAcl { path, data, lifetime, sequential, acl },
         }
     }
 
