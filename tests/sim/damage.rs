@@ -1,11 +1,12 @@
 //! Damage to what a disk holds: flipped bits, blocks that read as nothing or not at all, blocks that belong elsewhere.
 //!
-//! It strikes records of the log, one node's alone in a run, and of each record one block: whatever it holds, a majority
+//! It strikes one copy at a time of what four copies hold, and records of the log, one node's alone in a run, and of each record one block: whatever it holds, a majority
 //! holds it whole, and what two blocks of a record say is never gone from both. So the cell must be able to go on, and
 //! that replica with it; no repair may rest on a value that is not chosen, and nothing that was acknowledged may be called
 //! *never accepted* ([`super::oracle`]).
 
 use quorate::journal::SegmentId;
+use quorate::journal::hard_state::{self, COPIES, CopyState, STRIDE_BYTES};
 use quorate::journal::record::{Block, Twin};
 use quorate::limits::BLOCK_BYTES;
 
@@ -39,6 +40,23 @@ pub fn strike(disk: &mut Disk, random: &mut Random) -> bool {
         _ => _ = disk.unreadable.insert((segment, block)),
     }
     true
+}
+
+/// Damages one copy of the hard state, unless one is damaged already or not yet what the others are.
+pub fn strike_copy(disk: &mut Disk, random: &mut Random) {
+    let rounds: Vec<u64> = hard_state::copies(&disk.hard_state)
+        .filter_map(|copy| if let CopyState::Whole { sequence, .. } = copy { Some(sequence) } else { None })
+        .collect();
+    if rounds.len() < COPIES || rounds.iter().any(|round| *round != rounds[0]) {
+        return;
+    }
+    let at = random.below(COPIES as u64) as usize * STRIDE_BYTES;
+    let held = &mut disk.hard_state[at..at + BLOCK_BYTES];
+    if random.below(2) == 0 {
+        held[random.below(BLOCK_BYTES as u64) as usize] ^= 1 << random.below(8);
+    } else {
+        held.fill(0);
+    }
 }
 
 /// Where each whole record of a segment begins, and how many blocks it has.

@@ -57,6 +57,8 @@ pub struct Disk {
     /// Places that were read back and found damaged, and how often everything was read.
     pub found_damaged: u64,
     pub scrubbed: u64,
+    /// Copies of the hard state that were found damaged, and written again.
+    pub copies_repaired: u64,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Disk {
             refused: 0,
             found_damaged: 0,
             scrubbed: 0,
+            copies_repaired: 0,
         }
     }
 
@@ -150,6 +153,8 @@ impl Disk {
         match chore {
             Chore::Zero { .. } if full => return false,
             Chore::Zero { segment } => self.zeroed(*segment),
+            // Some names find a place in the folder as it is, others need a block more.
+            Chore::Recycle { segment, .. } if full && segment.0 % 2 == 0 => return false,
             Chore::Recycle { from, segment } => {
                 let file = self.segments.remove(from).expect("only a segment that is there is renamed");
                 let moved = self.unreadable.iter().filter(|(id, _)| id == from).map(|(_, at)| (*segment, *at));
@@ -189,6 +194,7 @@ impl Disk {
             Still::Segment(segment) if !self.reads(segment, offset, bytes) => return None,
             Still::Segment(segment) => self.segments.get(&segment)?,
             Still::Image(slot) => self.images.get(&slot)?,
+            Still::HardState => &self.hard_state,
         };
         let rest = file.get(offset..).unwrap_or_default();
         Some(Bytes::copy_from_slice(&rest[..bytes.min(rest.len())]))

@@ -317,6 +317,7 @@ fn damage_log(run: &mut Run) {
     for _ in 0..run.world.random.within(1, 3) {
         run.damaged += u64::from(damage::strike(&mut run.nodes[victim].disk, &mut run.world.random));
     }
+    damage::strike_copy(&mut run.nodes[victim].disk, &mut run.world.random);
     // A start reads it all; otherwise it is found by the background's reading, or by a peer that wants it.
     if run.world.random.below(2) == 0 {
         crash(run, victim);

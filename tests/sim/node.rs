@@ -362,6 +362,8 @@ impl Node {
                 around.world.after(delay, Event::ReadBack { node: of.0, life: of.1, file, offset, bytes });
             }
             Effect::Scrubbed(Scrubbed::Damaged { .. }) => self.disk.found_damaged += 1,
+            Effect::Scrubbed(Scrubbed::CopiesDamaged(damaged)) => self.disk.copies_repaired += damaged as u64,
+            Effect::HardStateLost { .. } => panic!("one copy at a time is damaged, and written again"),
             Effect::Scrubbed(Scrubbed::Pass { .. }) => self.disk.scrubbed += 1,
             Effect::Diverged(diverged) => running.diverged = Some(diverged),
             Effect::StartAgain => running.starts_again = true,
@@ -471,7 +473,7 @@ impl Running {
 
     fn no_room_for(&mut self, now: Instant, chore: &Chore) {
         match *chore {
-            Chore::Zero { .. } => self.step(now, Input::NoRoomForSegment),
+            Chore::Zero { .. } | Chore::Recycle { .. } => self.step(now, Input::NoRoomForSegment),
             Chore::Piece { slot, .. } | Chore::Finish { slot } => self.step(now, Input::NoRoomForImage { slot }),
             ref other => unreachable!("{other:?} needs no room"),
         }
