@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
@@ -422,11 +423,7 @@ impl Core {
                 self.jobs.ask(Asked::ImageRead { to, image, offset }, Job::ReadFile { path, offset, bytes });
             }
             Effect::ReadBack { file, offset, bytes } => {
-                let path = match file {
-                    Still::Segment(segment) => folder::segment_path(&self.folder.path, segment),
-                    Still::Image(slot) => images::image_path(&self.folder.path, slot),
-                    Still::HardState => self.folder.path.join(folder::HARD_STATE),
-                };
+                let path = self.path_of(file);
                 self.jobs.ask(Asked::ReadBack, Job::ReadIdly { path, offset, bytes });
             }
             Effect::Scrubbed(scrubbed) => self.tell_of_scrub(scrubbed),
@@ -462,14 +459,18 @@ impl Core {
         Ok(())
     }
 
+    fn path_of(&self, file: Still) -> PathBuf {
+        match file {
+            Still::Segment(segment) => folder::segment_path(&self.folder.path, segment),
+            Still::Image(slot) => images::image_path(&self.folder.path, slot),
+            Still::HardState => self.folder.path.join(folder::HARD_STATE),
+        }
+    }
+
     fn tell_of_scrub(&self, scrubbed: Scrubbed) {
         match scrubbed {
             Scrubbed::Damaged { file, offset, past } => {
-                let path = match file {
-                    Still::Segment(segment) => folder::segment_path(&self.folder.path, segment),
-                    Still::Image(slot) => images::image_path(&self.folder.path, slot),
-                    Still::HardState => self.folder.path.join(folder::HARD_STATE),
-                };
+                let path = self.path_of(file);
                 tracing::warn!(
                     "{} is damaged at byte {offset}; it is repaired by images past slot {}; look at the disk (dmesg, SMART)",
                     path.display(),
