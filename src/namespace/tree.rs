@@ -264,7 +264,8 @@ impl Node {
     /// Reads something of every line of memory that the node itself takes, however its fields are laid out.
     fn glance(&self) -> u64 {
         let Self { data, stat, lock, log, due_ns, quota, opens, reign, acl, data_hash } = self;
-        let Stat { created, modified, children_modified, version, children_version, acl_version, created_ms, .. } = *stat;
+        let Stat { created, modified, children_modified, version, children_version, acl_version, created_ms, .. } =
+            *stat;
         let numbers = [created, modified, children_modified, version, children_version, acl_version, created_ms]
             .into_iter()
             .chain([stat.modified_ms, stat.instance, stat.lock_generation, *data_hash as u64, data.len() as u64])

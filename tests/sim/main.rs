@@ -50,9 +50,11 @@ mod oracle;
 mod plan;
 mod quotas;
 mod recovery;
+mod relay;
 mod run;
 mod steps;
 mod watching;
+mod wires;
 mod workload;
 mod world;
 

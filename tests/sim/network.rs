@@ -318,7 +318,7 @@ impl Network {
         Some(Arrival::Closed { conn, at })
     }
 
-    fn break_conn(&mut self, world: &mut World, conn: u64, within: Moment) {
+    pub fn break_conn(&mut self, world: &mut World, conn: u64, within: Moment) {
         let Some(c) = self.conns.get_mut(&conn) else { return };
         for side in [0, 1] {
             if world.random.below(2) == 0 {
