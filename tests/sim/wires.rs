@@ -658,7 +658,7 @@ impl Seam for Lying<'_> {
             return Some(kept);
         }
         // Nobody need wait for what a lie leaves out.
-        let missing = matches!(self.lie, Lie::TellsOne | Lie::Loses);
+        let missing = matches!(self.lie, Lie::TellsOne | Lie::Loses | Lie::AnswersForTheDead);
         let patience = if missing { Patience::Short } else { patience };
         let (end, told) = self.inner.next(patience)?;
         self.told += 1;
