@@ -181,6 +181,10 @@ pub const APART: [(&str, &str, &str); 4] = [
     ("remove-two", "no leader", "a leader changes the members"),
 ];
 
+/// Changes of members begin where somebody leads and all is well: they seldom meet whoever else wants to lead, and the
+/// cells of theirs are wanted from more seeds.
+pub const SELDOM: [&str; 3] = ["lose-disk", "remove", "remove-two"];
+
 /// How often each fault struck in each phase.
 pub type Struck = BTreeMap<(&'static str, &'static str), u64>;
 

@@ -38,6 +38,7 @@ mod fronts;
 mod handles;
 mod history;
 mod ledger;
+mod lies;
 mod linearizable;
 mod links;
 #[path = "../lists/mod.rs"]
@@ -175,21 +176,26 @@ fn fresh_seeds() {
     assert!(total.searched > 0, "some nodes' operations were searched for an order");
 }
 
-/// Every operation, option and refusal, and every fault in every phase, within so many seeds.
+/// Every operation, option and refusal, and every fault in every phase it often meets, within so many seeds.
 #[test]
 fn nothing_is_left_out() {
     let words = coverage::everything();
+    let empty_cells = |total: &Report| {
+        let mut empty = coverage::empty_cells(&total.struck);
+        empty.retain(|(fault, _)| !coverage::SELDOM.contains(fault));
+        empty
+    };
     let mut total = Report::default();
     for seed in 1..=2000 {
         total.add(run_or_tell(seed));
-        if words.is_subset(&total.words) && coverage::empty_cells(&total.struck).is_empty() {
+        if words.is_subset(&total.words) && empty_cells(&total).is_empty() {
             println!("all within {seed} seeds: {total}");
             break;
         }
     }
     print!("{}", coverage::table(&total.struck));
     let missed: Vec<_> = words.difference(&total.words).collect();
-    let empty = coverage::empty_cells(&total.struck);
+    let empty = empty_cells(&total);
     assert!(missed.is_empty() && empty.is_empty(), "never exercised: {missed:?}; never struck in: {empty:?}");
     for (fault, phase, why) in coverage::APART {
         assert!(!total.struck.contains_key(&(fault, phase)), "`{fault}` does meet `{phase}`, though {why}");

@@ -18,7 +18,7 @@ pub enum Lasting {
 }
 
 /// One kind of misfortune. False: there was nothing for it to strike, or it strikes later and says so then.
-type Act = fn(&mut Run) -> bool;
+pub type Act = fn(&mut Run) -> bool;
 
 /// Their names.
 pub const KINDS: [&str; 19] = [
@@ -81,14 +81,34 @@ pub fn strike(run: &mut Run) {
     let mut draw = run.world.random.below(total);
     for (weight, name, act) in kinds {
         if draw < weight {
-            // Those of before: a leader that crashed is none any more.
-            let phases = coverage::phases(&run.nodes);
-            if act(run) {
-                phases.into_iter().for_each(|phase| *run.struck.entry((name, phase)).or_default() += 1);
+            if run.plan.ambush && coverage::SELDOM.contains(&name) {
+                run.ambush = Some((name, act));
+            } else {
+                strike_with(run, (name, act));
             }
             return;
         }
         draw -= weight;
+    }
+}
+
+/// Returns whether it struck.
+fn strike_with(run: &mut Run, (name, act): (&'static str, Act)) -> bool {
+    // The phases of before: a leader that crashed is none any more.
+    let phases = coverage::phases(&run.nodes);
+    let struck = act(run);
+    if struck {
+        phases.into_iter().for_each(|phase| *run.struck.entry((name, phase)).or_default() += 1);
+    }
+    struck
+}
+
+/// What lies in ambush strikes now, if somebody leads and another one is about to.
+pub fn spring(run: &mut Run) {
+    let Some(ambush) = run.ambush.filter(|_| operator::is_free(run)) else { return };
+    let phases = coverage::phases(&run.nodes);
+    if ["phase 1", "taking over"].iter().any(|phase| phases.contains(phase)) && strike_with(run, ambush) {
+        run.ambush = None;
     }
 }
 

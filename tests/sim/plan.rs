@@ -70,6 +70,8 @@ pub struct Plan {
     pub hiccups: u64,
     /// Between two misfortunes, on average.
     pub misfortune_every: Moment,
+    /// Changes of members wait for a moment at which somebody else wants to lead.
+    pub ambush: bool,
     /// How likely each kind of misfortune is, against the others.
     pub weights: Weights,
     /// Whose log is damaged. While one is, no vote is torn and no disk lost: a majority must be able to tell everything.
@@ -140,8 +142,7 @@ impl Plan {
         let nodes = random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]);
         let victim = (nodes >= 3 && random.below(5) == 0).then(|| random.below(nodes as u64) as usize);
         // Damage to what no start reads any more is none.
-        let rarely = if victim.is_some() { 4 } else { 0 };
-        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << rarely;
+        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << if victim.is_some() { 4 } else { 0 };
         // A window of open slots, accepted anew in many reigns, finds room in the smallest.
         let windows = random.pick(&[8, 16, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
         let journal_bytes_max = 3 * image_after_bytes + windows.max(4 * segment_bytes as u64);
@@ -198,6 +199,7 @@ impl Plan {
             tears: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
+            ambush: more.pick(&[false, true]),
             misfortune_every: storm / random.within(3, 50),
             weights,
             victim,
@@ -265,7 +267,7 @@ impl Plan {
 impl Weights {
     fn draw(random: &mut Random, more: &mut Random) -> Self {
         let mut later = |most: u64| if more.below(2) == 0 { 0 } else { more.below(most + 1) };
-        let (remove_two, write_error) = (later(10), later(6));
+        let (remove_two, write_error) = (later(30), later(6));
         let changes = random.below(10) < 4;
         let mut weight = |most: u64| if random.below(3) == 0 { 0 } else { random.below(most + 1) };
         Self {

@@ -47,6 +47,8 @@ pub struct Run {
     pub tasks_ahead: VecDeque<Task>,
     pub joins: u64,
     pub removals: u64,
+    /// What strikes as soon as two want to lead.
+    pub ambush: Option<(&'static str, misfortune::Act)>,
     /// How many nodes hold a wrong state.
     pub rotten: usize,
     /// Faults that struck, by the phases they struck in.
@@ -249,6 +251,7 @@ impl Run {
             tasks_ahead: VecDeque::new(),
             joins: 0,
             removals: 0,
+            ambush: None,
             rotten: 0,
             struck: Struck::new(),
             seen: None,
@@ -355,6 +358,9 @@ impl Run {
         self.events += 1;
         assert!(self.events < EVENTS_MAX, "a run comes to its end");
         self.deal_with(event);
+        if self.ambush.is_some() && !self.calm {
+            misfortune::spring(self);
+        }
         for fault in std::mem::take(&mut self.world.chances) {
             self.strikes(fault);
         }
@@ -406,6 +412,21 @@ impl Run {
                 self.with_client(client, Client::woken);
             }
             Event::Turn { .. } | Event::Client { .. } => {}
+            Event::Start { node } => {
+                if self.nodes[node].running.is_none() && !self.absent.contains(&node) {
+                    self.with_node(node, Node::start);
+                }
+            }
+            Event::Operator => operator::look(self),
+            Event::Misfortune => misfortune::strike(self),
+            Event::Relief { what } => misfortune::relieve(self, what),
+            others => self.reaches_process(others),
+        }
+    }
+
+    /// What is meant for a process reaches it, if it is still the one it was meant for.
+    fn reaches_process(&mut self, event: Event) {
+        match event {
             Event::Written { node, life, token } if self.nodes[node].life == life => self.written(node, token),
             Event::Chore { node, life } if self.nodes[node].life == life => {
                 let (chore, done) = self.nodes[node].disk.chore_done(self.world.now);
@@ -436,24 +457,7 @@ impl Run {
                 self.nodes[node].front_finds(&mut self.world, front, Inbound::Notice(notice));
             }
             Event::Crash { node, life } if self.nodes[node].life == life => _ = misfortune::crash(self, node),
-            Event::Written { .. }
-            | Event::Chore { .. }
-            | Event::LogRead { .. }
-            | Event::ImageRead { .. }
-            | Event::ReadBack { .. }
-            | Event::Drained { .. }
-            | Event::Front { .. }
-            | Event::Asked { .. }
-            | Event::Told { .. }
-            | Event::Crash { .. } => {}
-            Event::Start { node } => {
-                if self.nodes[node].running.is_none() && !self.absent.contains(&node) {
-                    self.with_node(node, Node::start);
-                }
-            }
-            Event::Operator => operator::look(self),
-            Event::Misfortune => misfortune::strike(self),
-            Event::Relief { what } => misfortune::relieve(self, what),
+            _ => {}
         }
     }
 
