@@ -38,6 +38,8 @@ pub struct Disk {
     pub full_until: Moment,
     /// Nothing completes before.
     pub stalled_until: Moment,
+    /// The next write that would be durable fails instead.
+    pub fails_next: bool,
     /// When a write to the journal last was durable.
     pub flushed_at: Moment,
     writes: BTreeMap<u64, Write>,
@@ -80,6 +82,7 @@ impl Disk {
             unreadable: BTreeSet::new(),
             full_until: 0,
             stalled_until: 0,
+            fails_next: false,
             flushed_at: 0,
             writes: BTreeMap::new(),
             journal: VecDeque::new(),
@@ -110,7 +113,7 @@ impl Disk {
         if matches!(file, DiskFile::Segment(_)) {
             self.journal.push_back((token, None));
         }
-        let slowness = if world.random.permille(conduct.slow) { 100 } else { 1 };
+        let slowness = if world.chance("slow-write", conduct.slow) { 100 } else { 1 };
         let delay = world.random.around(conduct.latency) * slowness;
         let at = (world.now + delay).max(self.stalled_until);
         world.at(at, Event::Written { node: of.0, life: of.1, token });
@@ -215,7 +218,7 @@ impl Disk {
     pub fn write_at_start(&mut self, file: DiskFile, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
         match torn {
             None => self.put(file, offset, bytes),
-            Some(random) => self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
+            Some(random) => _ = self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
         }
     }
 
@@ -225,12 +228,14 @@ impl Disk {
     }
 
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
-    pub fn crash(&mut self, random: &mut Random, damaged_images: u64, reached: Slot, tears: bool) {
+    pub fn crash(&mut self, world: &mut World, damaged_images: u64, reached: Slot, tears: bool) {
+        let random = &mut world.random;
         let writes = std::mem::take(&mut self.writes);
         let whole = if tears { 0 } else { random.below(writes.len() as u64 + 1) as usize };
         for (index, (_, write)) in writes.into_iter().enumerate() {
             if tears {
-                self.tear(random, &write);
+                let torn = self.tear(random, &write);
+                world.chances.extend(torn.then_some("torn-write"));
             } else if index < whole {
                 self.put(write.file, write.offset, &write.bytes);
             }
@@ -247,17 +252,19 @@ impl Disk {
         // The newest of two is damaged now and then: the start makes do with the other, and with the log from there on.
         let led_to = recovery::newest_is_led_to(self);
         let older_does = led_to && self.images.keys().next().is_some_and(|older| *older >= reached);
-        if self.images.len() == 2 && older_does && random.permille(damaged_images) {
+        if self.images.len() == 2 && older_does && world.chance("damaged-image", damaged_images) {
             let newest = self.images.values_mut().next_back().expect("there are two");
-            let at = random.below(newest.len() as u64) as usize;
-            newest[at] ^= 1 << random.below(8);
+            let at = world.random.below(newest.len() as u64) as usize;
+            newest[at] ^= 1 << world.random.below(8);
         }
-        self.stalled_until = 0;
+        (self.stalled_until, self.fails_next) = (0, false);
     }
 
-    fn tear(&mut self, random: &mut Random, Write { file, offset, bytes }: &Write) {
+    /// Returns whether some of its sectors are there and some are not.
+    fn tear(&mut self, random: &mut Random, Write { file, offset, bytes }: &Write) -> bool {
         let fate = random.below(4);
         let upto = random.below(bytes.len() as u64 / SECTOR_BYTES as u64 + 1) as usize;
+        let mut written = 0;
         for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
             let kept = match fate {
                 0 => false,
@@ -268,8 +275,10 @@ impl Disk {
             if kept {
                 let at = offset + index * SECTOR_BYTES;
                 self.put(*file, at, sector);
+                written += sector.len();
             }
         }
+        0 < written && written < bytes.len()
     }
 
     /// What is there of an image; from the moment on at which there is no room for it, nothing.
