@@ -309,3 +309,6 @@ const LENT_UNAGREED_AFTER: Duration = Duration::from_secs(2);
 
 /// A peer that asked for nothing for so long has its image, or is gone.
 const LENT_FOR: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Which images are lent, and when.
+
+use super::*;
+use crate::journal::hard_state::HardStateFile;
+use crate::journal::{Identity, Journal, Known, SegmentId, SegmentRead, Settings, recover};
+use crate::namespace::Namespace;
+use crate::paxos::{self, Ballot, CellId, Config, HardState, Incarnation, Kind};
+use crate::replica::exchange::Input;
+use crate::replica::{Bounds, Digests, Recovered, Storage};
+
+const SEGMENT_BYTES: u64 = 1 << 20;
+const IMAGE: Slot = Slot(5);
+
+/// A journal in which nothing was written yet.
+struct Blank;
+
+impl SegmentRead for Blank {
+    fn segments(&self) -> Vec<(SegmentId, u64)> {
+        vec![(SegmentId(1), SEGMENT_BYTES), (SegmentId(2), SEGMENT_BYTES)]
+    }
+
+    fn read(&mut self, _: SegmentId, _: u64, into: &mut [u8]) -> std::io::Result<()> {
+        into.fill(0);
+        Ok(())
+    }
+}
+
+/// Replica 1 of three, which started from an image and went on to slot 6.
+fn replica() -> Replica {
+    let identity = Identity { cell: CellId(1), replica: ReplicaId(1), incarnation: Incarnation(1) };
+    let bind = |config: Config, n: u8| config.bound(ReplicaId(n), Incarnation(u128::from(n)));
+    let config = (1..=3).fold(Config::of_voters((1..=3).map(ReplicaId)), bind);
+    let state = HardState::fresh(config);
+    let pointer = ImagePointer { slot: IMAGE, revision: 0, is_led_to: false };
+    let file = HardStateFile::format_with(identity, &state, pointer);
+    let mut hard_state = HardStateFile::open(identity.cell, &file).expect("it was just made");
+    let hard_state_sequence = hard_state.durable_sequence();
+    let known = Known {
+        identity,
+        start: 0,
+        hard_state: hard_state_sequence,
+        image_upto: IMAGE,
+        chosen_upto: IMAGE,
+        image_is_led_to: false,
+    };
+    let recovery = recover(&mut Blank, known, &mut |_, _| {}).expect("an empty journal");
+    let mut journal = Journal::open(identity, Settings { segment_bytes: SEGMENT_BYTES }, recovery.tail);
+    let write = journal.next_write().expect("the start's record");
+    journal.completed(Instant::ZERO, write.id);
+    hard_state.save_start(journal.start(), Ballot::NONE);
+    while let Some(write) = hard_state.next_write() {
+        hard_state.completed(write.id);
+    }
+    let bounds =
+        Bounds { image_after_bytes: 1 << 30, journal_bytes_max: 16 * SEGMENT_BYTES, keep_bytes: 16 * SEGMENT_BYTES };
+    let mut digests = Digests::every(1024);
+    digests.applied(IMAGE.next(), Some(Kind::Noop), || 7);
+    let paxos = paxos::Recovered {
+        hard_state: state,
+        chosen_upto: IMAGE.next(),
+        trimmed_upto: IMAGE,
+        accepted: Vec::new(),
+        lost: Vec::new(),
+        maybe: Vec::new(),
+        unknown: Vec::new(),
+    };
+    let storage = Storage::new(journal, hard_state, bounds);
+    let recovered = Recovered {
+        paxos,
+        namespace: Namespace::new(7),
+        images: vec![IMAGE],
+        bounds,
+        scrub_period: None,
+        digests,
+        storage,
+    };
+    Replica::start(Instant::ZERO, settings(), recovered, 1, 7)
+}
+
+fn settings() -> paxos::Settings {
+    paxos::Settings {
+        me: ReplicaId(1),
+        incarnation: Incarnation(1),
+        heartbeat: Duration::from_millis(25),
+        lease: Duration::from_millis(250),
+        lease_reads: true,
+        margin: Duration::from_millis(5),
+        clock_error_ppm: 1000,
+        election_min: Duration::from_secs(60),
+        election_max: Duration::from_secs(90),
+        log_memory_bytes: 1 << 20,
+        seed: 1,
+    }
+}
+
+/// Whether a piece of the image is read for replica 2, which asks for it at that moment.
+fn lends(replica: &mut Replica, now: Instant) -> bool {
+    let mut effects = Vec::new();
+    let message = PeerMessage::FetchImage { image: Slot(0), offset: 0 };
+    let (from, incarnation) = (ReplicaId(2), Incarnation(2));
+    replica.step(now, Input::Peer { from, incarnation, message }, &mut effects);
+    replica.step(now, Input::TurnEnd { wall_ms: 0 }, &mut effects);
+    effects.iter().any(|effect| matches!(effect, Effect::ReadImage { image: IMAGE, .. }))
+}
+
+#[test]
+fn an_image_is_lent_once_a_majority_agrees_behind_it() {
+    let mut lender = replica();
+    assert!(!lends(&mut lender, Instant::ZERO), "nobody else has said what it has");
+    let (from, incarnation) = (ReplicaId(3), Incarnation(3));
+    let message = PeerMessage::Digest { slot: IMAGE.next(), digest: 7 };
+    let mut effects = Vec::new();
+    lender.step(Instant::ZERO, Input::Peer { from, incarnation, message }, &mut effects);
+    lender.step(Instant::ZERO, Input::TurnEnd { wall_ms: 0 }, &mut effects);
+    assert!(lends(&mut lender, Instant::ZERO), "two of three have the same state");
+}
+
+#[test]
+fn an_image_with_which_nobody_can_agree_is_lent_after_a_while() {
+    let mut lender = replica();
+    let later = Instant::from_nanos(LENT_UNAGREED_AFTER.as_nanos());
+    assert!(!lends(&mut lender, Instant::ZERO));
+    assert!(!lends(&mut lender, Instant::from_nanos(LENT_UNAGREED_AFTER.as_nanos() - 1)));
+    assert!(lends(&mut lender, later), "the others may all be waiting for it");
+}
