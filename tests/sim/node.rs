@@ -543,6 +543,8 @@ impl Running {
         }
         self.published.set_applied_upto(around.world.now, self.replica.applied_upto());
         for (FrontId(front), notice) in notices {
+            // One front may be told, and its client, while the next one is not yet.
+            pass(around);
             let front = usize::from(front);
             let at = self.apart[front].told(around.world);
             around.world.at(at, Event::Told { node, life, front, notice });
