@@ -157,7 +157,7 @@ pub const BEYOND: [(&str, &str); 6] = [
 pub const PHASES: [&str; 6] = ["no leader", "probing", "phase 1", "taking over", "phase 2", "catching up"];
 
 /// Faults that chance brings by the way, beside the misfortunes.
-pub const CHANCES: [&str; 13] = [
+pub const CHANCES: [&str; 14] = [
     "lost-packet",
     "dropped-frame",
     "doubled-frame",
@@ -171,6 +171,7 @@ pub const CHANCES: [&str; 13] = [
     "hiccup",
     "clog",
     "front-pause",
+    "slow-ring",
 ];
 
 /// A fault and a phase that do not meet, and why.

@@ -18,7 +18,7 @@ use super::acls;
 use super::network::Host;
 use super::node::{Around, Node};
 use super::watching::CLOG;
-use super::world::{Event, HostClock, MICRO, Moment, World};
+use super::world::{Event, HostClock, MICRO, MILLI, Moment, World};
 
 /// A front, and the connections it serves.
 #[derive(Debug)]
@@ -170,9 +170,11 @@ impl Apart {
         self.seat.has(conn) || self.inbox.iter().any(accepted)
     }
 
-    /// When a notice that is told now comes out of the ring: behind those before it.
-    pub fn told(&mut self, world: &mut World) -> Moment {
-        self.told_at = self.told_at.max(world.now + world.random.below(20 * MICRO));
+    /// When a notice that is told now comes out of the ring: behind those before it, and now and then late, as when the
+    /// ring was full.
+    pub fn told(&mut self, world: &mut World, late: u64) -> Moment {
+        let latency = if world.chance("slow-ring", late) { 20 * MILLI } else { 20 * MICRO };
+        self.told_at = self.told_at.max(world.now + world.random.below(latency));
         self.told_at
     }
 

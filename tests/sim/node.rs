@@ -546,7 +546,7 @@ impl Running {
             // One front may be told, and its client, while the next one is not yet.
             pass(around);
             let front = usize::from(front);
-            let at = self.apart[front].told(around.world);
+            let at = self.apart[front].told(around.world, 20 * around.plan.hiccups);
             around.world.at(at, Event::Told { node, life, front, notice });
         }
         pass(around);
