@@ -157,6 +157,15 @@ fn the_command_line_sets_shows_and_obeys_lists() {
     let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{code:?} {said} {words}"));
     assert_eq!((&said["entries"][0], &said["acl_version"]), (&"world:anyone:r".into(), &0.into()), "{said}");
     assert_eq!(run(&["acl", "get", "/a"], None).0, Some(6), "not everybody is told");
+    let open = ["open", "--must-create", "--acl", "auth::all", "/mine", "x", "--", "true"];
+    assert_eq!(run(&open, Some("alice")).0, Some(0));
+    assert_eq!(run(&["acl", "get", "/mine"], Some("alice")).1, format!("{}:rwcdal\n", digest.trim_end()));
+    assert_eq!(run(&["get", "/mine"], None).0, Some(1), "it is hers from its making on");
+    assert_eq!(
+        run(&["open", "--acl", "auth::all", "/mine", "--", "true"], Some("alice")).0,
+        Some(2),
+        "nothing is made"
+    );
     let (code, _, words) = run(&["acl", "set", "--version", "0", "/a", "auth::all"], Some("alice"));
     assert_eq!(code, Some(0), "{words}");
     assert_eq!(run(&["acl", "set", "--version", "0", "/a", "auth::r"], Some("alice")).0, Some(1), "it has changed");
@@ -237,5 +246,12 @@ fn without_a_super_principal_the_first_list_shuts_everybody_out() {
     assert_eq!(ask(None).expect("anybody may look"), ChangeAnswer::Listed);
     client.delete("/private", Expect::Any).wait_timeout(PATIENCE).expect("all may");
     borrow(&cell, 0, None).expect("there is no list any more");
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let file = home.path().join("after.snapshot");
+    let save = ["snapshot", "save", "--newest", file.to_str().expect("it is text")];
+    let (status, _, stderr) = quorate(&cell, &save, None, "");
+    assert_eq!(status, Some(0), "{stderr}");
+    let saved = quorate::server::snapshot::verify(&file).expect("a snapshot").namespace;
+    assert!(saved.tree().get("/private").is_none(), "the one of before is lent to nobody");
     assert!(ask(change()).is_ok_and(|answer| answer != ChangeAnswer::Listed), "it is looked into");
 }
