@@ -70,6 +70,9 @@ pub enum PeerMessage {
     ImagePiece { image: Slot, offset: u64, bytes: Bytes },
     /// The sender's state has that digest when it has applied everything up to `slot`.
     Digest { slot: Slot, digest: u128 },
+    /// "Add an entry without content to the log, if you lead and nothing else is under way": the sender waits for the log
+    /// to go on. Not answered; the sender asks again.
+    EntryWanted,
 }
 
 /// A frame ready to be sent: the part made here, then a value's bytes where they lie.
@@ -223,6 +226,7 @@ fn put_message(message: &PeerMessage, out: &mut BytesMut) -> (u8, Option<Bytes>)
             out.put_u128_le(*digest);
             (kind::DIGEST, None)
         }
+        PeerMessage::EntryWanted => (kind::ENTRY_WANTED, None),
     }
 }
 
@@ -362,6 +366,7 @@ pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
             bytes: Bytes::copy_from_slice(fields.rest()),
         },
         kind::DIGEST => PeerMessage::Digest { slot: fields.slot()?, digest: fields.u128()? },
+        kind::ENTRY_WANTED => PeerMessage::EntryWanted,
         _ => PeerMessage::Paxos(get_paxos(&mut fields)?),
     };
     fields.end()?;
@@ -621,6 +626,7 @@ mod kind {
     pub(super) const RELEASE: u8 = 30;
     pub(super) const DIGEST: u8 = 32;
     pub(super) const UNNAMED: u8 = 33;
+    pub(super) const ENTRY_WANTED: u8 = 34;
 }
 
 const _: () = assert!(HEADER_BYTES + 64 + VALUE_BYTES_MAX <= PEER_FRAME_BYTES_MAX, "a full value fits a frame");

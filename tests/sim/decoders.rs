@@ -51,6 +51,7 @@ fn no_decoder_gives_way() {
     ];
     let inputs = number_of("QUORATE_FUZZ_INPUTS").unwrap_or(5_000);
     let mut random = Random::new(number_of("QUORATE_FUZZ_BASE").unwrap_or(1));
+    println!("{inputs} inputs to each of {} decoders", decoders.len());
     for (name, decoder, samples) in decoders {
         assert!(!samples.is_empty(), "there are samples of a {name}");
         let sound = samples.iter().filter(|sample| decoder(sample)).count();
