@@ -50,7 +50,7 @@ fn is_nothing_to(client: &Client, path: &str) {
     assert!(matches!(client.acl(path).wait_timeout(PATIENCE), Err(Error::NoNode { .. })));
     assert!(matches!(
         client.try_lock(path, LockOptions::exclusive()).wait_timeout(PATIENCE),
-        Err(Error::NoNode { .. })
+        Err(Error::NodeExists { .. })
     ));
     let below = client.create(&format!("{path}/mine"), "", CreateOptions::permanent()).wait_timeout(PATIENCE);
     assert!(matches!(below, Err(Error::NoParent { .. })), "{below:?}");
@@ -171,7 +171,7 @@ fn the_command_line_sets_shows_and_obeys_lists() {
     assert_eq!(run(&["acl", "set", "--version", "0", "/a", "auth::r"], Some("alice")).0, Some(1), "it has changed");
     assert_eq!(run(&["get", "/a"], None).0, Some(1), "to nobody it is nothing");
     let (_, said, words) = quorate(&cell, &["shell"], Some("alice"), "get /a\nls /\n");
-    assert_eq!(said, "x\na\n", "the prompt stands for whom it was started for: {words}");
+    assert_eq!(said, "x\na\nmine\n", "the prompt stands for whom it was started for: {words}");
     assert_eq!(run(&["acl", "rm", "/a"], Some("root")).0, Some(0));
     assert_eq!(run(&["acl", "get", "/a"], None).1, "world:anyone:rwcdal\n");
     let (code, _, words) = run(&["get", "/a", "--auth", "alice:secret"], None);
