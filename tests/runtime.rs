@@ -386,6 +386,28 @@ fn a_write_that_cannot_be_is_an_error_event() {
     assert!(results[&5].is_ok(), "its neighbours do not suffer");
 }
 
+/// Whoever reads the clock when the first of a turn's events is reported has a time that none of them is younger than.
+#[test]
+fn nothing_is_reported_before_the_kernel_was_asked_for_the_rest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("segment");
+    let mut ring = ring(small());
+    let file = ring.register_file(direct_file(&path, 4)).expect("registered");
+    let forgotten = ring.register_file(File::open(&path).expect("opened")).expect("registered");
+    ring.forget_file(forgotten);
+    ring.write_durable(forgotten, 0, vec![AlignedBlock::bytes()], 1);
+    ring.write_durable(file, 0, vec![AlignedBlock::bytes()], 2);
+    let before = ring.counters().submissions;
+    let mut at_first = None;
+    while at_first.is_none() {
+        ring.turn(None, &mut |ring, _| {
+            _ = at_first.get_or_insert(ring.counters().submissions);
+        })
+        .expect("a turn");
+    }
+    assert!(at_first > Some(before), "the write that can be was handed over first");
+}
+
 #[test]
 fn a_short_write_is_an_error_and_not_flushed() {
     // A file of one page that may not grow takes the first page of two.

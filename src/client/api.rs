@@ -436,7 +436,7 @@ impl CreateOptions {
 
 impl Inner {
     fn call(&self, call: Call, then: Then) {
-        if let (Call::Request(_), Some(kept)) = (&call, self.observed.kept()) {
+        if let Some(kept) = self.observed.kept().filter(|_| call.is_request()) {
             kept.request_made();
         }
         self.driver.call(self.id, call, then);
@@ -477,6 +477,11 @@ impl Felling {
                 Ok(self.nodes)
             }
             Ok(_) => Err(unfit("a deletion")),
+            // The next entry of the log has time for it.
+            Err(Error::NotNow { .. }) => {
+                let (call, then) = self.part();
+                return Next::Call(call, then);
+            }
             Err(error) => Err(error),
         };
         self.promise.finish(done)

@@ -46,6 +46,13 @@ pub(super) enum Call {
     Close,
 }
 
+impl Call {
+    /// Whether nothing kept may be used before it is answered: it may change what there is to see, or who sees it.
+    pub(super) const fn is_request(&self) -> bool {
+        matches!(self, Self::Request(_) | Self::Authenticate(_))
+    }
+}
+
 /// What follows an answer: the end, or another call.
 pub(super) enum Next {
     Finished,
@@ -510,7 +517,7 @@ impl Member {
             if tag == self.thens.len() {
                 self.thens.push(None);
             }
-            let is_request = matches!(call, Call::Request(_));
+            let is_request = call.is_request();
             let queued = match call {
                 Call::Request(operation) => self.machine.request(now, tag as u64, operation),
                 Call::Authenticate(credentials) => self.machine.authenticate(now, tag as u64, credentials),
@@ -542,7 +549,9 @@ impl Member {
             kept.request_answered();
         }
         let next = (waiting.then)(result);
-        if let (Some(kept), Next::Call(Call::Request(_), _)) = (kept, &next) {
+        if let (Some(kept), Next::Call(call, _)) = (kept, &next)
+            && call.is_request()
+        {
             kept.request_made();
         }
         next

@@ -222,6 +222,12 @@ pub enum Error {
         /// How large it may be.
         limit: u64,
     },
+    /// The cell had no time for it in the turn it came to, and did nothing.
+    #[error("not done, and nothing wrong with it: {why}; try again")]
+    NotNow {
+        /// What took the time.
+        why: String,
+    },
     /// A step of a transaction failed, so none was done.
     #[error("step {index} of the transaction failed, so none was done: {cause}")]
     Aborted {
@@ -340,6 +346,7 @@ impl Error {
             | Self::LogEnd { .. }
             | Self::LogTrimmed { .. }
             | Self::TooLarge { .. }
+            | Self::NotNow { .. }
             | Self::Aborted { .. }
             | Self::TooManyCalls { .. }
             | Self::TooManyLockWaits { .. }
@@ -354,7 +361,13 @@ impl Error {
     /// [outcome](Self::outcome) is unknown it may then have its effect twice.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::TooManyCalls { .. } | Self::TooManyLockWaits { .. } | Self::Deadline { .. })
+        match self {
+            Self::TooManyCalls { .. } | Self::TooManyLockWaits { .. } | Self::NotNow { .. } | Self::Deadline { .. } => {
+                true
+            }
+            Self::Aborted { cause, .. } => cause.is_retryable(),
+            _ => false,
+        }
     }
 
     /// Whether this client can do no more: every later call on it fails too.
@@ -403,6 +416,7 @@ impl Error {
             Refusal::LogEnd { path, expected, found } => Self::LogEnd { path: outward(path), expected, found },
             Refusal::LogTrimmed { path, from, first } => Self::LogTrimmed { path: outward(path), from, first },
             Refusal::TooLarge { what, size, limit } => Self::TooLarge { what, size, limit },
+            Refusal::NotNow { why } => Self::NotNow { why },
             Refusal::Aborted { index, cause } => {
                 Self::Aborted { index: index as usize, cause: Box::new(Self::refused(*cause, outward)) }
             }

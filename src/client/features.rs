@@ -57,7 +57,7 @@
 //!
 //! | there | here | shown by |
 //! |---|---|---|
-//! | Open | `open` | `src/namespace/tests/handles.rs::opening_makes_what_is_missing_if_it_may_and_nothing_else` |
+//! | Open | `open` | `src/namespace/tests/handles.rs::opening_makes_what_is_missing_if_it_may_and_nothing_else` `src/namespace/tests/acls/hidden.rs::an_opening_that_makes_its_node_gives_it_the_list` |
 //! | Close | `close` of a handle | `src/namespace/tests/handles.rs::a_handle_shown_to_another_session_serves_it_until_it_is_closed` |
 //! | Poison | `poison` | `tests/process/handles.rs::poison_calls_back_what_waits_and_keeps_the_node_open` |
 //! | GetContentsAndStat | `get` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `tests/process/guide/mod.rs::the_guide_is_performed` |

@@ -123,16 +123,13 @@ impl Client {
             let why = "a log is not made by opening it: create it first".to_owned();
             return Op::ready(Err(Error::BadArgument { why }));
         }
-        if birth.as_ref().is_some_and(|(_, options)| options.acl.is_some()) {
-            let why = "an access list is not given by opening: create the node first, or set its list once it is open";
-            return Op::ready(Err(Error::BadArgument { why: why.to_owned() }));
-        }
         let parents = birth.as_ref().is_some_and(|(_, options)| options.parents);
-        let birth = birth.map(|(data, CreateOptions { lifetime, sequential, .. })| Birth {
+        let birth = birth.map(|(data, CreateOptions { lifetime, sequential, acl, .. })| Birth {
             data,
             lifetime,
             sequential,
             must: must_create,
+            acl,
         });
         let operation = wrap(Operation::Open { path: path.clone(), mode, birth });
         let (op, promise) = Op::new();
@@ -174,7 +171,7 @@ impl OpenOptions {
     }
 
     /// If there is no such node, makes it so. A [transient](CreateOptions::transient) one lives as long as it is open. One
-    /// that is there is opened as it is, however long it lives.
+    /// that is there is opened as it is, however long it lives and whatever its access list says.
     pub fn create(mut self, data: impl Into<Bytes>, options: CreateOptions) -> Self {
         self.birth = Some((data.into(), options));
         self

@@ -2,6 +2,7 @@
 //! the sockets and the calls; the real cell is met in the repository's process tests.
 
 mod acl;
+mod kept;
 mod locks;
 mod snapshot;
 
@@ -18,6 +19,7 @@ use crate::namespace::codec::{encode_outcome, encode_read_outcome};
 use crate::namespace::command::{
     Answer, Done, LockPlace, Operation, Outcome as Came, Read, Refusal, Scanned, StepDone,
 };
+use crate::wire::cache::{CacheAsk, CacheTold};
 use crate::wire::client::{ClientMessage, ServerMessage, Welcome};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
@@ -130,7 +132,16 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
             ServerMessage::ReadReply { number, revision: held.revision, answer: &answer }.encode(out);
         }
         ClientMessage::Ping { number } => ServerMessage::Pong { number }.encode(out),
-        ClientMessage::Cache(ask) => panic!("{ask:?}, though no test keeps anything"),
+        ClientMessage::Cache(CacheAsk::Renew { number }) => {
+            ServerMessage::Cache(CacheTold::Renewed { number, lease_ms: 60_000 }).encode(out);
+        }
+        ClientMessage::Cache(CacheAsk::Read { number, read }) => {
+            let mut answer = BytesMut::new();
+            encode_read_outcome(&look(held, Read::decode(read).expect("a read")), &mut answer);
+            let told = CacheTold::Reply { number, revision: held.revision, keep: true, answer: &answer };
+            ServerMessage::Cache(told).encode(out);
+        }
+        ClientMessage::Cache(ask) => panic!("{ask:?}, though nothing is recalled here"),
         ClientMessage::Watch { .. } | ClientMessage::Unwatch { .. } => panic!("no test watches"),
         ClientMessage::Status { .. }
         | ClientMessage::Members { .. }

@@ -47,8 +47,17 @@ impl Front {
     pub(super) fn wish(&mut self, ticket: u64) -> Wish {
         let session_of = |id: ConnectionId| self.connections.get(&id).and_then(|connection| connection.session);
         let renewing = self.pings.iter().filter(|(_, ping)| ping.renews);
-        let renew = renewing.filter_map(|(id, _)| session_of(*id)).collect();
+        let renew: BTreeSet<_> = renewing.filter_map(|(id, _)| session_of(*id)).collect();
+        let renew = renew.into_iter().collect();
         Wish { renew, keep: self.reads.ask_to_keep(ticket, session_of) }
+    }
+
+    /// The sessions that spoke, each once: there are never more of them than a message may name, however often they spoke.
+    pub(super) fn take_touched(&mut self) -> Vec<SessionId> {
+        let mut sessions = std::mem::take(&mut self.touched);
+        sessions.sort_unstable();
+        sessions.dedup();
+        sessions
     }
 
     /// The leader, having heard those pings, has proved that it leads.

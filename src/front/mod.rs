@@ -253,7 +253,7 @@ impl Front {
             if !self.pings.is_empty() {
                 self.awaiting_pings.insert(ticket, std::mem::take(&mut self.pings));
             }
-            let sessions = std::mem::take(&mut self.touched);
+            let sessions = self.take_touched();
             requests.push(FrontRequest::ReadPoint { ticket, sessions, wish });
         }
     }

@@ -16,6 +16,7 @@ use crate::namespace::command::{Expect, Operation, SessionId, Step};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
 use crate::time::{Duration, Instant};
+use crate::wire::cache::CacheAsk;
 use crate::wire::client::{ClientMessage, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, Resume, ServerMessage};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
@@ -148,6 +149,28 @@ fn a_frame_that_does_not_get_on_costs_its_connection_and_a_slow_one_does_not() {
     prepare(&mut front, START + FRAME_TIMEOUT.scaled(2, 1));
     let (words, closed) = heard(&mut front);
     assert!(closed && words[0].contains("not whole within 30 s"), "{words:?}");
+}
+
+#[test]
+fn a_session_is_named_once_however_often_it_speaks() {
+    let mut front = front();
+    front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
+    let (token, session, timeout_ms, last_number) = (101, SESSION, 12_000, 0);
+    let who = Arc::default();
+    applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who });
+    let mut pings = BytesMut::new();
+    for number in 1..=50 {
+        ClientMessage::Ping { number }.encode(&mut pings);
+        ClientMessage::Cache(CacheAsk::Renew { number: 100 + number }).encode(&mut pings);
+    }
+    front.received(CLIENT, &pings);
+    let mut requests = Vec::new();
+    front.prepare(START, false, &mut requests);
+    let asked = requests.into_iter().find_map(|request| match request {
+        FrontRequest::ReadPoint { sessions, wish, .. } => Some((sessions, wish.renew)),
+        _ => None,
+    });
+    assert_eq!(asked, Some((vec![SESSION], vec![SESSION])));
 }
 
 #[test]

@@ -50,7 +50,8 @@
 //! their own among them. So where the configuration names a super principal (`acl.super`), or any node has a list, a
 //! replica lends its images to the super principal alone, and takes changes of the members from no one else
 //! ([`Trust`](crate::replica::exchange::Trust)). With neither, anybody may, as anybody may do everything else; with lists and
-//! no super principal nobody may, until one is configured: a cell with lists ought to have one. How replicas are, who the
+//! no super principal nobody may, until one is configured: a cell with lists ought to have one. Once the last list is gone
+//! anybody may again, and is lent what was taken since then. How replicas are, who the
 //! members are and which sessions live (by id, which opens nothing) anybody may ask.
 //!
 //! One function, `Gate::may`, knows what a list means; everything that reads or changes asks it through the same gate
@@ -58,9 +59,8 @@
 //!
 //! What this does not do: the password crosses the wire as it is, and anyone who may administer a node sees its digests and
 //! can guess passwords against them; so keep to trusted networks and long passwords. A session of a resumed connection
-//! has the address of the last one. Principals are never taken from a session again; close it. What is
-//! removed may be in an image for a while: one from before the last list went is lent to anybody again, unless the
-//! configuration names a super principal. Nor do lists guard the ports for the replicas, or the disks.
+//! has the address of the last one. Principals are never taken from a session again; close it. Nor do lists guard the ports
+//! for the replicas, or the disks.
 
 use core::net::IpAddr;
 

@@ -408,6 +408,8 @@ pub enum Refusal {
     LogTrimmed { path: String, from: u64, first: u64 },
     /// Past a limit.
     TooLarge { what: String, size: u64, limit: u64 },
+    /// There was no time for it, and nothing was done: asked again it may be.
+    NotNow { why: String },
     /// Step `index` of a `multi` failed, so none was done.
     Aborted { index: u32, cause: Box<Refusal> },
     /// The session is over or never was.

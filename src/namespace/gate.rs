@@ -3,6 +3,9 @@
 //! What is judged, and what is said to whom, is in the essay of [`acl`](super::acl). An operation is judged before it is
 //! tried, and a step of a `multi` when its turn comes, on what the steps before it left.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 
 use super::acl::{Acl, Principals, Rights, Who};
@@ -20,17 +23,20 @@ pub(super) struct Asker<'a> {
 }
 
 /// What somebody may see and do in a tree.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Gate<'a> {
     tree: &'a Tree,
     who: &'a Principals,
+    /// The groups that were looked at, and whether whoever asks is in them: a list is asked of each node come upon, and a
+    /// group may be long.
+    groups: RefCell<BTreeMap<String, bool>>,
 }
 
 impl<'a> Gate<'a> {
     /// The gate of this tree for whoever is `who`.
     #[must_use]
     pub const fn new(tree: &'a Tree, who: &'a Principals) -> Self {
-        Self { tree, who }
+        Self { tree, who, groups: RefCell::new(BTreeMap::new()) }
     }
 
     /// Whether nobody asks who it is: no node has a list, or whoever asks may do everything.
@@ -90,12 +96,13 @@ impl<'a> Gate<'a> {
 
     /// Refuses an operation that may not be. `claims` tells whether its session has a claim on the lock of that node.
     pub(super) fn admit(&self, operation: &OperationRef<'_>, claims: impl Fn(&str) -> bool) -> Result<(), Refusal> {
-        if self.is_open() {
+        if self.is_open() && !brings_a_list(operation) {
             return Ok(());
         }
         match *operation {
-            OperationRef::Create { path, .. } | OperationRef::CreateWithAcl { path, .. } => self.may_create(path),
-            OperationRef::CreateLog { path, .. } => self.may_create(path),
+            OperationRef::Create { path, sequential, .. }
+            | OperationRef::CreateWithAcl { path, sequential, .. }
+            | OperationRef::CreateLog { path, sequential, .. } => self.may_create(path, sequential),
             OperationRef::Set { path, .. }
             | OperationRef::Append { path, .. }
             | OperationRef::Trim { path, .. }
@@ -107,11 +114,11 @@ impl<'a> Gate<'a> {
             OperationRef::Acquire { path, create, .. } => self.may_lock(path, create),
             OperationRef::Release { path } if claims(path) => Ok(()),
             OperationRef::Release { path } => self.may_touch(path, LOOK_AT_LOCK),
-            OperationRef::Open { path, mode, birth } => self.may_open(path, mode, birth),
-            OperationRef::Through { ref operation, .. } if is_judged_by_handle(operation) => Ok(()),
-            OperationRef::Through { ref operation, .. } => self.admit(operation, claims),
-            // What is guarded comes by itself, and so do the steps. What one has open one may close.
+            OperationRef::Open { path, mode, ref birth } => self.may_open(path, mode, birth.as_ref()),
+            // What is guarded, or goes through a handle, comes by itself behind the guard or the handle, and so do the
+            // steps. What one has open one may close.
             OperationRef::Guarded { .. }
+            | OperationRef::Through { .. }
             | OperationRef::Multi { .. }
             | OperationRef::Authenticate { .. }
             | OperationRef::Close { .. }
@@ -126,7 +133,9 @@ impl<'a> Gate<'a> {
             return Ok(());
         }
         match *step {
-            StepRef::Create { path, .. } | StepRef::CreateWithAcl { path, .. } => self.may_create(path),
+            StepRef::Create { path, sequential, .. } | StepRef::CreateWithAcl { path, sequential, .. } => {
+                self.may_create(path, sequential)
+            }
             StepRef::Set { path, .. } | StepRef::Append { path, .. } => self.may_touch(path, Rights::WRITE),
             StepRef::Delete { path, .. } => self.may_delete(path),
             StepRef::SetAcl { path, .. } => self.may_touch(path, Rights::ADMIN),
@@ -158,9 +167,13 @@ impl<'a> Gate<'a> {
         if self.hides(path, right)? { Err(no_node(path)) } else { Ok(()) }
     }
 
-    fn may_create(&self, path: &str) -> Result<(), Refusal> {
+    fn may_create(&self, path: &str, sequential: bool) -> Result<(), Refusal> {
         let Some(parent) = path::parent(path) else { return Ok(()) };
-        if self.hides(parent, Rights::CREATE)? { Err(Refusal::NoParent { path: parent.to_owned() }) } else { Ok(()) }
+        if !self.hides(parent, Rights::CREATE)? {
+            return Ok(());
+        }
+        path::check(&if sequential { path::sequential(path, 0) } else { path.to_owned() })?;
+        Err(Refusal::NoParent { path: parent.to_owned() })
     }
 
     fn may_delete(&self, path: &str) -> Result<(), Refusal> {
@@ -175,30 +188,53 @@ impl<'a> Gate<'a> {
     }
 
     fn may_lock(&self, path: &str, create: bool) -> Result<(), Refusal> {
-        if !create || self.tree.get(path).is_some() {
+        if !create || self.knows(path) {
             return self.may_touch(path, Rights::LOCK);
         }
-        self.may_create(path)?;
-        self.may_inherit(path, Rights::LOCK)
+        self.may_make(path, false, iter::once(Rights::LOCK), None)
     }
 
     /// Whoever opens a node must have every right that its handle then stands for.
-    fn may_open(&self, path: &str, mode: HandleMode, birth: Option<BirthRef<'_>>) -> Result<(), Refusal> {
-        let is_to_be_made = |birth: BirthRef<'_>| birth.sequential || birth.must || self.tree.get(path).is_none();
-        if !birth.is_some_and(is_to_be_made) {
-            return rights_of(mode).try_for_each(|right| self.may_touch(path, right));
+    fn may_open(&self, path: &str, mode: HandleMode, birth: Option<&BirthRef<'_>>) -> Result<(), Refusal> {
+        match birth {
+            Some(birth) if birth.sequential || birth.must || !self.knows(path) => {
+                self.may_make(path, birth.sequential, rights_of(mode), birth.acl.as_ref())
+            }
+            Some(_) | None => rights_of(mode).try_for_each(|right| self.may_touch(path, right)),
         }
-        self.may_create(path)?;
-        rights_of(mode).try_for_each(|right| self.may_inherit(path, right))
     }
 
-    /// Refuses whoever would not have the right at a node made there.
-    fn may_inherit(&self, path: &str, right: Rights) -> Result<(), Refusal> {
-        let parent = path::parent(path).and_then(|parent| self.tree.get(parent));
-        if self.may(parent.and_then(|parent| parent.inherited_acl()).map(|acl| &**acl), right) {
-            return Ok(());
+    /// Whether a node is there, and whoever asks may know of it.
+    fn knows(&self, path: &str) -> bool {
+        self.tree.get(path).is_some_and(|node| self.may(node.acl(), Rights::ALL))
+    }
+
+    /// Refuses whoever may not make the node, or would not have all those rights at it once it is made, with that list or the
+    /// one it inherits. Only who may make it is told that there is one.
+    fn may_make(
+        &self,
+        path: &str,
+        sequential: bool,
+        mut rights: impl Iterator<Item = Rights>,
+        acl: Option<&Acl>,
+    ) -> Result<(), Refusal> {
+        self.may_create(path, sequential)?;
+        if !sequential && self.tree.get(path).is_some() {
+            return Err(Refusal::NodeExists { path: path.to_owned() });
         }
-        Err(Refusal::NotAuthorized { path: path.to_owned(), needed: right })
+        let parent = path::parent(path).and_then(|parent| self.tree.get(parent));
+        let inherited = parent.and_then(|parent| parent.inherited_acl()).map(|acl| &**acl);
+        let given = acl.map(|acl| acl.clone().settled(self.who));
+        let acl = match &given {
+            Some(Ok(acl)) => Some(acl),
+            // It is refused for its list.
+            Some(Err(_)) => return Ok(()),
+            None => inherited,
+        };
+        match rights.find(|right| !self.may(acl, *right)) {
+            Some(needed) => Err(Refusal::NotAuthorized { path: path.to_owned(), needed }),
+            None => Ok(()),
+        }
     }
 
     fn is(&self, who: &Who) -> bool {
@@ -209,6 +245,16 @@ impl<'a> Gate<'a> {
     }
 
     fn is_in(&self, group: &str) -> bool {
+        if let Some(known) = self.groups.borrow().get(group) {
+            return *known;
+        }
+        let found = self.is_listed_in(group);
+        let before = self.groups.borrow_mut().insert(group.to_owned(), found);
+        assert!(before.is_none(), "a group is looked at once");
+        found
+    }
+
+    fn is_listed_in(&self, group: &str) -> bool {
         let Some(node) = self.tree.get(group) else { return false };
         let Ok(text) = std::str::from_utf8(&node.data) else { return false };
         let listed = text.lines().take(ACL_GROUP_LINES_MAX).filter_map(|line| line.trim().parse::<Who>().ok());
@@ -230,7 +276,7 @@ fn rights_of(mode: HandleMode) -> impl Iterator<Item = Rights> {
 
 /// Whether the lists were asked when the node was opened. They were not of the nodes below it, nor of its end, which is its
 /// parent's matter.
-fn is_judged_by_handle(operation: &OperationRef<'_>) -> bool {
+pub(super) fn is_judged_by_handle(operation: &OperationRef<'_>) -> bool {
     match operation {
         OperationRef::Set { .. }
         | OperationRef::Append { .. }
@@ -254,6 +300,11 @@ fn is_judged_by_handle(operation: &OperationRef<'_>) -> bool {
         | OperationRef::Sync
         | OperationRef::CloseSession => false,
     }
+}
+
+/// Whether a list comes with the operation by which it is judged.
+fn brings_a_list(operation: &OperationRef<'_>) -> bool {
+    matches!(operation, OperationRef::Open { birth: Some(BirthRef { acl: Some(_), .. }), .. })
 }
 
 /// What lets one know of a node's lock: who may take it must know how it stands.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 
+use super::acl::Acl;
 use super::command::{Lifetime, Revision, SessionId};
 
 /// Proof that a session has opened one instance of a node, and for what.
@@ -45,6 +46,8 @@ pub struct Birth {
     pub sequential: bool,
     /// There must be none: to open one that is there is refused.
     pub must: bool,
+    /// The access list it is made with; without one it gets the list that its parent hands on, if it does.
+    pub acl: Option<Acl>,
 }
 
 /// A text that is no handle.

@@ -41,16 +41,19 @@ impl Transaction<'_> {
     /// Takes the lock, or a place in its queue.
     pub fn acquire(&mut self, acquisition: Acquisition<'_>) -> Outcome {
         let Acquisition { path, wait, create, claim } = acquisition;
-        if claim.lock_delay_ms > LOCK_DELAY_MS_MAX {
-            let (found, limit) = (claim.lock_delay_ms as usize, LOCK_DELAY_MS_MAX as usize);
-            return Err(too_large("lock-delay, in milliseconds,", found, limit));
-        }
         let found = self.nodes.tree.find(path);
         if found.is_none() {
             path::check(path)?;
             if !create {
                 return Err(Refusal::NoNode { path: path.to_owned() });
             }
+        }
+        if claim.lock_delay_ms > LOCK_DELAY_MS_MAX {
+            if found.is_none() {
+                self.name_new(path, false)?;
+            }
+            let (found, limit) = (claim.lock_delay_ms as usize, LOCK_DELAY_MS_MAX as usize);
+            return Err(too_large("lock-delay, in milliseconds,", found, limit));
         }
         if let Some(lock) = found.and_then(|place| self.lock_at(place)) {
             if self.nodes.claims.has(claim.session, path) {

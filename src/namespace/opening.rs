@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::codec::{BirthRef, DecodeError, HandleRef, OperationRef, Reader};
 use super::command::{Done, Expiry, HandleMode, Outcome, Refusal, Revision, SessionId};
+use super::gate::Asker;
 use super::path::{self, too_large};
 use super::reign::Reign;
 use super::slab::Place;
@@ -80,26 +81,37 @@ impl Transaction<'_> {
     }
 
     /// Opens a node, or makes it first.
-    pub fn open(&mut self, session: SessionId, path: &str, mode: HandleMode, birth: Option<BirthRef<'_>>) -> Outcome {
-        let held = self.nodes.openers.count(session);
-        if held >= SESSION_HANDLES_MAX {
-            return Err(too_large("handles of the session", held + 1, SESSION_HANDLES_MAX));
-        }
+    pub fn open(
+        &mut self,
+        Asker { session, who }: Asker<'_>,
+        path: &str,
+        mode: HandleMode,
+        birth: Option<&BirthRef<'_>>,
+    ) -> Outcome {
         let sequential = birth.is_some_and(|birth| birth.sequential);
         let found = self.nodes.tree.find(path).filter(|_| !sequential);
-        let place = match (found, birth) {
+        match (found, birth) {
             (Some(_), Some(BirthRef { must: true, .. })) => {
                 return Err(Refusal::NodeExists { path: path.to_owned() });
             }
-            (Some(place), _) => place,
-            (None, Some(BirthRef { data, lifetime, sequential, .. })) => {
-                let (path, _) = self.make(session, path, Content::Data(data), (lifetime, sequential), None)?;
-                self.nodes.tree.find(&path).expect("it was just made")
-            }
+            (Some(_), _) => {}
+            (None, Some(_)) => _ = self.name_new(path, sequential)?,
             (None, None) => {
                 path::check(path)?;
                 return Err(Refusal::NoNode { path: path.to_owned() });
             }
+        }
+        let held = self.nodes.openers.count(session);
+        if held >= SESSION_HANDLES_MAX {
+            return Err(too_large("handles of the session", held + 1, SESSION_HANDLES_MAX));
+        }
+        let place = match (found, birth) {
+            (None, Some(BirthRef { data, lifetime, acl, .. })) => {
+                let acl = acl.as_ref().map(|acl| acl.clone().settled(who)).transpose()?;
+                let (path, _) = self.make(session, path, Content::Data(data), (*lifetime, sequential), acl)?;
+                self.nodes.tree.find(&path).expect("it was just made")
+            }
+            (found, _) => found.expect("it was found, or is to be made"),
         };
         let row = self.nodes.tree.row(place);
         let (path, node) = (row.path.clone(), row.node.clone());

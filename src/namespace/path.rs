@@ -48,6 +48,12 @@ pub fn name(path: &str) -> &str {
     path.rfind('/').map_or(path, |at| &path[at + 1..])
 }
 
+/// The path of the node made next where the log appends a number to a name.
+#[cfg(feature = "server")]
+pub(super) fn sequential(prefix: &str, number: u64) -> String {
+    format!("{prefix}{number:010}")
+}
+
 /// Whether the path is `top`, or below it.
 #[must_use]
 pub fn is_within(path: &str, top: &str) -> bool {

@@ -102,11 +102,11 @@ impl QuotaBounds {
 impl Transaction<'_> {
     /// Sets a node's quota, or takes it away.
     pub fn set_quota(&mut self, path: &str, quota: Option<Quota>) -> Outcome {
+        let place = self.existing(path, Expect::Any)?;
         if quota == Some(Quota::default()) {
             let why = "a quota without a bound bounds nothing: give it one, or take it away".to_owned();
             return Err(Refusal::BadArgument { why });
         }
-        let place = self.existing(path, Expect::Any)?;
         let node = self.nodes.tree.row(place).node.clone();
         if node.quota.as_deref() == quota.as_ref() {
             return Ok(Done::QuotaSet);

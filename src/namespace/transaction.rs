@@ -1,4 +1,7 @@
 //! One command's work on the nodes: every step checks before it changes, and a `multi` takes back what it did.
+//!
+//! Whether the node is there, or the place for a new one, is judged before anything else about it: so whoever is told that it
+//! is not (`gate`) cannot tell by another fault of the command that it is.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +14,7 @@ use super::codec::{OperationRef, StepRef};
 use super::command::{
     Done, Expect, Expiry, HandleMode, Lifetime, Outcome, Refusal, Revision, SessionId, Stat, StepDone, Usage,
 };
-use super::gate::{Asker, Gate, LOOK_AT_LOCK};
+use super::gate::{Asker, Gate, LOOK_AT_LOCK, is_judged_by_handle};
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
 use super::log::Log;
@@ -103,8 +106,8 @@ impl Nodes {
     /// at over and over. Whoever walks and then leaves the nodes as they were adds to what was `walked`.
     pub fn leaves_first(&self, top: Place, most: usize) -> Result<Vec<Place>, Refusal> {
         if self.walked >= ENTRY_NODES_WALKED_MAX {
-            let what = "nodes walked for one entry of the log, which others' commands have used up: ask again";
-            return Err(too_large(what, self.walked, ENTRY_NODES_WALKED_MAX));
+            let why = "others' commands have used up the walking through the tree that one entry of the log may do";
+            return Err(Refusal::NotNow { why: why.to_owned() });
         }
         Ok(self.tree.leaves_first(top, most))
     }
@@ -152,7 +155,7 @@ impl<'a> Transaction<'a> {
                 .create(session, path, Content::Data(data), (lifetime, sequential), None)
                 .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat }),
             OperationRef::CreateWithAcl { path, data, lifetime, sequential, ref acl } => {
-                let acl = Some(acl.clone().settled(who)?);
+                let acl = Some(self.settled_for(path, sequential, acl, who)?);
                 self.create(session, path, Content::Data(data), (lifetime, sequential), acl)
                     .map(|(path, stat)| Done::Created { path: (*path).to_owned(), stat })
             }
@@ -173,11 +176,15 @@ impl<'a> Transaction<'a> {
                 self.check_lock(sequencer, hidden)?;
                 self.execute(asker, operation)
             }
-            OperationRef::Open { path, mode, birth } => self.open(session, path, mode, birth),
+            OperationRef::Open { path, mode, ref birth } => self.open(asker, path, mode, birth.as_ref()),
             OperationRef::Close { handle } => self.close(session, handle),
             OperationRef::Through { handle, ref operation } => {
                 self.check_through(handle, operation)?;
-                self.perform(asker, operation)
+                if is_judged_by_handle(operation) {
+                    self.perform(asker, operation)
+                } else {
+                    self.execute(asker, operation)
+                }
             }
             OperationRef::Authenticate { ref user, .. } => check_one_more(who, user).map(|()| Done::Authenticated),
             OperationRef::CreateLog { path, lifetime, sequential } => self
@@ -271,7 +278,7 @@ impl<'a> Transaction<'a> {
                 created(self.create(session, path, Content::Data(data), (lifetime, sequential), None)?)
             }
             StepRef::CreateWithAcl { path, data, lifetime, sequential, ref acl } => {
-                let acl = Some(acl.clone().settled(who)?);
+                let acl = Some(self.settled_for(path, sequential, acl, who)?);
                 created(self.create(session, path, Content::Data(data), (lifetime, sequential), acl)?)
             }
             StepRef::Set { path, data, expect } => StepDone::Set { stat: self.set(path, data, expect)? },
@@ -309,8 +316,8 @@ impl<'a> Transaction<'a> {
 
     /// Sets a node's access list, or takes it away.
     fn set_acl(&mut self, who: &Principals, path: &str, acl: Option<&Acl>, expect: Expect) -> Result<Stat, Refusal> {
-        let acl = acl.map(|acl| acl.clone().settled(who)).transpose()?.map(Arc::new);
         let place = self.existing_as(path, expect, |stat| stat.acl_version)?;
+        let acl = acl.map(|acl| acl.clone().settled(who)).transpose()?.map(Arc::new);
         let node = &self.nodes.tree.row(place).node;
         let stat = Stat { acl_version: node.stat.acl_version + 1, ..node.stat };
         self.replace(place, Aspect::Acl, Arc::new(node.with_stat(stat).with_acl(acl)));
@@ -326,6 +333,7 @@ impl<'a> Transaction<'a> {
         acl: Option<Acl>,
     ) -> Result<(Arc<str>, Stat), Refusal> {
         if lifetime == Lifetime::Transient {
+            self.name_new(path, sequential)?;
             let why = "a transient node lives while it is open, so it is made by opening it".to_owned();
             return Err(Refusal::BadArgument { why });
         }
@@ -345,9 +353,9 @@ impl<'a> Transaction<'a> {
             Content::Data(data) => data,
             Content::Log => &[],
         };
+        let (parent, path) = self.name_new(path, sequential)?;
         check_data(data)?;
         let expiry = expiry_of(lifetime)?;
-        let (parent, path) = self.name_new(path, sequential)?;
         let owned = || self.nodes.ephemerals.get(&session).map_or(0, BTreeSet::len);
         if lifetime == Lifetime::Ephemeral && owned() >= SESSION_EPHEMERALS_MAX {
             return Err(too_large("ephemeral nodes of the session", owned() + 1, SESSION_EPHEMERALS_MAX));
@@ -380,9 +388,20 @@ impl<'a> Transaction<'a> {
         Ok((path, stat))
     }
 
+    /// The list that a node to be made is given. What is wrong with it is told behind what is wrong with the node's place.
+    pub(super) fn settled_for(
+        &self,
+        path: &str,
+        sequential: bool,
+        acl: &Acl,
+        who: &Principals,
+    ) -> Result<Acl, Refusal> {
+        acl.clone().settled(who).or_else(|refusal| self.name_new(path, sequential).and(Err(refusal)))
+    }
+
     /// The parent and the full path of a node to be made. The digits of a sequential name count the children ever made
     /// under the parent: of its changes, made and removed, those that are still there are half made, half not removed.
-    fn name_new(&self, path: &str, sequential: bool) -> Result<(Place, Arc<str>), Refusal> {
+    pub(super) fn name_new(&self, path: &str, sequential: bool) -> Result<(Place, Arc<str>), Refusal> {
         let tree = &self.nodes.tree;
         let parent_of = |path: &str| -> Result<Place, Refusal> {
             path::check(path)?;
@@ -394,9 +413,9 @@ impl<'a> Transaction<'a> {
             }
         };
         let (parent, path) = if sequential {
-            let parent = parent_of(&sequential_path(path, 0))?;
+            let parent = parent_of(&path::sequential(path, 0))?;
             let stat = &tree.row(parent).node.stat;
-            let path = sequential_path(path, (stat.children_version + u64::from(stat.children)) / 2);
+            let path = path::sequential(path, (stat.children_version + u64::from(stat.children)) / 2);
             path::check(&path)?;
             (parent, Arc::from(path))
         } else {
@@ -409,8 +428,8 @@ impl<'a> Transaction<'a> {
     }
 
     fn set(&mut self, path: &str, data: &[u8], expect: Expect) -> Result<Stat, Refusal> {
-        check_data(data)?;
         let place = self.existing(path, expect)?;
+        check_data(data)?;
         let row = self.nodes.tree.row(place);
         if row.node.log.is_some() {
             return Err(Refusal::IsLog { path: path.to_owned() });
@@ -610,10 +629,6 @@ fn check_one_more(who: &Principals, user: &User) -> Result<(), Refusal> {
         return Err(too_large("users proved by one session", who.users.len() + 1, SESSION_USERS_MAX));
     }
     Ok(())
-}
-
-fn sequential_path(prefix: &str, number: u64) -> String {
-    format!("{prefix}{number:010}")
 }
 
 fn check_data(data: &[u8]) -> Result<(), Refusal> {

@@ -162,7 +162,7 @@ impl Replica {
             transfer: Transfer::default(),
             scrub: Scrub::new(now, recovered.scrub_period),
             digests: recovered.digests,
-            snapshots: Snapshots::default(),
+            snapshots: Snapshots::new(applied_upto, recovered.namespace.tree().guarded() > 0),
             namespace: recovered.namespace,
             applied_upto,
             applied_at: now,
@@ -412,6 +412,7 @@ impl Replica {
             Some(Kind::Noop | Kind::Config) => {}
             None => panic!("slot {slot} holds a value of unknown kind: it was written by a newer version"),
         }
+        self.snapshots.applied(slot, self.namespace.tree().guarded() > 0);
         self.digests.applied(slot, value.kind(), || self.namespace.digest());
         self.changes.append(&mut self.applied.changes);
         let mut outcomes = std::mem::take(&mut self.applied.outcomes);

@@ -79,7 +79,7 @@ impl ReplicaCore {
             if self.stop.begins(now) {
                 self.core.hand_over(now);
             }
-            self.settle(now, ring)?;
+            let now = self.settle(ring)?;
             if let Some(ended) = self.core.ended(&self.stop, now) {
                 return Ok(ended);
             }
@@ -110,14 +110,11 @@ impl ReplicaCore {
         Ok(())
     }
 
-    fn settle(&mut self, now: Instant, ring: &mut Ring) -> Result<(), Failure> {
-        for (id, front) in self.fronts.iter_mut().enumerate() {
-            front.push_waiting();
-            while front.waiting.is_empty()
-                && let Some(request) = front.requests.pop()
-            {
-                self.core.front_asks(now, FrontId(id as u8), request);
-            }
+    /// Ends the turn; when that was.
+    fn settle(&mut self, ring: &mut Ring) -> Result<Instant, Failure> {
+        let (now, requests) = asked(&mut self.fronts);
+        for (front, request) in requests {
+            self.core.front_asks(now, front, request);
         }
         let fronts = &mut self.fronts;
         let published = &self.published;
@@ -135,8 +132,24 @@ impl ReplicaCore {
         for front in &mut self.fronts {
             front.notices.flush_with(ring);
         }
-        Ok(())
+        Ok(now)
     }
+}
+
+/// What the fronts ask, and a time that all of it is older than. The fronts go on meanwhile: with a time read before, a lease
+/// that had run out when a client spoke could be taken for one that holds, and what the client was given for longer than
+/// it was.
+fn asked(fronts: &mut [FrontEnd]) -> (Instant, Vec<(FrontId, FrontRequest)>) {
+    let mut requests = Vec::new();
+    for (id, front) in fronts.iter_mut().enumerate() {
+        front.push_waiting();
+        while front.waiting.is_empty()
+            && let Some(request) = front.requests.pop()
+        {
+            requests.push((FrontId(id as u8), request));
+        }
+    }
+    (clock::now(), requests)
 }
 
 impl FrontEnd {
@@ -234,4 +247,39 @@ impl FrontCore {
 
 fn loop_failed(error: &std::io::Error) -> Failure {
     Failure::new(Code::LoopFailed, "the event loop failed").found(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::{Options, mesh};
+
+    /// Fronts stamp what they ask with the time; the time of the turn that takes it in is never an earlier one.
+    #[test]
+    fn whatever_a_turn_takes_in_was_asked_before_its_time() {
+        let ring = || Ring::new(Options { files: 0, ..Options::default() }).expect("a ring");
+        let (own, theirs) = (ring(), ring());
+        let (notices, _noticed) = mesh::channel(1, theirs.waker(), own.waker());
+        let (mut requests, requested) = mesh::channel(64, own.waker(), theirs.waker());
+        let thread = std::thread::spawn(move || {
+            for _ in 0..20_000 {
+                while requests.push(FrontRequest::Status { ticket: clock::now().as_nanos() }).is_err() {
+                    std::thread::yield_now();
+                }
+            }
+            Ok(())
+        });
+        let mut fronts = [FrontEnd { requests: requested, notices, waiting: VecDeque::new(), thread }];
+        let mut taken = 0;
+        while taken < 20_000 {
+            let (now, requests) = asked(&mut fronts);
+            taken += requests.len();
+            for (_, request) in requests {
+                let FrontRequest::Status { ticket } = request else { panic!("{request:?}") };
+                assert!(ticket <= now.as_nanos(), "asked at {ticket}, taken in at {now:?}");
+            }
+        }
+        let [FrontEnd { thread, .. }] = fronts;
+        thread.join().expect("it does not panic").expect("nor fail");
+    }
 }

@@ -50,7 +50,7 @@ fn is_nothing_to(client: &Client, path: &str) {
     assert!(matches!(client.acl(path).wait_timeout(PATIENCE), Err(Error::NoNode { .. })));
     assert!(matches!(
         client.try_lock(path, LockOptions::exclusive()).wait_timeout(PATIENCE),
-        Err(Error::NoNode { .. })
+        Err(Error::NodeExists { .. })
     ));
     let below = client.create(&format!("{path}/mine"), "", CreateOptions::permanent()).wait_timeout(PATIENCE);
     assert!(matches!(below, Err(Error::NoParent { .. })), "{below:?}");
@@ -157,12 +157,21 @@ fn the_command_line_sets_shows_and_obeys_lists() {
     let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{code:?} {said} {words}"));
     assert_eq!((&said["entries"][0], &said["acl_version"]), (&"world:anyone:r".into(), &0.into()), "{said}");
     assert_eq!(run(&["acl", "get", "/a"], None).0, Some(6), "not everybody is told");
+    let open = ["open", "--must-create", "--acl", "auth::all", "/mine", "x", "--", "true"];
+    assert_eq!(run(&open, Some("alice")).0, Some(0));
+    assert_eq!(run(&["acl", "get", "/mine"], Some("alice")).1, format!("{}:rwcdal\n", digest.trim_end()));
+    assert_eq!(run(&["get", "/mine"], None).0, Some(1), "it is hers from its making on");
+    assert_eq!(
+        run(&["open", "--acl", "auth::all", "/mine", "--", "true"], Some("alice")).0,
+        Some(2),
+        "nothing is made"
+    );
     let (code, _, words) = run(&["acl", "set", "--version", "0", "/a", "auth::all"], Some("alice"));
     assert_eq!(code, Some(0), "{words}");
     assert_eq!(run(&["acl", "set", "--version", "0", "/a", "auth::r"], Some("alice")).0, Some(1), "it has changed");
     assert_eq!(run(&["get", "/a"], None).0, Some(1), "to nobody it is nothing");
     let (_, said, words) = quorate(&cell, &["shell"], Some("alice"), "get /a\nls /\n");
-    assert_eq!(said, "x\na\n", "the prompt stands for whom it was started for: {words}");
+    assert_eq!(said, "x\na\nmine\n", "the prompt stands for whom it was started for: {words}");
     assert_eq!(run(&["acl", "rm", "/a"], Some("root")).0, Some(0));
     assert_eq!(run(&["acl", "get", "/a"], None).1, "world:anyone:rwcdal\n");
     let (code, _, words) = run(&["get", "/a", "--auth", "alice:secret"], None);
@@ -237,5 +246,12 @@ fn without_a_super_principal_the_first_list_shuts_everybody_out() {
     assert_eq!(ask(None).expect("anybody may look"), ChangeAnswer::Listed);
     client.delete("/private", Expect::Any).wait_timeout(PATIENCE).expect("all may");
     borrow(&cell, 0, None).expect("there is no list any more");
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let file = home.path().join("after.snapshot");
+    let save = ["snapshot", "save", "--newest", file.to_str().expect("it is text")];
+    let (status, _, stderr) = quorate(&cell, &save, None, "");
+    assert_eq!(status, Some(0), "{stderr}");
+    let saved = quorate::server::snapshot::verify(&file).expect("a snapshot").namespace;
+    assert!(saved.tree().get("/private").is_none(), "the one of before is lent to nobody");
     assert!(ask(change()).is_ok_and(|answer| answer != ChangeAnswer::Listed), "it is looked into");
 }

@@ -165,14 +165,23 @@ impl<'a> Eyes<'a> {
         if self.hides(path, rights)? { Err(Refusal::NoNode { path: path.to_owned() }) } else { Ok(()) }
     }
 
-    /// Whether a node made there would give the right.
-    fn inherit(self, path: &str, right: Rights) -> Result<(), Refusal> {
+    fn knows(self, path: &str) -> bool {
+        self.node(path).is_some_and(|node| self.may(node.acl.as_ref(), Rights::ALL))
+    }
+
+    /// Whether a node may be made there, and would give the rights.
+    fn make(self, path: &str, sequential: bool, rights: &[Rights], acl: Option<&Acl>) -> Result<(), Refusal> {
+        self.create(path)?;
+        if !sequential && self.node(path).is_some() {
+            return Err(Refusal::NodeExists { path: path.to_owned() });
+        }
         let above = parent(path).and_then(|parent| self.node(&parent));
         let inherited = above.and_then(|above| above.acl.as_ref()).filter(|acl| acl.inherit);
-        if self.may(inherited, right) {
-            return Ok(());
+        let Ok(given) = acl.map(|acl| settled(acl, self.who)).transpose() else { return Ok(()) };
+        match rights.iter().find(|right| !self.may(given.as_ref().or(inherited), **right)) {
+            Some(needed) => Err(Refusal::NotAuthorized { path: path.to_owned(), needed: *needed }),
+            None => Ok(()),
         }
-        Err(Refusal::NotAuthorized { path: path.to_owned(), needed: right })
     }
 
     fn create(self, path: &str) -> Result<(), Refusal> {
@@ -203,9 +212,8 @@ impl<'a> Eyes<'a> {
             | Operation::Seal { path } => self.touch(path, Rights::WRITE),
             Operation::Delete { path, .. } | Operation::DeleteTree { path, .. } => self.delete(path),
             Operation::SetQuota { path, .. } | Operation::SetAcl { path, .. } => self.touch(path, Rights::ADMIN),
-            Operation::Acquire { path, create: true, .. } if self.node(path).is_none() => {
-                self.create(path)?;
-                self.inherit(path, Rights::LOCK)
+            Operation::Acquire { path, create: true, .. } if !self.knows(path) => {
+                self.make(path, false, &[Rights::LOCK], None)
             }
             Operation::Acquire { path, .. } => self.touch(path, Rights::LOCK),
             Operation::Release { path } => {
@@ -213,24 +221,14 @@ impl<'a> Eyes<'a> {
                 if claims { Ok(()) } else { self.touch(path, LOOK) }
             }
             Operation::Open { path, mode, birth } => {
-                let is_new = |birth: &Birth| birth.sequential || birth.must || self.node(path).is_none();
-                if birth.as_ref().is_some_and(is_new) {
-                    self.create(path)?;
-                    return rights_of(*mode).into_iter().try_for_each(|right| self.inherit(path, right));
+                let is_new = |birth: &&Birth| birth.sequential || birth.must || !self.knows(path);
+                match birth.as_ref().filter(is_new) {
+                    Some(birth) => self.make(path, birth.sequential, &rights_of(*mode), birth.acl.as_ref()),
+                    None => rights_of(*mode).into_iter().try_for_each(|right| self.touch(path, right)),
                 }
-                rights_of(*mode).into_iter().try_for_each(|right| self.touch(path, right))
             }
-            // Of the node itself the opening was judged; not of those below it, nor of its end.
-            Operation::Through { operation, .. } => match **operation {
-                Operation::Create { .. }
-                | Operation::CreateWithAcl { .. }
-                | Operation::CreateLog { .. }
-                | Operation::Open { .. }
-                | Operation::Delete { .. }
-                | Operation::DeleteTree { .. } => self.admit(session, operation),
-                _ => Ok(()),
-            },
             Operation::Close { .. }
+            | Operation::Through { .. }
             | Operation::Guarded { .. }
             | Operation::Multi { .. }
             | Operation::Authenticate { .. }
@@ -284,7 +282,6 @@ impl Model {
         acl: Option<&Acl>,
         expect: Expect,
     ) -> Result<Stat, Refusal> {
-        let acl = acl.map(|acl| settled(acl, who)).transpose()?;
         let found = self.tree.get(path).map(|node| node.acl_version);
         match (found, expect) {
             (None, _) => return Err(Refusal::NoNode { path: path.to_owned() }),
@@ -294,10 +291,16 @@ impl Model {
             }
             (Some(_), Expect::Any | Expect::Version(_)) => {}
         }
+        let acl = acl.map(|acl| settled(acl, who)).transpose()?;
         let node = self.tree.get_mut(path).expect("it was just found");
         node.acl = acl;
         node.acl_version += 1;
         Ok(node.stat())
+    }
+
+    /// The list of a node to be made; its faults come behind those of its place.
+    pub fn settled_for(&self, path: &str, sequential: bool, acl: &Acl, who: &Principals) -> Result<Acl, Refusal> {
+        settled(acl, who).or_else(|fault| self.place_of(path, sequential).and(Err(fault)))
     }
 
     pub fn authenticate(&mut self, who: &mut Principals, user: &User, is_super: bool) -> Outcome {
@@ -353,7 +356,7 @@ pub fn as_if_absent(read: &Read) -> Result<Answer, Refusal> {
 }
 
 /// The list as it is kept.
-pub fn settled(acl: &Acl, who: &Principals) -> Result<Acl, Refusal> {
+fn settled(acl: &Acl, who: &Principals) -> Result<Acl, Refusal> {
     let (own, mut entries): (Vec<_>, Vec<_>) = acl.entries.iter().cloned().partition(|entry| entry.who == Who::Auth);
     let bad = || Refusal::BadArgument { why: String::new() };
     if !own.is_empty() {

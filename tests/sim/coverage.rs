@@ -51,6 +51,7 @@ words! { OPERATIONS, operation_word: Operation,
     Operation::Release { .. } => "release",
     Operation::Create { lifetime: Lifetime::Transient, .. } => "create transient",
     Operation::Open { birth: None, .. } => "open",
+    Operation::Open { birth: Some(Birth { acl: Some(_), .. }), .. } => "open and create with a list",
     Operation::Open { birth: Some(Birth { lifetime: Lifetime::Transient, .. }), .. } => "open a transient node",
     Operation::Open { birth: Some(_), .. } => "open and create",
     Operation::Close { .. } => "close",
@@ -138,16 +139,18 @@ words! { REFUSALS, refusal_word: Refusal,
     Refusal::LogEnd { .. } => "refused: log ends elsewhere",
     Refusal::LogTrimmed { .. } => "refused: records trimmed",
     Refusal::TooLarge { .. } => "refused: too large",
+    Refusal::NotNow { .. } => "refused: not now",
     Refusal::Aborted { .. } => "refused: aborted",
     Refusal::NoSession => "refused: no session",
     Refusal::ResultDropped => "refused: result dropped",
 }
 
 /// What no run is to show, and why.
-pub const BEYOND: [(&str, &str); 6] = [
+pub const BEYOND: [(&str, &str); 7] = [
     ("create transient", "a transient node is made by opening it"),
     ("set what is absent", "only a check may ask for absence"),
     ("delete what is absent", "only a check may ask for absence"),
+    ("refused: not now", "the trees here are too small to use up the walking of an entry"),
     ("refused: too large", "the library refuses such calls itself, and the front such frames"),
     ("refused: no session", "a machine whose session is over makes no more calls"),
     ("refused: result dropped", "a machine acknowledges only what it was told"),

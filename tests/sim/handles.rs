@@ -28,14 +28,16 @@ impl Model {
         self.judge_handle(handle, wanted, self.tree.get(&handle.path))
     }
 
-    pub fn open(&mut self, session: SessionId, path: &str, mode: HandleMode, birth: Option<&Birth>) -> Outcome {
+    pub fn open(&mut self, (session, who): Asker<'_>, path: &str, mode: HandleMode, birth: Option<&Birth>) -> Outcome {
         let is_there = self.tree.contains_key(path);
         let (path, created) = match birth {
             Some(birth) if birth.must && !birth.sequential && is_there => {
                 return Err(Refusal::NodeExists { path: path.to_owned() });
             }
             Some(birth) if birth.sequential || !is_there => {
-                (self.create(session, path, Some(&birth.data), (birth.lifetime, birth.sequential), None)?.0, true)
+                let list = |acl| self.settled_for(path, birth.sequential, acl, who);
+                let acl = birth.acl.as_ref().map(list).transpose()?;
+                (self.create(session, path, Some(&birth.data), (birth.lifetime, birth.sequential), acl)?.0, true)
             }
             _ if is_there => (path.to_owned(), false),
             _ => return Err(Refusal::NoNode { path: path.to_owned() }),
@@ -91,7 +93,9 @@ impl Model {
         if (path != handle.path) != is_below || !is_within(path, &handle.path) {
             return Err(Refusal::BadArgument { why: String::new() });
         }
-        self.perform(asker, operation)
+        // Of the node itself the opening was judged; not of those below it, nor of its end.
+        let is_judged = is_below || matches!(operation, Operation::Delete { .. } | Operation::DeleteTree { .. });
+        if is_judged { self.operate(asker, operation) } else { self.perform(asker, operation) }
     }
 
     fn shut(&mut self, path: &str, is_shut: impl Fn(Revision, SessionId) -> bool) {

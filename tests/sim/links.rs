@@ -20,6 +20,8 @@ pub struct Links {
     hello: Hello,
     peers: BTreeMap<ReplicaId, Peer>,
     incoming: BTreeMap<u64, Incoming>,
+    /// Links from peers that dialled anew.
+    stale: Vec<u64>,
     scratch: BytesMut,
 }
 
@@ -42,7 +44,14 @@ impl Links {
     pub fn new(me: usize, cell: CellId, incarnation: Incarnation, nodes: usize) -> Self {
         let hello = Hello { protocol: PEER_PROTOCOL, cell, from: replica(me), incarnation, to: replica(me) };
         let peers = (0..nodes).filter(|node| *node != me).map(|node| (replica(node), Peer::default())).collect();
-        Self { me: Host::Node(me), hello, peers, incoming: BTreeMap::new(), scratch: BytesMut::new() }
+        Self {
+            me: Host::Node(me),
+            hello,
+            peers,
+            incoming: BTreeMap::new(),
+            stale: Vec::new(),
+            scratch: BytesMut::new(),
+        }
     }
 
     pub fn dial(&mut self, world: &mut World, network: &mut Network) {
@@ -87,7 +96,7 @@ impl Links {
     /// Bytes of a peer arrived. False if the link must be closed.
     pub fn received(&mut self, conn: u64, bytes: &[u8], inputs: &mut Vec<Input>) -> bool {
         let Some(incoming) = self.incoming.get_mut(&conn) else { return true };
-        let (mut from, peers) = (incoming.from, &mut self.peers);
+        let (mut from, peers, stale) = (incoming.from, &mut self.peers, &mut self.stale);
         let result = incoming.reader.feed(bytes, PEER_FRAME_BYTES_MAX, |frame| {
             let hello = peer::decode_hello(&frame)?;
             match (from, hello) {
@@ -97,6 +106,7 @@ impl Links {
                 (None, Some(hello)) => {
                     let peer = peers.get_mut(&hello.from).expect("only members dial");
                     peer.fall(hello.from, inputs);
+                    stale.extend(peer.heard.map(|(before, _)| before));
                     peer.heard = Some((conn, hello.incarnation));
                     from = Some((hello.from, hello.incarnation));
                     peer.rise(hello.from, inputs);
@@ -107,6 +117,12 @@ impl Links {
         });
         incoming.from = from;
         result.is_ok()
+    }
+
+    /// Links to be closed: of two that a peer dialled the hello of the later may come first, and one that is listened to no
+    /// more must not look to its dialler as if it were.
+    pub fn take_stale(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.stale)
     }
 
     /// A link is gone. The other direction's connection, if it must go too.

@@ -13,7 +13,7 @@ use quorate::namespace::command::{
 };
 use quorate::wire::watch::EventKind;
 
-use super::acls::{Eyes, LOOK, settled};
+use super::acls::{Eyes, LOOK};
 use super::answers::page;
 use super::locks::{Claim, Lock};
 use super::logs::Log;
@@ -253,7 +253,7 @@ impl Model {
         match operation {
             Operation::Authenticate { .. } => unreachable!("its caller does it"),
             Operation::CreateWithAcl { path, data, lifetime, sequential, acl } => {
-                let acl = Some(settled(acl, who)?);
+                let acl = Some(self.settled_for(path, *sequential, acl, who)?);
                 let made = self.create(session, path, Some(data), (*lifetime, *sequential), acl);
                 made.map(|(path, stat)| Done::Created { path, stat })
             }
@@ -278,7 +278,7 @@ impl Model {
                 self.check_lock(sequencer, who)?;
                 self.operate((session, who), operation)
             }
-            Operation::Open { path, mode, birth } => self.open(session, path, *mode, birth.as_ref()),
+            Operation::Open { path, mode, birth } => self.open((session, who), path, *mode, birth.as_ref()),
             Operation::Close { handle } => self.close(session, handle),
             Operation::Through { handle, operation } => self.through((session, who), handle, operation),
             Operation::Sync => Ok(Done::Synced),
@@ -382,6 +382,18 @@ impl Model {
         }
     }
 
+    /// The parent and the path of a node to be made.
+    pub fn place_of(&self, path: &str, sequential: bool) -> Result<(String, String), Refusal> {
+        let whole = if sequential { format!("{path}0") } else { path.to_owned() };
+        let parent = parent(&whole).ok_or_else(|| Refusal::NodeExists { path: path.to_owned() })?;
+        let above = self.tree.get(&parent).ok_or_else(|| Refusal::NoParent { path: parent.clone() })?;
+        if above.owner.is_some() {
+            return Err(Refusal::EphemeralParent { path: parent });
+        }
+        let path = if sequential { format!("{path}{:010}", above.born) } else { path.to_owned() };
+        if self.tree.contains_key(&path) { Err(Refusal::NodeExists { path }) } else { Ok((parent, path)) }
+    }
+
     /// Without data it is a log.
     pub fn create(
         &mut self,
@@ -394,22 +406,13 @@ impl Model {
         let log = data.is_none().then(Log::default);
         let data = data.cloned().unwrap_or_default();
         let revision = self.next();
-        let whole = if sequential { format!("{path}0") } else { path.to_owned() };
-        let parent = parent(&whole).ok_or_else(|| Refusal::NodeExists { path: path.to_owned() })?;
-        let above = self.tree.get(&parent).ok_or_else(|| Refusal::NoParent { path: parent.clone() })?;
-        if above.owner.is_some() {
-            return Err(Refusal::EphemeralParent { path: parent });
-        }
-        let path = if sequential { format!("{path}{:010}", above.born) } else { path.to_owned() };
+        let (parent, path) = self.place_of(path, sequential)?;
         let expiry = match lifetime {
             Lifetime::Permanent | Lifetime::Ephemeral => None,
             Lifetime::Container => Some(Expiry::Emptied),
             Lifetime::Transient => Some(Expiry::Closed),
             Lifetime::Ttl { ms } => Some(Expiry::Idle { ttl_ms: ms }),
         };
-        if self.tree.contains_key(&path) {
-            return Err(Refusal::NodeExists { path });
-        }
         self.has_room(&path, 1, data.len() as u64)?;
         self.instances += 1;
         let node = Node {

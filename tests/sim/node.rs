@@ -450,6 +450,10 @@ impl Running {
                     if !self.links.received(conn, &bytes, &mut self.inputs) {
                         self.closes.push(conn);
                     }
+                    for stale in self.links.take_stale() {
+                        self.closes.push(stale);
+                        self.closes.extend(self.links.closed(around.world.now, stale, &mut self.inputs));
+                    }
                 }
             },
             Happening::Closed { conn } => {

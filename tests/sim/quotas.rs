@@ -7,10 +7,10 @@ use super::model::{Model, Node, is_within};
 
 impl Model {
     pub fn set_quota(&mut self, path: &str, quota: Option<Quota>) -> Outcome {
+        self.check(path, Expect::Any)?;
         if quota == Some(Quota::default()) {
             return Err(Refusal::BadArgument { why: String::new() });
         }
-        self.check(path, Expect::Any)?;
         self.tree.get_mut(path).expect("it was just checked").quota = quota;
         Ok(Done::QuotaSet)
     }

@@ -3,7 +3,6 @@
 use quorate::namespace::acl::Rights;
 use quorate::namespace::command::{Expect, HandleMode, Refusal, Step, StepDone};
 
-use super::acls::settled;
 use super::model::{Asker, Model};
 
 impl Model {
@@ -38,7 +37,7 @@ impl Model {
                 self.create(session, path, Some(data), (*lifetime, *sequential), None).map(created)
             }
             Step::CreateWithAcl { path, data, lifetime, sequential, acl } => {
-                let acl = Some(settled(acl, who)?);
+                let acl = Some(self.settled_for(path, *sequential, acl, who)?);
                 self.create(session, path, Some(data), (*lifetime, *sequential), acl).map(created)
             }
             Step::Set { path, data, expect } => self.set(path, data, *expect).map(|stat| StepDone::Set { stat }),

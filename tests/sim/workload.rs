@@ -182,6 +182,7 @@ fn open(random: &mut Random, path: String) -> Operation {
         lifetime: if random.below(3) > 0 { Lifetime::Transient } else { lifetime(random) },
         sequential: random.below(6) == 0,
         must: random.below(6) == 0,
+        acl: (random.below(6) == 0).then(|| acls::acl(random)),
     };
     Operation::Open { path, mode, birth: (random.below(4) > 0).then_some(birth) }
 }

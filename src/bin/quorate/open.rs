@@ -6,8 +6,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use quorate::client::{CreateOptions, HandleEvent, OpenOptions, WatchOptions};
-use quorate::server::Failure;
+use quorate::client::{Acl, AclEntry, CreateOptions, HandleEvent, OpenOptions, WatchOptions};
+use quorate::server::{Code, Failure};
 
 use super::connect::{Target, change_failed};
 use super::input::Data;
@@ -34,6 +34,9 @@ pub struct Args {
     /// Append a number that rises with each node made here
     #[arg(long, short)]
     sequential: bool,
+    /// Give a node that is made this access list, like world:anyone:r; more than once for more entries (see `quorate acl`)
+    #[arg(long, value_name = "ENTRY")]
+    acl: Vec<AclEntry>,
     /// Make missing parents as well
     #[arg(long, short)]
     parents: bool,
@@ -73,6 +76,14 @@ fn options(args: &Args) -> Result<OpenOptions, Failure> {
     }
     if args.parents {
         birth = birth.parents();
+    }
+    if !args.acl.is_empty() {
+        if !(args.create || args.transient || args.must_create) {
+            return Err(Failure::new(Code::Usage, "an access list is for a node that is made, and none is").fix(
+                "say --create, --transient or --must-create; quorate acl set changes the list of a node that is there",
+            ));
+        }
+        birth = birth.acl(Acl::new(args.acl.iter().cloned()));
     }
     let options = OpenOptions::all();
     Ok(match (args.create || args.transient, args.must_create) {

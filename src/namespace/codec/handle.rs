@@ -3,7 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::operation::{put_lifetime, take_lifetime};
-use super::reader::{DecodeError, Reader, put_bytes, put_text};
+use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
+use crate::namespace::acl::Acl;
 use crate::namespace::command::{Lifetime, SessionId};
 use crate::namespace::handle::{Birth, Handle, HandleMode};
 
@@ -20,12 +21,13 @@ pub struct HandleRef<'a> {
 }
 
 /// A [`Birth`] that borrows from the bytes it was decoded from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BirthRef<'a> {
     pub data: &'a [u8],
     pub lifetime: Lifetime,
     pub sequential: bool,
     pub must: bool,
+    pub acl: Option<Acl>,
 }
 
 impl<'a> HandleRef<'a> {
@@ -68,8 +70,8 @@ impl<'a> BirthRef<'a> {
     /// An owned copy.
     #[must_use]
     pub fn to_birth(self) -> Birth {
-        let Self { data, lifetime, sequential, must } = self;
-        Birth { data: Bytes::copy_from_slice(data), lifetime, sequential, must }
+        let Self { data, lifetime, sequential, must, acl } = self;
+        Birth { data: Bytes::copy_from_slice(data), lifetime, sequential, must, acl }
     }
 
     pub(super) fn take(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
@@ -78,6 +80,7 @@ impl<'a> BirthRef<'a> {
             lifetime: take_lifetime(reader)?,
             sequential: reader.bool("the mark of a sequential name")?,
             must: reader.bool("the mark of who must create")?,
+            acl: reader.maybe("an access list", Acl::take)?,
         })
     }
 }
@@ -104,6 +107,7 @@ impl Birth {
         put_bytes(out, &self.data);
         put_lifetime(out, self.lifetime);
         out.put_slice(&[u8::from(self.sequential), u8::from(self.must)]);
+        put_maybe(out, self.acl.as_ref(), |out, acl| acl.put(out));
     }
 }
 

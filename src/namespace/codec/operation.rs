@@ -236,7 +236,7 @@ impl<'a> OperationRef<'a> {
         match self {
             Self::Create { data, .. } | Self::CreateWithAcl { data, .. } | Self::Set { data, .. } => data.len(),
             Self::Multi { steps } => steps.iter().map(StepRef::data_bytes).max().unwrap_or(0),
-            Self::Open { birth, .. } => birth.map_or(0, |birth| birth.data.len()),
+            Self::Open { birth, .. } => birth.as_ref().map_or(0, |birth| birth.data.len()),
             Self::Guarded { operation, .. } | Self::Through { operation, .. } => operation.data_bytes(),
             Self::Append { records, .. } => records.record_bytes_max(),
             Self::CreateLog { .. }
@@ -287,7 +287,7 @@ impl<'a> OperationRef<'a> {
                 operation: Box::new(operation.to_operation()),
             },
             Self::Open { path, mode, birth } => {
-                Operation::Open { path: (*path).to_owned(), mode: *mode, birth: birth.map(BirthRef::to_birth) }
+                Operation::Open { path: (*path).to_owned(), mode: *mode, birth: birth.clone().map(BirthRef::to_birth) }
             }
             Self::Close { handle } => Operation::Close { handle: handle.to_handle() },
             Self::Through { handle, operation } => {

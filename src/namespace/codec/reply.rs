@@ -421,6 +421,7 @@ fn put_refusal(out: &mut BytesMut, refusal: &Refusal) {
         Refusal::LogEnd { path, .. } => (LOG_END, path.as_str()),
         Refusal::LogTrimmed { path, .. } => (LOG_TRIMMED, path.as_str()),
         Refusal::TooLarge { what, .. } => (TOO_LARGE, what.as_str()),
+        Refusal::NotNow { why } => (NOT_NOW, why.as_str()),
         Refusal::Aborted { index, cause } => {
             assert!(!matches!(**cause, Refusal::Aborted { .. }), "a multi holds no multi");
             out.put_u8(ABORTED);
@@ -514,6 +515,7 @@ fn take_refusal(reader: &mut Reader<'_>, outermost: bool) -> Result<Refusal, Dec
             size: reader.u64("a size")?,
             limit: reader.u64("a limit")?,
         },
+        NOT_NOW => Refusal::NotNow { why: reader.text("a reason")?.to_owned() },
         ABORTED if outermost => {
             Refusal::Aborted { index: reader.u32("a step's index")?, cause: Box::new(take_refusal(reader, false)?) }
         }
@@ -598,3 +600,4 @@ const NOT_LOG: u8 = 41;
 const LOG_IS_SEALED: u8 = 42;
 const LOG_END: u8 = 43;
 const LOG_TRIMMED: u8 = 44;
+const NOT_NOW: u8 = 50;

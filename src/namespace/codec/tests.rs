@@ -73,12 +73,8 @@ fn handle() -> impl Strategy<Value = Handle> {
 }
 
 fn birth() -> impl Strategy<Value = Birth> {
-    (data(), lifetime(), any::<[bool; 2]>()).prop_map(|(data, lifetime, [sequential, must])| Birth {
-        data,
-        lifetime,
-        sequential,
-        must,
-    })
+    (data(), lifetime(), any::<[bool; 2]>(), option::of(acl()))
+        .prop_map(|(data, lifetime, [sequential, must], acl)| Birth { data, lifetime, sequential, must, acl })
 }
 
 fn quota() -> impl Strategy<Value = Quota> {

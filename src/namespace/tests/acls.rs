@@ -1,6 +1,7 @@
 //! Access lists: a matrix of who does what where, and what hides, follows, survives and hinders nothing.
 
 mod handles;
+mod hidden;
 
 use core::net::IpAddr;
 use std::sync::Arc;
@@ -138,7 +139,8 @@ fn operations() -> Vec<(Operation, Whose, Rights, Refusal)> {
         (set_acl(PATH, None), Whose::Node, Rights::ADMIN, no_node()),
         (set_acl(PATH, Some(open)), Whose::Node, Rights::ADMIN, no_node()),
         (acquire(PATH, false), Whose::Node, Rights::LOCK, no_node()),
-        (acquire(PATH, true), Whose::Node, Rights::LOCK, no_node()),
+        // Who may make it is told that the name is taken.
+        (acquire(PATH, true), Whose::Node, Rights::LOCK, Refusal::NodeExists { path: PATH.into() }),
         (Operation::Release { path: path() }, Whose::Node, Rights::READ.or(Rights::LOCK), no_node()),
     ];
     operations.extend(handles::openings());
@@ -441,7 +443,7 @@ fn what_the_cell_does_by_itself_asks_nobody() {
     for path in ["/d/ttl", "/d/e", "/d/lock", "/d/other", "/d"] {
         cell.done(owner, set_acl(path, nobody()));
     }
-    assert_eq!(cell.ask(bob, lock("/d/lock")), Err(Refusal::NoNode { path: "/d/lock".into() }));
+    assert_eq!(cell.ask(bob, lock("/d/lock")), Err(Refusal::NoParent { path: "/d".into() }));
     assert_eq!(
         cell.done(bob, Operation::Release { path: "/d/lock".into() }),
         Done::Released,

@@ -73,7 +73,7 @@ fn opening() -> impl Strategy<Value = Operation> {
         |(((path, data, lifetime, sequential), must), mode, made)| Operation::Open {
             path,
             mode,
-            birth: made.map(|()| Birth { data, lifetime, sequential, must }),
+            birth: made.map(|()| Birth { data, lifetime, sequential, must, acl: None }),
         },
     )
 }

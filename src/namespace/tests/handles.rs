@@ -14,7 +14,13 @@ fn bench() -> Bench {
 }
 
 fn opening(path: &str, mode: HandleMode, lifetime: Option<Lifetime>) -> Operation {
-    let birth = lifetime.map(|lifetime| Birth { data: Bytes::from("born"), lifetime, sequential: false, must: false });
+    let birth = lifetime.map(|lifetime| Birth {
+        data: Bytes::from("born"),
+        lifetime,
+        sequential: false,
+        must: false,
+        acl: None,
+    });
     Operation::Open { path: path.into(), mode, birth }
 }
 
@@ -226,8 +232,9 @@ fn opening_makes_what_is_missing_if_it_may_and_nothing_else() {
         Err(Refusal::NoNode { path: "/a".into() }),
         "it makes nothing of its own"
     );
-    let birth =
-        |sequential, must| Some(Birth { data: Bytes::from("1"), lifetime: Lifetime::Transient, sequential, must });
+    let birth = |sequential, must| {
+        Some(Birth { data: Bytes::from("1"), lifetime: Lifetime::Transient, sequential, must, acl: None })
+    };
     let asked = |path: &str, birth| Operation::Open { path: path.into(), mode: HandleMode::READ, birth };
     let created = bench.ask(asked("/a", birth(false, true))).expect("it is new");
     assert!(matches!(created, Done::Opened { created: true, .. }), "{created:?}");

@@ -208,7 +208,7 @@ impl Model {
                 unreachable!("access lists have a model of their own")
             }
             Operation::CreateLog { path, lifetime, sequential } => {
-                handles::check_lifetime(lifetime)?;
+                self.check_lifetime(&path, sequential, lifetime)?;
                 return self.create_log(id, path, lifetime, sequential);
             }
             Operation::Trim { path, upto } => return self.trim(path, upto),
@@ -246,8 +246,8 @@ impl Model {
     }
 
     fn step(&mut self, id: SessionId, step: Step) -> Result<StepDone, Refusal> {
-        if let Step::Create { lifetime, .. } = &step {
-            handles::check_lifetime(*lifetime)?;
+        if let Step::Create { path, lifetime, sequential, .. } = &step {
+            self.check_lifetime(path, *sequential, *lifetime)?;
         }
         match step {
             Step::Check { path, expect: Expect::Absent } => {
@@ -303,42 +303,55 @@ impl Model {
         }
     }
 
-    pub(super) fn create(
-        &mut self,
-        id: SessionId,
-        mut path: String,
-        data: Bytes,
-        lifetime: Lifetime,
-        sequential: bool,
-    ) -> Result<StepDone, Refusal> {
-        if lifetime == (Lifetime::Ttl { ms: 0 }) {
-            return Err(Refusal::BadArgument {
-                why: "a time to live of 0 ms ends before it begins: give it one at least".into(),
-            });
-        }
+    /// The parent and the path of a node to be made.
+    fn place_of(&self, mut path: String, sequential: bool) -> Result<(String, String), Refusal> {
         if sequential {
             path::check(&format!("{path}0000000000"))?;
             let born = self.nodes.get(&parent(&format!("{path}0"))).map_or(0, |node| node.born);
             path = format!("{path}{born:010}");
         }
+        path::check(&path)?;
+        let above = parent(&path);
+        if path == "/" {
+            return Err(Refusal::NodeExists { path });
+        }
+        let Some(over) = self.nodes.get(&above) else { return Err(Refusal::NoParent { path: above }) };
+        if over.stat.owner.is_some() {
+            return Err(Refusal::EphemeralParent { path: above });
+        }
+        if self.nodes.contains_key(&path) { Err(Refusal::NodeExists { path }) } else { Ok((above, path)) }
+    }
+
+    /// Nobody makes a transient node without opening it.
+    fn check_lifetime(&self, path: &str, sequential: bool, lifetime: Lifetime) -> Result<(), Refusal> {
+        if lifetime == Lifetime::Transient {
+            self.place_of(path.to_owned(), sequential)?;
+            let why = "a transient node lives while it is open, so it is made by opening it".into();
+            return Err(Refusal::BadArgument { why });
+        }
+        Ok(())
+    }
+
+    pub(super) fn create(
+        &mut self,
+        id: SessionId,
+        path: String,
+        data: Bytes,
+        lifetime: Lifetime,
+        sequential: bool,
+    ) -> Result<StepDone, Refusal> {
+        let (above, path) = self.place_of(path, sequential)?;
         let (expiry, due) = match lifetime {
             Lifetime::Permanent | Lifetime::Ephemeral => (None, None),
             Lifetime::Container => (Some(Expiry::Emptied), None),
             Lifetime::Transient => (Some(Expiry::Closed), None),
             Lifetime::Ttl { ms } => (Some(Expiry::Idle { ttl_ms: ms }), Some(self.log_time_ns + ms * 1_000_000)),
         };
-        path::check(&path)?;
-        let above = parent(&path);
-        if path == "/" {
-            return Err(Refusal::NodeExists { path });
-        }
         let revision = self.revision;
-        let Some(over) = self.nodes.get(&above) else { return Err(Refusal::NoParent { path: above }) };
-        if over.stat.owner.is_some() {
-            return Err(Refusal::EphemeralParent { path: above });
-        }
-        if self.nodes.contains_key(&path) {
-            return Err(Refusal::NodeExists { path });
+        if lifetime == (Lifetime::Ttl { ms: 0 }) {
+            return Err(Refusal::BadArgument {
+                why: "a time to live of 0 ms ends before it begins: give it one at least".into(),
+            });
         }
         self.fits(&path, 1, data.len() as u64)?;
         self.instances += 1;
@@ -370,12 +383,12 @@ impl Model {
     }
 
     fn set_quota(&mut self, path: &str, quota: Option<Quota>) -> Outcome {
+        self.expect(path, Expect::Any)?;
         if quota == Some(Quota::default()) {
             return Err(Refusal::BadArgument {
                 why: "a quota without a bound bounds nothing: give it one, or take it away".into(),
             });
         }
-        self.expect(path, Expect::Any)?;
         self.nodes.get_mut(path).expect("as expected").quota = quota;
         Ok(Done::QuotaSet)
     }

@@ -85,6 +85,13 @@ impl Grants {
         }
     }
 
+    /// That grant is asked back by recall `number`; false if an earlier one asks for it already.
+    pub fn recall(&mut self, path: &str, session: SessionId, number: u64) -> bool {
+        let grant = self.by_path.get_mut(path).and_then(|holders| holders.get_mut(&session));
+        let recalled = &mut grant.expect("a holder knows its grants").recalled;
+        *recalled.get_or_insert(number) == number
+    }
+
     pub fn count(&self) -> usize {
         self.count
     }

@@ -39,11 +39,11 @@
 //! While nobody keeps anything, commands pass unread ([`Cache::is_idle`]). What was admitted then is blocked by nothing,
 //! so the first grants are given only once it is applied.
 //!
-//! Bounded: grants by session, in number and in bytes; past a bound nothing more is granted. What is held counts as what
-//! waits to be proposed, and is refused as overload past the same bound.
+//! Bounded: grants by session, in number and in bytes. Past a bound a grant is refused, and room is made for the next: who
+//! keeps too many answers, or the most of all, is asked to drop everything, since nobody here knows which of them it still
+//! wants. What is held counts as what waits to be proposed, and is refused as overload past the same bound.
 //!
-//! Deliberately absent: dropping grants to make room for others (a client that wants other answers than before lets its
-//! lease run out, or lives with the bound); sending recalls again (the lease ends in seconds); clocks.
+//! Deliberately absent: sending recalls again (the lease ends in seconds); clocks.
 
 mod admission;
 mod grants;
@@ -93,6 +93,8 @@ pub(super) struct Cache {
     /// Sessions that the log was asked to mark.
     marking: BTreeSet<SessionId>,
     last_recall: u64,
+    /// The last recall that was to make room, and whose.
+    making_room: Option<(SessionId, u64)>,
     to_send: Vec<(Whither, Recall)>,
     /// Something may be free to leave.
     stirred: bool,
@@ -161,6 +163,7 @@ impl Cache {
             renewed: BTreeSet::new(),
             marking: BTreeSet::new(),
             last_recall: 0,
+            making_room: None,
             to_send: Vec::new(),
             stirred: false,
             account: CacheAccount::default(),
@@ -201,16 +204,24 @@ impl Cache {
         path: &str,
         with_children: bool,
     ) -> bool {
-        let has_room = self.grants.count() < CACHE_GRANTS_MAX
-            && self.grants.bytes() + path.len() <= CACHE_GRANT_BYTES_MAX
-            && self.held.len() < CACHE_HELD_MAX / 2;
+        let Some(holder) = self.holders.get_mut(&session) else { return false };
+        let is_new = !holder.paths.contains(path);
+        let is_full = is_new
+            && (self.grants.count() >= CACHE_GRANTS_MAX || self.grants.bytes() + path.len() > CACHE_GRANT_BYTES_MAX);
+        let has_too_many = is_new && holder.paths.len() >= CACHE_SESSION_GRANTS_MAX;
+        let has_room = !is_full && !has_too_many && self.held.len() < CACHE_HELD_MAX / 2;
         let is_read = self.reading_from.is_some_and(|from| from <= self.applied_count);
         let is_free = self.settling.is_none() && (is_read || cfg!(bug = "28")) && path::check(path).is_ok();
         let is_blocked = self.blocked.covers(path, with_children) && !cfg!(bug = "28");
-        let Some(holder) = self.holders.get_mut(&session) else { return false };
-        let may = holder.until > now && holder.owes.is_empty() && holder.paths.len() < CACHE_SESSION_GRANTS_MAX;
+        let may = holder.until > now && holder.owes.is_empty();
         if !(has_room && is_free && !is_blocked && may) {
             self.account.denied += 1;
+            if may && has_too_many {
+                self.make_room(session);
+            } else if may && is_full {
+                let most = self.holders.iter().max_by_key(|(_, holder)| holder.paths.len());
+                self.make_room(*most.expect("whoever asks is there").0);
+            }
             return false;
         }
         holder.way = way;
@@ -442,6 +453,24 @@ impl Cache {
             recalls.clear();
         }
         recalls
+    }
+
+    /// Asks a session for all it keeps, unless some session still owes what it was asked for to make room.
+    fn make_room(&mut self, session: SessionId) {
+        let owes =
+            |(session, number)| self.holders.get(&session).is_some_and(|holder| holder.owes.contains_key(&number));
+        if self.making_room.is_some_and(owes) {
+            return;
+        }
+        self.last_recall += 1;
+        let number = self.last_recall;
+        let holder = self.holders.get_mut(&session).expect("the caller found it");
+        let kept: Vec<_> = holder.paths.iter().cloned().collect();
+        let asked = kept.into_iter().filter(|path| self.grants.recall(path, session, number)).collect();
+        holder.owes.insert(number, asked);
+        self.making_room = Some((session, number));
+        self.to_send.push((Whither::One(session, holder.way), Recall { reign: self.reign, number, paths: Vec::new() }));
+        self.account.recalls += 1;
     }
 
     /// A session's lease is over.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::grants::{Blocked, Grants};
 use super::touch::Touch;
 use super::{Cache, EVERYTHING_OF_BEFORE, Recalls, Way, Whither};
-use crate::limits::{CACHE_LEASE, CACHE_RECALL_PATHS_MAX, CACHE_SESSION_GRANTS_MAX};
+use crate::limits::{CACHE_GRANTS_MAX, CACHE_LEASE, CACHE_RECALL_PATHS_MAX, CACHE_SESSION_GRANTS_MAX};
 use crate::namespace::acl::{Acl, Principals};
 use crate::namespace::codec::{CommandRef, OperationRef, ReadRef};
 use crate::namespace::command::{Expect, SessionId};
@@ -200,7 +200,7 @@ fn what_a_session_may_keep_is_bounded() {
     for k in 0..CACHE_SESSION_GRANTS_MAX {
         assert!(cache.grant(ms(1), S, HERE, &format!("/n{k}"), false));
     }
-    assert!(!cache.grant(ms(1), S, HERE, "/more", false) && cache.grant(ms(1), T, HERE, "/more", false));
+    assert!(cache.grant(ms(1), T, HERE, "/more", false) && cache.grant(ms(1), S, HERE, "/n0", true));
     assert!(!cache.grant(ms(1), T, HERE, "no path", false) && !cache.grant(ms(1), SessionId(9), HERE, "/a", false));
     let recalls = admit(&mut cache, T, &[Touch::Subtree("/".into())]).expect("it waits");
     assert_eq!(recalls.len(), 2);
@@ -209,6 +209,49 @@ fn what_a_session_may_keep_is_bounded() {
     recalls.into_iter().for_each(|(session, number)| cache.recalled(session, REIGN, number));
     assert_eq!(freed(&mut cache, ms(2)), 1);
     assert_eq!(cache.account().grants, 0);
+}
+
+#[test]
+fn who_keeps_too_much_is_asked_to_drop_it_and_may_keep_anew() {
+    let mut cache = cache(&[S, T]);
+    for k in 0..CACHE_SESSION_GRANTS_MAX {
+        assert!(cache.grant(ms(1), S, HERE, &format!("/n{k}"), false));
+    }
+    // One of them is asked back already.
+    assert_eq!(admit(&mut cache, T, &[node("/n1")]), Some([(S, 1)].into()));
+    sent(&mut cache);
+    cache.recalled(S, REIGN, 1);
+    assert!(cache.grant(ms(1), S, HERE, "/last", false));
+    assert!(!cache.grant(ms(1), S, HERE, "/more", false), "there is no room");
+    assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(2, &[]))], "so room is made");
+    assert!(!cache.grant(ms(1), S, HERE, "/more", false) && !cache.renew(S, HERE, 1));
+    assert_eq!(sent(&mut cache), [], "once");
+    assert_eq!(admit(&mut cache, T, &[node("/n2")]), Some([(S, 2)].into()), "what is asked back is waited for");
+    cache.invariants();
+    cache.recalled(S, REIGN, 2);
+    assert_eq!(cache.account().grants, 0);
+    assert_eq!(freed(&mut cache, ms(2)), 2);
+    assert!(cache.renew(S, HERE, 1) && cache.grant(ms(3), S, HERE, "/more", false));
+}
+
+#[test]
+fn where_all_keep_too_much_whoever_keeps_most_makes_room() {
+    let sessions: Vec<_> = (1..=CACHE_GRANTS_MAX / CACHE_SESSION_GRANTS_MAX + 1).map(|n| SessionId(n as u64)).collect();
+    let mut cache = cache(&sessions);
+    let (last, others) = sessions.split_last().expect("there are some");
+    for (session, k) in others.iter().flat_map(|one| (0..CACHE_SESSION_GRANTS_MAX).map(move |k| (*one, k))) {
+        let is_first_of_first = session == others[0] && k == 0;
+        let whose = if is_first_of_first { *last } else { session };
+        assert!(cache.grant(ms(1), whose, HERE, &format!("/n{k}"), false));
+    }
+    assert!(!cache.grant(ms(1), *last, HERE, "/more", false), "there is no room");
+    let asked = sent(&mut cache);
+    let [(Whither::One(victim, _), all)] = &asked[..] else { panic!("{asked:?}") };
+    assert!(*victim != *last && *victim != others[0] && all.paths.is_empty(), "{victim:?} keeps the most");
+    assert!(!cache.grant(ms(1), *last, HERE, "/more", false) && sent(&mut cache).is_empty(), "one at a time");
+    cache.recalled(*victim, REIGN, all.number);
+    assert!(cache.grant(ms(1), *last, HERE, "/more", false));
+    cache.invariants();
 }
 
 #[test]

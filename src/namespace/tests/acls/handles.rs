@@ -8,7 +8,7 @@ fn open(path: &str, mode: HandleMode, birth: Option<Birth>) -> Operation {
 }
 
 fn birth(must: bool) -> Option<Birth> {
-    Some(Birth { data: Bytes::new(), lifetime: Lifetime::Transient, sequential: false, must })
+    Some(Birth { data: Bytes::new(), lifetime: Lifetime::Transient, sequential: false, must, acl: None })
 }
 
 fn handle_of(done: Done) -> Handle {
@@ -28,7 +28,8 @@ pub(super) fn openings() -> Vec<(Operation, Whose, Rights, Refusal)> {
         (HandleMode::ADMIN, Rights::ADMIN),
     ] {
         openings.push((open(PATH, mode, None), Whose::Node, right, no_node()));
-        openings.push((open(PATH, mode, birth(false)), Whose::Node, right, no_node()));
+        let taken = Refusal::NodeExists { path: PATH.into() };
+        openings.push((open(PATH, mode, birth(false)), Whose::Node, right, taken));
     }
     let no_parent = || Refusal::NoParent { path: "/p".into() };
     openings.push((open(NEW, HandleMode::ALL, birth(false)), Whose::Parent, Rights::CREATE, no_parent()));

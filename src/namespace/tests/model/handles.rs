@@ -1,7 +1,7 @@
 //! Handles, as the model has them: a list in each node, looked through each time.
 
 use super::super::super::command::{
-    Birth, Done, Expiry, Handle, HandleMode, Lifetime, Operation, Outcome, Refusal, SessionId, Stat, StepDone,
+    Birth, Done, Expiry, Handle, HandleMode, Operation, Outcome, Refusal, SessionId, Stat, StepDone,
 };
 use super::super::super::path;
 use super::super::super::reign::Reign;
@@ -131,13 +131,4 @@ impl Model {
             self.delete(path);
         }
     }
-}
-
-/// Nobody makes a transient node without opening it.
-pub fn check_lifetime(lifetime: Lifetime) -> Result<(), Refusal> {
-    if lifetime == Lifetime::Transient {
-        let why = "a transient node lives while it is open, so it is made by opening it".into();
-        return Err(Refusal::BadArgument { why });
-    }
-    Ok(())
 }

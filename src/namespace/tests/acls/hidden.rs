@@ -1,0 +1,157 @@
+//! Nothing tells a node that is hidden from one that is not there: whatever is wrong with a command besides, and whatever it
+//! goes through.
+
+use super::super::super::command::{Birth, Handle, Quota, Step};
+use super::*;
+use crate::limits::ACL_ENTRIES_MAX;
+
+const SECRET: &str = "/s";
+
+/// A cell whose `/s` and `/p/n` a stranger has no right to, or which has neither; `/p` the stranger may read.
+fn cell_with_a_stranger(has_hidden: bool) -> (Cell, Client) {
+    let mut cell = Cell::new();
+    let (owner, stranger) = (cell.client(None, &["owner"]), cell.client(None, &[]));
+    let own = list(&[(Who::User(user("owner")), Rights::ALL)]);
+    let readable = list(&[(Who::User(user("owner")), Rights::ALL), (Who::World, Rights::READ)]);
+    cell.done(owner, create("/p"));
+    cell.done(owner, set_acl("/p", Some(readable)));
+    for path in [SECRET, PATH].into_iter().filter(|_| has_hidden) {
+        cell.done(owner, create(path));
+        cell.done(owner, set_acl(path, Some(own.clone())));
+    }
+    (cell, stranger)
+}
+
+/// What a stranger might try to find out whether `/s` or `/p/n` is there.
+fn probes() -> Vec<Operation> {
+    let mut probes = Vec::new();
+    let nobody = || Acl::default();
+    let lifetimes = [Lifetime::Permanent, Lifetime::Ephemeral, Lifetime::Transient, Lifetime::Ttl { ms: 0 }];
+    for path in ["/s", "/s/x", "/s/\u{7}", "/s/", "/p/n", "/p/n/x", "/p/n/\u{7}"].map(str::to_owned) {
+        let data = Bytes::new;
+        // The root is open to all.
+        let forms = lifetimes.into_iter().flat_map(|one| [(one, false), (one, true)]).filter(|_| path != SECRET);
+        for (lifetime, sequential) in forms {
+            probes.push(Operation::Create { path: path.clone(), data: data(), lifetime, sequential });
+            probes.push(Operation::CreateLog { path: path.clone(), lifetime, sequential });
+            probes.push(Operation::CreateWithAcl {
+                path: path.clone(),
+                data: data(),
+                lifetime,
+                sequential,
+                acl: nobody(),
+            });
+            for (must, acl) in [(false, None), (true, None), (false, Some(nobody()))] {
+                let birth = Some(Birth { data: data(), lifetime, sequential, must, acl });
+                probes.push(Operation::Open { path: path.clone(), mode: HandleMode::READ, birth });
+            }
+        }
+        for lock_delay_ms in [0, u32::MAX] {
+            for create in [false, true].into_iter().filter(|create| !create || path != SECRET) {
+                let (path, mode) = (path.clone(), LockMode::Exclusive);
+                probes.push(Operation::Acquire { path, mode, wait: false, create, lock_delay_ms });
+            }
+        }
+        probes.push(Operation::Release { path: path.clone() });
+        for expect in [Expect::Any, Expect::Version(9), Expect::Absent] {
+            probes.push(set(&path, b"x", expect));
+            probes.push(Operation::SetAcl { path: path.clone(), acl: Some(nobody()), expect });
+            if path != SECRET {
+                probes.push(delete(&path, expect));
+                probes.push(delete_tree(&path, expect));
+            }
+        }
+        probes.push(Operation::SetQuota { path: path.clone(), quota: Some(Quota::default()) });
+        probes.push(Operation::Open { path, mode: HandleMode::ALL, birth: None });
+    }
+    probes
+}
+
+/// A handle that no cell made, on all that is there.
+fn made_up() -> Handle {
+    let (session, mode) = (SessionId(1), HandleMode::ALL);
+    Handle { path: "/".into(), instance: 0, session, opened: 1, reign: 1, mode, digits: 1 }
+}
+
+fn step_of(operation: &Operation) -> Option<Step> {
+    Some(match operation.clone() {
+        Operation::Create { path, data, lifetime, sequential } => Step::Create { path, data, lifetime, sequential },
+        Operation::CreateWithAcl { path, data, lifetime, sequential, acl } => {
+            Step::CreateWithAcl { path, data, lifetime, sequential, acl }
+        }
+        Operation::Set { path, data, expect } => Step::Set { path, data, expect },
+        Operation::SetAcl { path, acl, expect } => Step::SetAcl { path, acl, expect },
+        Operation::Delete { path, expect } => Step::Delete { path, expect },
+        _ => return None,
+    })
+}
+
+#[test]
+fn no_refusal_tells_a_hidden_node_from_none() {
+    let ((mut with, stranger), (mut without, other)) = (cell_with_a_stranger(true), cell_with_a_stranger(false));
+    let mut probes = probes();
+    let through = probes.iter().filter(|probe| !matches!(probe, Operation::Release { .. })).cloned();
+    let through: Vec<_> =
+        through.map(|operation| Operation::Through { handle: made_up(), operation: Box::new(operation) }).collect();
+    let steps: Vec<_> = probes.iter().filter_map(step_of).map(|step| Operation::Multi { steps: vec![step] }).collect();
+    probes.extend(through.into_iter().chain(steps));
+    for probe in probes {
+        let (hidden, absent) = (with.ask(stranger, probe.clone()), without.ask(other, probe.clone()));
+        assert!(hidden.is_err(), "{probe:?}: nothing is done to what is hidden");
+        assert_eq!(hidden, absent, "{probe:?}");
+    }
+}
+
+#[test]
+fn an_opening_that_makes_its_node_gives_it_the_list() {
+    let mut cell = Cell::new();
+    let (owner, bob) = (cell.client(None, &["owner"]), cell.client(None, &["bob"]));
+    cell.done(owner, create("/p"));
+    let open = |acl: Acl, mode| {
+        let birth =
+            Birth { data: Bytes::new(), lifetime: Lifetime::Transient, sequential: false, must: false, acl: Some(acl) };
+        Operation::Open { path: NEW.into(), mode, birth: Some(birth) }
+    };
+    let (own, readers) = (list(&[(Who::Auth, Rights::ALL)]), list(&[(Who::World, Rights::READ)]));
+    let refused = Refusal::NotAuthorized { path: NEW.into(), needed: Rights::WRITE };
+    assert_eq!(
+        cell.ask(bob, open(readers, HandleMode::ALL)),
+        Err(refused),
+        "who makes it has its rights by the list alone"
+    );
+    assert!(matches!(cell.ask(bob, open(Acl::default(), HandleMode::ALL)), Err(Refusal::BadArgument { .. })));
+    assert!(matches!(cell.done(owner, open(own.clone(), HandleMode::ALL)), Done::Opened { created: true, .. }));
+    let stored = own.settled(&cell.who(owner)).expect("the owner is somebody");
+    let read = ReadRef::Acl { path: NEW };
+    assert!(matches!(cell.read(owner, read), Ok(Answer::Acl { acl: Some(acl), .. }) if acl == stored));
+    assert_eq!(cell.read(bob, ReadRef::Get { path: NEW }), Err(Refusal::NoNode { path: NEW.into() }));
+    // A list is for what is made: of one that is there it says nothing.
+    let again = open(list(&[(Who::World, Rights::ALL)]), HandleMode::READ);
+    assert!(matches!(cell.done(owner, again.clone()), Done::Opened { created: false, .. }));
+    assert_eq!(cell.ask(bob, again), Err(Refusal::NodeExists { path: NEW.into() }));
+}
+
+/// Each of thousands of children has a list of dozens of groups, each with as many lines as count. To read them again for
+/// every child would keep a front from its work for a minute.
+#[test]
+fn groups_are_read_once_for_all_that_a_listing_comes_upon() {
+    let mut cell = Cell::new();
+    let (owner, bob) = (cell.client(None, &["owner"]), cell.client(None, &["bob"]));
+    cell.done(owner, create("/acl"));
+    cell.done(owner, create("/p"));
+    let lines: String = (0..ACL_GROUP_LINES_MAX).map(|n| format!("{}\n", user(&format!("user-{n}")))).collect();
+    let mut entries = vec![(Who::User(user("owner")), Rights::ALL)];
+    for path in (1..ACL_ENTRIES_MAX).map(|n| format!("/acl/g{n}")) {
+        cell.done(owner, create(&path));
+        cell.done(owner, set(&path, lines.as_bytes(), Expect::Any));
+        entries.push((Who::Group { path }, Rights::READ));
+    }
+    cell.done(owner, set_acl("/p", Some(list(&entries).inherited())));
+    let names: Vec<_> = (0..4000).map(|n| format!("/p/{n}")).collect();
+    cell.done(owner, multi(names.iter().map(|path| step_create(path)).collect()));
+    cell.done(owner, set_acl("/p", None));
+    let list = ReadRef::List { path: "/p", after: "", limit: 0 };
+    assert!(matches!(cell.read(bob, list), Ok(Answer::Children { names, more: false, .. }) if names.is_empty()));
+    let list = ReadRef::Entries { path: "/p", after: "", limit: 9 };
+    assert!(matches!(cell.read(owner, list), Ok(Answer::Entries { entries, .. }) if entries.len() == 9));
+}
