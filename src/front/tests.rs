@@ -12,11 +12,11 @@ use super::{ConnectionId, Facts, Front, Output};
 use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX};
 use crate::namespace::CommandOutcome;
 use crate::namespace::Tree;
-use crate::namespace::command::{Expect, Operation, SessionId, Step};
+use crate::namespace::command::{Expect, Operation, Resume, SessionId, Step};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
 use crate::time::{Duration, Instant};
-use crate::wire::client::{ClientMessage, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, Resume, ServerMessage};
+use crate::wire::client::{ClientMessage, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
 const CLIENT: ConnectionId = ConnectionId(1);
@@ -75,6 +75,8 @@ fn heard(front: &mut Front) -> (Vec<String>, bool) {
     (words, closed)
 }
 
+const RESUME: Resume = Resume { session: SESSION, secret: 9, holder: 1, takes_over: false };
+
 fn prepare(front: &mut Front, now: Instant) {
     front.prepare(now, false, &mut Vec::new());
 }
@@ -82,12 +84,13 @@ fn prepare(front: &mut Front, now: Instant) {
 #[test]
 fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
     let mut front = front();
-    front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
+    front.received(CLIENT, &hello(Some(RESUME)));
     let resumed = CommandOutcome::SessionResumed {
         token: 101,
         session: SESSION,
         timeout_ms: 12_000,
         last_number: 0,
+        before: 0,
         who: Arc::default(),
     };
     applied(&mut front, resumed.clone());
@@ -98,6 +101,7 @@ fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
         session: SESSION,
         timeout_ms: 12_000,
         last_number: 0,
+        before: 0,
         who: Arc::default(),
     };
     applied(&mut front, elsewhere);
@@ -160,12 +164,10 @@ fn data_past_the_limit_of_a_node_never_reach_the_log() {
         [(set(&within), true), (set(&beyond), false), (Operation::Multi { steps: vec![step] }, false)]
     {
         let mut front = front();
-        front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
-        let (token, session, timeout_ms, last_number) = (101, SESSION, 12_000, 0);
-        applied(
-            &mut front,
-            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who: Arc::default() },
-        );
+        front.received(CLIENT, &hello(Some(RESUME)));
+        let (token, session, timeout_ms, last_number, before) = (101, SESSION, 12_000, 0, 0);
+        let who = Arc::default();
+        applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });
         heard(&mut front);
         let mut requests = Vec::new();
         front.prepare(START, false, &mut requests);

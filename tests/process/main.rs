@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "these tests live in real time, and wait for what real processes do")]
 
 mod acls;
+mod actors;
 mod bench;
 mod caching;
 mod cell;
@@ -25,9 +26,11 @@ mod nodes;
 mod proxy;
 mod recipes;
 mod refusals;
+mod saved_sessions;
 mod sessions;
 mod shell;
 mod snapshots;
 mod storage;
+mod traps;
 mod txn;
 mod watching;

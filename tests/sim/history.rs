@@ -53,6 +53,8 @@ pub struct History {
     pub calls: Vec<Call>,
     pub sessions: BTreeMap<Life, SessionId>,
     pub watched: Vec<Watched>,
+    /// Lives whose session another process took over, and the last of their requests that it was told to be applied.
+    pub taken_over: Vec<(Life, u64)>,
 }
 
 /// How much a history holds.
@@ -68,6 +70,8 @@ pub struct Tally {
     pub kept: u64,
     /// Records that were read, each counted once.
     pub records: u64,
+    /// Sessions that went on in another process.
+    pub taken_over: u64,
 }
 
 impl History {
@@ -119,11 +123,25 @@ impl History {
                 (asked, Some(Ok(answered))) => panic!("{asked:?} was answered with {answered:?}"),
             }
         }
+        self.taken_over_exactly(model);
         self.real_time(model);
         super::locks::judge(self);
         super::handles::judge(self);
         tally.records = super::logs::judge(self);
+        tally.taken_over = self.taken_over.len() as u64;
         tally
+    }
+
+    /// Whoever took a session over knew of every request made before whether it was applied, once and for all.
+    fn taken_over_exactly(&self, model: &Model) {
+        for (life, before) in &self.taken_over {
+            let session = self.sessions[life];
+            for call in self.calls.iter().filter(|call| call.life == *life) {
+                let Asked::Request { number, .. } = call.asked else { continue };
+                let applied = model.placed(session, number).is_some();
+                assert_eq!(applied, number <= *before, "{session:?} was taken over after {before}: {call:?}");
+            }
+        }
     }
 
     /// Nothing that was made after an answer came stands before what was answered.
