@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
-use super::ConnectionId;
+use super::{ConnectionId, Front};
 use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT};
 use crate::time::Instant;
+use crate::wire::client::FaultCode;
 
 /// Who is to be looked at, and when; the oldest first.
 #[derive(Debug, Default)]
@@ -49,5 +50,27 @@ impl Patience {
         let partial = self.partial.front().map_or(Instant::FOREVER, |(at, ..)| *at);
         let begun = if self.begun.is_empty() { Instant::FOREVER } else { Instant::ZERO };
         stranger.min(partial).min(begun)
+    }
+}
+
+impl Front {
+    /// Ends connections that hold a place for nothing.
+    pub(super) fn lose_patience(&mut self, now: Instant) {
+        while let Some(id) = self.patience.stranger_due(now) {
+            if self.connections.get(&id).is_some_and(|c| !c.greeted) {
+                self.fault(id, FaultCode::OutOfTurn, "no hello came: say it within 5 s of connecting");
+            }
+        }
+        while let Some((id, frames)) = self.patience.frame_due(now) {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let waits = connection.reader.as_ref().is_some_and(|reader| reader.buffered() > 0);
+            if waits && connection.frames == frames {
+                self.fault(id, FaultCode::Malformed, "a frame was begun and not whole within 30 s");
+            } else if waits {
+                self.patience.begun(id, connection.frames);
+            } else {
+                connection.watched = false;
+            }
+        }
     }
 }

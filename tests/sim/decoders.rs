@@ -125,7 +125,7 @@ fn stream(magic: u16, max: usize, bytes: &[u8]) -> bool {
 
 fn framed(bytes: &[u8]) -> Option<Frame<'_>> {
     let (kind, body) = bytes.split_first()?;
-    Some(Frame { kind: *kind, number: 1, body })
+    Some(Frame::of(*kind, 1, body))
 }
 
 fn client_frame(bytes: &[u8]) -> bool {

@@ -7,8 +7,9 @@ use bytes::BytesMut;
 use super::super::*;
 use crate::namespace::codec::encode_outcome;
 use crate::namespace::command::{Done, Read, Stat};
-use crate::namespace::{Aspect, Change, Node};
-use crate::wire::client::Consistency;
+use crate::namespace::{Aspect, Change, CommandOutcome, Node};
+use crate::replica::exchange::Applied;
+use crate::wire::client::{ClientMessage, Consistency, Hello};
 use crate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader};
 use crate::wire::watch::{EventKind, Registration, Scope};
 

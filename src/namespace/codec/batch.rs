@@ -1,6 +1,6 @@
 //! A batch: what one slot of the log holds, behind its kind byte.
 
-use super::operation::CommandRef;
+use super::command::CommandRef;
 use super::reader::{DecodeError, Reader};
 
 /// Bytes in front of a batch's first command.

@@ -24,6 +24,7 @@
 
 mod acl;
 mod batch;
+mod command;
 mod handle;
 mod lock;
 mod log;
@@ -35,9 +36,10 @@ mod reply;
 mod resume;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, batch_header, command_prefix};
+pub use command::{CommandRef, REQUEST_PREFIX_BYTES, request_prefix};
 pub use handle::{BirthRef, HandleRef};
 pub use lock::SequencerRef;
-pub use operation::{CommandRef, OperationRef, REQUEST_PREFIX_BYTES, StepRef, request_prefix};
+pub use operation::{OperationRef, StepRef};
 pub use read::ReadRef;
 pub use reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 pub use reply::{decode_outcome, decode_read_outcome, encode_outcome, encode_read_outcome};

@@ -1,38 +1,21 @@
-//! What changes things: commands, operations and steps. Decoding borrows; the owned types are made from the borrowed ones.
+//! What clients ask to be done. Decoding borrows; the owned types are made from the borrowed ones.
 
+mod fields;
 mod step;
-
-use core::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::acl::{put_address, take_address};
 use super::handle::{BirthRef, HandleRef};
 use super::lock::SequencerRef;
 use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 use crate::limits::MULTI_OPS_MAX;
 use crate::namespace::acl::{Acl, User};
-use crate::namespace::command::{
-    Birth, Command, Expect, HandleMode, Lifetime, LockMode, Operation, Quota, Resume, SessionId, Step,
-};
+use crate::namespace::command::{Birth, Expect, HandleMode, Lifetime, LockMode, Operation, Quota, Step};
 use crate::namespace::records::{Records, RecordsRef};
 
+use self::fields::*;
+pub(super) use self::fields::{put_lifetime, take_lifetime};
 pub use self::step::StepRef;
-
-/// Bytes of a request command in front of its operation.
-pub const REQUEST_PREFIX_BYTES: usize = 25;
-
-/// A [`Command`] that borrows from the bytes it was decoded from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CommandRef<'a> {
-    OpenSession { token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr> },
-    ResumeSession { token: u64, resume: Resume, address: Option<IpAddr> },
-    ExpireSession { session: SessionId, counter: u64 },
-    Settle { path: &'a str, instance: u64 },
-    BeginReign { reign: u64, key: u128 },
-    MarkCaching { session: SessionId },
-    Request { session: SessionId, number: u64, acked_upto: u64, operation: OperationRef<'a> },
-}
 
 /// An [`Operation`] that borrows from the bytes it was decoded from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,66 +41,6 @@ pub enum OperationRef<'a> {
     Seal { path: &'a str },
     Sync,
     CloseSession,
-}
-
-/// What stands in front of an operation's bytes to make them a [`Command::Request`].
-#[must_use]
-pub fn request_prefix(session: SessionId, number: u64, acked_upto: u64) -> [u8; REQUEST_PREFIX_BYTES] {
-    let mut prefix = [0; REQUEST_PREFIX_BYTES];
-    prefix[0] = REQUEST;
-    prefix[1..9].copy_from_slice(&session.0.to_le_bytes());
-    prefix[9..17].copy_from_slice(&number.to_le_bytes());
-    prefix[17..].copy_from_slice(&acked_upto.to_le_bytes());
-    prefix
-}
-
-impl Command {
-    /// Appends the command's bytes.
-    pub fn encode(&self, out: &mut BytesMut) {
-        match self {
-            Self::OpenSession { token, secret, timeout_ms, address } => {
-                out.put_u8(OPEN_SESSION);
-                out.put_u64_le(*token);
-                out.put_u128_le(*secret);
-                out.put_u32_le(*timeout_ms);
-                put_address(out, *address);
-            }
-            Self::ResumeSession { token, resume, address } => {
-                out.put_u8(RESUME_SESSION);
-                out.put_u64_le(*token);
-                resume.put(out);
-                put_address(out, *address);
-            }
-            Self::ExpireSession { session, counter } => {
-                out.put_u8(EXPIRE_SESSION);
-                out.put_u64_le(session.0);
-                out.put_u64_le(*counter);
-            }
-            Self::Settle { path, instance } => {
-                out.put_u8(SETTLE);
-                put_text(out, path);
-                out.put_u64_le(*instance);
-            }
-            Self::BeginReign { reign, key } => {
-                out.put_u8(BEGIN_REIGN);
-                out.put_u64_le(*reign);
-                out.put_u128_le(*key);
-            }
-            Self::MarkCaching { session } => {
-                out.put_u8(MARK_CACHING);
-                out.put_u64_le(session.0);
-            }
-            Self::Request { session, number, acked_upto, operation } => {
-                out.put_slice(&request_prefix(*session, *number, *acked_upto));
-                operation.encode(out);
-            }
-        }
-    }
-
-    /// Decodes what [`Self::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        CommandRef::decode(bytes).map(|command| command.to_command())
-    }
 }
 
 impl Operation {
@@ -201,66 +124,6 @@ impl Operation {
     /// Decodes what [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         OperationRef::decode(bytes).map(|operation| operation.to_operation())
-    }
-}
-
-impl<'a> CommandRef<'a> {
-    /// The node it is about, if it is about one.
-    pub fn path(&self) -> Option<&'a str> {
-        let Self::Request { operation, .. } = self else { return None };
-        operation.path()
-    }
-
-    /// Decodes what [`Command::encode`] wrote.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let command = match reader.u8("a command")? {
-            OPEN_SESSION => Self::OpenSession {
-                token: reader.u64("a session's token")?,
-                secret: reader.u128("a session's secret")?,
-                timeout_ms: reader.u32("a session's timeout")?,
-                address: take_address(&mut reader)?,
-            },
-            RESUME_SESSION => Self::ResumeSession {
-                token: reader.u64("a token")?,
-                resume: Resume::take(&mut reader)?,
-                address: take_address(&mut reader)?,
-            },
-            EXPIRE_SESSION => Self::ExpireSession {
-                session: SessionId(reader.u64("a session")?),
-                counter: reader.u64("a session's counter")?,
-            },
-            SETTLE => Self::Settle { path: reader.text("a path")?, instance: reader.u64("an instance")? },
-            BEGIN_REIGN => Self::BeginReign { reign: reader.u64("a reign")?, key: reader.u128("a key")? },
-            MARK_CACHING => Self::MarkCaching { session: SessionId(reader.u64("a session")?) },
-            REQUEST => Self::Request {
-                session: SessionId(reader.u64("a session")?),
-                number: reader.u64("a request's number")?,
-                acked_upto: reader.u64("an acknowledgement")?,
-                operation: OperationRef::decode(reader.remainder())?,
-            },
-            tag => return Err(DecodeError::UnknownTag { what: "command", tag }),
-        };
-        reader.finish("a command")?;
-        Ok(command)
-    }
-
-    /// An owned copy.
-    #[must_use]
-    pub fn to_command(&self) -> Command {
-        match *self {
-            Self::OpenSession { token, secret, timeout_ms, address } => {
-                Command::OpenSession { token, secret, timeout_ms, address }
-            }
-            Self::ResumeSession { token, resume, address } => Command::ResumeSession { token, resume, address },
-            Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
-            Self::Settle { path, instance } => Command::Settle { path: path.to_owned(), instance },
-            Self::BeginReign { reign, key } => Command::BeginReign { reign, key },
-            Self::MarkCaching { session } => Command::MarkCaching { session },
-            Self::Request { session, number, acked_upto, ref operation } => {
-                Command::Request { session, number, acked_upto, operation: operation.to_operation() }
-            }
-        }
     }
 }
 
@@ -482,188 +345,3 @@ const fn goes_through(tag: u8) -> bool {
             | SEAL
     )
 }
-
-/// What there is to say of a node to be opened: path, what for, what to make if there is none.
-type Opening<'a> = (&'a str, HandleMode, Option<BirthRef<'a>>);
-
-/// What there is to say of a node to be made: path, data, lifetime, whether its name is numbered.
-type Made<'a> = (&'a str, &'a [u8], Lifetime, bool);
-
-fn put_create(out: &mut BytesMut, path: &str, data: &[u8], lifetime: Lifetime, sequential: bool) {
-    out.put_u8(CREATE);
-    put_made(out, (path, data, lifetime, sequential));
-}
-
-fn put_create_with_acl(out: &mut BytesMut, made: Made<'_>, acl: &Acl) {
-    out.put_u8(CREATE_WITH_ACL);
-    put_made(out, made);
-    acl.put(out);
-}
-
-fn put_made(out: &mut BytesMut, (path, data, lifetime, sequential): Made<'_>) {
-    put_text(out, path);
-    put_bytes(out, data);
-    put_lifetime(out, lifetime);
-    out.put_u8(u8::from(sequential));
-}
-
-fn take_steps<'a>(reader: &mut Reader<'a>) -> Result<Vec<StepRef<'a>>, DecodeError> {
-    let count = reader.count("steps of a multi", MULTI_OPS_MAX, STEP_BYTES_MIN)?;
-    (0..count).map(|_| StepRef::take(reader)).collect()
-}
-
-fn put_create_log(out: &mut BytesMut, path: &str, lifetime: Lifetime, sequential: bool) {
-    out.put_u8(CREATE_LOG);
-    put_text(out, path);
-    put_lifetime(out, lifetime);
-    out.put_u8(u8::from(sequential));
-}
-
-fn take_create_log<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, Lifetime, bool), DecodeError> {
-    Ok((reader.text("a path")?, take_lifetime(reader)?, reader.bool("the mark of a sequential name")?))
-}
-
-fn put_open(out: &mut BytesMut, path: &str, mode: HandleMode, birth: Option<&Birth>) {
-    out.put_u8(OPEN);
-    put_text(out, path);
-    out.put_u8(mode.bits());
-    put_maybe(out, birth, |out, birth| birth.put(out));
-}
-
-fn take_open<'a>(reader: &mut Reader<'a>) -> Result<Opening<'a>, DecodeError> {
-    let birth = |reader: &mut Reader<'a>| reader.maybe("what is to be made", BirthRef::take);
-    Ok((reader.text("a path")?, HandleMode::take(reader)?, birth(reader)?))
-}
-
-pub(super) fn put_lifetime(out: &mut BytesMut, lifetime: Lifetime) {
-    match lifetime {
-        Lifetime::Permanent => out.put_u8(0),
-        Lifetime::Ephemeral => out.put_u8(1),
-        Lifetime::Container => out.put_u8(2),
-        Lifetime::Ttl { ms } => {
-            out.put_u8(3);
-            out.put_u64_le(ms);
-        }
-        Lifetime::Transient => out.put_u8(4),
-    }
-}
-
-fn take_create_with_acl<'a>(reader: &mut Reader<'a>) -> Result<(Made<'a>, Acl), DecodeError> {
-    Ok((take_create(reader)?, Acl::take(reader)?))
-}
-
-fn put_set_acl(out: &mut BytesMut, path: &str, acl: Option<&Acl>, expect: Expect) {
-    out.put_u8(SET_ACL);
-    put_text(out, path);
-    put_maybe(out, acl, |out, acl| acl.put(out));
-    put_expect(out, expect);
-}
-
-fn take_set_acl<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, Option<Acl>, Expect), DecodeError> {
-    Ok((reader.text("a path")?, reader.maybe("an access list", Acl::take)?, take_expect(reader)?))
-}
-
-fn take_create<'a>(reader: &mut Reader<'a>) -> Result<Made<'a>, DecodeError> {
-    let path = reader.text("a path")?;
-    let data = reader.bytes("a node's data")?;
-    let lifetime = take_lifetime(reader)?;
-    Ok((path, data, lifetime, reader.bool("the mark of a sequential name")?))
-}
-
-pub(super) fn take_lifetime(reader: &mut Reader<'_>) -> Result<Lifetime, DecodeError> {
-    Ok(match reader.u8("a lifetime")? {
-        0 => Lifetime::Permanent,
-        1 => Lifetime::Ephemeral,
-        2 => Lifetime::Container,
-        3 => Lifetime::Ttl { ms: reader.u64("a time to live")? },
-        4 => Lifetime::Transient,
-        tag => return Err(DecodeError::UnknownTag { what: "lifetime", tag }),
-    })
-}
-
-fn put_set(out: &mut BytesMut, path: &str, data: &[u8], expect: Expect) {
-    out.put_u8(SET);
-    put_text(out, path);
-    put_bytes(out, data);
-    put_expect(out, expect);
-}
-
-fn take_set<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a [u8], Expect), DecodeError> {
-    Ok((reader.text("a path")?, reader.bytes("a node's data")?, take_expect(reader)?))
-}
-
-fn put_delete(out: &mut BytesMut, path: &str, expect: Expect) {
-    out.put_u8(DELETE);
-    put_text(out, path);
-    put_expect(out, expect);
-}
-
-fn put_append(out: &mut BytesMut, path: &str, records: &Records, end: Option<u64>) {
-    out.put_u8(APPEND);
-    put_text(out, path);
-    records.as_ref().put(out);
-    put_maybe(out, end, |out, end| out.put_u64_le(end));
-}
-
-fn take_append<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, RecordsRef<'a>, Option<u64>), DecodeError> {
-    let (path, records) = (reader.text("a path")?, RecordsRef::take(reader)?);
-    Ok((path, records, reader.maybe("an end", |reader| reader.u64("a position"))?))
-}
-
-fn put_expect(out: &mut BytesMut, expect: Expect) {
-    match expect {
-        Expect::Any => out.put_u8(0),
-        Expect::Version(version) => {
-            out.put_u8(1);
-            out.put_u64_le(version);
-        }
-        Expect::Absent => out.put_u8(2),
-    }
-}
-
-fn take_expect(reader: &mut Reader<'_>) -> Result<Expect, DecodeError> {
-    match reader.u8("a condition")? {
-        0 => Ok(Expect::Any),
-        1 => Ok(Expect::Version(reader.u64("a version")?)),
-        2 => Ok(Expect::Absent),
-        tag => Err(DecodeError::UnknownTag { what: "condition", tag }),
-    }
-}
-
-const OPEN_SESSION: u8 = 1;
-const RESUME_SESSION: u8 = 2;
-const EXPIRE_SESSION: u8 = 3;
-const REQUEST: u8 = 4;
-const SETTLE: u8 = 5;
-const BEGIN_REIGN: u8 = 7;
-const MARK_CACHING: u8 = 6;
-
-// Operations and steps share one space of tags: what both have, both write alike.
-const CREATE: u8 = 1;
-const SET: u8 = 2;
-const DELETE: u8 = 3;
-const MULTI: u8 = 4;
-const SYNC: u8 = 5;
-const CLOSE_SESSION: u8 = 6;
-const CHECK: u8 = 7;
-const GET: u8 = 8;
-const ACQUIRE: u8 = 9;
-const RELEASE: u8 = 10;
-const GUARDED: u8 = 11;
-const CHECK_LOCK: u8 = 12;
-const DELETE_TREE: u8 = 13;
-const SET_QUOTA: u8 = 14;
-const OPEN: u8 = 30;
-const CLOSE: u8 = 31;
-const THROUGH: u8 = 32;
-const CHECK_HANDLE: u8 = 33;
-const SET_ACL: u8 = 20;
-const AUTHENTICATE: u8 = 21;
-const CREATE_WITH_ACL: u8 = 22;
-const CREATE_LOG: u8 = 40;
-const APPEND: u8 = 41;
-const TRIM: u8 = 42;
-const SEAL: u8 = 43;
-
-/// A tag and an empty path.
-const STEP_BYTES_MIN: usize = 5;
