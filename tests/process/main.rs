@@ -31,6 +31,7 @@ mod sessions;
 mod shell;
 mod snapshots;
 mod storage;
+mod three_hosts;
 mod traps;
 mod txn;
 mod watching;

@@ -109,8 +109,8 @@ fn commands_share_a_session_through_its_file() {
     assert_eq!(made.0, 0, "{}", made.2);
     cell.kill(cell.leader());
     let got = quorate(&["get", "--resume", path(&file), "/e"]);
-    assert_eq!((got.0, got.1.as_str()), (0, "here"), "{}", got.2);
-    assert_eq!(quorate(&["get", "/e"]).1, "here", "it outlives the commands");
+    assert_eq!((got.0, got.1.as_str()), (0, "here\n"), "{}", got.2);
+    assert_eq!(quorate(&["get", "/e"]).1, "here\n", "it outlives the commands");
     let ended = quorate(&["session", "end", path(&file)]);
     assert_eq!(ended.0, 0, "{}", ended.2);
     assert!(!file.exists());

@@ -19,7 +19,9 @@
 //! 5. **In doubt, calls wait.** From the end of the lease to the end of the grace nothing is sent and nothing fails;
 //!    only the cell's word, or the end of the grace, makes the session expired.
 //!    What is kept of answers has a lease of its own, under the same rule (`keeping`).
-//! 6. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of connections.
+//! 6. **A session is one process's at a time.** Who takes it over goes on behind all numbers that the one before may have used
+//!    (`handing`), and the one before comes to its end.
+//! 7. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of connections.
 //!
 //! # Not here
 //!
