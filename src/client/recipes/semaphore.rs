@@ -1,6 +1,6 @@
 //! At most so many at a time.
 
-use super::super::error::{Error, Result};
+use super::super::error::Result;
 use super::super::{Client, CreateOptions, Expect, LockOptions, WatchOptions};
 use super::{found, next};
 
