@@ -15,7 +15,7 @@ use rustix::process::{Pid, getpid};
 
 use super::clock;
 use super::credentials::Credentials;
-use super::error::{Error, Result};
+use super::error::{Error, Outcome, Result};
 use super::machine::{Answered, Effect, Machine, Settings, WatchTold, WatchWish};
 use super::observe::Observed;
 use super::socket::Socket;
@@ -538,7 +538,10 @@ impl Member {
                 Call::Read(read, consistency) => self.machine.read(now, tag as u64, read, consistency).map_err(Err),
                 Call::KeptRead(read) => self.machine.read_and_keep(now, tag as u64, read).map_err(Err),
                 Call::AwaitLock(path) => self.machine.await_lock(now, tag as u64, path).map_err(Err),
-                Call::Save => Err(self.machine.saved().map(Answered::Saved)),
+                Call::Save => {
+                    let over = || self.machine.ending().unwrap_or(Error::Closed { outcome: Outcome::NotApplied });
+                    Err(self.machine.saved().map(Answered::Saved).ok_or_else(over))
+                }
                 Call::HandOver => self.machine.hand_over(tag as u64).map_err(Err),
                 Call::Close => {
                     self.machine.close(now, tag as u64);

@@ -271,7 +271,7 @@ impl Client {
         self.unanswered = 0;
         self.awaiting.clear();
         self.known = self.known.passed_on();
-        let saved = self.machine.saved().ok().filter(|_| around.world.random.permille(around.plan.saving));
+        let saved = self.machine.saved().filter(|_| around.world.random.permille(around.plan.saving));
         if let Some(saved) = saved {
             around.history.sessions.insert(self.life(), saved.session);
         }
@@ -307,7 +307,7 @@ impl Client {
     /// Whether it has no session yet which it is to take over; if it just came to have it, requests go on from there.
     fn is_taking_over(&mut self, around: &mut Around<'_>) -> bool {
         let Some(before) = self.taking_over else { return false };
-        let Ok(saved) = self.machine.saved() else { return true };
+        let Some(saved) = self.machine.saved() else { return true };
         self.number = saved.requests;
         self.taking_over = None;
         around.history.taken_over.push((before, self.machine.applied_before()));

@@ -27,19 +27,17 @@ pub struct Saved {
 }
 
 impl Machine {
-    /// What another process needs to take the session over. Its error says why there is no session.
-    pub fn saved(&self) -> Result<Saved, Error> {
-        self.admit_unbounded()?;
-        let (Session::Live { id, .. }, Some(cell)) = (&self.session, self.cell) else {
-            unreachable!("a client is handed out with its session, which a cell has told of")
-        };
-        Ok(Saved { cell, session: *id, secret: self.settings.secret, requests: self.queue.made_upto() })
+    /// What another process needs to take the session over; `None` if there is none to be taken over.
+    #[must_use]
+    pub fn saved(&self) -> Option<Saved> {
+        let session = self.session().filter(|_| !self.closing)?;
+        Some(Saved { cell: self.cell?, session, secret: self.settings.secret, requests: self.queue.made_upto() })
     }
 
     /// Leaves the session to another process once all calls made before are answered; later ones fail. `tag` comes back with
     /// what that process needs.
     pub fn hand_over(&mut self, tag: u64) -> Result<(), Error> {
-        self.saved()?;
+        self.admit_unbounded()?;
         self.closing = true;
         self.keep_nothing();
         self.handing = Some(tag);
