@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::client::machine::Answered;
 use quorate::client::{Error, Outcome as Known};
+use quorate::limits::SESSION_REQUESTS_IN_FLIGHT;
 use quorate::namespace::acl::Principals;
 use quorate::namespace::command::{
     Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned, SessionId, Stat, StepDone,
@@ -102,11 +103,9 @@ impl History {
                         u64::from(matches!(answer, Ok(Answer::LockPlace { place: LockPlace::Held { .. } })));
                     let session = session.expect("an answered read has a session");
                     read_fits(model, read, *revision, answer, &model.stood_for(session, *behind));
-                    let before = (*behind > 0).then(|| {
-                        model
-                            .placed(session, *behind)
-                            .expect("a read is answered after the requests before it")
-                            .revision
+                    let behind = self.behind(session, *behind);
+                    let before = (behind > 0).then(|| {
+                        model.placed(session, behind).expect("a read is answered after the requests before it").revision
                     });
                     assert!(
                         call.kept || before.is_none_or(|before| before <= *revision),
@@ -130,6 +129,16 @@ impl History {
         tally.records = super::logs::judge(self);
         tally.taken_over = self.taken_over.len() as u64;
         tally
+    }
+
+    /// The last request that can have been applied up to this number: a process that takes a session over passes numbers over.
+    fn behind(&self, session: SessionId, mut number: u64) -> u64 {
+        for (life, before) in self.taken_over.iter().rev() {
+            if self.sessions[life] == session && number == before + SESSION_REQUESTS_IN_FLIGHT as u64 {
+                number = *before;
+            }
+        }
+        number
     }
 
     /// Whoever took a session over knew of every request made before whether it was applied, once and for all.
