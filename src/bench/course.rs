@@ -295,7 +295,7 @@ pub(super) fn turn<C: Cycle>(
 fn change(fleet: &mut Fleet, operation: Operation) -> Result<Result<Done, Refusal>, RunError> {
     match answer(fleet, |fleet, client, tag| fleet.request(client, tag, operation))? {
         Answered::Request { outcome, .. } => Ok(outcome),
-        Answered::Read { .. } => Err(RunError::Errand("an answer to something else".into())),
+        Answered::Read { .. } | Answered::Saved(_) => Err(RunError::Errand("an answer to something else".into())),
     }
 }
 

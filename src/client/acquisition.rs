@@ -67,6 +67,11 @@ pub(super) fn acquire(
     (op.or_abandon(give_up.clone()), Some(give_up))
 }
 
+/// A path as its caller knows it.
+pub(super) fn shown(client: &Client, path: String) -> String {
+    outward(&client.root(), path)
+}
+
 impl Acquiring {
     /// Whether the lock of that path is being taken.
     pub(super) fn contains(&self, path: &str) -> bool {
@@ -105,7 +110,7 @@ impl Acquisition {
                     Answered::Request { outcome: Err(refusal), .. } | Answered::Read { answer: Err(refusal), .. } => {
                         refused(refusal, &root)
                     }
-                    Answered::Request { .. } | Answered::Read { .. } => unfit("a lock"),
+                    Answered::Request { .. } | Answered::Read { .. } | Answered::Saved(_) => unfit("a lock"),
                 }))
             }
             Err(error) => self.failed(error),

@@ -501,7 +501,7 @@ pub(super) fn answer(answered: Answered, root: &str) -> Result<(Revision, Answer
     match answered {
         Answered::Read { revision, answer: Ok(answer) } => Ok((revision, answer)),
         Answered::Read { answer: Err(refusal), .. } => Err(refused(refusal, root)),
-        other @ Answered::Request { .. } => Err(misfit(&other)),
+        other @ (Answered::Request { .. } | Answered::Saved(_)) => Err(misfit(&other)),
     }
 }
 
@@ -514,7 +514,7 @@ pub(super) fn done(answered: Answered, root: &str) -> Result<Done> {
 pub(super) fn outcome(answered: Answered) -> Result<Outcome> {
     match answered {
         Answered::Request { outcome, .. } => Ok(outcome),
-        other @ Answered::Read { .. } => Err(misfit(&other)),
+        other @ (Answered::Read { .. } | Answered::Saved(_)) => Err(misfit(&other)),
     }
 }
 
@@ -542,6 +542,6 @@ fn misfit(answered: &Answered) -> Error {
             refused(refusal.clone(), "")
         }
         Answered::Request { .. } => unfit("a read"),
-        Answered::Read { .. } => unfit("a request"),
+        Answered::Read { .. } | Answered::Saved(_) => unfit("a request"),
     }
 }

@@ -9,6 +9,7 @@ use super::driver::Driver;
 use super::error::Result;
 use super::machine::{CacheSettings, Prefer, Settings};
 use super::op::Op;
+use super::saved::SavedSession;
 use super::target::Target;
 use crate::paxos::ballot::CellId;
 
@@ -27,6 +28,7 @@ pub struct ClientBuilder {
     cache: Option<CacheSettings>,
     name: String,
     credentials: Vec<Credentials>,
+    resume: Option<SavedSession>,
 }
 
 impl ClientBuilder {
@@ -43,6 +45,7 @@ impl ClientBuilder {
             cache: None,
             name: String::new(),
             credentials: Vec::new(),
+            resume: None,
         }
     }
 
@@ -125,6 +128,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Takes over a session that was [saved](Client::save), with all that lives with it, from the process that has had it: that
+    /// one, should it still live, can do nothing more with it, and finds [`Error::SessionTaken`](super::Error::SessionTaken).
+    /// [`Client::applied_before`] tells how far it came. Watches have to be opened anew. The timeout stays the session's own.
+    pub fn resume(mut self, saved: SavedSession) -> Self {
+        self.target.cell = Some(saved.cell());
+        self.resume = Some(saved);
+        self
+    }
+
     /// Connects. It is done when the session exists, and stands for whom it is to.
     pub fn connect(self) -> Op<Client> {
         let (op, promise) = Op::new();
@@ -152,6 +164,7 @@ impl ClientBuilder {
     fn settings(self) -> Result<Settings> {
         let (mut secret, mut seeds) = ([0; 16], [0; 16]);
         getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+        let secret = self.resume.map_or(u128::from_le_bytes(secret), |saved| saved.secret());
         getrandom::fill(&mut seeds).map_err(std::io::Error::other)?;
         let seeds = u128::from_le_bytes(seeds);
         Ok(Settings {
@@ -168,7 +181,8 @@ impl ClientBuilder {
             backoff_max: self.backoff_max.into(),
             calls_max: self.calls_max,
             token: seeds as u64,
-            secret: u128::from_le_bytes(secret),
+            resume: self.resume.map(|saved| saved.session()),
+            secret,
             seed: (seeds >> 64) as u64 ^ clock::now().as_nanos(),
         })
     }

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::process::{Pid, getpid};
 
 use super::clock;
 use super::credentials::Credentials;
-use super::error::Result;
+use super::error::{Error, Outcome, Result};
 use super::machine::{Answered, Effect, Machine, Settings, WatchTold, WatchWish};
 use super::observe::Observed;
 use super::socket::Socket;
@@ -26,6 +27,8 @@ use crate::wire::client::Consistency;
 /// What callers hold of the driver.
 #[derive(Debug)]
 pub(super) struct Driver {
+    /// The process whose thread it is: in one forked from it there is no such thread.
+    process: Pid,
     inbox: Mutex<Inbox>,
     bell: OwnedFd,
 }
@@ -43,6 +46,10 @@ pub(super) enum Call {
     KeptRead(Read),
     /// Wait until the session, which has its place in that lock's queue, holds it or has lost its place.
     AwaitLock(String),
+    /// What another process needs to take the session over.
+    Save,
+    /// The same, and leave the session to that process.
+    HandOver,
     Close,
 }
 
@@ -112,13 +119,19 @@ impl Driver {
         static SHARED: OnceLock<Mutex<Option<Arc<Driver>>>> = OnceLock::new();
         let mut shared = SHARED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
         match &*shared {
-            Some(driver) if !driver.lock().gone => Ok(Arc::clone(driver)),
+            Some(driver) if driver.is_here() && !driver.lock().gone => Ok(Arc::clone(driver)),
             Some(_) | None => {
                 let driver = Self::start()?;
                 *shared = Some(Arc::clone(&driver));
                 Ok(driver)
             }
         }
+    }
+
+    /// Whether this is the process whose thread it is. In a child forked from that one nothing else may be asked of it, as
+    /// another thread may have held its lock at that moment.
+    pub(super) fn is_here(&self) -> bool {
+        getpid() == self.process
     }
 
     /// A name for a client to be.
@@ -135,6 +148,11 @@ impl Driver {
 
     /// Makes a call on behalf of a client.
     pub(super) fn call(&self, client: ClientId, call: Call, then: Then) {
+        if !self.is_here() {
+            // Whatever is to follow would come here again.
+            let _ = then(Err(Error::Forked));
+            return;
+        }
         self.post(Command::Call { client, call, then });
     }
 
@@ -164,13 +182,16 @@ impl Driver {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN).map_err(io::Error::from)?;
-        let driver = Arc::new(Self { inbox: Mutex::default(), bell });
+        let driver = Arc::new(Self { process: getpid(), inbox: Mutex::default(), bell });
         let mut thread = Thread::new(Arc::clone(&driver), epoll);
         std::thread::Builder::new().name("quorate-client".to_owned()).spawn(move || thread.run())?;
         Ok(driver)
     }
 
     fn post(&self, command: Command) {
+        if !self.is_here() {
+            return;
+        }
         let mut inbox = self.lock();
         if inbox.gone {
             // Dropped outside the lock: the promises in it wake their callers.
@@ -519,23 +540,28 @@ impl Member {
             }
             let is_request = call.is_request();
             let queued = match call {
-                Call::Request(operation) => self.machine.request(now, tag as u64, operation),
-                Call::Authenticate(credentials) => self.machine.authenticate(now, tag as u64, credentials),
-                Call::Read(read, consistency) => self.machine.read(now, tag as u64, read, consistency),
-                Call::KeptRead(read) => self.machine.read_and_keep(now, tag as u64, read),
-                Call::AwaitLock(path) => self.machine.await_lock(now, tag as u64, path),
+                Call::Request(operation) => self.machine.request(now, tag as u64, operation).map_err(Err),
+                Call::Authenticate(credentials) => self.machine.authenticate(now, tag as u64, credentials).map_err(Err),
+                Call::Read(read, consistency) => self.machine.read(now, tag as u64, read, consistency).map_err(Err),
+                Call::KeptRead(read) => self.machine.read_and_keep(now, tag as u64, read).map_err(Err),
+                Call::AwaitLock(path) => self.machine.await_lock(now, tag as u64, path).map_err(Err),
+                Call::Save => {
+                    let over = || self.machine.ending().unwrap_or(Error::Closed { outcome: Outcome::NotApplied });
+                    Err(self.machine.saved().map(Answered::Saved).ok_or_else(over))
+                }
+                Call::HandOver => self.machine.hand_over(tag as u64).map_err(Err),
                 Call::Close => {
                     self.machine.close(now, tag as u64);
                     Ok(())
                 }
             };
             let waiting = Waiting { then, is_request };
-            let Err(error) = queued else {
+            let Err(at_once) = queued else {
                 self.thens[tag] = Some(waiting);
                 return;
             };
             self.free.push(tag);
-            match self.answered(waiting, Err(error)) {
+            match self.answered(waiting, at_once) {
                 Next::Finished => return,
                 Next::Call(next, after) => (call, then) = (next, after),
             }
@@ -573,6 +599,7 @@ impl Member {
             return;
         }
         if let Some(opened) = self.opened.take() {
+            self.observed.took_over(self.machine.applied_before());
             opened(ending.map_or(Ok(()), Err));
         }
     }

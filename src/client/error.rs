@@ -262,6 +262,17 @@ pub enum Error {
         /// What is known of this call.
         outcome: Outcome,
     },
+    /// Another process took the session over, as it was saved: it goes on there.
+    #[error("another process took {session} over ({outcome}); go on there, or connect anew")]
+    SessionTaken {
+        /// The session.
+        session: SessionId,
+        /// What is known of this call.
+        outcome: Outcome,
+    },
+    /// This process was forked from the one that made the client, and has no part in its session.
+    #[error("this process was forked from the one that connected; connect anew in this one")]
+    Forked,
     /// This client was closed.
     #[error("the client was closed ({outcome})")]
     Closed {
@@ -317,6 +328,7 @@ impl Error {
         match self {
             Self::Deadline { .. } => Outcome::Unknown,
             Self::SessionExpired { outcome, .. }
+            | Self::SessionTaken { outcome, .. }
             | Self::Closed { outcome }
             | Self::HandlePoisoned { outcome, .. }
             | Self::Protocol { outcome, .. } => *outcome,
@@ -352,6 +364,7 @@ impl Error {
             | Self::TooManyLockWaits { .. }
             | Self::Unreachable { .. }
             | Self::WrongCell { .. }
+            | Self::Forked
             | Self::BadTarget { .. }
             | Self::Io(_) => Outcome::NotApplied,
         }
@@ -376,6 +389,8 @@ impl Error {
         matches!(
             self,
             Self::SessionExpired { .. }
+                | Self::SessionTaken { .. }
+                | Self::Forked
                 | Self::Closed { .. }
                 | Self::Unreachable { .. }
                 | Self::WrongCell { .. }

@@ -233,7 +233,7 @@
 //!
 //! | there | here | shown by |
 //! |---|---|---|
-//! | Id and password, known to every server | id and secret | `src/namespace/tests/requests.rs::a_wrong_secret_takes_up_nothing` |
+//! | Id and password, known to every server | id and secret; a restarted process goes on with the session | `src/namespace/tests/requests.rs::a_wrong_secret_takes_up_nothing` `tests/process/saved_sessions.rs::a_killed_process_is_followed_by_one_that_knows_what_it_did` |
 //! | Negotiated timeout | 2 to 60 s | `tests/process/sessions.rs::every_replica_tells_of_every_session` |
 //! | Moves between servers | likewise | `src/client/machine/tests.rs::after_a_reconnection_each_unanswered_call_is_sent_once_in_order` `tests/process/crashes.rs::connections_break_all_the_time_and_each_request_is_applied_once` |
 //! | States and events | `SessionState`, `SessionEvents` | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `src/client/machine/tests.rs::the_cells_word_ends_the_session_at_once` |

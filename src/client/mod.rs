@@ -44,11 +44,15 @@
 //!    while it is what the cell would answer.
 //! 4. **Nothing unseen.** A [`Watch`] brings every change once, in order, or says which revisions it cannot tell of.
 //! 5. **Honest failure.** [`Error::outcome`] says whether a call that failed may have had its effect.
-//! 6. **Fixed threads.** One thread, and a second once a host name has to be looked up, for any number of clients.
+//! 6. **Handed on whole.** A session that was [saved](Client::save) and [taken over](ClientBuilder::resume) by another process keeps
+//!    all that lives with it; each request of the process before took effect or never will, and the new one knows which did.
+//! 7. **Fixed threads.** One thread, and a second once a host name has to be looked up, for any number of clients.
 //!
 //! Invariants of the machine that see to this are numbered where they are kept, in [`machine`].
 //!
 //! # Not here
+//!
+//! Sessions across a fork: the child has no driver, and each call in it is [`Error::Forked`]; it connects anew.
 //!
 //! A deadline that takes a call back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing
 //! more.
@@ -77,6 +81,7 @@ mod observe;
 mod op;
 mod quota;
 pub mod recipes;
+mod saved;
 mod session;
 mod snapshot;
 mod socket;
@@ -101,6 +106,7 @@ pub use log::{Appended, Log, LogPage, LogTail, Tailed};
 pub use machine::{CacheSettings, Prefer};
 pub use observe::SessionEvents;
 pub use op::Op;
+pub use saved::SavedSession;
 pub use session::{SessionEvent, SessionState};
 pub use snapshot::{SnapshotPiece, SnapshotSource};
 pub use status::{Report, members, sessions, status};

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_core::Stream;
+use rustix::process::{Pid, getpid};
 
 use super::clock;
 use super::kept::KeptAnswers;
@@ -19,10 +20,12 @@ use crate::time::Instant;
 /// One client's public state; written by the driver.
 #[derive(Debug)]
 pub(super) struct Observed {
+    process: Pid,
     /// Answers that callers may give themselves, if it was asked for.
     kept: Option<KeptAnswers>,
     view: Mutex<View>,
     revision: AtomicU64,
+    applied_before: AtomicU64,
     listeners: Mutex<Vec<Weak<Listener>>>,
 }
 
@@ -61,7 +64,14 @@ impl Observed {
     pub(super) fn new(cache: Option<CacheSettings>) -> Self {
         let view = View { state: SessionState::Connecting, session: None, lease_until: Instant::ZERO, closing: false };
         let kept = cache.map(KeptAnswers::new);
-        Self { kept, view: Mutex::new(view), revision: AtomicU64::new(0), listeners: Mutex::default() }
+        Self {
+            process: getpid(),
+            kept,
+            view: Mutex::new(view),
+            revision: AtomicU64::new(0),
+            applied_before: AtomicU64::new(0),
+            listeners: Mutex::default(),
+        }
     }
 
     pub(super) fn state(&self) -> SessionState {
@@ -70,6 +80,10 @@ impl Observed {
 
     /// Whether the session's lease holds now: the clock is asked, not the driver, which may not have had its turn.
     pub(super) fn is_safe(&self) -> bool {
+        if getpid() != self.process {
+            // Forked from the process whose session it is.
+            return false;
+        }
         let View { state, lease_until, closing, .. } = *lock(&self.view);
         state == SessionState::Safe && !closing && clock::now() < lease_until
     }
@@ -100,6 +114,15 @@ impl Observed {
 
     pub(super) fn revision(&self) -> Revision {
         self.revision.load(Ordering::Acquire)
+    }
+
+    /// The last request that took effect before this client had the session.
+    pub(super) fn applied_before(&self) -> u64 {
+        self.applied_before.load(Ordering::Acquire)
+    }
+
+    pub(super) fn took_over(&self, applied_before: u64) {
+        self.applied_before.store(applied_before, Ordering::Release);
     }
 
     pub(super) fn events(&self) -> SessionEvents {

@@ -114,7 +114,8 @@ fn answer(held: &mut Held, message: ClientMessage<'_>, out: &mut BytesMut) {
             .encode(out);
             if hello.resume.is_some() {
                 let applied_upto = held.results.len() as u64;
-                ServerMessage::SessionResumed { session, timeout_ms: 12_000, applied_upto }.encode(out);
+                let applied_before = 0;
+                ServerMessage::SessionResumed { session, timeout_ms: 12_000, applied_upto, applied_before }.encode(out);
             }
         }
         ClientMessage::OpenSession { timeout_ms, .. } => {

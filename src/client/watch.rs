@@ -281,6 +281,9 @@ impl Client {
 
     fn open_watch(&self, path: String, options: WatchOptions, then: impl FnOnce(Result<Watch>) + Send + 'static) {
         let (driver, client) = self.driver();
+        if !driver.is_here() {
+            return then(Err(Error::Forked));
+        }
         let (name, root) = (driver.name_watch(), self.root());
         let feed = Arc::new(Feed { state: Mutex::default(), told: Condvar::new(), options, root });
         let watch = Watch { feed: Arc::clone(&feed), name, client: self.clone() };

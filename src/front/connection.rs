@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use crate::namespace::acl::Principals;
 use crate::namespace::codec::DecodeError;
-use crate::namespace::command::{Command, Revision, SessionId};
+use crate::namespace::command::{Command, Resume, Revision, SessionId};
 use crate::wire::client::{FaultCode, MessageError};
 use crate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader};
 
@@ -48,7 +48,7 @@ pub(super) struct Connection {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Opening {
     New { token: u64, secret: u128, timeout_ms: u32 },
-    Resumed { token: u64, session: SessionId, secret: u128 },
+    Resumed { token: u64, resume: Resume },
 }
 
 /// What a client did wrong; its connection closes.
@@ -145,7 +145,7 @@ impl Opening {
     pub(super) fn command(&self, address: Option<IpAddr>) -> Command {
         match *self {
             Self::New { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms, address },
-            Self::Resumed { token, session, secret } => Command::ResumeSession { token, session, secret, address },
+            Self::Resumed { token, resume } => Command::ResumeSession { token, resume, address },
         }
     }
 }

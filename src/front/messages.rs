@@ -109,7 +109,7 @@ impl Front {
         if let Some(resume) = hello.resume {
             self.resumed += 1;
             let token = self.facts.seed.wrapping_add(self.resumed);
-            self.open(id, Opening::Resumed { token, session: resume.session, secret: resume.secret });
+            self.open(id, Opening::Resumed { token, resume });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::{ConnectionId, Front};
 use crate::limits::{OVERLOAD_RETRY_MS, SESSIONS_FULL_RETRY_MS};
 use crate::namespace::acl::Principals;
 use crate::namespace::command::SessionId;
-use crate::namespace::{CommandOutcome, Tree};
+use crate::namespace::{CommandOutcome, NotResumed, Tree};
 use crate::replica::exchange::{Applied, FrontRequest};
 use crate::wire::client::{FaultCode, Reason, ServerMessage};
 
@@ -52,7 +52,7 @@ impl Front {
                 }
             }
             CommandOutcome::SessionsFull { token, secret } => self.sessions_full(token, secret),
-            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who } => {
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before: applied_before, who } => {
                 let before = self.sessions.get(&session).copied();
                 if before.and_then(|id| self.connections.get(&id)).is_some_and(|c| c.entered_with == Some(token)) {
                     // The command was proposed again by another leader, and both copies were chosen.
@@ -68,12 +68,11 @@ impl Front {
                     self.fault(old, FaultCode::Unavailable, "the session was taken up on another connection");
                 }
                 if let Some(id) = entered {
-                    self.say(id, &ServerMessage::SessionResumed { session, timeout_ms, applied_upto: last_number });
+                    let applied_upto = last_number;
+                    self.say(id, &ServerMessage::SessionResumed { session, timeout_ms, applied_upto, applied_before });
                 }
             }
-            CommandOutcome::SessionRefused { token, session, wrong_secret } => {
-                self.session_refused(token, session, wrong_secret);
-            }
+            CommandOutcome::SessionRefused { token, session, why } => self.session_refused(token, session, why),
             CommandOutcome::Unacknowledged { session, number } => {
                 if let Some(id) = self.sessions.get(&session).copied() {
                     self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
@@ -96,15 +95,15 @@ impl Front {
         }
     }
 
-    fn session_refused(&mut self, token: u64, session: SessionId, wrong_secret: bool) {
+    fn session_refused(&mut self, token: u64, session: SessionId, why: NotResumed) {
         let Some(id) = self.opening.remove(&token) else { return };
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.opening = None;
         }
-        if wrong_secret {
-            self.fault(id, FaultCode::WrongSecret, "the secret is not that session's");
-        } else {
-            self.say(id, &ServerMessage::SessionOver { session });
+        match why {
+            NotResumed::Over => self.say(id, &ServerMessage::SessionOver { session }),
+            NotResumed::WrongSecret => self.fault(id, FaultCode::WrongSecret, "the secret is not that session's"),
+            NotResumed::Taken => self.fault(id, FaultCode::Taken, "another process took the session over"),
         }
     }
 

@@ -12,12 +12,12 @@ use super::{ConnectionId, Facts, Front, Output};
 use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX};
 use crate::namespace::CommandOutcome;
 use crate::namespace::Tree;
-use crate::namespace::command::{Expect, Operation, SessionId, Step};
+use crate::namespace::command::{Expect, Operation, Resume, SessionId, Step};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
 use crate::time::{Duration, Instant};
 use crate::wire::cache::CacheAsk;
-use crate::wire::client::{ClientMessage, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, Resume, ServerMessage};
+use crate::wire::client::{ClientMessage, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
 const CLIENT: ConnectionId = ConnectionId(1);
@@ -76,6 +76,8 @@ fn heard(front: &mut Front) -> (Vec<String>, bool) {
     (words, closed)
 }
 
+const RESUME: Resume = Resume { session: SESSION, secret: 9, holder: 1, takes_over: false };
+
 fn prepare(front: &mut Front, now: Instant) {
     front.prepare(now, false, &mut Vec::new());
 }
@@ -83,12 +85,13 @@ fn prepare(front: &mut Front, now: Instant) {
 #[test]
 fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
     let mut front = front();
-    front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
+    front.received(CLIENT, &hello(Some(RESUME)));
     let resumed = CommandOutcome::SessionResumed {
         token: 101,
         session: SESSION,
         timeout_ms: 12_000,
         last_number: 0,
+        before: 0,
         who: Arc::default(),
     };
     applied(&mut front, resumed.clone());
@@ -99,6 +102,7 @@ fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
         session: SESSION,
         timeout_ms: 12_000,
         last_number: 0,
+        before: 0,
         who: Arc::default(),
     };
     applied(&mut front, elsewhere);
@@ -154,10 +158,10 @@ fn a_frame_that_does_not_get_on_costs_its_connection_and_a_slow_one_does_not() {
 #[test]
 fn a_session_is_named_once_however_often_it_speaks() {
     let mut front = front();
-    front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
+    front.received(CLIENT, &hello(Some(RESUME)));
     let (token, session, timeout_ms, last_number) = (101, SESSION, 12_000, 0);
     let who = Arc::default();
-    applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who });
+    applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before: 0, who });
     let mut pings = BytesMut::new();
     for number in 1..=50 {
         ClientMessage::Ping { number }.encode(&mut pings);
@@ -183,12 +187,10 @@ fn data_past_the_limit_of_a_node_never_reach_the_log() {
         [(set(&within), true), (set(&beyond), false), (Operation::Multi { steps: vec![step] }, false)]
     {
         let mut front = front();
-        front.received(CLIENT, &hello(Some(Resume { session: SESSION, secret: 9 })));
-        let (token, session, timeout_ms, last_number) = (101, SESSION, 12_000, 0);
-        applied(
-            &mut front,
-            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who: Arc::default() },
-        );
+        front.received(CLIENT, &hello(Some(RESUME)));
+        let (token, session, timeout_ms, last_number, before) = (101, SESSION, 12_000, 0, 0);
+        let who = Arc::default();
+        applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });
         heard(&mut front);
         let mut requests = Vec::new();
         front.prepare(START, false, &mut requests);

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::acl::Principals;
 use super::codec::{Batch, CommandRef, OperationRef, encode_outcome};
-use super::command::{Outcome, Refusal, Revision, SessionId};
+use super::command::{Outcome, Refusal, Resume, Revision, SessionId};
 use super::gate::Asker;
 use super::image::Imaging;
 use super::locking::Ending;
@@ -48,6 +48,17 @@ pub struct Applied {
     pub revision: Revision,
 }
 
+/// Why a session was not taken up again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotResumed {
+    /// There is no such session, and at this point of the log that is final.
+    Over,
+    /// It is somebody else's.
+    WrongSecret,
+    /// Another process took it over.
+    Taken,
+}
+
 /// What a command came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CommandOutcome {
@@ -57,10 +68,17 @@ pub enum CommandOutcome {
     /// `OpenSession`: no effect, as there are [`SESSIONS_MAX`] sessions already.
     SessionsFull { token: u64, secret: u128 },
     /// `ResumeSession`: the session lives on, and its client goes on after request `last_number`.
-    SessionResumed { token: u64, session: SessionId, timeout_ms: u32, last_number: u64, who: Arc<Principals> },
-    /// `ResumeSession`: there is no such session, and at this point of the log that is final; or (`wrong_secret`) it is
-    /// somebody else's.
-    SessionRefused { token: u64, session: SessionId, wrong_secret: bool },
+    /// Of the requests of other processes that had it those up to `before` were applied.
+    SessionResumed {
+        token: u64,
+        session: SessionId,
+        timeout_ms: u32,
+        last_number: u64,
+        before: u64,
+        who: Arc<Principals>,
+    },
+    /// `ResumeSession`: no effect.
+    SessionRefused { token: u64, session: SessionId, why: NotResumed },
     /// `ExpireSession`: the session is over, its ephemeral nodes are gone.
     SessionExpired { session: SessionId },
     /// `ExpireSession`: no effect, as the session stirred since (its counter is now `counter`) or is over already.
@@ -249,9 +267,7 @@ impl Namespace {
             CommandRef::OpenSession { token, secret, timeout_ms, address } => {
                 self.open(token, secret, timeout_ms, address)
             }
-            CommandRef::ResumeSession { token, session, secret, address } => {
-                self.resume(token, session, secret, address)
-            }
+            CommandRef::ResumeSession { token, resume, address } => self.resume(token, resume, address),
             CommandRef::ExpireSession { session, counter } => self.expire(session, counter, stamp, changes),
             CommandRef::Settle { path, instance } => {
                 let changes_before = changes.len();
@@ -310,17 +326,26 @@ impl Namespace {
         CommandOutcome::SessionOpened { token, secret, session, timeout_ms, who }
     }
 
-    fn resume(&mut self, token: u64, session: SessionId, secret: u128, address: Option<IpAddr>) -> CommandOutcome {
-        let refused = |wrong_secret| CommandOutcome::SessionRefused { token, session, wrong_secret };
-        let Some(place) = self.sessions.find(session) else { return refused(false) };
-        if self.sessions.get(place).secret != secret {
-            return refused(true);
+    fn resume(&mut self, token: u64, resume: Resume, address: Option<IpAddr>) -> CommandOutcome {
+        let Resume { session, secret, holder, takes_over } = resume;
+        let refused = |why| CommandOutcome::SessionRefused { token, session, why };
+        let Some(place) = self.sessions.find(session) else { return refused(NotResumed::Over) };
+        let row = self.sessions.get(place);
+        if row.secret != secret {
+            return refused(NotResumed::WrongSecret);
+        }
+        if row.holder != holder && !takes_over {
+            return refused(NotResumed::Taken);
         }
         self.sessions.update(place, |row| {
             row.counter += 1;
             row.connect_from(address);
-            let (timeout_ms, last_number, who) = (row.timeout_ms, row.last_number, row.who.clone());
-            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, who }
+            if row.holder != holder {
+                row.pass_to(holder);
+            }
+            let (timeout_ms, who) = (row.timeout_ms, row.who.clone());
+            let (last_number, before) = (row.last_number, row.before);
+            CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who }
         })
     }
 

@@ -15,6 +15,19 @@ pub struct SessionId(pub u64);
 /// Position of one applied mutating command in the total order; 0 is the empty namespace.
 pub type Revision = u64;
 
+/// What a client shows to take a session up again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// The session.
+    pub session: SessionId,
+    /// Proves that it is the caller's.
+    pub secret: u128,
+    /// The process that calls: a number it has drawn.
+    pub holder: u64,
+    /// It takes the session over from the process that has had it, which may not go on with it.
+    pub takes_over: bool,
+}
+
 /// One command of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -24,8 +37,9 @@ pub enum Command {
     OpenSession { token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr> },
     /// A connection took the session up again: bumps the session's counter, so that an expiry under way misses.
     ///
-    /// `token` finds the waiting connection again; the session is not taken up unless `secret` is its own.
-    ResumeSession { token: u64, session: SessionId, secret: u128, address: Option<IpAddr> },
+    /// `token` finds the waiting connection again. The session is taken up if the secret is its own, by the process that has it
+    /// or one that takes it over: then the numbers of requests that may be under way still are passed over.
+    ResumeSession { token: u64, resume: Resume, address: Option<IpAddr> },
     /// Ends the session, its ephemeral nodes with it, if its counter is still `counter`.
     ExpireSession { session: SessionId, counter: u64 },
     /// Does what is due at that instance of a node by the log's time: forgets lost holders of its lock whose delay is over,
@@ -483,6 +497,13 @@ pub enum LockPlace {
     Waiting,
     /// Neither.
     Nowhere,
+}
+
+impl std::fmt::Debug for Resume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A secret does not belong in diagnostics.
+        write!(f, "Resume({} by {:x}{})", self.session, self.holder, if self.takes_over { ", anew" } else { "" })
+    }
 }
 
 impl std::fmt::Display for SessionId {

@@ -114,7 +114,7 @@ mod transaction;
 mod tree;
 
 #[cfg(feature = "server")]
-pub use apply::{Applied, CommandOutcome, Namespace};
+pub use apply::{Applied, CommandOutcome, Namespace, NotResumed};
 #[cfg(feature = "server")]
 pub use gate::Gate;
 #[cfg(feature = "server")]

@@ -11,6 +11,7 @@ use super::acl::{Principals, User};
 use super::command::{Revision, SessionId};
 use super::results::Results;
 use super::slab::{Place, Row, Slab, Visit};
+use crate::limits::SESSION_REQUESTS_IN_FLIGHT;
 
 /// One session's replicated state, without its results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +32,10 @@ pub struct SessionView {
     pub results: usize,
     /// Its client may keep answers.
     pub caches: bool,
+    /// The process that has it: a number of that one's own.
+    pub holder: u64,
+    /// The last request applied before that process took it over.
+    pub before: u64,
 }
 
 /// A session where it lies.
@@ -47,6 +52,10 @@ pub(super) struct Session {
     who_hash: u128,
     /// Its client may keep answers: a new leader sees to it that it drops those of before.
     pub caches: bool,
+    /// The process that has it; another one must say that it takes it over.
+    pub holder: u64,
+    /// The last request applied before that process took it over.
+    pub before: u64,
     /// Results of the requests up to `last_number`, none missing between the first kept and the last.
     results: Results,
     hash: u128,
@@ -138,8 +147,21 @@ impl Sessions {
 impl Session {
     pub fn new(id: SessionId, token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr>) -> Self {
         let (counter, results) = (1, 0);
-        let (last_number, caches) = (0, false);
-        let view = SessionView { session: id, token, secret, timeout_ms, counter, last_number, results, caches };
+        let (last_number, caches, before) = (0, false, 0);
+        // The token is a number of the process that opens it.
+        let holder = token;
+        let view = SessionView {
+            session: id,
+            token,
+            secret,
+            timeout_ms,
+            counter,
+            last_number,
+            results,
+            caches,
+            holder,
+            before,
+        };
         Self::restored(view, Principals::at(address), std::iter::empty())
     }
 
@@ -150,14 +172,28 @@ impl Session {
         results: impl ExactSizeIterator<Item = (Revision, Bytes)>,
     ) -> Self {
         let SessionView { session: id, token, secret, timeout_ms, counter, last_number, caches, .. } = view;
+        let SessionView { holder, before, .. } = view;
         assert!(results.len() as u64 <= last_number, "there is one result a request at most");
         let first = last_number - results.len() as u64 + 1;
         let mut kept = Results::default();
         (first..).zip(results).for_each(|(number, (revision, outcome))| kept.push(number, revision, &outcome));
         let who_hash = hash_of(&who);
         let who = Arc::new(who);
-        let mut session =
-            Self { id, token, secret, timeout_ms, counter, last_number, who, who_hash, caches, results: kept, hash: 0 };
+        let mut session = Self {
+            id,
+            token,
+            secret,
+            timeout_ms,
+            counter,
+            last_number,
+            who,
+            who_hash,
+            caches,
+            holder,
+            before,
+            results: kept,
+            hash: 0,
+        };
         session.rehash();
         session
     }
@@ -180,6 +216,15 @@ impl Session {
         if self.who.address != address {
             self.stand_for(Principals { address, ..(*self.who).clone() });
         }
+    }
+
+    /// Another process has it from now on. What the one before may still have under way has numbers that are passed over
+    /// here, so that none of it is ever applied, whenever it comes.
+    pub fn pass_to(&mut self, holder: u64) {
+        self.before = self.last_number;
+        self.holder = holder;
+        self.acknowledge(self.last_number);
+        self.last_number += SESSION_REQUESTS_IN_FLIGHT as u64;
     }
 
     /// It stands for that user too.
@@ -218,6 +263,8 @@ impl Session {
             last_number: self.last_number,
             results: self.results.len(),
             caches: self.caches,
+            holder: self.holder,
+            before: self.before,
         }
     }
 
@@ -242,7 +289,7 @@ impl Session {
     }
 
     fn rehash(&mut self) {
-        let mut raw = [0; 85];
+        let mut raw = [0; 101];
         raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
         raw[8..16].copy_from_slice(&self.token.to_le_bytes());
         raw[16..32].copy_from_slice(&self.secret.to_le_bytes());
@@ -252,6 +299,8 @@ impl Session {
         raw[52..68].copy_from_slice(&self.results.sum().to_le_bytes());
         raw[68..84].copy_from_slice(&self.who_hash.to_le_bytes());
         raw[84] = u8::from(self.caches);
+        raw[85..93].copy_from_slice(&self.holder.to_le_bytes());
+        raw[93..].copy_from_slice(&self.before.to_le_bytes());
         self.hash = xxh3_128(&raw);
     }
 }

@@ -571,6 +571,9 @@ lease = "300ms"
         };
         assert!(report("QUORATE_PAXO_LEASE").contains("did you mean `QUORATE_PAXOS_LEASE`?"));
         assert!(report("QUORATE_ENDPOINT").contains("did you mean `QUORATE_ENDPOINTS`?"));
-        assert!(report("QUORATE_WEATHER_TODAY").contains("unset QUORATE_WEATHER_TODAY"));
+        let foreign = || [("QUORATE_WEATHER_TODAY", "1s"), ("QUORATE_PAXOS_LEASE", "1s"), ("QUORATE_ENDPOINTS", "x")];
+        let foreign = || foreign().map(|(name, text)| (name.to_owned(), text.to_owned())).into_iter();
+        assert_eq!(Override::from_variables(foreign()).unwrap().len(), 1, "somebody else's variable stops nothing");
+        assert_eq!(Override::strangers(foreign()), ["QUORATE_WEATHER_TODAY"]);
     }
 }

@@ -14,7 +14,7 @@ use super::snapshots::{SnapshotAnswer, SnapshotQuestion};
 use super::watch::{Event, Registration, encode_events, take_events};
 use crate::limits::REPLICAS_MAX;
 use crate::namespace::codec::{DecodeError, Reader, put_maybe, put_text};
-use crate::namespace::command::{Revision, SessionId};
+use crate::namespace::command::{Resume, Revision, SessionId};
 use crate::paxos::MemberChange;
 use crate::paxos::ballot::{CellId, ReplicaId};
 
@@ -81,13 +81,6 @@ pub struct Hello<'a> {
     pub resume: Option<Resume>,
 }
 
-/// Proof that a session is the caller's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Resume {
-    pub session: SessionId,
-    pub secret: u128,
-}
-
 /// How fresh an answer must be.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Consistency {
@@ -109,7 +102,9 @@ pub enum ServerMessage<'a> {
     SessionOpened { session: SessionId, timeout_ms: u32 },
     /// The session lives and belongs to this connection now; its lease runs from when the client sent `Hello`. Requests up
     /// to `applied_upto` have been applied: sent again they are answered with what they came to.
-    SessionResumed { session: SessionId, timeout_ms: u32, applied_upto: u64 },
+    /// The next request is `applied_upto + 1`. Of the requests made before the caller took the session over, those up to
+    /// `applied_before` have been applied, and no other ever will be.
+    SessionResumed { session: SessionId, timeout_ms: u32, applied_upto: u64, applied_before: u64 },
     /// Request `number` was applied (perhaps to no effect) at `revision`; `outcome` is an encoded
     /// [`Outcome`](crate::namespace::command::Outcome). A request that was sent again is answered with its first revision.
     Reply { number: u64, revision: Revision, outcome: &'a [u8] },
@@ -220,6 +215,8 @@ pub enum FaultCode {
     Unavailable,
     /// This port is for replicas.
     PeerPort,
+    /// Another process took the session over.
+    Taken,
 }
 
 /// Why a frame is no message of this protocol.
@@ -352,11 +349,14 @@ impl<'a> ServerMessage<'a> {
                 out.put_u64_le(session.0);
                 out.put_u32_le(*timeout_ms);
             }),
-            Self::SessionResumed { session, timeout_ms, applied_upto } => put(SESSION_RESUMED, 0, &|out| {
-                out.put_u64_le(session.0);
-                out.put_u32_le(*timeout_ms);
-                out.put_u64_le(*applied_upto);
-            }),
+            Self::SessionResumed { session, timeout_ms, applied_upto, applied_before } => {
+                put(SESSION_RESUMED, 0, &|out| {
+                    out.put_u64_le(session.0);
+                    out.put_u32_le(*timeout_ms);
+                    out.put_u64_le(*applied_upto);
+                    out.put_u64_le(*applied_before);
+                })
+            }
             Self::Reply { number, revision, outcome } => put(REPLY, *number, &|out| {
                 out.put_u64_le(*revision);
                 out.put_slice(outcome);
@@ -405,6 +405,7 @@ impl<'a> ServerMessage<'a> {
                     session: take_session(f)?,
                     timeout_ms: f.u32("timeout_ms")?,
                     applied_upto: f.u64("applied_upto")?,
+                    applied_before: f.u64("applied_before")?,
                 })
             }),
             REPLY => whole("Reply", frame, |f| {
@@ -467,10 +468,7 @@ impl<'a> Hello<'a> {
         put_maybe(out, self.cell, |out, cell| out.put_u128_le(cell.0));
         put_text(out, self.name);
         out.put_u64_le(self.seen);
-        put_maybe(out, self.resume, |out, resume| {
-            out.put_u64_le(resume.session.0);
-            out.put_u128_le(resume.secret);
-        });
+        put_maybe(out, self.resume, |out, resume| resume.put(out));
     }
 
     fn take(f: &mut Reader<'a>) -> Result<Self, DecodeError> {
@@ -480,15 +478,8 @@ impl<'a> Hello<'a> {
             cell: f.maybe("cell", |f| f.u128("cell").map(CellId))?,
             name: f.text("name")?,
             seen: f.u64("seen")?,
-            resume: f.maybe("resume", |f| Ok(Resume { session: take_session(f)?, secret: f.u128("secret")? }))?,
+            resume: f.maybe("resume", Resume::take)?,
         })
-    }
-}
-
-impl std::fmt::Debug for Resume {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A secret does not belong in diagnostics.
-        write!(f, "Resume({})", self.session)
     }
 }
 
@@ -582,6 +573,7 @@ impl FaultCode {
             Self::WrongSecret => 7,
             Self::Unavailable => 8,
             Self::PeerPort => 9,
+            Self::Taken => 10,
         }
     }
 
@@ -596,6 +588,7 @@ impl FaultCode {
             7 => Self::WrongSecret,
             8 => Self::Unavailable,
             9 => Self::PeerPort,
+            10 => Self::Taken,
             tag => return Err(DecodeError::UnknownTag { what: "code", tag }),
         })
     }

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! client                                server
-//! Hello{resume?}                     ->
+//! Hello{resume?}                     ->                      it may take the session over from another process
 //!                                    <- Welcome            who serves here, who leads, what fits
 //! OpenSession (no resume)            ->
 //!                                    <- SessionOpened | SessionResumed | SessionOver | Refused{number: 0}

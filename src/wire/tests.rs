@@ -11,14 +11,14 @@ use proptest::prelude::*;
 
 use super::cache::{CacheAsk, CacheTold, Recall};
 use super::client::{
-    CacheAccount, ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Resume, Role, ServerMessage,
+    CacheAccount, ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Role, ServerMessage,
     SessionAccount, SessionsPage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::members::{ChangeAnswer, Members};
 use super::snapshots::{SnapshotAnswer, SnapshotQuestion};
 use super::watch::{Event, EventKind, Registration, Scope};
-use crate::namespace::command::{SessionId, Stat};
+use crate::namespace::command::{Resume, SessionId, Stat};
 use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
 use crate::paxos::{Addresses, Member, MemberChange, MemberStatus, Standing};
 
@@ -28,7 +28,7 @@ const SECRET: u128 = 0xf0e0_d0c0_b0a0_9080_7060_5040_3020_1000;
 
 fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
     let hello = Hello { protocol_min: 1, protocol_max: 1, cell: None, name: "", seen: 0, resume: None };
-    let resume = Some(Resume { session: SESSION, secret: SECRET });
+    let resume = Some(Resume { session: SESSION, secret: SECRET, holder: 8, takes_over: true });
     let again = Hello { cell: Some(CELL), name: "shell", seen: 4711, resume, ..hello.clone() };
     vec![
         ("hello of a new client", ClientMessage::Hello(hello)),
@@ -116,7 +116,15 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
     let mut messages = vec![
         ("welcome", ServerMessage::Welcome(welcome)),
         ("session opened", ServerMessage::SessionOpened { session: SESSION, timeout_ms: 12_000 }),
-        ("session resumed", ServerMessage::SessionResumed { session: SESSION, timeout_ms: 12_000, applied_upto: 3 }),
+        (
+            "session resumed",
+            ServerMessage::SessionResumed {
+                session: SESSION,
+                timeout_ms: 12_000,
+                applied_upto: 4101,
+                applied_before: 5,
+            },
+        ),
         ("reply", ServerMessage::Reply { number: 3, revision: 4712, outcome: b"outcome" }),
         ("read reply", ServerMessage::ReadReply { number: 1, revision: 4712, answer: b"answer" }),
         ("pong", ServerMessage::Pong { number: 5 }),

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "these tests live in real time, and wait for what real processes do")]
 
 mod acls;
+mod actors;
 mod bench;
 mod caching;
 mod cell;
@@ -26,10 +27,13 @@ mod nodes;
 mod proxy;
 mod recipes;
 mod refusals;
+mod saved_sessions;
 mod sessions;
 mod shell;
 mod snapshots;
 mod storage;
+mod three_hosts;
+mod traps;
 mod trials;
 mod txn;
 mod watching;

@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use quorate::client::{
     Client, CreateOptions, Error, Expect, LockOptions, Revision, SessionId, Slot, SnapshotPiece, SnapshotSource,
 };
+use quorate::namespace::command::Resume;
 use quorate::server::snapshot;
-use quorate::wire::client::{ClientMessage, Hello, Resume, ServerMessage};
+use quorate::wire::client::{ClientMessage, Hello, ServerMessage};
 use quorate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
 use super::cell::{Cell, PATIENCE, QUORATE, path, run};
@@ -40,7 +41,7 @@ fn talk<T>(cell: &Cell, index: usize, say: &[ClientMessage<'_>], pick: impl Fn(S
 }
 
 fn hello(resume: Option<SessionId>) -> ClientMessage<'static> {
-    let resume = resume.map(|session| Resume { session, secret: SECRET });
+    let resume = resume.map(|session| Resume { session, secret: SECRET, holder: 1, takes_over: false });
     ClientMessage::Hello(Hello { protocol_min: 1, protocol_max: 1, cell: None, name: "test", seen: 0, resume })
 }
 

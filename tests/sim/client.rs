@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::client::SessionState;
-use quorate::client::machine::{Answered, CacheSettings, Effect, Machine, Prefer, Shelf};
+use quorate::client::machine::{Answered, CacheSettings, Effect, Machine, Prefer, Saved, Shelf};
 use quorate::namespace::command::{Answer, Done, Operation, Read, Refusal, Revision, SessionId};
 use quorate::time::Instant;
 use quorate::wire::client::Consistency;
@@ -52,6 +52,8 @@ pub struct Client {
     shelf: Option<Shelf>,
     /// Requests made and not answered.
     unanswered: u64,
+    /// The life before this one, whose session is not here yet.
+    taking_over: Option<Life>,
 }
 
 /// What a client is about.
@@ -101,6 +103,7 @@ impl Client {
             watching: Watching::default(),
             shelf: world.random.permille(plan.caching).then(new_shelf),
             unanswered: 0,
+            taking_over: None,
         }
     }
 
@@ -258,7 +261,8 @@ impl Client {
         }
     }
 
-    /// The process dies, its calls with it, and another takes its place. Its session is left to expire.
+    /// The process dies, its calls with it, and another takes its place: with its session, had it one and wrote it down, or with
+    /// a new one, while the old is left to expire.
     pub fn die(&mut self, around: &mut Around<'_>) {
         if let Some((conn, _)) = self.conn.take() {
             around.network.close(around.world, conn, Host::Client(self.index));
@@ -267,17 +271,23 @@ impl Client {
         self.unanswered = 0;
         self.awaiting.clear();
         self.known = self.known.passed_on();
-        self.live_again(around);
+        let saved = self.machine.saved().filter(|_| around.world.random.permille(around.plan.saving));
+        if let Some(saved) = saved {
+            around.history.sessions.insert(self.life(), saved.session);
+        }
+        self.taking_over = saved.map(|_| self.life());
+        self.live_again(around, saved);
         self.go_on(around);
     }
 
     fn begin_anew(&mut self, around: &mut Around<'_>) {
         assert!(self.waiting.is_empty(), "when a machine is over, every call of it has ended");
         assert!(self.conn.is_none(), "when a machine is over, it has let go of its connection");
-        self.live_again(around);
+        self.taking_over = None;
+        self.live_again(around, None);
     }
 
-    fn live_again(&mut self, around: &mut Around<'_>) {
+    fn live_again(&mut self, around: &mut Around<'_>, saved: Option<Saved>) {
         self.lives += 1;
         (self.number, self.answered) = (0, 0);
         self.queued.clear();
@@ -286,12 +296,28 @@ impl Client {
         if self.phase == Phase::Closing {
             self.phase = Phase::Proving;
         }
-        let settings = around.plan.client(&mut around.world.random, self.prefer);
+        let mut settings = around.plan.client(&mut around.world.random, self.prefer);
+        if let Some(Saved { session, secret, .. }) = saved {
+            (settings.resume, settings.secret) = (Some(session), secret);
+        }
         self.machine = Machine::new(self.clock.read(around.world.now), settings);
         self.effects(around);
     }
 
+    /// Whether it has no session yet which it is to take over; if it just came to have it, requests go on from there.
+    fn is_taking_over(&mut self, around: &mut Around<'_>) -> bool {
+        let Some(before) = self.taking_over else { return false };
+        let Some(saved) = self.machine.saved() else { return true };
+        self.number = saved.requests;
+        self.taking_over = None;
+        around.history.taken_over.push((before, self.machine.applied_before()));
+        false
+    }
+
     fn call_what_is_due(&mut self, around: &mut Around<'_>) {
+        if self.is_taking_over(around) {
+            return;
+        }
         for path in std::mem::take(&mut self.queued) {
             self.call(around, workload::Wish::AwaitLock(path));
         }

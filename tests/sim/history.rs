@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::client::machine::Answered;
 use quorate::client::{Error, Outcome as Known};
+use quorate::limits::SESSION_REQUESTS_IN_FLIGHT;
 use quorate::namespace::acl::Principals;
 use quorate::namespace::command::{
     Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned, SessionId, Stat, StepDone,
@@ -53,6 +54,8 @@ pub struct History {
     pub calls: Vec<Call>,
     pub sessions: BTreeMap<Life, SessionId>,
     pub watched: Vec<Watched>,
+    /// Lives whose session another process took over, and the last of their requests that it was told to be applied.
+    pub taken_over: Vec<(Life, u64)>,
 }
 
 /// How much a history holds.
@@ -68,6 +71,8 @@ pub struct Tally {
     pub kept: u64,
     /// Records that were read, each counted once.
     pub records: u64,
+    /// Sessions that went on in another process.
+    pub taken_over: u64,
 }
 
 impl History {
@@ -98,11 +103,9 @@ impl History {
                         u64::from(matches!(answer, Ok(Answer::LockPlace { place: LockPlace::Held { .. } })));
                     let session = session.expect("an answered read has a session");
                     read_fits(model, read, *revision, answer, &model.stood_for(session, *behind));
-                    let before = (*behind > 0).then(|| {
-                        model
-                            .placed(session, *behind)
-                            .expect("a read is answered after the requests before it")
-                            .revision
+                    let behind = self.behind(session, *behind);
+                    let before = (behind > 0).then(|| {
+                        model.placed(session, behind).expect("a read is answered after the requests before it").revision
                     });
                     assert!(
                         call.kept || before.is_none_or(|before| before <= *revision),
@@ -119,11 +122,35 @@ impl History {
                 (asked, Some(Ok(answered))) => panic!("{asked:?} was answered with {answered:?}"),
             }
         }
+        self.taken_over_exactly(model);
         self.real_time(model);
         super::locks::judge(self);
         super::handles::judge(self);
         tally.records = super::logs::judge(self);
+        tally.taken_over = self.taken_over.len() as u64;
         tally
+    }
+
+    /// The last request that can have been applied up to this number: a process that takes a session over passes numbers over.
+    fn behind(&self, session: SessionId, mut number: u64) -> u64 {
+        for (life, before) in self.taken_over.iter().rev() {
+            if self.sessions[life] == session && number == before + SESSION_REQUESTS_IN_FLIGHT as u64 {
+                number = *before;
+            }
+        }
+        number
+    }
+
+    /// Whoever took a session over knew of every request made before whether it was applied, once and for all.
+    fn taken_over_exactly(&self, model: &Model) {
+        for (life, before) in &self.taken_over {
+            let session = self.sessions[life];
+            for call in self.calls.iter().filter(|call| call.life == *life) {
+                let Asked::Request { number, .. } = call.asked else { continue };
+                let applied = model.placed(session, number).is_some();
+                assert_eq!(applied, number <= *before, "{session:?} was taken over after {before}: {call:?}");
+            }
+        }
     }
 
     /// Nothing that was made after an answer came stands before what was answered.

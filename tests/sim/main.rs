@@ -206,6 +206,7 @@ fn nothing_is_left_out() {
     let WatchTally { brought, bare, .. } = total.watches;
     assert!(total.ended > 0, "nodes end by themselves");
     assert!(total.tally.records > 0, "records are appended and read");
+    assert!(total.tally.taken_over > 0, "sessions go on in other processes");
     assert!(bare > 0 && brought > 3 * bare, "most events bring the data wanted: {brought}, and {bare} do not");
     let Tally { requests, refused, .. } = total.tally;
     assert!(refused * 10 >= requests * 3, "calls meet each other: {refused} of {requests} requests were refused");

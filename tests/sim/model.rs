@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quorate::limits::CONTAINER_LINGER_MS;
+use quorate::limits::{CONTAINER_LINGER_MS, SESSION_REQUESTS_IN_FLIGHT};
 use quorate::namespace::acl::{Acl, Principals};
 use quorate::namespace::codec::Batch;
 use quorate::namespace::command::{
-    Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Quota, Refusal, Revision, Sequencer,
-    SessionId, Stat,
+    Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Quota, Refusal, Resume, Revision,
+    Sequencer, SessionId, Stat,
 };
 use quorate::wire::watch::EventKind;
 
@@ -49,6 +49,8 @@ pub struct Node {
 struct Session {
     token: u64,
     secret: u128,
+    /// The process that has it.
+    holder: u64,
     counter: u64,
     last: u64,
     who: Principals,
@@ -180,14 +182,19 @@ impl Model {
                     self.revision += 1;
                     let who = Principals::at(address);
                     self.whos.insert(SessionId(self.revision), vec![(0, who.clone())]);
-                    let session = Session { token, secret, counter: 1, last: 0, who };
+                    let session = Session { token, secret, holder: token, counter: 1, last: 0, who };
                     self.sessions.insert(SessionId(self.revision), session);
                 }
             }
-            Command::ResumeSession { session, secret, address, .. } => {
-                if let Some(session) = self.sessions.get_mut(&session).filter(|s| s.secret == secret) {
+            Command::ResumeSession { resume: Resume { session, secret, holder, takes_over }, address, .. } => {
+                let found = self.sessions.get_mut(&session).filter(|s| s.secret == secret);
+                if let Some(session) = found.filter(|s| s.holder == holder || takes_over) {
                     assert_eq!(session.who.address, address, "a simulated client stays where it is");
                     session.counter += 1;
+                    if session.holder != holder {
+                        session.holder = holder;
+                        session.last += SESSION_REQUESTS_IN_FLIGHT as u64;
+                    }
                 }
             }
             Command::ExpireSession { session, counter } => {

@@ -55,6 +55,8 @@ pub struct Plan {
     pub past_bytes: usize,
     /// Clients that keep answers, in a thousand.
     pub caching: u64,
+    /// Of so many thousandths of the clients that die the session goes on in another process.
+    pub saving: u64,
     /// Watches of one client at a time, at most.
     pub watches: u64,
     /// Sends to a client after which its watches hear nothing for a while, in a thousand.
@@ -186,6 +188,7 @@ impl Plan {
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
             watches: random.within(0, 4),
             caching,
+            saving: random.pick(&[0, 500, 1000]),
             clogs: random.pick(&[0, 0, 20, 200]),
             network: network::Conduct {
                 latency,
@@ -257,6 +260,7 @@ impl Plan {
             backoff_min: span(10 * MILLI),
             backoff_max: span(500 * MILLI),
             calls_max: 1000,
+            resume: None,
             token: random.draw(),
             secret: u128::from(random.draw()) << 64 | u128::from(random.draw()),
             seed: random.draw(),

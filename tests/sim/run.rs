@@ -112,6 +112,7 @@ impl Report {
         self.tally.handed_on += other.tally.handed_on;
         self.tally.kept += other.tally.kept;
         self.tally.records += other.tally.records;
+        self.tally.taken_over += other.tally.taken_over;
         self.watches.watches += other.watches.watches;
         self.watches.events += other.watches.events;
         self.watches.gaps += other.watches.gaps;
@@ -145,7 +146,7 @@ impl std::fmt::Display for Report {
             front_turns,
             ..
         } = self;
-        let Tally { requests, reads, refused, unknown, handed_on, kept, records } = self.tally;
+        let Tally { requests, reads, refused, unknown, handed_on, kept, records, taken_over } = self.tally;
         let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
         write!(
             f,
@@ -154,7 +155,7 @@ impl std::fmt::Display for Report {
         write!(f, "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, ")?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, {front_turns} turns of fronts apart, "
+            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {taken_over} sessions taken over, {ended} nodes ended, {front_turns} turns of fronts apart, "
         )?;
         write!(
             f,

@@ -229,6 +229,18 @@ impl Cell {
         self.dir.join(CONFIG)
     }
 
+    /// What to do after a replica ended.
+    pub fn way_back(&self, id: ReplicaId) -> String {
+        let (log, config, folder) = (self.beside(id, "log"), self.config_path(), self.folder(id));
+        format!(
+            "  its last words are in {}\n  start it again with `start {id}` at the prompt, or in another terminal:\n    \
+             quorate start --config {} {}\n  (or let dev do it: --restart)",
+            log.display(),
+            config.display(),
+            folder.display()
+        )
+    }
+
     pub fn pid(&self, id: ReplicaId) -> Option<u32> {
         self.running.iter().find(|(running, _)| *running == id).map(|(_, child)| child.id())
     }

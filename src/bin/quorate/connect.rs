@@ -1,5 +1,6 @@
 //! How the commands reach a cell, and what its errors mean for the exit status.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use quorate::client::{CacheSettings, Client, ClientBuilder, Credentials, Error, 
 use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
 use quorate::server::{Code, Failure};
+
+use super::session::Kept;
 
 /// Which cell, and how long to try.
 #[derive(clap::Args, Clone)]
@@ -23,6 +26,9 @@ pub struct Target {
     /// Whom to stand for, like digest:alice:secret; better given by the variable, which no list of processes shows
     #[arg(long, env = "QUORATE_AUTH", hide_env_values = true, value_name = "digest:USER:PASSWORD", global = true)]
     pub auth: Option<Auth>,
+    /// Do it in the session of this file, which `quorate session open` made, and let the session live on
+    #[arg(long, env = "QUORATE_RESUME", value_name = "FILE", global = true)]
+    pub resume: Option<PathBuf>,
 }
 
 /// Who the caller is.
@@ -51,7 +57,7 @@ pub fn span(text: &str) -> Result<Duration, String> {
 impl Target {
     /// Whatever cell is there, as nobody.
     pub fn at(endpoints: &str, timeout: Duration) -> Self {
-        Self { endpoints: endpoints.to_owned(), cell: None, timeout, auth: None }
+        Self { endpoints: endpoints.to_owned(), cell: None, timeout, auth: None, resume: None }
     }
 
     /// The connect string.
@@ -72,7 +78,8 @@ impl Target {
         connected(self.builder(timeout)?, timeout)
     }
 
-    fn builder(&self, timeout: Duration) -> Result<ClientBuilder, Failure> {
+    /// How to connect.
+    pub fn builder(&self, timeout: Duration) -> Result<ClientBuilder, Failure> {
         let text = self.text();
         let place: Place = text.parse().map_err(|error| failed(&error))?;
         let mut builder = Client::builder(&text).map_err(|error| failed(&error))?;
@@ -84,7 +91,7 @@ impl Target {
 
     /// Opens a session for one command and closes it again, whatever became of the command.
     pub fn with_client<T>(&self, work: impl FnOnce(&Client, Duration) -> Result<T, Failure>) -> Result<T, Failure> {
-        self.with(self.open(self.timeout)?, work)
+        self.with(self.builder(self.timeout)?, work)
     }
 
     /// As [`with_client`](Self::with_client), with a client that keeps answers.
@@ -93,14 +100,23 @@ impl Target {
         settings: CacheSettings,
         work: impl FnOnce(&Client, Duration) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.with(connected(self.builder(self.timeout)?.cache(settings), self.timeout)?, work)
+        self.with(self.builder(self.timeout)?.cache(settings), work)
     }
 
     fn with<T>(
         &self,
-        client: Client,
+        builder: ClientBuilder,
         work: impl FnOnce(&Client, Duration) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        if let Some(file) = &self.resume {
+            let kept = Kept::open(file)?;
+            let client = connected(builder.resume(kept.saved), self.timeout)?;
+            let done = work(&client, self.timeout);
+            // One that cannot be left now is taken over all the same.
+            let _ = client.hand_over().wait_timeout(self.timeout);
+            return done;
+        }
+        let client = connected(builder, self.timeout)?;
         let done = work(&client, self.timeout);
         // A session that cannot be closed now ends by itself when its time is over.
         let _ = client.close().wait_timeout(self.timeout);
@@ -108,7 +124,7 @@ impl Target {
     }
 }
 
-fn connected(builder: ClientBuilder, timeout: Duration) -> Result<Client, Failure> {
+pub fn connected(builder: ClientBuilder, timeout: Duration) -> Result<Client, Failure> {
     // The client gives up by itself, and says what it met.
     builder.connect().wait_timeout(timeout + Duration::from_secs(1)).map_err(|error| failed(&error))
 }
@@ -151,7 +167,10 @@ pub fn failed(error: &Error) -> Failure {
         | Error::Aborted { .. } => Code::Refused,
         Error::NotAuthorized { .. } | Error::NotSuper => Code::NotAuthorized,
         Error::BadTarget { .. } | Error::BadArgument { .. } => Code::Usage,
-        Error::SessionExpired { .. } | Error::WrongCell { .. } | Error::Protocol { .. } => Code::SessionLost,
+        Error::SessionExpired { .. }
+        | Error::SessionTaken { .. }
+        | Error::WrongCell { .. }
+        | Error::Protocol { .. } => Code::SessionLost,
         _ => Code::Unavailable,
     };
     if let Error::Unreachable { after, why } = error {

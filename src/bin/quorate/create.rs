@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate::client::{Acl, AclEntry, Client, CreateOptions};
-use quorate::server::Failure;
+use quorate::server::{Code, Failure};
 
 use super::connect::{Target, change_failed, span};
 use super::input::Data;
@@ -31,6 +31,9 @@ pub struct What {
     /// End when it has had neither children nor new data for so long, like 30s
     #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "container")]
     ttl: Option<Duration>,
+    /// End with the session, which must be one that outlives this command: see --resume
+    #[arg(long, conflicts_with_all = ["ttl", "container"])]
+    ephemeral: bool,
     /// End some seconds after its last child went
     #[arg(long)]
     container: bool,
@@ -43,6 +46,10 @@ pub struct What {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.what.ephemeral && args.target.resume.is_none() {
+        return Err(Failure::new(Code::Usage, "an ephemeral node would end with this command")
+            .fix("quorate session open FILE, and give it as --resume FILE"));
+    }
     args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
 }
 
@@ -50,6 +57,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let mut options = match what.ttl {
         Some(ttl) => CreateOptions::ttl(ttl),
+        None if what.ephemeral => CreateOptions::ephemeral(),
         None if what.container => CreateOptions::container(),
         None => CreateOptions::permanent(),
     };

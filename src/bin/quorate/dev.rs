@@ -222,6 +222,8 @@ pub fn tell_ended(cell: &mut Cell, restart: bool) -> Result<(), Failure> {
         eprintln!("replica {} ended: {}", id.0, describe(status));
         if restart {
             cell.start(id)?;
+        } else {
+            eprintln!("{}", cell.way_back(id));
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ pub struct Args {
     /// What all are shown while it leads [default: this host's name]
     #[arg(long)]
     value: Option<String>,
-    /// How long to wait to lead; without this, as long as it takes
+    /// How long to wait to lead; without this, as long as it takes. With 0s, not at all
     #[arg(long, value_parser = span)]
     wait: Option<Duration>,
     /// Do not campaign: print who leads, one line a change
@@ -51,15 +51,23 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) -> Result<u8, Failure> {
-    let campaign = election.campaign(args.value.clone().unwrap_or_else(host));
-    let leadership = match args.wait {
-        None => block_on(campaign),
-        Some(patience) => block_on_timeout(campaign, patience).ok_or_else(|| {
-            Failure::new(Code::Refused, format!("did not come to lead {} within {patience:?}", args.path))
-                .fix("wait longer, with --wait; `quorate elect --observe` tells who leads")
-        })?,
+    let value = args.value.clone().unwrap_or_else(host);
+    let late = |what: String| {
+        Failure::new(Code::Refused, what).fix("wait longer, with --wait; `quorate elect --observe` tells who leads")
     };
-    let leadership = leadership.map_err(|error| change_failed(&error))?;
+    let leadership = match args.wait {
+        None => block_on(election.campaign(value)).map_err(|error| change_failed(&error))?,
+        Some(Duration::ZERO) => {
+            let taken = block_on_timeout(election.try_campaign(value), timeout)
+                .ok_or_else(|| late(format!("no answer within {timeout:?}")))?;
+            taken
+                .map_err(|error| change_failed(&error))?
+                .ok_or_else(|| late(format!("somebody leads {}", args.path)))?
+        }
+        Some(patience) => block_on_timeout(election.campaign(value), patience)
+            .ok_or_else(|| late(format!("did not come to lead {} within {patience:?}", args.path)))?
+            .map_err(|error| change_failed(&error))?,
+    };
     eprintln!("leads {} since revision {}", args.path, leadership.term());
     let status = lock::hold(&args.program, &args.path, leadership.guard())?;
     if client.is_safe() {
@@ -84,7 +92,7 @@ fn observe(election: &Election, args: &Args) -> Result<(), Failure> {
 fn line(leader: Option<Leader>) -> String {
     leader.map_or_else(
         || "none".to_owned(),
-        |Leader { value, term }| format!("leader {term} {}", String::from_utf8_lossy(&value).escape_debug()),
+        |Leader { value, term }| format!("leader {term} {}", crate::one_line(&value)),
     )
 }
 

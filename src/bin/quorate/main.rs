@@ -121,7 +121,7 @@ enum Command {
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(Box<bench::Args>),
-    /// Shows the sessions of a cell
+    /// Shows the sessions of a cell, and keeps some of its own
     #[command(subcommand)]
     Session(session::Args),
     /// Copies the state of a cell into a file, and makes a new cell from one
@@ -255,6 +255,15 @@ fn is_printed(result: &[u8]) -> Result<bool, Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Failure::new(Code::DiskFailed, "cannot write the result").found(error.to_string())),
     }
+}
+
+/// Data as a part of one line: what would end the line, or is not to be shown, is escaped; all else stays as it is.
+fn one_line(data: &[u8]) -> String {
+    let shown = |c: char| match c {
+        '"' | '\'' => String::from(c),
+        _ => c.escape_debug().to_string(),
+    };
+    String::from_utf8_lossy(data).chars().map(shown).collect()
 }
 
 /// [`print`], with a line's end.

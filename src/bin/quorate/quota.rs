@@ -76,6 +76,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Set(args) => set(args),
         Args::Get(args) => get(args),
         Args::Rm(Rm { path, target }) => target.with_client(|client, timeout| {
+            if client.quota(path).wait_timeout(timeout).map_err(|error| failed(&error))?.is_none() {
+                return Err(none_at(path));
+            }
             client.remove_quota(path).wait_timeout(timeout).map_err(|error| change_failed(&error))
         }),
     }
@@ -91,14 +94,18 @@ fn set(Set { path, bounds, target }: &Set) -> Result<(), Failure> {
     })
 }
 
+fn none_at(path: &str) -> Failure {
+    Failure::new(Code::Refused, format!("no quota is set at {path}"))
+        .why("a quota of a node above it, if there is one, is set there; it holds all the same")
+        .fix("give the path that the quota was set at")
+}
+
 /// Prints the bounds and the usage, one a line.
 fn get(Get { path, json, target }: &Get) -> Result<(), Failure> {
     let found = target
         .with_client(|client, timeout| client.quota(path).wait_timeout(timeout).map_err(|error| failed(&error)))?;
     let Some((Quota { hard, soft }, usage)) = found else {
-        return Err(Failure::new(Code::Refused, format!("no quota is set at {path}"))
-            .why("a quota of a node above it, if there is one, is shown there; it holds all the same")
-            .fix("give the path that the quota was set at"));
+        return Err(none_at(path));
     };
     let numbers = json!({
         "nodes": usage.nodes,

@@ -61,6 +61,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         cell: Some(config.cell.id),
         timeout: ASK_TIMEOUT,
         auth: args.auth.clone(),
+        resume: None,
     };
     let made = server::whose(&config, &args.dir)?;
     let same = |status: &MemberStatus| made.is_some_and(|(_, disk, _)| status.member.incarnation == Some(disk));

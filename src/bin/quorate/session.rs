@@ -1,21 +1,60 @@
-//! `quorate session ls`: who has a session with a cell.
+//! `quorate session`: who has a session with a cell, and sessions that outlive the commands that use them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use quorate::client::{self, Error, Revision, SessionAccount, SessionId};
+use quorate::client::{self, Error, Revision, SavedSession, SessionAccount, SessionId};
 use quorate::server::config::Span;
 use quorate::server::{Code, Failure};
 use serde_json::json;
 
-use super::connect::{Target, failed};
+use super::connect::{Target, change_failed, connected, failed, span};
 use super::status;
 
 #[derive(clap::Subcommand)]
 pub enum Args {
     /// Lists the sessions that live, and which replica each client is connected to
     Ls(Ls),
+    /// Opens a session that outlives this command, and writes what proves it one's own to a file
+    Open(Open),
+    /// Ends such a session, with what lives with it, and removes the file
+    End(End),
+}
+
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate session open --lasts 1m /run/job.session\n  quorate create --resume /run/job.session --ephemeral /jobs/7 running\n  \
+                  quorate session end /run/job.session\n\nThe session lives for as long as commands use it, and so long after the last one. \
+                  Those that use it at the same time wait for each other."
+)]
+pub struct Open {
+    /// The file to be made; who can read it has the session
+    file: PathBuf,
+    /// How long it outlives the last command; the cell has its bounds
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "30s")]
+    lasts: Duration,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate session end /run/job.session")]
+pub struct End {
+    /// The session's file
+    file: PathBuf,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// The file of a session that outlives commands; nobody else has it open.
+pub struct Kept {
+    pub saved: SavedSession,
+    file: File,
 }
 
 #[derive(clap::Args)]
@@ -36,7 +75,65 @@ pub struct Ls {
 type Entry = (SessionAccount, Option<u8>);
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let Args::Ls(args) = args;
+    match args {
+        Args::Ls(args) => ls(args),
+        Args::Open(args) => open(args),
+        Args::End(args) => end(args),
+    }
+}
+
+impl Kept {
+    /// Waits until nobody else uses the session.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let unreadable = |error: io::Error| Failure::io(Code::Usage, "read the session", path, &error);
+        let mut file = File::open(path).map_err(unreadable)?;
+        file.lock().map_err(unreadable)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(unreadable)?;
+        let saved = text.parse().map_err(|error: Error| {
+            Failure::new(Code::Usage, format!("{} holds no session", path.display()))
+                .found(error.to_string())
+                .fix("give a file that `quorate session open` made")
+        })?;
+        Ok(Self { saved, file })
+    }
+}
+
+/// Prints the session's id.
+fn open(Open { file, lasts, target }: &Open) -> Result<(), Failure> {
+    let unwritable = |error: io::Error| Failure::io(Code::Usage, "make the session's file", file, &error);
+    let mut made = File::options().write(true).create_new(true).mode(0o600).open(file).map_err(unwritable)?;
+    let opened = connected(target.builder(target.timeout)?.session_timeout(*lasts), target.timeout)
+        .and_then(|client| client.hand_over().wait_timeout(target.timeout).map_err(|error| failed(&error)))
+        .and_then(|saved| {
+            made.write_all(format!("{}\n", saved.to_text()).as_bytes()).map_err(unwritable).map(|()| saved)
+        });
+    match opened {
+        Ok(saved) => crate::print_line(&saved.session().to_string()),
+        Err(failure) => {
+            // It holds nothing.
+            let _ = std::fs::remove_file(file);
+            Err(failure)
+        }
+    }
+}
+
+fn end(End { file, target }: &End) -> Result<(), Failure> {
+    let kept = Kept::open(file)?;
+    let closed = connected(target.builder(target.timeout)?.resume(kept.saved), target.timeout)
+        .and_then(|client| client.close().wait_timeout(target.timeout).map_err(|error| change_failed(&error)));
+    // One that is over already is ended as well as can be.
+    if let Err(failure) = closed.as_ref()
+        && failure.exit_status() != Code::SessionLost.number()
+    {
+        return closed;
+    }
+    let removed = std::fs::remove_file(file);
+    drop(kept.file);
+    removed.map_err(|error| Failure::io(Code::Usage, "remove the session's file", file, &error))
+}
+
+fn ls(args: &Ls) -> Result<(), Failure> {
     let entries = entries(&args.target)?;
     if args.json {
         let lines: Vec<String> = entries.iter().map(|entry| object(entry).to_string() + "\n").collect();

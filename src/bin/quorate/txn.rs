@@ -173,7 +173,7 @@ fn line(step: &Step, reply: &TxnReply) -> String {
         TxnReply::AclSet(stat) => format!("acl {path} version {}", stat.acl_version),
         TxnReply::Deleted => format!("deleted {path}"),
         TxnReply::Got(Some((data, stat))) => {
-            format!("got {path} version {} {}", stat.version, String::from_utf8_lossy(data).escape_debug())
+            format!("got {path} version {} {}", stat.version, crate::one_line(data))
         }
         TxnReply::Appended(Appended { first, end }) => format!("appended {path} {first} {end}"),
         TxnReply::Got(None) => format!("none {path}"),

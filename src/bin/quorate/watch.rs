@@ -113,10 +113,10 @@ impl Line {
 
     fn text(&self) -> String {
         match self {
-            Self::Created { revision, path } => format!("created {revision} {}", path.escape_debug()),
-            Self::Changed { revision, path } => format!("changed {revision} {}", path.escape_debug()),
-            Self::Deleted { revision, path } => format!("deleted {revision} {}", path.escape_debug()),
-            Self::OverQuota { revision, path } => format!("over-quota {revision} {}", path.escape_debug()),
+            Self::Created { revision, path } => format!("created {revision} {}", crate::one_line(path.as_bytes())),
+            Self::Changed { revision, path } => format!("changed {revision} {}", crate::one_line(path.as_bytes())),
+            Self::Deleted { revision, path } => format!("deleted {revision} {}", crate::one_line(path.as_bytes())),
+            Self::OverQuota { revision, path } => format!("over-quota {revision} {}", crate::one_line(path.as_bytes())),
             Self::Gap { from, to } => format!("gap {from} {to}"),
             Self::Other { revision } => format!("other {revision}"),
         }

@@ -9,23 +9,31 @@ use crate::namespace::codec;
 use crate::namespace::command::{Operation, Refusal, Revision, SessionId};
 use crate::paxos::ballot::ReplicaId;
 use crate::time::{Duration, Instant};
-use crate::wire::client::{ClientMessage, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage, Welcome};
+use crate::wire::client::{ClientMessage, FaultCode, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage, Welcome};
 
 impl Machine {
     /// Takes in one message, which came as a frame of this kind.
     pub(super) fn message(&mut self, now: Instant, kind: u8, message: ServerMessage<'_>) -> Result<(), Trouble> {
         match (message, self.link) {
+            (ServerMessage::Fault { code: FaultCode::Taken, .. }, _) => Err(self.taken()),
             (ServerMessage::Fault { code, text }, _) => Err(fault(code, text)),
             (ServerMessage::Leader { leader }, Link::Opening { .. } | Link::Up) => self.leads(now, leader),
             (ServerMessage::SessionOver { session }, _) => match self.session {
                 Session::Live { id, .. } if id == session => Err(Trouble::End(Ending::Expired(id))),
+                Session::Wanted { .. } if self.settings.resume == Some(session) => {
+                    Err(Trouble::End(Ending::Expired(session)))
+                }
                 Session::Live { .. } | Session::Wanted { .. } | Session::Over(_) => Ok(()),
             },
             (ServerMessage::Welcome(welcome), Link::Greeting { hello_at }) => self.welcome(now, hello_at, &welcome),
             (ServerMessage::SessionOpened { session, timeout_ms }, Link::Opening { asked_at }) => {
                 self.opened(now, asked_at, session, timeout_ms)
             }
-            (ServerMessage::SessionResumed { session, timeout_ms, applied_upto }, Link::Opening { asked_at }) => {
+            (
+                ServerMessage::SessionResumed { session, timeout_ms, applied_upto, applied_before },
+                Link::Opening { asked_at },
+            ) => {
+                self.take_over(session, timeout_ms, (applied_upto, applied_before), asked_at);
                 self.resumed(now, asked_at, (session, timeout_ms, applied_upto))
             }
             (ServerMessage::Refused { number: 0, reason }, Link::Opening { .. }) => match reason {
@@ -105,6 +113,7 @@ impl Machine {
         self.route.learn(welcome.replica, &welcome.members);
         self.leads(now, welcome.leader)?;
         let asked_at = match &mut self.session {
+            Session::Wanted { .. } if self.settings.resume.is_some() => hello_at,
             Session::Wanted { asked_at, .. } => {
                 let timeout_ms = u32::try_from(self.settings.session_timeout.as_millis()).unwrap_or(u32::MAX);
                 let (token, secret) = (self.settings.token, self.settings.secret);
@@ -119,7 +128,7 @@ impl Machine {
     }
 
     fn opened(&mut self, now: Instant, asked_at: Instant, id: SessionId, timeout_ms: u32) -> Result<(), Trouble> {
-        if !matches!(self.session, Session::Wanted { .. }) {
+        if !matches!(self.session, Session::Wanted { .. }) || self.settings.resume.is_some() {
             return Err(Trouble::Leave("a second session was opened unasked".to_owned()));
         }
         let lease = lease(timeout_ms);
@@ -257,7 +266,7 @@ impl Machine {
 }
 
 /// The part of a session's timeout that is certain here, whatever two clocks within 1000 parts per million make of it.
-fn lease(timeout_ms: u32) -> Duration {
+pub(super) fn lease(timeout_ms: u32) -> Duration {
     Duration::from_millis(timeout_ms.into()).scaled(998, 1000)
 }
 

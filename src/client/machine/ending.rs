@@ -11,6 +11,7 @@ use crate::wire::frame::FrameError;
 pub(super) enum Ending {
     Closed,
     Expired(SessionId),
+    Taken(SessionId),
     Unreachable { after: Duration, why: String },
     WrongCell(String),
     Protocol(String),
@@ -36,6 +37,7 @@ impl Ending {
         match self {
             Self::Closed => Error::Closed { outcome },
             Self::Expired(session) => Error::SessionExpired { session: *session, outcome },
+            Self::Taken(session) => Error::SessionTaken { session: *session, outcome },
             Self::Unreachable { after, why } => Error::Unreachable { after: (*after).into(), why: why.clone() },
             Self::WrongCell(text) => Error::WrongCell { text: text.clone() },
             Self::Protocol(text) => Error::Protocol { text: text.clone(), outcome },
@@ -70,6 +72,7 @@ pub(super) fn fault(code: FaultCode, text: &str) -> Trouble {
         | FaultCode::TooLarge
         | FaultCode::UnknownKind
         | FaultCode::OutOfTurn
-        | FaultCode::WrongSecret => Trouble::End(Ending::Protocol(text.to_owned())),
+        | FaultCode::WrongSecret
+        | FaultCode::Taken => Trouble::End(Ending::Protocol(text.to_owned())),
     }
 }

@@ -19,7 +19,9 @@
 //! 5. **In doubt, calls wait.** From the end of the lease to the end of the grace nothing is sent and nothing fails;
 //!    only the cell's word, or the end of the grace, makes the session expired.
 //!    What is kept of answers has a lease of its own, under the same rule (`keeping`).
-//! 6. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of connections.
+//! 6. **A session is one process's at a time.** Who takes it over goes on behind all numbers that the one before may have used
+//!    (`handing`), and the one before comes to its end.
+//! 7. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of connections.
 //!
 //! # Not here
 //!
@@ -28,6 +30,7 @@
 mod awaiting;
 mod conversation;
 mod ending;
+mod handing;
 mod keeping;
 mod queue;
 #[cfg(test)]
@@ -46,6 +49,7 @@ use bytes::BytesMut;
 
 use self::awaiting::{Awaiting, is_release};
 use self::ending::{Ending, Trouble};
+pub use self::handing::Saved;
 use self::keeping::Keeping;
 use self::queue::{Queue, Wish};
 use self::route::Route;
@@ -61,7 +65,7 @@ use crate::limits::CLIENT_FRAME_BYTES_MAX;
 use crate::namespace::command::{Answer, Done, Operation, Outcome, Read, Refusal, Revision, SessionId};
 use crate::paxos::ballot::{CellId, ReplicaId};
 use crate::time::{Duration, Instant};
-use crate::wire::client::{ClientMessage, Consistency, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Resume, ServerMessage};
+use crate::wire::client::{ClientMessage, Consistency, Hello, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
 /// What is to be done.
@@ -105,6 +109,8 @@ pub enum Answered {
         /// What it did.
         outcome: Outcome,
     },
+    /// To the saving of the session.
+    Saved(Saved),
     /// To a read.
     Read {
         /// The revision the answer reflects.
@@ -126,6 +132,10 @@ pub struct Machine {
     watches: Watches,
     keeping: Keeping,
     closing: bool,
+    /// The call that hands the session over once everything else is answered.
+    handing: Option<u64>,
+    /// Requests of earlier processes that had the session: those up to here were applied.
+    applied_before: u64,
     reader: FrameReader,
     outgoing: BytesMut,
     effects: VecDeque<Effect>,
@@ -194,6 +204,8 @@ impl Machine {
             watches: Watches::default(),
             keeping: Keeping::default(),
             closing: false,
+            handing: None,
+            applied_before: 0,
             reader: FrameReader::new(CLIENT_MAGIC),
             outgoing: BytesMut::new(),
             effects: VecDeque::new(),
@@ -272,17 +284,13 @@ impl Machine {
     /// The connection that [`Effect::Connect`] asked for stands.
     pub fn connected(&mut self, now: Instant) {
         assert!(matches!(self.link, Link::Connecting { .. }), "only an attempt under way succeeds");
-        let resume = match &self.session {
-            Session::Live { id, .. } => Some(Resume { session: *id, secret: self.settings.secret }),
-            Session::Wanted { .. } | Session::Over(_) => None,
-        };
         let hello = Hello {
             protocol_min: PROTOCOL_MIN,
             protocol_max: PROTOCOL_MAX,
             cell: self.cell,
             name: &self.settings.name,
             seen: self.seen,
-            resume,
+            resume: self.resume(),
         };
         ClientMessage::Hello(hello).encode(&mut self.outgoing);
         self.link = Link::Greeting { hello_at: now };
@@ -306,6 +314,7 @@ impl Machine {
             Ok(()) => {
                 self.reader = reader;
                 self.send(now);
+                self.hand_over_when_idle();
             }
             Err(Trouble::Leave(why)) => self.give_up(now, why),
             Err(Trouble::Pause(pause)) => self.leave(now, pause),
@@ -589,7 +598,8 @@ impl Machine {
             }
             self.effects.push_back(Effect::Done { tag: call.tag, result });
         }
-        for tag in self.give_up_locks() {
+        let handing = self.handing.take();
+        for tag in self.give_up_locks().chain(handing) {
             self.effects.push_back(Effect::Done { tag, result: Err(ending.error(false)) });
         }
         for watch in std::mem::take(&mut self.watches).into_names() {

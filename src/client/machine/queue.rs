@@ -154,6 +154,13 @@ impl Queue {
         }
     }
 
+    /// The session has been another's, whose requests have the numbers up to `number`. None was sent so far.
+    pub(super) fn begin_after(&mut self, number: u64) {
+        assert_eq!(self.acked_upto, 0, "a session is taken over before anything is asked");
+        (self.acked_upto, self.next_request, self.sent_upto) = (number, number + 1, number);
+        self.reads.iter_mut().flatten().for_each(|question| question.behind += number);
+    }
+
     /// All that is unanswered is to be sent again: the connection is a new one.
     pub(super) fn rewind(&mut self) {
         self.next_request = self.acked_upto + 1;
@@ -216,9 +223,14 @@ impl Queue {
         Some(AnsweredRead { tag, read, tainted })
     }
 
+    /// The last request made.
+    pub(super) fn made_upto(&self) -> u64 {
+        self.acked_upto + self.requests.len() as u64
+    }
+
     /// The last request made, if it has no answer; otherwise 0.
     pub(super) fn unanswered_upto(&self) -> u64 {
-        if self.requests.is_empty() { 0 } else { self.acked_upto + self.requests.len() as u64 }
+        if self.requests.is_empty() { 0 } else { self.made_upto() }
     }
 
     /// Every call without an answer, in the order they were made.

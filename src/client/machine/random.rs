@@ -95,6 +95,7 @@ impl World {
             backoff_min: Duration::from_millis(10),
             backoff_max: Duration::from_secs(1),
             calls_max: 10_000,
+            resume: None,
             token: 1,
             secret: 2,
             seed,
@@ -227,6 +228,7 @@ impl World {
                 *behind = u64::MAX;
                 self.answered_reads += 1;
             }
+            Answered::Saved(_) => panic!("nobody saves the session"),
         }
     }
 
@@ -237,7 +239,12 @@ impl World {
                 if resume {
                     self.entered = true;
                     let applied_upto = self.applied;
-                    self.say(&ServerMessage::SessionResumed { session: SESSION, timeout_ms: 3_600_000, applied_upto });
+                    self.say(&ServerMessage::SessionResumed {
+                        session: SESSION,
+                        timeout_ms: 3_600_000,
+                        applied_upto,
+                        applied_before: 0,
+                    });
                 }
             }
             Heard::Open => {

@@ -1,5 +1,6 @@
 //! What a machine is told once, when it is made.
 
+use crate::namespace::command::SessionId;
 use crate::paxos::ballot::CellId;
 use crate::time::Duration;
 
@@ -30,7 +31,10 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// Calls that may wait for an answer.
     pub calls_max: usize,
-    /// Finds the session again if its opening has to be repeated: any number of the client's own.
+    /// The session to take over, by its `secret`, instead of opening one.
+    pub resume: Option<SessionId>,
+    /// Finds the session again if its opening has to be repeated, and tells this client from others that may have the session
+    /// before or after: any number of the client's own.
     pub token: u64,
     /// Proves that the session is the client's: must be drawn by a good generator.
     pub secret: u128,

@@ -1,5 +1,6 @@
 //! The machine against a server of three lines: what was said to it is read, what it answers is written by the test.
 
+mod handing;
 mod keeping;
 mod locking;
 mod watching;
@@ -45,6 +46,11 @@ struct Test {
 
 impl Test {
     fn new(endpoints: &[&str], prefer: Prefer) -> Self {
+        Self::resuming(endpoints, prefer, None)
+    }
+
+    /// A machine that is to take a session over, if one is given.
+    fn resuming(endpoints: &[&str], prefer: Prefer, resume: Option<SessionId>) -> Self {
         let settings = Settings {
             endpoints: endpoints.iter().map(ToString::to_string).collect(),
             cell: None,
@@ -58,6 +64,7 @@ impl Test {
             backoff_min: Duration::from_millis(10),
             backoff_max: Duration::from_secs(1),
             calls_max: 100,
+            resume,
             token: 1,
             secret: 2,
             seed: 3,
@@ -229,7 +236,7 @@ pub(super) fn welcome(replica: u8, leader: Option<u8>, members: &[(u8, &str)]) -
 }
 
 fn resumed(applied_upto: u64) -> ServerMessage<'static> {
-    ServerMessage::SessionResumed { session: SESSION, timeout_ms: 12_000, applied_upto }
+    ServerMessage::SessionResumed { session: SESSION, timeout_ms: 12_000, applied_upto, applied_before: 0 }
 }
 
 fn request(number: u64, acked_upto: u64) -> Said {

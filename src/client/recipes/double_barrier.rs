@@ -62,7 +62,8 @@ impl DoubleBarrier {
         let node = format!("{}/{name}", self.path);
         let inside = Inside { client: self.client.clone(), path: self.path.clone(), name: Some(name) };
         self.client.create(&node, "", CreateOptions::ephemeral()).await?;
-        if self.client.list(&self.path).await?.0.len() >= self.count as usize {
+        let inside_now = self.client.exists(&self.path).await?.map_or(0, |stat| stat.children);
+        if inside_now >= self.count {
             // Others may have found the same; the version lets one of them do it.
             match self.client.set(&self.path, "", Expect::Version(before.version)).await {
                 Ok(_) | Err(Error::BadVersion { .. }) => return Ok(inside),

@@ -69,9 +69,22 @@ impl Election {
     pub async fn campaign(&self, value: impl Into<Bytes>) -> Result<Leadership> {
         found(&self.client, &self.path).await?;
         let guard = self.client.lock(&self.path, LockOptions::exclusive()).await?;
+        self.take_seat(guard, value.into()).await
+    }
+
+    /// As [`campaign`](Self::campaign), unless somebody leads or waits to: then `None`.
+    pub async fn try_campaign(&self, value: impl Into<Bytes>) -> Result<Option<Leadership>> {
+        found(&self.client, &self.path).await?;
+        match self.client.try_lock(&self.path, LockOptions::exclusive()).await? {
+            Some(guard) => self.take_seat(guard, value.into()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn take_seat(&self, guard: LockGuard, value: Bytes) -> Result<Leadership> {
         // From here on it is given up as leadership is, even before it is complete.
         let mut leadership = Leadership { seat: self.seat(), term: 0, guard: Some(guard) };
-        let (seat, value) = (self.seat(), value.into());
+        let seat = self.seat();
         loop {
             let guarded = leadership.guard().guarded();
             match guarded.create(&seat, value.clone(), CreateOptions::ephemeral()).await {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::super::error::{Error, Result};
-use super::super::{Client, CreateOptions, Expect, Op, Watch, WatchOptions};
+use super::super::{Client, Consistency, CreateOptions, Expect, Op, Watch, WatchOptions};
 use super::{found, next};
 
 /// A group: members join under a name, with a value, and are members as long as their sessions live. With addresses for
@@ -63,15 +63,27 @@ impl Group {
 
     /// Who is there now, by name.
     pub async fn members(&self) -> Result<BTreeMap<String, Bytes>> {
-        let names = match self.client.list(&self.path).await {
-            Ok((names, _)) => names,
-            Err(Error::NoNode { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let (mut members, mut after) = (BTreeMap::new(), String::new());
+        loop {
+            let page = self.client.list_page(&self.path, &after, PAGE, Consistency::Linearizable).await;
+            let page = match page {
+                Err(Error::NoNode { .. }) => return Ok(members),
+                page => page?,
+            };
+            let names: Vec<String> = page.entries.into_iter().map(|(name, _)| name).collect();
+            let Some(last) = names.last().cloned() else { return Ok(members) };
+            self.values(names, &mut members).await?;
+            if !page.more {
+                return Ok(members);
+            }
+            after = last;
+        }
+    }
+
+    async fn values(&self, names: Vec<String>, members: &mut BTreeMap<String, Bytes>) -> Result<()> {
         // All at once: the calls are queued when they are made.
         let asked: Vec<_> =
             names.into_iter().map(|name| (self.client.get(&format!("{}/{name}", self.path)), name)).collect();
-        let mut members = BTreeMap::new();
         for (value, name) in asked {
             match value.await {
                 Ok((value, _)) => _ = members.insert(name, value),
@@ -80,7 +92,7 @@ impl Group {
                 Err(error) => return Err(error),
             }
         }
-        Ok(members)
+        Ok(())
     }
 
     /// The members now, and after each change.
@@ -138,3 +150,6 @@ impl Members {
         }
     }
 }
+
+/// Members asked for at once.
+const PAGE: u32 = 256;

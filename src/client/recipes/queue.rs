@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::error::{Error, Result};
-use super::super::{Client, CreateOptions, Expect, LockOptions, Txn, TxnOutcome, WatchOptions};
+use super::super::{Client, Consistency, CreateOptions, Expect, LockOptions, Txn, TxnOutcome, WatchOptions};
 use super::{found, next};
 
 /// A queue that many fill and many empty: by priority, and first come first served among equals.
@@ -68,7 +68,8 @@ impl Queue {
         let turn = self.client.lock(&self.path, LockOptions::exclusive()).await?;
         let mut watch = self.client.watch(&entries, WatchOptions::children()).await?;
         let (first, entry, stat) = loop {
-            let Some(name) = self.client.list(&entries).await?.0.into_iter().next() else {
+            let first = self.client.list_page(&entries, "", 1, Consistency::Linearizable).await?;
+            let Some((name, _)) = first.entries.into_iter().next() else {
                 next(&mut watch).await?;
                 continue;
             };

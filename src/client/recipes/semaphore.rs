@@ -1,6 +1,6 @@
 //! At most so many at a time.
 
-use super::super::error::{Error, Result};
+use super::super::error::Result;
 use super::super::{Client, CreateOptions, Expect, LockOptions, WatchOptions};
 use super::{found, next};
 
@@ -50,7 +50,7 @@ impl Semaphore {
         found(&self.client, &permits).await?;
         let turn = self.client.lock(&self.path, LockOptions::exclusive()).await?;
         let mut watch = self.client.watch(&permits, WatchOptions::children()).await?;
-        while self.client.list(&permits).await?.0.len() >= self.limit as usize {
+        while self.held().await? >= self.limit as usize {
             next(&mut watch).await?;
         }
         // Its name is known before it is made, so that it can be given back at any moment; no two turns have one token.
@@ -63,11 +63,8 @@ impl Semaphore {
 
     /// How many permits are out.
     pub async fn held(&self) -> Result<usize> {
-        match self.client.list(&format!("{}/permits", self.path)).await {
-            Ok((names, _)) => Ok(names.len()),
-            Err(Error::NoNode { .. }) => Ok(0),
-            Err(error) => Err(error),
-        }
+        let permits = self.client.exists(&format!("{}/permits", self.path)).await?;
+        Ok(permits.map_or(0, |stat| stat.children as usize))
     }
 }
 

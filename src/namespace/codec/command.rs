@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use super::acl::{put_address, take_address};
 use super::operation::OperationRef;
 use super::reader::{DecodeError, Reader, put_text};
-use crate::namespace::command::{Command, SessionId};
+use crate::namespace::command::{Command, Resume, SessionId};
 
 /// Bytes of a request command in front of its operation.
 pub const REQUEST_PREFIX_BYTES: usize = 25;
@@ -16,7 +16,7 @@ pub const REQUEST_PREFIX_BYTES: usize = 25;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CommandRef<'a> {
     OpenSession { token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr> },
-    ResumeSession { token: u64, session: SessionId, secret: u128, address: Option<IpAddr> },
+    ResumeSession { token: u64, resume: Resume, address: Option<IpAddr> },
     ExpireSession { session: SessionId, counter: u64 },
     Settle { path: &'a str, instance: u64 },
     BeginReign { reign: u64, key: u128 },
@@ -46,11 +46,10 @@ impl Command {
                 out.put_u32_le(*timeout_ms);
                 put_address(out, *address);
             }
-            Self::ResumeSession { token, session, secret, address } => {
+            Self::ResumeSession { token, resume, address } => {
                 out.put_u8(RESUME_SESSION);
                 out.put_u64_le(*token);
-                out.put_u64_le(session.0);
-                out.put_u128_le(*secret);
+                resume.put(out);
                 put_address(out, *address);
             }
             Self::ExpireSession { session, counter } => {
@@ -104,8 +103,7 @@ impl<'a> CommandRef<'a> {
             },
             RESUME_SESSION => Self::ResumeSession {
                 token: reader.u64("a token")?,
-                session: SessionId(reader.u64("a session")?),
-                secret: reader.u128("a secret")?,
+                resume: Resume::take(&mut reader)?,
                 address: take_address(&mut reader)?,
             },
             EXPIRE_SESSION => Self::ExpireSession {
@@ -134,9 +132,7 @@ impl<'a> CommandRef<'a> {
             Self::OpenSession { token, secret, timeout_ms, address } => {
                 Command::OpenSession { token, secret, timeout_ms, address }
             }
-            Self::ResumeSession { token, session, secret, address } => {
-                Command::ResumeSession { token, session, secret, address }
-            }
+            Self::ResumeSession { token, resume, address } => Command::ResumeSession { token, resume, address },
             Self::ExpireSession { session, counter } => Command::ExpireSession { session, counter },
             Self::Settle { path, instance } => Command::Settle { path: path.to_owned(), instance },
             Self::BeginReign { reign, key } => Command::BeginReign { reign, key },

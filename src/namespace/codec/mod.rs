@@ -33,6 +33,7 @@ mod quota;
 mod read;
 mod reader;
 mod reply;
+mod resume;
 
 pub use batch::{BATCH_HEADER_BYTES, Batch, batch_header, command_prefix};
 pub use command::{CommandRef, REQUEST_PREFIX_BYTES, request_prefix};

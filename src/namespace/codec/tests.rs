@@ -11,8 +11,8 @@ use self::acl::{acl, address, principals, rights, user};
 use super::*;
 use crate::namespace::command::{
     Answer, Birth, Command, Done, Expect, Expiry, Handle, HandleMode, Lifetime, LockHolders, LockMode, LockPlace,
-    LogStat, Operation, Outcome, Quota, QuotaBounds, Read, Records, Refusal, Scanned, Sequencer, SessionId, Stat, Step,
-    StepDone, Usage,
+    LogStat, Operation, Outcome, Quota, QuotaBounds, Read, Records, Refusal, Resume, Scanned, Sequencer, SessionId,
+    Stat, Step, StepDone, Usage,
 };
 
 fn text() -> impl Strategy<Value = String> {
@@ -179,7 +179,11 @@ fn command() -> impl Strategy<Value = Command> {
             Command::OpenSession { token, secret, timeout_ms, address }
         }),
         (any::<u64>(), session(), any::<u128>(), address()).prop_map(|(token, session, secret, address)| {
-            Command::ResumeSession { token, session, secret, address }
+            Command::ResumeSession {
+                token,
+                resume: Resume { session, secret, holder: token ^ 1, takes_over: token % 2 == 1 },
+                address,
+            }
         }),
         (session(), any::<u64>()).prop_map(|(session, counter)| Command::ExpireSession { session, counter }),
         session().prop_map(|session| Command::MarkCaching { session }),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::super::acl::{Acl, AclEntry, Rights, User, Who};
 use super::super::codec::SequencerRef;
-use super::super::command::{Done, HandleMode, LockMode, Sequencer, StepDone};
+use super::super::command::{Done, HandleMode, LockMode, Resume, Sequencer, StepDone};
 use super::super::{Aspect, answer as answer_to};
 use super::*;
 use crate::limits::{ACL_GROUP_LINES_MAX, HIDDEN_NODES_PASSED_MAX, SESSION_USERS_MAX};
@@ -557,7 +557,8 @@ fn who_a_session_is_grows_is_bounded_and_outlives_connections() {
     assert!(matches!(refused, Err(Refusal::TooLarge { size: 17, limit: 16, .. })), "{refused:?}");
     let session = cell.sessions[client].0;
     let elsewhere = IpAddr::from([192, 168, 0, 1]);
-    let resume = Command::ResumeSession { token: 5, session, secret: 9, address: Some(elsewhere) };
+    let resume = Resume { session, secret: 9, holder: 0, takes_over: true };
+    let resume = Command::ResumeSession { token: 5, resume, address: Some(elsewhere) };
     let CommandOutcome::SessionResumed { who, .. } = cell.command(resume) else { panic!("it lives") };
     assert_eq!((who.address, who.users.len(), who.is_super), (Some(elsewhere), SESSION_USERS_MAX, false));
     let number = 1;

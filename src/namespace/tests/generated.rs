@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::super::codec::{ReadRef, decode_outcome};
 use super::super::command::{
     Answer, Birth, Command, Expect, Handle, HandleMode, Lifetime, LockHolders, LockMode, LockPlace, Operation, Quota,
-    QuotaBounds, Records, Refusal, Scanned, Sequencer, SessionId, Step,
+    QuotaBounds, Records, Refusal, Resume, Scanned, Sequencer, SessionId, Step,
 };
 use super::super::{Applied, CommandOutcome, Namespace, Tree};
 use super::model::{Expected, Model, ModelNode};
@@ -179,6 +179,8 @@ pub enum Deed {
     Resume {
         which: usize,
         secret: u128,
+        holder: u64,
+        takes_over: bool,
     },
     Expire {
         which: usize,
@@ -206,7 +208,8 @@ pub enum Deed {
 pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
     let deed = prop_oneof![
         2 => (0..4_u64).prop_map(|token| Deed::Open { token }),
-        1 => (any::<usize>(), 5..7_u128).prop_map(|(which, secret)| Deed::Resume { which, secret }),
+        1 => (any::<usize>(), 5..7_u128, 7..10_u64, any::<bool>())
+            .prop_map(|(which, secret, holder, takes_over)| Deed::Resume { which, secret, holder, takes_over }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, late)| Deed::Expire { which, late }),
         2 => path().prop_map(|path| Deed::Settle { path }),
         1 => (any::<bool>(), any::<u128>()).prop_map(|(rises, key)| Deed::Reign { rises, key }),
@@ -226,8 +229,10 @@ pub fn command(model: &Model, deed: &Deed) -> Command {
     };
     match deed {
         Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000, address: None },
-        Deed::Resume { which, secret } => {
-            Command::ResumeSession { token: 8, session: pick(*which), secret: *secret, address: None }
+        Deed::Resume { which, secret, holder, takes_over } => {
+            let (session, secret) = (pick(*which), *secret);
+            let resume = Resume { session, secret, holder: *holder, takes_over: *takes_over };
+            Command::ResumeSession { token: 8, resume, address: None }
         }
         Deed::Expire { which, late } => {
             let session = pick(*which);
@@ -309,9 +314,11 @@ fn expected(outcome: &CommandOutcome) -> Expected {
     let decoded = |bytes: &Bytes| decode_outcome(bytes).expect("the namespace encoded it");
     match outcome {
         CommandOutcome::SessionOpened { session, .. } => Expected::Opened(*session),
-        CommandOutcome::SessionResumed { last_number, .. } => Expected::Resumed(*last_number),
+        CommandOutcome::SessionResumed { last_number, before, .. } => {
+            Expected::Resumed { last: *last_number, before: *before }
+        }
         CommandOutcome::SessionExpired { .. } => Expected::Expired,
-        CommandOutcome::SessionRefused { wrong_secret, .. } => Expected::NotResumed { wrong_secret: *wrong_secret },
+        CommandOutcome::SessionRefused { why, .. } => Expected::NotResumed(*why),
         CommandOutcome::ExpiryMissed { .. } | CommandOutcome::RequestMissed { .. } => Expected::Missed,
         CommandOutcome::Replied { revision, outcome, .. } => Expected::Replied(*revision, decoded(outcome)),
         CommandOutcome::SessionClosed { revision, outcome, .. } => Expected::Closed(*revision, decoded(outcome)),

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::super::command::{
-    Command, Done, Expect, Expiry, Handle, HandleMode, Lifetime, LockMode, Operation, Outcome, Quota, Refusal,
+    Command, Done, Expect, Expiry, Handle, HandleMode, Lifetime, LockMode, Operation, Outcome, Quota, Refusal, Resume,
     Sequencer, SessionId, Stat, Step, StepDone, Usage,
 };
-use super::super::path;
 use super::super::reign::Reign;
+use super::super::{NotResumed, path};
 use super::log_model::ModelLog;
-use crate::limits::CONTAINER_LINGER_MS;
+use crate::limits::{CONTAINER_LINGER_MS, SESSION_REQUESTS_IN_FLIGHT};
 
 /// A node, and how many children it ever had.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,14 +45,16 @@ pub struct ModelSession {
     pub last: u64,
     pub results: BTreeMap<u64, (u64, Outcome)>,
     pub caches: bool,
+    pub holder: u64,
+    pub before: u64,
 }
 
 /// What a command should come to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Expected {
     Opened(SessionId),
-    Resumed(u64),
-    NotResumed { wrong_secret: bool },
+    Resumed { last: u64, before: u64 },
+    NotResumed(NotResumed),
     Expired,
     Missed,
     Replied(u64, Outcome),
@@ -112,17 +114,30 @@ impl Model {
                 }
                 self.revision += 1;
                 let id = SessionId(self.revision);
-                self.sessions
-                    .insert(id, ModelSession { token, counter: 1, last: 0, results: BTreeMap::new(), caches: false });
+                let (results, holder) = (BTreeMap::new(), token.0);
+                let session = ModelSession { token, counter: 1, last: 0, results, caches: false, holder, before: 0 };
+                self.sessions.insert(id, session);
                 Expected::Opened(id)
             }
-            Command::ResumeSession { session, secret, .. } => match self.sessions.get_mut(session) {
-                Some(session) if session.token.1 == *secret => {
-                    session.counter += 1;
-                    Expected::Resumed(session.last)
+            Command::ResumeSession { resume: Resume { session, secret, holder, takes_over }, .. } => {
+                let Some(session) = self.sessions.get_mut(session) else {
+                    return Expected::NotResumed(NotResumed::Over);
+                };
+                if session.token.1 != *secret {
+                    return Expected::NotResumed(NotResumed::WrongSecret);
                 }
-                found => Expected::NotResumed { wrong_secret: found.is_some() },
-            },
+                if session.holder != *holder {
+                    if !takes_over {
+                        return Expected::NotResumed(NotResumed::Taken);
+                    }
+                    session.holder = *holder;
+                    session.before = session.last;
+                    session.last += SESSION_REQUESTS_IN_FLIGHT as u64;
+                    session.results.clear();
+                }
+                session.counter += 1;
+                Expected::Resumed { last: session.last, before: session.before }
+            }
             Command::ExpireSession { session, counter } => match self.sessions.get(session) {
                 Some(found) if found.counter == *counter => {
                     self.revision += 1;

@@ -2,17 +2,56 @@
 
 use std::sync::Arc;
 
+use super::super::NotResumed;
 use super::super::codec::decode_outcome;
-use super::super::command::{Command, Done, Expect, Operation, Refusal, SessionId, Step, StepDone};
+use super::super::command::{Command, Done, Expect, Operation, Refusal, Resume, SessionId, Step, StepDone};
 use super::*;
-use crate::limits::{SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, SESSIONS_MAX};
+use crate::limits::{
+    SESSION_REQUESTS_IN_FLIGHT, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, SESSIONS_MAX,
+};
 
 fn request(session: SessionId, number: u64, acked_upto: u64, operation: Operation) -> Command {
     Command::Request { session, number, acked_upto, operation }
 }
 
 fn resume(session: SessionId, secret: u128) -> Command {
-    Command::ResumeSession { token: 4, session, secret, address: None }
+    let resume = Resume { session, secret, holder: 1, takes_over: false };
+    Command::ResumeSession { token: 4, resume, address: None }
+}
+
+fn take_over(session: SessionId, holder: u64) -> Command {
+    let resume = Resume { session, secret: 99, holder, takes_over: true };
+    Command::ResumeSession { token: 4, resume, address: None }
+}
+
+#[test]
+fn who_takes_a_session_over_is_told_what_was_done_and_nothing_more_of_it_is() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    for (number, path) in [(1, "/a"), (2, "/b")] {
+        bench.command(request(session, number, 0, create(path)));
+    }
+    let window = SESSION_REQUESTS_IN_FLIGHT as u64;
+    let resumed = |before| CommandOutcome::SessionResumed {
+        token: 4,
+        session,
+        timeout_ms: 12_000,
+        last_number: before + window,
+        before,
+        who: Arc::default(),
+    };
+    assert_eq!(bench.command(take_over(session, 7)), resumed(2));
+    assert_eq!(bench.command(take_over(session, 7)), resumed(2), "a second copy of the command changes nothing");
+    for number in [3, 4, 2 + window] {
+        let late = bench.command(request(session, number, 2, create("/late")));
+        assert!(matches!(late, CommandOutcome::Replied { .. }), "{late:?}");
+    }
+    assert!(bench.namespace.tree().get("/late").is_none(), "what the process before had under way has no effect");
+    let taken = CommandOutcome::SessionRefused { token: 4, session, why: NotResumed::Taken };
+    assert_eq!(bench.command(resume(session, 99)), taken, "the process before may not go on");
+    bench.command(request(session, 3 + window, 2 + window, create("/c")));
+    assert!(bench.namespace.tree().get("/c").is_some());
+    assert_eq!(bench.command(take_over(session, 8)), resumed(3 + window));
 }
 
 #[test]
@@ -20,11 +59,17 @@ fn a_wrong_secret_takes_up_nothing() {
     let mut bench = Bench::new();
     let session = bench.session;
     let digest = bench.namespace.digest();
-    let refused = CommandOutcome::SessionRefused { token: 4, session, wrong_secret: true };
+    let refused = CommandOutcome::SessionRefused { token: 4, session, why: NotResumed::WrongSecret };
     assert_eq!(bench.command(resume(session, 98)), refused);
     assert_eq!(bench.namespace.digest(), digest, "a stranger does not keep a session alive");
-    let (timeout_ms, last_number) = (12_000, 0);
-    let resumed = CommandOutcome::SessionResumed { token: 4, session, timeout_ms, last_number, who: Arc::default() };
+    let resumed = CommandOutcome::SessionResumed {
+        token: 4,
+        session,
+        timeout_ms: 12_000,
+        last_number: 0,
+        before: 0,
+        who: Arc::default(),
+    };
     assert_eq!(bench.command(resume(session, 99)), resumed);
 }
 
@@ -162,7 +207,7 @@ fn an_expiry_misses_a_session_that_stirred() {
     let expire = Command::ExpireSession { session, counter };
     assert_eq!(bench.command(expire.clone()), CommandOutcome::SessionExpired { session });
     assert_eq!(bench.command(expire), CommandOutcome::ExpiryMissed { session, counter: None });
-    let refused = CommandOutcome::SessionRefused { token: 4, session, wrong_secret: false };
+    let refused = CommandOutcome::SessionRefused { token: 4, session, why: NotResumed::Over };
     assert_eq!(bench.command(resume(session, 99)), refused);
     let ghost = bench.command(request(session, 2, 0, create("/ghost")));
     assert_eq!(ghost, CommandOutcome::RequestMissed { session, number: 2 });

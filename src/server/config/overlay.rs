@@ -21,7 +21,7 @@ pub struct Override {
 const SECTIONS: [&str; 5] = ["server", "paxos", "journal", "session", "acl"];
 
 /// What else the names of our variables go on with: the command line's, those it sets for others, and the tests'.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "AUTH",
     "CELL",
     "CONFIG",
@@ -31,6 +31,7 @@ const OTHERS: [&str; 15] = [
     "GOLDEN",
     "LOCK",
     "LOG",
+    "RESUME",
     "REWRITE",
     "SEED",
     "SIM",
@@ -50,7 +51,8 @@ impl Override {
     ///
     /// # Errors
     ///
-    /// One that begins with `QUORATE_` and is nothing we know was meant to have an effect, and would have none.
+    /// One whose name is nearly a setting's was meant to have an effect, and would have none. (One that merely begins like
+    /// ours is somebody else's: see [`Self::strangers`].)
     pub fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<Self>, Failure> {
         let mut found = Vec::new();
         for (name, text) in variables {
@@ -60,12 +62,29 @@ impl Override {
                 continue;
             }
             let Some(known) = SECTIONS.iter().find(|known| known.eq_ignore_ascii_case(section)) else {
-                return Err(unknown_variable(&name, section, key));
+                match unknown_variable(&name, section, key) {
+                    Some(failure) => return Err(failure),
+                    None => continue,
+                }
             };
             found.push(Self { section: (*known).into(), key: key.to_ascii_lowercase(), text, origin: name });
         }
         found.sort_by(|a, b| a.origin.cmp(&b.origin));
         Ok(found)
+    }
+
+    /// The names of variables that begin like ours and mean nothing to us, in order.
+    #[must_use]
+    pub fn strangers(variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
+        let is_strange = |name: &String| {
+            name.strip_prefix("QUORATE_").is_some_and(|rest| {
+                let section = rest.split_once('_').map_or(rest, |(section, _)| section);
+                !OTHERS.contains(&section) && !SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(section))
+            })
+        };
+        let mut found: Vec<String> = variables.map(|(name, _)| name).filter(is_strange).collect();
+        found.sort();
+        found
     }
 
     pub(super) fn lay_over(&self, table: &mut toml::Table) -> Result<(), Failure> {
@@ -83,16 +102,15 @@ impl Override {
     }
 }
 
-fn unknown_variable(name: &str, section: &str, key: &str) -> Failure {
+/// What a variable was meant to be, if it can be told.
+fn unknown_variable(name: &str, section: &str, key: &str) -> Option<Failure> {
     let failure = Failure::new(Code::ConfigInvalid, format!("there is no setting for the variable {name}"))
         .needed("QUORATE_SECTION_KEY, like QUORATE_PAXOS_LEASE, or a variable that `quorate COMMAND --help` names");
     let sections = SECTIONS.map(str::to_ascii_uppercase);
     let known = sections.iter().map(String::as_str).chain(OTHERS);
-    match nearest(section, known) {
-        Some(known) if key.is_empty() => failure.fix(format!("did you mean `QUORATE_{known}`?")),
-        Some(known) => failure.fix(format!("did you mean `QUORATE_{known}_{key}`?")),
-        None => failure.fix(format!("unset {name}")),
-    }
+    let known = nearest(section, known)?;
+    let meant = if key.is_empty() { format!("QUORATE_{known}") } else { format!("QUORATE_{known}_{key}") };
+    Some(failure.fix(format!("did you mean `{meant}`?")))
 }
 
 /// One setting as it is in force.

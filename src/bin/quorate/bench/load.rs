@@ -268,6 +268,7 @@ impl Load {
             backoff_min: Duration::from_millis(10).into(),
             backoff_max: Duration::from_secs(1).into(),
             calls_max: depth.max(CHORES_UNDER_WAY) + 1,
+            resume: None,
             token: u64::from_le_bytes(token),
             secret: u128::from_le_bytes(secret),
             seed: self.seed,

@@ -1,0 +1,159 @@
+//! Client processes: this test program run once more, in a part that a test gives it, so that a client can be killed, stopped
+//! and woken like a server. Only those started here are ever ended, by their handles.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, WatchOptions};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::cell::{Cell, PATIENCE};
+
+/// A client process.
+pub struct Actor {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Actor {
+    /// A process that plays `part` with the cell.
+    pub fn start(part: &str, cell: &Cell) -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--ignored", "--exact", "actors::act", "--nocapture"])
+            .env(PART, part)
+            .env(ENDPOINTS, cell.endpoints())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let stdout = child.stdout.take().expect("piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let Some(word) = line.split_once(SAYS).map(|(_, word)| word.to_owned()) else { continue };
+                if sender.send(word).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// What it says next.
+    pub fn hear(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("it says something")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a child has a number");
+        kill_process(pid, signal).expect("it can be signalled");
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it can be waited for");
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Nanoseconds on the clock that all processes of a host share and nobody sets.
+pub fn boot_time() -> u64 {
+    let reading = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    reading.tv_sec.unsigned_abs() * 1_000_000_000 + reading.tv_nsec.unsigned_abs()
+}
+
+#[test]
+#[ignore = "the other side of tests that need a client in a process of its own"]
+fn act() {
+    let part = std::env::var(PART).expect("a part");
+    let target = format!("quorate://{}?session=10s", std::env::var(ENDPOINTS).expect("a cell"));
+    let connect = |target: &str| Client::connect(target).wait_timeout(PATIENCE).expect("a session");
+    match part.as_str() {
+        "write" => write(&connect(&target)),
+        "hold" => hold(&connect(&target.replace("10s", "2s"))),
+        "fork" => fork(&connect(&target)),
+        other => panic!("there is no part {other}"),
+    }
+}
+
+/// Saves its session, and from then on writes 1, 2, 3, ... to one node, many at once, until it is killed or may not go on.
+fn write(client: &Client) {
+    client.create("/written", "0", CreateOptions::permanent()).wait().expect("made");
+    client.create("/alive", "", CreateOptions::ephemeral()).wait().expect("made");
+    let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
+    say(&format!("saved {} {}", guard.token(), client.save().wait().expect("a session").to_text()));
+    let mut under_way = std::collections::VecDeque::new();
+    for value in 1_u64.. {
+        under_way.push_back(client.set("/written", value.to_string(), Expect::Any));
+        if under_way.len() < 64 {
+            continue;
+        }
+        match under_way.pop_front().expect("there are many").wait() {
+            Ok(_) if value % 512 == 0 => say(&format!("wrote {value}")),
+            Ok(_) => {}
+            Err(error) => {
+                say(&format!("ended {}", matches!(error, Error::SessionTaken { .. })));
+                // The guard's release must not wait for a session that is another's.
+                assert!(!guard.is_held(), "what was taken over is not held");
+                return;
+            }
+        }
+    }
+}
+
+/// Holds a lock, and for as long as it is told that it holds it remembers when it last asked.
+fn hold(client: &Client) {
+    let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
+    say("held");
+    let mut asked_at = boot_time();
+    let mut before;
+    loop {
+        before = std::mem::replace(&mut asked_at, boot_time());
+        if !guard.is_held() {
+            break;
+        }
+    }
+    let refused = guard.guarded().set("/lock", "mine", Expect::Any).wait();
+    say(&format!("lost {before} {}", refused.is_err()));
+}
+
+/// Forks. The child may not use what is its parent's, and can have its own; the parent goes on.
+fn fork(client: &Client) {
+    let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
+    match fork::fork().expect("it forks") {
+        fork::Fork::Child => {
+            let forked = |error: Option<Error>| matches!(error, Some(Error::Forked));
+            let refused = forked(client.get("/").wait_timeout(PATIENCE).err())
+                && forked(client.watch("/", WatchOptions::node()).wait_timeout(PATIENCE).err())
+                && forked(client.save().wait_timeout(PATIENCE).err());
+            let unsafe_here = !guard.is_held() && !client.is_safe();
+            drop(guard);
+            let own = Client::connect(&format!("quorate://{}", std::env::var(ENDPOINTS).expect("a cell")));
+            let works = own.wait_timeout(PATIENCE).and_then(|own| own.get("/").wait_timeout(PATIENCE)).is_ok();
+            say(&format!("child {refused} {unsafe_here} {works}"));
+            std::process::exit(0);
+        }
+        fork::Fork::Parent(child) => {
+            fork::waitpid(child).expect("it ends");
+            let works = guard.guarded().set("/lock", "mine", Expect::Any).wait().is_ok();
+            say(&format!("parent {} {works}", guard.is_held()));
+        }
+    }
+}
+
+fn say(words: &str) {
+    println!("\n{SAYS}{words}");
+}
+
+const PART: &str = "ACTOR_PART";
+const ENDPOINTS: &str = "ACTOR_ENDPOINTS";
+const SAYS: &str = "actor: ";

@@ -1,0 +1,66 @@
+//! The page "three hosts from nothing", performed in three network namespaces of our own, with an address each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::cell::QUORATE;
+
+/// The page's blocks, by what stands behind their three marks.
+fn blocks(page: &str) -> BTreeMap<&str, String> {
+    let mut blocks: BTreeMap<&str, String> = BTreeMap::new();
+    let mut inside = None;
+    for line in page.lines() {
+        match (line.strip_prefix("```"), inside) {
+            (Some(_), Some(_)) => inside = None,
+            (Some(mark), None) => inside = Some(mark),
+            (None, Some(mark)) => *blocks.entry(mark).or_default() += &format!("{line}\n"),
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+/// A shell in network, mount and process namespaces of its own; all of it ends with that shell.
+fn isolated(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script]);
+    command.stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn three_hosts_come_from_nothing() {
+    let can =
+        isolated("mount -t tmpfs none /run && mkdir /run/netns && ip netns add here && ip link add b type bridge");
+    let can = { can }.output();
+    if !can.as_ref().is_ok_and(|tried| tried.status.success()) {
+        eprintln!("SKIPPED: this machine makes no network namespaces (as root, with `unshare` and `ip`): {can:?}");
+        return;
+    }
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning/three-hosts.md")).expect("the page");
+    let blocks = blocks(&page);
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let parts = [("toml", "page.toml"), ("sh", "each.sh"), ("sh start", "start.sh"), ("sh once", "once.sh")];
+    for (mark, file) in parts.into_iter().chain([("sh after", "after.sh")]) {
+        // A shell that starts a replica becomes it, so that the plug can be pulled.
+        let text = if mark == "sh start" {
+            format!("echo $$ > /srv/quorate/pid\nexec {}", blocks[mark])
+        } else {
+            blocks[mark].clone()
+        };
+        std::fs::write(home.path().join(file), text).expect("written");
+    }
+    let program = Path::new(QUORATE).parent().expect("a folder").display();
+    let path = format!("{program}:{}", std::env::var("PATH").expect("a path"));
+    let done = isolated(include_str!("three_hosts.sh")).env("HOME_DIR", home.path()).env("PATH", path).output();
+    let done = done.expect("it runs");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let logs =
+        (1..=3).map(|n| std::fs::read_to_string(home.path().join(format!("replica{n}.log"))).unwrap_or_default());
+    assert!(done.status.success(), "{out}\n{err}\n{}", logs.collect::<Vec<_>>().join("\n--\n"));
+    for step in ["performed", "survived the loss of host", "looked up again"] {
+        assert!(out.contains(step), "{out}\n{err}");
+    }
+}

@@ -1,0 +1,59 @@
+# Performs tuning/three-hosts.md, inside namespaces that end with this shell. $HOME_DIR has page.toml, each.sh, start.sh, once.sh
+# and after.sh, which are that page's blocks.
+set -eu
+cd "$HOME_DIR"
+mount -t tmpfs none /run
+mkdir /run/netns
+mount -t tmpfs none /srv
+mkdir /srv/quorate
+addresses() { for n in 1 2 3; do echo "10.77.0.$n host$n"; echo "10.77.0.$n cell"; done; }
+{ echo 127.0.0.1 localhost; addresses; echo 10.77.0.9 moving; } > hosts
+mount --bind hosts /etc/hosts
+ip link set lo up
+ip link add cell0 type bridge
+ip addr add 10.77.0.100/24 dev cell0
+ip link set cell0 up
+for n in 1 2 3; do
+    ip netns add host$n
+    ip link add veth$n type veth peer name eth0 netns host$n
+    ip link set veth$n master cell0 up
+    ip -n host$n addr add 10.77.0.$n/24 dev eth0
+    ip -n host$n link set eth0 up
+    ip -n host$n link set lo up
+    mkdir data$n
+    cp page.toml data$n/cell.toml
+done
+
+# on NUMBER SCRIPT: as a shell of that host does it.
+on() {
+    ip netns exec host$1 unshare --mount sh -c \
+        "mount --bind '$HOME_DIR/data$1' /srv/quorate && export HOST=$1 && exec sh -eu '$HOME_DIR/$2'"
+}
+
+for n in 1 2 3; do on $n each.sh; done
+for n in 1 2 3; do
+    on $n start.sh > replica$n.log 2>&1 &
+done
+sh -eu once.sh
+echo performed
+
+# The leader's host is gone from the network, and its processes with it.
+leader=$(QUORATE_ENDPOINTS=cell:7400 quorate status --json | sed -n 's/.*"leader": *\([0-9]\).*/\1/p' | head -n 1)
+if [ -z "$leader" ]; then
+    QUORATE_ENDPOINTS=cell:7400 quorate status --json >&2
+    exit 3
+fi
+ip link set veth$leader down
+kill -9 "$(cat data$leader/pid)"
+sh -eu after.sh
+echo "survived the loss of host $leader"
+
+# A name that leads nowhere when the client begins, and to a host that serves a moment later.
+quorate get --timeout 20s --endpoints moving:7400 /greeting > moved 2> moved.err &
+getter=$!
+sleep 2
+# In place: the file is bound to another name.
+{ echo 127.0.0.1 localhost; addresses; echo "10.77.0.$((leader % 3 + 1)) moving"; } > hosts
+wait $getter || { cat moved.err >&2; exit 4; }
+test "$(cat moved)" = 'still here'
+echo looked up again
