@@ -97,7 +97,7 @@
 //! | Master failed over | `SessionEvent::Failover`; no event is lost by it | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` |
 //! | Handle became invalid | `Handle::events` ends with it | `tests/process/handles.rs::a_transient_node_and_its_handles_outlive_leaders_and_go_together` |
 //! | Lock acquired | the answer to `lock` | `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` |
-//! | Conflicting lock request | told to the holder | not yet: a holder asks `lock_holders` for who waits |
+//! | Conflicting lock request | `LockGuard::wanted`, of requests that wait | `src/namespace/tests/locks.rs::whoever_comes_to_wait_is_told_of_once` `tests/process/locks.rs::a_holder_hears_who_wants_its_lock_under_any_leader` `tests/sim/main.rs::fresh_seeds` |
 //!
 //! # Chubby: cache (§2.7)
 //!

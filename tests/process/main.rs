@@ -29,5 +29,6 @@ mod sessions;
 mod shell;
 mod snapshots;
 mod storage;
+mod throttle;
 mod txn;
 mod watching;

@@ -189,7 +189,8 @@ fn nothing_is_left_out() {
     for (word, why) in coverage::BEYOND {
         assert!(!total.words.contains(word), "`{word}` does happen, though {why}");
     }
-    let WatchTally { brought, bare, .. } = total.watches;
+    let WatchTally { brought, bare, wanted, .. } = total.watches;
+    assert!(wanted > 0, "watches of locks are told who comes to wait");
     assert!(total.ended > 0, "nodes end by themselves");
     assert!(total.tally.records > 0, "records are appended and read");
     assert!(bare > 0 && brought > 3 * bare, "most events bring the data wanted: {brought}, and {bare} do not");

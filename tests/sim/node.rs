@@ -159,6 +159,7 @@ impl Node {
             seed: around.world.random.draw(),
             past_bytes_max: plan.past_bytes,
             super_user: Some(acls::super_user()),
+            rate: plan.rate,
         };
         self.running = Some(Running {
             replica: started,
@@ -419,7 +420,7 @@ impl Running {
                 self.links.connected(around.world, around.network, conn, &mut self.inputs);
             }
             Happening::Bytes { conn, bytes } => match self.names.get(&conn) {
-                Some(name) => self.front.received(*name, &bytes),
+                Some(name) => self.front.received(now, *name, &bytes),
                 None => {
                     if !self.links.received(conn, &bytes, &mut self.inputs) {
                         self.closes.push(conn);

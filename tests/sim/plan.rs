@@ -1,6 +1,7 @@
 //! What one seed is made of: sizes, timings and the mix of faults, each seed its own.
 
 use quorate::client::machine::{Prefer, Settings as ClientSettings};
+use quorate::front::Rate;
 use quorate::limits::{BLOCK_BYTES, SLOT_WINDOW};
 use quorate::paxos::{Incarnation, Settings};
 
@@ -49,6 +50,8 @@ pub struct Plan {
     pub session_timeout: Moment,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
+    /// How much a client may ask.
+    pub rate: Option<Rate>,
     /// Clients that keep answers, in a thousand.
     pub caching: u64,
     /// Watches of one client at a time, at most.
@@ -171,6 +174,7 @@ impl Plan {
             digest_every: random.pick(&[1, 5, 20]),
             session_timeout: random.within(2000, 6000) * MILLI,
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
+            rate: random.pick(&[None, None, None, Some(Rate { per_second: 500, burst: 50 })]),
             watches: random.within(0, 4),
             caching,
             clogs: random.pick(&[0, 0, 20, 200]),
