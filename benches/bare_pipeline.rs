@@ -481,7 +481,7 @@ impl Leader {
         }
         let number = self.oldest + self.under_way.len() as u64;
         let batch = padded(std::mem::replace(&mut self.gathering, aligned(BATCH_BYTES_MAX)));
-        let header = Bytes::copy_from_slice(&frame::header(PEER_MAGIC, BATCH, number, &[&batch]));
+        let header = Bytes::copy_from_slice(&frame::header(PEER_MAGIC, BATCH, number, &[], (&batch, None)));
         for (follower, _) in &self.followers {
             ring.send(*follower, header.clone());
             ring.send(*follower, batch.clone());

@@ -8,7 +8,9 @@
 //!
 //! A change is written to one pair, flushed, then to the other, flushed; only then may anyone be told. So one pair is
 //! whole at every moment, whatever a crash does to the other, and a damaged block or two are survived. The newest whole
-//! copy counts. A start saves once before it speaks, which makes all four equal again.
+//! copy counts. A start saves once before it speaks, which makes all four equal again. A copy that is found damaged while
+//! the replica runs is written again from what is known ([`HardStateFile::write_again`]), with all the others, the damaged
+//! pair first.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +29,8 @@ pub const STRIDE_BYTES: usize = 64 << 10;
 /// Size of the file, in bytes.
 pub const FILE_BYTES: usize = COPIES * STRIDE_BYTES;
 
-const COPIES: usize = 4;
+/// How many there are.
+pub const COPIES: usize = 4;
 
 /// Everything in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -246,6 +249,30 @@ impl HardStateFile {
         self.changed = true;
     }
 
+    /// Where each copy lies, in bytes.
+    #[must_use]
+    pub const fn place_of(copy: usize) -> u64 {
+        (copy * STRIDE_BYTES) as u64
+    }
+
+    /// Whether `block`, read from the place of some copy while nothing was under way, is what all four are to hold.
+    #[must_use]
+    pub fn is_held_by(&self, block: &[u8]) -> bool {
+        let found = block.get(..BLOCK_BYTES).map_or(Ok(None), decode);
+        matches!(found, Ok(Some((sequence, contents))) if sequence == self.durable && contents == self.settled)
+    }
+
+    /// These copies do not hold what they should: all four are to be written again, and first the pair with the first of
+    /// these, since the other may be all there is.
+    pub fn write_again(&mut self, damaged: &[usize]) {
+        assert!(self.is_idle(), "a copy is judged while nothing is under way");
+        let first = *damaged.first().expect("something is damaged");
+        let others = damaged.iter().filter(|copy| *copy / 2 != first / 2).count();
+        assert!(others < 2, "one pair at least holds a whole copy while the other is written");
+        self.first_pair = first / 2;
+        self.changed = true;
+    }
+
     /// The next copy to be written.
     pub fn next_write(&mut self) -> Option<HardStateWrite> {
         if self.round.is_none() && self.changed {
@@ -265,8 +292,7 @@ impl HardStateFile {
         let copy = round.copies.pop()?;
         self.writes += 1;
         round.under_way.insert(self.writes);
-        let offset = (copy * STRIDE_BYTES) as u64;
-        Some(HardStateWrite { id: self.writes, offset, pieces: vec![round.block.clone()] })
+        Some(HardStateWrite { id: self.writes, offset: Self::place_of(copy), pieces: vec![round.block.clone()] })
     }
 
     /// That copy is durable. Returns the version that is durable in all four copies, if that rose.
@@ -409,138 +435,4 @@ const CONFIGS_AT: usize = 120;
 const CRC_AT: usize = BLOCK_BYTES - 4;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::paxos::Config;
-
-    fn identity() -> Identity {
-        Identity { cell: CellId(1), replica: ReplicaId(2), incarnation: Incarnation(3) }
-    }
-
-    fn state(round: u64) -> HardState {
-        let config = Config::of_voters((1..=13).map(ReplicaId)).bound(ReplicaId(2), Incarnation(3));
-        let promised = Ballot { round, replica: ReplicaId(1) };
-        HardState { promised, lease_max: Duration::from_millis(250), ..HardState::fresh(config) }
-    }
-
-    fn open(file: &[u8]) -> Result<HardStateFile, HardStateError> {
-        HardStateFile::open(CellId(1), file)
-    }
-
-    fn apply(file: &mut [u8], write: &HardStateWrite) {
-        file[write.offset as usize..][..BLOCK_BYTES].copy_from_slice(&write.pieces[0]);
-    }
-
-    fn finish(hard: &mut HardStateFile, file: &mut [u8]) -> Option<u64> {
-        let mut version = None;
-        while let Some(write) = hard.next_write() {
-            apply(file, &write);
-            version = hard.completed(write.id).or(version);
-        }
-        version
-    }
-
-    #[test]
-    fn what_is_saved_is_found_and_only_after_two_pairs() {
-        let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
-        let mut hard = open(&file).unwrap();
-        hard.save(1, state(7));
-        let (one, two) = (hard.next_write().unwrap(), hard.next_write().unwrap());
-        assert!(hard.next_write().is_none(), "the second pair waits for the first");
-        apply(&mut file, &one);
-        apply(&mut file, &two);
-        assert_eq!(hard.completed(two.id), None);
-        assert!(hard.next_write().is_none());
-        hard.save(2, state(8));
-        hard.save(3, state(9));
-        assert_eq!(hard.completed(one.id), None);
-        let (three, four) = (hard.next_write().unwrap(), hard.next_write().unwrap());
-        assert!(one.offset.abs_diff(three.offset) >= 2 * STRIDE_BYTES as u64, "the other pair");
-        assert_eq!(hard.completed(three.id), None);
-        assert_eq!(hard.completed(four.id), Some(1), "the saves that waited are not part of this round");
-        assert_eq!(finish(&mut hard, &mut file), Some(3), "waiting saves become one");
-        assert_eq!(open(&file).unwrap().contents().paxos, state(9));
-        assert!(hard.is_idle());
-    }
-
-    #[test]
-    fn start_and_image_are_saved_without_a_version() {
-        let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
-        let mut hard = open(&file).unwrap();
-        let image = ImagePointer { slot: Slot(4), revision: 5, is_led_to: true };
-        hard.save_start(1, Ballot::NONE);
-        hard.save_image(image);
-        assert_eq!(finish(&mut hard, &mut file), None);
-        assert_eq!(hard.durable_sequence(), 2);
-        let again = open(&file).unwrap();
-        assert_eq!((again.contents().start, again.contents().image), (1, Some(image)));
-        assert_eq!(again.damaged_copies(), 0);
-    }
-
-    #[test]
-    fn any_crash_point_leaves_the_old_or_the_new_and_acknowledged_is_never_lost() {
-        for crash_after in 0..=8 {
-            for torn in [false, true] {
-                let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
-                let mut hard = open(&file).unwrap();
-                let mut promised = 0;
-                for version in 1..=2 {
-                    hard.save(version, state(version));
-                    while let Some(write) = hard.next_write() {
-                        if write.id > crash_after {
-                            if torn {
-                                file[write.offset as usize..][..512].copy_from_slice(&write.pieces[0][..512]);
-                            }
-                            break;
-                        }
-                        apply(&mut file, &write);
-                        promised = hard.completed(write.id).unwrap_or(promised);
-                    }
-                    if !hard.is_idle() {
-                        break;
-                    }
-                }
-                let found = open(&file).unwrap().contents().paxos.promised.round;
-                assert!(found >= promised, "crash after {crash_after}: found {found}, spoke of {promised}");
-            }
-        }
-    }
-
-    #[test]
-    fn three_damaged_copies_are_survived_and_four_are_amnesia() {
-        let mut file = HardStateFile::format(identity(), &state(3)).to_vec();
-        for copy in 0..COPIES {
-            assert!(open(&file).is_ok(), "{copy} damaged");
-            file[copy * STRIDE_BYTES + 130] ^= 1;
-        }
-        assert_eq!(open(&file).unwrap_err(), HardStateError::Amnesia);
-        assert_eq!(open(&[]).unwrap_err(), HardStateError::Amnesia);
-    }
-
-    #[test]
-    fn somebody_elses_or_a_newer_file_is_refused_by_name() {
-        let file = HardStateFile::format(identity(), &state(3)).to_vec();
-        let foreign = HardStateFile::open(CellId(9), &file).unwrap_err();
-        assert_eq!(foreign, HardStateError::ForeignCell { found: CellId(1), needed: CellId(9) });
-        let mut newer = file;
-        newer[8] = 9;
-        let crc = crc32fast::hash(&newer[..CRC_AT]);
-        newer[CRC_AT..BLOCK_BYTES].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(open(&newer).unwrap_err(), HardStateError::NewerFormat { found: 9, newest: FORMAT_VERSION });
-    }
-
-    #[test]
-    fn the_only_pair_with_the_newest_copy_is_not_overwritten_first() {
-        let mut file = HardStateFile::format(identity(), &state(0)).to_vec();
-        let mut hard = open(&file).unwrap();
-        hard.save(1, state(5));
-        let (one, two) = (hard.next_write().unwrap(), hard.next_write().unwrap());
-        apply(&mut file, &one);
-        apply(&mut file, &two);
-        let mut again = open(&file).unwrap();
-        assert_eq!(again.contents().paxos.promised.round, 5);
-        again.save_start(1, Ballot::NONE);
-        let next = again.next_write().unwrap();
-        assert!(next.offset != one.offset && next.offset != two.offset);
-    }
-}
+mod tests;

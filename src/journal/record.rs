@@ -264,9 +264,8 @@ impl Pieces {
                 (copy, room)
             }
         };
-        let crc = crc32fast::hash(value.bytes());
-        let pieces =
-            Self { before: room.before, hash: value.hash(), crc, value: value.bytes().clone(), after: room.after };
+        let (hash, crc) = (value.hash(), value.crc());
+        let pieces = Self { before: room.before, hash, crc, value: value.bytes().clone(), after: room.after };
         let whole = pieces.before.len() + pieces.value.len() + pieces.after.len();
         assert_eq!(pieces.before.len(), RECORD_HEADER_BYTES, "the room before a value holds the header");
         assert_eq!(whole as u64, span_of(pieces.value.len()), "the rooms end with the trailer's block");

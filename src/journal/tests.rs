@@ -281,7 +281,7 @@ fn a_start_torn_at_any_sector_is_begun_again() {
 }
 
 fn sector(disk: &MemoryDisk, (segment, offset): (SegmentId, usize)) -> Option<&[u8]> {
-    disk.files.get(&segment).map(|file| &file[offset..offset + SECTOR_BYTES])
+    disk.files.get(&segment).and_then(|file| file.get(offset..offset + SECTOR_BYTES))
 }
 
 /// The ways a sector goes bad.
@@ -309,14 +309,18 @@ fn harm(story: &Story, (segment, offset): (SegmentId, usize), harm: Harm) -> Sto
     harmed
 }
 
-/// Whatever one bad sector does, it does it to the record it lies in and to no other.
-fn harms_one_record(story: &Story, at: (SegmentId, usize), how: Harm, what: &str) {
-    let harmed = harm(story, at, how);
-    let judged = Judged::of(&harmed);
-    judged.is_safe(&harmed, what);
-    let hit = |told: &super::memory_disk::Told| told.extent.as_ref().is_some_and(|e| e.holds(at.0, at.1));
-    let victim = story.told.iter().find(|told| hit(told)).map(|told| told.name);
-    let victim_slot = victim.map(|name| name.slot);
+/// The record that lies there.
+fn record_at(story: &Story, at: (SegmentId, usize)) -> Option<usize> {
+    story.told.iter().position(|told| told.extent.as_ref().is_some_and(|e| e.holds(at.0, at.1)))
+}
+
+/// Whatever bad sectors do, they do it to the records they lie in and to no other.
+fn harms_only(story: &Story, harmed: &Story, places: &[(SegmentId, usize)], what: &str) {
+    let judged = Judged::of(harmed);
+    judged.is_safe(harmed, what);
+    let victims: Vec<Name> =
+        places.iter().filter_map(|at| record_at(story, *at)).map(|index| story.told[index].name).collect();
+    let is_victim = |slot: Slot| victims.iter().any(|name| name.slot == slot);
     for slot in (1..=story.told.iter().map(|t| t.name.slot.0).max().unwrap_or(0)).map(Slot) {
         let newest = story.held(slot).expect("every slot was written");
         let had = match judged.said(slot) {
@@ -324,28 +328,87 @@ fn harms_one_record(story: &Story, at: (SegmentId, usize), how: Harm, what: &str
             Said::Have(name) => name == newest.name,
             _ => false,
         };
-        assert!(had || victim_slot == Some(slot), "{what}: slot {slot} is doubted: {:?}", judged.said(slot));
+        assert!(had || is_victim(slot), "{what}: slot {slot} is doubted: {:?}", judged.said(slot));
     }
     let r = &judged.recovery;
-    let named = r.lost.iter().chain(&r.maybe).all(|name| Some(*name) == victim);
-    assert!(named, "{what}: {:?} {:?} against {victim:?}", r.lost, r.maybe);
+    let named = r.lost.iter().chain(&r.maybe).all(|name| victims.contains(name));
+    assert!(named, "{what}: {:?} {:?} against {victims:?}", r.lost, r.maybe);
     let beyond: BTreeSet<_> = r.missing.iter().flat_map(|(from, upto)| from.0..=upto.0).collect();
-    assert!(beyond.iter().all(|slot| victim_slot == Some(Slot(*slot))), "{what}: {beyond:?} is missing");
+    assert!(beyond.iter().all(|slot| is_victim(Slot(*slot))), "{what}: {beyond:?} is missing");
+}
+
+/// A story whose every record was acknowledged.
+fn durable_story(seed: u64) -> Story {
+    let mut story = story(seed, 8);
+    story.keep_in_flight();
+    story.told.iter_mut().for_each(|told| told.acknowledged = true);
+    story
 }
 
 #[test]
 fn one_bad_sector_anywhere_costs_at_most_its_own_record() {
     for seed in 400..406 {
-        let mut story = story(seed, 8);
-        story.keep_in_flight();
-        story.told.iter_mut().for_each(|told| told.acknowledged = true);
+        let story = durable_story(seed);
         for at in story.disk.sectors() {
             for how in [Harm::Flip, Harm::Zeros, Harm::Noise] {
                 let what = format!("seed {seed}: {how:?} at {at:?}");
-                harms_one_record(&story, at, how, &what);
+                harms_only(&story, &harm(&story, at, how), &[at], &what);
             }
         }
     }
+}
+
+/// The disk said that it was written, and what was there before is there still.
+#[test]
+fn one_stale_sector_anywhere_costs_at_most_its_own_record() {
+    let mut stale = 0;
+    for seed in 420..426 {
+        let story = durable_story(seed);
+        for (written, before) in &story.writes {
+            for at in (0..written.bytes.len()).step_by(SECTOR_BYTES) {
+                let place = (written.segment, written.offset + at);
+                let bytes = before.bytes[at..at + SECTOR_BYTES].to_vec();
+                if sector(&story.disk, place) == Some(&bytes) {
+                    continue;
+                }
+                let mut harmed = story.clone();
+                harmed.disk.put(&Extent { segment: place.0, offset: place.1, bytes });
+                harms_only(&story, &harmed, &[place], &format!("seed {seed}: {place:?} is stale"));
+                stale += 1;
+            }
+        }
+    }
+    assert!(stale > 500, "only {stale} sectors were tried");
+}
+
+/// Two sectors have changed places: of one block, of neighbouring blocks, or of two segments.
+#[test]
+fn two_swapped_sectors_anywhere_cost_at_most_their_own_records() {
+    let mut swapped = 0;
+    for seed in 440..446 {
+        let story = durable_story(seed);
+        for at in story.disk.sectors() {
+            for with in [(at.0, at.1 + SECTOR_BYTES), (at.0, at.1 + BLOCK_BYTES), (at.0.next(), at.1)] {
+                let records = (record_at(&story, at), record_at(&story, with));
+                let blocks = [at, with].map(|(segment, offset)| (segment, offset / BLOCK_BYTES));
+                // A record of which two blocks are bad is more than it is made to survive.
+                let is_one_record = records.0 == records.1 && blocks[0] != blocks[1];
+                let [Some(one), Some(other)] = [at, with].map(|place| sector(&story.disk, place).map(<[u8]>::to_vec))
+                else {
+                    continue;
+                };
+                if is_one_record || one == other {
+                    continue;
+                }
+                let mut harmed = story.clone();
+                harmed.disk.put(&Extent { segment: at.0, offset: at.1, bytes: other });
+                harmed.disk.put(&Extent { segment: with.0, offset: with.1, bytes: one });
+                harms_only(&story, &harmed, &[at, with], &format!("seed {seed}: {at:?} and {with:?} are swapped"));
+                swapped += 1;
+            }
+        }
+    }
+    assert!(swapped > 1000, "only {swapped} pairs were tried");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::command::{Outcome, Refusal, Revision, SessionId};
 use super::gate::Asker;
 use super::image::Imaging;
 use super::locking::Ending;
-use super::session::{Session, SessionView, Sessions, Stored};
+use super::session::{Session, SessionView, Sessions};
 use super::slab::Place;
 use super::transaction::{Nodes, Stamp, Transaction};
 use super::tree::{Change, Tree};
@@ -358,7 +358,7 @@ impl Namespace {
     fn retell(&mut self, place: Place, number: u64) -> CommandOutcome {
         let row = self.sessions.get(place);
         let (session, who) = (row.id, Some(row.who.clone()).filter(|who| !who.users.is_empty()));
-        if let Some(Stored { revision, outcome, .. }) = row.result(number).cloned() {
+        if let Some((revision, outcome)) = row.result(number) {
             return CommandOutcome::Replied { session, number, revision, outcome, who };
         }
         let outcome = self.encoded(&Err(Refusal::ResultDropped));
@@ -395,7 +395,7 @@ impl Namespace {
         }
         let who = self.sessions.update(place, |row| {
             row.acknowledge(acked_upto);
-            row.record(revision, outcome.clone());
+            row.record(revision, &outcome);
             let OperationRef::Authenticate { user, is_super } = operation else { return None };
             if done.is_ok() {
                 row.authenticate(user.clone(), *is_super);
@@ -405,11 +405,10 @@ impl Namespace {
         CommandOutcome::Replied { session, number, revision, outcome, who }
     }
 
-    /// A few results share one piece of memory, which the last of them frees: cheaper than one each, and small, as a
-    /// session that falls silent keeps its last result.
+    /// The results of many commands share one piece of memory, which is used again as soon as none of them is left.
     fn encoded(&mut self, outcome: &Outcome) -> Bytes {
         if self.results.capacity() < RESULT_BYTES_USUAL {
-            self.results = BytesMut::with_capacity(RESULTS_CHUNK_BYTES);
+            self.results.reserve(RESULTS_CHUNK_BYTES);
         }
         encode_outcome(outcome, &mut self.results);
         let encoded = self.results.split().freeze();
@@ -434,8 +433,8 @@ const LOOK_AHEAD: usize = 16;
 /// Claims on a lock that are copied in the time that any other change takes.
 const CLAIMS_COPIED_FOR_ONE: usize = 256;
 
-/// Room for the results of several requests.
-const RESULTS_CHUNK_BYTES: usize = 1024;
+/// Room for the results of a batch.
+const RESULTS_CHUNK_BYTES: usize = 64 << 10;
 
 /// What the answer to a `set` or a `create` with a name of some length takes.
 const RESULT_BYTES_USUAL: usize = 128;

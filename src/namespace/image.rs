@@ -387,9 +387,9 @@ fn put_session(out: &mut BytesMut, session: &Session) {
     out.put_u8(u8::from(session.caches));
     let kept = if cfg!(bug = "21") { 0 } else { session.results().len() };
     out.put_u32_le(u32::try_from(kept).expect("results are bounded far below 2^32"));
-    for stored in session.results().iter().take(kept) {
-        out.put_u64_le(stored.revision);
-        put_bytes(out, &stored.outcome);
+    for (revision, outcome) in session.results().iter().take(kept) {
+        out.put_u64_le(revision);
+        put_bytes(out, &outcome);
     }
 }
 

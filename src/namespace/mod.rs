@@ -101,6 +101,8 @@ pub mod records;
 #[cfg(feature = "server")]
 mod reign;
 #[cfg(feature = "server")]
+mod results;
+#[cfg(feature = "server")]
 mod session;
 #[cfg(feature = "server")]
 mod slab;

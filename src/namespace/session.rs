@@ -1,7 +1,7 @@
 //! The sessions: whose turn it is, and what each was told.
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::acl::{Principals, User};
 use super::command::{Revision, SessionId};
+use super::results::Results;
 use super::slab::{Place, Row, Slab, Visit};
 
 /// One session's replicated state, without its results.
@@ -32,14 +33,6 @@ pub struct SessionView {
     pub caches: bool,
 }
 
-/// One result: what was answered, and at which revision.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Stored {
-    pub revision: Revision,
-    pub outcome: Bytes,
-    hash: u128,
-}
-
 /// A session where it lies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Session {
@@ -55,9 +48,7 @@ pub(super) struct Session {
     /// Its client may keep answers: a new leader sees to it that it drops those of before.
     pub caches: bool,
     /// Results of the requests up to `last_number`, none missing between the first kept and the last.
-    results: VecDeque<Stored>,
-    results_bytes: usize,
-    results_sum: u128,
+    results: Results,
     hash: u128,
 }
 
@@ -161,52 +152,27 @@ impl Session {
         let SessionView { session: id, token, secret, timeout_ms, counter, last_number, caches, .. } = view;
         assert!(results.len() as u64 <= last_number, "there is one result a request at most");
         let first = last_number - results.len() as u64 + 1;
-        let results: VecDeque<_> = (first..)
-            .zip(results)
-            .map(|(number, (revision, outcome))| Stored::new(number, revision, outcome))
-            .collect();
-        let results_bytes = results.iter().map(|stored| stored.outcome.len()).sum();
-        let results_sum = results.iter().fold(0, |sum: u128, stored| sum.wrapping_add(stored.hash));
+        let mut kept = Results::default();
+        (first..).zip(results).for_each(|(number, (revision, outcome))| kept.push(number, revision, &outcome));
         let who_hash = hash_of(&who);
         let who = Arc::new(who);
-        let mut session = Self {
-            id,
-            token,
-            secret,
-            timeout_ms,
-            counter,
-            last_number,
-            who,
-            who_hash,
-            caches,
-            results,
-            results_bytes,
-            results_sum,
-            hash: 0,
-        };
+        let mut session =
+            Self { id, token, secret, timeout_ms, counter, last_number, who, who_hash, caches, results: kept, hash: 0 };
         session.rehash();
         session
     }
 
     /// Drops the results up to `acked_upto`. A client cannot have seen what was not yet applied.
     pub fn acknowledge(&mut self, acked_upto: u64) {
-        let acked_upto = acked_upto.min(self.last_number);
-        while self.first_kept() <= acked_upto {
-            let Some(stored) = self.results.pop_front() else { return };
-            self.results_bytes -= stored.outcome.len();
-            self.results_sum = self.results_sum.wrapping_sub(stored.hash);
-        }
+        self.results.forget(self.acknowledged_by(acked_upto));
     }
 
     /// Keeps the result of the next request.
-    pub fn record(&mut self, revision: Revision, outcome: Bytes) {
+    pub fn record(&mut self, revision: Revision, outcome: &[u8]) {
         self.last_number += 1;
         self.counter += 1;
-        let stored = Stored::new(self.last_number, revision, outcome);
-        self.results_bytes += stored.outcome.len();
-        self.results_sum = self.results_sum.wrapping_add(stored.hash);
-        self.results.drain(..if cfg!(bug = "22") { self.results.len() } else { 0 });
-        self.results.push_back(stored);
+        self.results.forget(if cfg!(bug = "22") { self.results.len() } else { 0 });
+        self.results.push(self.last_number, revision, outcome);
     }
 
     /// Its client is connected from there now.
@@ -226,21 +192,19 @@ impl Session {
         self.stand_for(who);
     }
 
-    /// What request `number` was answered; `None` once its client acknowledged it.
-    pub fn result(&self, number: u64) -> Option<&Stored> {
+    /// What request `number` was answered, and at which revision; `None` once its client acknowledged it.
+    pub fn result(&self, number: u64) -> Option<(Revision, Bytes)> {
         let at = number.checked_sub(self.first_kept())?;
         self.results.get(usize::try_from(at).ok()?)
     }
 
     /// Results that `acked_upto` would leave, and their bytes.
     pub fn left_by(&self, acked_upto: u64) -> (usize, usize) {
-        let acked = (acked_upto.min(self.last_number) + 1).saturating_sub(self.first_kept());
-        let acked = usize::try_from(acked).expect("no more than are kept");
-        let dropped: usize = self.results.iter().take(acked).map(|stored| stored.outcome.len()).sum();
-        (self.results.len() - acked, self.results_bytes - dropped)
+        let acked = self.acknowledged_by(acked_upto);
+        (self.results.len() - acked, self.results.bytes() - self.results.bytes_of(acked))
     }
 
-    pub fn results(&self) -> &VecDeque<Stored> {
+    pub const fn results(&self) -> &Results {
         &self.results
     }
 
@@ -259,8 +223,7 @@ impl Session {
 
     /// Whether the hash is what it would be if it were made anew; for checks.
     pub fn hash_holds(&self) -> bool {
-        let results = self.results.iter().map(|stored| (stored.revision, stored.outcome.clone()));
-        *self == Self::restored(self.view(), (*self.who).clone(), results)
+        *self == Self::restored(self.view(), (*self.who).clone(), self.results.iter())
     }
 
     fn stand_for(&mut self, who: Principals) {
@@ -272,6 +235,12 @@ impl Session {
         self.last_number - self.results.len() as u64 + 1
     }
 
+    /// Kept results that `acked_upto` acknowledges.
+    fn acknowledged_by(&self, acked_upto: u64) -> usize {
+        let acked = (acked_upto.min(self.last_number) + 1).saturating_sub(self.first_kept());
+        usize::try_from(acked).expect("no more than are kept")
+    }
+
     fn rehash(&mut self) {
         let mut raw = [0; 85];
         raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
@@ -280,7 +249,7 @@ impl Session {
         raw[32..36].copy_from_slice(&self.timeout_ms.to_le_bytes());
         raw[36..44].copy_from_slice(&self.counter.to_le_bytes());
         raw[44..52].copy_from_slice(&self.last_number.to_le_bytes());
-        raw[52..68].copy_from_slice(&self.results_sum.to_le_bytes());
+        raw[52..68].copy_from_slice(&self.results.sum().to_le_bytes());
         raw[68..84].copy_from_slice(&self.who_hash.to_le_bytes());
         raw[84] = u8::from(self.caches);
         self.hash = xxh3_128(&raw);
@@ -291,16 +260,6 @@ fn hash_of(who: &Principals) -> u128 {
     let mut raw = BytesMut::new();
     who.put(&mut raw);
     xxh3_128(&raw)
-}
-
-impl Stored {
-    fn new(number: u64, revision: Revision, outcome: Bytes) -> Self {
-        let mut raw = [0; 32];
-        raw[..8].copy_from_slice(&number.to_le_bytes());
-        raw[8..16].copy_from_slice(&revision.to_le_bytes());
-        raw[16..].copy_from_slice(&xxh3_128(&outcome).to_le_bytes());
-        Self { revision, outcome, hash: xxh3_128(&raw) }
-    }
 }
 
 impl Row for Session {

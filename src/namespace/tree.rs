@@ -46,8 +46,6 @@ pub struct Node {
     pub(super) reign: Option<Arc<Reign>>,
     /// Who may do what with it; `None`: everybody everything.
     pub(super) acl: Option<Arc<Acl>>,
-    /// XXH3-128 of the data, so that a change of the stat alone hashes no data.
-    data_hash: u128,
 }
 
 /// One node's new state.
@@ -120,32 +118,21 @@ impl Node {
     /// A node; `stat`'s length and checksum become those of `data`.
     #[must_use]
     pub fn new(data: Bytes, stat: Stat) -> Self {
-        let (stat, data_hash) = summed(&data, stat);
-        Self {
-            data,
-            stat,
-            lock: None,
-            log: None,
-            due_ns: None,
-            quota: None,
-            opens: None,
-            reign: None,
-            acl: None,
-            data_hash,
-        }
+        let stat = summed(&data, stat);
+        Self { data, stat, lock: None, log: None, due_ns: None, quota: None, opens: None, reign: None, acl: None }
     }
 
     /// The same node with other data.
     #[must_use]
     pub fn with_data(&self, data: Bytes, stat: Stat) -> Self {
-        let Self { data, stat, data_hash, .. } = Self::new(data, stat);
-        Self { data, stat, data_hash, ..self.clone() }
+        let stat = summed(&data, stat);
+        Self { data, stat, ..self.clone() }
     }
 
     /// Becomes the node of that data and those numbers. Memory of the same size is used again.
     fn rewrite(&mut self, data: &[u8], stat: Stat, due_ns: Option<u64>) {
-        // The sums are taken of the bytes that came: a copy just made is still on its way to memory.
-        (self.stat, self.data_hash) = summed(data, stat);
+        // The checksum is taken of the bytes that came: a copy just made is still on its way to memory.
+        self.stat = summed(data, stat);
         self.due_ns = due_ns;
         let old = std::mem::take(&mut self.data);
         self.data = match old.try_into_mut() {
@@ -253,11 +240,7 @@ impl Node {
             Some(log) => anew.with_log((**log).clone(), self.stat),
             None => anew,
         };
-        assert_eq!(
-            (anew.stat, anew.data_hash),
-            (self.stat, self.data_hash),
-            "{path}: its numbers are those of its data"
-        );
+        assert_eq!(anew.stat, self.stat, "{path}: its numbers are those of its data");
         assert!(self.log.is_none() || self.data.is_empty(), "{path}: a log has no data");
         self.log.iter().for_each(|log| log.invariants());
         self.lock.iter().for_each(|lock| lock.invariants());
@@ -265,35 +248,35 @@ impl Node {
 
     /// Reads something of every line of memory that the node itself takes, however its fields are laid out.
     fn glance(&self) -> u64 {
-        let Self { data, stat, lock, log, due_ns, quota, opens, reign, acl, data_hash } = self;
+        let Self { data, stat, lock, log, due_ns, quota, opens, reign, acl } = self;
         let Stat { created, modified, children_modified, version, children_version, acl_version, created_ms, .. } =
             *stat;
         let numbers = [created, modified, children_modified, version, children_version, acl_version, created_ms]
             .into_iter()
-            .chain([stat.modified_ms, stat.instance, stat.lock_generation, *data_hash as u64, data.len() as u64])
+            .chain([stat.modified_ms, stat.instance, stat.lock_generation, data.len() as u64])
             .fold(0, |all, one| all ^ one);
         let parts = [stat.owner.is_some(), stat.expiry.is_some(), stat.log.is_some(), due_ns.is_some(), log.is_some()];
         let held = [lock.is_some(), quota.is_some(), opens.is_some(), reign.is_some(), acl.is_some()];
         parts.into_iter().chain(held).fold(numbers, |all, one| all ^ u64::from(one))
     }
 
+    /// Of everything about it; the data are in it by their length and checksum, so that a change hashes no data.
     fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 120];
+        let mut raw = [0; Stat::ENCODED_BYTES + 104];
         raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
-        raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&self.data_hash.to_le_bytes());
-        raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
+        raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
         let lock_hash = self.lock.as_ref().map_or(0, |lock| lock.hash());
-        raw[Stat::ENCODED_BYTES + 32..][..16].copy_from_slice(&lock_hash.to_le_bytes());
-        raw[Stat::ENCODED_BYTES + 48..][..8].copy_from_slice(&self.due_ns.unwrap_or(0).to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&lock_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 32..][..8].copy_from_slice(&self.due_ns.unwrap_or(0).to_le_bytes());
         let quota_hash = self.quota.as_ref().map_or(0, |quota| quota.hash());
-        raw[Stat::ENCODED_BYTES + 56..][..16].copy_from_slice(&quota_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 40..][..16].copy_from_slice(&quota_hash.to_le_bytes());
         let opens_hash = self.opens.as_ref().map_or(0, |opens| opens.hash());
         let held_hash = self.reign.as_ref().map_or(opens_hash, |reign| reign.hash().wrapping_add(opens_hash));
-        raw[Stat::ENCODED_BYTES + 72..][..16].copy_from_slice(&held_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 56..][..16].copy_from_slice(&held_hash.to_le_bytes());
         let log_hash = self.log.as_ref().map_or(0, |log| log.hash());
-        raw[Stat::ENCODED_BYTES + 88..][..16].copy_from_slice(&log_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 72..][..16].copy_from_slice(&log_hash.to_le_bytes());
         let acl_hash = self.acl.as_ref().map_or(0, |acl| acl.hash());
-        raw[Stat::ENCODED_BYTES + 104..].copy_from_slice(&acl_hash.to_le_bytes());
+        raw[Stat::ENCODED_BYTES + 88..].copy_from_slice(&acl_hash.to_le_bytes());
         xxh3_128(&raw)
     }
 }
@@ -639,10 +622,10 @@ impl Tree {
     }
 }
 
-/// The stat with the length and the checksum of `data`, and the data's hash.
-fn summed(data: &[u8], stat: Stat) -> (Stat, u128) {
+/// The stat with the length and the checksum of `data`.
+fn summed(data: &[u8], stat: Stat) -> Stat {
     let data_bytes = u32::try_from(data.len()).expect("a node's data is bounded far below 4 GiB");
-    (Stat { data_bytes, checksum: crc32fast::hash(data), ..stat }, xxh3_128(data))
+    Stat { data_bytes, checksum: crc32fast::hash(data), ..stat }
 }
 
 /// How much of a node's data is brought close beforehand: of more, the copying itself fetches what comes next.

@@ -22,6 +22,7 @@ use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 pub struct Value {
     bytes: Bytes,
     hash: u128,
+    crc: u32,
     room: Option<Room>,
 }
 
@@ -57,9 +58,16 @@ impl Value {
     /// Takes `content`, whose first byte is the kind, by copying it into a buffer of its own.
     #[must_use]
     pub fn copy_of(content: &[u8]) -> Self {
+        Self::summed_copy_of(content, crc32fast::hash(content))
+    }
+
+    /// The same, where the content's CRC-32 is known already.
+    #[must_use]
+    pub fn summed_copy_of(content: &[u8], crc: u32) -> Self {
+        debug_assert_eq!(crc, crc32fast::hash(content), "the checksum is that of the content");
         let mut draft = Draft::with_capacity(content.len());
         draft.extend(content);
-        draft.finish()
+        draft.finish_summed(crc)
     }
 
     /// The empty entry.
@@ -78,6 +86,12 @@ impl Value {
     #[must_use]
     pub fn hash(&self) -> u128 {
         self.hash
+    }
+
+    /// CRC-32 of the content: frames and journal records carry it, and no one goes over the content again for it.
+    #[must_use]
+    pub fn crc(&self) -> u32 {
+        self.crc
     }
 
     /// What the value is; `None` if the first byte names no kind.
@@ -100,7 +114,7 @@ impl Value {
 
 impl Clone for Value {
     fn clone(&self) -> Self {
-        Self { bytes: self.bytes.clone(), hash: self.hash, room: None }
+        Self { bytes: self.bytes.clone(), hash: self.hash, crc: self.crc, room: None }
     }
 }
 
@@ -149,6 +163,11 @@ impl Draft {
     /// The finished value.
     #[must_use]
     pub fn finish(self) -> Value {
+        let crc = crc32fast::hash(&self.body);
+        self.finish_summed(crc)
+    }
+
+    fn finish_summed(self, crc: u32) -> Value {
         let Self { before, mut body, .. } = self;
         let len = body.len();
         let padding = (RECORD_HEADER_BYTES + len).next_multiple_of(BLOCK_BYTES) - RECORD_HEADER_BYTES - len;
@@ -156,7 +175,7 @@ impl Draft {
         let after = body.split_off(len);
         let bytes = body.freeze();
         let hash = xxh3_128(&bytes);
-        Value { bytes, hash, room: Some(Room { before, after }) }
+        Value { bytes, hash, crc, room: Some(Room { before, after }) }
     }
 }
 

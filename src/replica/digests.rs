@@ -1,7 +1,8 @@
 //! Digests of the state: replicas that applied the same log say so to each other, and one that differs stops.
 //!
-//! 1. Whoever applies a slot whose number is a multiple of [`Digests::every`] notes the namespace's digest there, and tells
-//!    every peer; a peer that is met later is told what is still kept. A start does the same with what it replays.
+//! 1. Whoever applies a slot whose number is a multiple of [`Digests::every`], or that holds an entry without content, notes
+//!    the namespace's digest there, and tells every peer; a peer that is met later is told what is still kept. A start does
+//!    the same with what it replays. So the log alone says where: whoever wants the states compared now has an entry added.
 //! 2. What a peer told is kept until this replica comes to that slot itself: one that lags, or starts from an image, looks
 //!    at the slots they have in common.
 //!    It is forgotten with the link to that peer: what it holds then, it tells again on the next one.
@@ -9,6 +10,8 @@
 //!    When no digest can reach a majority any more nobody knows who is right, and all stop.
 //! 4. Voters that are away are waited for, until [`DIGESTS_KEPT`] slots later; then those that are there decide, if they are
 //!    enough to choose anything.
+//! 5. Up to the last slot where a majority agreed with it this replica's state is known to be right
+//!    ([`Digests::agreed_upto`]): images up to there are lent to others (`transfer`).
 //!
 //! Replicas whose states are equal tell equal digests, whatever they lag and whoever counts: none of them ever stops. A
 //! digest costs no walk (namespace, invariant 6), a message every so many slots and peer, and no write.
@@ -18,7 +21,7 @@ use std::collections::VecDeque;
 use super::Replica;
 use super::exchange::{Diverged, Effect};
 use crate::limits::{DIGEST_EVERY_SLOTS, DIGESTS_KEPT};
-use crate::paxos::{Config, Incarnation, ReplicaId, Slot};
+use crate::paxos::{Config, Incarnation, Kind, ReplicaId, Slot};
 use crate::wire::peer::PeerMessage;
 
 /// Digests of this replica's state, and what the others told of theirs.
@@ -30,6 +33,8 @@ pub struct Digests {
     told: Vec<Told>,
     /// The newest of our own that the peers were told.
     sent_upto: Slot,
+    /// The highest slot at which a majority had this replica's digest.
+    agreed_upto: Slot,
     /// Something came that was not judged yet.
     is_new: bool,
 }
@@ -45,8 +50,10 @@ struct Told {
 /// What the voters' digests of one slot say of this replica's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
-    /// Nothing yet, or that it is right.
+    /// Nothing yet.
     GoOn,
+    /// It is right: a majority has it.
+    Agrees,
     /// A majority has this one, which is another.
     Differs(u128),
     /// No digest has a majority, nor will.
@@ -64,16 +71,23 @@ impl Digests {
     #[must_use]
     pub fn every(slots: u64) -> Self {
         assert!(slots > 0, "digests are some slots apart");
-        Self { every: slots, own: VecDeque::new(), told: Vec::new(), sent_upto: Slot(0), is_new: false }
+        let agreed_upto = Slot(0);
+        Self { every: slots, own: VecDeque::new(), told: Vec::new(), sent_upto: Slot(0), agreed_upto, is_new: false }
     }
 
-    /// Everything up to `slot` is applied, and nothing beyond; `digest` says what came out.
-    pub fn applied(&mut self, slot: Slot, digest: impl FnOnce() -> u128) {
-        if slot.0.is_multiple_of(self.every) {
+    /// Everything up to `slot`, which holds an entry of that kind, is applied, and nothing beyond; `digest` says what came
+    /// out.
+    pub fn applied(&mut self, slot: Slot, kind: Option<Kind>, digest: impl FnOnce() -> u128) {
+        if slot.0.is_multiple_of(self.every) || kind == Some(Kind::Noop) {
             assert!(self.own.back().is_none_or(|(last, _)| *last < slot), "slots are applied one after the other");
             self.own.push_back((slot, digest()));
             self.is_new = true;
         }
+    }
+
+    /// Of the state up to there it is known, by a later digest, that a majority has the same.
+    pub(super) fn agreed_upto(&self) -> Slot {
+        self.agreed_upto
     }
 
     fn told(&mut self, replica: ReplicaId, incarnation: Incarnation, slot: Slot, digest: u128) {
@@ -124,11 +138,15 @@ impl Digests {
         let most = votes.iter().map(|(_, digest)| (count(*digest), *digest)).max();
         let silent = voters.voters().count() - votes.len();
         let verdict = match most {
-            Some((count, digest)) if count >= voters.quorum() && digest != own => Verdict::Differs(digest),
-            Some((count, _)) if count + silent < voters.quorum() => Verdict::NoMajority,
-            Some((count, _)) if is_last && count < voters.quorum() && votes.len() >= voters.quorum() => {
-                Verdict::NoMajority
+            Some((count, digest)) if count >= voters.quorum() => {
+                if digest == own {
+                    Verdict::Agrees
+                } else {
+                    Verdict::Differs(digest)
+                }
             }
+            Some((count, _)) if count + silent < voters.quorum() => Verdict::NoMajority,
+            Some(_) if is_last && votes.len() >= voters.quorum() => Verdict::NoMajority,
             _ => Verdict::GoOn,
         };
         (verdict, votes)
@@ -167,6 +185,10 @@ impl Replica {
             let (verdict, votes) = self.digests.judge(me, configs.at(slot), (slot, own), at < leaving);
             let majority = match verdict {
                 Verdict::GoOn => continue,
+                Verdict::Agrees => {
+                    self.digests.agreed_upto = self.digests.agreed_upto.max(slot);
+                    continue;
+                }
                 Verdict::Differs(digest) => Some(digest),
                 Verdict::NoMajority => None,
             };
@@ -200,7 +222,7 @@ mod tests {
     /// What replica 1 makes of its own digest and those that others told.
     fn verdict(count: u8, own: u128, others: &[(u8, u128)], is_last: bool) -> Verdict {
         let mut digests = Digests::every(1024);
-        digests.applied(SLOT, || own);
+        digests.applied(SLOT, Some(Kind::Commands), || own);
         for (replica, digest) in others {
             digests.told(ReplicaId(*replica), incarnation(*replica), SLOT, *digest);
         }
@@ -210,9 +232,9 @@ mod tests {
     #[test]
     fn whoever_differs_from_a_majority_stops_and_the_majority_does_not() {
         assert_eq!(verdict(3, 7, &[(2, 8), (3, 8)], false), Verdict::Differs(8));
-        assert_eq!(verdict(3, 8, &[(2, 7), (3, 8)], false), Verdict::GoOn);
+        assert_eq!(verdict(3, 8, &[(2, 7), (3, 8)], false), Verdict::Agrees);
         assert_eq!(verdict(5, 7, &[(2, 8), (3, 8), (4, 8)], false), Verdict::Differs(8), "one is away");
-        assert_eq!(verdict(5, 8, &[(2, 8), (3, 8), (4, 7), (5, 7)], true), Verdict::GoOn);
+        assert_eq!(verdict(5, 8, &[(2, 8), (3, 8), (4, 7), (5, 7)], true), Verdict::Agrees);
     }
 
     #[test]
@@ -230,15 +252,25 @@ mod tests {
     fn equal_states_stop_nobody_however_few_tell() {
         for told in 0..=4 {
             let others: Vec<(u8, u128)> = (2..2 + told).map(|replica| (replica, 7)).collect();
-            assert_eq!(verdict(5, 7, &others, false), Verdict::GoOn);
-            assert_eq!(verdict(5, 7, &others, true), Verdict::GoOn);
+            let expected = if told >= 2 { Verdict::Agrees } else { Verdict::GoOn };
+            assert_eq!(verdict(5, 7, &others, false), expected);
+            assert_eq!(verdict(5, 7, &others, true), expected);
         }
+    }
+
+    #[test]
+    fn an_entry_without_content_names_a_slot_wherever_it_stands() {
+        let mut digests = Digests::every(1024);
+        for (slot, kind) in [(5, Kind::Commands), (6, Kind::Noop), (7, Kind::Config), (1024, Kind::Config)] {
+            digests.applied(Slot(slot), Some(kind), || u128::from(slot));
+        }
+        assert_eq!(digests.own, [(Slot(6), 6), (Slot(1024), 1024)]);
     }
 
     #[test]
     fn a_disk_that_is_no_voter_says_nothing_and_a_new_word_takes_the_place_of_the_old() {
         let mut digests = Digests::every(1024);
-        digests.applied(SLOT, || 7);
+        digests.applied(SLOT, Some(Kind::Commands), || 7);
         let me = (ReplicaId(1), incarnation(1));
         let judge = |digests: &Digests| digests.judge(me, &voters(3), (SLOT, 7), false).0;
         for replica in [2, 3] {
@@ -250,13 +282,13 @@ mod tests {
         }
         assert_eq!(judge(&digests), Verdict::Differs(8));
         digests.told(ReplicaId(3), incarnation(3), SLOT, 7);
-        assert_eq!(judge(&digests), Verdict::GoOn);
+        assert_eq!(judge(&digests), Verdict::Agrees);
     }
 
     #[test]
     fn a_word_goes_with_the_link_it_came_on() {
         let mut digests = Digests::every(1024);
-        digests.applied(SLOT, || 7);
+        digests.applied(SLOT, Some(Kind::Commands), || 7);
         let judge = |digests: &Digests| digests.judge((ReplicaId(1), incarnation(1)), &voters(3), (SLOT, 7), false).0;
         digests.told(ReplicaId(2), incarnation(2), SLOT, 8);
         digests.forget(ReplicaId(2));

@@ -39,7 +39,8 @@ pub enum Input {
     ImageWritten { slot: Slot },
     /// The file of [`Effect::FinishImage`] is whole and durable, its name included.
     ImageDurable { slot: Slot },
-    /// The disk has no room for the segment asked for with [`Effect::PrepareSegment`]; nothing of it is left there.
+    /// The disk has no room for the segment asked for with [`Effect::PrepareSegment`], or not even for the name asked for
+    /// with [`Effect::RecycleSegment`]: what was there is there as before.
     NoRoomForSegment,
     /// The disk has no room for that image: its oldest unanswered [`Effect::ImagePiece`] or its [`Effect::FinishImage`] came
     /// to nothing, and so does all that is still asked for it. Nothing of it is left there.
@@ -98,6 +99,8 @@ pub enum Effect {
     Scrubbed(Scrubbed),
     /// End at once, and say why; what goes to peers before it should leave.
     Diverged(Diverged),
+    /// End at once: most copies of the hard state, so many, are not what was written.
+    HardStateLost { damaged: usize },
     /// Tell that front.
     Front { front: FrontId, notice: FrontNotice },
 }
@@ -127,6 +130,8 @@ pub enum Still {
     Segment(SegmentId),
     /// The image up to that slot.
     Image(Slot),
+    /// The four copies of the hard state.
+    HardState,
 }
 
 /// What came of reading what lies still.
@@ -134,6 +139,8 @@ pub enum Still {
 pub enum Scrubbed {
     /// Damage; images are taken until both that are kept end at or behind `past`.
     Damaged { file: Still, offset: u64, past: Slot },
+    /// So many copies of the hard state are damaged; they are written again.
+    CopiesDamaged(usize),
     /// Everything was read once.
     Pass { bytes: u64, damaged: u64 },
 }

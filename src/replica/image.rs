@@ -12,7 +12,7 @@
 //!    ([`Paxos::set_image_upto`](crate::paxos::Paxos::set_image_upto)).
 //! 5. When the log has hardly room left, an image is begun whatever the log has grown by, if it helps to trim. If the newest
 //!    holds all there is already and only the older one stands in the way, the leader adds an entry without content, so
-//!    that there is something to take a newer one of. When not even what waits to be written finds room, the log is given
+//!    that there is something to take a newer one of; a follower asks the leader for one. When not even what waits to be written finds room, the log is given
 //!    up to the newest image: should that one be damaged, the older one and the other replicas remain.
 //! 6. An image is begun for a copy outside the cell, too (`snapshots`); and one after the other, until both end behind what
 //!    was found damaged (`scrub`).
@@ -34,6 +34,7 @@ use crate::journal::hard_state::ImagePointer;
 use crate::namespace::command::Revision;
 use crate::paxos::{Slot, Value};
 use crate::time::{Duration, Instant};
+use crate::wire::peer::PeerMessage;
 
 /// The images of a running replica.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Images {
     taking: Option<Taking>,
     /// There was no room for the last one; it is begun anew then.
     again_at: Option<Instant>,
+    /// The leader was asked for an entry, and is not before then.
+    entry_again_at: Option<Instant>,
 }
 
 /// An image on its way.
@@ -104,6 +107,7 @@ impl Images {
             floor: storage.image_upto(),
             taking: None,
             again_at: None,
+            entry_again_at: None,
         }
     }
 
@@ -131,9 +135,10 @@ impl Images {
         taking
     }
 
-    /// When the next piece is due, or an image that found no room.
+    /// When the next piece is due, an image that found no room, or an entry that did not come.
     pub(super) fn next_deadline(&self) -> Instant {
-        self.piece_due().min(self.again_at.unwrap_or(Instant::FOREVER))
+        let waits = [self.again_at, self.entry_again_at];
+        waits.into_iter().flatten().fold(self.piece_due(), Instant::min)
     }
 
     fn piece_due(&self) -> Instant {
@@ -168,6 +173,7 @@ impl Replica {
     /// Does what is due for images and for the log behind them. Called at the end of a turn.
     pub(super) fn tend_images(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.images.again_at.take_if(|at| *at <= now);
+        self.images.entry_again_at.take_if(|at| *at <= now);
         if self.images.taking.is_none() && self.images.again_at.is_none() && !self.transfer.is_fetching() {
             self.begin_image_if_due(now, effects);
         }
@@ -199,8 +205,8 @@ impl Replica {
             if grown || wanted {
                 self.begin_image(now, effects);
             }
-        } else if wanted && self.images.newest() == self.applied_upto {
-            self.add_an_entry(now, effects);
+        } else if wanted && self.applied_upto == known {
+            self.want_an_entry(now, effects);
         }
     }
 
@@ -209,8 +215,21 @@ impl Replica {
         self.storage.is_short() && self.storage.would_trim(self.applied_upto)
     }
 
-    /// Something to take a further image of: an entry without content.
-    fn add_an_entry(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    /// Has the log go on, though nobody writes: there is something to take a further image of then, and to compare.
+    pub(super) fn want_an_entry(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        match self.leader {
+            Some((leader, _)) if leader != self.me => {
+                if self.images.entry_again_at.is_none() {
+                    self.images.entry_again_at = Some(now + ENTRY_AGAIN_AFTER);
+                    effects.push(Effect::Peer { to: leader, message: PeerMessage::EntryWanted });
+                }
+            }
+            _ => self.add_an_entry(now, effects),
+        }
+    }
+
+    /// If this replica leads: adds an entry without content.
+    pub(super) fn add_an_entry(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.paxos.is_leading() && self.paxos.can_propose() && self.paxos.in_flight() == 0 {
             self.paxos.propose(now, Value::noop(), &mut self.outputs);
             self.drain(now, effects);
@@ -322,6 +341,9 @@ pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 /// Between two pieces: an image takes its time, not the writers'.
 const PIECE_EVERY: Duration = Duration::from_millis(1);
+
+/// An entry that was asked for comes within a moment, if the leader can add one at all.
+const ENTRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A disk that had no room for an image is tried again after this: long enough to cost it little, short beside the time in
 /// which a person makes room.

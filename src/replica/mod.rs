@@ -33,8 +33,8 @@
 //! what is gone is sent an image, and starts again from it; that story is told in `transfer`. So is a client that wants a
 //! copy outside the cell: `snapshots`.
 //!
-//! What lies still on the disk is read now and then, and repaired by newer images; that story is told in `scrub`. That
-//! replicas hold the same is not taken on trust: `digests`.
+//! What lies still on the disk is read now and then; the log and images are repaired by newer images, the hard state by being
+//! written again; that story is told in `scrub`. That replicas hold the same is not taken on trust: `digests`.
 //!
 //! **The members** are Paxos' affair; who asks for a change of them is answered out of `members`, by the leader.
 //!
@@ -374,6 +374,7 @@ impl Replica {
                 self.take_piece(from, (image, offset), bytes, effects);
             }
             PeerMessage::Digest { slot, digest } => self.take_digest(from, incarnation, slot, digest),
+            PeerMessage::EntryWanted => self.add_an_entry(now, effects),
         }
     }
 
@@ -416,7 +417,7 @@ impl Replica {
             Some(Kind::Noop | Kind::Config) => {}
             None => panic!("slot {slot} holds a value of unknown kind: it was written by a newer version"),
         }
-        self.digests.applied(slot, || self.namespace.digest());
+        self.digests.applied(slot, value.kind(), || self.namespace.digest());
         self.changes.append(&mut self.applied.changes);
         let mut outcomes = std::mem::take(&mut self.applied.outcomes);
         for outcome in outcomes.drain(..) {

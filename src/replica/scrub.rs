@@ -1,7 +1,7 @@
 //! Reading what lies still, so that damage is found while there is a way to repair it.
 //!
-//! Within a configured period what a start would read of the log and the images is read once: the newest record of every
-//! applied slot, then the images. One read at a time, evenly apart, in the background, at the price of nothing that anybody waits for.
+//! Within a configured period what a start would read of the log and the images is read once: the copies of the hard state,
+//! the newest record of every applied slot, then the images. One read at a time, evenly apart, in the background, at the price of nothing that anybody waits for.
 //!
 //! A record that is damaged is not written again where it lies: a write in place that is torn by a crash would take its
 //! neighbours along, and the state machine has applied it anyhow. The repair is an *image past it*: once the older of the
@@ -10,12 +10,21 @@
 //! whole, a peer that asks for that very slot or image asks somebody else. Nobody else may have the slot: a read for a peer
 //! that fails is damage found, and once an image is past it the peer is sent there.
 //!
+//! The value of a damaged record is not fetched from a peer either, to be appended once more: a start would find it behind
+//! all that came later, and would have to keep all of that in memory until then. The image is needed anyhow.
+//!
+//! A damaged copy of the hard state is written again from what is in memory, while with that three of five agree. Where
+//! fewer do the disk has lost, or never stored, what it said was durable: it is not to be relied on for the next promise,
+//! and the replica ends ([`Effect::HardStateLost`]).
+//!
 //! An open slot's record is left to the next pass: it is in memory, and chosen or voted for anew in a moment.
 
 use super::Replica;
 use super::exchange::{Effect, Scrubbed, Still};
 use super::image_file::ImageCheck;
 use crate::journal::Place;
+use crate::journal::hard_state::{COPIES, HardStateFile};
+use crate::limits::BLOCK_BYTES;
 use crate::paxos::{ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
 
@@ -38,6 +47,8 @@ pub(super) struct Scrub {
 
 #[derive(Debug)]
 enum At {
+    /// The hard state's copies from the next one on.
+    Copies(Copies),
     /// The records of slots from there on.
     Log(Slot),
     /// What is being read of the log.
@@ -46,12 +57,21 @@ enum At {
     Image(Slot, u64, ImageCheck),
 }
 
+/// What is known of the hard state's copies.
+#[derive(Clone, Default, Debug)]
+struct Copies {
+    /// Read while they held that round, and none was under way.
+    round: u64,
+    read: usize,
+    damaged: Vec<usize>,
+}
+
 impl Scrub {
     pub(super) fn new(now: Instant, period: Option<Duration>) -> Self {
         let next_at = period.map_or(Instant::FOREVER, |period| now + period.scaled(1, FIRST_READ_AFTER));
         Self {
             period,
-            at: At::Log(Slot(0)),
+            at: At::Copies(Copies::default()),
             next_at,
             reading: false,
             bytes: 0,
@@ -72,7 +92,7 @@ impl Scrub {
 
     /// Between two reads, when so many bytes are to be read in all.
     fn pause(&self, bytes: u64) -> Duration {
-        let reads = bytes.max(self.bytes_before) / SCRUB_BYTES + 1;
+        let reads = bytes.max(self.bytes_before) / SCRUB_BYTES + 1 + COPIES as u64;
         // Twice as fast as it must be: what is read grows meanwhile.
         self.period.map_or(Duration::ZERO, |period| period.scaled(1, 2 * reads))
     }
@@ -96,6 +116,18 @@ impl Replica {
                 (file, offset, bytes)
             }
             At::Image(slot, offset, _) => (Still::Image(*slot), *offset, SCRUB_BYTES),
+            At::Copies(copies) => {
+                let place = HardStateFile::place_of(copies.read);
+                let Some(round) = self.storage.copies_at_rest() else {
+                    self.scrub.next_at = now + COPIES_LOOKED_AT_AGAIN;
+                    return;
+                };
+                if round != copies.round {
+                    self.scrub.at = At::Copies(Copies { round, ..Copies::default() });
+                    return self.tend_scrub(now, effects);
+                }
+                (Still::HardState, place, BLOCK_BYTES as u64)
+            }
             At::Records(_) => unreachable!("what is being read is waited for"),
         };
         self.scrub.reading = true;
@@ -114,6 +146,7 @@ impl Replica {
                 self.scrub.at = At::Log(places.last().map_or(Slot(0), |place| place.slot.next()));
             }
             At::Image(slot, offset, check) => self.check_image(now, (slot, offset, check), bytes, effects),
+            At::Copies(copies) => self.check_copy(copies, bytes.unwrap_or_default(), effects),
             At::Log(_) => unreachable!("only what was asked for is read"),
         }
     }
@@ -132,6 +165,30 @@ impl Replica {
             self.found_damage(Still::Segment(place.segment), place.offset, from, effects);
         }
         self.paxos.log_read(now, to, from, values, &mut self.outputs);
+    }
+
+    /// Looks at the copy that was read; after the last, at what that makes of them all.
+    fn check_copy(&mut self, mut copies: Copies, bytes: &[u8], effects: &mut Vec<Effect>) {
+        if self.storage.copies_at_rest() != Some(copies.round) {
+            self.scrub.at = At::Copies(Copies::default());
+            return;
+        }
+        if !self.storage.is_held_by(bytes) {
+            copies.damaged.push(copies.read);
+        }
+        copies.read += 1;
+        if copies.read < COPIES {
+            self.scrub.at = At::Copies(copies);
+            return;
+        }
+        let damaged = copies.damaged.len();
+        self.scrub.damaged += damaged as u64;
+        if damaged > COPIES / 2 {
+            effects.push(Effect::HardStateLost { damaged });
+        } else if damaged > 0 {
+            self.storage.write_again(&copies.damaged);
+            effects.push(Effect::Scrubbed(Scrubbed::CopiesDamaged(damaged)));
+        }
     }
 
     fn check_records(&mut self, places: &[Place], bytes: &[u8], effects: &mut Vec<Effect>) {
@@ -174,7 +231,8 @@ impl Replica {
     /// Goes on with the next image; after the last the pass is over.
     fn scrub_image_after(&mut self, now: Instant, slot: Slot, effects: &mut Vec<Effect>) {
         let next = self.images.kept().iter().copied().find(|kept| *kept > slot);
-        self.scrub.at = next.map_or(At::Log(Slot(0)), |slot| At::Image(slot, 0, ImageCheck::default()));
+        let anew = At::Copies(Copies::default());
+        self.scrub.at = next.map_or(anew, |slot| At::Image(slot, 0, ImageCheck::default()));
         let log_bytes = self.storage.journal().bytes_beyond(Slot(0));
         self.scrub.next_at = now + self.scrub.pause(log_bytes);
         if next.is_none() {
@@ -192,6 +250,9 @@ impl Replica {
         effects.push(Effect::Scrubbed(Scrubbed::Damaged { file, offset, past }));
     }
 }
+
+/// A hard state that is being written is at rest again by then.
+const COPIES_LOOKED_AT_AGAIN: Duration = Duration::from_millis(100);
 
 /// What is read at once: far less than a lease to check.
 const SCRUB_BYTES: u64 = 256 << 10;

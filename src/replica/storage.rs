@@ -61,27 +61,29 @@ pub struct Storage {
 }
 
 /// How it stands with the journal's next segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Supply {
-    /// It is had for the asking, as far as is known.
-    Open,
-    /// It was asked for.
-    Asked,
-    /// The disk had no room for it; it is asked for again then.
-    Refused(Instant),
-    /// It was asked for again.
-    AskedAgain,
+#[derive(Clone, Copy, Default, Debug)]
+struct Supply {
+    /// What it is being made of.
+    asked: Option<Source>,
+    /// What the disk had no room for the last time.
+    refused: Option<Refused>,
 }
 
-impl Supply {
-    fn asked(self) -> Self {
-        if self.is_dry() { Self::AskedAgain } else { Self::Asked }
-    }
+/// What a segment is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    /// A new file.
+    New,
+    /// The file of a segment that was given up, under a new name.
+    Spare(SegmentId),
+}
 
-    /// Whether the disk had no room the last time.
-    const fn is_dry(self) -> bool {
-        matches!(self, Self::Refused(_) | Self::AskedAgain)
-    }
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    /// Not even for another name: what was given up is of no use either.
+    even_a_name: bool,
+    /// The disk is asked again then.
+    until: Instant,
 }
 
 impl Storage {
@@ -96,7 +98,7 @@ impl Storage {
         Self {
             journal,
             hard_state,
-            supply: Supply::Open,
+            supply: Supply::default(),
             under_way: 0,
             bytes_max: bounds.journal_bytes_max,
             spare: BTreeSet::new(),
@@ -130,7 +132,7 @@ impl Storage {
     /// Whether the disk has no room for a further segment.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        self.supply.is_dry()
+        self.supply.refused.is_some()
     }
 
     /// Everything up to there is in the newest image that the hard state points to.
@@ -166,6 +168,19 @@ impl Storage {
         self.hard_state.settled().image == Some(image)
     }
 
+    /// The round of copies that the hard state's file holds, while none is under way.
+    pub(super) fn copies_at_rest(&self) -> Option<u64> {
+        self.hard_state.is_idle().then(|| self.hard_state.durable_sequence())
+    }
+
+    pub(super) fn is_held_by(&self, copy: &[u8]) -> bool {
+        self.hard_state.is_held_by(copy)
+    }
+
+    pub(super) fn write_again(&mut self, damaged: &[usize]) {
+        self.hard_state.write_again(damaged);
+    }
+
     /// Gives up segments that hold nothing above `upto`. Returns the highest slot that went.
     pub(super) fn trim(&mut self, upto: Slot, effects: &mut Vec<Effect>) -> Option<Slot> {
         let freed = self.journal.trim(upto, self.hard_state.settled().paxos.promised, self.is_stuck());
@@ -173,7 +188,9 @@ impl Storage {
             return None;
         }
         self.spare.extend(freed);
-        while self.spare.len() > SPARE_SEGMENTS_MAX {
+        // One that is being renamed is lower than these: should that be refused, it must not be left behind alone.
+        let is_one_under_way = matches!(self.supply.asked, Some(Source::Spare(_)));
+        while self.spare.len() > SPARE_SEGMENTS_MAX && !is_one_under_way {
             effects.extend(self.spare.pop_first().map(|segment| Effect::RemoveSegment { segment }));
         }
         Some(self.journal.trimmed_upto())
@@ -195,12 +212,17 @@ impl Storage {
 
     pub(super) fn segment_ready(&mut self, segment: SegmentId) {
         self.journal.segment_ready(segment);
-        self.supply = Supply::Open;
+        self.supply = Supply::default();
     }
 
-    /// The disk had no room for the segment that was asked for.
+    /// The disk had no room for the segment that was asked for, not even for a name; what it was to be made of is as before.
     pub(super) fn no_room(&mut self, now: Instant) {
-        self.supply = Supply::Refused(now + ROOM_LOOKED_FOR_EVERY);
+        let source = self.supply.asked.take().expect("only what was asked for is refused");
+        if let Source::Spare(from) = source {
+            self.spare.insert(from);
+        }
+        let even_a_name = source != Source::New;
+        self.supply.refused = Some(Refused { even_a_name, until: now + ROOM_LOOKED_FOR_EVERY });
     }
 
     /// The write with that token is durable.
@@ -222,8 +244,9 @@ impl Storage {
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
-        let asked_again = if let Supply::Refused(until) = self.supply { until } else { Instant::FOREVER };
-        self.journal.next_deadline().min(asked_again)
+        let waiting =
+            self.supply.refused.filter(|_| self.supply.asked.is_none() && self.segment_to_ask_for().is_some());
+        self.journal.next_deadline().min(waiting.map_or(Instant::FOREVER, |refused| refused.until))
     }
 
     /// Hands out every write that may be under way.
@@ -260,24 +283,42 @@ impl Storage {
 
     /// Has the next segment made ready if one is wanted: of a file that was given up, or a new one.
     fn supply(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        if matches!(self.supply, Supply::Asked | Supply::AskedAgain) {
+        if self.supply.asked.is_some() {
             return;
         }
-        let Some(segment) = self.journal.segment_wanted() else { return };
-        let may_ask = if let Supply::Refused(until) = self.supply { now >= until } else { true };
-        if let Some(from) = self.spare.pop_first() {
-            self.supply = self.supply.asked();
-            effects.push(Effect::RecycleSegment { from, segment });
-        } else if may_ask && self.allowed_segments() > 0 {
-            self.supply = self.supply.asked();
-            effects.push(Effect::PrepareSegment { segment });
+        let Some((segment, source)) = self.segment_to_ask_for() else { return };
+        // What was given up since a new file was refused needs a name alone.
+        let hopeless = |refused: Refused| refused.even_a_name || source == Source::New;
+        if self.supply.refused.is_some_and(|refused| now < refused.until && hopeless(refused)) {
+            return;
+        }
+        self.supply.asked = Some(source);
+        effects.push(match source {
+            Source::New => Effect::PrepareSegment { segment },
+            Source::Spare(from) => {
+                self.spare.remove(&from);
+                Effect::RecycleSegment { from, segment }
+            }
+        });
+    }
+
+    /// The next segment, if one is wanted and may be had, and what to make it of.
+    fn segment_to_ask_for(&self) -> Option<(SegmentId, Source)> {
+        let segment = self.journal.segment_wanted()?;
+        match self.spare.first() {
+            Some(from) => Some((segment, Source::Spare(*from))),
+            None => (self.allowed_segments() > 0).then_some((segment, Source::New)),
         }
     }
 
     /// How many segments can be had beside those that hold something or stand ready.
     fn further_segments(&self) -> u64 {
         let allowed = self.allowed_segments();
-        if self.supply.is_dry() { allowed.min(self.spare.len() as u64) } else { allowed }
+        match self.supply.refused {
+            None => allowed,
+            Some(Refused { even_a_name: true, .. }) => 0,
+            Some(_) => allowed.min(self.spare.len() as u64),
+        }
     }
 
     fn allowed_segments(&self) -> u64 {
@@ -300,3 +341,6 @@ const ROOM_LOOKED_FOR_EVERY: Duration = Duration::from_secs(1);
 
 /// Files kept to become segments again: a burst is served without writing zeros.
 const SPARE_SEGMENTS_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests;

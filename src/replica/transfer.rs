@@ -5,6 +5,9 @@
 //!    more on a link than one piece, and votes hardly wait for it.
 //! 2. Any replica with an image answers, out of the file: the image that was asked for if it still has it, else its newest
 //!    from the beginning. While it lends one it takes new images seldom, so that the log behind the lent one stays.
+//!    Only an image is lent behind which a majority has said that it has the same state (`digests`): a wrong one would make
+//!    two wrong replicas of one, and a majority of three. Where none is, the log is made to go on, so that states are
+//!    compared; where that cannot be, since too few are there, the image is lent [`LENT_UNAGREED_AFTER`] all the same.
 //! 3. Pieces go to a file under a partial name. Their sums and their order are checked as they come. What is lost is asked
 //!    for again from where the file ends; whoever does not answer, or sends rubbish, is left for another.
 //!    So is an image that finds no room on the disk, and after a while the whole is tried again.
@@ -30,6 +33,8 @@ pub(super) struct Transfer {
     reading: ReplicaSet,
     /// Until then somebody is taken to be fetching an image here.
     pub(super) lent_until: Instant,
+    /// Since when no image is lent, for want of a majority that agrees.
+    withheld_since: Option<Instant>,
     fetch: Option<Fetch>,
     /// There was no room for the last one that was fetched: none is begun before.
     again_at: Option<Instant>,
@@ -131,13 +136,30 @@ impl Replica {
         (image, offset): (Slot, u64),
         effects: &mut Vec<Effect>,
     ) {
-        let kept = self.images.kept();
-        let Some(newest) = kept.last().copied() else { return };
-        let (image, offset) = if kept.contains(&image) { (image, offset) } else { (newest, 0) };
+        let Some(newest) = self.newest_to_lend(now, effects) else { return };
+        let is_kept = image <= newest && self.images.kept().contains(&image);
+        let (image, offset) = if is_kept { (image, offset) } else { (newest, 0) };
         if !self.transfer.reading.contains(to) {
             self.transfer.reading.insert(to);
             self.read_image(now, Borrower::Peer(to), (image, offset), effects);
         }
+    }
+
+    /// The newest image that may be lent. The first time that none is, the states are compared.
+    fn newest_to_lend(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Option<Slot> {
+        let agreed_upto = self.digests.agreed_upto();
+        let agreed = self.images.kept().iter().rev().copied().find(|image| *image <= agreed_upto);
+        if agreed.is_some() {
+            self.transfer.withheld_since = None;
+            return agreed;
+        }
+        let newest = self.images.kept().last().copied()?;
+        let Some(since) = self.transfer.withheld_since else {
+            self.transfer.withheld_since = Some(now);
+            self.want_an_entry(now, effects);
+            return None;
+        };
+        (now.since(since) >= LENT_UNAGREED_AFTER).then_some(newest)
     }
 
     /// Has a piece of an image read for somebody, who is taken to want the rest of it too.
@@ -281,6 +303,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 /// After so many vain questions somebody else is asked.
 const ASKED_IN_VAIN_MAX: u32 = 4;
+
+/// So long a comparison of the states is waited for: it takes a round trip where a majority is there.
+const LENT_UNAGREED_AFTER: Duration = Duration::from_secs(2);
 
 /// A peer that asked for nothing for so long has its image, or is gone.
 const LENT_FOR: Duration = Duration::from_secs(2);

@@ -134,7 +134,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_folder(folder)
+    // A rename that found no room did not happen; one that is not flushed is half done, whatever the reason.
+    sync_folder(folder).map_err(io::Error::other)
 }
 
 impl AlignedBuffer {

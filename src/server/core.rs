@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
 use super::config::Config;
+use super::ends::{differs, disk_failed, hard_state_lost, removed};
 use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::images;
@@ -21,7 +23,7 @@ use crate::limits::{DISK_STALL_MAX, REQUEST_BYTES_MAX};
 use crate::paxos::{self, ReplicaId, Slot};
 use crate::replica::Replica;
 use crate::replica::exchange::{
-    Borrower, DiskFile, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
+    Borrower, DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
 };
 use crate::runtime::background::Job;
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
@@ -58,7 +60,7 @@ pub(super) struct Core {
     /// The newest list of members that is said not to name our disk is of that slot.
     unnamed_since: Slot,
     /// The replica must not go on.
-    diverged: Option<Diverged>,
+    fatal: Option<Failure>,
     /// The replica asked for a new start.
     starts_again: bool,
     told_leader: Option<ReplicaId>,
@@ -114,7 +116,7 @@ impl Core {
             told_full: false,
             told_no_image: None,
             unnamed_since: Slot(0),
-            diverged: None,
+            fatal: None,
             starts_again: false,
             told_leader: None,
             told_voteless: false,
@@ -250,10 +252,10 @@ impl Core {
         for effect in others {
             self.perform(now, effect, ring);
         }
-        if let Some(diverged) = &self.diverged {
+        if let Some(fatal) = self.fatal.take() {
             // What the peers are told of it leaves with one more look at the ring, whatever else that finds.
             _ = ring.turn(Some(Instant::ZERO), &mut |_, _| {});
-            return Err(differs(self.identity.replica, diverged));
+            return Err(fatal);
         }
         self.tell_of_room();
         self.tell_service(now);
@@ -421,14 +423,12 @@ impl Core {
                 self.jobs.ask(Asked::ImageRead { to, image, offset }, Job::ReadFile { path, offset, bytes });
             }
             Effect::ReadBack { file, offset, bytes } => {
-                let path = match file {
-                    Still::Segment(segment) => folder::segment_path(&self.folder.path, segment),
-                    Still::Image(slot) => images::image_path(&self.folder.path, slot),
-                };
+                let path = self.path_of(file);
                 self.jobs.ask(Asked::ReadBack, Job::ReadIdly { path, offset, bytes });
             }
             Effect::Scrubbed(scrubbed) => self.tell_of_scrub(scrubbed),
-            Effect::Diverged(diverged) => self.diverged = Some(diverged),
+            Effect::Diverged(diverged) => self.fatal = Some(differs(self.identity.replica, &diverged)),
+            Effect::HardStateLost { damaged } => self.fatal = Some(hard_state_lost(&self.folder, damaged)),
             Effect::StartAgain => {
                 tracing::info!("fetched an image: starting again from it");
                 self.starts_again = true;
@@ -459,17 +459,28 @@ impl Core {
         Ok(())
     }
 
+    fn path_of(&self, file: Still) -> PathBuf {
+        match file {
+            Still::Segment(segment) => folder::segment_path(&self.folder.path, segment),
+            Still::Image(slot) => images::image_path(&self.folder.path, slot),
+            Still::HardState => self.folder.path.join(folder::HARD_STATE),
+        }
+    }
+
     fn tell_of_scrub(&self, scrubbed: Scrubbed) {
         match scrubbed {
             Scrubbed::Damaged { file, offset, past } => {
-                let path = match file {
-                    Still::Segment(segment) => folder::segment_path(&self.folder.path, segment),
-                    Still::Image(slot) => images::image_path(&self.folder.path, slot),
-                };
+                let path = self.path_of(file);
                 tracing::warn!(
                     "{} is damaged at byte {offset}; it is repaired by images past slot {}; look at the disk (dmesg, SMART)",
                     path.display(),
                     past.0
+                );
+            }
+            Scrubbed::CopiesDamaged(damaged) => {
+                tracing::warn!(
+                    "{damaged} of the 4 copies of {} are damaged; they are written again; look at the disk (dmesg, SMART)",
+                    self.folder.path.join(folder::HARD_STATE).display()
                 );
             }
             Scrubbed::Pass { bytes, damaged } => {
@@ -492,8 +503,10 @@ impl Core {
     }
 
     fn forget(&mut self, segment: SegmentId, ring: &mut Ring) {
-        let file = self.segments.remove(&segment).expect("a segment that was given up was there");
-        ring.forget_file(file);
+        // One whose new name was refused is forgotten already.
+        if let Some(file) = self.segments.remove(&segment) {
+            ring.forget_file(file);
+        }
     }
 
     pub(super) fn step(&mut self, now: Instant, input: Input) {
@@ -554,47 +567,4 @@ fn register(ring: &mut Ring, file: File) -> Result<FileId, Failure> {
 fn relies_on_its_list(newest: &paxos::Config, me: links::Identity) -> bool {
     let founds = newest.is_unfounded() && newest.has_voter(me.replica);
     founds || newest.names(me.replica, me.incarnation)
-}
-
-fn removed(replica: ReplicaId, replaced: bool) -> Failure {
-    let what = if replaced { "its members are others now, or count on another disk of it" } else { "it was removed" };
-    Failure::new(Code::Removed, format!("replica {replica} is no member of the cell any more: {what}"))
-        .why("nobody counts its votes or sends it the log")
-        .fix("keep it stopped and remove its folder; to bring the replica back: quorate recover")
-}
-
-fn differs(replica: ReplicaId, diverged: &Diverged) -> Failure {
-    let Diverged { slot, own, majority, votes } = diverged;
-    let whose =
-        |digest: u128| votes.iter().filter(move |(_, told)| *told == digest).map(|(voter, _)| voter.to_string());
-    let failure = match majority {
-        Some(majority) => {
-            let others: Vec<String> = whose(*majority).collect();
-            Failure::new(
-                Code::Diverged,
-                format!("the state of replica {replica} differs from the others' at slot {}", slot.0),
-            )
-            .found(format!("digest {own:032x}"))
-            .needed(format!("digest {majority:032x}, as a majority has it (replicas {})", others.join(", ")))
-        }
-        None => {
-            let told = votes.iter().map(|(voter, digest)| format!("replica {voter}: {digest:032x}"));
-            Failure::new(
-                Code::Diverged,
-                format!("the replicas' states differ at slot {}, and no majority agrees", slot.0),
-            )
-            .found(format!("digest {own:032x} here; {}", told.collect::<Vec<_>>().join(", ")))
-            .needed("one digest that a majority of the voters has")
-        }
-    };
-    failure
-        .why("equal logs make equal states: memory, an image, or a program is damaged, and answers may be wrong")
-        .fix("keep a copy of the folder and of the log for a report; then quorate recover, with an empty folder")
-}
-
-pub(super) fn disk_failed(folder: &Folder, found: &str) -> Failure {
-    Failure::new(Code::DiskFailed, format!("the disk under {} failed", folder.path.display()))
-        .found(found)
-        .why("after a failed write nobody knows what the disk holds, so this replica must not go on speaking")
-        .fix("check the disk (dmesg); start again once it is sound: the journal is checked at start")
 }

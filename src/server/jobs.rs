@@ -9,7 +9,8 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::core::{Core, disk_failed};
+use super::core::Core;
+use super::ends::disk_failed;
 use super::failure::Failure;
 use crate::journal::{Identity, Place, SegmentId};
 use crate::paxos::{ReplicaId, Slot, Value};

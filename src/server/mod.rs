@@ -14,6 +14,7 @@
 //! | [`measured`] | what was measured of the disk, and which way to durable writes follows |
 //! | `images` | images in the folder: the newest whole one is where a start begins |
 //! | `core`, `jobs` | the replica's core: peers, disk, effects; what it has done in the background |
+//! | `ends` | why a running replica ends by itself |
 //! | `links`, `names` | connections to the other replicas, and where those are |
 //! | `roster` | who the members are, and where: by the log, and by the file |
 //! | `clients` | a front's core: client connections |
@@ -35,6 +36,7 @@
 mod clients;
 pub mod config;
 mod core;
+mod ends;
 pub mod failure;
 pub mod folder;
 mod images;

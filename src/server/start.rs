@@ -19,7 +19,7 @@ use crate::limits::{CLOCK_ERROR_PPM, LOG_MEMORY_BYTES};
 use crate::namespace::Applied;
 use crate::paxos::{self, Ballot, Kind, Slot, Value};
 use crate::replica::{Bounds, Digests, Recovered, Replica, Storage};
-use crate::runtime::background::Background;
+use crate::runtime::background::{Background, is_for_want_of_room};
 use crate::runtime::clock;
 use crate::runtime::disk::{self, AlignedBuffer};
 use crate::time::Duration;
@@ -61,11 +61,12 @@ pub(super) fn start(
     let (mut applied, mut digests) = (Applied::default(), Digests::default());
     let recovery = journal::recover(&mut segments, known, &mut |slot, value: Value| {
         service.starting(clock::now(), || format!("replaying the journal: slot {}", slot.0));
-        if value.kind() == Some(Kind::Commands) {
+        let kind = value.kind();
+        if kind == Some(Kind::Commands) {
             loaded.namespace.apply(&value.body(), &mut applied);
             applied.clear();
         }
-        digests.applied(slot, || loaded.namespace.digest());
+        digests.applied(slot, kind, || loaded.namespace.digest());
     })
     .map_err(|error| damaged(&folder, &error))?;
     report(&recovery.findings);
@@ -92,7 +93,7 @@ pub(super) fn start(
         maybe: Recovery::tuples(&recovery.maybe),
         unknown: recovery.unknown.clone(),
     };
-    mark_start(&mut journal, &folder, config.journal.segment.0).map_err(failed)?;
+    mark_start(&mut journal, &folder, service).map_err(failed)?;
     settle_hard_state(&mut hard_state, journal.start(), promised, &folder).map_err(failed)?;
     images::remove_others(&folder.path, &[&kept[..], &unreadable].concat()).map_err(failed)?;
     let bounds = bounds(config);
@@ -161,21 +162,47 @@ fn paxos_settings(config: &Config, identity: Identity) -> paxos::Settings {
 
 /// Writes the record that begins this start, and with it the cut behind the last record that counts. Nothing else is
 /// under way yet, so it is done in place.
-fn mark_start(journal: &mut Journal, folder: &Folder, segment_bytes: u64) -> io::Result<()> {
+fn mark_start(journal: &mut Journal, folder: &Folder, service: &Service) -> io::Result<()> {
     while !journal.started() {
         if let Some(write) = journal.next_write() {
             write_in_place(&segment_path(&folder.path, write.segment), write.offset, &write.pieces)?;
             journal.completed(clock::now(), write.id);
         } else {
             let segment = journal.segment_wanted().expect("a journal that cannot write wants a segment");
-            let path = segment_path(&folder.path, segment);
-            let made = path.with_extension("zeroing");
-            zero_file(&made, segment_bytes)?;
-            disk::rename_durably(&made, &path)?;
+            make_segment(&segment_path(&folder.path, segment), journal.segment_bytes(), service)?;
             journal.segment_ready(segment);
         }
     }
     Ok(())
+}
+
+/// Makes a segment's file. On a disk without room it waits for room, as a running replica does, and says so.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a disk has room again")]
+fn make_segment(path: &Path, bytes: u64, service: &Service) -> io::Result<()> {
+    let made = path.with_extension("zeroing");
+    let mut is_told = false;
+    loop {
+        let done = zero_file(&made, bytes).and_then(|()| disk::rename_durably(&made, path));
+        match done {
+            Err(error) if is_for_want_of_room(&error) => {
+                // What came to nothing gives its room back, if it came to a file at all.
+                match std::fs::remove_file(&made) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(
+                        "no room for {} ({bytes} bytes), and the journal is full: this replica starts once there is; make \
+                         room on the file system",
+                        path.display()
+                    );
+                }
+                service.starting(clock::now(), || "waiting for room on the disk".to_owned());
+                std::thread::sleep(ROOM_LOOKED_FOR_EVERY);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Makes all four copies of the hard state equal and durable: what was read may have been in one of them alone, or in the
@@ -249,3 +276,6 @@ fn damaged(folder: &Folder, error: &journal::Error) -> Failure {
     };
     Failure::new(code, format!("the journal in {} cannot be used: {error}", folder.path.display()))
 }
+
+/// A disk without room is asked again so often.
+const ROOM_LOOKED_FOR_EVERY: std::time::Duration = std::time::Duration::from_secs(1);

@@ -15,6 +15,7 @@
 //! All numbers are little-endian.
 
 use bytes::{BufMut, BytesMut};
+use crc32fast::Hasher;
 use thiserror::Error;
 
 /// Bytes of a frame's header.
@@ -38,6 +39,16 @@ pub struct Frame<'a> {
     pub number: u64,
     /// The message.
     pub body: &'a [u8],
+    sums: Sums,
+}
+
+/// What checking a frame came to, with zeros where its checksum stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Sums {
+    /// CRC-32 of the header alone.
+    header: u32,
+    /// CRC-32 of the whole.
+    whole: u32,
 }
 
 /// Why a byte stream is no sequence of frames. The connection is of no further use.
@@ -72,6 +83,30 @@ pub struct FrameReader {
     partial: Vec<u8>,
     /// Room kept between frames that arrive in pieces.
     kept_bytes: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// A frame that came from nowhere, for checks of what reads them.
+    #[must_use]
+    pub fn of(kind: u8, number: u64, body: &'a [u8]) -> Self {
+        let header = unsealed(PEER_MAGIC, kind, number, body_length(body.len()));
+        Self { kind, number, body, sums: summed(&header, body) }
+    }
+
+    /// CRC-32 of the last `bytes` of the body, taken from that of the whole without going over them again. `None` if
+    /// going over them costs less.
+    #[must_use]
+    pub fn tail_crc(&self, bytes: usize) -> Option<u32> {
+        if bytes < COMBINED_BYTES_MIN {
+            return None;
+        }
+        let fields = &self.body[..self.body.len() - bytes];
+        let mut before = Hasher::new_with_initial_len(self.sums.header, HEADER_BYTES as u64);
+        before.update(fields);
+        // A CRC is linear: what stands before the tail weighs as if zeros followed it.
+        before.combine(&Hasher::new_with_initial_len(0, bytes as u64));
+        Some(self.sums.whole ^ before.finalize())
+    }
 }
 
 impl FrameReader {
@@ -165,16 +200,23 @@ pub fn append(out: &mut BytesMut, magic: u16, kind: u8, number: u64, body: impl 
     out[start + CRC_AT..][..4].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// The header of a frame whose body is the given pieces, one after the other: for a vectored send that leaves the pieces
-/// where they are.
+/// The header of a frame whose body is `fields` and then `tail`: for a vectored send that leaves both where they are.
+/// `tail_crc`: the tail's own CRC-32, if it is known.
 #[must_use]
-pub fn header(magic: u16, kind: u8, number: u64, pieces: &[&[u8]]) -> [u8; HEADER_BYTES] {
-    let body_bytes = body_length(pieces.iter().map(|piece| piece.len()).sum());
-    let mut header = unsealed(magic, kind, number, body_bytes);
-    let mut hasher = crc32fast::Hasher::new();
+pub fn header(
+    magic: u16,
+    kind: u8,
+    number: u64,
+    fields: &[u8],
+    (tail, tail_crc): (&[u8], Option<u32>),
+) -> [u8; HEADER_BYTES] {
+    let mut header = unsealed(magic, kind, number, body_length(fields.len() + tail.len()));
+    let mut hasher = Hasher::new();
     hasher.update(&header);
-    for piece in pieces {
-        hasher.update(piece);
+    hasher.update(fields);
+    match tail_crc.filter(|_| tail.len() >= COMBINED_BYTES_MIN) {
+        Some(crc) => hasher.combine(&Hasher::new_with_initial_len(crc, tail.len() as u64)),
+        None => hasher.update(tail),
     }
     header[CRC_AT..][..4].copy_from_slice(&hasher.finalize().to_le_bytes());
     header
@@ -186,16 +228,20 @@ fn checked(whole: &[u8]) -> Result<Frame<'_>, FrameError> {
     let found = u32_at(header, CRC_AT);
     let mut zeroed = *header;
     zeroed[CRC_AT..][..4].fill(0);
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&zeroed);
-    hasher.update(body);
-    let computed = hasher.finalize();
+    let sums = summed(&zeroed, body);
     let kind = header[3];
-    if found != computed {
-        return Err(FrameError::Checksum { kind, found, computed });
+    if found != sums.whole {
+        return Err(FrameError::Checksum { kind, found, computed: sums.whole });
     }
     let number = u64::from_le_bytes(header[8..16].try_into().expect("eight bytes"));
-    Ok(Frame { kind, number, body })
+    Ok(Frame { kind, number, body, sums })
+}
+
+fn summed(zeroed: &[u8; HEADER_BYTES], body: &[u8]) -> Sums {
+    let header = crc32fast::hash(zeroed);
+    let mut whole = Hasher::new_with_initial_len(header, HEADER_BYTES as u64);
+    whole.update(body);
+    Sums { header, whole: whole.finalize() }
 }
 
 fn unsealed(magic: u16, kind: u8, number: u64, body_bytes: u32) -> [u8; HEADER_BYTES] {
@@ -218,6 +264,9 @@ fn u32_at(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
 
 const BODY_BYTES_AT: usize = 4;
 const CRC_AT: usize = 16;
+
+/// A part of a frame from which on combining checksums costs less than going over the bytes: a microsecond or two.
+const COMBINED_BYTES_MIN: usize = 16 << 10;
 
 /// Room kept between frames that arrive in pieces, unless told otherwise.
 const PARTIAL_BYTES_KEPT: usize = 16 << 10;
@@ -248,7 +297,32 @@ mod tests {
     #[test]
     fn a_header_made_for_pieces_is_that_of_the_whole() {
         let whole = one(7, 99, b"abcdef");
-        assert_eq!(header(CLIENT_MAGIC, 7, 99, &[b"ab", b"", b"cdef"]), whole[..HEADER_BYTES]);
+        assert_eq!(header(CLIENT_MAGIC, 7, 99, b"ab", (b"cdef", None)), whole[..HEADER_BYTES]);
+        assert_eq!(header(CLIENT_MAGIC, 7, 99, b"abcdef", (b"", None)), whole[..HEADER_BYTES]);
+    }
+
+    #[test]
+    fn a_tails_checksum_goes_into_its_frames_and_comes_out_of_it() {
+        for (fields, tail) in [(0, COMBINED_BYTES_MIN), (49, COMBINED_BYTES_MIN), (3, 100_001), (4096, 1 << 20)] {
+            let body: Vec<u8> = (0..fields + tail).map(|at| (at * 7 + at / 251) as u8).collect();
+            let crc = crc32fast::hash(&body[fields..]);
+            let whole = one(7, 99, &body);
+            let made = header(CLIENT_MAGIC, 7, 99, &body[..fields], (&body[fields..], Some(crc)));
+            assert_eq!(made, whole[..HEADER_BYTES], "{fields} and {tail} bytes");
+            assert_eq!(checked(&whole).unwrap().tail_crc(tail), Some(crc), "{fields} and {tail} bytes");
+            assert_eq!(checked(&whole).unwrap().tail_crc(COMBINED_BYTES_MIN - 1), None, "short ones are summed anew");
+        }
+    }
+
+    #[test]
+    fn a_tails_checksum_counts_what_a_newer_header_reserves() {
+        let body = vec![3; COMBINED_BYTES_MIN + 5];
+        let mut whole = one(7, 99, &body);
+        whole[CRC_AT..][..8].copy_from_slice(&[0, 0, 0, 0, 1, 2, 3, 4]);
+        let crc = crc32fast::hash(&whole);
+        whole[CRC_AT..][..4].copy_from_slice(&crc.to_le_bytes());
+        let tail = checked(&whole).unwrap().tail_crc(COMBINED_BYTES_MIN);
+        assert_eq!(tail, Some(crc32fast::hash(&body[5..])));
     }
 
     #[test]

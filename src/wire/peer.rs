@@ -70,6 +70,9 @@ pub enum PeerMessage {
     ImagePiece { image: Slot, offset: u64, bytes: Bytes },
     /// The sender's state has that digest when it has applied everything up to `slot`.
     Digest { slot: Slot, digest: u128 },
+    /// "Add an entry without content to the log, if you lead and nothing else is under way": the sender waits for the log
+    /// to go on. Not answered; the sender asks again.
+    EntryWanted,
 }
 
 /// A frame ready to be sent: the part made here, then a value's bytes where they lie.
@@ -114,7 +117,7 @@ pub fn decode_hello(frame: &Frame<'_>) -> Result<Option<Hello>, PeerError> {
     if frame.kind != kind::HELLO {
         return Ok(None);
     }
-    let mut fields = Fields { at: frame.body, kind: frame.kind };
+    let mut fields = Fields { at: frame.body, frame };
     let hello = Hello {
         protocol: fields.u16()?,
         cell: CellId(fields.u128()?),
@@ -142,7 +145,7 @@ pub fn decode_unnamed(frame: &Frame<'_>) -> Result<Unnamed, PeerError> {
     if frame.kind != kind::UNNAMED {
         return Err(PeerError::UnknownKind(frame.kind));
     }
-    let mut fields = Fields { at: frame.body, kind: frame.kind };
+    let mut fields = Fields { at: frame.body, frame };
     let unnamed = Unnamed { cell: CellId(fields.u128()?), config_slot: fields.slot()? };
     fields.end()?;
     Ok(unnamed)
@@ -154,9 +157,18 @@ pub fn encode(message: &PeerMessage, scratch: &mut BytesMut) -> Encoded {
     assert!(scratch.is_empty(), "what was encoded before has been taken");
     scratch.put_bytes(0, HEADER_BYTES);
     let (kind, tail) = put_message(message, scratch);
-    let header = frame::header(PEER_MAGIC, kind, 0, &[&scratch[HEADER_BYTES..], tail.as_deref().unwrap_or_default()]);
+    let summed_tail = (tail.as_deref().unwrap_or_default(), value_of(message).map(Value::crc));
+    let header = frame::header(PEER_MAGIC, kind, 0, &scratch[HEADER_BYTES..], summed_tail);
     scratch[..HEADER_BYTES].copy_from_slice(&header);
     Encoded { head: scratch.split().freeze(), tail: tail.filter(|tail| !tail.is_empty()) }
+}
+
+/// The value that a message ends with.
+fn value_of(message: &PeerMessage) -> Option<&Value> {
+    match message {
+        PeerMessage::Paxos(Message::Accept { value, .. } | Message::AcceptedValue { value, .. }) => Some(value),
+        _ => None,
+    }
 }
 
 fn put_message(message: &PeerMessage, out: &mut BytesMut) -> (u8, Option<Bytes>) {
@@ -214,6 +226,7 @@ fn put_message(message: &PeerMessage, out: &mut BytesMut) -> (u8, Option<Bytes>)
             out.put_u128_le(*digest);
             (kind::DIGEST, None)
         }
+        PeerMessage::EntryWanted => (kind::ENTRY_WANTED, None),
     }
 }
 
@@ -321,7 +334,7 @@ fn put_reign(message: &Message, out: &mut BytesMut) -> u8 {
 
 /// Reads any message but a hello.
 pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
-    let mut fields = Fields { at: frame.body, kind: frame.kind };
+    let mut fields = Fields { at: frame.body, frame };
     let message = match frame.kind {
         kind::FORWARD => PeerMessage::Forward { count: fields.u32()?, run: Bytes::copy_from_slice(fields.rest()) },
         kind::FORWARD_REFUSED => {
@@ -353,6 +366,7 @@ pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
             bytes: Bytes::copy_from_slice(fields.rest()),
         },
         kind::DIGEST => PeerMessage::Digest { slot: fields.slot()?, digest: fields.u128()? },
+        kind::ENTRY_WANTED => PeerMessage::EntryWanted,
         _ => PeerMessage::Paxos(get_paxos(&mut fields)?),
     };
     fields.end()?;
@@ -360,7 +374,7 @@ pub fn decode(frame: &Frame<'_>) -> Result<PeerMessage, PeerError> {
 }
 
 fn get_paxos(fields: &mut Fields<'_>) -> Result<Message, PeerError> {
-    Ok(match fields.kind {
+    Ok(match fields.frame.kind {
         kind::PROBE => Message::Probe { ballot: fields.ballot()?, chosen_upto: fields.slot()? },
         kind::PROBE_REPLY => {
             Message::ProbeReply { ballot: fields.ballot()?, granted: fields.bool()?, promised: fields.ballot()? }
@@ -473,16 +487,16 @@ fn put_report(report: &SlotReport, out: &mut BytesMut) {
 /// Reads fields off the front of a body; every read is checked against what is left.
 struct Fields<'a> {
     at: &'a [u8],
-    kind: u8,
+    frame: &'a Frame<'a>,
 }
 
 impl<'a> Fields<'a> {
     fn malformed(&self) -> PeerError {
-        PeerError::Malformed(self.kind)
+        PeerError::Malformed(self.frame.kind)
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], PeerError> {
-        let (taken, rest) = self.at.split_at_checked(length).ok_or(PeerError::Malformed(self.kind))?;
+        let (taken, rest) = self.at.split_at_checked(length).ok_or(PeerError::Malformed(self.frame.kind))?;
         self.at = rest;
         Ok(taken)
     }
@@ -536,7 +550,12 @@ impl<'a> Fields<'a> {
 
     fn value(&mut self) -> Result<Value, PeerError> {
         match self.rest() {
-            content if !content.is_empty() && content.len() <= VALUE_BYTES_MAX => Ok(Value::copy_of(content)),
+            content if !content.is_empty() && content.len() <= VALUE_BYTES_MAX => {
+                Ok(match self.frame.tail_crc(content.len()) {
+                    Some(crc) => Value::summed_copy_of(content, crc),
+                    None => Value::copy_of(content),
+                })
+            }
             _ => Err(self.malformed()),
         }
     }
@@ -607,6 +626,7 @@ mod kind {
     pub(super) const RELEASE: u8 = 30;
     pub(super) const DIGEST: u8 = 32;
     pub(super) const UNNAMED: u8 = 33;
+    pub(super) const ENTRY_WANTED: u8 = 34;
 }
 
 const _: () = assert!(HEADER_BYTES + 64 + VALUE_BYTES_MAX <= PEER_FRAME_BYTES_MAX, "a full value fits a frame");

@@ -63,6 +63,15 @@ impl Cell {
         cell.started()
     }
 
+    /// As [`Cell::start`], with three replicas, of which the last has its folder in `data`.
+    pub fn start_with_one_in(home: TempDir, data: &Path, settings: &str) -> Self {
+        let others = home.path().to_owned();
+        let mut cell = Self::describe(home, &others, free_ports(6), settings, &[]);
+        cell.replicas[2].folder = data.join("replica-3");
+        (0..3).for_each(|index| cell.format(index));
+        cell.started()
+    }
+
     /// A cell of `count` replicas that begins with what a snapshot holds.
     pub fn restored(count: usize, snapshot: &Path) -> Self {
         let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
@@ -262,6 +271,14 @@ impl Cell {
         }
         self.replicas[index].child = Some(child);
         panic!("replica {} did not end", index + 1);
+    }
+
+    /// Whether a process that was started has ended by itself, and with which status.
+    pub fn has_ended(&mut self, index: usize) -> Option<Option<i32>> {
+        let child = self.replicas[index].child.as_mut()?;
+        let status = child.try_wait().expect("it can be waited for")?;
+        self.replicas[index].child = None;
+        Some(status.code())
     }
 
     /// Waits until two of three processes have ended by themselves, and kills the third if it has not; the exit statuses of

@@ -68,6 +68,33 @@ impl Disk {
     }
 }
 
+/// What was done since the system started.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// Writes with content that the device completed.
+    pub writes: u64,
+    pub flushes: u64,
+    pub bytes: u64,
+    /// Commits of the file system's own journal.
+    pub commits: u64,
+}
+
+impl Disk {
+    /// What the kernel counted of the device, and of the file system on it.
+    pub fn counts(&self) -> Counts {
+        let listed = Command::new("losetup").args(["-n", "-O", "NAME", "-j", path(&self.image)]).output();
+        let listed = String::from_utf8(listed.expect("losetup runs").stdout).expect("names are text");
+        let device = listed.trim().rsplit('/').next().expect("the disk is on a loop device").to_owned();
+        let counted = std::fs::read_to_string(format!("/sys/block/{device}/stat")).expect("the kernel counts");
+        let counted: Vec<u64> = counted.split_whitespace().map(|n| n.parse().expect("a number")).collect();
+        let info = std::fs::read_to_string(format!("/proc/fs/jbd2/{device}-8/info")).expect("ext4 counts");
+        let commits = info.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number of transactions");
+        // The kernel counts a flush among the writes too, one without content.
+        let (writes, sectors, flushes) = (counted[4] - counted[15], counted[6], counted[15]);
+        Counts { writes, flushes, bytes: sectors * 512, commits }
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         // A process that a failed test left may be about to end; the folder is removed only when this succeeds.

@@ -101,6 +101,85 @@ fn on_a_full_disk_reads_go_on_and_writes_do_once_there_is_room() {
     drop(disk);
 }
 
+/// One replica alone has a full disk: it takes what the leader sends until its last segment is full. Started again there,
+/// it has not even room to say that it starts.
+#[test]
+fn a_replica_whose_journal_is_full_on_a_full_disk_starts_once_there_is_room() {
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let Some(disk) = Disk::make(home.path(), 96 << 20) else { return };
+    let data = disk.mount().to_owned();
+    let mut cell = Cell::start_with_one_in(home, &data, SMALL);
+    let writer = cell.connect();
+    writer.create("/a", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node to write to");
+    disk.fill();
+    // Records of two blocks and of three: what is left of the last segment is less than either takes.
+    let mut upto = None;
+    for number in 0.. {
+        let set = writer.set("/a", vec![number as u8; 3000 + number % 2 * 2000], Expect::Any);
+        set.wait_timeout(PATIENCE).expect("the others have room");
+        if number % 500 == 499 {
+            let was = upto.replace(cell.status(2).expect("it answers").applied_upto);
+            if was == upto {
+                break;
+            }
+            assert!(number < 20_000, "its disk is full, and so is its journal in the end:\n{}", cell.logs());
+        }
+    }
+    // Every start takes a record, as long as there is room for one.
+    for _ in 0..3 {
+        cell.kill(2);
+        cell.restart(2);
+        cell.wait("a start", |cell| {
+            let waits = cell.logs().contains("this replica starts once there is");
+            (waits || cell.status(2).is_some()).then_some(())
+        });
+        assert_eq!(cell.has_ended(2), None, "it waits for room:\n{}", cell.logs());
+    }
+    assert!(cell.logs().contains("this replica starts once there is"), "it says what it waits for:\n{}", cell.logs());
+    set_once(&writer);
+    disk.empty();
+    cell.wait_until_equal();
+    cell.kill_all();
+    drop(cell);
+    drop(disk);
+}
+
+fn set_once(writer: &Client) {
+    writer.set("/a", "again", Expect::Any).wait_timeout(PATIENCE).expect("two of three go on");
+}
+
+/// Nobody writes: what rots is replaced all the same, on followers too, and so is a copy of the hard state.
+#[test]
+fn what_rots_in_an_idle_cell_is_replaced() {
+    let mut cell = Cell::start(3, &format!("{SMALL}scrub_period = \"1s\"\n"));
+    let writer = cell.connect();
+    let made = writer.create("/bulk", vec![0; BULK_BYTES], CreateOptions::permanent());
+    made.wait_timeout(PATIENCE).expect("a node for bulky values");
+    (0..90).for_each(|number| write(&writer, number, PATIENCE).expect("written"));
+    wait_for_two_images(&cell, &writer);
+    let leader = cell.leader();
+    for index in [(leader + 1) % 3, leader] {
+        let rotten = images(&cell, index).pop().expect("an image was taken");
+        damage(&rotten, 500);
+        cell.wait("an image that is replaced", |cell| (!images(cell, index).contains(&rotten)).then_some(()));
+        let hard_state = cell.folder(index).join("hard-state");
+        damage(&hard_state, 2 * STRIDE_BYTES + 100);
+        cell.wait("a copy that is written again", |_| (whole_copies(&hard_state) == 4).then_some(()));
+    }
+    // A disk that loses most of what it was told to keep is not relied on any more.
+    let index = (leader + 1) % 3;
+    (0..3).for_each(|copy| damage(&cell.folder(index).join("hard-state"), copy * STRIDE_BYTES + 100));
+    assert_eq!(cell.wait_for_end(index), Some(52), "{}", cell.logs());
+    write(&writer, 1, PATIENCE).expect("the others go on");
+}
+
+const STRIDE_BYTES: u64 = 64 << 10;
+
+fn whole_copies(hard_state: &Path) -> usize {
+    let shown = run(&["inspect", "hard-state", "--json", path(hard_state.parent().expect("it is in a folder"))]);
+    String::from_utf8_lossy(&shown.stdout).lines().filter(|line| line.contains("\"state\":\"whole\"")).count()
+}
+
 /// Changes a byte of a file beneath a running replica, on the disk itself.
 fn damage(path: &Path, at: u64) {
     let file = File::options().read(true).write(true).open(path).expect("the file is there");

@@ -104,6 +104,7 @@ impl Real {
         match file {
             Still::Segment(SegmentId(number)) => self.folder.path().join(format!("segment-{number}")),
             Still::Image(Slot(slot)) => self.folder.path().join(format!("image-{slot}")),
+            Still::HardState => unreachable!("one file more is no other case"),
         }
     }
 

@@ -4,7 +4,7 @@
 //! The words come from the enums themselves: a variant that is added does not compile here until it has one, and is
 //! missed by the test in `main` until the workload uses it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::client::machine::Answered;
 use quorate::namespace::command::{Birth, Expect, Lifetime, LockMode, Operation, Read, Refusal, Step};
@@ -12,6 +12,7 @@ use quorate::paxos::Role;
 use quorate::wire::client::Consistency;
 
 use super::history::{Asked, History};
+use super::misfortune::KINDS;
 use super::node::Node;
 
 /// A name for each shape of a value, and the list of all names.
@@ -154,6 +155,59 @@ pub const BEYOND: [(&str, &str); 6] = [
 
 /// Phases of the agreement, as a cell shows them.
 pub const PHASES: [&str; 6] = ["no leader", "probing", "phase 1", "taking over", "phase 2", "catching up"];
+
+/// Faults that chance brings by the way, beside the misfortunes.
+pub const CHANCES: [&str; 13] = [
+    "lost-packet",
+    "dropped-frame",
+    "doubled-frame",
+    "reordered-frame",
+    "slow-write",
+    "write-error",
+    "torn-write",
+    "torn-start",
+    "damaged-image",
+    "stray-write",
+    "hiccup",
+    "clog",
+    "front-pause",
+];
+
+/// A fault and a phase that do not meet, and why.
+pub const APART: [(&str, &str, &str); 4] = [
+    ("hunt", "no leader", "it is after the leader"),
+    ("lose-disk", "no leader", "a disk is lost when a leader has decided what torn votes left in doubt"),
+    ("remove", "no leader", "a leader changes the members"),
+    ("remove-two", "no leader", "a leader changes the members"),
+];
+
+/// Changes of members begin where somebody leads and all is well: they seldom meet whoever else wants to lead, and the
+/// cells of theirs are wanted from more seeds.
+pub const SELDOM: [&str; 3] = ["lose-disk", "remove", "remove-two"];
+
+/// How often each fault struck in each phase.
+pub type Struck = BTreeMap<(&'static str, &'static str), u64>;
+
+/// Every fault and phase that may meet.
+fn cells() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = KINDS.into_iter().chain(CHANCES).flat_map(|fault| PHASES.map(|phase| (fault, phase)));
+    all.filter(|(fault, phase)| APART.iter().all(|(one, other, _)| (one, other) != (fault, phase)))
+}
+
+/// Those that did not meet yet.
+pub fn empty_cells(struck: &Struck) -> Vec<(&'static str, &'static str)> {
+    cells().filter(|cell| !struck.contains_key(cell)).collect()
+}
+
+/// Faults as rows, phases as columns.
+pub fn table(struck: &Struck) -> String {
+    let line = |name: &str, cells: [String; PHASES.len()]| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>13}")).collect();
+        format!("table: {name:<16}{cells}\n")
+    };
+    let row = |fault| line(fault, PHASES.map(|phase| struck.get(&(fault, phase)).copied().unwrap_or(0).to_string()));
+    line("", PHASES.map(str::to_owned)) + &KINDS.into_iter().chain(CHANCES).map(row).collect::<String>()
+}
 
 /// Every word a run may reach.
 pub fn everything() -> BTreeSet<&'static str> {

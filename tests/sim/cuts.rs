@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault.
-pub const FAULTS: [Fault; 29] = [
+pub const FAULTS: [Fault; 32] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("pause", |plan| plan.weights.pause = 0),
@@ -35,6 +35,9 @@ pub const FAULTS: [Fault; 29] = [
     ("hunt", |plan| plan.weights.hunt = 0),
     ("lose-disk", |plan| plan.weights.lose_disk = 0),
     ("remove", |plan| plan.weights.remove = 0),
+    ("remove-two", |plan| plan.weights.remove_two = 0),
+    ("write-error", |plan| plan.weights.write_error = 0),
+    ("away", |plan| plan.weights.away = 0),
     ("loss", |plan| plan.network.loss = 0),
     ("dropped-frames", |plan| plan.network.dropped = 0),
     ("doubled-frames", |plan| plan.network.doubled = 0),

@@ -1,28 +1,31 @@
-//! Damage to what a disk holds: flipped bits, blocks that read as nothing or not at all, blocks that belong elsewhere.
+//! Damage to what a disk holds: flipped bits, blocks that read as nothing or not at all, blocks that belong elsewhere,
+//! writes that went astray.
 //!
-//! It strikes records of the log, one node's alone in a run, and of each record one block: whatever it holds, a majority
+//! It strikes one copy at a time of what four copies hold, and records of the log, one node's alone in a run, and of each record one block: whatever it holds, a majority
 //! holds it whole, and what two blocks of a record say is never gone from both. So the cell must be able to go on, and
 //! that replica with it; no repair may rest on a value that is not chosen, and nothing that was acknowledged may be called
 //! *never accepted* ([`super::oracle`]).
 
 use quorate::journal::SegmentId;
+use quorate::journal::hard_state::{self, COPIES, CopyState, STRIDE_BYTES};
 use quorate::journal::record::{Block, Twin};
 use quorate::limits::BLOCK_BYTES;
 
 use super::disk::Disk;
 use super::world::Random;
 
-/// Damages one block of a whole record that is not damaged yet. False if there is none.
-pub fn strike(disk: &mut Disk, random: &mut Random) -> bool {
+/// Damages a block of a whole record that is not damaged yet, or of two, one of which took what was meant for the other.
+/// Returns how many. `astray`: how often two, in a thousand.
+pub fn strike(disk: &mut Disk, random: &mut Random, astray: u64) -> u64 {
     let records: Vec<(SegmentId, usize, usize)> =
         disk.segments.iter().flat_map(|(id, bytes)| records(*id, bytes)).collect();
-    let whole: Vec<_> = records.into_iter().filter(|(id, at, _)| !disk.damaged.contains(&(*id, *at))).collect();
+    let mut whole: Vec<_> = records.into_iter().filter(|(id, at, _)| !disk.damaged.contains(&(*id, *at))).collect();
     if whole.is_empty() {
-        return false;
+        return 0;
     }
     // The newest are those of which the most is said.
     let among = random.pick(&[8, whole.len()]).min(whole.len());
-    let (segment, at, blocks) = whole[whole.len() - 1 - random.below(among as u64) as usize];
+    let (segment, at, blocks) = whole.swap_remove(whole.len() - 1 - random.below(among as u64) as usize);
     disk.damaged.insert((segment, at));
     let block = at + random.below(blocks as u64) as usize * BLOCK_BYTES;
     let foreign = {
@@ -30,6 +33,13 @@ pub fn strike(disk: &mut Disk, random: &mut Random) -> bool {
         let other = random.below((from.len() / BLOCK_BYTES) as u64) as usize * BLOCK_BYTES;
         from[other..other + BLOCK_BYTES].to_vec()
     };
+    if astray > 0 && !whole.is_empty() && random.permille(astray) {
+        let (elsewhere, from, blocks) = random.pick(&whole);
+        let over = (elsewhere, from + random.below(blocks as u64) as usize * BLOCK_BYTES);
+        disk.damaged.insert((elsewhere, from));
+        misdirect(disk, (segment, block), over);
+        return 2;
+    }
     let file = disk.segments.get_mut(&segment).expect("its record was found there");
     let held = &mut file[block..block + BLOCK_BYTES];
     match random.below(4) {
@@ -38,7 +48,33 @@ pub fn strike(disk: &mut Disk, random: &mut Random) -> bool {
         2 => held.copy_from_slice(&foreign),
         _ => _ = disk.unreadable.insert((segment, block)),
     }
-    true
+    1
+}
+
+/// A write went astray: a block lies over another one, and where it belongs is what was there before any write.
+fn misdirect(disk: &mut Disk, (segment, at): (SegmentId, usize), (elsewhere, over): (SegmentId, usize)) {
+    let file = disk.segments.get_mut(&segment).expect("its record was found there");
+    let block = file[at..at + BLOCK_BYTES].to_vec();
+    file[at..at + BLOCK_BYTES].fill(0);
+    let other = disk.segments.get_mut(&elsewhere).expect("its record was found there");
+    other[over..over + BLOCK_BYTES].copy_from_slice(&block);
+}
+
+/// Damages one copy of the hard state, unless one is damaged already or not yet what the others are.
+pub fn strike_copy(disk: &mut Disk, random: &mut Random) {
+    let rounds: Vec<u64> = hard_state::copies(&disk.hard_state)
+        .filter_map(|copy| if let CopyState::Whole { sequence, .. } = copy { Some(sequence) } else { None })
+        .collect();
+    if rounds.len() < COPIES || rounds.iter().any(|round| *round != rounds[0]) {
+        return;
+    }
+    let at = random.below(COPIES as u64) as usize * STRIDE_BYTES;
+    let held = &mut disk.hard_state[at..at + BLOCK_BYTES];
+    if random.below(2) == 0 {
+        held[random.below(BLOCK_BYTES as u64) as usize] ^= 1 << random.below(8);
+    } else {
+        held.fill(0);
+    }
 }
 
 /// Where each whole record of a segment begins, and how many blocks it has.

@@ -51,6 +51,7 @@ fn no_decoder_gives_way() {
     ];
     let inputs = number_of("QUORATE_FUZZ_INPUTS").unwrap_or(5_000);
     let mut random = Random::new(number_of("QUORATE_FUZZ_BASE").unwrap_or(1));
+    println!("{inputs} inputs to each of {} decoders", decoders.len());
     for (name, decoder, samples) in decoders {
         assert!(!samples.is_empty(), "there are samples of a {name}");
         let sound = samples.iter().filter(|sample| decoder(sample)).count();
@@ -125,7 +126,7 @@ fn stream(magic: u16, max: usize, bytes: &[u8]) -> bool {
 
 fn framed(bytes: &[u8]) -> Option<Frame<'_>> {
     let (kind, body) = bytes.split_first()?;
-    Some(Frame { kind: *kind, number: 1, body })
+    Some(Frame::of(*kind, 1, body))
 }
 
 fn client_frame(bytes: &[u8]) -> bool {

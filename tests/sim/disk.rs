@@ -38,6 +38,8 @@ pub struct Disk {
     pub full_until: Moment,
     /// Nothing completes before.
     pub stalled_until: Moment,
+    /// The next write that would be durable fails instead.
+    pub fails_next: bool,
     /// When a write to the journal last was durable.
     pub flushed_at: Moment,
     writes: BTreeMap<u64, Write>,
@@ -57,6 +59,8 @@ pub struct Disk {
     /// Places that were read back and found damaged, and how often everything was read.
     pub found_damaged: u64,
     pub scrubbed: u64,
+    /// Copies of the hard state that were found damaged, and written again.
+    pub copies_repaired: u64,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,7 @@ impl Disk {
             unreadable: BTreeSet::new(),
             full_until: 0,
             stalled_until: 0,
+            fails_next: false,
             flushed_at: 0,
             writes: BTreeMap::new(),
             journal: VecDeque::new(),
@@ -89,6 +94,7 @@ impl Disk {
             refused: 0,
             found_damaged: 0,
             scrubbed: 0,
+            copies_repaired: 0,
         }
     }
 
@@ -107,7 +113,7 @@ impl Disk {
         if matches!(file, DiskFile::Segment(_)) {
             self.journal.push_back((token, None));
         }
-        let slowness = if world.random.permille(conduct.slow) { 100 } else { 1 };
+        let slowness = if world.chance("slow-write", conduct.slow) { 100 } else { 1 };
         let delay = world.random.around(conduct.latency) * slowness;
         let at = (world.now + delay).max(self.stalled_until);
         world.at(at, Event::Written { node: of.0, life: of.1, token });
@@ -150,6 +156,8 @@ impl Disk {
         match chore {
             Chore::Zero { .. } if full => return false,
             Chore::Zero { segment } => self.zeroed(*segment),
+            // Some names find a place in the folder as it is, others need a block more.
+            Chore::Recycle { segment, .. } if full && segment.0 % 2 == 0 => return false,
             Chore::Recycle { from, segment } => {
                 let file = self.segments.remove(from).expect("only a segment that is there is renamed");
                 let moved = self.unreadable.iter().filter(|(id, _)| id == from).map(|(_, at)| (*segment, *at));
@@ -189,6 +197,7 @@ impl Disk {
             Still::Segment(segment) if !self.reads(segment, offset, bytes) => return None,
             Still::Segment(segment) => self.segments.get(&segment)?,
             Still::Image(slot) => self.images.get(&slot)?,
+            Still::HardState => &self.hard_state,
         };
         let rest = file.get(offset..).unwrap_or_default();
         Some(Bytes::copy_from_slice(&rest[..bytes.min(rest.len())]))
@@ -209,7 +218,7 @@ impl Disk {
     pub fn write_at_start(&mut self, file: DiskFile, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
         match torn {
             None => self.put(file, offset, bytes),
-            Some(random) => self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
+            Some(random) => _ = self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
         }
     }
 
@@ -219,12 +228,14 @@ impl Disk {
     }
 
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
-    pub fn crash(&mut self, random: &mut Random, damaged_images: u64, reached: Slot, tears: bool) {
+    pub fn crash(&mut self, world: &mut World, damaged_images: u64, reached: Slot, tears: bool) {
+        let random = &mut world.random;
         let writes = std::mem::take(&mut self.writes);
         let whole = if tears { 0 } else { random.below(writes.len() as u64 + 1) as usize };
         for (index, (_, write)) in writes.into_iter().enumerate() {
             if tears {
-                self.tear(random, &write);
+                let torn = self.tear(random, &write);
+                world.chances.extend(torn.then_some("torn-write"));
             } else if index < whole {
                 self.put(write.file, write.offset, &write.bytes);
             }
@@ -241,17 +252,19 @@ impl Disk {
         // The newest of two is damaged now and then: the start makes do with the other, and with the log from there on.
         let led_to = recovery::newest_is_led_to(self);
         let older_does = led_to && self.images.keys().next().is_some_and(|older| *older >= reached);
-        if self.images.len() == 2 && older_does && random.permille(damaged_images) {
+        if self.images.len() == 2 && older_does && world.chance("damaged-image", damaged_images) {
             let newest = self.images.values_mut().next_back().expect("there are two");
-            let at = random.below(newest.len() as u64) as usize;
-            newest[at] ^= 1 << random.below(8);
+            let at = world.random.below(newest.len() as u64) as usize;
+            newest[at] ^= 1 << world.random.below(8);
         }
-        self.stalled_until = 0;
+        (self.stalled_until, self.fails_next) = (0, false);
     }
 
-    fn tear(&mut self, random: &mut Random, Write { file, offset, bytes }: &Write) {
+    /// Returns whether some of its sectors are there and some are not.
+    fn tear(&mut self, random: &mut Random, Write { file, offset, bytes }: &Write) -> bool {
         let fate = random.below(4);
         let upto = random.below(bytes.len() as u64 / SECTOR_BYTES as u64 + 1) as usize;
+        let mut written = 0;
         for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
             let kept = match fate {
                 0 => false,
@@ -262,8 +275,10 @@ impl Disk {
             if kept {
                 let at = offset + index * SECTOR_BYTES;
                 self.put(*file, at, sector);
+                written += sector.len();
             }
         }
+        0 < written && written < bytes.len()
     }
 
     /// What is there of an image; from the moment on at which there is no room for it, nothing.

@@ -25,8 +25,6 @@ pub fn rot(namespace: &mut Namespace, node: usize) {
 fn begun(seed: u64) -> Option<Run> {
     let cuts = Cuts { long: true, without: vec!["misfortunes".to_owned()], ..Cuts::default() };
     let mut run = Run::new(seed, &cuts);
-    // Images would spread a wrong state before anybody can tell that it is.
-    (run.plan.image_after_bytes, run.plan.journal_bytes_max) = (16 << 20, 256 << 20);
     run.plan.digest_every = run.plan.digest_every.min(5);
     // Of a torn vote only all replicas together can say that it was none.
     run.plan.tears = false;

@@ -17,11 +17,11 @@ pub enum Lasting {
     Blocked(Vec<(Host, Host)>),
 }
 
-/// One kind of misfortune.
-type Act = fn(&mut Run);
+/// One kind of misfortune. False: there was nothing for it to strike, or it strikes later and says so then.
+pub type Act = fn(&mut Run) -> bool;
 
 /// Their names.
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 19] = [
     "crash",
     "crash-all",
     "away",
@@ -38,6 +38,7 @@ pub const KINDS: [&str; 18] = [
     "hunt",
     "lose-disk",
     "remove",
+    "remove-two",
     "damage",
     "jump-wall",
 ];
@@ -51,7 +52,7 @@ pub fn strike(run: &mut Run) {
     run.world.after(delay, Event::Misfortune);
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, &str, Act); KINDS.len()] = [
+    let kinds: [(u64, &'static str, Act); KINDS.len() + 1] = [
         (w.crash, "crash", crash_one),
         (w.crash_all, "crash-all", crash_all),
         (w.away, "away", away),
@@ -68,6 +69,8 @@ pub fn strike(run: &mut Run) {
         (w.hunt, "hunt", hunt),
         (w.lose_disk, "lose-disk", lose_disk),
         (w.remove, "remove", remove),
+        (w.remove_two, "remove-two", remove_two),
+        (w.write_error, "write-error", fail_write),
         (w.damage, "damage", damage_log),
         (w.jump_wall, "jump-wall", jump_wall),
     ];
@@ -78,10 +81,34 @@ pub fn strike(run: &mut Run) {
     let mut draw = run.world.random.below(total);
     for (weight, name, act) in kinds {
         if draw < weight {
-            run.struck.extend(coverage::phases(&run.nodes).into_iter().map(|phase| (name, phase)));
-            return act(run);
+            if run.plan.ambush && coverage::SELDOM.contains(&name) {
+                run.ambush = Some((name, act));
+            } else {
+                strike_with(run, (name, act));
+            }
+            return;
         }
         draw -= weight;
+    }
+}
+
+/// Returns whether it struck.
+fn strike_with(run: &mut Run, (name, act): (&'static str, Act)) -> bool {
+    // The phases of before: a leader that crashed is none any more.
+    let phases = coverage::phases(&run.nodes);
+    let struck = act(run);
+    if struck {
+        phases.into_iter().for_each(|phase| *run.struck.entry((name, phase)).or_default() += 1);
+    }
+    struck
+}
+
+/// What lies in ambush strikes now, if somebody leads and another one is about to.
+pub fn spring(run: &mut Run) {
+    let Some(ambush) = run.ambush.filter(|_| operator::is_free(run)) else { return };
+    let phases = coverage::phases(&run.nodes);
+    if ["phase 1", "taking over"].iter().any(|phase| phases.contains(phase)) && strike_with(run, ambush) {
+        run.ambush = None;
     }
 }
 
@@ -101,6 +128,7 @@ pub fn end_all(run: &mut Run) {
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
         run.nodes[node].disk.full_until = 0;
+        run.nodes[node].disk.fails_next = false;
     }
     run.absent = absentees(run);
     for node in 0..run.nodes.len() {
@@ -118,7 +146,9 @@ pub fn end_all(run: &mut Run) {
     }
 }
 
-/// Who stays away in the calm: nobody while members change or some were never met, because anybody may be needed then.
+/// Who stays away in the calm: nobody while members change, and nobody before everybody was met. A member has a vote once
+/// the list names its disk, which takes an entry; until then nothing tells its disk from one that forgot a promise. So a
+/// cell whose members have not all been met yet cannot do without as many as one whose members have, and no rule says so.
 fn absentees(run: &mut Run) -> BTreeSet<usize> {
     let settled = run.task.is_none() && operator::everybody_votes(run);
     let mut nodes: Vec<usize> = (0..run.nodes.len()).collect();
@@ -128,15 +158,17 @@ fn absentees(run: &mut Run) -> BTreeSet<usize> {
 }
 
 /// A node's process dies, its host perhaps with it, and comes back.
-pub fn crash(run: &mut Run, node: usize) {
+pub fn crash(run: &mut Run, node: usize) -> bool {
     if run.calm {
-        return;
+        return false;
     }
+    let running = run.nodes[node].running.is_some();
     let host_lives = run.world.random.below(3) > 0;
     run.with_node(node, |node, around| node.crash(around, host_lives));
     let mean = run.world.random.pick(&[MILLI, 50 * MILLI, 500 * MILLI]);
     let delay = run.world.random.around(mean);
     run.world.after(delay, Event::Start { node });
+    running
 }
 
 fn leads(node: &Node) -> bool {
@@ -152,28 +184,31 @@ fn any_node(run: &mut Run) -> usize {
     }
 }
 
-fn crash_one(run: &mut Run) {
+fn crash_one(run: &mut Run) -> bool {
     let node = any_node(run);
-    crash(run, node);
+    crash(run, node)
 }
 
 /// A node is away for so long that the others may give up the log it needs.
-fn away(run: &mut Run) {
+fn away(run: &mut Run) -> bool {
     let node = any_node(run);
+    let running = run.nodes[node].running.is_some();
     run.with_node(node, |node, around| node.crash(around, false));
     let span = run.plan.storm / 8 + run.world.random.below(run.plan.storm / 2);
     run.world.after(span, Event::Start { node });
+    running
 }
 
-fn crash_all(run: &mut Run) {
+fn crash_all(run: &mut Run) -> bool {
     let apart = run.world.random.pick(&[0, MILLI, 20 * MILLI]);
     for node in 0..run.nodes.len() {
         let (delay, life) = (run.world.random.below(apart + 1), run.nodes[node].life);
         run.world.after(delay, Event::Crash { node, life });
     }
+    run.nodes.iter().any(|node| node.running.is_some())
 }
 
-fn pause(run: &mut Run) {
+fn pause(run: &mut Run) -> bool {
     let node = any_node(run);
     // Now and then for so long that sessions would end.
     let longest = if run.world.random.below(8) == 0 { run.plan.session_timeout * 2 } else { run.plan.lease * 3 };
@@ -181,19 +216,21 @@ fn pause(run: &mut Run) {
     let until = run.world.now + span;
     let node = &mut run.nodes[node];
     node.busy_until = node.busy_until.max(until);
+    node.stopped_until = node.stopped_until.max(until);
+    node.running.is_some()
 }
 
-fn isolate(run: &mut Run) {
+fn isolate(run: &mut Run) -> bool {
     let node = any_node(run);
     let others = (0..run.nodes.len()).filter(|other| *other != node).map(Host::Node);
     // With or without the clients that may talk to it.
     let clients = if run.world.random.below(2) == 0 { 0 } else { run.clients.len() };
     let everybody = others.chain((0..clients).map(Host::Client));
     let paths = everybody.flat_map(|other| [(Host::Node(node), other), (other, Host::Node(node))]).collect();
-    block(run, paths);
+    block(run, paths)
 }
 
-fn one_way(run: &mut Run) {
+fn one_way(run: &mut Run) -> bool {
     let node = any_node(run);
     let others = (0..run.nodes.len()).filter(|other| *other != node);
     let some: Vec<usize> = others.filter(|_| run.world.random.below(3) > 0).collect();
@@ -202,22 +239,22 @@ fn one_way(run: &mut Run) {
         let (node, other) = (Host::Node(node), Host::Node(other));
         if deaf { (other, node) } else { (node, other) }
     };
-    block(run, some.into_iter().map(path).collect());
+    block(run, some.into_iter().map(path).collect())
 }
 
-fn cut_pair(run: &mut Run) {
+fn cut_pair(run: &mut Run) -> bool {
     let (one, other) = (any_node(run), any_node(run));
     let (one, other) = (Host::Node(one), Host::Node(other));
-    block(run, vec![(one, other), (other, one)]);
+    block(run, vec![(one, other), (other, one)]) && one != other
 }
 
 /// What a lease must stand: the leader keeps a bare majority, the others look for a leader of their own, and one of the
 /// majority comes back having forgotten everything that was not on its disk.
-fn hunt(run: &mut Run) {
-    let Some(leader) = run.nodes.iter().position(leads) else { return };
+fn hunt(run: &mut Run) -> bool {
+    let Some(leader) = run.nodes.iter().position(leads) else { return false };
     let mut others: Vec<usize> = (0..run.nodes.len()).filter(|node| *node != leader).collect();
     if others.is_empty() {
-        return;
+        return false;
     }
     let first = run.world.random.below(others.len() as u64) as usize;
     others.rotate_left(first);
@@ -234,9 +271,10 @@ fn hunt(run: &mut Run) {
     let (node, delay) = (others[0], settled + run.world.random.within(lease, 3 * lease));
     let life = run.nodes[node].life;
     run.world.after(delay, Event::Crash { node, life });
+    true
 }
 
-fn cut_client(run: &mut Run) {
+fn cut_client(run: &mut Run) -> bool {
     let client = Host::Client(run.world.random.below(run.clients.len() as u64) as usize);
     let node = Host::Node(any_node(run));
     let paths = match run.world.random.below(3) {
@@ -244,18 +282,21 @@ fn cut_client(run: &mut Run) {
         1 => vec![(node, client)],
         _ => vec![(client, node), (node, client)],
     };
-    block(run, paths);
+    block(run, paths)
 }
 
-fn client_dies(run: &mut Run) {
+fn client_dies(run: &mut Run) -> bool {
     let client = run.world.random.below(run.clients.len() as u64) as usize;
     run.with_client(client, Client::die);
+    true
 }
 
-fn block(run: &mut Run, paths: Vec<(Host, Host)>) {
+fn block(run: &mut Run, paths: Vec<(Host, Host)>) -> bool {
+    let some = !paths.is_empty();
     let mean = run.world.random.pick(&[run.plan.lease / 2, run.plan.lease * 2, SECOND]);
     let delay = run.world.random.around(mean);
     block_for(run, paths, delay);
+    some
 }
 
 fn block_for(run: &mut Run, paths: Vec<(Host, Host)>, delay: Moment) {
@@ -272,31 +313,54 @@ fn block_what_lasts(run: &mut Run) {
     }
 }
 
-fn break_link(run: &mut Run) {
-    run.network.break_one(&mut run.world);
+fn break_link(run: &mut Run) -> bool {
+    run.network.break_one(&mut run.world)
 }
 
-fn stall_disk(run: &mut Run) {
+/// The process ends when its next write does, and then this has struck.
+fn fail_write(run: &mut Run) -> bool {
+    let node = any_node(run);
+    run.nodes[node].disk.fails_next = run.nodes[node].running.is_some();
+    false
+}
+
+fn stall_disk(run: &mut Run) -> bool {
     let node = any_node(run);
     let until = run.world.now + run.world.random.below(10 * run.plan.lease);
     run.nodes[node].disk.stalled_until = until;
+    run.nodes[node].running.is_some()
 }
 
 /// A disk is lost and replaced by an empty one, unless another one's loss is not mended yet.
-fn lose_disk(run: &mut Run) {
-    if operator::is_free(run) {
+fn lose_disk(run: &mut Run) -> bool {
+    let free = operator::is_free(run);
+    if free {
         let node = any_node(run);
         lose_disk_of(run, node);
-        operator::begin(run, Task::Join(node));
+        operator::begin(run, [Task::Join(node)]);
     }
+    free
 }
 
 /// A replica is made to leave, and comes back with another disk.
-fn remove(run: &mut Run) {
-    if operator::is_free(run) {
+fn remove(run: &mut Run) -> bool {
+    let free = operator::is_free(run);
+    if free {
         let node = any_node(run);
-        operator::begin(run, Task::Remove(node));
+        operator::begin(run, [Task::Remove(node), Task::Join(node)]);
     }
+    free
+}
+
+/// Two leave, one after the other, before either comes back: the others are a majority of the fewer and fewer.
+fn remove_two(run: &mut Run) -> bool {
+    let free = operator::is_free(run) && run.nodes.len() >= 5;
+    if free {
+        let (one, apart) = (any_node(run), 1 + run.world.random.below(run.nodes.len() as u64 - 1) as usize);
+        let other = (one + apart) % run.nodes.len();
+        operator::begin(run, [Task::Remove(one), Task::Remove(other), Task::Join(one), Task::Join(other)]);
+    }
+    free
 }
 
 /// A node dies, and comes back with an empty disk.
@@ -311,37 +375,45 @@ pub fn lose_disk_of(run: &mut Run, node: usize) {
 }
 
 /// Some of what the victim's log holds is not what was written.
-fn damage_log(run: &mut Run) {
-    // Before everybody was met there is nobody who could do without the victim's word.
-    let Some(victim) = run.plan.victim.filter(|_| operator::everybody_votes(run)) else { return };
+fn damage_log(run: &mut Run) -> bool {
+    let Some(victim) = run.plan.victim else { return false };
+    let before = run.damaged;
     for _ in 0..run.world.random.within(1, 3) {
-        run.damaged += u64::from(damage::strike(&mut run.nodes[victim].disk, &mut run.world.random));
+        let blocks = damage::strike(&mut run.nodes[victim].disk, &mut run.world.random, run.plan.astray);
+        run.world.chances.extend((blocks > 1).then_some("stray-write"));
+        run.damaged += blocks;
     }
+    damage::strike_copy(&mut run.nodes[victim].disk, &mut run.world.random);
     // A start reads it all; otherwise it is found by the background's reading, or by a peer that wants it.
     if run.world.random.below(2) == 0 {
         crash(run, victim);
     }
+    run.damaged > before
 }
 
 /// The calendar of a host is set, back or ahead, by up to a day.
-fn jump_wall(run: &mut Run) {
+fn jump_wall(run: &mut Run) -> bool {
     let node = any_node(run);
     run.nodes[node].wall_ahead_ms = run.world.random.below(DAY_MS);
+    true
 }
 
 /// For so long that the log's last segments fill up.
-fn fill_disk(run: &mut Run) {
+fn fill_disk(run: &mut Run) -> bool {
     let node = any_node(run);
     let until = run.world.now + run.world.random.below(run.plan.storm);
     run.nodes[node].disk.full_until = until;
+    true
 }
 
-fn hand_over(run: &mut Run) {
+fn hand_over(run: &mut Run) -> bool {
     let node = any_node(run);
+    let running = run.nodes[node].running.is_some();
     run.nodes[node].happens(&mut run.world, Happening::HandOver);
     let delay = run.world.random.below(SECOND);
     let life = run.nodes[node].life;
     run.world.after(delay, Event::Crash { node, life });
+    running
 }
 
 const DAY_MS: u64 = 24 * 3600 * 1000;

@@ -156,12 +156,12 @@ impl Network {
 
     /// `from` sends one frame of a peer link, which a harsh network treats as it likes.
     pub fn send_frame(&mut self, world: &mut World, conn: u64, from: Host, frame: Bytes) {
-        if world.random.permille(self.conduct.dropped) {
+        if world.chance("dropped-frame", self.conduct.dropped) {
             return;
         }
-        let copies = 1 + u64::from(world.random.permille(self.conduct.doubled));
+        let copies = 1 + u64::from(world.chance("doubled-frame", self.conduct.doubled));
         for copy in 0..copies {
-            if copy > 0 || world.random.permille(self.conduct.reordered) {
+            if copy > 0 || world.chance("reordered-frame", self.conduct.reordered) {
                 let delay = self.delay(world) + world.random.around(20 * self.conduct.latency);
                 world.after(delay, Event::Stray { conn, frame: frame.clone() });
             } else {
@@ -181,14 +181,15 @@ impl Network {
         self.forget_if_done(conn);
     }
 
-    /// A connection breaks; each end learns it in its own time.
-    pub fn break_one(&mut self, world: &mut World) {
+    /// A connection breaks; each end learns it in its own time. False if there is none.
+    pub fn break_one(&mut self, world: &mut World) -> bool {
         let all: Vec<u64> = self.conns.keys().copied().collect();
         if all.is_empty() {
-            return;
+            return false;
         }
         let conn = world.random.pick(&all);
         self.break_conn(world, conn, 50 * MILLI);
+        true
     }
 
     /// A process ended. Its host goes on and says so, or is gone without a word.
@@ -318,7 +319,7 @@ impl Network {
         Some(Arrival::Closed { conn, at })
     }
 
-    fn break_conn(&mut self, world: &mut World, conn: u64, within: Moment) {
+    pub fn break_conn(&mut self, world: &mut World, conn: u64, within: Moment) {
         let Some(c) = self.conns.get_mut(&conn) else { return };
         for side in [0, 1] {
             if world.random.below(2) == 0 {
@@ -338,7 +339,8 @@ impl Network {
     }
 
     fn delay(&self, world: &mut World) -> Moment {
-        let sent_again = if world.random.permille(self.conduct.loss) { world.random.around(30 * MILLI) } else { 0 };
+        let sent_again =
+            if world.chance("lost-packet", self.conduct.loss) { world.random.around(30 * MILLI) } else { 0 };
         world.random.around(self.conduct.latency) + sent_again
     }
 }

@@ -1,14 +1,14 @@
 //! One node: a replica, its front, its disk, its links and its host's clock, driven turn by turn in the order of
-//! `server::solo` and `server::core`.
-
-use std::collections::BTreeMap;
+//! `server::solo` and `server::core`, or with fronts on cores of their own of `server::many` ([`super::fronts`]).
 
 use bytes::Bytes;
-use quorate::front::{ConnectionId, Facts, Front, Output};
+use quorate::front::{Facts, Front};
 use quorate::journal::Place;
 use quorate::paxos::{Ballot, CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
-use quorate::replica::exchange::{Borrower, Diverged, Effect, FrontId, FrontRequest, Input, Scrubbed, Trust};
+use quorate::replica::exchange::{
+    Borrower, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Trust,
+};
 use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
@@ -16,12 +16,12 @@ use quorate::wire::peer::PeerMessage;
 use super::acls;
 use super::disk::{Chore, Disk, NewWrite};
 use super::divergence;
+use super::fronts::{Apart, Inbound, Published, Seat};
 use super::links::{Links, replica};
 use super::network::{Host, Network, Port};
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::recovery;
-use super::watching::CLOG;
 use super::world::{Event, HostClock, MICRO, MILLI, Moment, World, span};
 
 /// A host and what runs on it.
@@ -37,6 +37,8 @@ pub struct Node {
     pub running: Option<Running>,
     /// The processor does nothing before.
     pub busy_until: Moment,
+    /// Nor does any core of it, fronts' included.
+    pub stopped_until: Moment,
     incarnation: Incarnation,
     wake: Option<Moment>,
     calls: u64,
@@ -44,6 +46,8 @@ pub struct Node {
     pub transfers: u64,
     /// How often it started with a log that could not tell something.
     pub doubts: u64,
+    /// Turns of fronts on cores of their own.
+    pub front_turns: u64,
     /// It starts with a state that is not what its log makes ([`super::divergence`]).
     pub rotten: bool,
     /// Why it ended, if it found its state to differ.
@@ -54,12 +58,12 @@ pub struct Node {
 #[derive(Debug)]
 pub struct Running {
     pub replica: Replica,
-    front: Front,
+    /// The front on the replica's core, or those on their own.
+    seat: Option<Seat>,
+    pub apart: Vec<Apart>,
+    pub published: Published,
     links: Links,
     inbox: Vec<Happening>,
-    names: BTreeMap<u64, ConnectionId>,
-    conns: BTreeMap<ConnectionId, u64>,
-    last_name: u64,
     inputs: Vec<Input>,
     effects: Vec<Effect>,
     closes: Vec<u64>,
@@ -81,6 +85,7 @@ pub enum Happening {
     ImageRead { to: Borrower, image: Slot, offset: u64, bytes: Bytes },
     ReadBack { bytes: Option<Bytes> },
     Drained { conn: u64 },
+    Asked { front: usize, request: FrontRequest },
     HandOver,
     Change(MemberChange),
 }
@@ -106,11 +111,13 @@ impl Node {
             disk,
             running: None,
             busy_until: 0,
+            stopped_until: 0,
             incarnation,
             wake: None,
             calls: 0,
             transfers: 0,
             doubts: 0,
+            front_turns: 0,
             rotten: false,
             diverged: None,
         }
@@ -138,6 +145,8 @@ impl Node {
         let seed = around.world.random.draw();
         let moment = around.world.now;
         let Some(mut found) = recovery::recover(&mut self.disk, around.plan, &mut around.world.random, moment) else {
+            let torn = moment >= self.disk.full_until;
+            around.world.chances.extend(torn.then_some("torn-start"));
             let delay = around.world.random.around(10 * MILLI);
             return around.world.after(delay, Event::Start { node: self.index });
         };
@@ -147,28 +156,34 @@ impl Node {
             divergence::rot(&mut found.recovered.namespace, self.index);
         }
         let settings = around.plan.settings(self.index, self.incarnation, seed);
-        let started = Replica::start(now, settings, found.recovered, 1, u128::from(seed));
+        let fronts = around.plan.fronts_apart;
+        let started = Replica::start(now, settings, found.recovered, fronts.max(1) as u8, u128::from(seed));
         let plan = around.plan;
         let members = (0..plan.nodes).map(|node| MemberAddress { replica: replica(node), address: address(node) });
-        let facts = Facts {
-            cell: CELL,
-            replica: replica(self.index),
-            members: members.collect(),
-            timeout_min: span(2_000 * MILLI),
-            timeout_max: span(60_000 * MILLI),
-            seed: around.world.random.draw(),
-            past_bytes_max: plan.past_bytes,
-            super_user: Some(acls::super_user()),
-            rate: plan.rate,
+        let members: Vec<MemberAddress> = members.collect();
+        let front = |seed: u64| {
+            Front::new(Facts {
+                cell: CELL,
+                replica: replica(self.index),
+                members: members.clone(),
+                timeout_min: span(2_000 * MILLI),
+                timeout_max: span(60_000 * MILLI),
+                seed,
+                past_bytes_max: plan.past_bytes,
+                super_user: Some(acls::super_user()),
+                rate: plan.rate,
+            })
         };
+        let random = &mut around.world.random;
+        let seat = (fronts == 0).then(|| Seat::new(front(random.draw())));
+        let apart = (0..fronts).map(|_| Apart::new(front(random.draw()), started.tree().twin(random.draw()))).collect();
         self.running = Some(Running {
             replica: started,
-            front: Front::new(facts),
+            seat,
+            apart,
+            published: Published::default(),
             links: Links::new(self.index, CELL, self.incarnation, plan.nodes),
             inbox: Vec::new(),
-            names: BTreeMap::new(),
-            conns: BTreeMap::new(),
-            last_name: 0,
             inputs: Vec::new(),
             effects: Vec::new(),
             closes: Vec::new(),
@@ -184,13 +199,13 @@ impl Node {
         let Some(running) = self.running.take() else { return };
         self.life += 1;
         let reached = running.replica.log_reaches_back_to();
-        self.disk.crash(&mut around.world.random, around.plan.damaged_images, reached, around.plan.tears);
+        self.disk.crash(around.world, around.plan.damaged_images, reached, around.plan.tears);
         around.network.died(around.world, Host::Node(self.index), host_lives);
         around.oracle.crashed(self.index);
         if !host_lives {
             let origin = around.world.random.below(super::world::SECOND);
             self.clock.reboot(around.world.now, origin);
-            self.busy_until = 0;
+            (self.busy_until, self.stopped_until) = (0, 0);
         }
         self.wake = None;
         self.calls += 1;
@@ -208,6 +223,10 @@ impl Node {
     /// Something happened that the loop will find.
     pub fn happens(&mut self, world: &mut World, happening: Happening) {
         let Some(running) = &mut self.running else { return };
+        let happening = match running.for_front(world, happening) {
+            Ok((front, inbound)) => return self.front_finds(world, front, inbound),
+            Err(happening) => happening,
+        };
         running.inbox.push(happening);
         let latency = world.random.below(20 * MICRO);
         self.wake_at(world, world.now + latency);
@@ -256,7 +275,8 @@ impl Node {
 
     fn deadline(&self, running: &Running, moment: Moment) -> Moment {
         let now = self.clock.read(moment);
-        let due = running.replica.next_deadline(now).min(running.front.next_deadline());
+        let front = running.seat.as_ref().map_or(Instant::FOREVER, |seat| seat.front.next_deadline());
+        let due = running.replica.next_deadline(now).min(front);
         self.clock.moment_of(due).min(running.links.next_dial())
     }
 
@@ -274,14 +294,20 @@ impl Node {
     /// Ends the turn. Returns whether there is more to do at once.
     fn settle(&mut self, running: &mut Running, around: &mut Around<'_>) -> bool {
         let now = self.clock.read(around.world.now);
+        if running.seat.is_none() {
+            self.end_turn(running, now, around);
+            return false;
+        }
         for _ in 0..ROUNDS_A_TURN {
             let lease = running.replica.lease();
             let leased = lease.ballot != Ballot::NONE && now < lease.until;
             let mut requests = Vec::new();
-            running.front.prepare(now, leased, &mut requests);
-            requests.into_iter().for_each(|request| running.front_asks(now, request));
+            running.seat().front.prepare(now, leased, &mut requests);
+            requests.into_iter().for_each(|request| running.front_asks(now, 0, request));
             self.end_turn(running, now, around);
-            let (replica, clock) = (&running.replica, &self.clock);
+            let Running { replica, seat, .. } = running;
+            let (replica, clock) = (&*replica, &self.clock);
+            let front = &mut seat.as_mut().expect("it shares this core").front;
             let mut held = false;
             let still_leased = || {
                 pass(around);
@@ -289,17 +315,18 @@ impl Node {
                 held = lease_now.ballot == lease.ballot && clock.read(around.world.now) < lease_now.until;
                 held
             };
-            let answered = running.front.finish(now, replica.tree(), leased, still_leased);
+            let answered = front.finish(now, replica.tree(), leased, still_leased);
             assert!(held || !answered, "reads leave only once the lease was seen to hold after they were answered");
             if answered {
-                running.front_asks(now, FrontRequest::LeaseUsed);
+                running.front_asks(now, 0, FrontRequest::LeaseUsed);
             }
-            if !running.front.is_restless() {
+            if !running.seat().front.is_restless() {
                 break;
             }
         }
-        running.send_to_clients((self.index, self.life), around);
-        running.front.is_restless()
+        let over = running.seat().send((self.index, self.life), around);
+        running.closes.extend(over);
+        running.seat().front.is_restless()
     }
 
     fn end_turn(&mut self, running: &mut Running, now: Instant, around: &mut Around<'_>) {
@@ -308,13 +335,14 @@ impl Node {
         }
         let wall_ms = 1_700_000_000_000 + self.wall_ahead_ms + around.world.now / MILLI;
         running.step(now, Input::TurnEnd { wall_ms });
-        let mut others = Vec::new();
+        let (mut notices, mut others) = (Vec::new(), Vec::new());
         for effect in std::mem::take(&mut running.effects) {
             match effect {
-                Effect::Front { notice, .. } => running.front.notice(notice, running.replica.tree()),
+                Effect::Front { front, notice } => notices.push((front, notice)),
                 other => others.push(other),
             }
         }
+        running.tell((self.index, self.life), notices, around);
         pass(around);
         running.links.dial(around.world, around.network);
         for effect in others {
@@ -363,6 +391,8 @@ impl Node {
                 around.world.after(delay, Event::ReadBack { node: of.0, life: of.1, file, offset, bytes });
             }
             Effect::Scrubbed(Scrubbed::Damaged { .. }) => self.disk.found_damaged += 1,
+            Effect::Scrubbed(Scrubbed::CopiesDamaged(damaged)) => self.disk.copies_repaired += damaged as u64,
+            Effect::HardStateLost { .. } => panic!("one copy at a time is damaged, and written again"),
             Effect::Scrubbed(Scrubbed::Pass { .. }) => self.disk.scrubbed += 1,
             Effect::Diverged(diverged) => running.diverged = Some(diverged),
             Effect::StartAgain => running.starts_again = true,
@@ -409,18 +439,14 @@ impl Running {
         match happening {
             Happening::Accepted { conn, port: Port::Peers } => self.links.accepted(conn),
             Happening::Accepted { conn, port: Port::Clients } => {
-                self.last_name += 1;
-                let name = ConnectionId(self.last_name);
-                self.names.insert(conn, name);
-                self.conns.insert(name, conn);
                 let client = around.network.dialler(conn);
-                self.front.opened(now, name, Some(acls::address(client)));
+                self.seat().accepted(now, conn, client);
             }
             Happening::Connected { conn } => {
                 self.links.connected(around.world, around.network, conn, &mut self.inputs);
             }
-            Happening::Bytes { conn, bytes } => match self.names.get(&conn) {
-                Some(name) => self.front.received(now, *name, &bytes),
+            Happening::Bytes { conn, bytes } => match self.seat.as_mut().filter(|seat| seat.has(conn)) {
+                Some(seat) => seat.received(now, conn, &bytes),
                 None => {
                     if !self.links.received(conn, &bytes, &mut self.inputs) {
                         self.closes.push(conn);
@@ -428,9 +454,8 @@ impl Running {
                 }
             },
             Happening::Closed { conn } => {
-                if let Some(name) = self.names.remove(&conn) {
-                    self.conns.remove(&name);
-                    self.front.closed(name);
+                if let Some(seat) = self.seat.as_mut().filter(|seat| seat.has(conn)) {
+                    seat.closed(conn);
                 } else if self.links.owns(conn) {
                     self.closes.extend(self.links.closed(around.world.now, conn, &mut self.inputs));
                 }
@@ -444,14 +469,15 @@ impl Running {
             }
             Happening::ReadBack { bytes } => self.step(now, Input::ReadBack { bytes }),
             Happening::Drained { conn } => {
-                if let Some(name) = self.names.get(&conn) {
-                    self.front.drained(*name);
+                if let Some(seat) = &mut self.seat {
+                    seat.drained(conn);
                 }
             }
+            Happening::Asked { front, request } => self.front_asks(now, front, request),
             Happening::HandOver => self.step(now, Input::HandOver),
             Happening::Change(change) => {
                 let (trust, change) = (Trust::Super, Some(change));
-                self.front_asks(now, FrontRequest::Members { ticket: NOBODYS_TICKET, trust, change });
+                self.front_asks(now, 0, FrontRequest::Members { ticket: NOBODYS_TICKET, trust, change });
             }
         }
         for input in std::mem::take(&mut self.inputs) {
@@ -472,7 +498,7 @@ impl Running {
 
     fn no_room_for(&mut self, now: Instant, chore: &Chore) {
         match *chore {
-            Chore::Zero { .. } => self.step(now, Input::NoRoomForSegment),
+            Chore::Zero { .. } | Chore::Recycle { .. } => self.step(now, Input::NoRoomForSegment),
             Chore::Piece { slot, .. } | Chore::Finish { slot } => self.step(now, Input::NoRoomForImage { slot }),
             ref other => unreachable!("{other:?} needs no room"),
         }
@@ -482,39 +508,55 @@ impl Running {
         self.replica.step(now, input, &mut self.effects);
     }
 
-    fn front_asks(&mut self, now: Instant, request: FrontRequest) {
-        self.step(now, Input::Front { front: FrontId(0), request });
+    fn front_asks(&mut self, now: Instant, front: usize, request: FrontRequest) {
+        self.step(now, Input::Front { front: FrontId(front as u8), request });
     }
 
-    fn send_to_clients(&mut self, (index, life): (usize, u64), around: &mut Around<'_>) {
-        let (conns, closes) = (&self.conns, &mut self.closes);
-        let mut clogged = Vec::new();
-        self.front.take_output(|output| match output {
-            Output::Send { connection, bytes } => {
-                if let Some(conn) = conns.get(&connection) {
-                    around.network.send(around.world, *conn, Host::Node(index), bytes);
-                    if around.world.random.permille(around.plan.clogs) {
-                        let until = around.world.random.below(CLOG);
-                        around.world.after(until, Event::Drained { node: index, life, conn: *conn });
-                        clogged.push(connection);
-                    }
-                }
+    /// The front on this core, where there is one.
+    fn seat(&mut self) -> &mut Seat {
+        self.seat.as_mut().expect("only a front on this core is served by its loop")
+    }
+
+    /// What is meant for a front on a core of its own, and which.
+    fn for_front(&self, world: &mut World, happening: Happening) -> Result<(usize, Inbound), Happening> {
+        let conn = match happening {
+            // The kernel spreads the connections.
+            Happening::Accepted { conn, port: Port::Clients } if !self.apart.is_empty() => {
+                let front = world.random.below(self.apart.len() as u64) as usize;
+                return Ok((front, Inbound::Accepted { conn }));
             }
-            Output::Close { connection } => {
-                if let Some(conn) = conns.get(&connection) {
-                    around.network.close(around.world, *conn, Host::Node(index));
-                    closes.push(*conn);
-                }
-            }
-        });
-        clogged.into_iter().for_each(|connection| self.front.clogged(connection));
+            Happening::Bytes { conn, .. } | Happening::Closed { conn } | Happening::Drained { conn } => conn,
+            other => return Err(other),
+        };
+        let Some(front) = self.apart.iter().position(|apart| apart.has(conn)) else { return Err(happening) };
+        match happening {
+            Happening::Bytes { bytes, .. } => Ok((front, Inbound::Bytes { conn, bytes })),
+            Happening::Closed { .. } => Ok((front, Inbound::Closed { conn })),
+            _ => Ok((front, Inbound::Drained { conn })),
+        }
+    }
+
+    /// Notices go to the front on this core at once, to others through their rings. The state is published before what
+    /// rests on it, and the lease before anything leaves for the peers.
+    fn tell(&mut self, (node, life): (usize, u64), notices: Vec<(FrontId, FrontNotice)>, around: &mut Around<'_>) {
+        if let Some(seat) = &mut self.seat {
+            return notices.into_iter().for_each(|(_, notice)| seat.front.notice(notice, self.replica.tree()));
+        }
+        self.published.set_applied_upto(around.world.now, self.replica.applied_upto());
+        for (FrontId(front), notice) in notices {
+            let front = usize::from(front);
+            let at = self.apart[front].told(around.world);
+            around.world.at(at, Event::Told { node, life, front, notice });
+        }
+        pass(around);
+        self.published.set_lease(around.world.now, self.replica.lease());
     }
 }
 
 /// A moment goes by between two actions of one turn; now and then a long one, as when the process is not scheduled.
 fn pass(around: &mut Around<'_>) {
     let world = &mut *around.world;
-    let long = world.random.permille(around.plan.hiccups);
+    let long = world.chance("hiccup", around.plan.hiccups);
     world.now += if long { world.random.below(2 * around.plan.lease) } else { world.random.below(5 * MICRO) };
 }
 

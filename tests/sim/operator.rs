@@ -1,7 +1,8 @@
 //! Who changes the members: one who asks whoever leads, again and again, until the list says what it should.
 //!
 //! A disk is lost only when the one lost before has its vote back, and a replica is removed only then: what is chosen
-//! meanwhile is held by a majority that does not count on it. A replica that was removed loses its disk and is added again.
+//! meanwhile is held by a majority that does not count on it. A replica that was removed loses its disk and is added again;
+//! now and then another one is removed before that.
 
 use quorate::paxos::MemberChange;
 
@@ -40,9 +41,10 @@ pub fn everybody_votes(run: &Run) -> bool {
         && members.iter().all(|member| member.is_voter() && member.incarnation.is_some())
 }
 
-/// Begins a task.
-pub fn begin(run: &mut Run, task: Task) {
-    run.task = Some(task);
+/// Begins some tasks, one after the other.
+pub fn begin<const COUNT: usize>(run: &mut Run, tasks: [Task; COUNT]) {
+    run.tasks_ahead.extend(tasks);
+    run.task = run.tasks_ahead.pop_front();
     run.world.after(MILLI, Event::Operator);
 }
 
@@ -54,7 +56,7 @@ pub fn look(run: &mut Run) {
     match task {
         Task::Remove(node) if settled && newest.member(replica(node)).is_none() => {
             run.removals += 1;
-            run.task = Some(Task::Join(node));
+            run.task = run.tasks_ahead.pop_front();
             misfortune::lose_disk_of(run, node);
         }
         Task::Remove(node) => ask(run, MemberChange::Remove { replica: replica(node) }),
@@ -62,9 +64,11 @@ pub fn look(run: &mut Run) {
             let incarnation = run.nodes[node].incarnation();
             if newest.counts(replica(node), incarnation) && settled {
                 run.joins += 1;
-                run.task = None;
-                run.plan.tears = run.plan.absent == 0;
-                return;
+                run.task = run.tasks_ahead.pop_front();
+                if run.task.is_none() {
+                    run.plan.tears = run.plan.absent == 0;
+                    return;
+                }
             }
             let (replica, addresses) = (replica(node), None);
             match newest.member(replica) {

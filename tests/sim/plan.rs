@@ -43,11 +43,15 @@ pub struct Plan {
     pub transfer_bytes: usize,
     /// Newest images that are damaged at a crash, in a thousand.
     pub damaged_images: u64,
+    /// Damage that is a write which went astray, in a thousand.
+    pub astray: u64,
     /// What lies still is read once in it.
     pub scrub_period: Option<Moment>,
     /// Slots between two digests that replicas compare.
     pub digest_every: u64,
     pub session_timeout: Moment,
+    /// Fronts on cores of their own; with none, one shares the replica's.
+    pub fronts_apart: usize,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
     /// How much a client may ask.
@@ -69,6 +73,8 @@ pub struct Plan {
     pub hiccups: u64,
     /// Between two misfortunes, on average.
     pub misfortune_every: Moment,
+    /// Changes of members wait for a moment at which somebody else wants to lead.
+    pub ambush: bool,
     /// How likely each kind of misfortune is, against the others.
     pub weights: Weights,
     /// Whose log is damaged. While one is, no vote is torn and no disk lost: a majority must be able to tell everything.
@@ -104,6 +110,10 @@ pub struct Weights {
     pub lose_disk: u64,
     /// A replica is removed, and added again with another disk.
     pub remove: u64,
+    /// Two replicas are removed, one after the other, and added again.
+    pub remove_two: u64,
+    /// A write fails.
+    pub write_error: u64,
     /// A block of the victim's log is damaged.
     pub damage: u64,
     /// A host's calendar jumps.
@@ -122,6 +132,8 @@ const fn segment_blocks(depth: u64) -> usize {
 impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
+        // What came to plans later is drawn apart, so that seeds mean what they meant.
+        let mut more = Random::new(random.clone().draw());
         let storm = random.within(500, 6000) * MILLI;
         let calls = random.pick(&[10, 40, 100, 300]);
         let lease = random.within(40, 400) * MILLI;
@@ -133,8 +145,7 @@ impl Plan {
         let nodes = random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]);
         let victim = (nodes >= 3 && random.below(5) == 0).then(|| random.below(nodes as u64) as usize);
         // Damage to what no start reads any more is none.
-        let rarely = if victim.is_some() { 4 } else { 0 };
-        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << rarely;
+        let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << if victim.is_some() { 4 } else { 0 };
         // A window of open slots, accepted anew in many reigns, finds room in the smallest.
         let windows = random.pick(&[8, 16, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
         let journal_bytes_max = 3 * image_after_bytes + windows.max(4 * segment_bytes as u64);
@@ -146,9 +157,9 @@ impl Plan {
         let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
         let lease_reads = random.below(4) > 0;
         let clock_error_ppm = if !lease_reads && random.below(2) == 0 { 50_000 } else { CLOCK_ERROR_PPM };
-        let mut weights = Weights::draw(random);
+        let mut weights = Weights::draw(random, &mut more);
         if victim.is_some() {
-            (weights.damage, weights.lose_disk, weights.remove) = (random.within(2, 20), 0, 0);
+            (weights.damage, weights.lose_disk, weights.remove, weights.remove_two) = (random.within(2, 20), 0, 0, 0);
         }
         Self {
             nodes,
@@ -170,9 +181,11 @@ impl Plan {
             keep_bytes: random.pick(&[0, 0, 8, 16]) * segment_bytes as u64,
             transfer_bytes: random.pick(&[200, 1 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
+            astray: more.pick(&[0, 300]),
             scrub_period: random.pick(&[None, Some(200 * MILLI), Some(2 * SECOND)]),
             digest_every: random.pick(&[1, 5, 20]),
             session_timeout: random.within(2000, 6000) * MILLI,
+            fronts_apart: more.pick(&[0, 0, 0, 1, 2, 3]),
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
             rate: random.pick(&[None, None, None, Some(Rate { per_second: 500, burst: 50 })]),
             watches: random.within(0, 4),
@@ -190,6 +203,7 @@ impl Plan {
             tears: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
+            ambush: more.pick(&[false, true]),
             misfortune_every: storm / random.within(3, 50),
             weights,
             victim,
@@ -255,7 +269,9 @@ impl Plan {
 }
 
 impl Weights {
-    fn draw(random: &mut Random) -> Self {
+    fn draw(random: &mut Random, more: &mut Random) -> Self {
+        let mut later = |most: u64| if more.below(2) == 0 { 0 } else { more.below(most + 1) };
+        let (remove_two, write_error) = (later(30), later(6));
         let changes = random.below(10) < 4;
         let mut weight = |most: u64| if random.below(3) == 0 { 0 } else { random.below(most + 1) };
         Self {
@@ -277,6 +293,8 @@ impl Weights {
             remove: if changes { weight(20) } else { 0 },
             damage: 0,
             jump_wall: weight(4),
+            remove_two: if changes { remove_two } else { 0 },
+            write_error,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From a disk to a replica, as `server::start` does it; and what the oracle wants to know of a disk's bytes.
 
-use quorate::journal::hard_state::{FILE_BYTES, HardStateFile, STRIDE_BYTES};
+use quorate::journal::hard_state::{self, COPIES, CopyState, HardStateFile};
 use quorate::journal::record::{Block, RecordKind, Twin};
 use quorate::journal::{self, Identity, Journal, Known, Place, Recovery, SegmentId, SegmentRead, Settings};
 use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
@@ -56,7 +56,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
             namespace.apply(&value.body(), &mut applied);
             applied.clear();
         }
-        digests.applied(slot, || namespace.digest());
+        digests.applied(slot, value.kind(), || namespace.digest());
         chosen.push((slot, value));
     })
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
@@ -207,13 +207,14 @@ pub fn newest_is_led_to(disk: &Disk) -> bool {
 
 /// The promise that all four copies of the hard state hold.
 pub fn durable_promise(disk: &Disk) -> Ballot {
-    let copies = (0..FILE_BYTES / STRIDE_BYTES).map(|copy| {
-        let mut alone = vec![0; FILE_BYTES];
-        let range = copy * STRIDE_BYTES..copy * STRIDE_BYTES + BLOCK_BYTES;
-        alone[range.clone()].copy_from_slice(&disk.hard_state[range]);
-        HardStateFile::open(CELL, &alone).map_or(Ballot::NONE, |file| file.contents().paxos.promised)
-    });
-    copies.min().unwrap_or_default()
+    let promises: Vec<Ballot> = hard_state::copies(&disk.hard_state)
+        .filter_map(|copy| match copy {
+            CopyState::Whole { contents, .. } => Some(contents.paxos.promised),
+            CopyState::Newer(_) | CopyState::Damaged => None,
+        })
+        .collect();
+    assert!(promises.len() + 1 >= COPIES, "one copy at a time is damaged: {promises:?}");
+    promises.into_iter().min().unwrap_or_default()
 }
 
 /// A disk's segments, as recovery reads them.

@@ -1,6 +1,6 @@
 //! One seed, one run: a storm with every fault of the plan, then calm, in which everything must finish; then judgement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate::namespace::{Gate, answer};
 use quorate::paxos::Slot;
@@ -8,8 +8,9 @@ use quorate::replica::Replica;
 use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
 
 use super::client::{self, Client};
-use super::coverage;
+use super::coverage::{self, Struck};
 use super::cuts::Cuts;
+use super::fronts::Inbound;
 use super::history::{History, Tally, plain};
 use super::linearizable;
 use super::misfortune;
@@ -42,12 +43,16 @@ pub struct Run {
     pub misfortunes: u64,
     /// The change of members that is under way, and how many came to their end.
     pub task: Option<Task>,
+    /// What comes after it.
+    pub tasks_ahead: VecDeque<Task>,
     pub joins: u64,
     pub removals: u64,
+    /// What strikes as soon as two want to lead.
+    pub ambush: Option<(&'static str, misfortune::Act)>,
     /// How many nodes hold a wrong state.
     pub rotten: usize,
-    /// Misfortunes that struck, each with a phase it struck in.
-    pub struck: BTreeSet<(&'static str, &'static str)>,
+    /// Faults that struck, by the phases they struck in.
+    pub struck: Struck,
     /// Bytes that arrived anywhere, if somebody wants them.
     seen: Option<Vec<Vec<u8>>>,
     events: u64,
@@ -72,6 +77,8 @@ pub struct Report {
     /// Blocks of logs that were damaged, and starts that could not tell something for it.
     pub damaged: u64,
     pub doubts: u64,
+    /// Turns of fronts on cores of their own.
+    pub front_turns: u64,
     pub tally: Tally,
     pub watches: WatchTally,
     /// Nodes that ended because their time was over.
@@ -80,7 +87,7 @@ pub struct Report {
     pub searched: u64,
     /// What of the protocol was exercised.
     pub words: BTreeSet<&'static str>,
-    pub struck: BTreeSet<(&'static str, &'static str)>,
+    pub struck: Struck,
 }
 
 impl Report {
@@ -97,6 +104,7 @@ impl Report {
         self.no_room += other.no_room;
         self.damaged += other.damaged;
         self.doubts += other.doubts;
+        self.front_turns += other.front_turns;
         self.tally.requests += other.tally.requests;
         self.tally.reads += other.tally.reads;
         self.tally.refused += other.tally.refused;
@@ -113,7 +121,9 @@ impl Report {
         self.ended += other.ended;
         self.searched += other.searched;
         self.words.extend(other.words);
-        self.struck.extend(other.struck);
+        for (cell, times) in other.struck {
+            *self.struck.entry(cell).or_default() += times;
+        }
     }
 }
 
@@ -133,6 +143,7 @@ impl std::fmt::Display for Report {
             removals,
             searched,
             ended,
+            front_turns,
             ..
         } = self;
         let Tally { requests, reads, refused, unknown, handed_on, kept, records } = self.tally;
@@ -144,7 +155,7 @@ impl std::fmt::Display for Report {
         write!(f, "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, ")?;
         write!(
             f,
-            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, "
+            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {ended} nodes ended, {front_turns} turns of fronts apart, "
         )?;
         write!(
             f,
@@ -238,10 +249,12 @@ impl Run {
             damaged: 0,
             misfortunes: 0,
             task: None,
+            tasks_ahead: VecDeque::new(),
             joins: 0,
             removals: 0,
+            ambush: None,
             rotten: 0,
-            struck: BTreeSet::new(),
+            struck: Struck::new(),
             seen: None,
             events: 0,
         }
@@ -332,6 +345,7 @@ impl Run {
             no_room,
             damaged: self.damaged,
             doubts: self.nodes.iter().map(|node| node.doubts).sum(),
+            front_turns: self.nodes.iter().map(|node| node.front_turns).sum(),
             tally,
             watches,
             ended: model.ended,
@@ -344,6 +358,23 @@ impl Run {
     pub fn event(&mut self, event: Event) {
         self.events += 1;
         assert!(self.events < EVENTS_MAX, "a run comes to its end");
+        self.deal_with(event);
+        if self.ambush.is_some() && !self.calm {
+            misfortune::spring(self);
+        }
+        for fault in std::mem::take(&mut self.world.chances) {
+            self.strikes(fault);
+        }
+    }
+
+    /// A fault struck now.
+    pub fn strikes(&mut self, fault: &'static str) {
+        for phase in coverage::phases(&self.nodes) {
+            *self.struck.entry((fault, phase)).or_default() += 1;
+        }
+    }
+
+    fn deal_with(&mut self, event: Event) {
         match event {
             Event::Dialled { conn } => {
                 let arrival = self.network.dialled(&mut self.world, conn);
@@ -382,6 +413,21 @@ impl Run {
                 self.with_client(client, Client::woken);
             }
             Event::Turn { .. } | Event::Client { .. } => {}
+            Event::Start { node } => {
+                if self.nodes[node].running.is_none() && !self.absent.contains(&node) {
+                    self.with_node(node, Node::start);
+                }
+            }
+            Event::Operator => operator::look(self),
+            Event::Misfortune => misfortune::strike(self),
+            Event::Relief { what } => misfortune::relieve(self, what),
+            others => self.reaches_process(others),
+        }
+    }
+
+    /// What is meant for a process reaches it, if it is still the one it was meant for.
+    fn reaches_process(&mut self, event: Event) {
+        match event {
             Event::Written { node, life, token } if self.nodes[node].life == life => self.written(node, token),
             Event::Chore { node, life } if self.nodes[node].life == life => {
                 let (chore, done) = self.nodes[node].disk.chore_done(self.world.now);
@@ -402,22 +448,17 @@ impl Run {
             Event::Drained { node, life, conn } if self.nodes[node].life == life => {
                 self.nodes[node].happens(&mut self.world, Happening::Drained { conn });
             }
-            Event::Crash { node, life } if self.nodes[node].life == life => misfortune::crash(self, node),
-            Event::Written { .. }
-            | Event::Chore { .. }
-            | Event::LogRead { .. }
-            | Event::ImageRead { .. }
-            | Event::ReadBack { .. }
-            | Event::Drained { .. }
-            | Event::Crash { .. } => {}
-            Event::Start { node } => {
-                if self.nodes[node].running.is_none() && !self.absent.contains(&node) {
-                    self.with_node(node, Node::start);
-                }
+            Event::Front { node, life, front, call } if self.nodes[node].life == life => {
+                self.with_node(node, |node, around| node.front_turn(front, call, around));
             }
-            Event::Operator => operator::look(self),
-            Event::Misfortune => misfortune::strike(self),
-            Event::Relief { what } => misfortune::relieve(self, what),
+            Event::Asked { node, life, front, request } if self.nodes[node].life == life => {
+                self.nodes[node].happens(&mut self.world, Happening::Asked { front, request });
+            }
+            Event::Told { node, life, front, notice } if self.nodes[node].life == life => {
+                self.nodes[node].front_finds(&mut self.world, front, Inbound::Notice(notice));
+            }
+            Event::Crash { node, life } if self.nodes[node].life == life => _ = misfortune::crash(self, node),
+            _ => {}
         }
     }
 
@@ -474,6 +515,12 @@ impl Run {
     }
 
     fn written(&mut self, node: usize, token: u64) {
+        if std::mem::take(&mut self.nodes[node].disk.fails_next) {
+            // Nothing is known of what it left there, and the process ends at once.
+            self.strikes("write-error");
+            _ = misfortune::crash(self, node);
+            return;
+        }
         for bytes in self.nodes[node].disk.written(token) {
             self.nodes[node].disk.flushed_at = self.world.now;
             self.oracle.recorded(node, &recovery::records_of(&bytes));

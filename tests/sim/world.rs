@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate::journal::Place;
 use quorate::paxos::{ReplicaId, Slot};
-use quorate::replica::exchange::{Borrower, Still};
+use quorate::replica::exchange::{Borrower, FrontNotice, FrontRequest, Still};
 use quorate::time::{Duration, Instant};
 
 /// Nanoseconds since the run began, on nobody's clock.
@@ -33,6 +33,12 @@ pub enum Event {
     Closed { conn: u64, side: Side, surely: bool },
     /// A node's loop wakes; only the newest call counts.
     Turn { node: usize, call: u64 },
+    /// A front's loop wakes, on a core of its own; only the newest call counts.
+    Front { node: usize, life: u64, front: usize, call: u64 },
+    /// A front's request comes out of its ring.
+    Asked { node: usize, life: u64, front: usize, request: FrontRequest },
+    /// A notice for a front comes out of its ring.
+    Told { node: usize, life: u64, front: usize, notice: FrontNotice },
     /// A disk write is durable.
     Written { node: usize, life: u64, token: u64 },
     /// The oldest chore of a disk is done.
@@ -65,13 +71,16 @@ pub struct World {
     pub now: Moment,
     pub random: Random,
     pub trace: Trace,
+    /// Faults that chance brought while the event under way was dealt with.
+    pub chances: Vec<&'static str>,
     events: BTreeMap<(Moment, u64), Event>,
     scheduled: u64,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
-        Self { now: 0, random: Random::new(seed), trace: Trace::default(), events: BTreeMap::new(), scheduled: 0 }
+        let (random, trace) = (Random::new(seed), Trace::default());
+        Self { now: 0, random, trace, chances: Vec::new(), events: BTreeMap::new(), scheduled: 0 }
     }
 
     /// Lets `event` happen `delay` from now.
@@ -83,6 +92,15 @@ impl World {
     pub fn at(&mut self, moment: Moment, event: Event) {
         self.scheduled += 1;
         self.events.insert((moment, self.scheduled), event);
+    }
+
+    /// Whether a fault strikes, which it does so many times in a thousand; one that does is told of.
+    pub fn chance(&mut self, fault: &'static str, times: u64) -> bool {
+        let strikes = self.random.permille(times);
+        if strikes {
+            self.chances.push(fault);
+        }
+        strikes
     }
 
     /// The next event not later than `until`; time moves to it.

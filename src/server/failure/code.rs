@@ -68,6 +68,8 @@ pub enum Code {
     ReplicaEnded,
     /// The development cell did not serve in time.
     NotServing,
+    /// Most copies of the hard state went bad beneath a running replica.
+    HardStateLost,
 
     /// A load run saw an answer that no correct cell gives.
     WrongAnswer,
@@ -85,7 +87,7 @@ struct Row {
 
 impl Code {
     /// Every code, in the order of their numbers: for the table of exit statuses.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Refused,
         Self::Usage,
         Self::Unavailable,
@@ -114,6 +116,7 @@ impl Code {
         Self::Removed,
         Self::ReplicaEnded,
         Self::NotServing,
+        Self::HardStateLost,
         Self::WrongAnswer,
         Self::RunFailed,
     ];
@@ -142,7 +145,7 @@ impl Code {
 }
 
 /// One row a code, in their order, which is proved below.
-const ROWS: [Row; 30] = [
+const ROWS: [Row; 31] = [
     Row {
         code: Code::Refused,
         number: 1,
@@ -347,6 +350,15 @@ const ROWS: [Row; 30] = [
         meaning: "the development cell did not serve in time",
         more: "The processes of the development cell run, but gave no linearizable read in time; the message has \
                their last words. A busy host may need more than --patience.",
+    },
+    Row {
+        code: Code::HardStateLost,
+        number: 52,
+        meaning: "most copies of the hard state went bad",
+        more: "What a replica has promised lies on its disk four times. While it runs the copies are read back every \
+               scrub period, and a damaged one is written again. Here more than two were not as they were written: the \
+               disk loses what it said was durable, and the next promise could be one that it forgets. Replace the disk, \
+               then bring the replica back with an empty folder: `quorate recover`.",
     },
     Row {
         code: Code::WrongAnswer,

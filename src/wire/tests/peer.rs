@@ -43,6 +43,7 @@ fn name(message: &PeerMessage) -> &'static str {
         PeerMessage::FetchImage { .. } => "fetch image",
         PeerMessage::ImagePiece { .. } => "image piece",
         PeerMessage::Digest { .. } => "digest",
+        PeerMessage::EntryWanted => "entry wanted",
     }
 }
 
@@ -99,6 +100,7 @@ fn messages() -> Vec<PeerMessage> {
         PeerMessage::FetchImage { image: Slot(60), offset: 4096 },
         PeerMessage::ImagePiece { image: Slot(60), offset: 4096, bytes: Bytes::from_static(b"rows") },
         PeerMessage::Digest { slot: Slot(2048), digest: HASH },
+        PeerMessage::EntryWanted,
     ]);
     messages
 }
@@ -137,6 +139,6 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 26, "each of 15 + 9 messages, the hello, and its refusal, has an example");
+    assert_eq!(names.len(), 27, "each of 15 + 10 messages, the hello, and its refusal, has an example");
     compare("peer.txt", &golden(&frames));
 }
