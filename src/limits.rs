@@ -229,6 +229,11 @@ pub const CONTAINER_LINGER_MS: u64 = 5_000;
 /// that come due together do not hold up clients' commands.
 pub const TIMERS_ASKED_MAX: usize = 1024;
 
+/// What all sessions whose end a leader asks the log for, and has not been answered, may take along: themselves, what they own
+/// and what they claim. As many nodes as one command may remove; one session with more goes alone. So thousands of clients
+/// that die together end in many short entries, with those of the living between them.
+pub const EXPIRIES_ASKED_WORK_MAX: usize = TREE_NODES_DELETED_MAX;
+
 /// Sessions that hold one lock or wait for it. A lock is copied with each change of it, so this bounds what a change costs.
 pub const LOCK_SESSIONS_MAX: usize = 4096;
 

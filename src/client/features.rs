@@ -97,7 +97,7 @@
 //! | Master failed over | `SessionEvent::Failover`; no event is lost by it | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `tests/process/watching.rs::watchers_at_every_replica_see_every_revision_while_leaders_die` |
 //! | Handle became invalid | `Handle::events` ends with it | `tests/process/handles.rs::a_transient_node_and_its_handles_outlive_leaders_and_go_together` |
 //! | Lock acquired | the answer to `lock` | `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` |
-//! | Conflicting lock request | told to the holder | not yet: a holder asks `lock_holders` for who waits |
+//! | Conflicting lock request | `LockGuard::wanted`, of requests that wait | `src/namespace/tests/locks.rs::whoever_comes_to_wait_is_told_of_once` `tests/process/locks.rs::a_holder_hears_who_wants_its_lock_under_any_leader` `tests/sim/main.rs::fresh_seeds` |
 //!
 //! # Chubby: cache (§2.7)
 //!
@@ -237,7 +237,7 @@
 //! | Negotiated timeout | 2 to 60 s | `tests/process/sessions.rs::every_replica_tells_of_every_session` |
 //! | Moves between servers | likewise | `src/client/machine/tests.rs::after_a_reconnection_each_unanswered_call_is_sent_once_in_order` `tests/process/crashes.rs::connections_break_all_the_time_and_each_request_is_applied_once` |
 //! | States and events | `SessionState`, `SessionEvents` | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `src/client/machine/tests.rs::the_cells_word_ends_the_session_at_once` |
-//! | Expiry decided by the leader | in the log, if the session did not stir | `src/namespace/tests/requests.rs::an_expiry_misses_a_session_that_stirred` |
+//! | Expiry decided by the leader | in the log, if the session did not stir; of very many in bounded parts | `src/replica/liveness.rs::ten_thousand_that_die_together_end_in_bounded_parts_and_the_living_live` `src/namespace/tests/requests.rs::an_expiry_misses_a_session_that_stirred` |
 //! | The client learns of its expiry | of jeopardy by its own clock before | `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
 //! | Local sessions |  | absent: whether a session lives is asked of the log, whoever serves it |
 //!
@@ -269,7 +269,7 @@
 //! | Snapshot and restore by the admin server | `quorate snapshot` | `tests/process/snapshots.rs::a_cell_is_saved_under_load_and_restored_as_another` `tests/process/snapshots.rs::what_is_no_whole_snapshot_is_refused` |
 //! | snapshot.trust.empty, forceSync=no |  | absent: what was acknowledged is on a majority of disks |
 //! | Tree digest | likewise, and who differs stops | `tests/sim/divergence.rs::a_replica_that_differs_from_a_majority_stops_and_the_others_go_on` `tests/process/divergence.rs::a_replica_whose_state_differs_ends_and_the_others_go_on` |
-//! | Request throttling | bounds of what may wait, and a typed refusal | `src/client/machine/tests.rs::a_refused_request_and_all_behind_it_are_sent_again` `src/client/machine/tests.rs::no_more_is_under_way_than_the_server_takes` |
+//! | Request throttling | bounds of what may wait and of what each principal may ask, and a typed refusal | `tests/process/throttle.rs::a_flood_waits_and_keeps_its_session_while_others_pass_it` `src/client/machine/tests.rs::a_refused_request_and_all_behind_it_are_sent_again` `src/client/machine/tests.rs::no_more_is_under_way_than_the_server_takes` |
 //! | Connection throttling | bounds of connections and of what each may wait for | `tests/runtime.rs::more_arrivals_than_places_are_closed_and_the_rest_is_served` `src/front/tests.rs::a_cell_without_room_for_a_session_asks_to_wait` |
 //! | Response cache |  | absent: every answer is made of what is in memory |
 //! | leaderServes=no |  | absent: reads cost a leader little, and clients spread with `prefer=any` |
@@ -296,7 +296,7 @@
 //! | Barrier | `Barrier` | `tests/process/recipes.rs::a_barrier_holds_all_and_lets_all_go` |
 //! | Double barrier | `DoubleBarrier` | `tests/process/recipes.rs::all_begin_together_and_end_together` |
 //! | Queue, priority queue | `Queue` | `tests/process/recipes.rs::every_entry_is_taken_once` |
-//! | Lock without a herd | `lock` | `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` |
+//! | Lock without a herd | `lock` | `src/namespace/tests/locks.rs::a_hand_over_tells_as_much_however_many_wait` `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` |
 //! | Recoverable errors with a GUID | requests are numbered, so nothing has to be looked for | `tests/process/crashes.rs::connections_break_all_the_time_and_each_request_is_applied_once` |
 //! | Shared lock | `LockOptions::shared`, `ReadWriteLock` | `tests/process/recipes.rs::writers_are_alone_and_readers_are_not` |
 //! | Revocable shared lock | by whoever may delete the node | `src/namespace/tests/locks.rs::a_deleted_node_takes_its_lock_along` |

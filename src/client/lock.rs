@@ -26,6 +26,7 @@ use super::machine::Answered;
 use super::observe::SessionEvents;
 use super::op::Op;
 use super::session::{SessionEvent, SessionState};
+use super::watch::{Watch, WatchOptions};
 use crate::namespace::command::{
     Answer, Done, Expect, LockHolders, LockMode, Operation, Read, Refusal, Sequencer, Stat,
 };
@@ -205,6 +206,14 @@ impl LockGuard {
             SessionState::Closed => Some(LockLost::Closed),
         };
         Lost { events, found }
+    }
+
+    /// Tells each time that somebody else comes to wait for the lock, from when it was got on, and whether others waited
+    /// already then ([`WatchEvent::Wanted`](super::WatchEvent)): for holders who keep a lock until another wants it. Whoever it was
+    /// may have given up since, and after a gap one that came in it waits untold: [`Client::lock_holders`] counts who does.
+    pub fn wanted(&self) -> Op<Watch> {
+        let since_before = WatchOptions::lock().from_revision(self.sequencer.generation.saturating_sub(1));
+        self.client.watch(&self.sequencer().path, since_before)
     }
 
     /// Writes that the cell refuses once the lock is lost.

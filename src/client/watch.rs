@@ -67,6 +67,14 @@ pub enum WatchEvent {
         /// The revision.
         revision: Revision,
     },
+    /// Somebody came to wait for a node's lock, which another holds; or to hold it, while others wait. Told to watches of
+    /// the [lock](WatchOptions::lock).
+    Wanted {
+        /// The node.
+        path: String,
+        /// When.
+        revision: Revision,
+    },
     /// Nothing up to this revision is missing. Only if asked for.
     Progress {
         /// The revision.
@@ -148,6 +156,12 @@ impl WatchOptions {
         Self { scope: Scope::Subtree, ..Self::node() }
     }
 
+    /// The node's lock: somebody came to wait for it behind a holder; and the node, with its lock, was deleted. A request
+    /// that does not wait is refused, and not told of.
+    pub const fn lock() -> Self {
+        Self { scope: Scope::Lock, ..Self::node() }
+    }
+
     /// Events after this revision, as far as the cell still knows them; otherwise from now on.
     pub const fn from_revision(mut self, revision: Revision) -> Self {
         self.from = Some(revision);
@@ -202,6 +216,7 @@ impl WatchEvent {
             | Self::Changed { revision, .. }
             | Self::Deleted { revision, .. }
             | Self::OverQuota { revision, .. }
+            | Self::Wanted { revision, .. }
             | Self::Progress { revision }
             | Self::Gap { to: revision, .. } => *revision,
         }
@@ -214,7 +229,8 @@ impl WatchEvent {
             Self::Created { path, .. }
             | Self::Changed { path, .. }
             | Self::Deleted { path, .. }
-            | Self::OverQuota { path, .. } => Some(path),
+            | Self::OverQuota { path, .. }
+            | Self::Wanted { path, .. } => Some(path),
             Self::Progress { .. } | Self::Gap { .. } => None,
         }
     }
@@ -227,6 +243,7 @@ impl WatchEvent {
             EventKind::Changed => Self::Changed { path, revision, node },
             EventKind::Deleted => Self::Deleted { path, revision },
             EventKind::OverQuota => Self::OverQuota { path, revision },
+            EventKind::Wanted => Self::Wanted { path, revision },
         }
     }
 }

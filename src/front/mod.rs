@@ -21,6 +21,8 @@
 //!    A kept answer's lease is renewed, and an answer given to be kept, only behind such a read point too (`caching`).
 //! 5. A lock that changes hands is told to the session that has it now, and to nobody else (`locks`).
 //! 6. Bad input costs its connection, and nothing else.
+//!    Nothing that keeps a session, a lock or a kept answer alive is ever refused for what else its principal asks
+//!    (`throttle`).
 //! 7. A watch is told of a change before any answer of the same notice, and before any read of its connection that shows
 //!    it. It is told each change once, in order, or that there is a gap.
 //!
@@ -43,6 +45,7 @@ mod reads;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod watches;
 mod who;
 
@@ -58,6 +61,8 @@ use self::connection::Connection;
 use self::locks::LockWaits;
 use self::patience::Patience;
 use self::reads::Reads;
+pub use self::throttle::Rate;
+use self::throttle::Throttle;
 use self::watches::Watches;
 use crate::limits::{CLIENT_FRAME_BYTES_MAX, OVERLOAD_RETRY_MS};
 use crate::namespace::Tree;
@@ -86,6 +91,8 @@ pub struct Facts {
     pub past_bytes_max: usize,
     /// Who may do everything, if anybody may.
     pub super_user: Option<User>,
+    /// How much each principal may ask, if that is bounded.
+    pub rate: Option<Rate>,
 }
 
 /// The client connections of one core.
@@ -103,6 +110,7 @@ pub struct Front {
     patience: Patience,
     reads: Reads,
     lock_waits: LockWaits,
+    throttle: Throttle,
     watches: Watches,
     pings: Vec<(ConnectionId, Ping)>,
     touched: Vec<SessionId>,
@@ -131,6 +139,7 @@ impl Front {
     pub fn new(facts: Facts) -> Self {
         Self {
             watches: Watches::new(facts.seed, facts.past_bytes_max),
+            throttle: Throttle::new(facts.rate),
             facts,
             leader: None,
             applied_upto: Slot(0),
@@ -173,7 +182,8 @@ impl Front {
     }
 
     /// Bytes of a client arrived.
-    pub fn received(&mut self, id: ConnectionId, bytes: &[u8]) {
+    pub fn received(&mut self, now: Instant, id: ConnectionId, bytes: &[u8]) {
+        self.throttle.turn(now);
         let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) else { return };
         let mut reader = connection.take_reader();
         let result = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| self.frame(id, frame));
@@ -223,6 +233,7 @@ impl Front {
             FrontNotice::Status { ticket, mut status } => {
                 if let Some((id, number)) = self.askers.remove(&ticket) {
                     status.connections = self.connections.len() as u64;
+                    status.throttled = self.throttle.refused();
                     self.say(id, &ServerMessage::StatusReply { number, status: *status });
                 }
             }
@@ -240,6 +251,7 @@ impl Front {
     pub fn prepare(&mut self, now: Instant, leased: bool, requests: &mut Vec<FrontRequest>) {
         self.lose_patience(now);
         self.cut_run();
+        self.count_watches();
         requests.append(&mut self.requests);
         self.reads.wake(now);
         let need_point = !leased && self.reads.has_ready();
@@ -312,9 +324,13 @@ impl Front {
         for id in self.dirty.drain(..) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             connection.dirty = false;
-            if !connection.out.is_empty() {
-                take(Output::Send { connection: id, bytes: connection.out.split().freeze() });
+            if connection.out.is_empty() {
+                continue;
             }
+            // Of a connection that is told little, as an idle one, the buffer goes along: there may be very many of them.
+            let is_little = connection.out.len() <= OUTPUT_BYTES_LITTLE;
+            let out = if is_little { std::mem::take(&mut connection.out) } else { connection.out.split() };
+            take(Output::Send { connection: id, bytes: out.freeze() });
         }
         for connection in self.closing.drain(..) {
             take(Output::Close { connection });
@@ -385,3 +401,6 @@ impl Front {
         }
     }
 }
+
+/// As much as is said to an idle connection in a turn: that its ping was heard.
+const OUTPUT_BYTES_LITTLE: usize = 64;

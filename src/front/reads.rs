@@ -269,6 +269,11 @@ impl Front {
         if connection.is_refusing() {
             return Ok(());
         }
+        if let Some(reason) = self.throttle(id) {
+            self.say(id, &ServerMessage::ReadRefused { number, reason });
+            return Ok(());
+        }
+        let connection = self.connections.get(&id).expect("the caller found it");
         let consistency = match consistency {
             Consistency::Linearizable => consistency,
             Consistency::AtLeast(revision) => Consistency::AtLeast(revision.max(connection.seen)),

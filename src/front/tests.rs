@@ -34,6 +34,7 @@ fn front() -> Front {
         seed: 100,
         past_bytes_max: 1 << 20,
         super_user: None,
+        rate: None,
     });
     front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) }, &Tree::new(1));
     front.opened(START, CLIENT, None);
@@ -85,7 +86,7 @@ fn prepare(front: &mut Front, now: Instant) {
 #[test]
 fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
     let mut front = front();
-    front.received(CLIENT, &hello(Some(RESUME)));
+    front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
     let resumed = CommandOutcome::SessionResumed {
         token: 101,
         session: SESSION,
@@ -112,15 +113,15 @@ fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
 #[test]
 fn a_cell_without_room_for_a_session_asks_to_wait() {
     let mut front = front();
-    front.received(CLIENT, &hello(None));
+    front.received(Instant::ZERO, CLIENT, &hello(None));
     let mut open = BytesMut::new();
     ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
-    front.received(CLIENT, &open);
+    front.received(Instant::ZERO, CLIENT, &open);
     applied(&mut front, CommandOutcome::SessionsFull { token: 3, secret: 8 });
     assert_eq!(heard(&mut front).0, ["welcome"], "that was another client's opening");
     applied(&mut front, CommandOutcome::SessionsFull { token: 3, secret: 9 });
     assert_eq!(heard(&mut front), (vec!["full".to_owned()], false));
-    front.received(CLIENT, &open);
+    front.received(Instant::ZERO, CLIENT, &open);
     assert!(!heard(&mut front).1, "it may ask again");
 }
 
@@ -140,10 +141,10 @@ fn a_frame_that_does_not_get_on_costs_its_connection_and_a_slow_one_does_not() {
     let mut ping = BytesMut::new();
     ClientMessage::Ping { number: 1 }.encode(&mut ping);
     bytes.extend_from_slice(&ping[..5]);
-    front.received(CLIENT, &bytes);
+    front.received(Instant::ZERO, CLIENT, &bytes);
     prepare(&mut front, START);
     // Whole in time, and the next one begun: that one gets its own time.
-    front.received(CLIENT, &[&ping[5..], &ping[..5]].concat());
+    front.received(Instant::ZERO, CLIENT, &[&ping[5..], &ping[..5]].concat());
     prepare(&mut front, START + HELLO_TIMEOUT);
     assert_eq!(front.next_deadline(), START + FRAME_TIMEOUT, "it has said hello; the frame is looked at next");
     prepare(&mut front, START + FRAME_TIMEOUT);
@@ -158,7 +159,7 @@ fn a_frame_that_does_not_get_on_costs_its_connection_and_a_slow_one_does_not() {
 #[test]
 fn a_session_is_named_once_however_often_it_speaks() {
     let mut front = front();
-    front.received(CLIENT, &hello(Some(RESUME)));
+    front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
     let (token, session, timeout_ms, last_number) = (101, SESSION, 12_000, 0);
     let who = Arc::default();
     applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before: 0, who });
@@ -167,7 +168,7 @@ fn a_session_is_named_once_however_often_it_speaks() {
         ClientMessage::Ping { number }.encode(&mut pings);
         ClientMessage::Cache(CacheAsk::Renew { number: 100 + number }).encode(&mut pings);
     }
-    front.received(CLIENT, &pings);
+    front.received(Instant::ZERO, CLIENT, &pings);
     let mut requests = Vec::new();
     front.prepare(START, false, &mut requests);
     let asked = requests.into_iter().find_map(|request| match request {
@@ -187,7 +188,7 @@ fn data_past_the_limit_of_a_node_never_reach_the_log() {
         [(set(&within), true), (set(&beyond), false), (Operation::Multi { steps: vec![step] }, false)]
     {
         let mut front = front();
-        front.received(CLIENT, &hello(Some(RESUME)));
+        front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
         let (token, session, timeout_ms, last_number, before) = (101, SESSION, 12_000, 0, 0);
         let who = Arc::default();
         applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });
@@ -198,7 +199,7 @@ fn data_past_the_limit_of_a_node_never_reach_the_log() {
         let (mut bytes, mut encoded) = (BytesMut::new(), BytesMut::new());
         operation.encode(&mut encoded);
         ClientMessage::Request { number: 1, acked_upto: 0, operation: &encoded }.encode(&mut bytes);
-        front.received(CLIENT, &bytes);
+        front.received(Instant::ZERO, CLIENT, &bytes);
         front.prepare(START, false, &mut requests);
         let submitted = requests.iter().any(|request| matches!(request, FrontRequest::Submit(_)));
         let (words, closed) = heard(&mut front);

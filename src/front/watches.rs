@@ -26,7 +26,7 @@ use crate::limits::{
 use crate::namespace::acl::Acl;
 use crate::namespace::command::{Refusal, Revision};
 use crate::namespace::{Aspect, Change, Gate, Node, Tree, codec, path};
-use crate::replica::exchange::Applied;
+use crate::replica::exchange::{Applied, FrontRequest};
 use crate::wire::client::ServerMessage;
 use crate::wire::watch::{Event, EventKind, Registration, Scope, encode_events};
 
@@ -41,6 +41,8 @@ pub(super) struct Watches {
     free: u32,
     connections: BTreeMap<ConnectionId, Registered>,
     past: Past,
+    /// Connections that have another number of watches than the replica was told.
+    recounted: BTreeSet<ConnectionId>,
     /// Connections that can be told more from the past, in turn.
     due: VecDeque<ConnectionId>,
     /// Bytes of traces since the watches were last told how far they are.
@@ -86,6 +88,7 @@ impl Watches {
             free: NONE,
             connections: BTreeMap::new(),
             past: Past::new(past_bytes_max),
+            recounted: BTreeSet::new(),
             due: VecDeque::new(),
             untold_bytes: 0,
             untold_bytes_max: past_bytes_max / PROGRESS_PARTS,
@@ -117,6 +120,10 @@ impl Watches {
         let row = Row { connection, watch, cursor, path, next, previous, scope, with_data, behind: false };
         let at = self.free;
         let at = if at == NONE {
+            if self.rows.len() == self.rows.capacity() {
+                // A quarter more, not as much again: idle watches are paid for by the byte.
+                self.rows.reserve_exact((self.rows.len() / 4).max(64));
+            }
             self.rows.push(row);
             u32::try_from(self.rows.len() - 1).expect("connections and their watches are bounded far below 2^32")
         } else {
@@ -135,6 +142,7 @@ impl Watches {
             self.rows[next as usize].previous = at;
         }
         self.connections.entry(connection).or_default().rows.insert(watch, at);
+        self.recounted.insert(connection);
     }
 
     fn remove(&mut self, connection: ConnectionId, watch: u64) {
@@ -142,6 +150,7 @@ impl Watches {
         let Some(row) = registered.rows.remove(&watch) else { return };
         registered.behind.remove(&watch);
         self.unlink(row);
+        self.recounted.insert(connection);
     }
 
     fn unlink(&mut self, at: u32) {
@@ -261,6 +270,19 @@ impl Front {
         }
         self.say(id, &ServerMessage::WatchOpened { watch, revision: cursor });
         Ok(())
+    }
+
+    /// Has the replica told how many watches sessions have, where that has changed.
+    pub(super) fn count_watches(&mut self) {
+        let recounted = std::mem::take(&mut self.watches.recounted).into_iter();
+        let counts = recounted.filter_map(|id| {
+            let session = self.connections.get(&id)?.session?;
+            Some((session, self.watches.connections.get(&id).map_or(0, |registered| registered.rows.len() as u32)))
+        });
+        let counts: Vec<_> = counts.collect();
+        if !counts.is_empty() {
+            self.requests.push(FrontRequest::Watching(counts));
+        }
     }
 
     /// A watch is not wanted any more.
@@ -484,14 +506,15 @@ fn put_events<'a>(
     }
 }
 
-/// What a change means to those who watch; nothing if it only counts children, whose own changes tell more, or is about the
-/// lock, which `locks` tells those whom it concerns.
+/// What a change means to those who watch; nothing if it only counts children, whose own changes tell more, or is about who
+/// has the lock, which `locks` tells those whom it concerns.
 fn event_of(aspect: Aspect) -> Option<EventKind> {
     match aspect {
         Aspect::Birth => Some(EventKind::Created),
         Aspect::Data => Some(EventKind::Changed),
         Aspect::Death => Some(EventKind::Deleted),
         Aspect::OverQuota => Some(EventKind::OverQuota),
+        Aspect::Wanted => Some(EventKind::Wanted),
         Aspect::Children | Aspect::Lock | Aspect::Handles | Aspect::Reign | Aspect::Quota | Aspect::Acl => None,
     }
 }
@@ -499,14 +522,18 @@ fn event_of(aspect: Aspect) -> Option<EventKind> {
 /// Whether a watch sees an event so many names below its own path.
 fn covers(scope: Scope, distance: usize, kind: EventKind) -> bool {
     let comes_or_goes = matches!(kind, EventKind::Created | EventKind::Deleted);
-    if kind == EventKind::OverQuota {
-        return scope == Scope::Node && distance == 0 || scope == Scope::Subtree;
+    match kind {
+        EventKind::OverQuota => return scope == Scope::Node && distance == 0 || scope == Scope::Subtree,
+        // Only who asks for it, as a holder does: of a lock that many wait for not all are told.
+        EventKind::Wanted => return scope == Scope::Lock && distance == 0,
+        EventKind::Created | EventKind::Changed | EventKind::Deleted => {}
     }
     match scope {
         Scope::Node => distance == 0,
         Scope::Children => distance <= 1 && comes_or_goes,
         Scope::Entries => distance == 1 || distance == 0 && comes_or_goes,
         Scope::Subtree => true,
+        Scope::Lock => distance == 0 && kind == EventKind::Deleted,
     }
 }
 

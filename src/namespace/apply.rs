@@ -1,6 +1,7 @@
 //! Applies batches: the one way the namespace changes.
 
 use core::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -194,6 +195,18 @@ impl Namespace {
     /// Paths of the nodes that a session has open, the first opened first; one that it opened twice comes twice.
     pub fn opened_by(&self, session: SessionId) -> impl Iterator<Item = &str> {
         self.nodes.openers.of_session(session)
+    }
+
+    /// What ending a session changes: itself, what it owns, has open and claims; counted up to `most`. A lock is copied with
+    /// each change of it, so one that many claim counts for more.
+    #[must_use]
+    pub fn work_to_end(&self, session: SessionId, most: usize) -> usize {
+        let claims = self.claims(session).map(|path| {
+            let lock = self.nodes.tree.get(path).and_then(|node| node.lock.as_deref());
+            1 + lock.map_or(0, |lock| lock.sessions().count() / CLAIMS_COPIED_FOR_ONE)
+        });
+        let nodes = self.nodes.ephemerals.get(&session).map_or(0, BTreeSet::len) + self.handles(session);
+        (1 + nodes + claims.take(most).sum::<usize>()).min(most)
     }
 
     /// Paths of a session's ephemeral nodes, in byte order.
@@ -441,6 +454,9 @@ impl Applied {
 
 /// Commands whose nodes are fetched from memory together: enough to keep the memory busy, few enough to stay close.
 const LOOK_AHEAD: usize = 16;
+
+/// Claims on a lock that are copied in the time that any other change takes.
+const CLAIMS_COPIED_FOR_ONE: usize = 256;
 
 /// Room for the results of a batch.
 const RESULTS_CHUNK_BYTES: usize = 64 << 10;

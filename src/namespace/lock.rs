@@ -74,11 +74,13 @@ impl Lock {
         self.lost.extract_if(.., |mark| mark.until_ns <= log_time_ns).collect()
     }
 
-    /// Hands the lock to those at the head of the queue who may have it now.
-    pub(super) fn hand_on(&mut self) {
+    /// Hands the lock to those at the head of the queue who may have it now, and says to how many.
+    pub(super) fn hand_on(&mut self) -> usize {
+        let before = self.holders.len();
         while self.queue.first().is_some_and(|next| self.is_open_to(next.mode)) {
             self.holders.push(self.queue.remove(0));
         }
+        self.holders.len() - before
     }
 
     /// Whether a claim would be granted at once.
@@ -99,6 +101,11 @@ impl Lock {
     #[must_use]
     pub fn held_as(&self) -> Option<LockMode> {
         self.holders.first().map(|claim| claim.mode)
+    }
+
+    /// How many wait for somebody who holds it.
+    pub(super) fn wanted_by(&self) -> usize {
+        if self.holders.is_empty() { 0 } else { self.queue.len() }
     }
 
     /// Who holds it.

@@ -10,7 +10,7 @@ use super::lock::{Claim, Lock, Mark};
 use super::path::{self, too_large};
 use super::slab::Place;
 use super::transaction::{Content, Transaction};
-use super::tree::{Aspect, Tree};
+use super::tree::{Aspect, Change, Tree};
 use crate::limits::{LOCK_DELAY_MS_MAX, LOCK_SESSIONS_MAX};
 
 /// Which sessions claim which locks. All of it is in the nodes; this finds it.
@@ -151,21 +151,28 @@ impl Transaction<'_> {
     }
 
     /// Changes a node's lock, and hands it on to whoever may have it then. If nobody held it and now somebody does, that is
-    /// a new generation.
+    /// a new generation. When somebody comes to wait for a holder, or to hold what others wait for, that is told.
     fn change_lock<T>(&mut self, place: Place, change: impl FnOnce(&mut Lock) -> T) -> T {
         let node = self.nodes.tree.row(place).node.clone();
         let mut lock = node.lock.as_deref().cloned().unwrap_or_default();
-        let was_held = lock.held_as().is_some();
+        let (was_held, was_wanted_by) = (lock.held_as().is_some(), lock.wanted_by());
         let result = change(&mut lock);
         // Between a holder that goes and the next that comes it is free, even within one command.
         let is_new = !was_held || lock.held_as().is_none();
-        lock.hand_on();
+        let handed = lock.hand_on();
+        let is_wanted = lock.wanted_by() > if handed > 0 { 0 } else { was_wanted_by };
         let mut stat = node.stat;
         if is_new && lock.held_as().is_some() {
             stat.lock_generation = self.revision();
         }
         let lock = (!lock.is_idle()).then(|| Arc::new(lock));
-        self.replace(place, Aspect::Lock, Arc::new(node.with_lock(lock, stat)));
+        let node = Arc::new(node.with_lock(lock, stat));
+        self.replace(place, Aspect::Lock, node.clone());
+        if is_wanted {
+            let path = self.nodes.tree.row(place).path.clone();
+            let (revision, node) = (self.revision(), Some(node));
+            self.tell(Change { revision, path, aspect: Aspect::Wanted, node, left_acl: None });
+        }
         result
     }
 }

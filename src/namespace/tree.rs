@@ -86,6 +86,8 @@ pub enum Aspect {
     Acl,
     /// Nothing of its own: it and all below it have come to more than its quota's soft bounds.
     OverQuota,
+    /// Nothing more of it: who holds its lock has somebody waiting behind, one of them newly come.
+    Wanted,
 }
 
 /// The nodes, found by path.

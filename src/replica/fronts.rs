@@ -24,11 +24,17 @@ impl Replica {
             FrontRequest::Submit(submission) => self.submit(front, submission, effects),
             FrontRequest::Attach(session) => {
                 self.attached.insert(session, front);
+                self.watching.remove(&session);
             }
             FrontRequest::Detach(session) => {
                 if self.attached.get(&session) == Some(&front) {
                     self.attached.remove(&session);
+                    self.watching.remove(&session);
                 }
+            }
+            FrontRequest::Watching(counts) => {
+                let theirs = counts.into_iter().filter(|(session, _)| self.attached.get(session) == Some(&front));
+                self.watching.extend(theirs);
             }
             FrontRequest::ReadPoint { ticket, sessions, wish } => {
                 self.ask_read_point(now, Asker::Front(front, ticket), (sessions, wish), effects);
@@ -69,6 +75,8 @@ impl Replica {
             requests: view.last_number,
             ephemerals: count(namespace.ephemerals(view.session).count()),
             locks: count(namespace.claims(view.session).count()),
+            handles: count(namespace.handles(view.session)),
+            watches: self.watching.get(&view.session).copied().unwrap_or(0),
             here: self.attached.contains_key(&view.session),
         };
         let sessions = following.by_ref().take(SESSIONS_PAGE_MAX).map(account).collect();

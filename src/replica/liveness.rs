@@ -3,12 +3,16 @@
 //! Times are counted on a clock of the reign, which advances only while the leader can prove that it leads, and never by
 //! more than [`STRIDE_MAX`] a look: a leader that was paused, or cut off, has not listened, so it has nothing to hold
 //! against anybody. A session whose time is over is not ended here; the log decides (`Command::ExpireSession`).
+//!
+//! The log is asked for so many ends at once as are little work to apply together ([`EXPIRIES_ASKED_WORK_MAX`]). The
+//! others stay due, and may still be heard from, until some of those were answered.
 
 use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
+use crate::limits::EXPIRIES_ASKED_WORK_MAX;
 use crate::namespace::command::SessionId;
 use crate::time::{Duration, Instant};
 
@@ -22,6 +26,8 @@ pub(super) struct Liveness {
     looked: Instant,
     sessions: HashMap<SessionId, Heard>,
     due: BTreeSet<(Instant, SessionId)>,
+    /// Of all that the log is being asked to end.
+    asked_work: usize,
 }
 
 #[derive(Debug)]
@@ -30,8 +36,8 @@ struct Heard {
     timeout: Duration,
     /// Its one place in `due`.
     due: Instant,
-    /// The log is being asked to end it: it cannot be renewed until it has answered.
-    ending: bool,
+    /// The log is being asked to end it, which is so much work: it cannot be renewed until it has answered.
+    ending: Option<usize>,
 }
 
 impl Liveness {
@@ -46,8 +52,8 @@ impl Liveness {
     pub(super) fn opened(&mut self, now: Instant, session: SessionId, timeout: Duration) {
         let at = self.reading(now);
         let due = at + timeout;
-        if let Some(before) = self.sessions.insert(session, Heard { at, timeout, due, ending: false }) {
-            self.due.remove(&(before.due, session));
+        if let Some(before) = self.sessions.insert(session, Heard { at, timeout, due, ending: None }) {
+            self.forget(session, &before);
         }
         self.due.insert((due, session));
     }
@@ -55,15 +61,20 @@ impl Liveness {
     /// A session is over.
     pub(super) fn closed(&mut self, session: SessionId) {
         if let Some(before) = self.sessions.remove(&session) {
-            self.due.remove(&(before.due, session));
+            self.forget(session, &before);
         }
+    }
+
+    fn forget(&mut self, session: SessionId, heard: &Heard) {
+        self.due.remove(&(heard.due, session));
+        self.asked_work -= heard.ending.unwrap_or(0);
     }
 
     /// A session was heard from. False if it cannot be renewed: unknown, or its end is being decided.
     pub(super) fn heard(&mut self, now: Instant, session: SessionId) -> bool {
         let at = self.reading(now);
         match self.sessions.get_mut(&session) {
-            Some(heard) if !heard.ending => {
+            Some(heard) if heard.ending.is_none() => {
                 heard.at = at;
                 true
             }
@@ -76,7 +87,7 @@ impl Liveness {
         let at = self.reading(now);
         if let Entry::Occupied(mut entry) = self.sessions.entry(session) {
             let heard = entry.get_mut();
-            heard.ending = false;
+            self.asked_work -= heard.ending.take().unwrap_or(0);
             self.due.remove(&(heard.due, session));
             (heard.at, heard.due) = (at, at + heard.timeout);
             self.due.insert((heard.due, session));
@@ -84,8 +95,14 @@ impl Liveness {
     }
 
     /// Moves the clock on; `leads` says whether the leadership is proved at this moment. Sessions whose time is over are
-    /// handed out, once.
-    pub(super) fn advance(&mut self, now: Instant, leads: bool, expired: &mut Vec<SessionId>) {
+    /// handed out, once; `work` says how much there is to end with one, counted no further than it is told.
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        leads: bool,
+        work: impl Fn(SessionId, usize) -> usize,
+        expired: &mut Vec<SessionId>,
+    ) {
         let stride = now.since(self.looked).min(if cfg!(bug = "17") { Duration::from_secs(3600) } else { STRIDE_MAX });
         self.looked = now;
         if !leads && !cfg!(bug = "17") {
@@ -93,19 +110,21 @@ impl Liveness {
         }
         self.clock += stride;
         while let Some((at, session)) = self.due.first().copied().filter(|(at, _)| *at <= self.clock) {
-            self.due.remove(&(at, session));
-            let Some(heard) = self.sessions.get_mut(&session) else { continue };
+            let heard = self.sessions.get_mut(&session).expect("what is due is known");
             let over = heard.at + heard.timeout;
-            if heard.ending {
-                continue;
-            }
             if over > self.clock {
                 heard.due = over;
                 self.due.insert((over, session));
             } else {
-                heard.ending = true;
+                let work = work(session, EXPIRIES_ASKED_WORK_MAX);
+                if self.asked_work > 0 && self.asked_work + work > EXPIRIES_ASKED_WORK_MAX {
+                    return;
+                }
+                self.asked_work += work;
+                heard.ending = Some(work);
                 expired.push(session);
             }
+            self.due.remove(&(at, session));
         }
     }
 
@@ -140,7 +159,7 @@ mod tests {
 
     fn expired_at(liveness: &mut Liveness, now: Instant, leads: bool) -> Vec<SessionId> {
         let mut expired = Vec::new();
-        liveness.advance(now, leads, &mut expired);
+        liveness.advance(now, leads, |_, _| 1, &mut expired);
         expired
     }
 
@@ -206,5 +225,60 @@ mod tests {
         let over = (11..20).flat_map(|k| expired_at(&mut l, ms(k * 100), true)).collect::<Vec<_>>();
         assert!(over.is_empty());
         assert_eq!(expired_at(&mut l, ms(2000), true), [S]);
+    }
+
+    #[test]
+    fn ten_thousand_that_die_together_end_in_bounded_parts_and_the_living_live() {
+        const COUNT: u64 = 10_000;
+        let timeout = Duration::from_millis(1000);
+        let mut l = Liveness::begin(ms(0), (0..COUNT).map(|n| (SessionId(n), timeout)));
+        // Every hundredth speaks, and every thousandth owns as much as may go at once.
+        let lives = |session: &SessionId| session.0 % 100 == 7;
+        let work = |session: SessionId, most: usize| if session.0.is_multiple_of(1000) { most } else { 3 };
+        let mut now = 0;
+        while now < 900 {
+            now += 100;
+            assert!(expired_at(&mut l, ms(now), true).is_empty(), "not before its time");
+        }
+        (0..COUNT).map(SessionId).filter(lives).for_each(|session| assert!(l.heard(ms(now), session)));
+        now += 100;
+        let (mut over, mut parts) = (BTreeSet::new(), 0);
+        loop {
+            let mut expired = Vec::new();
+            l.advance(ms(now), true, work, &mut expired);
+            if expired.is_empty() {
+                break;
+            }
+            let sum: usize = expired.iter().map(|session| work(*session, EXPIRIES_ASKED_WORK_MAX)).sum();
+            assert!(sum <= EXPIRIES_ASKED_WORK_MAX, "{} together are {sum}", expired.len());
+            let mut more = Vec::new();
+            l.advance(ms(now), true, work, &mut more);
+            assert!(more.is_empty(), "no more before those were answered");
+            let others_wait = over.len() + expired.len() < (COUNT - COUNT / 100) as usize;
+            assert_eq!(l.next_look(ms(now)) == ms(now + 1), others_wait, "it looks again soon");
+            for session in expired {
+                assert!(!l.heard(ms(now), session) && over.insert(session), "{session} ends once");
+                l.closed(session);
+            }
+            parts += 1;
+        }
+        let ended: BTreeSet<_> = (0..COUNT).map(SessionId).filter(|session| !lives(session)).collect();
+        assert_eq!(over, ended, "exactly the silent");
+        assert!(parts > 10, "each of ten great ones goes alone, not {parts} parts in all");
+        assert_eq!((l.sessions.len() as u64, l.asked_work), (COUNT / 100, 0));
+    }
+
+    #[test]
+    fn who_waits_for_its_end_may_still_be_heard() {
+        let [first, second] = [SessionId(1), SessionId(2)];
+        let sessions = [first, second].map(|session| (session, Duration::from_millis(100)));
+        let mut l = Liveness::begin(ms(0), sessions.into_iter());
+        let mut expired = Vec::new();
+        l.advance(ms(100), true, |_, most| most, &mut expired);
+        assert_eq!(expired, [first], "one fills what may be asked");
+        assert!(l.heard(ms(100), second) && !l.heard(ms(100), first));
+        l.closed(first);
+        l.advance(ms(101), true, |_, most| most, &mut expired);
+        assert_eq!(expired, [first], "the other has spoken");
     }
 }

@@ -115,6 +115,8 @@ pub struct Replica {
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
     attached: HashMap<SessionId, FrontId>,
+    /// How many watches they have, of those that have any.
+    watching: HashMap<SessionId, u32>,
     changes: Vec<Change>,
     applied: crate::namespace::Applied,
     unpublished: bool,
@@ -178,6 +180,7 @@ impl Replica {
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
             attached: HashMap::new(),
+            watching: HashMap::new(),
             changes: Vec::new(),
             applied: crate::namespace::Applied::default(),
             unpublished: true,
@@ -315,7 +318,9 @@ impl Replica {
         self.settle_what_is_due(now);
         let has_room = self.has_room_for_its_own();
         let Some(liveness) = &mut self.liveness else { return };
-        liveness.advance(now, self.paxos.is_confirmed(now), &mut self.expired);
+        let namespace = &self.namespace;
+        let work = |session, most| namespace.work_to_end(session, most);
+        liveness.advance(now, self.paxos.is_confirmed(now), work, &mut self.expired);
         for session in std::mem::take(&mut self.expired) {
             let Some(counter) = self.namespace.session(session).map(|view| view.counter) else { continue };
             let command = Command::ExpireSession { session, counter };

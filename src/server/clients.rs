@@ -40,9 +40,9 @@ impl Clients {
         self.front.opened(now, name, Some(peer.ip().to_canonical()));
     }
 
-    pub(super) fn received(&mut self, connection: ConnectionId, bytes: &[u8]) {
+    pub(super) fn received(&mut self, now: Instant, connection: ConnectionId, bytes: &[u8]) {
         if let Some(name) = self.names.get(&connection) {
-            self.front.received(*name, bytes);
+            self.front.received(now, *name, bytes);
         }
     }
 

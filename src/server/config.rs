@@ -25,11 +25,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 mod address;
 mod overlay;
 mod super_user;
+mod throttle;
 mod units;
 
 pub use address::Address;
 pub use overlay::{Override, Setting};
 pub use super_user::SuperUser;
+pub use throttle::ThrottleSection;
 pub use units::{Size, Span};
 
 use super::failure::{Code, Failure};
@@ -61,6 +63,9 @@ pub struct Config {
     /// Who is above the access lists.
     #[serde(default)]
     pub acl: AclSection,
+    /// How much one principal may ask.
+    #[serde(default)]
+    pub throttle: ThrottleSection,
 }
 
 /// `[cell]`
@@ -266,6 +271,7 @@ impl Config {
                 "every session gets a time-out between the two ends",
             ));
         }
+        self.check_throttle(&wrong)?;
         self.check_journal(&wrong)
     }
 

@@ -544,6 +544,7 @@ impl Core {
             sessions: namespace.session_count() as u64,
             nodes: namespace.tree().len() as u64,
             connections: 0,
+            throttled: 0,
             journal_bytes: self.replica.storage().journal().bytes_beyond(Slot(0)),
             lease_remaining_us: self.replica.lease().until.since(now).as_nanos() / 1_000,
             uptime_ms: now.since(self.started_at).as_millis(),

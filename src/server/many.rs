@@ -184,7 +184,7 @@ impl FrontCore {
                 let now = *now.get_or_insert_with(clock::now);
                 match event {
                     Event::Accepted { connection, peer, .. } => self.clients.accepted(now, connection, peer),
-                    Event::Received { connection, bytes } => self.clients.received(connection, bytes),
+                    Event::Received { connection, bytes } => self.clients.received(now, connection, bytes),
                     Event::Closed { connection, .. } => self.clients.closed(connection),
                     Event::Drained { connection } => self.clients.drained(connection),
                     _ => {}

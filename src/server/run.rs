@@ -141,6 +141,7 @@ fn facts(config: &Config, me: ReplicaId) -> Facts {
         seed: random_u128() as u64,
         past_bytes_max: WATCH_PAST_BYTES_MAX,
         super_user: config.acl.super_user.0.clone(),
+        rate: config.throttle.rate(),
     }
 }
 

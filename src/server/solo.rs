@@ -66,7 +66,7 @@ impl Solo {
                 if self.core.owns(connection) {
                     self.core.received(now, connection, bytes);
                 } else {
-                    self.clients.received(connection, bytes);
+                    self.clients.received(now, connection, bytes);
                 }
             }
             Event::Closed { connection, .. } => {

@@ -189,6 +189,8 @@ pub enum Reason {
     NotReady,
     /// No room: try again after this long.
     Overloaded { retry_after_ms: u32 },
+    /// This principal has asked as much as it may for now: try again after this long.
+    Throttled { retry_after_ms: u32 },
     /// Earlier requests are missing here: send from that number on.
     Resend,
 }
@@ -546,6 +548,10 @@ impl Reason {
                 out.put_u32_le(retry_after_ms);
             }
             Self::Resend => out.put_u8(2),
+            Self::Throttled { retry_after_ms } => {
+                out.put_u8(60);
+                out.put_u32_le(retry_after_ms);
+            }
         }
     }
 
@@ -554,6 +560,7 @@ impl Reason {
             0 => Ok(Self::NotReady),
             1 => Ok(Self::Overloaded { retry_after_ms: f.u32("retry_after_ms")? }),
             2 => Ok(Self::Resend),
+            60 => Ok(Self::Throttled { retry_after_ms: f.u32("retry_after_ms")? }),
             tag => Err(DecodeError::UnknownTag { what: "reason", tag }),
         }
     }

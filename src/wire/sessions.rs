@@ -28,12 +28,16 @@ pub struct SessionAccount {
     pub ephemerals: u32,
     /// Locks that it holds or waits for.
     pub locks: u32,
+    /// Handles that it has open.
+    pub handles: u32,
+    /// Watches that it has at this replica; none if it is connected to another.
+    pub watches: u32,
     /// Whether its client's connection is to this replica.
     pub here: bool,
 }
 
 /// Bytes of one session.
-const ACCOUNT_BYTES: usize = 8 + 4 + 8 + 4 + 4 + 1;
+const ACCOUNT_BYTES: usize = 8 + 4 + 8 + 4 * 4 + 1;
 
 impl SessionsPage {
     pub(super) fn put(&self, out: &mut BytesMut) {
@@ -46,6 +50,8 @@ impl SessionsPage {
             out.put_u64_le(account.requests);
             out.put_u32_le(account.ephemerals);
             out.put_u32_le(account.locks);
+            out.put_u32_le(account.handles);
+            out.put_u32_le(account.watches);
             out.put_u8(u8::from(account.here));
         }
     }
@@ -61,6 +67,8 @@ impl SessionsPage {
                 requests: f.u64("requests")?,
                 ephemerals: f.u32("ephemerals")?,
                 locks: f.u32("locks")?,
+                handles: f.u32("handles")?,
+                watches: f.u32("watches")?,
                 here: f.bool("here")?,
             });
         }

@@ -45,6 +45,8 @@ pub struct Status {
     pub nodes: u64,
     /// Client connections to this replica.
     pub connections: u64,
+    /// Questions refused because their principals had asked as much as they may, since it started.
+    pub throttled: u64,
     /// Bytes of log in its journal; room that is not yet written does not count.
     pub journal_bytes: u64,
     /// What is left of its leader lease; 0 if it has none.
@@ -107,6 +109,7 @@ impl Status {
             self.sessions,
             self.nodes,
             self.connections,
+            self.throttled,
             self.journal_bytes,
             self.lease_remaining_us,
             self.uptime_ms,
@@ -133,6 +136,7 @@ impl Status {
             sessions: f.u64("sessions")?,
             nodes: f.u64("nodes")?,
             connections: f.u64("connections")?,
+            throttled: f.u64("throttled")?,
             journal_bytes: f.u64("journal_bytes")?,
             lease_remaining_us: f.u64("lease_remaining_us")?,
             uptime_ms: f.u64("uptime_ms")?,

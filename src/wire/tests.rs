@@ -57,6 +57,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage<'static>)> {
         ("watch children from a revision", watch(Registration { from: Some(4711), ..registration(Scope::Children) })),
         ("watch entries", watch(registration(Scope::Entries))),
         ("watch a subtree with data", watch(Registration { with_data: true, ..registration(Scope::Subtree) })),
+        ("watch a lock", watch(registration(Scope::Lock))),
         ("unwatch", ClientMessage::Unwatch { watch: 8 }),
         ("renew", ClientMessage::Cache(CacheAsk::Renew { number: 9 })),
         ("read cached", ClientMessage::Cache(CacheAsk::Read { number: 10, read: b"read" })),
@@ -126,6 +127,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage<'static>)> {
             },
         ),
         ("reply", ServerMessage::Reply { number: 3, revision: 4712, outcome: b"outcome" }),
+        ("throttled", ServerMessage::ReadRefused { number: 2, reason: Reason::Throttled { retry_after_ms: 15 } }),
         ("read reply", ServerMessage::ReadReply { number: 1, revision: 4712, answer: b"answer" }),
         ("pong", ServerMessage::Pong { number: 5 }),
         ("leader", ServerMessage::Leader { leader: Some(ReplicaId(3)) }),
@@ -169,6 +171,7 @@ fn events() -> Vec<Event<'static>> {
         Event { kind: EventKind::Changed, path: "/app/a", node },
         Event { kind: EventKind::Deleted, path: "/app/b", node: None },
         Event { kind: EventKind::OverQuota, path: "/app", node: None },
+        Event { kind: EventKind::Wanted, path: "/app", node: None },
     ]
 }
 
@@ -199,7 +202,16 @@ fn members(answer: ChangeAnswer) -> Members {
 }
 
 fn sessions() -> SessionsPage {
-    let one = SessionAccount { session: SESSION, timeout_ms: 12_000, requests: 3, ephemerals: 2, locks: 1, here: true };
+    let one = SessionAccount {
+        session: SESSION,
+        timeout_ms: 12_000,
+        requests: 3,
+        ephemerals: 2,
+        locks: 1,
+        handles: 5,
+        watches: 4,
+        here: true,
+    };
     SessionsPage { revision: 4711, sessions: vec![one, SessionAccount { here: false, ..one }], more: true }
 }
 
@@ -224,6 +236,7 @@ fn status() -> Status {
         revision: 4711,
         sessions: 4,
         nodes: 5,
+        throttled: 9,
         connections: 6,
         journal_bytes: 1 << 30,
         lease_remaining_us: 200_000,

@@ -21,6 +21,8 @@ pub enum Scope {
     Entries,
     /// The node and all below it.
     Subtree,
+    /// Its lock: that somebody waits for it; and that the node, and with it the lock, is removed.
+    Lock,
 }
 
 /// A watch to be opened.
@@ -47,6 +49,8 @@ pub enum EventKind {
     Deleted,
     /// It and all below it have come to more than the soft bounds of its quota.
     OverQuota,
+    /// Somebody came to wait for its lock, which another holds; or to hold it, while others wait.
+    Wanted,
 }
 
 /// One event.
@@ -135,6 +139,7 @@ impl Scope {
             Self::Children => 1,
             Self::Entries => 2,
             Self::Subtree => 3,
+            Self::Lock => 4,
         }
     }
 
@@ -144,6 +149,7 @@ impl Scope {
             1 => Self::Children,
             2 => Self::Entries,
             3 => Self::Subtree,
+            4 => Self::Lock,
             tag => return Err(DecodeError::UnknownTag { what: "scope", tag }),
         })
     }
@@ -156,6 +162,7 @@ impl EventKind {
             Self::Changed => 1,
             Self::Deleted => 2,
             Self::OverQuota => 3,
+            Self::Wanted => 4,
         }
     }
 
@@ -165,6 +172,7 @@ impl EventKind {
             1 => Self::Changed,
             2 => Self::Deleted,
             3 => Self::OverQuota,
+            4 => Self::Wanted,
             tag => return Err(DecodeError::UnknownTag { what: "event", tag }),
         })
     }

@@ -1,9 +1,10 @@
 //! Locks between real processes: held across a fail-over, passed on after a death, handed over to hundreds in turn.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use quorate::client::{Client, CreateOptions, Error, Expect, LockGuard, LockOptions};
+use quorate::client::{Client, CreateOptions, Error, Expect, LockGuard, LockOptions, Watch, WatchEvent};
 
 use super::cell::{Cell, PATIENCE, QUORATE};
 
@@ -236,4 +237,55 @@ fn a_program_runs_while_it_leads_and_another_after_it() {
     assert_eq!(second.wait_with_output().expect("it ends").status.code(), Some(7));
     let told = elect(&["--observe", "--count", "1", "--json"], &[]).wait_with_output().expect("it ends");
     assert_eq!(&told.stdout[..], b"{\"term\":null,\"value\":null}\n");
+}
+
+fn next_wanted(watch: &mut Watch) -> u64 {
+    match watch.next_timeout(PATIENCE).expect("the event in time").expect("the session lives") {
+        WatchEvent::Wanted { path, revision } if path == "/l" => revision,
+        other => panic!("{other:?} is no word of somebody who waits"),
+    }
+}
+
+#[test]
+fn a_holder_hears_who_wants_its_lock_under_any_leader() {
+    let mut cell = Cell::start(3, "");
+    let [first, second, third] = [(); 3].map(|()| connect(&cell, "10s"));
+    let mut printer = Command::new(QUORATE)
+        .args(["watch", "--lock", "--count", "2", "/l", "--endpoints", &cell.endpoints()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(printer.stderr.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+    assert!(line.starts_with("watching /l "), "{line}");
+    let guard = lock(&first, "/l");
+    let mut wanted = guard.wanted().wait_timeout(PATIENCE).expect("it stands");
+    let refused = second.try_lock("/l", LockOptions::exclusive()).wait_timeout(PATIENCE).expect("an answer");
+    assert!(refused.is_none(), "it is held");
+    let seconds = second.lock("/l", LockOptions::exclusive());
+    let told = [next_wanted(&mut wanted), {
+        let leader = cell.leader();
+        cell.kill(leader);
+        let thirds = third.lock("/l", LockOptions::exclusive());
+        let told = next_wanted(&mut wanted);
+        cell.restart(leader);
+        // The next holder is told at once of the one who waits still.
+        guard.release().wait_timeout(PATIENCE).expect("it is held");
+        let next = seconds.wait_timeout(PATIENCE).expect("its turn");
+        let mut wanted = next.wanted().wait_timeout(PATIENCE).expect("it stands");
+        assert_eq!(next_wanted(&mut wanted), next.token(), "somebody waited when it came");
+        next.release().wait_timeout(PATIENCE).expect("it is held");
+        let last = thirds.wait_timeout(PATIENCE).expect("its turn");
+        let mut wanted = last.wanted().wait_timeout(PATIENCE).expect("it stands");
+        last.release().wait_timeout(PATIENCE).expect("it is held");
+        first.delete("/l", Expect::Any).wait_timeout(PATIENCE).expect("it is there");
+        let end = wanted.next_timeout(PATIENCE).expect("the event in time").expect("the session lives");
+        assert!(matches!(end, WatchEvent::Deleted { .. }), "nobody wanted it: {end:?}");
+        told
+    }];
+    let printed = printer.wait_with_output().expect("it ends");
+    let lines = told.map(|revision| format!("wanted {revision} /l\n"));
+    assert_eq!(String::from_utf8_lossy(&printed.stdout), lines.concat());
 }

@@ -33,6 +33,7 @@ mod shell;
 mod snapshots;
 mod storage;
 mod three_hosts;
+mod throttle;
 mod traps;
 mod trials;
 mod txn;

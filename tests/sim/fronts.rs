@@ -47,9 +47,9 @@ impl Seat {
         self.front.opened(now, name, Some(acls::address(client)));
     }
 
-    pub fn received(&mut self, conn: u64, bytes: &Bytes) {
+    pub fn received(&mut self, now: Instant, conn: u64, bytes: &Bytes) {
         if let Some(name) = self.names.get(&conn) {
-            self.front.received(*name, bytes);
+            self.front.received(now, *name, bytes);
         }
     }
 
@@ -201,7 +201,7 @@ impl Apart {
         for inbound in inbox {
             match inbound {
                 Inbound::Accepted { conn } => self.seat.accepted(now, conn, around.network.dialler(conn)),
-                Inbound::Bytes { conn, bytes } => self.seat.received(conn, &bytes),
+                Inbound::Bytes { conn, bytes } => self.seat.received(now, conn, &bytes),
                 Inbound::Closed { conn } => self.seat.closed(conn),
                 Inbound::Drained { conn } => self.seat.drained(conn),
                 Inbound::Notice(notice) => notices.push(notice),

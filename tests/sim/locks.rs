@@ -6,8 +6,10 @@ use quorate::client::machine::Answered;
 use quorate::namespace::command::{
     Answer, Done, LockHolders, LockMode, LockPlace, Operation, Revision, Sequencer, SessionId, Step,
 };
+use quorate::wire::watch::EventKind;
 
 use super::history::{Asked, Call, History, Life};
+use super::model::{Model, Node};
 
 /// A lock: who has it, who wants it, and until when it is shut.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,6 +57,13 @@ impl Lock {
         }
     }
 
+    /// Whether somebody came to wait behind a holder, or to hold what others wait for, since it was as `before`.
+    fn is_newly_wanted(&self, before: &Self) -> bool {
+        let is_new = |claims: &[Claim], old: &[Claim]| claims.iter().any(|claim| !old.contains(claim));
+        let has_come = is_new(&self.waiting, &before.waiting) || is_new(&self.holders, &before.holders);
+        has_come && !self.holders.is_empty() && !self.waiting.is_empty()
+    }
+
     pub fn view(&self, path: &str, instance: u64) -> LockHolders {
         LockHolders {
             sequencer: self.holders.first().map(|claim| self.sequencer(path, instance, claim.mode)),
@@ -73,6 +82,19 @@ impl Lock {
 
     fn sequencer(&self, path: &str, instance: u64, mode: LockMode) -> Sequencer {
         Sequencer { path: path.to_owned(), instance, mode, generation: self.generation }
+    }
+}
+
+impl Model {
+    /// Tells of the locks that are wanted since the tree was as `before`. A command changes a lock once.
+    pub fn tell_wanted(&mut self, before: &BTreeMap<String, Node>) {
+        let free = Lock::default();
+        let wanted = self
+            .tree
+            .iter()
+            .filter(|(path, node)| node.lock.is_newly_wanted(before.get(*path).map_or(&free, |before| &before.lock)));
+        let wanted: Vec<_> = wanted.map(|(path, node)| (path.clone(), node.data.clone())).collect();
+        wanted.into_iter().for_each(|(path, data)| self.happens(EventKind::Wanted, &path, Some(data)));
     }
 }
 

@@ -203,7 +203,8 @@ fn nothing_is_left_out() {
     for (word, why) in coverage::BEYOND {
         assert!(!total.words.contains(word), "`{word}` does happen, though {why}");
     }
-    let WatchTally { brought, bare, .. } = total.watches;
+    let WatchTally { brought, bare, wanted, .. } = total.watches;
+    assert!(wanted > 0, "watches of locks are told who comes to wait");
     assert!(total.ended > 0, "nodes end by themselves");
     assert!(total.tally.records > 0, "records are appended and read");
     assert!(total.tally.taken_over > 0, "sessions go on in other processes");

@@ -358,6 +358,7 @@ impl Model {
                     past.push((revision, self.tree.get(path).cloned()));
                 }
             }
+            self.tell_wanted(before);
             self.revision = revision;
             self.events.append(&mut self.pending);
         }

@@ -171,6 +171,7 @@ impl Node {
                 seed,
                 past_bytes_max: plan.past_bytes,
                 super_user: Some(acls::super_user()),
+                rate: plan.rate,
             })
         };
         let random = &mut around.world.random;
@@ -445,7 +446,7 @@ impl Running {
                 self.links.connected(around.world, around.network, conn, &mut self.inputs);
             }
             Happening::Bytes { conn, bytes } => match self.seat.as_mut().filter(|seat| seat.has(conn)) {
-                Some(seat) => seat.received(conn, &bytes),
+                Some(seat) => seat.received(now, conn, &bytes),
                 None => {
                     if !self.links.received(conn, &bytes, &mut self.inputs) {
                         self.closes.push(conn);

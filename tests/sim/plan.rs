@@ -1,6 +1,7 @@
 //! What one seed is made of: sizes, timings and the mix of faults, each seed its own.
 
 use quorate::client::machine::{Prefer, Settings as ClientSettings};
+use quorate::front::Rate;
 use quorate::limits::{BLOCK_BYTES, SLOT_WINDOW};
 use quorate::paxos::{Incarnation, Settings};
 
@@ -53,6 +54,8 @@ pub struct Plan {
     pub fronts_apart: usize,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
+    /// How much a client may ask.
+    pub rate: Option<Rate>,
     /// Clients that keep answers, in a thousand.
     pub caching: u64,
     /// Of so many thousandths of the clients that die the session goes on in another process.
@@ -186,6 +189,7 @@ impl Plan {
             session_timeout: random.within(2000, 6000) * MILLI,
             fronts_apart: more.pick(&[0, 0, 0, 1, 2, 3]),
             past_bytes: random.pick(&[1 << 10, 16 << 10, 1 << 20, 64 << 20]),
+            rate: random.pick(&[None, None, None, Some(Rate { per_second: 500, burst: 50 })]),
             watches: random.within(0, 4),
             caching,
             saving: random.pick(&[0, 500, 1000]),

@@ -118,6 +118,7 @@ impl Report {
         self.watches.gaps += other.watches.gaps;
         self.watches.brought += other.watches.brought;
         self.watches.bare += other.watches.bare;
+        self.watches.wanted += other.watches.wanted;
         self.ended += other.ended;
         self.searched += other.searched;
         self.words.extend(other.words);
@@ -147,7 +148,7 @@ impl std::fmt::Display for Report {
             ..
         } = self;
         let Tally { requests, reads, refused, unknown, handed_on, kept, records, taken_over } = self.tally;
-        let WatchTally { watches, events: told, gaps, brought, bare } = self.watches;
+        let WatchTally { watches, events: told, gaps, brought, bare, wanted } = self.watches;
         write!(
             f,
             "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, {no_room} times no room, "
@@ -159,7 +160,7 @@ impl std::fmt::Display for Report {
         )?;
         write!(
             f,
-            "{watches} watches ({told} told, {brought} with data, {bare} changed since, {gaps} gaps), {searched} searched"
+            "{watches} watches ({told} told, {brought} with data, {bare} changed since, {gaps} gaps, {wanted} locks wanted), {searched} searched"
         )
     }
 }

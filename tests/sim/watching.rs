@@ -61,6 +61,8 @@ pub struct WatchTally {
     pub watches: u64,
     pub events: u64,
     pub gaps: u64,
+    /// Locks that were told to be wanted.
+    pub wanted: u64,
     /// Events that brought the data that were wanted.
     pub brought: u64,
     /// Events that did not, as the node has changed since.
@@ -90,7 +92,7 @@ impl Watching {
             let from = random.permille(400).then(|| seen.saturating_sub(random.below(20)) + random.below(5));
             let wish = WatchWish {
                 path: workload::path(random, names),
-                scope: random.pick(&[Scope::Node, Scope::Children, Scope::Entries, Scope::Subtree]),
+                scope: random.pick(&[Scope::Node, Scope::Children, Scope::Entries, Scope::Subtree, Scope::Lock]),
                 from,
                 once: random.permille(250),
                 with_data: random.permille(500),
@@ -166,6 +168,7 @@ impl Watched {
                         "{self:?} was told {events:?} at {revision}, not {expected:?}"
                     );
                     tally.events += events.len() as u64;
+                    tally.wanted += events.iter().filter(|event| event.kind == EventKind::Wanted).count() as u64;
                     (cursor, over) = (*revision, self.wish.once);
                 }
                 Heard::Told(WatchTold::Gap { from, to }) if *to > begins => {
@@ -221,11 +224,15 @@ impl Watched {
         if event.kind == EventKind::OverQuota {
             return own && self.wish.scope == Scope::Node || (own || below) && self.wish.scope == Scope::Subtree;
         }
+        if event.kind == EventKind::Wanted {
+            return own && self.wish.scope == Scope::Lock;
+        }
         match self.wish.scope {
             Scope::Node => own,
             Scope::Children => (own || child) && !change,
             Scope::Entries => own && !change || child,
             Scope::Subtree => own || below,
+            Scope::Lock => own && event.kind == EventKind::Deleted,
         }
     }
 

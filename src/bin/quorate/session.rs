@@ -61,7 +61,8 @@ pub struct Kept {
 #[command(
     after_help = "Examples:\n  quorate session ls --endpoints 10.0.0.1:7400\n  quorate session ls --json | jq 'select(.locks > 0)'\n\n\
                   Every replica that answers is asked; the list is that of the one which has applied most. A replica \
-                  that is not told is `-`: the client is between two connections, or its replica does not answer."
+                  that is not told is `-`, and so are the watches, which that replica alone knows: the client is between two \
+                  connections, or its replica does not answer."
 )]
 pub struct Ls {
     /// One JSON object a line
@@ -145,7 +146,7 @@ fn ls(args: &Ls) -> Result<(), Failure> {
 fn entries(target: &Target) -> Result<Vec<Entry>, Failure> {
     let rows = status::ask_all(&target.endpoints, target.cell, target.timeout)?;
     let mut newest: Option<(Revision, Vec<SessionAccount>)> = None;
-    let mut connected: BTreeMap<SessionId, u8> = BTreeMap::new();
+    let mut connected: BTreeMap<SessionId, (u8, u32)> = BTreeMap::new();
     for row in rows {
         let Ok(report) = row.answer else { continue };
         let told = match all(&row.address, target.timeout) {
@@ -155,7 +156,7 @@ fn entries(target: &Target) -> Result<Vec<Entry>, Failure> {
             Err(error) => return Err(failed(&error)),
         };
         let here = told.1.iter().filter(|account| account.here);
-        connected.extend(here.map(|account| (account.session, report.status.replica.0)));
+        connected.extend(here.map(|account| (account.session, (report.status.replica.0, account.watches))));
         if newest.as_ref().is_none_or(|(revision, _)| *revision < told.0) {
             newest = Some(told);
         }
@@ -165,7 +166,11 @@ fn entries(target: &Target) -> Result<Vec<Entry>, Failure> {
             .needed("one replica that answers")
             .fix("check --endpoints and `quorate status`")
     })?;
-    Ok(accounts.into_iter().map(|account| (account, connected.get(&account.session).copied())).collect())
+    let entry = |account: SessionAccount| match connected.get(&account.session) {
+        Some((replica, watches)) => (SessionAccount { watches: *watches, ..account }, Some(*replica)),
+        None => (account, None),
+    };
+    Ok(accounts.into_iter().map(entry).collect())
 }
 
 /// All sessions one replica knows, and how far it was at the first page.
@@ -188,7 +193,7 @@ fn timeout(account: &SessionAccount) -> Span {
 fn table(entries: &[Entry]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["session", "timeout", "requests", "ephemerals", "locks", "replica"]);
+    table.set_header(["session", "timeout", "requests", "ephemerals", "locks", "handles", "watches", "replica"]);
     for (account, replica) in entries {
         table.add_row([
             account.session.to_string(),
@@ -196,10 +201,12 @@ fn table(entries: &[Entry]) -> String {
             account.requests.to_string(),
             account.ephemerals.to_string(),
             account.locks.to_string(),
+            account.handles.to_string(),
+            replica.map_or_else(|| "-".into(), |_| account.watches.to_string()),
             replica.map_or_else(|| "-".into(), |replica| replica.to_string()),
         ]);
     }
-    for index in 1..5 {
+    for index in 1..7 {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -214,6 +221,8 @@ fn object((account, replica): &Entry) -> serde_json::Value {
         "requests": account.requests,
         "ephemerals": account.ephemerals,
         "locks": account.locks,
+        "handles": account.handles,
+        "watches": replica.map(|_| account.watches),
         "replica": replica,
     })
 }

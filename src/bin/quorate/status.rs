@@ -220,6 +220,7 @@ fn object(row: &Row) -> Value {
                 "sessions": status.sessions,
                 "nodes": status.nodes,
                 "connections": status.connections,
+                "throttled": status.throttled,
                 "journal_bytes": status.journal_bytes,
                 "lease_remaining_us": status.lease_remaining_us,
                 "uptime_ms": status.uptime_ms,

@@ -29,6 +29,9 @@ pub struct What {
     /// Its children coming and going, instead of its own data
     #[arg(long, short)]
     children: bool,
+    /// Its lock being waited for, instead of its data
+    #[arg(long, short, conflicts_with_all = ["recursive", "children"])]
+    lock: bool,
     /// Begin after this revision, if the cell still knows what happened since; otherwise with a gap
     #[arg(long, value_name = "REVISION")]
     from: Option<u64>,
@@ -46,11 +49,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Prints one event a line until the session ends, the count is full, or nobody reads any more:
 /// `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`,
-/// `over-quota REVISION PATH`, `gap FROM TO`.
+/// `over-quota REVISION PATH`, `wanted REVISION PATH`, `gap FROM TO`.
 fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
-    let options = match (what.recursive, what.children) {
-        (true, _) => WatchOptions::recursive(),
-        (_, true) => WatchOptions::children(),
+    let options = match (what.recursive, what.children, what.lock) {
+        (true, ..) => WatchOptions::recursive(),
+        (_, true, _) => WatchOptions::children(),
+        (.., true) => WatchOptions::lock(),
         _ => WatchOptions::node(),
     };
     let options = what.from.into_iter().fold(options, WatchOptions::from_revision);
@@ -89,6 +93,10 @@ enum Line {
         revision: u64,
         path: String,
     },
+    Wanted {
+        revision: u64,
+        path: String,
+    },
     Gap {
         from: u64,
         to: u64,
@@ -105,6 +113,7 @@ impl Line {
             WatchEvent::Changed { path, revision, .. } => Self::Changed { revision, path },
             WatchEvent::Deleted { path, revision } => Self::Deleted { revision, path },
             WatchEvent::OverQuota { path, revision } => Self::OverQuota { revision, path },
+            WatchEvent::Wanted { path, revision } => Self::Wanted { revision, path },
             WatchEvent::Gap { from, to } => Self::Gap { from, to },
             // Only what was asked for comes; a newer library may know more.
             event => Self::Other { revision: event.revision() },
@@ -117,6 +126,7 @@ impl Line {
             Self::Changed { revision, path } => format!("changed {revision} {}", crate::one_line(path.as_bytes())),
             Self::Deleted { revision, path } => format!("deleted {revision} {}", crate::one_line(path.as_bytes())),
             Self::OverQuota { revision, path } => format!("over-quota {revision} {}", crate::one_line(path.as_bytes())),
+            Self::Wanted { revision, path } => format!("wanted {revision} {}", crate::one_line(path.as_bytes())),
             Self::Gap { from, to } => format!("gap {from} {to}"),
             Self::Other { revision } => format!("other {revision}"),
         }

@@ -41,7 +41,9 @@ impl Machine {
                     self.route.troubled("the cell has no room for another session".to_owned());
                     Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
                 }
-                Reason::NotReady | Reason::Resend => Err(Trouble::Leave("the cell has no leader".to_owned())),
+                Reason::NotReady | Reason::Resend | Reason::Throttled { .. } => {
+                    Err(Trouble::Leave("the cell has no leader".to_owned()))
+                }
             },
             (ServerMessage::Reply { number, revision, outcome }, Link::Up) => {
                 self.reply(now, number, revision, outcome)
@@ -255,7 +257,7 @@ impl Machine {
             }
             Reason::Resend if self.refusals == 1 => return Ok(()),
             Reason::NotReady | Reason::Resend => self.route.jittered(backoff_min, backoff_max, self.refusals),
-            Reason::Overloaded { retry_after_ms } => {
+            Reason::Overloaded { retry_after_ms } | Reason::Throttled { retry_after_ms } => {
                 let least = Duration::from_millis(retry_after_ms.into());
                 least + self.route.jittered(least.max(backoff_min), least.max(backoff_max), 0)
             }

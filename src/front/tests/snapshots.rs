@@ -9,7 +9,7 @@ fn ask(front: &mut Front, number: u64) -> Vec<(u64, Trust)> {
     let mut bytes = BytesMut::new();
     let question = SnapshotQuestion::Piece { image: Slot(7), offset: 0 };
     ClientMessage::Snapshot { number, question }.encode(&mut bytes);
-    front.received(CLIENT, &bytes);
+    front.received(Instant::ZERO, CLIENT, &bytes);
     let mut requests = Vec::new();
     front.prepare(START, true, &mut requests);
     let asked = requests.into_iter().filter_map(|request| match request {
@@ -27,7 +27,7 @@ fn answer(front: &mut Front, ticket: u64) {
 #[test]
 fn a_connection_is_trusted_while_its_session_stands_for_the_super_principal() {
     let mut front = front();
-    front.received(CLIENT, &hello(None));
+    front.received(Instant::ZERO, CLIENT, &hello(None));
     let trust = |front: &mut Front| {
         let [(ticket, trust)] = ask(front, 1)[..] else { panic!("one question is under way at a time") };
         answer(front, ticket);
@@ -38,7 +38,7 @@ fn a_connection_is_trusted_while_its_session_stands_for_the_super_principal() {
     assert_eq!(trust(&mut front), Trust::Stranger);
     let mut bytes = BytesMut::new();
     ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut bytes);
-    front.received(CLIENT, &bytes);
+    front.received(Instant::ZERO, CLIENT, &bytes);
     let who = Arc::new(Principals { is_super: true, ..Principals::default() });
     let opened = CommandOutcome::SessionOpened { token: 3, secret: 9, session: SESSION, timeout_ms: 12_000, who };
     applied(&mut front, opened);
@@ -53,7 +53,7 @@ fn a_connection_is_trusted_while_its_session_stands_for_the_super_principal() {
 #[test]
 fn a_connection_has_one_question_under_way() {
     let mut front = front();
-    front.received(CLIENT, &hello(None));
+    front.received(Instant::ZERO, CLIENT, &hello(None));
     heard(&mut front);
     let first = ask(&mut front, 1);
     assert_eq!(first.len(), 1);

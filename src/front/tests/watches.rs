@@ -47,6 +47,7 @@ impl Test {
             seed: 7,
             past_bytes_max,
             super_user: None,
+            rate: None,
         };
         let (front, tree) = (Front::new(facts), Tree::new(1));
         let mut test = Self { front, tree, revision: 0, slot: 0, brought: Vec::new() };
@@ -73,7 +74,7 @@ impl Test {
     fn say(&mut self, id: ConnectionId, message: &ClientMessage<'_>) {
         let mut bytes = BytesMut::new();
         message.encode(&mut bytes);
-        self.front.received(id, &bytes);
+        self.front.received(Instant::ZERO, id, &bytes);
     }
 
     fn watch(&mut self, id: ConnectionId, watch: u64, path: &str, scope: Scope) {
@@ -191,13 +192,13 @@ fn event(watch: u64, revision: Revision, kind: EventKind, path: &str) -> Told {
     Told::Events(watch, revision, vec![(kind, path.to_owned())])
 }
 
-use EventKind::{Changed, Created, Deleted, OverQuota};
+use EventKind::{Changed, Created, Deleted, OverQuota, Wanted};
 
 #[test]
 fn each_scope_sees_its_own() {
     let mut test = Test::new(1 << 20);
     let id = test.client(1);
-    let scopes = [Scope::Node, Scope::Children, Scope::Entries, Scope::Subtree];
+    let scopes = [Scope::Node, Scope::Children, Scope::Entries, Scope::Subtree, Scope::Lock];
     (1..).zip(scopes).for_each(|(watch, scope)| test.watch(id, watch, "/a", scope));
     test.told(id);
     for (path, aspect, kind, who) in [
@@ -214,7 +215,10 @@ fn each_scope_sees_its_own() {
         ("/a", Aspect::OverQuota, OverQuota, &[1, 4]),
         ("/a/b", Aspect::OverQuota, OverQuota, &[4]),
         ("/a", Aspect::Quota, Changed, &[]),
-        ("/a", Aspect::Death, Deleted, &[1, 2, 3, 4]),
+        ("/a", Aspect::Lock, Changed, &[]),
+        ("/a", Aspect::Wanted, Wanted, &[5]),
+        ("/a/b", Aspect::Wanted, Wanted, &[]),
+        ("/a", Aspect::Death, Deleted, &[1, 2, 3, 4, 5]),
     ] {
         test.change(&[(path, aspect)]);
         let revision = test.revision;

@@ -27,7 +27,7 @@ impl Test {
         front.closed(CLIENT);
         front.opened(START, CLIENT, Some(HOME));
         let mut test = Self { front, tree: Tree::new(1), revision: 1 };
-        test.front.received(CLIENT, &hello(None));
+        test.front.received(Instant::ZERO, CLIENT, &hello(None));
         test.say(&ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 });
         test
     }
@@ -35,7 +35,7 @@ impl Test {
     fn say(&mut self, message: &ClientMessage<'_>) {
         let mut bytes = BytesMut::new();
         message.encode(&mut bytes);
-        self.front.received(CLIENT, &bytes);
+        self.front.received(Instant::ZERO, CLIENT, &bytes);
     }
 
     /// The session exists, for whoever it is.

@@ -5,6 +5,7 @@ use super::super::command::{
 };
 use super::*;
 use crate::limits::{LOCK_DELAY_MS_MAX, LOCK_SESSIONS_MAX};
+use crate::namespace::Aspect;
 use crate::namespace::codec::ReadRef;
 
 const MS: u64 = 1_000_000;
@@ -22,19 +23,26 @@ struct Crowd {
     bench: Bench,
     numbers: std::collections::BTreeMap<SessionId, u64>,
     now_ns: u64,
+    /// What the last command told: of locks that are wanted, and in all.
+    told: (usize, usize),
 }
 
 impl Crowd {
     fn new(count: u64) -> (Self, Vec<SessionId>) {
         let mut bench = Bench::new();
         let sessions: Vec<_> = (0..count).map(|n| bench.open(100 + n)).collect();
-        (Self { bench, numbers: sessions.iter().map(|session| (*session, 0)).collect(), now_ns: 1 }, sessions)
+        (
+            Self { bench, numbers: sessions.iter().map(|session| (*session, 0)).collect(), now_ns: 1, told: (0, 0) },
+            sessions,
+        )
     }
 
     fn command(&mut self, command: Command) -> CommandOutcome {
         let mut applied = Applied::default();
         self.bench.namespace.apply(&batch(self.now_ns, 1000, &[command]), &mut applied);
         self.bench.namespace.invariants();
+        let wanted = applied.changes.iter().filter(|change| change.aspect == Aspect::Wanted);
+        self.told = (wanted.count(), applied.changes.len());
         applied.outcomes.pop().expect("one command, one outcome")
     }
 
@@ -284,4 +292,45 @@ fn a_lock_has_room_for_so_many_sessions_and_no_more() {
     assert!(lock.is_full());
     lock.withdraw(SessionId(9)).expect("it waits");
     assert!(!lock.is_full());
+}
+
+#[test]
+fn whoever_comes_to_wait_is_told_of_once() {
+    use LockMode::{Exclusive, Shared};
+    let (mut crowd, s) = Crowd::new(6);
+    let wanted = |crowd: &mut Crowd, session: SessionId, operation: Operation| {
+        let _ = crowd.ask(session, operation);
+        crowd.told.0
+    };
+    assert_eq!(wanted(&mut crowd, s[0], acquire("/l", Shared, 7)), 0, "nobody else is there");
+    assert_eq!(wanted(&mut crowd, s[1], acquire("/l", Shared, 0)), 0, "they share it");
+    let try_it =
+        Operation::Acquire { path: "/l".into(), mode: Exclusive, wait: false, create: false, lock_delay_ms: 0 };
+    assert_eq!(wanted(&mut crowd, s[2], try_it), 0, "a refusal is nothing that happened");
+    assert_eq!(wanted(&mut crowd, s[2], acquire("/l", Exclusive, 0)), 1, "a writer waits for readers");
+    assert_eq!(wanted(&mut crowd, s[3], acquire("/l", Shared, 0)), 1, "a reader waits behind a writer");
+    assert_eq!(wanted(&mut crowd, s[4], acquire("/l", Exclusive, 0)), 1);
+    assert_eq!(wanted(&mut crowd, s[1], release("/l")), 0, "nobody came");
+    assert_eq!(wanted(&mut crowd, s[2], release("/l")), 1, "a reader came to hold what a writer waits for");
+    crowd.expire(s[0]);
+    assert_eq!(crowd.told.0, 0, "nobody came");
+    assert_eq!(wanted(&mut crowd, s[3], release("/l")), 0, "a lost reader's mark: nobody holds what is waited for");
+    crowd.now_ns += 7 * MS;
+    assert_eq!(wanted(&mut crowd, s[5], acquire("/l", Exclusive, 0)), 0, "nobody holds it still");
+    crowd.free("/l");
+    assert_eq!(crowd.told.0, 1, "one came to hold what the other waits for");
+    assert_eq!(wanted(&mut crowd, s[4], release("/l")), 0, "nobody waits behind the last");
+}
+
+#[test]
+fn a_hand_over_tells_as_much_however_many_wait() {
+    let (mut crowd, sessions) = Crowd::new(1000);
+    for session in &sessions {
+        crowd.ask(*session, acquire("/l", LockMode::Exclusive, 0)).expect("it waits if need be");
+    }
+    for (session, waiting) in sessions.iter().zip((0..sessions.len()).rev()) {
+        crowd.ask(*session, release("/l")).expect("it holds it");
+        let wanted = usize::from(waiting > 1);
+        assert_eq!(crowd.told, (wanted, 1 + wanted), "{waiting} waited");
+    }
 }
