@@ -114,16 +114,17 @@ fn write(client: &Client) {
 fn hold(client: &Client) {
     let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
     say("held");
-    let mut asked_at = boot_time();
-    let mut before;
+    // It may be stopped before it ever asks.
+    let mut believed_at = 0;
     loop {
-        before = std::mem::replace(&mut asked_at, boot_time());
+        let asked_at = boot_time();
         if !guard.is_held() {
             break;
         }
+        believed_at = asked_at;
     }
     let refused = guard.guarded().set("/lock", "mine", Expect::Any).wait();
-    say(&format!("lost {before} {}", refused.is_err()));
+    say(&format!("lost {believed_at} {}", refused.is_err()));
 }
 
 /// Forks. The child may not use what is its parent's, and can have its own; the parent goes on.

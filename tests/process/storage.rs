@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate::client::{Client, CreateOptions, Expect};
+use quorate::client::{Client, CreateOptions, Expect, Role};
 
 use super::cell::{Cell, PATIENCE, free_ports, path, run};
 use super::disk::Disk;
@@ -109,6 +109,12 @@ fn a_replica_whose_journal_is_full_on_a_full_disk_starts_once_there_is_room() {
     let Some(disk) = Disk::make(home.path(), 96 << 20) else { return };
     let data = disk.mount().to_owned();
     let mut cell = Cell::start_with_one_in(home, &data, SMALL);
+    // A leader whose disk is full refuses writes for all.
+    while cell.leader() == 2 {
+        cell.kill(2);
+        cell.wait("another leader", |cell| (0..2).any(|index| leads(cell, index)).then_some(()));
+        cell.restart(2);
+    }
     let writer = cell.connect();
     writer.create("/a", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node to write to");
     disk.fill();
@@ -142,6 +148,10 @@ fn a_replica_whose_journal_is_full_on_a_full_disk_starts_once_there_is_room() {
     cell.kill_all();
     drop(cell);
     drop(disk);
+}
+
+fn leads(cell: &Cell, index: usize) -> bool {
+    cell.status(index).is_some_and(|status| status.role == Role::Leader)
 }
 
 fn set_once(writer: &Client) {

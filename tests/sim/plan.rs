@@ -131,6 +131,11 @@ const fn segment_blocks(depth: u64) -> usize {
     }
 }
 
+/// How many frames of a thousand meet with a fault of one kind.
+fn frames(harsh: bool, random: &mut Random) -> u64 {
+    if harsh { random.below(101) } else { 0 }
+}
+
 impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
@@ -154,8 +159,7 @@ impl Plan {
         let harsh = random.below(3) == 0;
         // Where everybody keeps answers they are mostly read, and in time to be kept.
         let caching = random.pick(&[0, 500, 1000]);
-        let mut frames = |most: u64| if harsh { random.below(most + 1) } else { 0 };
-        let (dropped, doubled, reordered) = (frames(100), frames(100), frames(100));
+        let (dropped, doubled, reordered) = (frames(harsh, random), frames(harsh, random), frames(harsh, random));
         let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
         let lease_reads = random.below(4) > 0;
         let clock_error_ppm = if !lease_reads && random.below(2) == 0 { 50_000 } else { CLOCK_ERROR_PPM };
