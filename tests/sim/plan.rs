@@ -131,6 +131,11 @@ const fn segment_blocks(depth: u64) -> usize {
     }
 }
 
+/// Room for open slots: a window of them, accepted anew in many reigns, finds it in the smallest.
+fn windows(random: &mut Random) -> u64 {
+    random.pick(&[8, 16, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64
+}
+
 /// How many frames of a thousand meet with a fault of one kind.
 fn frames(harsh: bool, random: &mut Random) -> u64 {
     if harsh { random.below(101) } else { 0 }
@@ -153,9 +158,7 @@ impl Plan {
         let victim = (nodes >= 3 && random.below(5) == 0).then(|| random.below(nodes as u64) as usize);
         // Damage to what no start reads any more is none.
         let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << if victim.is_some() { 4 } else { 0 };
-        // A window of open slots, accepted anew in many reigns, finds room in the smallest.
-        let windows = random.pick(&[8, 16, 32]) * SLOT_WINDOW * 2 * BLOCK_BYTES as u64;
-        let journal_bytes_max = 3 * image_after_bytes + windows.max(4 * segment_bytes as u64);
+        let journal_bytes_max = 3 * image_after_bytes + windows(random).max(4 * segment_bytes as u64);
         let harsh = random.below(3) == 0;
         // Where everybody keeps answers they are mostly read, and in time to be kept.
         let caching = random.pick(&[0, 500, 1000]);
