@@ -1,8 +1,9 @@
 //! One replica: Paxos, the journal and the namespace joined. The story of a write and of a read is told here.
 //!
 //! **A write.** A front hands in a [`Submission`], a run of encoded commands. At the leader they wait
-//! in `batch::Pending` until the end of the turn, or until fewer than [`ENTRIES_IN_FLIGHT`](crate::limits::ENTRIES_IN_FLIGHT) entries are in flight; then
-//! they leave together as one value. Paxos answers a proposal with two outputs at the same moment: an `Accept` to every
+//! in `batch::Pending` until the end of the turn; while an entry is in flight until it is chosen, or until twice as much
+//! waits and fewer than [`ENTRIES_IN_FLIGHT`](crate::limits::ENTRIES_IN_FLIGHT) are. Then they leave together as one value.
+//! Paxos answers a proposal with two outputs at the same moment: an `Accept` to every
 //! peer, and an `Append` of our own. The journal makes of the latter an aligned write (`Effect::Write`); when it is
 //! durable (`Input::Written`) our vote counts. With a majority of votes the slot is chosen; the namespace applies it, and at
 //! the end of the turn every front gets one notice: what changed, and the outcomes of its own sessions' commands. Only
@@ -539,10 +540,17 @@ impl Replica {
         self.paxos.invariants();
     }
 
+    /// Whether an entry may leave beside those in flight.
+    fn may_go_on(&self) -> bool {
+        match self.paxos.in_flight() {
+            0 => true,
+            under_way => under_way < self.entries_in_flight_max() && self.pending.is_ripe(),
+        }
+    }
+
     /// Nothing before the reign's first entry is applied: only then is it known who may keep answers.
     fn propose_pending(&mut self, now: Instant, wall_ms: u64) {
-        while self.cache.is_some() && self.paxos.can_propose() && self.paxos.in_flight() < self.entries_in_flight_max()
-        {
+        while self.cache.is_some() && self.paxos.can_propose() && self.may_go_on() {
             self.begin_reign();
             let log_time_ns = self.log_time_ns(now);
             let Some(value) = self.pending.cut(log_time_ns, wall_ms) else { return };
