@@ -84,6 +84,26 @@ fn prepare(front: &mut Front, now: Instant) {
 }
 
 #[test]
+fn what_was_under_way_for_an_earlier_holder_is_not_refused_to_the_next() {
+    let mut front = front();
+    front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
+    let (token, session, timeout_ms, last_number, before) = (101, SESSION, 12_000, 4097, 1);
+    let who = Arc::default();
+    applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });
+    heard(&mut front);
+    front.notice(FrontNotice::Refused { requests: vec![(SESSION, 2)], overloaded: false }, &Tree::new(1));
+    assert_eq!(heard(&mut front), (vec![], false), "it is nothing that this client asked for");
+    let (mut bytes, mut encoded, mut requests) = (BytesMut::new(), BytesMut::new(), Vec::new());
+    Operation::Sync.encode(&mut encoded);
+    ClientMessage::Request { number: 4098, acked_upto: 4097, operation: &encoded }.encode(&mut bytes);
+    front.prepare(START, false, &mut requests);
+    requests.clear();
+    front.received(Instant::ZERO, CLIENT, &bytes);
+    front.prepare(START, false, &mut requests);
+    assert!(requests.iter().any(|request| matches!(request, FrontRequest::Submit(_))), "its own goes on");
+}
+
+#[test]
 fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
     let mut front = front();
     front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
