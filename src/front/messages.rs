@@ -145,11 +145,10 @@ impl Front {
         if !connection.admits(number) {
             return Ok(());
         }
-        if let Some(reason) = self.throttle(id) {
+        if let Some(reason) = self.throttle.refusal(&connection.who) {
             self.refuse(id, number, reason);
             return Ok(());
         }
-        let connection = self.connections.get_mut(&id).expect("the caller found it");
         if connection.unanswered(number) > SESSION_REQUESTS_IN_FLIGHT as u64 {
             self.refuse(id, number, Reason::Overloaded { retry_after_ms: OVERLOAD_RETRY_MS });
             return Ok(());

@@ -269,11 +269,10 @@ impl Front {
         if connection.is_refusing() {
             return Ok(());
         }
-        if let Some(reason) = self.throttle(id) {
+        if let Some(reason) = self.throttle.refusal(&connection.who) {
             self.say(id, &ServerMessage::ReadRefused { number, reason });
             return Ok(());
         }
-        let connection = self.connections.get(&id).expect("the caller found it");
         let consistency = match consistency {
             Consistency::Linearizable => consistency,
             Consistency::AtLeast(revision) => Consistency::AtLeast(revision.max(connection.seen)),

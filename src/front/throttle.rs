@@ -12,7 +12,6 @@ use core::net::IpAddr;
 
 use hashbrown::HashMap;
 
-use super::{ConnectionId, Front};
 use crate::namespace::acl::Principals;
 use crate::time::{Duration, Instant};
 use crate::wire::client::Reason;
@@ -58,6 +57,13 @@ impl Throttle {
         self.refused
     }
 
+    /// Takes a token of that principal; or says why it is refused.
+    pub(super) fn refusal(&mut self, who: &Principals) -> Option<Reason> {
+        let wait = self.take(who).err()?;
+        let retry_after_ms = u32::try_from(wait.as_nanos().div_ceil(NANOS_A_MILLI)).unwrap_or(u32::MAX);
+        Some(Reason::Throttled { retry_after_ms })
+    }
+
     /// Takes a token; or says how long it is until asking again is worth it: until there are some.
     fn take(&mut self, who: &Principals) -> Result<(), Duration> {
         let Some(Rate { per_second, burst }) = self.rate.filter(|_| !who.is_super) else { return Ok(()) };
@@ -84,16 +90,6 @@ impl Principal {
             Some(user) => Self::User(user.name.clone()),
             None => Self::Address(who.address),
         }
-    }
-}
-
-impl Front {
-    /// Takes a token of the connection's principal; or says why it is refused.
-    pub(super) fn throttle(&mut self, id: ConnectionId) -> Option<Reason> {
-        let connection = self.connections.get(&id)?;
-        let wait = self.throttle.take(&connection.who).err()?;
-        let retry_after_ms = u32::try_from(wait.as_nanos().div_ceil(NANOS_A_MILLI)).unwrap_or(u32::MAX);
-        Some(Reason::Throttled { retry_after_ms })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A cell of real processes. Only processes started here are ever ended, by their handles.
 
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -329,6 +330,22 @@ impl Cell {
         Client::connect(&self.endpoints())
             .wait_timeout(PATIENCE)
             .unwrap_or_else(|error| panic!("{error}: {}", self.logs()))
+    }
+
+    /// `quorate watch` with these arguments, and what it said once the watch stood; its standard output is a pipe.
+    pub fn start_watching(&self, args: &[&str]) -> (Child, String) {
+        let mut child = Command::new(QUORATE)
+            .arg("watch")
+            .args(args)
+            .args(["--endpoints", &self.endpoints()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("it says that it watches");
+        (child, line)
     }
 
     /// What the replicas said, for a failure's text.

@@ -1,6 +1,5 @@
 //! Locks between real processes: held across a fail-over, passed on after a death, handed over to hundreds in turn.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -250,15 +249,7 @@ fn next_wanted(watch: &mut Watch) -> u64 {
 fn a_holder_hears_who_wants_its_lock_under_any_leader() {
     let mut cell = Cell::start(3, "");
     let [first, second, third] = [(); 3].map(|()| connect(&cell, "10s"));
-    let mut printer = Command::new(QUORATE)
-        .args(["watch", "--lock", "--count", "2", "/l", "--endpoints", &cell.endpoints()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut line = String::new();
-    BufReader::new(printer.stderr.as_mut().expect("piped")).read_line(&mut line).expect("a line");
+    let (printer, line) = cell.start_watching(&["--lock", "--count", "2", "/l"]);
     assert!(line.starts_with("watching /l "), "{line}");
     let guard = lock(&first, "/l");
     let mut wanted = guard.wanted().wait_timeout(PATIENCE).expect("it stands");

@@ -1,14 +1,12 @@
 //! Watches on real replicas that die.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quorate::client::{Client, CreateOptions, Expect, Prefer, Watch, WatchEvent, WatchOptions};
 
-use super::cell::{Cell, PATIENCE, QUORATE};
+use super::cell::{Cell, PATIENCE};
 use super::crashes::CORES;
 
 /// A session that stays with the replica it found, as long as that lives.
@@ -157,15 +155,7 @@ fn the_command_line_prints_what_happens_across_a_failover() {
     let mut cell = Cell::start(3, "");
     let client = cell.connect();
     client.create("/jobs", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
-    let mut child = Command::new(QUORATE)
-        .args(["watch", "/jobs", "--recursive", "--count", "3", "--json", "--endpoints", &cell.endpoints()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("it says that it watches");
+    let (child, line) = cell.start_watching(&["/jobs", "--recursive", "--count", "3", "--json"]);
     assert!(line.starts_with("watching /jobs from revision "), "{line}");
     client.create("/jobs/1", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
     let mut revisions = vec![revision_of(&client)];
