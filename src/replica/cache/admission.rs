@@ -42,22 +42,22 @@ impl Replica {
         let cache = self.cache.as_mut().expect("the caller found it");
         let (mut passing, mut count, mut changed) = (Vec::new(), 0, Vec::new());
         for command in commands(&submission.run) {
-            let (session, touches) = match CommandRef::decode(&command[4..]) {
-                Ok(read) => (session_of(&read), Touch::of(&read, &self.namespace)),
+            let (request, touches) = match CommandRef::decode(&command[4..]) {
+                Ok(read) => (request_of(&read), Touch::of(&read, &self.namespace)),
                 // It will stop whoever applies it; until then it may be anything.
                 Err(_) => (None, Some(vec![Touch::Subtree("/".into())])),
             };
             // A client that hears nothing for a while sends again what waits here.
-            if session.is_some_and(|session| cache.holds_copy_of(session, &command)) {
+            if request.is_some_and(|request| cache.holds_copy_of(request)) {
                 continue;
             }
-            match cache.holds(session, touches.as_deref()) {
+            match cache.holds(request.map(|(session, _)| session), touches.as_deref()) {
                 None => {
                     passing.push(command);
                     count += 1;
                     changed.extend(touches.unwrap_or_default());
                 }
-                Some(recalls) => cache.hold(session, command, touches, &recalls),
+                Some(recalls) => cache.hold(request, command, touches, &recalls),
             }
         }
         if count == 0 {
@@ -212,9 +212,9 @@ fn joined(commands: &[Bytes]) -> Bytes {
     run.freeze()
 }
 
-fn session_of(command: &CommandRef<'_>) -> Option<SessionId> {
+fn request_of(command: &CommandRef<'_>) -> Option<(SessionId, u64)> {
     match command {
-        CommandRef::Request { session, .. } => Some(*session),
+        CommandRef::Request { session, number, .. } => Some((*session, *number)),
         _ => None,
     }
 }

@@ -10,9 +10,6 @@ use bytes::Bytes;
 use super::touch::Touch;
 use crate::namespace::command::SessionId;
 
-/// Bytes at the beginning of a request that name it: its kind, session and number.
-const NAME_BYTES: usize = 17;
-
 /// Every command that waits, in the order they came.
 #[derive(Default, Debug)]
 pub(super) struct Held {
@@ -27,8 +24,8 @@ pub(super) struct Held {
 /// A command that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// Whose request it is, if it is one.
-    pub session: Option<SessionId>,
+    /// Whose request it is, and its number, if it is one.
+    pub request: Option<(SessionId, u64)>,
     /// The command as it stands in a run, its length in front.
     pub command: Bytes,
     /// What it changes, blocked from now on; `None` as long as that is not known.
@@ -39,32 +36,36 @@ pub(super) struct Waiting {
     pub known_after: Option<u64>,
 }
 
+impl Waiting {
+    fn session(&self) -> Option<SessionId> {
+        self.request.map(|(session, _)| session)
+    }
+}
+
 impl Held {
     /// One that waits for these recalls, and for its session's earlier ones.
     pub fn push(
         &mut self,
-        session: Option<SessionId>,
+        request: Option<(SessionId, u64)>,
         command: Bytes,
         touches: Option<Vec<Touch>>,
         recalls: &BTreeSet<(SessionId, u64)>,
     ) {
         self.last += 1;
         self.bytes += command.len();
-        if let Some(session) = session {
+        if let Some((session, _)) = request {
             *self.by_session.entry(session).or_default() += 1;
         }
         self.commands
-            .insert(self.last, Waiting { session, command, touches, recalls: recalls.len(), known_after: None });
+            .insert(self.last, Waiting { request, command, touches, recalls: recalls.len(), known_after: None });
         for recall in recalls {
             self.awaited.entry(*recall).or_default().push(self.last);
         }
     }
 
-    /// Whether a copy of that request waits: one of the same session and number, whatever it acknowledges.
-    pub fn has_copy_of(&self, session: SessionId, command: &[u8]) -> bool {
-        let Some(name) = command.get(4..4 + NAME_BYTES) else { return false };
-        let mut of_session = self.commands.values().filter(|waiting| waiting.session == Some(session));
-        of_session.any(|waiting| waiting.command.get(4..4 + NAME_BYTES) == Some(name))
+    /// Whether a copy of that request waits, whatever it acknowledges.
+    pub fn has_copy_of(&self, (session, number): (SessionId, u64)) -> bool {
+        self.has(session) && self.commands.values().any(|waiting| waiting.request == Some((session, number)))
     }
 
     /// It is known now what that one changes, and for which recalls it waits.
@@ -91,11 +92,11 @@ impl Held {
         let mut stuck = BTreeSet::new();
         let mut free = Vec::new();
         for (place, waiting) in &self.commands {
-            let first = waiting.session.is_none_or(|session| !stuck.contains(&session));
+            let first = waiting.session().is_none_or(|session| !stuck.contains(&session));
             if first && waiting.recalls == 0 && waiting.touches.is_some() {
                 free.push(*place);
             } else {
-                stuck.extend(waiting.session);
+                stuck.extend(waiting.session());
             }
         }
         free.into_iter().map(|place| (place, self.remove(place))).collect()
@@ -104,7 +105,7 @@ impl Held {
     /// The places of those that are the first of their session and whose effect is unknown.
     pub fn unknown(&self) -> Vec<u64> {
         let mut seen = BTreeSet::new();
-        let first = self.commands.iter().filter(|(_, w)| w.session.is_none_or(|session| seen.insert(session)));
+        let first = self.commands.iter().filter(|(_, w)| w.session().is_none_or(|session| seen.insert(session)));
         first.filter(|(_, waiting)| waiting.touches.is_none()).map(|(place, _)| *place).collect()
     }
 
@@ -133,7 +134,7 @@ impl Held {
     fn remove(&mut self, place: u64) -> Waiting {
         let waiting = self.commands.remove(&place).expect("it waits");
         self.bytes -= waiting.command.len();
-        if let Some(session) = waiting.session {
+        if let Some(session) = waiting.session() {
             let left = self.by_session.get_mut(&session).expect("it is counted");
             *left -= 1;
             if *left == 0 {

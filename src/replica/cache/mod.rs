@@ -243,22 +243,22 @@ impl Cache {
         waits.then_some(recalls)
     }
 
-    /// Whether that very request of `session` waits here already.
-    pub(super) fn holds_copy_of(&self, session: SessionId, command: &[u8]) -> bool {
-        self.held.has(session) && self.held.has_copy_of(session, command)
+    /// Whether that very request waits here already.
+    pub(super) fn holds_copy_of(&self, request: (SessionId, u64)) -> bool {
+        self.held.has_copy_of(request)
     }
 
     /// A command waits here.
     pub(super) fn hold(
         &mut self,
-        session: Option<SessionId>,
+        request: Option<(SessionId, u64)>,
         command: Bytes,
         touches: Option<Vec<Touch>>,
         recalls: &Recalls,
     ) {
         self.account.held += 1;
         self.stirred |= touches.is_none();
-        self.held.push(session, command, touches, recalls);
+        self.held.push(request, command, touches, recalls);
     }
 
     /// Commands that change this left, as submission number `count`.

@@ -51,7 +51,9 @@ fn cache(sessions: &[SessionId]) -> Cache {
 fn admit(cache: &mut Cache, session: SessionId, touches: &[Touch]) -> Option<Recalls> {
     let recalls = cache.holds(Some(session), Some(touches));
     match &recalls {
-        Some(recalls) => cache.hold(Some(session), Bytes::from_static(b"\0\0\0\0"), Some(touches.to_vec()), recalls),
+        Some(recalls) => {
+            cache.hold(Some((session, 1)), Bytes::from_static(b"\0\0\0\0"), Some(touches.to_vec()), recalls)
+        }
         None => cache.passed(1, touches.to_vec()),
     }
     recalls
@@ -212,6 +214,19 @@ fn what_a_session_may_keep_is_bounded() {
 }
 
 #[test]
+fn a_request_that_waits_is_known_again_by_its_session_and_number() {
+    let mut cache = cache(&[S, T]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    assert!(!cache.holds_copy_of((T, 1)));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    assert!(cache.holds_copy_of((T, 1)));
+    assert!(!cache.holds_copy_of((T, 2)) && !cache.holds_copy_of((S, 1)));
+    cache.recalled(S, REIGN, 1);
+    assert_eq!(freed(&mut cache, ms(2)), 1);
+    assert!(!cache.holds_copy_of((T, 1)), "it is on its way");
+}
+
+#[test]
 fn who_keeps_too_much_is_asked_to_drop_it_and_may_keep_anew() {
     let mut cache = cache(&[S, T]);
     for k in 0..CACHE_SESSION_GRANTS_MAX {
@@ -259,7 +274,7 @@ fn a_command_of_unknown_effect_waits_until_it_is_known() {
     let mut cache = cache(&[S]);
     assert!(cache.grant(ms(1), S, HERE, "/mine", false));
     let recalls = cache.holds(Some(T), None).expect("it waits");
-    cache.hold(Some(T), Bytes::from_static(b"\0\0\0\0"), None, &recalls);
+    cache.hold(Some((T, 1)), Bytes::from_static(b"\0\0\0\0"), None, &recalls);
     // Three submissions left before it.
     assert!(cache.take_stirred());
     cache.judge_unknown(3, |_| None);
