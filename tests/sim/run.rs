@@ -36,7 +36,7 @@ pub struct Run {
     pub calm: bool,
     /// Misfortunes that last, by their number.
     pub lasting: BTreeMap<u64, misfortune::Lasting>,
-    /// Nodes that stay down in the calm.
+    /// Nodes that stay down in the calm, or whose disks stay full.
     pub absent: BTreeSet<usize>,
     /// Blocks of logs that were damaged.
     pub damaged: u64,
@@ -47,6 +47,8 @@ pub struct Run {
     pub tasks_ahead: VecDeque<Task>,
     pub joins: u64,
     pub removals: u64,
+    /// Old copies of disks that were put back and noticed.
+    pub put_back: u64,
     /// What strikes as soon as two want to lead.
     pub ambush: Option<(&'static str, misfortune::Act)>,
     /// How many nodes hold a wrong state.
@@ -72,6 +74,8 @@ pub struct Report {
     /// Disks that were new to the cell and got a vote.
     pub joins: u64,
     pub removals: u64,
+    /// Old copies of disks that were put back and noticed.
+    pub put_back: u64,
     /// Segments and pieces of images for which there was no room.
     pub no_room: u64,
     /// Blocks of logs that were damaged, and starts that could not tell something for it.
@@ -101,6 +105,7 @@ impl Report {
         self.transfers += other.transfers;
         self.joins += other.joins;
         self.removals += other.removals;
+        self.put_back += other.put_back;
         self.no_room += other.no_room;
         self.damaged += other.damaged;
         self.doubts += other.doubts;
@@ -142,6 +147,7 @@ impl std::fmt::Display for Report {
             doubts,
             joins,
             removals,
+            put_back,
             searched,
             ended,
             front_turns,
@@ -153,7 +159,10 @@ impl std::fmt::Display for Report {
             f,
             "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, {no_room} times no room, "
         )?;
-        write!(f, "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, ")?;
+        write!(
+            f,
+            "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, {put_back} put back, "
+        )?;
         write!(
             f,
             "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {taken_over} sessions taken over, {ended} nodes ended, {front_turns} turns of fronts apart, "
@@ -253,6 +262,7 @@ impl Run {
             tasks_ahead: VecDeque::new(),
             joins: 0,
             removals: 0,
+            put_back: 0,
             ambush: None,
             rotten: 0,
             struck: Struck::new(),
@@ -343,6 +353,7 @@ impl Run {
             transfers,
             joins: self.joins,
             removals: self.removals,
+            put_back: self.put_back,
             no_room,
             damaged: self.damaged,
             doubts: self.nodes.iter().map(|node| node.doubts).sum(),
@@ -405,6 +416,11 @@ impl Run {
                     "node {node} is well, and stops: {:?}",
                     own.diverged
                 );
+                if self.nodes[node].forgot {
+                    assert!(self.nodes[node].is_old, "node {node} holds what it acknowledged, and is told otherwise");
+                    self.put_back += 1;
+                    return misfortune::lose_disk_of(self, node);
+                }
                 self.leases_cover(node);
                 self.leases_rest_on_flushes();
                 self.live_sessions_are_kept(node);
@@ -415,7 +431,7 @@ impl Run {
             }
             Event::Turn { .. } | Event::Client { .. } => {}
             Event::Start { node } => {
-                if self.nodes[node].running.is_none() && !self.absent.contains(&node) {
+                if self.nodes[node].running.is_none() && (self.plan.cramped || !self.absent.contains(&node)) {
                     self.with_node(node, Node::start);
                 }
             }
