@@ -52,6 +52,10 @@ pub struct Plan {
     pub session_timeout: Moment,
     /// Fronts on cores of their own; with none, one shares the replica's.
     pub fronts_apart: usize,
+    /// Notices that come late to a front apart, and those behind them, in a thousand.
+    pub slow_rings: u64,
+    /// Answers of which the client tells another one, in a thousand.
+    pub rumours: u64,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
     /// How much a client may ask.
@@ -75,8 +79,8 @@ pub struct Plan {
     pub hiccups: u64,
     /// Between two misfortunes, on average.
     pub misfortune_every: Moment,
-    /// Changes of members wait for a moment at which somebody else wants to lead.
-    pub ambush: bool,
+    /// Changes of members wait for a leader beside whom some node is in that phase.
+    pub ambush: Option<&'static str>,
     /// How likely each kind of misfortune is, against the others.
     pub weights: Weights,
     /// Whose log is damaged. While one is, no vote is torn and no disk lost: a majority must be able to tell everything.
@@ -213,7 +217,9 @@ impl Plan {
             tears: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
-            ambush: more.pick(&[false, true]),
+            ambush: more.pick(&[None, Some("probing"), Some("phase 1"), Some("taking over"), Some("catching up")]),
+            slow_rings: more.pick(&[0, 20, 200]),
+            rumours: more.pick(&[0, 0, 100, 500]),
             misfortune_every: storm / random.within(3, 50),
             weights,
             victim,
