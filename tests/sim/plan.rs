@@ -170,10 +170,8 @@ impl Plan {
         let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
         let lease_reads = random.below(4) > 0;
         let clock_error_ppm = if !lease_reads && random.below(2) == 0 { 50_000 } else { CLOCK_ERROR_PPM };
-        let mut weights = Weights::draw(random, &mut more);
-        if victim.is_some() {
-            (weights.damage, weights.lose_disk, weights.remove, weights.remove_two) = (random.within(2, 20), 0, 0, 0);
-        }
+        let weights = Weights::draw(random, &mut more);
+        let weights = if victim.is_some() { weights.with_damage(random) } else { weights };
         Self {
             nodes,
             clients: random.within(1, 5) as usize,
@@ -313,6 +311,11 @@ impl Weights {
             remove_two: if changes { remove_two } else { 0 },
             write_error,
         }
+    }
+
+    /// A log is damaged, and no disk is lost beside it.
+    fn with_damage(self, random: &mut Random) -> Self {
+        Self { damage: random.within(2, 20), lose_disk: 0, remove: 0, remove_two: 0, ..self }
     }
 }
 
