@@ -79,7 +79,9 @@ impl Throttle {
             self.refused += 1;
             return Err(after.since(self.now + all) + all.scaled(1, 2).min(WORTH_A_WAIT));
         }
-        *full_at = after;
+        if !cfg!(bug = "33") {
+            *full_at = after;
+        }
         Ok(())
     }
 }

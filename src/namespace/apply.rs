@@ -353,7 +353,7 @@ impl Namespace {
         self.sessions.update(place, |row| {
             row.counter += 1;
             row.connect_from(address);
-            if row.holder != holder {
+            if row.holder != holder && !cfg!(bug = "32") {
                 row.pass_to(holder);
             }
             let (timeout_ms, who) = (row.timeout_ms, row.who.clone());

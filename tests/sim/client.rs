@@ -54,6 +54,13 @@ pub struct Client {
     unanswered: u64,
     /// The life before this one, whose session is not here yet.
     taking_over: Option<Life>,
+    /// Since when its connection stands, and what was asked and answered on it.
+    since: Moment,
+    answered_here: u64,
+    /// It never proved to be anybody, so that it is asked for by its address alone.
+    is_nobody: bool,
+    /// Nodes of which it was answered something that it tells others.
+    rumours: Vec<String>,
 }
 
 /// What a client is about.
@@ -104,6 +111,10 @@ impl Client {
             shelf: world.random.permille(plan.caching).then(new_shelf),
             unanswered: 0,
             taking_over: None,
+            since: 0,
+            answered_here: 0,
+            is_nobody: true,
+            rumours: Vec::new(),
         }
     }
 
@@ -161,6 +172,7 @@ impl Client {
     pub fn connected(&mut self, around: &mut Around<'_>, conn: u64) {
         if self.conn == Some((conn, false)) {
             self.conn = Some((conn, true));
+            (self.since, self.answered_here) = (around.world.now, 0);
             self.machine.connected(self.clock.read(around.world.now));
             self.go_on(around);
         }
@@ -229,6 +241,9 @@ impl Client {
                     around.world.trace.mix_bytes(format!("{result:?}").as_bytes());
                     if let Ok(Answered::Request { outcome, .. }) = &result {
                         workload::learn(&mut self.known, &call.asked, outcome);
+                        if self.phase == Phase::Calling && around.world.random.permille(around.plan.rumours) {
+                            self.rumours.extend(workload::subject(&call.asked, outcome));
+                        }
                         if *outcome == Ok(Done::Queued) {
                             self.queued.extend(locked(&call.asked));
                         }
@@ -244,7 +259,10 @@ impl Client {
                     if let Ok(Answered::Read { revision, .. }) = &result {
                         self.watching.saw(&mut around.history.watched, *revision);
                     }
+                    let asked_here = result.is_ok() && call.made >= self.since;
                     call.ended = Some((around.world.now, result));
+                    self.answered_here += u64::from(asked_here);
+                    self.asks_no_more_than_it_may(around);
                 }
                 Effect::Watch { watch, told } => {
                     around.world.trace.mix_bytes(format!("{told:?}").as_bytes());
@@ -379,6 +397,7 @@ impl Client {
                 (Asked::Request { number: self.number, operation }, taken)
             }
             workload::Wish::Authenticate(credentials) => {
+                self.is_nobody = false;
                 self.number += 1;
                 self.unanswered += 1;
                 let operation = acls::proved(&credentials);
@@ -421,6 +440,36 @@ impl Client {
         (self.unanswered == 0 && now < until).then_some(answered)
     }
 
+    /// Of a client that is known by its address alone a front answers a burst, and from then on so many a second.
+    fn asks_no_more_than_it_may(&self, around: &Around<'_>) {
+        let Some(rate) = around.plan.rate.filter(|_| self.is_nobody) else { return };
+        // The front's clock may be ahead of true time, and the end of a session is not counted.
+        let ahead = 2 * around.plan.clock_error_ppm;
+        let span = (around.world.now - self.since) / MICRO * (1_000_000 + ahead) / 1_000_000;
+        let most = u64::from(rate.burst) + u64::from(rate.per_second) * span / 1_000_000 + 2;
+        assert!(
+            self.answered_here <= most,
+            "{} was answered {} times in {span} us, at {rate:?}",
+            self.story(),
+            self.answered_here
+        );
+    }
+
+    /// What it tells others, once.
+    pub fn take_rumours(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.rumours)
+    }
+
+    /// Another client was answered something of that node. Whoever hears of it looks for himself, at once, if he is not
+    /// busy with too much.
+    pub fn hears(&mut self, around: &mut Around<'_>, path: String) {
+        let waiting = (self.waiting.len() - self.awaiting.len()) as u64;
+        if self.phase == Phase::Calling && self.taking_over.is_none() && waiting < around.plan.depth + HEARD_MAX {
+            self.call(around, workload::Wish::Read(Read::Get { path }, Consistency::Linearizable));
+            self.go_on(around);
+        }
+    }
+
     fn sleep(&mut self, world: &mut World) {
         let due = self.clock.moment_of(self.machine.next_deadline());
         let calling = self.phase == Phase::Calling && self.left > 0 && self.next_call > world.now;
@@ -440,6 +489,9 @@ impl Client {
 fn new_shelf() -> Shelf {
     Shelf::new(CacheSettings { answers_max: 12, bytes_max: 64 << 10 })
 }
+
+/// Looks at what was heard that wait for an answer, beside the calls.
+const HEARD_MAX: u64 = 3;
 
 /// The lock that a call asked for.
 fn locked(asked: &Asked) -> Option<String> {
