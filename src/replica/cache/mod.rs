@@ -320,7 +320,7 @@ impl Cache {
     /// That process has the session; `None`: it has ended since.
     pub(super) fn resumed(&mut self, session: SessionId, process: Option<u64>) {
         if let Some(holder) = self.holders.get_mut(&session) {
-            holder.is_former |= process != Some(holder.process) && !cfg!(bug = "31");
+            holder.is_former |= process != Some(holder.process) && !cfg!(bug = "36");
         }
         if let Some(settling) = &mut self.settling {
             settling.waits_it_out |= settling.waiting.get(&session).is_some_and(|before| process != Some(*before));
