@@ -426,6 +426,17 @@ impl Run {
                     client.story()
                 );
             }
+            for (session, read, revision, kept) in client.former_might_give(self.world.now) {
+                // Users are only ever added: without any, it is as whoever was there before.
+                let Some(who) = namespace.principals(session).filter(|who| who.users.is_empty()) else { continue };
+                let gate = Gate::new(namespace.tree(), who);
+                let is = (revision <= namespace.revision()).then(|| answer(&gate, read.as_ref()));
+                assert!(
+                    is.as_ref().is_none_or(|is| is == kept),
+                    "whoever was {} before keeps {kept:?} as the answer to {read:?} since {revision}; node {node} answers {is:?}",
+                    client.story()
+                );
+            }
         }
     }
 
