@@ -131,6 +131,9 @@ impl ClientBuilder {
     /// Takes over a session that was [saved](Client::save), with all that lives with it, from the process that has had it: that
     /// one, should it still live, can do nothing more with it, and finds [`Error::SessionTaken`](super::Error::SessionTaken).
     /// [`Client::applied_before`] tells how far it came. Watches have to be opened anew. The timeout stays the session's own.
+    ///
+    /// A process that is paused or cut off may find that only when its lease has run out, and until then think that it holds its
+    /// locks: what it does elsewhere under them has to be fenced by their tokens, as it must be anyhow.
     pub fn resume(mut self, saved: SavedSession) -> Self {
         self.target.cell = Some(saved.cell());
         self.resume = Some(saved);
