@@ -269,7 +269,7 @@ pub const REPLICAS_MAX: usize = 13;
 
 /// A member list, addresses included: two of them fit one block of the hard state. Thirteen members with two addresses of
 /// 60 letters each.
-pub const CONFIG_BYTES_MAX: usize = 1_900;
+pub const CONFIG_BYTES_MAX: usize = 1_850;
 
 const _: () =
     assert!(FORWARD_QUEUE_BYTES_MAX < PEER_OUTPUT_BYTES_MAX, "requests are refused before a link is given up");
@@ -309,6 +309,9 @@ const _: () = assert!(
 const _: () =
     assert!(CACHE_RECALL_PATHS_MAX * (PATH_BYTES_MAX + 4) + 64 <= CLIENT_FRAME_BYTES_MAX, "a recall fits a frame");
 const _: () = assert!(SLOT_WINDOW >= 2 * JOURNAL_WRITES_IN_FLIGHT as u64);
-const _: () = assert!(120 + 2 * (12 + CONFIG_BYTES_MAX) + 4 <= BLOCK_BYTES, "two lists fit the hard state");
+const _: () = assert!(
+    120 + 2 * (12 + CONFIG_BYTES_MAX) + 1 + REPLICAS_MAX * 18 + 4 <= BLOCK_BYTES,
+    "two lists, and what each member's disk acknowledged, fit the hard state"
+);
 const _: () = assert!(REPLICAS_MAX * 18 < CONFIG_BYTES_MAX, "a full list fits, if no addresses are told");
 const _: () = assert!(REPLICAS_MAX < 64, "a set of replicas is one 64-bit word");

@@ -140,6 +140,17 @@ fn disk_or_members(cell: &mut Cell, words: &[&str]) -> bool {
     let node = |i: usize| ReplicaId(number(i) as u8);
     match words[0] {
         "hold-disk" => cell.node(node(1)).disk.held = true,
+        "cramped" => _ = cell.with(node(1), |paxos, _, _| paxos.set_cramped(true)),
+        "roomy" => _ = cell.with(node(1), |paxos, _, _| paxos.set_cramped(false)),
+        "copy" => {
+            let node = cell.node(node(1));
+            node.copy = Some(node.disk.clone());
+        }
+        "put-back" => {
+            let node = cell.node(node(1));
+            node.disk = node.copy.take().expect("a copy was taken");
+        }
+        "remembers" => remembers(cell, node(1), node(2)),
         "free-disk" => cell.node(node(1)).disk.held = false,
         "damage" => cell.node(node(1)).disk.unknown.push((Slot(number(2)), Slot(number(3)))),
         "crash" => cell.crash(node(1)),
@@ -167,6 +178,19 @@ fn change(cell: &mut Cell, asked: ReplicaId, what: &str, replica: ReplicaId) {
         Ok(slot) => cell.say(format!("n{asked} changes the members in {slot}")),
         Err(refusal) => cell.say(format!("n{asked} refuses: {refusal}")),
     }
+}
+
+/// What one knows that another's disk acknowledged, and whether that disk holds it.
+fn remembers(cell: &mut Cell, who: ReplicaId, whom: ReplicaId) {
+    let word = cell.node(who).paxos.as_ref().and_then(|paxos| paxos.acknowledged_by(whom));
+    let Some(word) = word else { return cell.say(format!("n{who} remembers nothing of n{whom}")) };
+    let stands = cell.node(whom).paxos.as_ref().map(|paxos| paxos.stands_by(&word));
+    let stands = match stands {
+        Some(true) => "stands by it",
+        Some(false) => "does not hold it",
+        None => "is down",
+    };
+    cell.say(format!("n{who} remembers {} at {} of n{whom}, which {stands}", word.upto, word.ballot));
 }
 
 fn members(cell: &mut Cell, id: ReplicaId) {

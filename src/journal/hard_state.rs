@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::Identity;
 use super::record::FORMAT_VERSION;
 use crate::limits::BLOCK_BYTES;
-use crate::paxos::{Ballot, CellId, Configs, HardState, Incarnation, ReplicaId, Slot};
+use crate::paxos::{Acknowledged, Ballot, CellId, Config, Configs, HardState, Incarnation, ReplicaId, Slot};
 use crate::time::Duration;
 
 /// Distance between copies, in bytes: no device damages two of them at once by failing one of its own pages.
@@ -215,6 +215,7 @@ impl HardStateFile {
         assert!(state.promised >= self.contents.paxos.promised, "a promise never falls");
         self.version = version;
         self.contents.paxos = state;
+        drop_unnamed(&mut self.contents.paxos);
         self.changed = true;
     }
 
@@ -239,6 +240,7 @@ impl HardStateFile {
         let paxos = &mut self.contents.paxos;
         if configs.newest_slot() > paxos.configs.newest_slot() {
             paxos.configs = configs;
+            drop_unnamed(paxos);
         }
         self.point_to(image);
     }
@@ -349,7 +351,8 @@ impl HardStateFile {
 ///   24  cell u128   40  incarnation u128   56  replica u8   57  image: 0 none, 1 there, 3 there and led to   58  zeros
 ///   64  promised round u64   72  its replica u64   80  longest lease, ns u64   88  start u64
 ///   96  image: slot u64, revision u64   112  chosen upto u64
-///  120  member lists: the newest, and the one before; zeros
+///  120  member lists: the newest, and the one before
+///       what others' disks acknowledged: how many u8, and of each replica u8, round u64, its replica u8, slot u64; zeros
 /// 4092  CRC-32 of all before
 /// ```
 fn encode(contents: &Contents, sequence: u64) -> Bytes {
@@ -377,7 +380,8 @@ fn encode(contents: &Contents, sequence: u64) -> Bytes {
     }
     let mut configs = Vec::new();
     paxos.configs.put(&mut configs);
-    assert!(CONFIGS_AT + configs.len() <= CRC_AT, "two member lists fit a block");
+    put_acknowledged(&paxos.acknowledged, &mut configs);
+    assert!(CONFIGS_AT + configs.len() <= CRC_AT, "two member lists and a word of each member fit a block");
     put(&mut block, CONFIGS_AT, &configs);
     let crc = crc32fast::hash(&block[..CRC_AT]);
     put(&mut block, CRC_AT, &crc.to_le_bytes());
@@ -404,7 +408,9 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Contents)>, HardStateError> {
     if found > FORMAT_VERSION {
         return Err(HardStateError::NewerFormat { found, newest: FORMAT_VERSION });
     }
-    let Some(configs) = Configs::take(&mut &block[CONFIGS_AT..CRC_AT]) else { return Ok(None) };
+    let mut rest = &block[CONFIGS_AT..CRC_AT];
+    let Some(configs) = Configs::take(&mut rest) else { return Ok(None) };
+    let Some(acknowledged) = take_acknowledged(rest, configs.newest()) else { return Ok(None) };
     let Ok(promised_to) = u8::try_from(number(72)) else { return Ok(None) };
     let image = ImagePointer { slot: Slot(number(96)), revision: number(104), is_led_to: block[57] == LED_TO };
     let contents = Contents {
@@ -417,12 +423,42 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Contents)>, HardStateError> {
             promised: Ballot { round: number(64), replica: ReplicaId(promised_to) },
             configs,
             lease_max: Duration::from_nanos(number(80)),
+            acknowledged,
         },
         image: matches!(block[57], NOT_LED_TO | LED_TO).then_some(image),
         chosen_upto: Slot(number(112)),
         start: number(88),
     };
     Ok(Some((number(16), contents)))
+}
+
+/// Whose disk it was needs no room: the newest list names it.
+fn put_acknowledged(words: &[Acknowledged], out: &mut Vec<u8>) {
+    out.push(u8::try_from(words.len()).expect("one word of each member"));
+    for Acknowledged { replica, ballot, upto, .. } in words {
+        out.push(replica.0);
+        out.extend_from_slice(&ballot.round.to_le_bytes());
+        out.push(ballot.replica.0);
+        out.extend_from_slice(&upto.0.to_le_bytes());
+    }
+}
+
+fn take_acknowledged(mut rest: &[u8], members: &Config) -> Option<Vec<Acknowledged>> {
+    let [count] = *rest.split_off(..1)? else { return None };
+    let word = |_| {
+        let word = rest.split_off(..ACKNOWLEDGED_BYTES)?;
+        let number = |at: usize| u64::from_le_bytes(word[at..at + 8].try_into().expect("8 bytes"));
+        let (replica, ballot) = (ReplicaId(word[0]), Ballot { round: number(1), replica: ReplicaId(word[9]) });
+        let incarnation = members.member(replica)?.incarnation?;
+        Some(Acknowledged { replica, incarnation, ballot, upto: Slot(number(10)) })
+    };
+    (0..count).map(word).collect()
+}
+
+/// Words are kept of disks that the newest list names.
+fn drop_unnamed(state: &mut HardState) {
+    let HardState { configs, acknowledged, .. } = state;
+    acknowledged.retain(|word| configs.newest().names(word.replica, word.incarnation));
 }
 
 /// What is said of the image.
@@ -432,6 +468,7 @@ const LED_TO: u8 = 3;
 
 const MAGIC: &[u8; 8] = b"QuorHard";
 const CONFIGS_AT: usize = 120;
+const ACKNOWLEDGED_BYTES: usize = 18;
 const CRC_AT: usize = BLOCK_BYTES - 4;
 
 #[cfg(test)]

@@ -35,8 +35,8 @@ pub(super) struct Acceptor {
     saving: VecDeque<Saving>,
     versions: u64,
     durable: Durable,
-    /// When a promise that only an Accept raised goes to the hard state.
-    save_promise_at: Instant,
+    /// When a promise that only an Accept raised, or what others' disks acknowledged, goes to the hard state.
+    save_at: Instant,
     /// The first chosen config entry that is not in the durable hard state.
     unsaved_config: Option<Slot>,
     promise: Option<ParkedPromise>,
@@ -96,7 +96,7 @@ impl Acceptor {
                 lease_max: state.lease_max,
                 config_slot: state.configs.newest_slot(),
             },
-            save_promise_at: Instant::FOREVER,
+            save_at: Instant::FOREVER,
             unsaved_config: None,
             promise: None,
             votes: VecDeque::new(),
@@ -139,9 +139,14 @@ impl Acceptor {
         self.votes.front().filter(|vote| vote.sequence > self.flushed).map(|vote| vote.appended_at)
     }
 
-    /// When the hard state should take up a promise that an Accept raised.
-    pub fn save_promise_at(&self) -> Instant {
-        self.save_promise_at
+    /// When the hard state should take up what rose in memory alone.
+    pub fn save_at(&self) -> Instant {
+        self.save_at
+    }
+
+    /// The hard state has time until then.
+    pub fn save_by(&mut self, at: Instant) {
+        self.save_at = self.save_at.min(at);
     }
 
     pub fn invariants(&self) {
@@ -188,9 +193,10 @@ impl Paxos {
             promised: self.acceptor.promised,
             configs: self.configs.clone(),
             lease_max: self.acceptor.lease_max,
+            acknowledged: self.witness.known().to_vec(),
         };
         self.acceptor.versions += 1;
-        self.acceptor.save_promise_at = Instant::FOREVER;
+        self.acceptor.save_at = Instant::FOREVER;
         let version = self.acceptor.versions;
         let durable =
             Durable { promised: state.promised, lease_max: state.lease_max, config_slot: state.configs.newest_slot() };
@@ -204,7 +210,7 @@ impl Paxos {
         if ballot > self.acceptor.promised {
             self.acceptor.promised = ballot;
             self.acceptor.promise = None;
-            self.acceptor.save_promise_at = self.acceptor.save_promise_at.min(now + self.settings.heartbeat);
+            self.acceptor.save_by(now + self.settings.heartbeat);
             self.highest_round = self.highest_round.max(ballot.round);
         }
     }
@@ -342,7 +348,7 @@ impl Paxos {
         let parked = self.acceptor.votes.iter().any(|vote| vote.slot == slot);
         if !parked && lease <= self.acceptor.durable.lease_max {
             self.acceptor.grant(now, ballot, lease);
-            send(out, ballot.replica, Message::Accepted { ballot, from: slot, upto: slot });
+            send(out, ballot.replica, Message::Accepted { ballot, from: slot, upto: slot, recorded: voted });
         }
     }
 
@@ -426,7 +432,7 @@ impl Paxos {
             let (me, incarnation) = (self.settings.me, self.settings.incarnation);
             self.on_accepted(now, me, incarnation, ballot, from, upto, out);
         } else {
-            send(out, ballot.replica, Message::Accepted { ballot, from, upto });
+            send(out, ballot.replica, Message::Accepted { ballot, from, upto, recorded: true });
         }
     }
 }

@@ -66,7 +66,8 @@ impl Following {
 
 impl Paxos {
     /// Starts handing the reign over to `target`, so that its successor need not wait for any lease: by default to the peer
-    /// that holds most, of those that have been here for longer than a lease: who started since promises nothing yet.
+    /// that holds most, of those that have room and have been here for longer than a lease: who started since promises
+    /// nothing yet.
     /// Proposals end now; the rest follows once the target holds everything.
     pub fn hand_over(&mut self, now: Instant, target: Option<ReplicaId>, out: &mut Vec<Output>) {
         let up = self.links.iter().enumerate().filter(|(_, link)| link.up);
@@ -78,7 +79,8 @@ impl Paxos {
             .filter(|(_, link)| target.is_none_or(|t| t == link.replica) && named(link.replica, link.incarnation))
             .max_by_key(|(i, link)| {
                 let awake = now.since(link.up_since).min(self.settings.lease.scaled(11, 10));
-                (awake, leading.peers[*i].chosen_upto, leading.peers[*i].heard_at)
+                let peer = &leading.peers[*i];
+                (!peer.cramped, awake, peer.chosen_upto, peer.heard_at)
             })
             .map(|(_, link)| link.replica);
         if let Some(target) = best.filter(|_| leading.hand_over.is_none()) {
@@ -248,7 +250,7 @@ impl Paxos {
     }
 
     fn election_due(&self) -> Instant {
-        self.following.election_at.max(self.acceptor.free_at())
+        (self.following.election_at + self.reluctance()).max(self.acceptor.free_at())
     }
 
     fn leading_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -270,6 +272,7 @@ impl Paxos {
             self.begin_round(now, out);
             self.proceed(now, out);
             self.hand_over_if_ready(now, out);
+            self.hand_over_if_cramped(now, out);
         }
         self.renew_if_wanted(now, out);
     }

@@ -66,6 +66,8 @@ pub(super) struct Leading {
     pub rounds: Rounds,
     pub reign: Reign,
     pub hand_over: Option<HandOver>,
+    /// The highest slot of which this replica's own record at this ballot is durable.
+    pub acknowledged: Slot,
 }
 
 /// One open slot of a leader.
@@ -94,6 +96,8 @@ pub(super) struct Peer {
     pub lease_from: Instant,
     /// The highest heartbeat round it answered.
     pub round: u64,
+    /// It had no room for what clients write then.
+    pub cramped: bool,
 }
 
 impl Leading {
@@ -114,6 +118,7 @@ impl Leading {
             rounds: Rounds::default(),
             reign: Reign::default(),
             hand_over: None,
+            acknowledged: Slot(0),
         }
     }
 
@@ -158,7 +163,9 @@ impl Paxos {
             for (link, peer) in self.links.iter().zip(&mut leading.peers) {
                 if link.up && peer.told < chosen_upto {
                     peer.told = chosen_upto;
-                    send(out, link.replica, Message::Heartbeat { ballot: *ballot, round: 0, chosen_upto, trim_upto });
+                    let (ballot, acknowledged) = (*ballot, Vec::new());
+                    let told = Message::Heartbeat { ballot, round: 0, chosen_upto, trim_upto, acknowledged };
+                    send(out, link.replica, told);
                 }
             }
         }
@@ -253,6 +260,7 @@ impl Paxos {
         let sent_at = if cfg!(bug = "12") { Some(now) } else { leading.sent_at(upto) }.unwrap_or(Instant::ZERO);
         if voter == self.settings.me {
             leading.reign.own_from = leading.reign.own_from.max(sent_at);
+            leading.acknowledged = leading.acknowledged.max(upto);
         } else if let Some(index) = self.links.iter().position(|link| link.replica == voter) {
             let peer = &mut leading.peers[index];
             peer.heard_at = now;
@@ -444,6 +452,7 @@ impl Peer {
             resend_after: heartbeat.scaled(4, 1),
             lease_from: Instant::ZERO,
             round: 0,
+            cramped: false,
         }
     }
 }

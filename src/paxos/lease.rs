@@ -109,6 +109,7 @@ impl Paxos {
     /// Sends a heartbeat to everybody; the read points that wait for the next round join it.
     pub(super) fn begin_round(&mut self, now: Instant, out: &mut Vec<Output>) {
         let (chosen_upto, trim_upto) = (self.log.applied_upto(), self.trim_upto());
+        let testimony = self.testimony();
         let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader else { return };
         leading.rounds.last += 1;
         let round = leading.rounds.last;
@@ -119,7 +120,8 @@ impl Paxos {
         leading.heartbeat_at = now + self.settings.heartbeat;
         for (link, peer) in self.links.iter().zip(&mut leading.peers).filter(|(link, _)| link.up) {
             peer.told = chosen_upto;
-            send(out, link.replica, Message::Heartbeat { ballot: *ballot, round, chosen_upto, trim_upto });
+            let (ballot, acknowledged) = (*ballot, testimony.clone());
+            send(out, link.replica, Message::Heartbeat { ballot, round, chosen_upto, trim_upto, acknowledged });
         }
         self.confirm_rounds(now, out);
     }
@@ -143,7 +145,8 @@ impl Paxos {
         if round > 0 {
             let chosen_upto = self.durable_upto();
             let image_upto = self.image_upto();
-            send(out, ballot.replica, Message::HeartbeatReply { ballot, round, chosen_upto, image_upto });
+            let cramped = self.is_cramped();
+            send(out, ballot.replica, Message::HeartbeatReply { ballot, round, chosen_upto, image_upto, cramped });
         }
         self.know_chosen(now, ballot.replica, chosen, out);
     }
@@ -154,7 +157,7 @@ impl Paxos {
         from: ReplicaId,
         of: Ballot,
         round: u64,
-        chosen_upto: Slot,
+        (chosen_upto, cramped): (Slot, bool),
         out: &mut Vec<Output>,
     ) {
         let Some(index) = self.links.iter().position(|link| link.replica == from) else { return };
@@ -165,7 +168,9 @@ impl Paxos {
         let peer = &mut leading.peers[index];
         peer.heard_at = now;
         peer.chosen_upto = peer.chosen_upto.max(chosen_upto);
-        peer.round = peer.round.max(round);
+        if round >= peer.round {
+            (peer.round, peer.cramped) = (round, cramped);
+        }
         self.confirm_rounds(now, out);
         self.hand_over_if_ready(now, out);
         self.proceed(now, out);

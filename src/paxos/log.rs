@@ -196,6 +196,14 @@ impl Log {
         self.open(slot)?.held.as_ref()
     }
 
+    /// Whether an open slot's newest vote is, or may be, at `ballot` or above.
+    pub fn may_hold(&self, slot: Slot, ballot: Ballot) -> bool {
+        self.open(slot).is_some_and(|open| {
+            let named = open.lost.or(open.maybe).map(|(accepted, _)| accepted);
+            open.unknown || open.held.as_ref().map(|held| held.ballot).or(named).is_some_and(|at| at >= ballot)
+        })
+    }
+
     /// What this replica can say of the slots `first..=last`; a slot left out was never accepted here.
     pub fn reports(&self, first: Slot, last: Slot) -> Vec<SlotReport> {
         let first = first.max(self.chosen_upto.next());

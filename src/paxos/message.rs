@@ -5,6 +5,7 @@
 
 use super::ballot::{Ballot, Slot};
 use super::value::Value;
+use super::witness::Acknowledged;
 use crate::time::Duration;
 
 /// One message between two replicas.
@@ -35,16 +36,19 @@ pub enum Message {
     /// leader that no other Prepare is answered for that long (zero: no promise).
     Accept { ballot: Ballot, slot: Slot, value: Value, chosen_upto: Slot, lease: Duration },
     /// The sender accepted slots `from..=upto` at exactly `ballot`, durably, and from its sending on keeps the lease
-    /// promise that their Accepts named.
-    Accepted { ballot: Ballot, from: Slot, upto: Slot },
+    /// promise that their Accepts named. `recorded`: a record of each at `ballot` is on the disk; otherwise the slot was known
+    /// to be chosen by other means, and nothing follows for a restart of the sender.
+    Accepted { ballot: Ballot, from: Slot, upto: Slot, recorded: bool },
     /// The leader of `ballot` lives. `round` numbers these within the reign; 0 asks for no answer. `chosen_upto` as in
     /// Accept. `trim_upto`: every member's disk is bound and starts again from there or above, whatever befalls its
-    /// process; nobody will ask for the log up to there.
-    Heartbeat { ballot: Ballot, round: u64, chosen_upto: Slot, trim_upto: Slot },
+    /// process; nobody will ask for the log up to there. `acknowledged`: words of disks that the sender knows of, its own
+    /// among them.
+    Heartbeat { ballot: Ballot, round: u64, chosen_upto: Slot, trim_upto: Slot, acknowledged: Vec<Acknowledged> },
     /// When the sender answered, it had promised nothing above `ballot`: a read point taken before round `round` was sent
     /// is confirmed by a quorum of these. `chosen_upto`: what the sender knows chosen and holds on its disk. `image_upto`: the
-    /// sender starts again from there or above, out of durable images. No lease follows from it.
-    HeartbeatReply { ballot: Ballot, round: u64, chosen_upto: Slot, image_upto: Slot },
+    /// sender starts again from there or above, out of durable images. `cramped`: its disk had no room for what clients
+    /// write. No lease follows from it.
+    HeartbeatReply { ballot: Ballot, round: u64, chosen_upto: Slot, image_upto: Slot, cramped: bool },
     /// "Send me chosen entries from `from` to at most `upto`."
     CatchUp { from: Slot, upto: Slot },
     /// Chosen values of consecutive slots, the first in slot `from`. Never re-decided, whatever ballot anyone saw.

@@ -19,6 +19,10 @@
 //! watermark on the next Accept or Heartbeat; it holds only for what was accepted at exactly that ballot, so a replica
 //! that holds an older vote there asks for the value instead (log.rs).
 //!
+//! A leader whose disk is full hands over to a replica that has room (room.rs).
+//!
+//! Who heard what a disk acknowledged remembers it, so that an old copy of it is not believed (witness.rs).
+//!
 //! Reads rest on the leader lease or on a round trip (lease.rs). The member list is itself a value of the log
 //! (config.rs): slot 1 is the founding entry, naming the disks the first leader met; later ones bind the others. Members
 //! come, go and change their disks by further entries (change.rs), one at a time, each in force a window of slots after its
@@ -62,9 +66,11 @@ mod lease;
 mod log;
 pub mod message;
 mod prepare;
+mod room;
 pub mod settings;
 mod trim;
 pub mod value;
+mod witness;
 
 pub use ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
 pub use change::{ChangeRefusal, MemberChange, MemberStatus};
@@ -72,6 +78,7 @@ pub use config::{Addresses, Config, Configs, Member, ReplicaSet, Standing};
 pub use message::{Evidence, Message, SlotReport};
 pub use settings::{AcceptedRecord, HardState, Lease, Output, PeerStatus, Recovered, Role, Settings, Status};
 pub use value::{Draft, Kind, Room, Value};
+pub use witness::Acknowledged;
 
 use crate::time::{Duration, Instant};
 use acceptor::Acceptor;
@@ -79,7 +86,9 @@ use catch_up::CatchUp;
 use election::Following;
 use leader::{Leader, Phase};
 use log::Log;
+use room::Room as DiskRoom;
 use trim::Needless;
+use witness::Witness;
 
 /// One replica's part in the agreement.
 #[derive(Debug)]
@@ -92,6 +101,8 @@ pub struct Paxos {
     leader: Option<Leader>,
     catch_up: CatchUp,
     needless: Needless,
+    room: DiskRoom,
+    witness: Witness,
     /// Every other member, in order of their ids.
     links: Vec<Link>,
     /// The highest round of any ballot seen.
@@ -153,6 +164,8 @@ impl Paxos {
             leader: None,
             catch_up: CatchUp::default(),
             needless: Needless::default(),
+            room: DiskRoom::default(),
+            witness: Witness::new(hard_state.acknowledged),
             links: Vec::new(),
             highest_round: promised.round,
             announced: (None, false, Lease::default()),
@@ -193,7 +206,7 @@ impl Paxos {
         self.advance(now, out);
         self.election_tick(now, out);
         self.catch_up_tick(now, out);
-        if now >= self.acceptor.save_promise_at() {
+        if now >= self.acceptor.save_at() {
             self.save_hard_state(out);
         }
         self.announce(out);
@@ -202,7 +215,7 @@ impl Paxos {
     /// When [`Paxos::tick`] has something to do, unless an input comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        self.election_deadline().min(self.catch_up.deadline()).min(self.acceptor.save_promise_at())
+        self.election_deadline().min(self.catch_up.deadline()).min(self.acceptor.save_at())
     }
 
     /// The replica applied everything up to `slot` and published it to its fronts.
@@ -395,23 +408,30 @@ impl Paxos {
                 self.on_probe_reply(now, from, ballot, granted, promised, out);
             }
             Message::Prepare { ballot, from: first, released } => self.on_prepare(now, ballot, first, released, out),
-            Message::Promise { .. } => self.on_promise(now, from, message, out),
+            Message::Promise { ballot, .. } => {
+                self.note(now, Acknowledged { replica: from.0, incarnation: from.1, ballot, upto: Slot(0) });
+                self.on_promise(now, from, message, out);
+            }
             Message::Refused { ballot, promised } => self.on_refused(now, ballot, promised, out),
             Message::FetchAccepted { ballot, slot, accepted } => {
                 self.on_fetch_accepted(from.0, ballot, slot, accepted, out);
             }
             Message::AcceptedValue { ballot, slot, value, .. } => self.on_accepted_value(now, ballot, slot, value, out),
             Message::Accept { .. } => self.on_accept(now, message, out),
-            Message::Accepted { ballot, from: first, upto } => {
+            Message::Accepted { ballot, from: first, upto, recorded } => {
+                if recorded {
+                    self.note(now, Acknowledged { replica: from.0, incarnation: from.1, ballot, upto });
+                }
                 self.on_accepted(now, from.0, from.1, ballot, first, upto, out);
             }
-            Message::Heartbeat { ballot, round, chosen_upto, trim_upto } => {
+            Message::Heartbeat { ballot, round, chosen_upto, trim_upto, acknowledged } => {
+                acknowledged.into_iter().for_each(|word| self.note(now, word));
                 self.needless.told(trim_upto);
                 self.on_heartbeat(now, ballot, round, chosen_upto, out)
             }
-            Message::HeartbeatReply { ballot, round, chosen_upto, image_upto } => {
+            Message::HeartbeatReply { ballot, round, chosen_upto, image_upto, cramped } => {
                 self.peer_has_image(from.0, ballot, image_upto);
-                self.on_heartbeat_reply(now, from.0, ballot, round, chosen_upto, out);
+                self.on_heartbeat_reply(now, from.0, ballot, round, (chosen_upto, cramped), out);
             }
             Message::CatchUp { from: first, upto } => self.on_catch_up(from.0, first, upto, out),
             Message::Chosen { from: first, values } => self.on_chosen(now, from.0, first, values, out),

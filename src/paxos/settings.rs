@@ -4,6 +4,7 @@ use super::ballot::{Ballot, Incarnation, ReplicaId, Slot};
 use super::config::{Config, Configs};
 use super::message::Message;
 use super::value::Value;
+use super::witness::Acknowledged;
 use crate::time::{Duration, Instant};
 
 /// How one replica behaves. `seed` feeds the only randomness there is: the spread of the election time-outs.
@@ -42,6 +43,8 @@ pub struct HardState {
     pub configs: Configs,
     /// The longest lease ever granted: what a restart must wait out.
     pub lease_max: Duration,
+    /// What others' disks acknowledged, as far as this replica knew: one word of each at most.
+    pub acknowledged: Vec<Acknowledged>,
 }
 
 impl HardState {
@@ -49,7 +52,12 @@ impl HardState {
     /// is to join.
     #[must_use]
     pub fn fresh(members: Config) -> Self {
-        Self { promised: Ballot::NONE, configs: Configs::of_operator(members), lease_max: Duration::ZERO }
+        Self {
+            promised: Ballot::NONE,
+            configs: Configs::of_operator(members),
+            lease_max: Duration::ZERO,
+            acknowledged: Vec::new(),
+        }
     }
 }
 

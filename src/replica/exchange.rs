@@ -8,8 +8,7 @@ pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
 use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::{Change, CommandOutcome};
-use crate::paxos::Ballot;
-use crate::paxos::{Incarnation, MemberChange, ReplicaId, Slot, Value};
+use crate::paxos::{Acknowledged, Ballot, Incarnation, MemberChange, ReplicaId, Slot, Value};
 use crate::wire::cache::{Recall, Wish, Word};
 use crate::wire::client::{MemberAddress, SessionsPage, Status};
 use crate::wire::members::Members;
@@ -25,6 +24,8 @@ pub struct FrontId(pub u8);
 pub enum Input {
     /// A frame of another replica arrived.
     Peer { from: ReplicaId, incarnation: Incarnation, message: PeerMessage },
+    /// A replica says what this one's disk acknowledged. It comes before everything else of that replica's on the same link.
+    Reminded { by: ReplicaId, word: Acknowledged },
     /// That disk of that replica can be spoken to.
     PeerUp { replica: ReplicaId, incarnation: Incarnation },
     /// The link to that replica broke; what was under way on it may be lost.
@@ -99,6 +100,8 @@ pub enum Effect {
     Scrubbed(Scrubbed),
     /// End at once, and say why; what goes to peers before it should leave.
     Diverged(Diverged),
+    /// End at once: the disk does not hold what it acknowledged, as that replica remembers. Nothing more is said to any.
+    Forgotten { by: ReplicaId, word: Acknowledged },
     /// End at once: most copies of the hard state, so many, are not what was written.
     HardStateLost { damaged: usize },
     /// Tell that front.

@@ -37,6 +37,9 @@
 //! What lies still on the disk is read now and then; the log and images are repaired by newer images, the hard state by being
 //! written again; that story is told in `scrub`. That replicas hold the same is not taken on trust: `digests`.
 //!
+//! An old copy of the folder is told by its peers, who remember what it acknowledged, and then does and says nothing more
+//! ([`Effect::Forgotten`](exchange::Effect); `paxos::witness`).
+//!
 //! **The members** are Paxos' affair; who asks for a change of them is answered out of `members`, by the leader.
 //!
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
@@ -82,7 +85,7 @@ use crate::limits::JOURNAL_QUEUE_BYTES_MAX;
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::namespace::{Change, Tree};
 use crate::namespace::{CommandOutcome, Namespace};
-use crate::paxos::{self, Ballot, Incarnation, Kind, Message, Output, Paxos, ReplicaId, Slot, Value};
+use crate::paxos::{self, Acknowledged, Ballot, Incarnation, Kind, Message, Output, Paxos, ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
 use crate::wire::cache::CacheAccount;
 use crate::wire::peer::PeerMessage;
@@ -121,6 +124,8 @@ pub struct Replica {
     changes: Vec<Change>,
     applied: crate::namespace::Applied,
     unpublished: bool,
+    /// The disk does not hold what it acknowledged: nothing is done or said any more.
+    forgot: bool,
     /// The revision the fronts know.
     published: Revision,
 }
@@ -185,16 +190,22 @@ impl Replica {
             changes: Vec::new(),
             applied: crate::namespace::Applied::default(),
             unpublished: true,
+            forgot: false,
             published,
         }
     }
 
     /// Takes one input; what is to be done about it is appended to `effects`.
     pub fn step(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
+        if self.forgot {
+            return;
+        }
         if self.transfer.is_ending() {
             return self.step_to_end(now, &input, effects);
         }
         match input {
+            Input::Reminded { by, word } if !self.paxos.stands_by(&word) => return self.fall_silent(by, word, effects),
+            Input::Reminded { .. } => {}
             Input::Peer { from, incarnation, message } => self.peer_says(now, from, incarnation, message, effects),
             Input::PeerUp { replica, incarnation } => {
                 self.links.insert(replica);
@@ -237,6 +248,13 @@ impl Replica {
         self.drain(now, effects);
     }
 
+    /// This disk is an older copy of itself: what it would have said is as wrong as what it may say.
+    fn fall_silent(&mut self, by: ReplicaId, word: Acknowledged, effects: &mut Vec<Effect>) {
+        self.forgot = true;
+        effects.retain(|effect| !matches!(effect, Effect::Peer { .. }));
+        effects.push(Effect::Forgotten { by, word });
+    }
+
     /// What was under way comes to its end; nothing that follows from it is done or said.
     fn step_to_end(&mut self, now: Instant, input: &Input, effects: &mut Vec<Effect>) {
         if let Input::Written { token } = input {
@@ -249,7 +267,7 @@ impl Replica {
     /// When [`Input::Tick`] is due, unless something happens before.
     #[must_use]
     pub fn next_deadline(&self, now: Instant) -> Instant {
-        if self.transfer.is_ending() {
+        if self.transfer.is_ending() || self.forgot {
             return Instant::FOREVER;
         }
         let liveness = self.liveness.as_ref().map_or(Instant::FOREVER, |l| l.next_look(now));
@@ -441,6 +459,8 @@ impl Replica {
             | CommandOutcome::SessionResumed { session, timeout_ms, .. } => {
                 let timeout = Duration::from_millis(u64::from(*timeout_ms));
                 self.with_liveness(|liveness| liveness.opened(now, *session, timeout));
+                let process = self.namespace.session(*session).map(|view| view.holder);
+                self.with_cache(|cache| cache.resumed(*session, process));
                 return self.broadcast(&outcome);
             }
             CommandOutcome::SessionRefused { .. } | CommandOutcome::SessionsFull { .. } => {
@@ -535,6 +555,7 @@ impl Replica {
         self.tend_fetch(now, effects);
         self.tend_scrub(now, effects);
         self.paxos.spare_the_log(!self.storage.has_room_for(0));
+        self.paxos.set_cramped(self.storage.is_cramped());
         self.storage.writes(now, effects);
         #[cfg(debug_assertions)]
         self.paxos.invariants();

@@ -12,6 +12,7 @@ use super::digests::Digests;
 use super::exchange::{DiskFile, Effect};
 use crate::journal::hard_state::{HardStateFile, ImagePointer};
 use crate::journal::{Identity, Journal, SegmentId};
+use crate::limits::REQUEST_BYTES_MAX;
 use crate::namespace::Namespace;
 use crate::paxos::{self, AcceptedRecord, Configs, HardState, Output, Paxos, ReplicaId, Slot};
 use crate::time::{Duration, Instant};
@@ -127,6 +128,12 @@ impl Storage {
     /// Whether there is no room for what waits to be written.
     pub(super) fn is_stuck(&self) -> bool {
         self.journal.room_behind_queue(self.further_segments()).is_none()
+    }
+
+    /// Whether somebody else's disk is a better one to lead from: this one is full, and what is left of the log's room is
+    /// too little for any request there may be.
+    pub(super) fn is_cramped(&self) -> bool {
+        self.is_disk_full() && !self.has_room_for(REQUEST_BYTES_MAX as u64)
     }
 
     /// Whether the disk has no room for a further segment.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::config::Config;
-use super::ends::{differs, disk_failed, hard_state_lost, removed};
+use super::ends::{differs, disk_failed, hard_state_lost, old_folder, removed};
 use super::failure::{Code, Failure};
 use super::folder::{self, Folder};
 use super::images;
@@ -138,7 +138,9 @@ impl Core {
     }
 
     pub(super) fn connected(&mut self, now: Instant, connection: ConnectionId) {
-        self.links.connected(connection, &mut self.inputs, &mut self.sends);
+        let paxos = self.replica.paxos();
+        let acknowledged_by = |replica| paxos.acknowledged_by(replica);
+        self.links.connected(connection, acknowledged_by, &mut self.inputs, &mut self.sends);
         self.take_inputs(now);
     }
 
@@ -287,7 +289,7 @@ impl Core {
             let (folder, bytes) = (self.folder.path.display(), self.segment_bytes);
             tracing::warn!(
                 "there is no room under {folder} for another {bytes} bytes of journal: writes are refused as overloaded until \
-                 there is; free some space, or move the folder to a larger disk"
+                 there is, or a replica that has room leads; free some space, or move the folder to a larger disk"
             );
         } else if full && !self.told_full {
             let used = self.segments.len() as u64 * self.segment_bytes;
@@ -428,6 +430,7 @@ impl Core {
             }
             Effect::Scrubbed(scrubbed) => self.tell_of_scrub(scrubbed),
             Effect::Diverged(diverged) => self.fatal = Some(differs(self.identity.replica, &diverged)),
+            Effect::Forgotten { by, word } => self.fatal = Some(old_folder(&self.folder, by, &word)),
             Effect::HardStateLost { damaged } => self.fatal = Some(hard_state_lost(&self.folder, damaged)),
             Effect::StartAgain => {
                 tracing::info!("fetched an image: starting again from it");

@@ -2,7 +2,7 @@
 
 use super::failure::{Code, Failure};
 use super::folder::{Folder, HARD_STATE};
-use crate::paxos::ReplicaId;
+use crate::paxos::{Acknowledged, ReplicaId, Slot};
 use crate::replica::exchange::Diverged;
 
 pub(super) fn removed(replica: ReplicaId, replaced: bool) -> Failure {
@@ -47,6 +47,20 @@ pub(super) fn hard_state_lost(folder: &Folder, damaged: usize) -> Failure {
         .needed("two that are as they were written")
         .why("a promise that the disk forgets could be broken: one more loss, and this replica would not know of it")
         .fix("replace the disk (dmesg, SMART), then bring the replica back with an empty folder: quorate recover")
+}
+
+/// The peers remember what this disk acknowledged, and it does not hold that.
+pub(super) fn old_folder(folder: &Folder, by: ReplicaId, word: &Acknowledged) -> Failure {
+    let Acknowledged { replica, ballot, upto, .. } = word;
+    let voted = if *upto > Slot(0) { format!(", and a vote in slot {upto}") } else { String::new() };
+    Failure::new(Code::OldFolder, format!("{} is an older copy of replica {replica}'s folder", folder.path.display()))
+        .found("less than the disk acknowledged")
+        .needed(format!("a promise at ballot {ballot}{voted}, which replica {by} remembers"))
+        .why("what was promised and voted since the copy was made is forgotten: this replica could undo what was acknowledged")
+        .fix(
+            "if the newer folder is still somewhere, put that one in place; otherwise bring the replica back with an empty \
+             folder: quorate recover",
+        )
 }
 
 pub(super) fn disk_failed(folder: &Folder, found: &str) -> Failure {

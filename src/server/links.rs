@@ -16,7 +16,7 @@ use super::roster::Place;
 use crate::limits::{
     BATCH_BYTES_TARGET, FORWARD_QUEUE_BYTES_MAX, HELLO_TIMEOUT, PEER_FRAME_BYTES_MAX, PEER_OUTPUT_BYTES_MAX,
 };
-use crate::paxos::{CellId, Incarnation, ReplicaId, Slot};
+use crate::paxos::{Acknowledged, CellId, Incarnation, ReplicaId, Slot};
 use crate::replica::exchange::Input;
 use crate::runtime::{ConnectionId, Ring, Waker};
 use crate::time::{Duration, Instant};
@@ -233,10 +233,11 @@ impl Links {
         std::mem::take(&mut self.stale)
     }
 
-    /// A link we dialled stands.
+    /// A link we dialled stands. The hello reminds the other end of what its disk acknowledged, as far as is known here.
     pub(super) fn connected(
         &mut self,
         connection: ConnectionId,
+        acknowledged_by: impl FnOnce(ReplicaId) -> Option<Acknowledged>,
         inputs: &mut Vec<Input>,
         ring_send: &mut Vec<(ConnectionId, bytes::Bytes)>,
     ) {
@@ -247,7 +248,8 @@ impl Links {
         peer.dialled = Some((connection, true));
         peer.answers = Some(FrameReader::new(PEER_MAGIC));
         let Identity { cell, replica, incarnation } = self.identity;
-        let hello = Hello { protocol: PEER_PROTOCOL, cell, from: replica, incarnation, to: *id };
+        let acknowledged = acknowledged_by(*id);
+        let hello = Hello { protocol: PEER_PROTOCOL, cell, from: replica, incarnation, to: *id, acknowledged };
         ring_send.push((connection, peer::encode_hello(&hello)));
         peer.rise(*id, inputs);
     }
@@ -276,6 +278,7 @@ impl Links {
                     stale.extend(peer.heard.map(|(before, _)| before));
                     peer.heard = Some((connection, hello.incarnation));
                     from = Some((hello.from, hello.incarnation));
+                    inputs.extend(hello.acknowledged.map(|word| Input::Reminded { by: hello.from, word }));
                     peer.rise(hello.from, inputs);
                 }
             }

@@ -12,7 +12,7 @@ use super::frame::{self, Frame, FrameError, HEADER_BYTES, PEER_MAGIC};
 use crate::limits::{PEER_FRAME_BYTES_MAX, SLOT_WINDOW, VALUE_BYTES_MAX};
 use crate::namespace::codec::{DecodeError, Reader};
 use crate::namespace::command::SessionId;
-use crate::paxos::{Ballot, CellId, Evidence, Incarnation, Message, ReplicaId, Slot, SlotReport, Value};
+use crate::paxos::{Acknowledged, Ballot, CellId, Evidence, Incarnation, Message, ReplicaId, Slot, SlotReport, Value};
 use crate::time::Duration;
 
 /// The version of the peer protocol: both ends must speak the same.
@@ -31,6 +31,9 @@ pub struct Hello {
     pub incarnation: Incarnation,
     /// Whom the sender believes to have reached.
     pub to: ReplicaId,
+    /// The newest word of the receiver's disk that the sender knows of: a receiver whose disk does not hold it is an old copy,
+    /// and says nothing more.
+    pub acknowledged: Option<Acknowledged>,
 }
 
 /// The one thing that is said on a link against its direction: the list of members that was chosen in `config_slot` does not
@@ -108,6 +111,7 @@ pub fn encode_hello(hello: &Hello) -> Bytes {
         out.put_u8(hello.from.0);
         out.put_u128_le(hello.incarnation.0);
         out.put_u8(hello.to.0);
+        put_option(hello.acknowledged, out, put_acknowledged);
     });
     out.freeze()
 }
@@ -124,6 +128,7 @@ pub fn decode_hello(frame: &Frame<'_>) -> Result<Option<Hello>, PeerError> {
         from: fields.replica()?,
         incarnation: Incarnation(fields.u128()?),
         to: fields.replica()?,
+        acknowledged: fields.option(Fields::acknowledged)?,
     };
     fields.end()?;
     Ok(Some(hello))
@@ -293,17 +298,21 @@ fn put_reign(message: &Message, out: &mut BytesMut) -> u8 {
             put_ballot(*accepted, out);
             kind::FETCH_ACCEPTED
         }
-        Message::Accepted { ballot, from, upto } => {
+        Message::Accepted { ballot, from, upto, recorded } => {
             put_at(*ballot, *from, out);
             out.put_u64_le(upto.0);
+            out.put_u8(u8::from(*recorded));
             kind::ACCEPTED
         }
-        Message::Heartbeat { ballot, round, chosen_upto, trim_upto } => {
+        Message::Heartbeat { ballot, round, chosen_upto, trim_upto, acknowledged } => {
             put_round(*ballot, *round, *chosen_upto, *trim_upto, out);
+            out.put_u32_le(acknowledged.len() as u32);
+            acknowledged.iter().for_each(|word| put_acknowledged(*word, out));
             kind::HEARTBEAT
         }
-        Message::HeartbeatReply { ballot, round, chosen_upto, image_upto } => {
+        Message::HeartbeatReply { ballot, round, chosen_upto, image_upto, cramped } => {
             put_round(*ballot, *round, *chosen_upto, *image_upto, out);
+            out.put_u8(u8::from(*cramped));
             kind::HEARTBEAT_REPLY
         }
         Message::CatchUp { from, upto } => {
@@ -400,18 +409,25 @@ fn get_paxos(fields: &mut Fields<'_>) -> Result<Message, PeerError> {
             let lease = Duration::from_nanos(fields.u64()?);
             Message::Accept { ballot, slot, chosen_upto, lease, value: fields.value()? }
         }
-        kind::ACCEPTED => Message::Accepted { ballot: fields.ballot()?, from: fields.slot()?, upto: fields.slot()? },
+        kind::ACCEPTED => Message::Accepted {
+            ballot: fields.ballot()?,
+            from: fields.slot()?,
+            upto: fields.slot()?,
+            recorded: fields.bool()?,
+        },
         kind::HEARTBEAT => Message::Heartbeat {
             ballot: fields.ballot()?,
             round: fields.u64()?,
             chosen_upto: fields.slot()?,
             trim_upto: fields.slot()?,
+            acknowledged: fields.all_acknowledged()?,
         },
         kind::HEARTBEAT_REPLY => Message::HeartbeatReply {
             ballot: fields.ballot()?,
             round: fields.u64()?,
             chosen_upto: fields.slot()?,
             image_upto: fields.slot()?,
+            cramped: fields.bool()?,
         },
         kind::CATCH_UP => Message::CatchUp { from: fields.slot()?, upto: fields.slot()? },
         kind::CHOSEN => get_chosen(fields)?,
@@ -455,6 +471,12 @@ fn put_round(ballot: Ballot, round: u64, chosen_upto: Slot, needless_upto: Slot,
     out.put_u64_le(round);
     out.put_u64_le(chosen_upto.0);
     out.put_u64_le(needless_upto.0);
+}
+
+fn put_acknowledged(word: Acknowledged, out: &mut BytesMut) {
+    out.put_u8(word.replica.0);
+    out.put_u128_le(word.incarnation.0);
+    put_at(word.ballot, word.upto, out);
 }
 
 fn put_option<T>(value: Option<T>, out: &mut BytesMut, put: impl FnOnce(T, &mut BytesMut)) {
@@ -568,6 +590,20 @@ impl<'a> Fields<'a> {
     fn count(&mut self, item_bytes: usize) -> Result<usize, PeerError> {
         let count = self.u32()? as usize;
         if count > self.at.len() / item_bytes { Err(self.malformed()) } else { Ok(count) }
+    }
+
+    fn acknowledged(&mut self) -> Result<Acknowledged, PeerError> {
+        Ok(Acknowledged {
+            replica: self.replica()?,
+            incarnation: Incarnation(self.u128()?),
+            ballot: self.ballot()?,
+            upto: self.slot()?,
+        })
+    }
+
+    fn all_acknowledged(&mut self) -> Result<Vec<Acknowledged>, PeerError> {
+        let count = self.count(34)?;
+        (0..count).map(|_| self.acknowledged()).collect()
     }
 
     fn sessions(&mut self) -> Result<Vec<SessionId>, PeerError> {

@@ -51,6 +51,8 @@ pub struct Node {
     /// `None`: it is down.
     pub paxos: Option<Paxos>,
     pub disk: Disk,
+    /// What the disk held once.
+    pub copy: Option<Disk>,
     /// Applied values; slot 1 first. A restart replays them from the disk.
     pub applied: Vec<Value>,
     /// Read points: ticket, and what was answered.
@@ -59,7 +61,7 @@ pub struct Node {
     shown: (Option<ReplicaId>, bool),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Disk {
     /// Flushes wait until told.
     pub held: bool,
@@ -129,6 +131,7 @@ impl Node {
             incarnation: Incarnation(u128::from(id.0) << 96),
             paxos: None,
             disk: Disk::default(),
+            copy: None,
             applied: Vec::new(),
             reads: Vec::new(),
             starts: 0,
@@ -489,13 +492,14 @@ impl Cell {
             Message::Accept { ballot, slot, value, chosen_upto, .. } => {
                 format!("Accept {ballot} {slot}={} chosen={chosen_upto}", word(value))
             }
-            Message::Accepted { ballot, from, upto } if from == upto => format!("Accepted {ballot} {from}"),
-            Message::Accepted { ballot, from, upto } => format!("Accepted {ballot} {from}..{upto}"),
-            Message::Heartbeat { ballot, round, chosen_upto, trim_upto } => {
+            Message::Accepted { ballot, from, upto, .. } if from == upto => format!("Accepted {ballot} {from}"),
+            Message::Accepted { ballot, from, upto, .. } => format!("Accepted {ballot} {from}..{upto}"),
+            Message::Heartbeat { ballot, round, chosen_upto, trim_upto, .. } => {
                 format!("Heartbeat {ballot} r{round} chosen={chosen_upto}{}", unless_zero("trim", *trim_upto))
             }
-            Message::HeartbeatReply { ballot, round, chosen_upto, image_upto } => {
-                format!("HeartbeatReply {ballot} r{round} chosen={chosen_upto}{}", unless_zero("image", *image_upto))
+            Message::HeartbeatReply { ballot, round, chosen_upto, image_upto, cramped } => {
+                let (image, room) = (unless_zero("image", *image_upto), if *cramped { " cramped" } else { "" });
+                format!("HeartbeatReply {ballot} r{round} chosen={chosen_upto}{image}{room}")
             }
             Message::CatchUp { from, upto } => format!("CatchUp {from}..{upto}"),
             Message::Chosen { from, values } => {

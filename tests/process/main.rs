@@ -24,6 +24,7 @@ mod locks;
 mod logs;
 mod members;
 mod nodes;
+mod old_folder;
 mod proxy;
 mod recipes;
 mod refusals;

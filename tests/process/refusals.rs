@@ -187,7 +187,14 @@ fn a_replica_that_dials_again_takes_the_place_of_its_older_link() {
     let status = cell.status(2).expect("it answers");
     cell.kill(2);
     let (from, to) = (ReplicaId(3), ReplicaId(1));
-    let hello = Hello { protocol: PEER_PROTOCOL, cell: status.cell, from, incarnation: status.incarnation, to };
+    let hello = Hello {
+        protocol: PEER_PROTOCOL,
+        cell: status.cell,
+        from,
+        incarnation: status.incarnation,
+        to,
+        acknowledged: None,
+    };
     let dial = || {
         let mut stream = std::net::TcpStream::connect(cell.peer_address(0)).expect("it listens");
         stream.write_all(&encode_hello(&hello)).expect("it takes bytes");

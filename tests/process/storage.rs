@@ -109,12 +109,6 @@ fn a_replica_whose_journal_is_full_on_a_full_disk_starts_once_there_is_room() {
     let Some(disk) = Disk::make(home.path(), 96 << 20) else { return };
     let data = disk.mount().to_owned();
     let mut cell = Cell::start_with_one_in(home, &data, SMALL);
-    // A leader whose disk is full refuses writes for all.
-    while cell.leader() == 2 {
-        cell.kill(2);
-        cell.wait("another leader", |cell| (0..2).any(|index| leads(cell, index)).then_some(()));
-        cell.restart(2);
-    }
     let writer = cell.connect();
     writer.create("/a", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node to write to");
     disk.fill();
@@ -143,6 +137,43 @@ fn a_replica_whose_journal_is_full_on_a_full_disk_starts_once_there_is_room() {
     }
     assert!(cell.logs().contains("this replica starts once there is"), "it says what it waits for:\n{}", cell.logs());
     set_once(&writer);
+    disk.empty();
+    cell.wait_until_equal();
+    cell.kill_all();
+    drop(cell);
+    drop(disk);
+}
+
+/// The leader alone has a full disk: it hands over, writes go on, and the reign does not come back to it.
+#[test]
+fn a_leader_whose_disk_is_full_hands_over_to_one_that_has_room() {
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let Some(disk) = Disk::make(home.path(), 96 << 20) else { return };
+    let data = disk.mount().to_owned();
+    let mut cell = Cell::start_with_one_in(home, &data, SMALL);
+    while cell.leader() != 2 {
+        let leader = cell.leader();
+        cell.kill(leader);
+        cell.wait("another leader", |cell| (0..3).any(|index| index != leader && leads(cell, index)).then_some(()));
+        cell.restart(leader);
+        cell.wait_until_equal();
+    }
+    let writer = cell.connect();
+    let made = writer.create("/bulk", vec![0; BULK_BYTES], CreateOptions::permanent());
+    made.wait_timeout(PATIENCE).expect("a node for bulky values");
+    disk.fill();
+    let bulk = |number| write(&writer, number, PATIENCE).unwrap_or_else(|e| panic!("{number}: {e}\n{}", cell.logs()));
+    let went_on = (0..400).find(|number| {
+        bulk(*number);
+        number % 10 == 9 && (0..2).any(|index| leads(&cell, index))
+    });
+    assert!(went_on.is_some(), "two others have room:\n{}", cell.logs());
+    let reign = |cell: &Cell| (0..2).find(|index| leads(cell, *index)).and_then(|index| cell.status(index));
+    let reign = |cell: &Cell| reign(cell).map(|status| (status.replica, status.ballot));
+    let first = cell.wait("a leader with room", |cell| reign(cell));
+    (0..60).for_each(bulk);
+    assert_eq!(reign(&cell), Some(first), "it stays where there is room:\n{}", cell.logs());
+    assert!(cell.logs().contains("or a replica that has room leads"), "the operator is told: {}", cell.logs());
     disk.empty();
     cell.wait_until_equal();
     cell.kill_all();

@@ -61,6 +61,11 @@ pub struct Client {
     is_nobody: bool,
     /// Nodes of which it was answered something that it tells others.
     rumours: Vec<String>,
+    /// The line by which this life came to its session, and whose it was; and the number it went on from.
+    line: Option<(Life, Saved)>,
+    began: u64,
+    /// What the process before, which was only thought dead, still keeps: it is cut off, and nobody told it anything.
+    former: Option<(SessionId, Shelf)>,
 }
 
 /// What a client is about.
@@ -115,6 +120,9 @@ impl Client {
             answered_here: 0,
             is_nobody: true,
             rumours: Vec::new(),
+            line: None,
+            began: 0,
+            former: None,
         }
     }
 
@@ -146,6 +154,17 @@ impl Client {
     pub fn might_give(&self, moment: Moment) -> impl Iterator<Item = (&Read, Revision, &Result<Answer, Refusal>)> {
         let shelf = self.shelf.as_ref().filter(|_| self.relies_on().is_some() && self.unanswered == 0);
         shelf.into_iter().flat_map(move |shelf| shelf.usable_at(self.clock.read(moment)))
+    }
+
+    /// Every answer that the process before might give, should it live after all.
+    pub fn former_might_give(
+        &self,
+        moment: Moment,
+    ) -> impl Iterator<Item = (SessionId, &Read, Revision, &Result<Answer, Refusal>)> {
+        let now = self.clock.read(moment);
+        let all =
+            self.former.iter().flat_map(move |(session, shelf)| shelf.usable_at(now).map(move |kept| (*session, kept)));
+        all.map(|(session, (read, revision, answer))| (session, read, revision, answer))
     }
 
     /// What it is about, for whoever finds it stuck.
@@ -280,34 +299,43 @@ impl Client {
     }
 
     /// The process dies, its calls with it, and another takes its place: with its session, had it one and wrote it down, or with
-    /// a new one, while the old is left to expire.
+    /// a new one, while the old is left to expire. One that asked for nothing in a session wrote down nothing new.
     pub fn die(&mut self, around: &mut Around<'_>) {
         if let Some((conn, _)) = self.conn.take() {
             around.network.close(around.world, conn, Host::Client(self.index));
         }
+        let relied_on = self.relies_on().filter(|_| self.unanswered == 0);
+        self.former = relied_on.and_then(|session| {
+            let shelf = self.shelf.as_mut()?;
+            Some((session, std::mem::replace(shelf, new_shelf())))
+        });
         self.waiting.clear();
         self.unanswered = 0;
         self.awaiting.clear();
         self.known = self.known.passed_on();
-        let saved = self.machine.saved().filter(|_| around.world.random.permille(around.plan.saving));
-        if let Some(saved) = saved {
-            around.history.sessions.insert(self.life(), saved.session);
+        let is_unused = self.taking_over.is_some() || self.number == self.began;
+        let own = || self.machine.saved().map(|saved| (self.life(), saved));
+        let line = self.line.filter(|_| is_unused).or_else(own);
+        let line = line.filter(|_| around.world.random.permille(around.plan.saving));
+        if let Some((life, saved)) = line {
+            around.history.sessions.insert(life, saved.session);
         }
-        self.taking_over = saved.map(|_| self.life());
-        self.live_again(around, saved);
+        self.taking_over = line.map(|(life, _)| life);
+        self.line = line;
+        self.live_again(around, line.map(|(_, saved)| saved));
         self.go_on(around);
     }
 
     fn begin_anew(&mut self, around: &mut Around<'_>) {
         assert!(self.waiting.is_empty(), "when a machine is over, every call of it has ended");
         assert!(self.conn.is_none(), "when a machine is over, it has let go of its connection");
-        self.taking_over = None;
+        (self.taking_over, self.line) = (None, None);
         self.live_again(around, None);
     }
 
     fn live_again(&mut self, around: &mut Around<'_>, saved: Option<Saved>) {
         self.lives += 1;
-        (self.number, self.answered) = (0, 0);
+        (self.number, self.began, self.answered) = (0, 0, 0);
         self.queued.clear();
         self.watching = Watching::default();
         self.shelf = self.shelf.as_ref().map(|_| new_shelf());
@@ -326,9 +354,9 @@ impl Client {
     fn is_taking_over(&mut self, around: &mut Around<'_>) -> bool {
         let Some(before) = self.taking_over else { return false };
         let Some(saved) = self.machine.saved() else { return true };
-        self.number = saved.requests;
+        (self.number, self.began) = (saved.requests, saved.requests);
         self.taking_over = None;
-        around.history.taken_over.push((before, self.machine.applied_before()));
+        around.history.taken_over.push((before, self.machine.applied_before(), self.began));
         false
     }
 

@@ -63,6 +63,14 @@ pub struct Disk {
     pub copies_repaired: u64,
 }
 
+/// Everything that is durable on a disk.
+#[derive(Clone, Debug)]
+pub struct Files {
+    hard_state: Vec<u8>,
+    segments: BTreeMap<SegmentId, Vec<u8>>,
+    images: BTreeMap<Slot, Vec<u8>>,
+}
+
 #[derive(Debug)]
 struct Write {
     file: DiskFile,
@@ -96,6 +104,19 @@ impl Disk {
             scrubbed: 0,
             copies_repaired: 0,
         }
+    }
+
+    /// What is there now.
+    pub fn files(&self) -> Files {
+        let Self { hard_state, segments, images, .. } = self;
+        Files { hard_state: hard_state.clone(), segments: segments.clone(), images: images.clone() }
+    }
+
+    /// That is there again. Nothing is under way.
+    pub fn put_back(&mut self, files: Files) {
+        Files { hard_state: self.hard_state, segments: self.segments, images: self.images } = files;
+        self.damaged.clear();
+        self.unreadable.clear();
     }
 
     /// A write begins; it is durable when its event comes.

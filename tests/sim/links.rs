@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use quorate::limits::PEER_FRAME_BYTES_MAX;
-use quorate::paxos::{CellId, Incarnation, ReplicaId};
+use quorate::paxos::{Acknowledged, CellId, Incarnation, ReplicaId};
 use quorate::replica::exchange::Input;
 use quorate::wire::frame::{FrameReader, PEER_MAGIC};
 use quorate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerError, PeerMessage};
@@ -42,7 +42,14 @@ struct Incoming {
 
 impl Links {
     pub fn new(me: usize, cell: CellId, incarnation: Incarnation, nodes: usize) -> Self {
-        let hello = Hello { protocol: PEER_PROTOCOL, cell, from: replica(me), incarnation, to: replica(me) };
+        let hello = Hello {
+            protocol: PEER_PROTOCOL,
+            cell,
+            from: replica(me),
+            incarnation,
+            to: replica(me),
+            acknowledged: None,
+        };
         let peers = (0..nodes).filter(|node| *node != me).map(|node| (replica(node), Peer::default())).collect();
         Self {
             me: Host::Node(me),
@@ -83,12 +90,19 @@ impl Links {
         self.incoming.insert(conn, Incoming { reader: FrameReader::new(PEER_MAGIC), from: None });
     }
 
-    pub fn connected(&mut self, world: &mut World, network: &mut Network, conn: u64, inputs: &mut Vec<Input>) {
+    /// `acknowledged_by`: what is known of a replica's disk.
+    pub fn connected(
+        &mut self,
+        (world, network): (&mut World, &mut Network),
+        conn: u64,
+        acknowledged_by: impl FnOnce(ReplicaId) -> Option<Acknowledged>,
+        inputs: &mut Vec<Input>,
+    ) {
         let dialled = self.peers.iter_mut().find(|(_, peer)| peer.dialled == Some((conn, false)));
         let Some((id, peer)) = dialled else { return };
         peer.dialled = Some((conn, true));
         peer.failures = 0;
-        let hello = Hello { to: *id, ..self.hello };
+        let hello = Hello { to: *id, acknowledged: acknowledged_by(*id), ..self.hello };
         network.send(world, conn, self.me, peer::encode_hello(&hello));
         peer.rise(*id, inputs);
     }
@@ -109,6 +123,7 @@ impl Links {
                     stale.extend(peer.heard.map(|(before, _)| before));
                     peer.heard = Some((conn, hello.incarnation));
                     from = Some((hello.from, hello.incarnation));
+                    inputs.extend(hello.acknowledged.map(|word| Input::Reminded { by: hello.from, word }));
                     peer.rise(hello.from, inputs);
                 }
                 (_, Some(_)) | (None, None) => return Err(PeerError::Malformed(frame.kind)),

@@ -7,6 +7,7 @@ use super::coverage;
 use super::damage;
 use super::network::Host;
 use super::node::{Happening, Node};
+use super::old_copy;
 use super::operator::{self, Task};
 use super::run::Run;
 use super::world::{Event, MILLI, Moment, SECOND};
@@ -50,9 +51,12 @@ pub fn strike(run: &mut Run) {
     }
     let delay = run.world.random.around(run.plan.misfortune_every);
     run.world.after(delay, Event::Misfortune);
+    if old_copy::is_about(run) {
+        return;
+    }
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, &'static str, Act); KINDS.len() + 1] = [
+    let kinds: [(u64, &'static str, Act); KINDS.len() + 2] = [
         (w.crash, "crash", crash_one),
         (w.crash_all, "crash-all", crash_all),
         (w.away, "away", away),
@@ -73,6 +77,7 @@ pub fn strike(run: &mut Run) {
         (w.write_error, "write-error", fail_write),
         (w.damage, "damage", damage_log),
         (w.jump_wall, "jump-wall", jump_wall),
+        (w.put_back, "put-back", old_copy::put_back),
     ];
     let total: u64 = kinds.iter().map(|(weight, ..)| weight).sum();
     if total == 0 {
@@ -130,8 +135,11 @@ pub fn end_all(run: &mut Run) {
         run.nodes[node].disk.fails_next = false;
     }
     run.absent = absentees(run);
+    for node in run.absent.iter().filter(|_| run.plan.cramped) {
+        run.nodes[*node].disk.full_until = Moment::MAX;
+    }
     for node in 0..run.nodes.len() {
-        if run.absent.contains(&node) {
+        if run.absent.contains(&node) && !run.plan.cramped {
             run.with_node(node, |node, around| node.crash(around, false));
         } else {
             // Whatever its log has become, its owner starts from it and catches up, or reads it by the way and mends it.
@@ -146,7 +154,7 @@ pub fn end_all(run: &mut Run) {
     }
 }
 
-/// Who stays away in the calm: nobody while members change, and nobody before everybody was met. A member has a vote once
+/// Who stays away in the calm, or with a full disk: nobody while members change, and nobody before everybody was met. A member has a vote once
 /// the list names its disk, which takes an entry; until then nothing tells its disk from one that forgot a promise. So a
 /// cell whose members have not all been met yet cannot do without as many as one whose members have, and no rule says so.
 fn absentees(run: &mut Run) -> BTreeSet<usize> {
@@ -159,7 +167,7 @@ fn absentees(run: &mut Run) -> BTreeSet<usize> {
 
 /// A node's process dies, its host perhaps with it, and comes back.
 pub fn crash(run: &mut Run, node: usize) -> bool {
-    if run.calm {
+    if run.calm || old_copy::is_about(run) {
         return false;
     }
     let running = run.nodes[node].running.is_some();
@@ -175,7 +183,7 @@ fn leads(node: &Node) -> bool {
     node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leader())
 }
 
-fn any_node(run: &mut Run) -> usize {
+pub fn any_node(run: &mut Run) -> usize {
     // Leaders are where the interesting things go wrong.
     let leader = run.nodes.iter().position(leads);
     match leader {

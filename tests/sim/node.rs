@@ -19,6 +19,7 @@ use super::divergence;
 use super::fronts::{Apart, Inbound, Published, Seat};
 use super::links::{Links, replica};
 use super::network::{Host, Network, Port};
+use super::old_copy::Copy;
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::recovery;
@@ -52,6 +53,12 @@ pub struct Node {
     pub rotten: bool,
     /// Why it ended, if it found its state to differ.
     pub diverged: Option<Diverged>,
+    /// What its disk held once ([`super::old_copy`]).
+    pub copy: Option<Copy>,
+    /// That was put back.
+    pub is_old: bool,
+    /// It ended because it was reminded of what its disk does not hold.
+    pub forgot: bool,
 }
 
 /// A process.
@@ -69,6 +76,7 @@ pub struct Running {
     closes: Vec<u64>,
     starts_again: bool,
     diverged: Option<Diverged>,
+    forgot: bool,
 }
 
 /// What a node's loop finds when it wakes.
@@ -120,6 +128,9 @@ impl Node {
             front_turns: 0,
             rotten: false,
             diverged: None,
+            copy: None,
+            is_old: false,
+            forgot: false,
         }
     }
 
@@ -133,6 +144,7 @@ impl Node {
         assert!(self.running.is_none(), "a running node's disk is not replaced");
         self.life += 1;
         self.incarnation.0 += 1 << 64;
+        (self.copy, self.is_old, self.forgot) = (None, false, false);
         self.disk = recovery::format(around.plan, self.index, self.incarnation, Config::of_strangers);
         around.oracle.replaced(self.index, self.incarnation);
     }
@@ -189,6 +201,7 @@ impl Node {
             closes: Vec::new(),
             starts_again: false,
             diverged: None,
+            forgot: false,
         });
         around.network.started(Host::Node(self.index));
         self.wake_at(around.world, around.world.now);
@@ -263,8 +276,9 @@ impl Node {
         let busy = !running.inbox.is_empty();
         let starts_again = running.starts_again;
         self.diverged = running.diverged.take();
+        self.forgot = running.forgot;
         self.running = Some(running);
-        if self.diverged.is_some() {
+        if self.diverged.is_some() || self.forgot {
             return self.crash(around, true);
         }
         if starts_again {
@@ -395,6 +409,7 @@ impl Node {
             Effect::HardStateLost { .. } => panic!("one copy at a time is damaged, and written again"),
             Effect::Scrubbed(Scrubbed::Pass { .. }) => self.disk.scrubbed += 1,
             Effect::Diverged(diverged) => running.diverged = Some(diverged),
+            Effect::Forgotten { .. } => running.forgot = true,
             Effect::StartAgain => running.starts_again = true,
             Effect::FinishImage { slot } => self.disk.chore(around.world, of, Chore::Finish { slot }),
             Effect::RemoveImage { slot } => self.disk.chore(around.world, of, Chore::RemoveImage { slot }),
@@ -443,7 +458,10 @@ impl Running {
                 self.seat().accepted(now, conn, client);
             }
             Happening::Connected { conn } => {
-                self.links.connected(around.world, around.network, conn, &mut self.inputs);
+                let paxos = self.replica.paxos();
+                let acknowledged_by = |replica| paxos.acknowledged_by(replica);
+                let (world, network) = (&mut *around.world, &mut *around.network);
+                self.links.connected((world, network), conn, acknowledged_by, &mut self.inputs);
             }
             Happening::Bytes { conn, bytes } => match self.seat.as_mut().filter(|seat| seat.has(conn)) {
                 Some(seat) => seat.received(now, conn, &bytes),

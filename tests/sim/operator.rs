@@ -17,6 +17,8 @@ use super::world::{Event, MILLI};
 pub enum Task {
     /// That node is to be a member no more.
     Remove(usize),
+    /// An old copy of that node's disk was put back: it is to notice, and to get a new one.
+    Notice(usize),
     /// That node, whose disk is new, is to have a vote.
     Join(usize),
 }
@@ -59,6 +61,8 @@ pub fn look(run: &mut Run) {
             run.task = run.tasks_ahead.pop_front();
             misfortune::lose_disk_of(run, node);
         }
+        Task::Notice(node) if !run.nodes[node].is_old => run.task = run.tasks_ahead.pop_front(),
+        Task::Notice(_) => {}
         Task::Remove(node) => ask(run, MemberChange::Remove { replica: replica(node) }),
         Task::Join(node) => {
             let incarnation = run.nodes[node].incarnation();

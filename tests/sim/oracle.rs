@@ -8,7 +8,8 @@
 //! 4. Nothing is called chosen, or applied, that is not.
 //! 5. A promise is said only when all four copies of the hard state, or a durable record, hold its ballot. ([`super::node`])
 //! 6. Whoever may read under a lease has applied everything that anybody has. ([`super::run`])
-//! 7. Applied states are equal at equal slots; they, and chosen marks, never fall while a process lives.
+//! 7. A node whose disk is an older copy of itself promises and votes nothing.
+//! 8. Applied states are equal at equal slots; they, and chosen marks, never fall while a process lives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,8 @@ pub struct Oracle {
     pace: Option<Pace>,
     /// Clocks run at any rate: log time is no measure of true time.
     pub timeless: bool,
+    /// Nodes whose disks forgot something.
+    old: BTreeSet<usize>,
 }
 
 /// The newest log time that was applied anywhere, and by how little log time was ahead of true time, at the least.
@@ -96,18 +99,21 @@ impl Oracle {
             said: BTreeMap::new(),
             pace: None,
             timeless: false,
+            old: BTreeSet::new(),
         }
     }
 
     /// A node sends a message.
     pub fn says(&mut self, node: usize, to: ReplicaId, message: &PeerMessage) {
         let PeerMessage::Paxos(message) = message else { return };
+        let asks = matches!(message, Message::Probe { .. });
+        assert!(asks || !self.old.contains(&node), "node {node} forgot what it acknowledged, and says {message:?}");
         match message {
             Message::Accept { ballot, slot, value, chosen_upto, .. } => {
                 self.valued(*slot, *ballot, value);
                 self.is_chosen_upto(node, *chosen_upto);
             }
-            Message::Accepted { ballot, from, upto } => {
+            Message::Accepted { ballot, from, upto, .. } => {
                 for slot in (from.0..=upto.0).map(Slot) {
                     let voted = self.votes.get(&(slot, *ballot)).is_some_and(|votes| votes.contains(&self.disk(node)));
                     let decided = self.chosen.contains_key(&slot);
@@ -182,6 +188,18 @@ impl Oracle {
     /// A node has another disk: what the one before held is gone, and its votes stay what they were.
     pub fn replaced(&mut self, node: usize, incarnation: Incarnation) {
         self.seen[node] = Seen::of(incarnation);
+        self.old.remove(&node);
+    }
+
+    /// An older copy of a node's disk was put back: it holds less than was seen of it, and the node has no say.
+    pub fn put_back(&mut self, node: usize) {
+        self.seen[node] = Seen::of(self.seen[node].incarnation);
+        self.old.insert(node);
+    }
+
+    /// No slot above it was ever proposed or voted in.
+    pub fn highest_slot(&self) -> Slot {
+        self.values.keys().next_back().map_or(Slot(0), |(slot, _)| *slot)
     }
 
     fn disk(&self, node: usize) -> (ReplicaId, Incarnation) {

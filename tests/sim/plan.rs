@@ -87,6 +87,8 @@ pub struct Plan {
     pub victim: Option<usize>,
     /// Nodes that are down in the calm, a minority.
     pub absent: usize,
+    /// They are not down: their disks stay full.
+    pub cramped: bool,
     /// What two clocks' rates may differ from true time, in parts per million. Beyond what the cell is told no lease and no
     /// session is safe; what is chosen is, and what is read without a lease.
     pub clock_error_ppm: u64,
@@ -124,6 +126,8 @@ pub struct Weights {
     pub damage: u64,
     /// A host's calendar jumps.
     pub jump_wall: u64,
+    /// A copy of a disk is taken, or the one taken before put back.
+    pub put_back: u64,
 }
 
 /// Deep pipelines make long entries, and an entry has to fit a segment.
@@ -219,9 +223,10 @@ impl Plan {
             slow_rings: more.pick(&[0, 20, 200]),
             rumours: more.pick(&[0, 0, 100, 500]),
             misfortune_every: storm / random.within(3, 50),
-            weights,
             victim,
             absent,
+            cramped: more.pick(&[false, true]),
+            weights: Weights { put_back: if victim.is_none() { more.pick(&[0, 0, 10]) } else { 0 }, ..weights },
             clock_error_ppm,
             storm,
         }
@@ -310,6 +315,7 @@ impl Weights {
             jump_wall: weight(4),
             remove_two: if changes { remove_two } else { 0 },
             write_error,
+            put_back: 0,
         }
     }
 

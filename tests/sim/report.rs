@@ -20,6 +20,8 @@ pub struct Report {
     /// Disks that were new to the cell and got a vote.
     pub joins: u64,
     pub removals: u64,
+    /// Old copies of disks that were put back and noticed.
+    pub put_back: u64,
     /// Segments and pieces of images for which there was no room.
     pub no_room: u64,
     /// Blocks of logs that were damaged, and starts that could not tell something for it.
@@ -49,6 +51,7 @@ impl Report {
         self.transfers += other.transfers;
         self.joins += other.joins;
         self.removals += other.removals;
+        self.put_back += other.put_back;
         self.no_room += other.no_room;
         self.damaged += other.damaged;
         self.doubts += other.doubts;
@@ -90,6 +93,7 @@ impl std::fmt::Display for Report {
             doubts,
             joins,
             removals,
+            put_back,
             searched,
             ended,
             front_turns,
@@ -101,7 +105,10 @@ impl std::fmt::Display for Report {
             f,
             "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, {no_room} times no room, "
         )?;
-        write!(f, "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, ")?;
+        write!(
+            f,
+            "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, {put_back} put back, "
+        )?;
         write!(
             f,
             "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {taken_over} sessions taken over, {ended} nodes ended, {front_turns} turns of fronts apart, "

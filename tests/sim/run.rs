@@ -37,7 +37,7 @@ pub struct Run {
     pub calm: bool,
     /// Misfortunes that last, by their number.
     pub lasting: BTreeMap<u64, misfortune::Lasting>,
-    /// Nodes that stay down in the calm.
+    /// Nodes that stay down in the calm, or whose disks stay full.
     pub absent: BTreeSet<usize>,
     /// Blocks of logs that were damaged.
     pub damaged: u64,
@@ -48,6 +48,8 @@ pub struct Run {
     pub tasks_ahead: VecDeque<Task>,
     pub joins: u64,
     pub removals: u64,
+    /// Old copies of disks that were put back and noticed.
+    pub put_back: u64,
     /// What strikes as soon as two want to lead.
     pub ambush: Option<(&'static str, misfortune::Act)>,
     /// How many nodes hold a wrong state.
@@ -147,6 +149,7 @@ impl Run {
             tasks_ahead: VecDeque::new(),
             joins: 0,
             removals: 0,
+            put_back: 0,
             ambush: None,
             rotten: 0,
             struck: Struck::new(),
@@ -247,6 +250,7 @@ impl Run {
             transfers,
             joins: self.joins,
             removals: self.removals,
+            put_back: self.put_back,
             no_room,
             damaged: self.damaged,
             doubts: self.nodes.iter().map(|node| node.doubts).sum(),
@@ -309,6 +313,11 @@ impl Run {
                     "node {node} is well, and stops: {:?}",
                     own.diverged
                 );
+                if self.nodes[node].forgot {
+                    assert!(self.nodes[node].is_old, "node {node} holds what it acknowledged, and is told otherwise");
+                    self.put_back += 1;
+                    return misfortune::lose_disk_of(self, node);
+                }
                 self.leases_cover(node);
                 self.leases_rest_on_flushes();
                 self.live_sessions_are_kept(node);
@@ -320,7 +329,7 @@ impl Run {
             Event::Turn { .. } | Event::Client { .. } => {}
             Event::Heard { client, path } => self.with_client(client, |client, around| client.hears(around, path)),
             Event::Start { node } => {
-                if self.nodes[node].running.is_none() && !self.absent.contains(&node) {
+                if self.nodes[node].running.is_none() && (self.plan.cramped || !self.absent.contains(&node)) {
                     self.with_node(node, Node::start);
                 }
             }
@@ -414,6 +423,17 @@ impl Run {
                 assert!(
                     is.as_ref().is_none_or(|is| is == kept),
                     "{} keeps {kept:?} as the answer to {read:?} since {revision}; node {node} answers {is:?}",
+                    client.story()
+                );
+            }
+            for (session, read, revision, kept) in client.former_might_give(self.world.now) {
+                // Users are only ever added: without any, it is as whoever was there before.
+                let Some(who) = namespace.principals(session).filter(|who| who.users.is_empty()) else { continue };
+                let gate = Gate::new(namespace.tree(), who);
+                let is = (revision <= namespace.revision()).then(|| answer(&gate, read.as_ref()));
+                assert!(
+                    is.as_ref().is_none_or(|is| is == kept),
+                    "whoever was {} before keeps {kept:?} as the answer to {read:?} since {revision}; node {node} answers {is:?}",
                     client.story()
                 );
             }

@@ -70,6 +70,8 @@ pub enum Code {
     NotServing,
     /// Most copies of the hard state went bad beneath a running replica.
     HardStateLost,
+    /// The folder is an older copy of itself: the disk acknowledged more than it holds.
+    OldFolder,
 
     /// A load run saw an answer that no correct cell gives.
     WrongAnswer,
@@ -87,7 +89,7 @@ struct Row {
 
 impl Code {
     /// Every code, in the order of their numbers: for the table of exit statuses.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Refused,
         Self::Usage,
         Self::Unavailable,
@@ -117,6 +119,7 @@ impl Code {
         Self::ReplicaEnded,
         Self::NotServing,
         Self::HardStateLost,
+        Self::OldFolder,
         Self::WrongAnswer,
         Self::RunFailed,
     ];
@@ -145,7 +148,7 @@ impl Code {
 }
 
 /// One row a code, in their order, which is proved below.
-const ROWS: [Row; 31] = [
+const ROWS: [Row; 32] = [
     Row {
         code: Code::Refused,
         number: 1,
@@ -359,6 +362,16 @@ const ROWS: [Row; 31] = [
                scrub period, and a damaged one is written again. Here more than two were not as they were written: the \
                disk loses what it said was durable, and the next promise could be one that it forgets. Replace the disk, \
                then bring the replica back with an empty folder: `quorate recover`.",
+    },
+    Row {
+        code: Code::OldFolder,
+        number: 55,
+        meaning: "the folder is an older copy of itself",
+        more: "Each replica remembers what the others' disks acknowledged, and says so when they link. This disk does not hold \
+               what it acknowledged: an older copy of the folder (a backup, a snapshot of the volume) was put in place, or \
+               the disk lost what it said was durable. Promises and votes are forgotten, so it must not take part. If the \
+               newer folder is still there, put it back; otherwise bring the replica back with an empty folder: `quorate \
+               recover`. To go back to an older state of the whole cell: `quorate snapshot restore`.",
     },
     Row {
         code: Code::WrongAnswer,

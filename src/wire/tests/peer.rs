@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{CELL, SECRET, SESSION, compare, golden};
 use crate::paxos::ballot::{Ballot, Incarnation, ReplicaId, Slot};
-use crate::paxos::{Evidence, Message, SlotReport, Value};
+use crate::paxos::{Acknowledged, Evidence, Message, SlotReport, Value};
 use crate::time::Duration;
 use crate::wire::cache::{Keep, Recall, Wish, Word};
 use crate::wire::frame::{FrameError, FrameReader, PEER_MAGIC};
@@ -71,9 +71,12 @@ fn paxos_messages() -> Vec<Message> {
         Message::FetchAccepted { ballot, slot, accepted: OLDER },
         Message::AcceptedValue { ballot, slot, accepted: OLDER, value: value(b"value") },
         Message::Accept { ballot, slot, value: value(b"value"), chosen_upto, lease: Duration::from_millis(250) },
-        Message::Accepted { ballot, from, upto },
-        Message::Heartbeat { ballot, round: 9, chosen_upto, trim_upto },
-        Message::HeartbeatReply { ballot, round: 9, chosen_upto, image_upto },
+        Message::Accepted { ballot, from, upto, recorded: true },
+        Message::Accepted { ballot, from, upto, recorded: false },
+        Message::Heartbeat { ballot, round: 9, chosen_upto, trim_upto, acknowledged: Vec::new() },
+        Message::Heartbeat { ballot, round: 10, chosen_upto, trim_upto, acknowledged: words(upto) },
+        Message::HeartbeatReply { ballot, round: 9, chosen_upto, image_upto, cramped: false },
+        Message::HeartbeatReply { ballot, round: 10, chosen_upto, image_upto, cramped: true },
         Message::CatchUp { from, upto },
         Message::Chosen { from, values: vec![value(b"one"), value(b"two")] },
         Message::Trimmed { trimmed_upto: trim_upto },
@@ -105,6 +108,10 @@ fn messages() -> Vec<PeerMessage> {
     messages
 }
 
+fn words(upto: Slot) -> Vec<Acknowledged> {
+    vec![Acknowledged { replica: ReplicaId(3), incarnation: Incarnation(SECRET), ballot: BALLOT, upto }]
+}
+
 fn bytes_of(message: &PeerMessage) -> BytesMut {
     let encoded = peer::encode(message, &mut BytesMut::new());
     let mut bytes = BytesMut::from(&encoded.head[..]);
@@ -115,8 +122,18 @@ fn bytes_of(message: &PeerMessage) -> BytesMut {
 #[test]
 fn the_messages_between_replicas_have_the_bytes_on_record() {
     let (from, to, incarnation) = (ReplicaId(2), ReplicaId(1), Incarnation(SECRET));
-    let hello = Hello { protocol: PEER_PROTOCOL, cell: CELL, from, incarnation, to };
-    let mut frames = vec![("hello", BytesMut::from(&peer::encode_hello(&hello)[..]))];
+    let hello = Hello { protocol: PEER_PROTOCOL, cell: CELL, from, incarnation, to, acknowledged: None };
+    let reminding = Hello { acknowledged: words(Slot(106)).pop(), ..hello };
+    let mut frames = Vec::new();
+    for hello in [hello, reminding] {
+        let bytes = BytesMut::from(&peer::encode_hello(&hello)[..]);
+        let fed = FrameReader::new(PEER_MAGIC).feed(&bytes, 1 << 10, |frame| {
+            assert_eq!(peer::decode_hello(&frame), Ok(Some(hello)));
+            Ok::<(), FrameError>(())
+        });
+        fed.expect("a sound frame");
+        frames.push(("hello", bytes));
+    }
     let unnamed = Unnamed { cell: CELL, config_slot: Slot(40) };
     let bytes = BytesMut::from(&peer::encode_unnamed(&unnamed)[..]);
     let fed = FrameReader::new(PEER_MAGIC).feed(&bytes, 1 << 10, |frame| {

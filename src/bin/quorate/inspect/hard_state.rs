@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use quorate::journal::hard_state::{self, Contents, CopyState};
-use quorate::paxos::Config;
+use quorate::paxos::{Acknowledged, Config};
 use quorate::server::folder::HARD_STATE;
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
@@ -52,8 +52,14 @@ fn lines(number: usize, copy: &CopyState) -> String {
         format!("  start       {start}"),
         format!("  members     {} (from slot {})", members(paxos.configs.newest()), paxos.configs.newest_slot()),
         format!("  before that {}", members(paxos.configs.previous())),
+        format!("  remembers   {}", paxos.acknowledged.iter().map(word).collect::<Vec<_>>().join(", ")),
     ]
     .join("\n")
+}
+
+/// What another replica's disk acknowledged.
+fn word(word: &Acknowledged) -> String {
+    format!("replica {} at ballot {} up to slot {}", word.replica, word.ballot, word.upto)
 }
 
 fn members(config: &Config) -> String {
@@ -88,6 +94,11 @@ fn object(number: usize, copy: &CopyState) -> Value {
         })),
         "chosen_upto": chosen_upto.0,
         "start": start,
+        "acknowledged": paxos.acknowledged.iter().map(|word| json!({
+            "replica": word.replica.0,
+            "ballot": { "round": word.ballot.round, "replica": word.ballot.replica.0 },
+            "slot": word.upto.0,
+        })).collect::<Vec<_>>(),
         "config_slot": paxos.configs.newest_slot().0,
         "config": listed(paxos.configs.newest()),
         "previous_config": listed(paxos.configs.previous()),
