@@ -35,25 +35,59 @@ fn written(folder: &Path, text: &str) -> String {
     path.to_str().expect("the folder's name is text").to_owned()
 }
 
-#[test]
-fn every_command_that_does_something_shows_examples() {
-    let help = said(&["help"]);
-    let commands: Vec<&str> = help
+/// Every command that does something itself, as its words, from the help of those above it.
+fn commands(above: &[String]) -> Vec<Vec<String>> {
+    let args: Vec<&str> = above.iter().map(String::as_str).chain(["--help"]).collect();
+    let help = said(&args);
+    let names: Vec<&str> = help
         .lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
         .collect();
-    assert!(commands.len() >= 15 && commands.contains(&"status"), "{commands:?}");
-    for command in commands.into_iter().filter(|command| *command != "help") {
-        let help = said(&[command, "--help"]);
-        let groups = help.contains("\nCommands:\n");
-        assert!(
-            groups || help.contains("\nExamples:\n  quorate ") || help.contains("\nExamples:\n  "),
-            "{command}: {help}"
-        );
+    if names.is_empty() {
+        assert!(help.contains("\nExamples:\n  ") || help.contains("\nExample:\n  "), "{above:?}: {help}");
+        assert!(help.contains("--output <FORM>"), "{above:?} prints in every form: {help}");
+        return vec![above.to_vec()];
     }
+    let below = names.into_iter().filter(|name| *name != "help");
+    below.flat_map(|name| commands(&[above, &[name.to_owned()]].concat())).collect()
+}
+
+#[test]
+fn every_command_shows_examples() {
+    let commands = commands(&[]);
+    assert!(commands.len() > 60 && commands.contains(&vec!["bench".to_owned(), "mix".to_owned()]), "{commands:?}");
+}
+
+/// What the program writes to a terminal.
+fn shown(colours: Option<&str>, command: &str) -> String {
+    let program = format!("{} {command}", env!("CARGO_BIN_EXE_quorate"));
+    let mut script = Command::new("script");
+    script.args(["-qec", &program, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
+    let done =
+        script.envs(colours.map(|value| ("NO_COLOR", value))).output().expect("`script` is part of every Debian");
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+#[test]
+fn colours_are_for_terminals_and_not_for_all_of_them() {
+    assert!(shown(None, "--help").contains('\u{1b}'), "a terminal is shown them");
+    assert!(!shown(Some("1"), "--help").contains('\u{1b}'), "unless it asks for none");
+    assert!(!said(&["--help"]).contains('\u{1b}'), "a pipe never is");
+}
+
+#[test]
+fn results_are_printed_in_the_form_asked_for() {
+    assert_eq!(said(&["explain"]).lines().next(), Some("E001  the namespace refused it; nothing was changed"));
+    let object: serde_json::Value =
+        serde_json::from_str(&said(&["explain", "E031", "--output", "json"])).expect("JSON");
+    assert_eq!((&object["code"], &object["exit_status"]), (&"E031".into(), &31.into()), "{object}");
+    let table = said(&["--output", "table", "explain"]);
+    assert!(table.starts_with("code  exit_status  meaning\nE001  1            the namespace refused it"), "{table}");
+    let done = run(&["explain", "--output", "xml"]);
+    assert_eq!(done.status.code(), Some(2), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[test]
@@ -89,6 +123,20 @@ fn shells_and_man_know_every_command() {
             assert!(script.contains(command), "{shell} completes {command}");
         }
     }
+    let loaded = |shell: &str, more: &[&str]| {
+        let script = said(&["completion", shell]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("quorate");
+        std::fs::write(&file, script).expect("written");
+        // Each shell loads it, wherever there is that shell.
+        let Ok(done) = Command::new(shell).args(more).arg(&file).output() else { return None };
+        assert!(done.status.success(), "{shell}: {}", String::from_utf8_lossy(&done.stderr));
+        Some(String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    let bash = loaded("bash", &["--norc", "-c", "source \"$0\" && complete -p quorate"]).expect("there is bash");
+    assert!(bash.contains("-F _quorate"), "{bash}");
+    loaded("zsh", &["-f", "-c", "autoload -U compinit && compinit -D && source \"$0\" && whence _quorate"]);
+    loaded("fish", &["--no-config", "--no-execute"]);
     let folder = tempfile::tempdir().expect("a folder");
     said(&["man", "--dir", folder.path().to_str().expect("text")]);
     let page = std::fs::read_to_string(folder.path().join("quorate-status.1")).expect("a page of its own");

@@ -149,7 +149,10 @@ fn named_out_of_turn(name: &str, text: &str) -> Vec<String> {
 }
 
 fn impure(name: &str, text: &str) -> Vec<String> {
-    if name.ends_with("/tests.rs") || !PURE.iter().any(|pure| name.starts_with(&format!("src/{pure}"))) {
+    if name.ends_with("/tests.rs")
+        || name.contains("/tests/")
+        || !PURE.iter().any(|pure| name.starts_with(&format!("src/{pure}")))
+    {
         return Vec::new();
     }
     let lines = shipped(text).lines().enumerate();

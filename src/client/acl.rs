@@ -1,8 +1,8 @@
 //! Access lists: who may do what with a node, and who this client is.
 
 use super::api::{Client, done, unfit};
+use super::call::{Call, Next, Then};
 use super::credentials::Credentials;
-use super::driver::{Call, Next, Then};
 use super::error::Result;
 use super::machine::Answered;
 use super::op::{Op, Promise};
@@ -25,7 +25,7 @@ impl Client {
 
     /// Whom the session stands for.
     pub fn who_am_i(&self) -> Op<Principals> {
-        let pick = |answer| match answer {
+        let pick = |answer, _: &_| match answer {
             Answer::Principals { principals } => Some(principals),
             _ => None,
         };
@@ -34,7 +34,7 @@ impl Client {
 
     /// A node's access list, and its stat; `None` if it has no list, and so is open to all. Needs the right `admin`.
     pub fn acl(&self, path: &str) -> Op<(Option<Acl>, Stat)> {
-        let pick = |answer| match answer {
+        let pick = |answer, _: &_| match answer {
             Answer::Acl { acl, stat } => Some((acl, stat)),
             _ => None,
         };
@@ -57,7 +57,7 @@ impl Client {
 
     fn change_acl(&self, path: &str, acl: Option<Acl>, expect: Expect) -> Op<Stat> {
         let change = |path| Operation::SetAcl { path, acl, expect };
-        self.mutate(path, change, |done| match done {
+        self.mutate(path, change, |done, _| match done {
             Done::AclSet { stat } => Some(stat),
             _ => None,
         })
@@ -85,7 +85,7 @@ struct Introducing {
 
 impl Introducing {
     fn then(self) -> Then {
-        Box::new(move |result| self.take(result))
+        Then::new(move |result| self.take(result))
     }
 
     fn take(mut self, result: Result<Answered>) -> Next {

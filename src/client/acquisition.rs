@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api::{Client, outward, refused, unfit};
-use super::driver::{Call, Next, Then};
+use super::call::{Call, Next, Then};
 use super::error::{Error, Result};
 use super::lock::{LockGuard, release_under};
 use super::machine::Answered;
@@ -64,7 +64,7 @@ pub(super) fn acquire(
     let acquisition = Acquisition { pending: Arc::clone(&pending), promise };
     client.call(Call::Request(acquire), acquisition.then());
     let give_up = move || pending.give_up();
-    (op.or_abandon(give_up.clone()), Some(give_up))
+    (client.timed(op.or_abandon(give_up.clone())), Some(give_up))
 }
 
 /// A path as its caller knows it.
@@ -90,7 +90,7 @@ impl Acquiring {
 
 impl Acquisition {
     fn then(self) -> Then {
-        Box::new(move |result| self.take(result))
+        Then::new(move |result| self.take(result))
     }
 
     fn take(self, result: Result<Answered>) -> Next {
@@ -183,5 +183,5 @@ impl Pending {
 }
 
 fn quietly(release: Operation) -> Next {
-    Next::Call(Call::Request(release), Box::new(|_| Next::Finished))
+    Next::Call(Call::Request(release), Then::nothing())
 }

@@ -7,11 +7,13 @@ use bytes::Bytes;
 
 use super::acquisition::Acquiring;
 use super::builder::ClientBuilder;
+use super::call::{Call, Next, Then};
 use super::creation::with_parents;
-use super::driver::{Call, ClientId, Driver, Next, Then};
+use super::driver::{ClientId, Driver};
 use super::error::{Error, Outcome as Known, Result};
 use super::kept::{CacheStats, KeptAnswers};
 use super::machine::{Answered, CacheSettings};
+use super::meaning::Meaning;
 use super::observe::{Observed, SessionEvents};
 use super::op::{Op, Promise};
 use super::session::SessionState;
@@ -35,6 +37,8 @@ use crate::wire::client::Consistency;
 pub struct Client {
     inner: Arc<Inner>,
     root: Arc<str>,
+    /// How long each of its calls is waited for.
+    deadline: Option<Duration>,
 }
 
 /// How to make a node.
@@ -120,7 +124,22 @@ impl Client {
     /// The same session, with paths below `path`.
     pub fn chroot(&self, path: &str) -> Result<Self> {
         let root = format!("{}{}", self.root, parse_chroot(path)?);
-        Ok(Self { inner: Arc::clone(&self.inner), root: root.into() })
+        Ok(Self { root: root.into(), ..self.clone() })
+    }
+
+    /// The same session, each of whose calls from here is waited for at most so long, by whatever means, and then fails with
+    /// [`Error::Deadline`]: it may take effect all the same, except that a lock that is not had by then is given up.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self.clone() }
+    }
+
+    /// The call, with the deadline that calls of this client have.
+    pub(super) fn timed<T>(&self, op: Op<T>) -> Op<T> {
+        match self.deadline {
+            Some(deadline) => op.within(deadline),
+            None => op,
+        }
     }
 
     /// A node's data and stat. Linearizable: it reflects every write acknowledged to anyone before.
@@ -134,7 +153,7 @@ impl Client {
             path,
             consistency,
             |path| Read::Get { path },
-            |answer| match answer {
+            |answer, _| match answer {
                 Answer::Node { data, stat } => Some((data, stat)),
                 _ => None,
             },
@@ -152,7 +171,7 @@ impl Client {
             path,
             consistency,
             |path| Read::Exists { path },
-            |answer| match answer {
+            |answer, _| match answer {
                 Answer::Exists { stat } => Some(stat),
                 _ => None,
             },
@@ -161,22 +180,19 @@ impl Client {
 
     /// Makes a node.
     pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
-        let (op, promise) = Op::new();
-        match self.inward(path) {
-            Ok(path) => {
-                let (parents, root) = (options.parents, self.root());
-                let create = options.operation(path.clone(), data.into());
-                let then = move |result: Result<Answered>| {
-                    promise.finish(result.and_then(|answered| match done(answered, &root)? {
-                        Done::Created { path, stat } => Ok(Created { path: outward(&root, path), stat }),
-                        _ => Err(unfit("a creation")),
-                    }))
-                };
-                let (call, then) = with_parents(create, parents.then_some(&path), Box::new(then));
-                self.inner.call(call, then);
-            }
-            Err(error) => promise.keep(Err(error)),
-        }
+        let path = match self.inward(path) {
+            Ok(path) => path,
+            Err(error) => return Op::ready(Err(error)),
+        };
+        let above = options.parents.then(|| path.clone());
+        let create = options.operation(path, data.into());
+        let pick = |done, root: &Arc<str>| match done {
+            Done::Created { path, stat } => Some(Created { path: outward(root, path), stat }),
+            _ => None,
+        };
+        let (op, then) = self.read_by(Meaning::Done(pick));
+        let (call, then) = with_parents(create, above.as_ref(), then);
+        self.inner.call(call, then);
         op
     }
 
@@ -186,7 +202,7 @@ impl Client {
         self.mutate(
             path,
             |path| Operation::Set { path, data, expect },
-            |done| match done {
+            |done, _| match done {
                 Done::Set { stat } => Some(stat),
                 _ => None,
             },
@@ -196,7 +212,7 @@ impl Client {
     /// Removes a node without children, if it is as expected.
     pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
         let delete = |path| Operation::Delete { path, expect };
-        self.mutate(path, delete, |done| (done == Done::Deleted).then_some(()))
+        self.mutate(path, delete, |done, _| (done == Done::Deleted).then_some(()))
     }
 
     /// Removes a node and all below it in one step, if it is as expected, and says how many nodes that were. A tree of more
@@ -204,7 +220,7 @@ impl Client {
     /// [`delete_tree_in_parts`](Self::delete_tree_in_parts).
     pub fn delete_tree(&self, path: &str, expect: Expect) -> Op<u64> {
         let delete = |path| Operation::DeleteTree { path, expect, part: 0 };
-        self.mutate(path, delete, |done| match done {
+        self.mutate(path, delete, |done, _| match done {
             Done::TreeDeleted { nodes, more: false } => Some(u64::from(nodes)),
             _ => None,
         })
@@ -221,15 +237,15 @@ impl Client {
             }
             Err(error) => promise.keep(Err(error)),
         }
-        op
+        self.timed(op)
     }
 
     /// Changes nothing; the answer is the revision at which all that was asked before, by anyone, is applied.
     pub fn sync(&self) -> Op<Revision> {
-        self.submit(Call::Request(Operation::Sync), |answered| match answered {
-            Answered::Request { revision, outcome: Ok(Done::Synced) } => Ok(revision),
-            other => Err(misfit(&other)),
-        })
+        let pick = |revision, done| (done == Done::Synced).then_some(revision);
+        let (op, then) = self.read_by(Meaning::Revision(pick));
+        self.inner.call(Call::Request(Operation::Sync), then);
+        op
     }
 
     /// A transaction: steps that are done all, in order, or not at all.
@@ -248,12 +264,13 @@ impl Client {
     pub(super) fn begin(
         driver: &Arc<Driver>,
         root: Arc<str>,
+        deadline: Option<Duration>,
         cache: Option<CacheSettings>,
     ) -> (Self, ClientId, Arc<Observed>) {
         let (id, observed) = (driver.reserve(), Arc::new(Observed::new(cache)));
         let (driver, seen) = (Arc::clone(driver), Arc::clone(&observed));
         let inner = Inner { driver, id, observed: seen, acquiring: Acquiring::default() };
-        (Self { inner: Arc::new(inner), root }, id, observed)
+        (Self { inner: Arc::new(inner), root, deadline }, id, observed)
     }
 
     /// Queues a call.
@@ -282,8 +299,15 @@ impl Client {
             promise.keep(result.and_then(finish));
             Next::Finished
         };
-        self.inner.call(call, Box::new(then));
-        op
+        self.inner.call(call, Then::new(then));
+        self.timed(op)
+    }
+
+    /// A call whose answer its caller reads so, and what puts the answer there.
+    fn read_by<T>(&self, meaning: Meaning<T>) -> (Op<T>, Then) {
+        let driver = &self.inner.driver;
+        let (op, promise) = Op::from_cell(driver.places(), driver.process(), meaning, self.root());
+        (self.timed(op), Then::Answer(promise))
     }
 
     /// Asks a question, unless its answer is kept.
@@ -338,37 +362,41 @@ impl Client {
         (&self.inner.driver, self.inner.id)
     }
 
-    pub(super) fn ask<T: Send + 'static>(
+    /// Asks about a node; `pick` knows the answer.
+    pub(super) fn ask<T>(
         &self,
         path: &str,
         consistency: Consistency,
         read: impl FnOnce(String) -> Read,
-        pick: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+        pick: fn(Answer, &Arc<str>) -> Option<T>,
     ) -> Op<T> {
-        let root = Arc::clone(&self.root);
-        match self.inward(path) {
-            Ok(path) => self.read(read(path), consistency, move |answered| {
-                let (_, answer) = answer(answered, &root)?;
-                pick(answer).ok_or_else(|| unfit("a read"))
-            }),
-            Err(error) => Op::ready(Err(error)),
+        let read = match self.inward(path) {
+            Ok(path) => read(path),
+            Err(error) => return Op::ready(Err(error)),
+        };
+        let meaning = Meaning::Answer(pick);
+        if let Some(kept) = self.look(&read, consistency) {
+            return Op::ready(meaning.of(Ok(kept), &self.root));
         }
+        let (op, then) = self.read_by(meaning);
+        self.inner.call(self.asking(read, consistency), then);
+        op
     }
 
-    pub(super) fn mutate<T: Send + 'static>(
+    /// Changes a node; `pick` knows what was done.
+    pub(super) fn mutate<T>(
         &self,
         path: &str,
         operation: impl FnOnce(String) -> Operation,
-        pick: impl FnOnce(Done) -> Option<T> + Send + 'static,
+        pick: fn(Done, &Arc<str>) -> Option<T>,
     ) -> Op<T> {
-        let root = Arc::clone(&self.root);
-        match self.inward(path) {
-            Ok(path) => self.submit(Call::Request(operation(path)), move |answered| {
-                let done = done(answered, &root)?;
-                pick(done).ok_or_else(|| unfit("a request"))
-            }),
-            Err(error) => Op::ready(Err(error)),
-        }
+        let operation = match self.inward(path) {
+            Ok(path) => operation(path),
+            Err(error) => return Op::ready(Err(error)),
+        };
+        let (op, then) = self.read_by(Meaning::Done(pick));
+        self.inner.call(Call::Request(operation), then);
+        op
     }
 }
 
@@ -461,7 +489,7 @@ impl Felling {
     fn part(self) -> (Call, Then) {
         let (path, part) = (self.path.clone(), TREE_NODES_DELETED_MAX as u32);
         let delete = Operation::DeleteTree { path, expect: Expect::Any, part };
-        (Call::Request(delete), Box::new(move |result| self.take(result)))
+        (Call::Request(delete), Then::new(move |result| self.take(result)))
     }
 
     fn take(mut self, result: Result<Answered>) -> Next {

@@ -18,12 +18,16 @@ pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
 
 /// As [`block_on`], for at most so long; then the future is dropped, and what it was after given up.
 pub fn block_on_timeout<F: IntoFuture>(future: F, timeout: Duration) -> Option<F::Output> {
-    poll_until(future.into_future(), clock::now() + timeout.into())
+    block_on_until(future, clock::now() + timeout.into())
+}
+
+pub(super) fn block_on_until<F: IntoFuture>(future: F, deadline: Instant) -> Option<F::Output> {
+    poll_until(future.into_future(), deadline)
 }
 
 fn poll_until<F: Future>(future: F, deadline: Instant) -> Option<F::Output> {
     let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let waker = UNPARK.try_with(Waker::clone).unwrap_or_else(|_| unpark());
     let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
@@ -38,6 +42,15 @@ fn poll_until<F: Future>(future: F, deadline: Instant) -> Option<F::Output> {
             return None;
         }
     }
+}
+
+fn unpark() -> Waker {
+    Waker::from(Arc::new(Unpark(std::thread::current())))
+}
+
+thread_local! {
+    /// Wakes this thread.
+    static UNPARK: Waker = unpark();
 }
 
 struct Unpark(Thread);

@@ -24,6 +24,7 @@ pub struct ClientBuilder {
     patience: Duration,
     backoff_min: Duration,
     backoff_max: Duration,
+    deadline: Option<Duration>,
     calls_max: usize,
     cache: Option<CacheSettings>,
     name: String,
@@ -41,6 +42,7 @@ impl ClientBuilder {
             patience: Duration::from_millis(500),
             backoff_min: Duration::from_millis(10),
             backoff_max: Duration::from_millis(1000),
+            deadline: None,
             calls_max: 65_536,
             cache: None,
             name: String::new(),
@@ -91,6 +93,12 @@ impl ClientBuilder {
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.backoff_min = min.max(Duration::from_millis(1));
         self.backoff_max = max.max(self.backoff_min);
+        self
+    }
+
+    /// How long each call is waited for, as [`Client::with_deadline`] has it. Default: until it is answered, or the session ends.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 
@@ -150,12 +158,12 @@ impl ClientBuilder {
         let root = self.target.chroot.as_str().into();
         let mut credentials = self.credentials.clone();
         credentials.reverse();
-        let cache = self.cache;
+        let (deadline, cache) = (self.deadline, self.cache);
         let settings = match self.settings() {
             Ok(settings) => settings,
             Err(error) => return Op::ready(Err(error)),
         };
-        let (client, id, observed) = Client::begin(&driver, root, cache);
+        let (client, id, observed) = Client::begin(&driver, root, deadline, cache);
         let opened = move |opened: Result<()>| match opened {
             Ok(()) => client.introduce(credentials, promise),
             Err(error) => promise.keep(Err(error)),

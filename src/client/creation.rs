@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::driver::{Call, Next, Then};
+use super::call::{Call, Next, Then};
 use super::error::Result;
 use super::machine::Answered;
 use crate::namespace::command::{Lifetime, Operation, Refusal};
@@ -25,13 +25,13 @@ impl Creation {
         if self.missing.is_empty() {
             return (Call::Request(self.operation), self.then);
         }
-        (Call::Request(self.operation.clone()), Box::new(move |result| self.take(result)))
+        (Call::Request(self.operation.clone()), Then::new(move |result| self.take(result)))
     }
 
     fn take(self, result: Result<Answered>) -> Next {
         match result {
             Ok(Answered::Request { outcome: Err(Refusal::NoParent { .. }), .. }) => self.make_parent(),
-            result => (self.then)(result),
+            result => self.then.take(result),
         }
     }
 
@@ -44,9 +44,9 @@ impl Creation {
         let create = Operation::Create { path, data: Bytes::new(), lifetime: Lifetime::Permanent, sequential: false };
         let then = move |result: Result<Answered>| match result {
             Ok(Answered::Request { outcome: Ok(_) | Err(Refusal::NodeExists { .. }), .. }) => self.make_parent(),
-            result => (self.then)(result),
+            result => self.then.take(result),
         };
-        Next::Call(Call::Request(create), Box::new(then))
+        Next::Call(Call::Request(create), Then::new(then))
     }
 }
 

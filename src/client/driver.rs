@@ -8,21 +8,23 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::task::Waker;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::process::{Pid, getpid};
 
+use super::call::{Call, Opened, Then};
 use super::clock;
-use super::credentials::Credentials;
 use super::error::{Error, Outcome, Result};
-use super::machine::{Answered, Effect, Machine, Settings, WatchTold, WatchWish};
+use super::machine::{Effect, Machine, Settings, WatchTold, WatchWish};
+use super::member::Member;
 use super::observe::Observed;
-use super::socket::Socket;
+use super::op::Places;
+use super::socket::{Socket, unreached};
+use super::telling;
 use super::watch::Listener;
-use crate::namespace::command::{Operation, Read};
 use crate::time::Instant;
-use crate::wire::client::Consistency;
 
 /// What callers hold of the driver.
 #[derive(Debug)]
@@ -31,46 +33,12 @@ pub(super) struct Driver {
     process: Pid,
     inbox: Mutex<Inbox>,
     bell: OwnedFd,
+    places: Arc<Places>,
 }
 
 /// Names one client inside the driver.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct ClientId(u64);
-
-/// What a caller asks for.
-pub(super) enum Call {
-    Request(Operation),
-    Authenticate(Credentials),
-    Read(Read, Consistency),
-    /// A linearizable read whose answer is to be kept.
-    KeptRead(Read),
-    /// Wait until the session, which has its place in that lock's queue, holds it or has lost its place.
-    AwaitLock(String),
-    /// What another process needs to take the session over.
-    Save,
-    /// The same, and leave the session to that process.
-    HandOver,
-    Close,
-}
-
-impl Call {
-    /// Whether nothing kept may be used before it is answered: it may change what there is to see, or who sees it.
-    pub(super) const fn is_request(&self) -> bool {
-        matches!(self, Self::Request(_) | Self::Authenticate(_))
-    }
-}
-
-/// What follows an answer: the end, or another call.
-pub(super) enum Next {
-    Finished,
-    Call(Call, Then),
-}
-
-/// Takes a call's answer.
-pub(super) type Then = Box<dyn FnOnce(Result<Answered>) -> Next + Send>;
-
-/// Told once when a client has its session, or cannot get one.
-pub(super) type Opened = Box<dyn FnOnce(Result<()>) + Send>;
 
 #[derive(Debug, Default)]
 struct Inbox {
@@ -111,6 +79,17 @@ enum Command {
         token: u64,
         result: io::Result<Vec<SocketAddr>>,
     },
+    /// Somebody awaits a call no longer than until then.
+    WakeAt {
+        at: Instant,
+        waker: Waker,
+    },
+}
+
+/// Has the driver of this process wake somebody.
+pub(super) fn wake_at(at: Instant, waker: Waker) -> Result<()> {
+    Driver::shared()?.post(Command::WakeAt { at, waker });
+    Ok(())
 }
 
 impl Driver {
@@ -134,6 +113,16 @@ impl Driver {
         getpid() == self.process
     }
 
+    /// The process whose thread it is.
+    pub(super) fn process(&self) -> Pid {
+        self.process
+    }
+
+    /// Where answers are laid.
+    pub(super) fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
     /// A name for a client to be.
     pub(super) fn reserve(&self) -> ClientId {
         let mut inbox = self.lock();
@@ -148,12 +137,12 @@ impl Driver {
 
     /// Makes a call on behalf of a client.
     pub(super) fn call(&self, client: ClientId, call: Call, then: Then) {
-        if !self.is_here() {
+        if self.is_here() {
+            self.post_here(Command::Call { client, call, then });
+        } else {
             // Whatever is to follow would come here again.
-            let _ = then(Err(Error::Forked));
-            return;
+            let _ = then.take(Err(Error::Forked { outcome: Outcome::NotApplied }));
         }
-        self.post(Command::Call { client, call, then });
     }
 
     /// A name for a watch to be.
@@ -182,16 +171,19 @@ impl Driver {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN).map_err(io::Error::from)?;
-        let driver = Arc::new(Self { process: getpid(), inbox: Mutex::default(), bell });
+        let driver = Arc::new(Self { process: getpid(), inbox: Mutex::default(), bell, places: Arc::default() });
         let mut thread = Thread::new(Arc::clone(&driver), epoll);
         std::thread::Builder::new().name("quorate-client".to_owned()).spawn(move || thread.run())?;
         Ok(driver)
     }
 
     fn post(&self, command: Command) {
-        if !self.is_here() {
-            return;
+        if self.is_here() {
+            self.post_here(command);
         }
+    }
+
+    fn post_here(&self, command: Command) {
         let mut inbox = self.lock();
         if inbox.gone {
             // Dropped outside the lock: the promises in it wake their callers.
@@ -220,31 +212,11 @@ struct Thread {
     tokens: BTreeMap<u64, ClientId>,
     last_token: u64,
     deadlines: BTreeSet<(Instant, ClientId)>,
+    /// Who is to be woken, and when.
+    alarms: BTreeMap<Instant, Vec<Waker>>,
     resolver: Option<mpsc::Sender<(u64, String)>>,
     /// Where received bytes are put before a machine takes them in.
     scratch: Vec<u8>,
-}
-
-/// A call under way.
-struct Waiting {
-    then: Then,
-    /// It is a request: as long as it is not answered, nothing that is kept is used.
-    is_request: bool,
-}
-
-/// One client.
-struct Member {
-    machine: Machine,
-    observed: Arc<Observed>,
-    opened: Option<Opened>,
-    /// What follows each call, by its tag; free places are listed in `free`.
-    thens: Vec<Option<Waiting>>,
-    free: Vec<usize>,
-    watches: BTreeMap<u64, Listener>,
-    token: u64,
-    socket: Option<Socket>,
-    deadline: Instant,
-    left: bool,
 }
 
 impl Thread {
@@ -256,6 +228,7 @@ impl Thread {
             tokens: BTreeMap::new(),
             last_token: BELL,
             deadlines: BTreeSet::new(),
+            alarms: BTreeMap::new(),
             resolver: None,
             scratch: vec![0; RECEIVE_BYTES],
         }
@@ -263,9 +236,10 @@ impl Thread {
 
     fn run(&mut self) {
         let mut events = Vec::with_capacity(EVENTS_MAX);
-        let mut touched = BTreeSet::new();
+        // Both keep their room from turn to turn.
+        let (mut commands, mut touched) = (Vec::new(), Vec::new());
         loop {
-            let mut commands = std::mem::take(&mut self.driver.lock().commands);
+            std::mem::swap(&mut commands, &mut self.driver.lock().commands);
             for command in commands.drain(..) {
                 touched.extend(self.command(command));
             }
@@ -277,9 +251,14 @@ impl Thread {
                     member.deadline = Instant::FOREVER;
                 });
                 self.deadlines.pop_first();
-                touched.insert(client);
+                touched.push(client);
             }
-            while let Some(client) = touched.pop_first() {
+            while let Some(alarm) = self.alarms.first_entry().filter(|alarm| *alarm.key() <= now) {
+                alarm.remove().into_iter().for_each(Waker::wake);
+            }
+            touched.sort_unstable();
+            touched.dedup();
+            for client in touched.drain(..) {
                 self.settle(client);
             }
             let Some(wait) = self.sleep_for() else { continue };
@@ -296,7 +275,7 @@ impl Thread {
                     let _ = rustix::io::read(&self.driver.bell, &mut [0; 8]);
                 } else if let Some(client) = self.tokens.get(&token).copied() {
                     self.ready(client);
-                    touched.insert(client);
+                    touched.push(client);
                 }
             }
         }
@@ -310,7 +289,8 @@ impl Thread {
         }
         inbox.asleep = true;
         drop(inbox);
-        let next = self.deadlines.first().map_or(SLEEP_MAX, |(at, _)| *at - clock::now());
+        let due = self.deadlines.first().map(|(at, _)| *at).into_iter().chain(self.alarms.keys().next().copied()).min();
+        let next = due.map_or(SLEEP_MAX, |at| at - clock::now());
         Some(next.min(SLEEP_MAX).as_nanos())
     }
 
@@ -319,19 +299,7 @@ impl Thread {
         let now = clock::now();
         match command {
             Command::Open { client, settings, observed, opened } => {
-                let machine = Machine::new(now, *settings);
-                let member = Member {
-                    machine,
-                    observed,
-                    opened: Some(opened),
-                    thens: Vec::new(),
-                    free: Vec::new(),
-                    watches: BTreeMap::new(),
-                    token: BELL,
-                    socket: None,
-                    deadline: Instant::FOREVER,
-                    left: false,
-                };
+                let member = Member::new(Machine::new(now, *settings), observed, opened);
                 self.members.insert(client, member);
                 Some(client)
             }
@@ -357,13 +325,17 @@ impl Thread {
             Command::Leave { client } => {
                 let member = self.members.get_mut(&client).expect("a client leaves once");
                 member.left = true;
-                member.call(now, Call::Close, Box::new(|_| Next::Finished));
+                member.call(now, Call::Close, Then::nothing());
                 Some(client)
             }
             Command::Resolved { token, result } => {
                 let client = self.tokens.get(&token).copied()?;
                 self.begin(client, result);
                 Some(client)
+            }
+            Command::WakeAt { at, waker } => {
+                self.alarms.entry(at).or_default().push(waker);
+                None
             }
         }
     }
@@ -375,7 +347,10 @@ impl Thread {
         let Some(socket) = &mut member.socket else { return };
         if !socket.is_connected() {
             match socket.attempted(epoll) {
-                Ok(true) => member.machine.connected(clock::now()),
+                Ok(true) => {
+                    telling::connected(client.0);
+                    member.machine.connected(clock::now());
+                }
                 Ok(false) => {}
                 Err(error) => self.lost(client, &error),
             }
@@ -406,21 +381,12 @@ impl Thread {
             match member.machine.poll_effect() {
                 Some(Effect::Connect { endpoint }) => self.connect(client, endpoint),
                 Some(Effect::Disconnect) => self.drop_socket(client),
-                Some(Effect::Done { tag, result }) => {
-                    if member.machine.ending().is_some() {
-                        // Whoever hears of the end finds it everywhere.
-                        member.observe();
-                    }
-                    let waiting = member.thens[tag as usize].take().expect("a call is answered once");
-                    member.free.push(tag as usize);
-                    if let Next::Call(call, then) = member.answered(waiting, result) {
-                        member.call(clock::now(), call, then);
-                    }
-                }
+                Some(Effect::Done { tag, result }) => member.done(tag, result),
                 Some(Effect::Watch { watch, told }) => member.told(watch, told),
                 Some(Effect::Shelve(shelve)) => member.observed.shelve(shelve),
                 Some(Effect::Session(event)) => {
                     member.observe();
+                    telling::session(client.0, &event);
                     member.observed.tell(event);
                 }
                 None => {
@@ -432,10 +398,12 @@ impl Thread {
         }
         let Some(member) = self.members.get_mut(&client) else { return };
         member.observe();
+        member.wake();
         let deadline = member.machine.next_deadline();
         if deadline != member.deadline {
-            self.deadlines.remove(&(member.deadline, client));
+            // In this order, so that a set of one keeps its room.
             self.deadlines.insert((deadline, client));
+            self.deadlines.remove(&(member.deadline, client));
             member.deadline = deadline;
         }
         if member.left && member.machine.is_over() {
@@ -464,6 +432,7 @@ impl Thread {
         assert!(member.socket.is_none(), "a client has one connection");
         member.token = token;
         let address = member.machine.address(endpoint);
+        telling::dials(client.0, address);
         match address.parse::<SocketAddr>() {
             Ok(address) => self.begin(client, Ok(vec![address])),
             Err(_) => {
@@ -501,8 +470,9 @@ impl Thread {
 
     /// The connection or the attempt failed.
     fn lost(&mut self, client: ClientId, error: &io::Error) {
+        telling::lost(client.0, error);
         self.drop_socket(client);
-        self.member(client, |member| member.machine.disconnected(clock::now(), &error.to_string()));
+        self.member(client, |member| member.machine.disconnected(clock::now(), &unreached(error)));
     }
 
     fn drop_socket(&mut self, client: ClientId) {
@@ -530,81 +500,6 @@ impl Drop for Thread {
     }
 }
 
-impl Member {
-    fn call(&mut self, now: Instant, call: Call, mut then: Then) {
-        let mut call = call;
-        loop {
-            let tag = self.free.pop().unwrap_or(self.thens.len());
-            if tag == self.thens.len() {
-                self.thens.push(None);
-            }
-            let is_request = call.is_request();
-            let queued = match call {
-                Call::Request(operation) => self.machine.request(now, tag as u64, operation).map_err(Err),
-                Call::Authenticate(credentials) => self.machine.authenticate(now, tag as u64, credentials).map_err(Err),
-                Call::Read(read, consistency) => self.machine.read(now, tag as u64, read, consistency).map_err(Err),
-                Call::KeptRead(read) => self.machine.read_and_keep(now, tag as u64, read).map_err(Err),
-                Call::AwaitLock(path) => self.machine.await_lock(now, tag as u64, path).map_err(Err),
-                Call::Save => {
-                    let over = || self.machine.ending().unwrap_or(Error::Closed { outcome: Outcome::NotApplied });
-                    Err(self.machine.saved().map(Answered::Saved).ok_or_else(over))
-                }
-                Call::HandOver => self.machine.hand_over(tag as u64).map_err(Err),
-                Call::Close => {
-                    self.machine.close(now, tag as u64);
-                    Ok(())
-                }
-            };
-            let waiting = Waiting { then, is_request };
-            let Err(at_once) = queued else {
-                self.thens[tag] = Some(waiting);
-                return;
-            };
-            self.free.push(tag);
-            match self.answered(waiting, at_once) {
-                Next::Finished => return,
-                Next::Call(next, after) => (call, then) = (next, after),
-            }
-        }
-    }
-
-    /// Hands an answer over; what follows from it.
-    fn answered(&self, waiting: Waiting, result: Result<Answered>) -> Next {
-        let kept = self.observed.kept();
-        if let Some(kept) = kept.filter(|_| waiting.is_request) {
-            kept.request_answered();
-        }
-        let next = (waiting.then)(result);
-        if let (Some(kept), Next::Call(call, _)) = (kept, &next)
-            && call.is_request()
-        {
-            kept.request_made();
-        }
-        next
-    }
-
-    /// Passes on what a watch is told.
-    fn told(&mut self, name: u64, told: WatchTold) {
-        if self.watches.get_mut(&name).is_some_and(|listener| !listener.tell(told)) {
-            self.watches.remove(&name);
-        }
-    }
-
-    /// Publishes what callers may look at, and keeps the promise of the opening.
-    fn observe(&mut self) {
-        let (state, lease_until) = (self.machine.state(), self.machine.lease_until());
-        self.observed.set(state, self.machine.session(), lease_until, self.machine.revision());
-        let ending = self.machine.ending();
-        if self.machine.session().is_none() && ending.is_none() {
-            return;
-        }
-        if let Some(opened) = self.opened.take() {
-            self.observed.took_over(self.machine.applied_before());
-            opened(ending.map_or(Ok(()), Err));
-        }
-    }
-}
-
 impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -614,12 +509,13 @@ impl std::fmt::Debug for Command {
             Self::Unwatch { .. } => "Unwatch",
             Self::Leave { .. } => "Leave",
             Self::Resolved { .. } => "Resolved",
+            Self::WakeAt { .. } => "WakeAt",
         })
     }
 }
 
 /// The token of the bell; sockets have higher ones.
-const BELL: u64 = 0;
+pub(super) const BELL: u64 = 0;
 
 /// Bytes read from a socket at once.
 const RECEIVE_BYTES: usize = 256 << 10;

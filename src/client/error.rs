@@ -271,8 +271,11 @@ pub enum Error {
         outcome: Outcome,
     },
     /// This process was forked from the one that made the client, and has no part in its session.
-    #[error("this process was forked from the one that connected; connect anew in this one")]
-    Forked,
+    #[error("this process was forked from the one that connected ({outcome}); connect anew in this one")]
+    Forked {
+        /// What is known of this call: one made before the fork is the other process's.
+        outcome: Outcome,
+    },
     /// This client was closed.
     #[error("the client was closed ({outcome})")]
     Closed {
@@ -292,6 +295,22 @@ pub enum Error {
     WrongCell {
         /// The server's words.
         text: String,
+    },
+    /// The replica that was asked, and no other, does not answer.
+    #[error("{endpoint} does not answer: {why}")]
+    Silent {
+        /// The replica.
+        endpoint: String,
+        /// What was met.
+        why: String,
+    },
+    /// Client and server speak no version of the protocol in common.
+    #[error("client and server speak no protocol in common ({outcome}): {text}; upgrade the older of the two")]
+    Version {
+        /// What either speaks.
+        text: String,
+        /// What is known of this call.
+        outcome: Outcome,
     },
     /// Client and server do not understand each other.
     #[error("client and server do not understand each other ({outcome}): {text}")]
@@ -330,6 +349,8 @@ impl Error {
             Self::SessionExpired { outcome, .. }
             | Self::SessionTaken { outcome, .. }
             | Self::Closed { outcome }
+            | Self::Forked { outcome }
+            | Self::Version { outcome, .. }
             | Self::HandlePoisoned { outcome, .. }
             | Self::Protocol { outcome, .. } => *outcome,
             Self::NoNode { .. }
@@ -363,8 +384,8 @@ impl Error {
             | Self::TooManyCalls { .. }
             | Self::TooManyLockWaits { .. }
             | Self::Unreachable { .. }
+            | Self::Silent { .. }
             | Self::WrongCell { .. }
-            | Self::Forked
             | Self::BadTarget { .. }
             | Self::Io(_) => Outcome::NotApplied,
         }
@@ -375,9 +396,11 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::TooManyCalls { .. } | Self::TooManyLockWaits { .. } | Self::NotNow { .. } | Self::Deadline { .. } => {
-                true
-            }
+            Self::TooManyCalls { .. }
+            | Self::TooManyLockWaits { .. }
+            | Self::NotNow { .. }
+            | Self::Silent { .. }
+            | Self::Deadline { .. } => true,
             Self::Aborted { cause, .. } => cause.is_retryable(),
             _ => false,
         }
@@ -390,10 +413,11 @@ impl Error {
             self,
             Self::SessionExpired { .. }
                 | Self::SessionTaken { .. }
-                | Self::Forked
+                | Self::Forked { .. }
                 | Self::Closed { .. }
                 | Self::Unreachable { .. }
                 | Self::WrongCell { .. }
+                | Self::Version { .. }
                 | Self::Protocol { .. }
                 | Self::Io(_)
         )

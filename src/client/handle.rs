@@ -41,8 +41,8 @@ use bytes::Bytes;
 
 use super::acquisition;
 use super::api::{Client, CreateOptions, Created, answer, done, outward, unfit};
+use super::call::{Call, Then};
 use super::creation::with_parents;
-use super::driver::{Call, Next};
 use super::error::{Error, Outcome as Known, Result};
 use super::handle_events::HandleEvents;
 use super::listing::Page;
@@ -143,9 +143,9 @@ impl Client {
                 _ => Err(unfit("an opening")),
             }))
         };
-        let (call, then) = with_parents(operation, parents.then_some(&path), Box::new(then));
+        let (call, then) = with_parents(operation, parents.then_some(&path), Then::new(then));
         self.call(call, then);
-        op
+        self.timed(op)
     }
 }
 
@@ -325,7 +325,7 @@ impl Handle {
                 Err(error) => Err(error),
             })
         };
-        self.held.client.call(Call::Request(close), Box::new(then));
+        self.held.client.call(Call::Request(close), Then::new(then));
         op
     }
 }
@@ -334,7 +334,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         if self.owned {
             let close = Operation::Close { handle: self.held.token.clone() };
-            self.held.client.call(Call::Request(close), Box::new(|_| Next::Finished));
+            self.held.client.call(Call::Request(close), Then::nothing());
         }
     }
 }

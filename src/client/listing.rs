@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::api::{Client, answer, outward, unfit};
-use super::driver::{Call, Next, Then};
+use super::call::{Call, Next, Then};
 use super::error::Result;
 use super::machine::Answered;
 use super::op::{Op, Promise};
@@ -75,12 +75,12 @@ impl Client {
                 match self.look(&first, consistency) {
                     // A listing of several pages is not kept.
                     Some(answered) => _ = listing.take(Ok(answered)),
-                    None => self.call(self.asking(first, consistency), Box::new(move |result| listing.take(result))),
+                    None => self.call(self.asking(first, consistency), Then::new(move |result| listing.take(result))),
                 }
             }
             Err(error) => promise.keep(Err(error)),
         }
-        op
+        self.timed(op)
     }
 
     /// A part of a node's listing, with stats: the children whose names follow `after` (all if empty), at most `limit` of
@@ -191,7 +191,7 @@ impl Listing {
     fn page(self, consistency: Consistency) -> (Call, Then) {
         let after = self.names.last().cloned().unwrap_or_default();
         let read = Read::List { path: self.path.clone(), after, limit: 0 };
-        (Call::Read(read, consistency), Box::new(move |result| self.take(result)))
+        (Call::Read(read, consistency), Then::new(move |result| self.take(result)))
     }
 
     fn take(mut self, result: Result<Answered>) -> Next {

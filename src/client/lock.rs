@@ -19,7 +19,7 @@ use futures_core::Stream;
 
 use super::acquisition;
 use super::api::{Client, CreateOptions, Created, done, outward, unfit};
-use super::driver::{Call, Next};
+use super::call::{Call, Then};
 use super::error::Error;
 use super::log::Appended;
 use super::machine::Answered;
@@ -115,10 +115,9 @@ impl Client {
 
     /// Who holds the lock of a node, and how many wait for it.
     pub fn lock_holders(&self, path: &str) -> Op<LockHolders> {
-        let root = self.root();
-        let pick = move |answer| match answer {
+        let pick = |answer, root: &Arc<str>| match answer {
             Answer::Lock { mut holders } => {
-                holders.sequencer = holders.sequencer.map(|sequencer| outward_sequencer(&root, sequencer));
+                holders.sequencer = holders.sequencer.map(|sequencer| outward_sequencer(root, sequencer));
                 Some(holders)
             }
             _ => None,
@@ -129,7 +128,7 @@ impl Client {
     /// Whether a lock is still held as its sequencer, shown by somebody, says.
     pub fn check_sequencer(&self, sequencer: &Sequencer) -> Op<bool> {
         let read = |path| Read::CheckSequencer { sequencer: Sequencer { path, ..sequencer.clone() } };
-        let pick = |answer| match answer {
+        let pick = |answer, _: &_| match answer {
             Answer::Sequencer { valid } => Some(valid),
             _ => None,
         };
@@ -138,7 +137,7 @@ impl Client {
 
     /// Gives a lock up, whatever comes of it.
     pub(super) fn release_quietly(&self, release: Operation) {
-        self.call(Call::Request(release), Box::new(|_| Next::Finished));
+        self.call(Call::Request(release), Then::nothing());
     }
 }
 
@@ -282,11 +281,11 @@ impl Future for Lost {
 impl Guarded<'_> {
     /// As [`Client::create`], except that it makes no parents.
     pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
-        let (data, root) = (data.into(), self.client.root());
+        let data = data.into();
         let CreateOptions { lifetime, sequential, .. } = options;
         let create = |path| self.guard(Operation::Create { path, data, lifetime, sequential });
-        self.client.mutate(path, create, move |done| match done {
-            Done::Created { path, stat } => Some(Created { path: outward(&root, path), stat }),
+        self.client.mutate(path, create, |done, root| match done {
+            Done::Created { path, stat } => Some(Created { path: outward(root, path), stat }),
             _ => None,
         })
     }
@@ -295,7 +294,7 @@ impl Guarded<'_> {
     pub fn set(&self, path: &str, data: impl Into<Bytes>, expect: Expect) -> Op<Stat> {
         let data = data.into();
         let set = |path| self.guard(Operation::Set { path, data, expect });
-        self.client.mutate(path, set, |done| match done {
+        self.client.mutate(path, set, |done, _| match done {
             Done::Set { stat } => Some(stat),
             _ => None,
         })
@@ -304,7 +303,7 @@ impl Guarded<'_> {
     /// As [`Client::delete`].
     pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
         let delete = |path| self.guard(Operation::Delete { path, expect });
-        self.client.mutate(path, delete, |done| (done == Done::Deleted).then_some(()))
+        self.client.mutate(path, delete, |done, _| (done == Done::Deleted).then_some(()))
     }
 
     /// As [`Log::append`](super::Log::append), or with an `end`, [`Log::append_at`](super::Log::append_at).
@@ -316,7 +315,7 @@ impl Guarded<'_> {
     ) -> Op<Appended> {
         let records = records.into_iter().collect();
         let append = |path| self.guard(Operation::Append { path, records, end });
-        self.client.mutate(path, append, Appended::of)
+        self.client.mutate(path, append, |done, _| Appended::of(done))
     }
 
     fn guard(&self, operation: Operation) -> Operation {

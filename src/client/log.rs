@@ -136,7 +136,7 @@ impl Log {
     pub fn read_as(&self, from: u64, bytes_max: u32, consistency: Consistency) -> Op<LogPage> {
         // In a request 0 asks for as many as fit.
         let bytes = bytes_max.max(1);
-        let pick = |answer| match answer {
+        let pick = |answer, _: &_| match answer {
             Answer::Records { from, records, stat } => {
                 let next = from + records.len() as u64;
                 Some(LogPage { from, records: records.iter().collect(), next, stat })
@@ -158,7 +158,7 @@ impl Log {
     /// Drops the records before position `upto`, which is not past the log's end, and says where the log begins now.
     pub fn trim(&self, upto: u64) -> Op<u64> {
         let trim = |path| Operation::Trim { path, upto };
-        self.client.mutate(&self.path, trim, |done| match done {
+        self.client.mutate(&self.path, trim, |done, _| match done {
             Done::Trimmed { first } => Some(first),
             _ => None,
         })
@@ -168,7 +168,7 @@ impl Log {
     /// still be about seals it first, reads it to its end, and goes on in another.
     pub fn seal(&self) -> Op<u64> {
         let seal = |path| Operation::Seal { path };
-        self.client.mutate(&self.path, seal, |done| match done {
+        self.client.mutate(&self.path, seal, |done, _| match done {
             Done::Sealed { end } => Some(end),
             _ => None,
         })
@@ -176,7 +176,7 @@ impl Log {
 
     /// The node's numbers, of which [`Stat::log`] tells what only a log has; `None` if there is no such node.
     pub fn stat(&self) -> Op<Option<Stat>> {
-        let pick = |answer| match answer {
+        let pick = |answer, _: &_| match answer {
             Answer::Exists { stat } => Some(stat),
             _ => None,
         };
@@ -185,7 +185,7 @@ impl Log {
 
     fn append_if<R: AsRef<[u8]>>(&self, records: impl IntoIterator<Item = R>, end: Option<u64>) -> Op<Appended> {
         let records = records.into_iter().collect();
-        self.client.mutate(&self.path, |path| Operation::Append { path, records, end }, Appended::of)
+        self.client.mutate(&self.path, |path| Operation::Append { path, records, end }, |done, _| Appended::of(done))
     }
 }
 

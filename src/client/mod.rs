@@ -50,12 +50,13 @@
 //!
 //! Invariants of the machine that see to this are numbered where they are kept, in [`machine`].
 //!
+//! With the feature `tracing`, the driver tells of connections and sessions under the target `quorate::client`.
+//!
 //! # Not here
 //!
-//! Sessions across a fork: the child has no driver, and each call in it is [`Error::Forked`]; it connects anew.
+//! Sessions across a fork: the child has no driver, and each call in it is [`Error::Forked`], as is each made before that is waited for in it; it connects anew.
 //!
-//! A deadline that takes a call back: what was sent may be applied, so [`Op::wait_timeout`] stops waiting and nothing
-//! more.
+//! A deadline that takes a call back: what was sent may be applied, so [`Op::within`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
 mod acl;
@@ -63,6 +64,7 @@ mod acquisition;
 mod api;
 mod block_on;
 mod builder;
+mod call;
 mod clock;
 mod creation;
 mod credentials;
@@ -77,6 +79,8 @@ mod listing;
 mod lock;
 mod log;
 pub mod machine;
+mod meaning;
+mod member;
 mod observe;
 mod op;
 mod quota;
@@ -87,6 +91,7 @@ mod snapshot;
 mod socket;
 mod status;
 mod target;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod txn;

@@ -39,11 +39,13 @@ struct View {
 }
 
 /// The changes of a client's session, from when it was asked for, in order: a stream, and an iterator that blocks. It ends
-/// after [`SessionEvent::Expired`] or [`SessionEvent::Closed`].
+/// after [`SessionEvent::Expired`] or [`SessionEvent::Closed`], and in a forked child at once.
 ///
 /// A reader that falls far behind loses the oldest events; what the last one says always holds.
 #[derive(Debug)]
 pub struct SessionEvents {
+    /// In a process forked from this one nothing more comes, and the lock may be held by a thread that is not there.
+    process: Pid,
     listener: Arc<Listener>,
 }
 
@@ -132,7 +134,7 @@ impl Observed {
         let listener = Arc::new(Listener { state: Mutex::new(heard), told: Condvar::new() });
         listeners.retain(|listener| listener.strong_count() > 0);
         listeners.push(Arc::downgrade(&listener));
-        SessionEvents { listener }
+        SessionEvents { process: self.process, listener }
     }
 
     pub(super) fn set(
@@ -171,6 +173,9 @@ impl Observed {
 impl SessionEvents {
     /// The next change, if one comes within `timeout`; `None` too once the client is at its end.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<SessionEvent> {
+        if getpid() != self.process {
+            return None;
+        }
         let nothing = |heard: &mut Heard| heard.events.is_empty() && !heard.ended;
         let waited = self.listener.told.wait_timeout_while(lock(&self.listener.state), timeout, nothing);
         waited.unwrap_or_else(PoisonError::into_inner).0.events.pop_front()
@@ -182,6 +187,9 @@ impl Iterator for SessionEvents {
 
     /// Blocks this thread until there is a change.
     fn next(&mut self) -> Option<SessionEvent> {
+        if getpid() != self.process {
+            return None;
+        }
         let nothing = |heard: &mut Heard| heard.events.is_empty() && !heard.ended;
         let waited = self.listener.told.wait_while(lock(&self.listener.state), nothing);
         waited.unwrap_or_else(PoisonError::into_inner).events.pop_front()
@@ -192,6 +200,9 @@ impl Stream for SessionEvents {
     type Item = SessionEvent;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<SessionEvent>> {
+        if getpid() != self.process {
+            return Poll::Ready(None);
+        }
         let mut heard = lock(&self.listener.state);
         match heard.events.pop_front() {
             Some(event) => Poll::Ready(Some(event)),

@@ -1,13 +1,26 @@
-//! One call under way: for callers that block and callers that await.
+//! A call's answer, to be awaited, waited for or left alone.
+//!
+//! Between the caller and whoever answers is one place for the answer. Most calls have the cell's own answer laid there, and
+//! what the caller wants of it is made on the caller's side ([`Meaning`]): such places are all alike, and once their answers
+//! are taken the next calls have them ([`Places`]), so that a call in a long row of them allocates nothing.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use rustix::process::{Pid, getpid};
+
+use super::block_on::{block_on, block_on_until};
 use super::clock;
+use super::driver;
 use super::error::{Error, Outcome, Result};
+use super::machine::Answered;
+use super::meaning::Meaning;
+use crate::time::Instant;
 
 /// A call that was queued when it was made, in the order of the program, whether anyone waits for it or not.
 ///
@@ -15,9 +28,35 @@ use super::error::{Error, Outcome, Result};
 /// is waited for is not wanted any more.
 #[must_use = "the call is queued already; await it, .wait() for it, or .detach() it"]
 pub struct Op<T> {
-    place: Arc<Place<T>>,
+    answer: Source<T>,
     /// What is to be done if it is dropped before it was answered.
     abandon: Option<Box<dyn FnOnce() + Send + Sync>>,
+    deadline: Option<Deadline>,
+}
+
+/// When a call is waited for no longer.
+struct Deadline {
+    at: Instant,
+    after: Duration,
+    /// Whoever polls is woken then.
+    armed: Option<Waker>,
+}
+
+/// Where the answer comes from.
+enum Source<T> {
+    /// It was here at once; `None` once it was taken.
+    Here(Option<Result<T>>),
+    /// Somebody lays it there as the caller wants it.
+    Promised(Arc<Place<T>>),
+    /// The driver lays there what the cell said.
+    Cell(FromCell<T>),
+}
+
+struct FromCell<T> {
+    place: Arc<Place<Answered>>,
+    meaning: Meaning<T>,
+    root: Arc<str>,
+    places: Arc<Places>,
 }
 
 /// The duty to answer an [`Op`]. Dropped unanswered, it says that the client is closed.
@@ -26,10 +65,17 @@ pub(super) struct Promise<T> {
     place: Option<Arc<Place<T>>>,
 }
 
+/// Places for answers that were taken, for the next calls.
+#[derive(Debug, Default)]
+pub(super) struct Places(Mutex<VecDeque<Arc<Place<Answered>>>>);
+
 #[derive(Debug)]
 struct Place<T> {
+    /// Where its answer comes from: in a process forked from it none comes, and its lock may be another thread's for ever.
+    process: Pid,
+    /// Set when the answer is there for good: from then on nobody but the caller has its lock.
+    settled: AtomicBool,
     state: Mutex<State<T>>,
-    answered: Condvar,
 }
 
 #[derive(Debug)]
@@ -42,14 +88,38 @@ enum State<T> {
 impl<T> Op<T> {
     /// A call, and the duty to answer it.
     pub(super) fn new() -> (Self, Promise<T>) {
-        let place = Arc::new(Place { state: Mutex::new(State::Waiting(None)), answered: Condvar::new() });
-        (Self { place: Arc::clone(&place), abandon: None }, Promise { place: Some(place) })
+        let place = Arc::new(Place::new(getpid()));
+        let answer = Source::Promised(Arc::clone(&place));
+        (Self::of(answer), Promise { place: Some(place) })
+    }
+
+    /// A call that is answered by the cell, whose answer means that to the caller; and the duty to pass the answer on.
+    pub(super) fn from_cell(
+        places: &Arc<Places>,
+        process: Pid,
+        meaning: Meaning<T>,
+        root: Arc<str>,
+    ) -> (Self, Promise<Answered>) {
+        let place = places.take(process);
+        let promise = Promise { place: Some(Arc::clone(&place)) };
+        let answer = Source::Cell(FromCell { place, meaning, root, places: Arc::clone(places) });
+        (Self::of(answer), promise)
     }
 
     /// A call that is answered already.
     pub(super) fn ready(result: Result<T>) -> Self {
-        let place = Place { state: Mutex::new(State::Answered(result)), answered: Condvar::new() };
-        Self { place: Arc::new(place), abandon: None }
+        Self::of(Source::Here(Some(result)))
+    }
+
+    fn of(answer: Source<T>) -> Self {
+        Self { answer, abandon: None, deadline: None }
+    }
+
+    /// The same call, waited for at most so long from now on, by whatever means: then it fails with [`Error::Deadline`], and is
+    /// dropped. [`Client::with_deadline`](super::Client::with_deadline) gives every call one.
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.deadline = Some(Deadline { at: clock::now() + timeout.into(), after: timeout, armed: None });
+        self
     }
 
     /// The same call; `abandon` is done if it is dropped before it was answered.
@@ -59,27 +129,20 @@ impl<T> Op<T> {
     }
 
     /// Blocks this thread until the answer is here. Not for threads of an async runtime: await there.
-    pub fn wait(self) -> Result<T> {
-        let waiting = |state: &mut State<T>| matches!(state, State::Waiting(_));
-        let state = self.place.answered.wait_while(self.place.lock(), waiting);
-        state.unwrap_or_else(PoisonError::into_inner).take().expect("waited until it was answered")
+    pub fn wait(mut self) -> Result<T> {
+        match self.deadline.take() {
+            None => block_on(self),
+            Some(Deadline { at, after, .. }) => block_on_until(self, at).unwrap_or(Err(Error::Deadline { after })),
+        }
     }
 
     /// As [`wait`](Self::wait), for at most this long; then the call goes on, and its answer is dropped.
-    pub fn wait_timeout(self, timeout: Duration) -> Result<T> {
-        let deadline = clock::now() + timeout.into();
-        let mut state = self.place.lock();
-        loop {
-            if let Some(result) = state.take() {
-                return result;
-            }
-            let left = deadline - clock::now();
-            if left == crate::time::Duration::ZERO {
-                return Err(Error::Deadline { after: timeout });
-            }
-            let woken = self.place.answered.wait_timeout(state, left.into());
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+    pub fn wait_timeout(mut self, timeout: Duration) -> Result<T> {
+        let at = clock::now() + timeout.into();
+        if self.deadline.as_ref().is_none_or(|deadline| at < deadline.at) {
+            self.deadline = Some(Deadline { at, after: timeout, armed: None });
         }
+        self.wait()
     }
 
     /// The call, to be failed by somebody who is not its caller.
@@ -87,7 +150,11 @@ impl<T> Op<T> {
     where
         T: Send + 'static,
     {
-        Box::new(Arc::downgrade(&self.place))
+        match &self.answer {
+            Source::Here(_) => Box::new(Weak::<Place<T>>::new()),
+            Source::Promised(place) => Box::new(Arc::downgrade(place)),
+            Source::Cell(FromCell { place, .. }) => Box::new(Arc::downgrade(place)),
+        }
     }
 
     /// Lets the call take its course without waiting for it.
@@ -98,13 +165,28 @@ impl<T> Op<T> {
     /// Whether the answer is here.
     #[must_use]
     pub fn is_answered(&self) -> bool {
-        matches!(*self.place.lock(), State::Answered(_))
+        match &self.answer {
+            Source::Here(result) => result.is_some(),
+            Source::Promised(place) => place.is_answered(),
+            Source::Cell(FromCell { place, .. }) => place.is_answered(),
+        }
+    }
+
+    fn is_waited_for(&self) -> bool {
+        match &self.answer {
+            Source::Here(_) => false,
+            Source::Promised(place) => place.is_waited_for(),
+            Source::Cell(FromCell { place, .. }) => place.is_waited_for(),
+        }
     }
 }
 
 impl<T> Drop for Op<T> {
     fn drop(&mut self) {
-        if let Some(abandon) = self.abandon.take().filter(|_| matches!(*self.place.lock(), State::Waiting(_))) {
+        if self.abandon.is_some()
+            && self.is_waited_for()
+            && let Some(abandon) = self.abandon.take()
+        {
             abandon();
         }
     }
@@ -116,18 +198,41 @@ impl<T> std::fmt::Debug for Op<T> {
     }
 }
 
+/// Nothing in it is pinned: what is polled is a place on the heap.
+impl<T> Unpin for Op<T> {}
+
 impl<T> Future for Op<T> {
     type Output = Result<T>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
-        let mut state = self.place.lock();
-        match state.take() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                *state = State::Waiting(Some(context.waker().clone()));
-                Poll::Pending
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        let Self { answer, deadline, .. } = &mut *self;
+        let polled = match answer {
+            Source::Here(result) => Poll::Ready(result.take().expect("an answer is taken once")),
+            Source::Promised(place) => place.poll(context),
+            Source::Cell(FromCell { place, meaning, root, places }) => place.poll(context).map(|answered| {
+                places.put(place);
+                meaning.of(answered, root)
+            }),
+        };
+        match (polled, deadline) {
+            (Poll::Pending, Some(deadline)) => deadline.poll(context).map(Err),
+            (polled, _) => polled,
+        }
+    }
+}
+
+impl Deadline {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Error> {
+        if clock::now() >= self.at {
+            return Poll::Ready(Error::Deadline { after: self.after });
+        }
+        if !self.armed.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            self.armed = Some(context.waker().clone());
+            if let Err(error) = driver::wake_at(self.at, context.waker().clone()) {
+                return Poll::Ready(error);
             }
         }
+        Poll::Pending
     }
 }
 
@@ -137,9 +242,16 @@ impl<T> Promise<T> {
         self.answer(result);
     }
 
+    /// Answers the call, and leaves it to whoever answers several to wake the caller.
+    #[must_use]
+    pub(super) fn lay(mut self, result: Result<T>) -> Option<Waker> {
+        self.place.take().and_then(|place| place.answer(result))
+    }
+
     fn answer(&mut self, result: Result<T>) {
-        let Some(place) = self.place.take() else { return };
-        place.answer(result);
+        if let Some(waker) = self.place.take().and_then(|place| place.answer(result)) {
+            waker.wake();
+        }
     }
 }
 
@@ -160,28 +272,84 @@ pub(super) trait Outstanding: Send {
 
 impl<T: Send> Outstanding for Weak<Place<T>> {
     fn is_waiting(&self) -> bool {
-        self.upgrade().is_some_and(|place| matches!(*place.lock(), State::Waiting(_)))
+        self.upgrade().is_some_and(|place| place.is_waited_for())
     }
 
     fn fail(&self, error: Error) {
-        if let Some(place) = self.upgrade() {
-            place.answer(Err(error));
+        if let Some(waker) = self.upgrade().and_then(|place| place.answer(Err(error))) {
+            waker.wake();
+        }
+    }
+}
+
+impl Places {
+    /// A place for an answer.
+    fn take(&self, process: Pid) -> Arc<Place<Answered>> {
+        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        if let Some(mut place) = used
+            && let Some(free) = Arc::get_mut(&mut place)
+        {
+            free.renew();
+            return place;
+        }
+        Arc::new(Place::new(process))
+    }
+
+    /// Takes a place back whose answer was taken. Whoever laid the answer there may be about to let go of it: so it joins the
+    /// end of a line, and is looked at once it is first.
+    fn put(&self, place: &Arc<Place<Answered>>) {
+        // In a forked child the lock may be held by a thread that is not there.
+        let Ok(mut places) = self.0.try_lock() else { return };
+        if places.len() < PLACES_MAX {
+            places.push_back(Arc::clone(place));
         }
     }
 }
 
 impl<T> Place<T> {
-    /// The first answer counts.
-    fn answer(&self, result: Result<T>) {
+    fn new(process: Pid) -> Self {
+        Self { process, settled: AtomicBool::new(false), state: Mutex::new(State::Waiting(None)) }
+    }
+
+    fn renew(&mut self) {
+        *self.settled.get_mut() = false;
+        *self.state.get_mut().unwrap_or_else(PoisonError::into_inner) = State::Waiting(None);
+    }
+
+    /// The first answer counts. Tells whom to wake.
+    fn answer(&self, result: Result<T>) -> Option<Waker> {
         let mut state = self.lock();
-        let State::Waiting(waker) = &mut *state else { return };
+        let State::Waiting(waker) = &mut *state else { return None };
         let waker = waker.take();
         *state = State::Answered(result);
         drop(state);
-        self.answered.notify_all();
-        if let Some(waker) = waker {
-            waker.wake();
+        self.settled.store(true, Ordering::Release);
+        waker
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Result<T>> {
+        // Asked only while there is nothing: then the caller is about to wait, and a system call costs little beside that.
+        if !self.settled.load(Ordering::Acquire) && getpid() != self.process {
+            return Poll::Ready(Err(Error::Forked { outcome: Outcome::Unknown }));
         }
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Answered(result) => Poll::Ready(result),
+            State::Taken => panic!("an operation is not polled again after its answer was taken"),
+            State::Waiting(waker) => {
+                let known = waker.filter(|waker| waker.will_wake(context.waker()));
+                *state = State::Waiting(Some(known.unwrap_or_else(|| context.waker().clone())));
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        self.settled.load(Ordering::Acquire) && matches!(*self.lock(), State::Answered(_))
+    }
+
+    fn is_waited_for(&self) -> bool {
+        !self.settled.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -189,23 +357,13 @@ impl<T> Place<T> {
     }
 }
 
-impl<T> State<T> {
-    /// The answer, if it is here.
-    fn take(&mut self) -> Option<Result<T>> {
-        match std::mem::replace(self, Self::Taken) {
-            Self::Answered(result) => Some(result),
-            Self::Taken => panic!("an operation is not polled again after its answer was taken"),
-            waiting @ Self::Waiting(_) => {
-                *self = waiting;
-                None
-            }
-        }
-    }
-}
+/// Places kept for the next calls: as many calls as one usually has under way.
+const PLACES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::namespace::command::Done;
 
     #[test]
     fn an_answer_given_on_another_thread_is_waited_for() {
@@ -221,6 +379,23 @@ mod tests {
         let error = op.wait_timeout(Duration::from_millis(5)).expect_err("nobody answers");
         assert_eq!(error.outcome(), Outcome::Unknown);
         promise.keep(Ok(1));
+    }
+
+    #[test]
+    fn a_deadline_holds_for_who_awaits_too() {
+        let (op, promise) = Op::<u8>::new();
+        let op = op.within(Duration::from_millis(5));
+        assert!(matches!(block_on(op), Err(Error::Deadline { .. })));
+        drop(promise);
+        let (op, promise) = Op::new();
+        promise.keep(Ok(1));
+        assert!(matches!(op.within(Duration::ZERO).wait(), Ok(1)), "what is there is there");
+        let (op, _promise) = Op::<u8>::new();
+        let error = op.within(Duration::from_secs(60)).wait_timeout(Duration::from_millis(1));
+        assert!(
+            matches!(error, Err(Error::Deadline { after }) if after == Duration::from_millis(1)),
+            "the nearer counts"
+        );
     }
 
     #[test]
@@ -249,5 +424,26 @@ mod tests {
         assert!(Pin::new(&mut op).poll(&mut context).is_pending());
         promise.keep(Ok("here"));
         assert!(matches!(Pin::new(&mut op).poll(&mut context), Poll::Ready(Ok("here"))));
+    }
+
+    #[test]
+    fn a_place_whose_answer_was_taken_is_the_next_calls() {
+        let places = Arc::new(Places::default());
+        let ask = || Op::from_cell(&places, getpid(), Meaning::Done(|done, _| Some(done)), Arc::from(""));
+        let mut addresses = Vec::new();
+        for revision in 1..4 {
+            let (op, promise) = ask();
+            let Source::Cell(FromCell { place, .. }) = &op.answer else { unreachable!("it was asked of the cell") };
+            addresses.push(Arc::as_ptr(place));
+            let waker = promise.lay(Ok(Answered::Request { revision, outcome: Ok(Done::Deleted) }));
+            assert!(waker.is_none(), "nobody waited");
+            assert_eq!(op.wait().expect("laid there"), Done::Deleted);
+        }
+        assert!(addresses.iter().all(|address| *address == addresses[0]), "{addresses:?}");
+        let (op, promise) = ask();
+        drop(op);
+        let (other, _other_promise) = ask();
+        assert!(promise.lay(Err(Error::TooManyCalls { limit: 7 })).is_none());
+        assert!(!other.is_answered(), "a place is one call's at a time");
     }
 }

@@ -19,7 +19,7 @@ impl Client {
     /// The quota set at this very node, and what the node and all below it come to; `None` if none is set there. Quotas set
     /// above it hold as well.
     pub fn quota(&self, path: &str) -> Op<Option<(Quota, Usage)>> {
-        let pick = |answer| match answer {
+        let pick = |answer, _: &_| match answer {
             Answer::Quota { quota } => Some(quota),
             _ => None,
         };
@@ -28,6 +28,6 @@ impl Client {
 
     fn change_quota(&self, path: &str, quota: Option<Quota>) -> Op<()> {
         let change = |path| Operation::SetQuota { path, quota };
-        self.mutate(path, change, |done| (done == Done::QuotaSet).then_some(()))
+        self.mutate(path, change, |done, _| (done == Done::QuotaSet).then_some(()))
     }
 }

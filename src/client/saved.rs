@@ -26,7 +26,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::acquisition;
 use super::api::{Client, refused, unfit};
-use super::driver::Call;
+use super::call::Call;
 use super::error::{Error, Result};
 use super::lock::LockGuard;
 use super::machine::{Answered, Saved};

@@ -99,6 +99,19 @@ impl Socket {
     }
 }
 
+/// Why a connection could not be had, or is gone, and what that mostly means.
+pub(super) fn unreached(error: &io::Error) -> String {
+    let means = match error.kind() {
+        ErrorKind::ConnectionRefused => "nothing listens there, so start the replica, or correct the address",
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "this host knows no way there",
+        ErrorKind::TimedOut => "the host is down, or something between drops what is sent there",
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "the replica ended, or dropped the connection",
+        // A name's look-up has no kind of its own, and its words say what it was.
+        _ => return error.to_string(),
+    };
+    format!("{error}: {means}")
+}
+
 fn attempt(epoll: &OwnedFd, token: u64, address: SocketAddr) -> io::Result<TcpStream> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use super::clock;
 use super::credentials::Credentials;
 use super::error::{Error, Outcome, Result};
+use super::socket::unreached;
 use super::target::Target;
 use crate::limits::CLIENT_FRAME_BYTES_MAX;
 use crate::namespace::codec::decode_outcome;
@@ -106,7 +107,8 @@ impl Line {
             return Err(Error::BadTarget { why: "one replica is asked at a time".to_owned() });
         };
         let deadline = clock::now() + timeout.into();
-        let stream = connect(endpoint, deadline)?;
+        let silent = |error: std::io::Error| Error::Silent { endpoint: endpoint.clone(), why: unreached(&error) };
+        let stream = connect(endpoint, deadline).map_err(silent)?;
         let mut line = Self { stream, reader: FrameReader::new(CLIENT_MAGIC), session: None };
         let (protocol_min, protocol_max) = (PROTOCOL_MIN, PROTOCOL_MAX);
         let hello = Hello { protocol_min, protocol_max, cell: target.cell, name, seen: 0, resume: None };
@@ -173,6 +175,10 @@ impl Line {
                     ServerMessage::Fault { code: FaultCode::WrongCell, text } => {
                         fault = Some(Error::WrongCell { text: text.to_owned() });
                     }
+                    ServerMessage::Fault { code: FaultCode::Version, text } => {
+                        let text = format!("{text}, this client {PROTOCOL_MIN} to {PROTOCOL_MAX}");
+                        fault = Some(Error::Version { text, outcome: Outcome::NotApplied });
+                    }
                     ServerMessage::Fault { text, .. } => fault = Some(protocol(text.to_owned())),
                     ServerMessage::Leader { .. } | ServerMessage::Pong { .. } => {}
                     ServerMessage::Refused { .. } => {
@@ -224,7 +230,7 @@ fn proved(outcome: &[u8]) -> Result<()> {
 /// How long a line's session outlives it where it could not be closed.
 const SESSION_TIMEOUT_MS: u32 = 20_000;
 
-fn connect(endpoint: &str, deadline: Instant) -> Result<TcpStream> {
+fn connect(endpoint: &str, deadline: Instant) -> std::io::Result<TcpStream> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
     for address in endpoint.to_socket_addrs()? {
         let left = (deadline - clock::now()).into();
@@ -240,7 +246,7 @@ fn connect(endpoint: &str, deadline: Instant) -> Result<TcpStream> {
             Err(error) => last = error,
         }
     }
-    Err(last.into())
+    Err(last)
 }
 
 /// What is left until the deadline.

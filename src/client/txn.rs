@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::api::{Client, CreateOptions, Created, outcome, outward, refused, unfit};
-use super::driver::Call;
+use super::call::Call;
 use super::error::{Error, Result};
 use super::log::Appended;
 use super::machine::Answered;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::api::{Client, outward, refused, unfit};
-use super::driver::{Call, Opened};
-use super::error::{Error, Result};
+use super::call::{Call, Opened};
+use super::error::{Error, Outcome, Result};
 use super::machine::{Answered, Happening, WatchTold, WatchWish};
 use super::op::Op;
 use crate::namespace::command::{Answer, Read, Refusal, Revision, Stat};
@@ -101,6 +101,8 @@ pub struct Watch {
     feed: Arc<Feed>,
     name: u64,
     client: Client,
+    /// A process forked from the one whose watch it is was told so.
+    told_forked: bool,
 }
 
 /// The driver's end of a watch.
@@ -254,7 +256,7 @@ impl Client {
     pub fn watch(&self, path: &str, options: WatchOptions) -> Op<Watch> {
         let (op, promise) = Op::new();
         self.watch_then(path, options, move |watch| promise.keep(watch));
-        op
+        self.timed(op)
     }
 
     /// Watches a node, and does `then` once the watch stands, or cannot.
@@ -299,11 +301,11 @@ impl Client {
     fn open_watch(&self, path: String, options: WatchOptions, then: impl FnOnce(Result<Watch>) + Send + 'static) {
         let (driver, client) = self.driver();
         if !driver.is_here() {
-            return then(Err(Error::Forked));
+            return then(Err(forked()));
         }
         let (name, root) = (driver.name_watch(), self.root());
         let feed = Arc::new(Feed { state: Mutex::default(), told: Condvar::new(), options, root });
-        let watch = Watch { feed: Arc::clone(&feed), name, client: self.clone() };
+        let watch = Watch { feed: Arc::clone(&feed), name, client: self.clone(), told_forked: false };
         let opened: Opened = Box::new(move |opened| then(opened.map(|()| watch)));
         let WatchOptions { scope, from, once, with_data, .. } = options;
         let wish = WatchWish { path, scope, from, once, with_data };
@@ -322,6 +324,9 @@ impl Watch {
 
     /// The next event, if one comes within `timeout`; `None` too once the watch has ended.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<WatchEvent>> {
+        if !self.is_here() {
+            return self.end_forked();
+        }
         let waited = self.feed.told.wait_timeout_while(self.feed.lock(), timeout, |told| told.is_silent());
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
@@ -332,6 +337,15 @@ impl Watch {
         let told = self.feed.lock();
         told.over && told.events.is_empty() && told.ended.is_none()
     }
+
+    fn is_here(&self) -> bool {
+        self.client.driver().0.is_here()
+    }
+
+    /// In a forked child nothing comes, and the feed's lock may be held by a thread that is not there.
+    fn end_forked(&mut self) -> Option<Result<WatchEvent>> {
+        (!std::mem::replace(&mut self.told_forked, true)).then(|| Err(forked()))
+    }
 }
 
 impl Iterator for Watch {
@@ -339,6 +353,9 @@ impl Iterator for Watch {
 
     /// Blocks this thread until something happens.
     fn next(&mut self) -> Option<Result<WatchEvent>> {
+        if !self.is_here() {
+            return self.end_forked();
+        }
         let waited = self.feed.told.wait_while(self.feed.lock(), |told| told.is_silent());
         waited.unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -347,7 +364,10 @@ impl Iterator for Watch {
 impl Stream for Watch {
     type Item = Result<WatchEvent>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<WatchEvent>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<WatchEvent>>> {
+        if !self.is_here() {
+            return Poll::Ready(self.end_forked());
+        }
         let mut told = self.feed.lock();
         if told.is_silent() {
             told.waker = Some(context.waker().clone());
@@ -499,6 +519,10 @@ impl Told {
         self.over = true;
         self.ended = Some(error);
     }
+}
+
+fn forked() -> Error {
+    Error::Forked { outcome: Outcome::NotApplied }
 }
 
 /// Events that wait to be taken, unless told otherwise.

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use super::cache::{CacheAsk, CacheTold, Recall};
 use super::client::{
-    CacheAccount, ClientMessage, Consistency, FaultCode, Hello, MemberAddress, Reason, Role, ServerMessage,
-    SessionAccount, SessionsPage, Status, Welcome,
+    CacheAccount, ClientMessage, Consistency, FaultCode, Hello, MemberAddress, MessageError, Reason, Role,
+    ServerMessage, SessionAccount, SessionsPage, Status, Welcome,
 };
 use super::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader};
 use super::members::{ChangeAnswer, Members};
@@ -311,6 +311,34 @@ fn a_servers_messages_have_the_bytes_on_record() {
         frames.push((name, bytes));
     }
     compare("server.txt", &golden(&frames));
+}
+
+/// The kinds of which a golden file has a frame.
+fn kinds_on_record(file: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire").join(file);
+    let text = std::fs::read_to_string(path).expect("the golden file is there");
+    let headers =
+        text.lines().zip(text.lines().skip(1)).filter(|(before, _)| before.starts_with("# ")).map(|pair| pair.1);
+    let mut kinds: Vec<u8> = headers
+        .filter(|header| !header.is_empty())
+        .map(|header| u8::from_str_radix(&header[6..8], 16).expect("a header in hexadecimal digits"))
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds
+}
+
+#[test]
+fn every_frame_that_is_understood_is_on_record() {
+    let understood = |decode: fn(Frame<'_>) -> Result<(), MessageError>| {
+        let known = move |kind: &u8| !matches!(decode(Frame::of(*kind, 0, b"")), Err(MessageError::Kind { .. }));
+        (0..=u8::MAX).filter(known).collect::<Vec<u8>>()
+    };
+    let clients = understood(|frame| ClientMessage::decode(frame).map(drop));
+    assert_eq!(clients, kinds_on_record("client.txt"));
+    let servers = understood(|frame| ServerMessage::decode(frame).map(drop));
+    assert_eq!(servers, kinds_on_record("server.txt"));
+    assert!(clients.len() >= 15 && servers.len() >= 24, "{clients:?} {servers:?}");
 }
 
 /// Kinds whose bodies end in bytes of the namespace's codec, which this one does not judge.

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, WatchOptions};
+use quorate::client::recipes::{DoubleBarrier, Election, Group, ReadWriteLock, Rendezvous, Semaphore};
+use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, Outcome, WatchOptions, block_on};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cell::{Cell, PATIENCE};
@@ -80,6 +81,7 @@ fn act() {
     match part.as_str() {
         "write" => write(&connect(&target)),
         "hold" => hold(&connect(&target.replace("10s", "2s"))),
+        "recipes" => recipes(&connect(&target.replace("10s", "2s"))),
         "fork" => fork(&connect(&target)),
         other => panic!("there is no part {other}"),
     }
@@ -127,26 +129,51 @@ fn hold(client: &Client) {
     say(&format!("lost {believed_at} {}", refused.is_err()));
 }
 
+/// Has something of each recipe that a session can have, until it is killed.
+fn recipes(client: &Client) {
+    let leadership = block_on(Election::new(client, "/election").campaign("here")).expect("it leads");
+    let writing = block_on(ReadWriteLock::new(client, "/lock").write()).expect("it writes");
+    let permit = block_on(Semaphore::new(client, "/semaphore", 1).acquire("")).expect("it has the permit");
+    let membership = block_on(Group::new(client, "/group").join("one", "")).expect("it is a member");
+    block_on(Rendezvous::new(client, "/place").announce("here")).expect("it left word");
+    let inside = block_on(DoubleBarrier::new(client, "/step", 1).enter()).expect("it is inside");
+    let turn = client.lock("/queue", LockOptions::exclusive()).wait().expect("it is its turn to take");
+    say("has them all");
+    std::thread::park();
+    drop((leadership, writing, permit, membership, inside, turn));
+}
+
 /// Forks. The child may not use what is its parent's, and can have its own; the parent goes on.
 fn fork(client: &Client) {
     let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
+    let other = Client::connect(&std::env::var(ENDPOINTS).expect("a cell")).wait().expect("a session");
+    let (waiting, awaited) =
+        (other.lock("/lock", LockOptions::exclusive()), other.watch("/none", WatchOptions::node()));
+    let (mut watch, mut events) = (awaited.wait().expect("it stands"), other.session_events());
     match fork::fork().expect("it forks") {
         fork::Fork::Child => {
-            let forked = |error: Option<Error>| matches!(error, Some(Error::Forked));
+            let forked = |error: Option<Error>| matches!(error, Some(Error::Forked { .. }));
             let refused = forked(client.get("/").wait_timeout(PATIENCE).err())
                 && forked(client.watch("/", WatchOptions::node()).wait_timeout(PATIENCE).err())
                 && forked(client.save().wait_timeout(PATIENCE).err());
+            // These were under way before: their answers are the parent's.
+            let lost = matches!(waiting.wait(), Err(Error::Forked { outcome: Outcome::Unknown }))
+                && forked(watch.next().and_then(Result::err))
+                && watch.next().is_none()
+                && events.next().is_none();
             let unsafe_here = !guard.is_held() && !client.is_safe();
             drop(guard);
             let own = Client::connect(&format!("quorate://{}", std::env::var(ENDPOINTS).expect("a cell")));
             let works = own.wait_timeout(PATIENCE).and_then(|own| own.get("/").wait_timeout(PATIENCE)).is_ok();
-            say(&format!("child {refused} {unsafe_here} {works}"));
+            say(&format!("child {refused} {lost} {unsafe_here} {works}"));
             std::process::exit(0);
         }
         fork::Fork::Parent(child) => {
             fork::waitpid(child).expect("it ends");
             let works = guard.guarded().set("/lock", "mine", Expect::Any).wait().is_ok();
             say(&format!("parent {} {works}", guard.is_held()));
+            drop(guard);
+            say(&format!("next {}", waiting.wait().is_ok()));
         }
     }
 }

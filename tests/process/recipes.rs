@@ -11,6 +11,7 @@ use quorate::client::recipes::{
 };
 use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, block_on, block_on_timeout};
 
+use super::actors::Actor;
 use super::cell::{Cell, PATIENCE};
 
 /// A cell whose leader can be struck down while others are at work.
@@ -397,4 +398,35 @@ fn a_setting_is_followed_across_leaders() {
     }
     let revisions = follower.join().expect("it only follows");
     assert!(revisions.is_sorted_by(|a, b| a < b), "forward, each once, and the last in the end: {revisions:?}");
+}
+
+#[test]
+fn what_a_killed_process_had_goes_to_the_others_with_its_session() {
+    let trial = Trial::new();
+    let client = trial.client();
+    let queue = Queue::new(&client, "/queue");
+    done(queue.put("entry"));
+    let mut members = Group::new(&client, "/group").watch();
+    assert!(done(members.next()).is_empty());
+    let actor = Actor::start("recipes", &trial.0.lock().expect("no thread panics with it"));
+    assert_eq!(actor.hear(), "has them all");
+    assert!(done(members.next()).contains_key("one"));
+    assert_eq!(done(Rendezvous::new(&client, "/place").meet()), "here");
+    // Those who come after it wait; it is killed under their eyes, and so is the leader.
+    let (mut leaders, others) = (Election::new(&client, "/election").observe(), [trial.client(), trial.client()]);
+    assert_eq!(done(leaders.next()).expect("it leads").value, "here");
+    scope(|scope| {
+        let [one, other] = &others;
+        scope.spawn(|| done(Election::new(one, "/election").campaign("there")));
+        scope.spawn(|| done(ReadWriteLock::new(one, "/lock").read()).release().wait().expect("it was held"));
+        scope.spawn(|| done(Semaphore::new(one, "/semaphore", 1).acquire("")).release().wait().expect("it was held"));
+        scope.spawn(|| assert_eq!(done(Queue::new(one, "/queue").take()), "entry"));
+        scope.spawn(|| done(done(DoubleBarrier::new(other, "/step", 1).enter()).leave()));
+        actor.kill();
+        trial.strike();
+    });
+    assert!(block_on_timeout(Rendezvous::new(&client, "/place").meet(), Duration::from_millis(50)).is_none());
+    let last = std::iter::repeat_with(|| done(members.next())).find(std::collections::BTreeMap::is_empty);
+    assert_eq!(last.map(|members| members.len()), Some(0));
+    assert!(done(queue.is_empty()), "taken once");
 }

@@ -35,8 +35,9 @@ fn a_forked_child_is_told_so_and_its_parent_goes_on() {
     let cell = Cell::start(1, "");
     cell.leader();
     let forking = Actor::start("fork", &cell);
-    assert_eq!(forking.hear(), "child true true true");
+    assert_eq!(forking.hear(), "child true true true true");
     assert_eq!(forking.hear(), "parent true true");
+    assert_eq!(forking.hear(), "next true");
 }
 
 /// A task that takes a lock and never ends by itself.

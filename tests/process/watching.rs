@@ -171,6 +171,6 @@ fn the_command_line_prints_what_happens_across_a_failover() {
     let lines = ["created", "changed", "deleted"]
         .into_iter()
         .zip(revisions)
-        .map(|(event, revision)| format!("{{\"event\":\"{event}\",\"revision\":{revision},\"path\":\"/jobs/1\"}}\n"));
+        .map(|(event, revision)| format!("{{\"event\":\"{event}\",\"path\":\"/jobs/1\",\"revision\":{revision}}}\n"));
     assert_eq!(String::from_utf8_lossy(&output.stdout), lines.collect::<String>());
 }

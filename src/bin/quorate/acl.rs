@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::connect::{Target, change_failed, failed};
 use super::input::password;
+use super::output;
 
 #[derive(clap::Subcommand)]
 #[command(after_help = "An entry is SCHEME:ID:RIGHTS. Rights are letters: r read, w write, c create children, d delete
@@ -101,29 +102,32 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Get(args) => get(args),
         Args::Rm(Rm { path, version, target }) => target.with_client(|client, timeout| {
             let removed = client.remove_acl(path, expected(*version)).wait_timeout(timeout);
-            removed.map(drop).map_err(|error| change_failed(&error))
+            let stat = removed.map_err(|error| change_failed(&error))?;
+            output::done(|| json!({ "path": path, "acl_version": stat.acl_version }))
         }),
         Args::Whoami(Whoami { target }) => {
             let who = target.with_client(|client, timeout| {
                 client.who_am_i().wait_timeout(timeout).map_err(|error| failed(&error))
             })?;
-            crate::print_line(&who.names().join("\n"))
+            output::show(false, || who.names().join("\n"), || json!({ "principals": who.names() }))
         }
         Args::Digest(Digest { user }) => {
             if user.is_empty() || user.contains(':') {
                 return Err(Failure::new(Code::Usage, format!("`{user}` is no user's name")).fix("leave out the colon"));
             }
-            crate::print_line(&User::new(user, &password()?).to_string())
+            let digest = User::new(user, &password()?).to_string();
+            output::show(false, || digest.clone(), || json!({ "digest": digest }))
         }
     }
 }
 
-/// Prints nothing.
+/// Prints nothing, in the simple form.
 fn set(Set { path, entries, inherit, version, target }: &Set) -> Result<(), Failure> {
     let acl = Acl { entries: entries.clone(), inherit: *inherit };
     target.with_client(|client, timeout| {
         let set = client.set_acl(path, acl, expected(*version)).wait_timeout(timeout);
-        set.map(drop).map_err(|error| change_failed(&error))
+        let stat = set.map_err(|error| change_failed(&error))?;
+        output::done(|| json!({ "path": path, "acl_version": stat.acl_version }))
     })
 }
 
@@ -137,15 +141,11 @@ fn get(Get { path, json, target }: &Get) -> Result<(), Failure> {
         Some(acl) => acl.entries.iter().map(AclEntry::to_string).collect(),
         None => vec!["world:anyone:rwcdal".to_owned()],
     };
-    if *json {
-        let version = stat.acl_version;
-        let object = json!({ "entries": entries, "inherit": inherit, "open": open, "acl_version": version });
-        return crate::print_line(&object.to_string());
-    }
     if inherit {
         eprintln!("children made from now on get the same list");
     }
-    crate::print_line(&entries.join("\n"))
+    let object = || json!({ "entries": entries, "inherit": inherit, "open": open, "acl_version": stat.acl_version });
+    output::show(*json, || entries.join("\n"), object)
 }
 
 fn expected(version: Option<u64>) -> Expect {

@@ -6,6 +6,7 @@ use quorate::server::config::Override;
 use quorate::server::{Config, Failure};
 use serde_json::json;
 
+use super::output::{self, Rows};
 use super::start;
 
 #[derive(clap::Args)]
@@ -64,30 +65,32 @@ pub fn check(args: &Check) -> Result<(), Failure> {
             }
         }
     }
-    crate::print_line(&format!(
-        "{} is sound: cell {}, {} replicas, lease {}, journal up to {}",
-        args.file.display(),
-        config.cell.id,
-        config.replicas.len(),
-        config.paxos.lease,
-        config.journal.max
-    ))
+    let (file, cell, replicas) = (args.file.display(), config.cell.id, config.replicas.len());
+    let (lease, max) = (config.paxos.lease, config.journal.max);
+    output::show(
+        false,
+        || format!("{file} is sound: cell {cell}, {replicas} replicas, lease {lease}, journal up to {max}"),
+        || {
+            let (file, lease, max) = (file.to_string(), lease.to_string(), max.to_string());
+            json!({ "file": file, "cell": cell.to_string(), "replicas": replicas, "lease": lease, "journal_max": max })
+        },
+    )
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Args::Show(show) = args;
     let overrides = overrides(&show.settings)?;
     let config = Config::read(&show.config, &overrides)?;
-    if !show.origins && !show.json {
+    if !show.origins && !output::is_json(show.json) {
         return crate::print(config.in_full().to_toml().as_bytes());
     }
+    let rows = Rows::new(show.json);
     for setting in config.settings(&show.config, &overrides)? {
         let (name, value, origin) = (setting.name, setting.value, setting.origin);
-        crate::print_line(&if show.json {
-            json!({ "name": name, "value": value, "origin": origin }).to_string()
-        } else {
-            format!("{name:<26} {value:<36} {origin}")
-        })?;
+        let line = || format!("{name:<26} {value:<36} {origin}").into_bytes();
+        if !rows.add(line, || json!({ "name": name, "value": value, "origin": origin }))? {
+            break;
+        }
     }
     Ok(())
 }

@@ -170,6 +170,7 @@ pub fn failed(error: &Error) -> Failure {
         Error::SessionExpired { .. }
         | Error::SessionTaken { .. }
         | Error::WrongCell { .. }
+        | Error::Version { .. }
         | Error::Protocol { .. } => Code::SessionLost,
         _ => Code::Unavailable,
     };

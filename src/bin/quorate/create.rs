@@ -7,6 +7,7 @@ use quorate::server::{Code, Failure};
 
 use super::connect::{Target, change_failed, span};
 use super::input::Data;
+use super::output;
 
 #[derive(clap::Args)]
 #[command(
@@ -71,5 +72,6 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
         options = options.acl(Acl::new(what.acl.iter().cloned()));
     }
     let made = client.create(&what.path, what.data.read()?, options).wait_timeout(timeout);
-    crate::print_line(&made.map_err(|error| change_failed(&error))?.path)
+    let made = made.map_err(|error| change_failed(&error))?;
+    output::show(false, || made.path.clone(), || output::version(&made.path, made.stat.version))
 }

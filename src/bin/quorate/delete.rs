@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use quorate::client::{Client, Expect};
 use quorate::server::Failure;
+use serde_json::json;
 
 use super::connect::{Target, change_failed};
+use super::output;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate delete /app/config\n  quorate delete --version 3 /app/config")]
@@ -29,8 +31,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
 }
 
-/// Prints nothing.
+/// Prints nothing, in the simple form.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let expect = what.version.map_or(Expect::Any, Expect::Version);
-    client.delete(&what.path, expect).wait_timeout(timeout).map_err(|error| change_failed(&error))
+    client.delete(&what.path, expect).wait_timeout(timeout).map_err(|error| change_failed(&error))?;
+    output::done(|| json!({ "path": what.path, "nodes": 1 }))
 }

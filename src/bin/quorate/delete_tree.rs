@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use quorate::client::{Client, Error, Expect};
 use quorate::server::Failure;
+use serde_json::json;
 
 use super::connect::{Target, change_failed};
+use super::output;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate delete-tree /app/old\n  quorate delete-tree --version 3 /app/old\n  \
@@ -44,5 +46,5 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
         Error::TooLarge { .. } => change_failed(&error).fix("take it down in parts, with --in-parts"),
         error => change_failed(&error),
     })?;
-    crate::print_line(&gone.to_string())
+    output::show(false, || gone.to_string(), || json!({ "path": what.path, "nodes": gone }))
 }

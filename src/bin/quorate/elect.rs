@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::connect::{Target, change_failed, failed, span};
 use super::lock;
+use super::output::Rows;
 
 #[derive(clap::Args)]
 #[command(
@@ -78,28 +79,25 @@ fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) ->
 }
 
 fn observe(election: &Election, args: &Args) -> Result<(), Failure> {
-    let mut leaders = election.observe();
+    let (mut leaders, rows) = (election.observe(), Rows::new(args.json));
     for _ in 0..args.count.unwrap_or(u64::MAX) {
         let leader = block_on(leaders.next()).map_err(|error| failed(&error))?;
-        let text = if args.json { object(leader).to_string() } else { line(leader) };
-        if !crate::is_printed(format!("{text}\n").as_bytes())? {
+        if !rows.add(|| line(leader.as_ref()).into_bytes(), || object(leader.as_ref()))? {
             break;
         }
     }
     Ok(())
 }
 
-fn line(leader: Option<Leader>) -> String {
-    leader.map_or_else(
-        || "none".to_owned(),
-        |Leader { value, term }| format!("leader {term} {}", crate::one_line(&value)),
-    )
+fn line(leader: Option<&Leader>) -> String {
+    leader
+        .map_or_else(|| "none".to_owned(), |Leader { value, term }| format!("leader {term} {}", crate::one_line(value)))
 }
 
-fn object(leader: Option<Leader>) -> Value {
+fn object(leader: Option<&Leader>) -> Value {
     leader.map_or_else(
         || json!({ "term": null, "value": null }),
-        |Leader { value, term }| json!({ "term": term, "value": String::from_utf8_lossy(&value) }),
+        |Leader { value, term }| json!({ "term": term, "value": String::from_utf8_lossy(value) }),
     )
 }
 

@@ -1,6 +1,9 @@
 //! `quorate explain`: what is behind an error's code.
 
 use quorate::server::{Code, Failure};
+use serde_json::{Value, json};
+
+use super::output::{self, Rows};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate explain E031\n  quorate explain 31\n  quorate explain")]
@@ -12,8 +15,20 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let Some(code) = args.code else {
-        let lines: Vec<String> = Code::ALL.iter().map(|code| format!("{code}  {}", code.meaning())).collect();
-        return crate::print_line(&lines.join("\n"));
+        let rows = Rows::default();
+        for code in Code::ALL {
+            rows.add(|| format!("{code}  {}", code.meaning()).into_bytes(), || value(code))?;
+        }
+        return Ok(());
     };
-    crate::print_line(&format!("{code}: {}\n{}\nexit status: {}", code.meaning(), code.explanation(), code.number()))
+    let page = || format!("{code}: {}\n{}\nexit status: {}", code.meaning(), code.explanation(), code.number());
+    output::show(false, page, || {
+        let mut value = value(code);
+        value["explanation"] = code.explanation().into();
+        value
+    })
+}
+
+fn value(code: Code) -> Value {
+    json!({ "code": code.to_string(), "meaning": code.meaning(), "exit_status": code.number() })
 }

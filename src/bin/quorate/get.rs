@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use quorate::client::{CacheSettings, Client, Consistency};
+use quorate::client::{CacheSettings, Client, Consistency, Stat};
 use quorate::server::Failure;
 
 use super::connect::{Target, failed};
+use super::{output, stat};
 
 #[derive(clap::Args)]
 #[command(
@@ -56,7 +57,18 @@ fn keep_reading(client: &Client, what: &What, times: u64, timeout: Duration) -> 
 /// Prints the data, and a line's end.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let consistency = if what.stale { Consistency::Stale } else { Consistency::Linearizable };
-    let (data, _) = client.get_as(&what.path, consistency).wait_timeout(timeout).map_err(|error| failed(&error))?;
-    crate::print(&data)?;
-    if what.raw { Ok(()) } else { crate::print(b"\n") }
+    let (data, stat) = client.get_as(&what.path, consistency).wait_timeout(timeout).map_err(|error| failed(&error))?;
+    show(&what.path, &data, &stat, what.raw)
+}
+
+/// Prints a node's data, in JSON with its numbers.
+pub fn show(path: &str, data: &[u8], stat: &Stat, raw: bool) -> Result<(), Failure> {
+    if output::is_json(false) {
+        let mut node = stat::numbers(stat);
+        let (name, value) = output::data(data);
+        (node["path"], node[name]) = (path.into(), value);
+        return crate::print_line(&node.to_string());
+    }
+    crate::print(data)?;
+    if raw { Ok(()) } else { crate::print(b"\n") }
 }

@@ -5,7 +5,7 @@ use quorate::server::Failure;
 
 use super::connect::{Target, change_failed, failed};
 use super::input::Data;
-use super::stat;
+use super::{get, output, stat};
 
 #[derive(clap::Subcommand)]
 pub enum Args {
@@ -55,14 +55,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }),
         Args::Get(Which { handle, target }) => target.with_client(|client, timeout| {
             let got = client.handle(handle.clone()).get().wait_timeout(timeout);
-            crate::print(&got.map_err(|error| failed(&error))?.0)?;
-            crate::print(b"\n")
+            let (data, stat) = got.map_err(|error| failed(&error))?;
+            get::show(&handle.path, &data, &stat, false)
         }),
         Args::Set(Set { handle, data, target }) => {
             let data = data.read()?;
             target.with_client(|client, timeout| {
                 let set = client.handle(handle.clone()).set(data, Expect::Any).wait_timeout(timeout);
-                crate::print_line(&format!("version {}", set.map_err(|error| change_failed(&error))?.version))
+                let version = set.map_err(|error| change_failed(&error))?.version;
+                output::show(false, || format!("version {version}"), || output::version(&handle.path, version))
             })
         }
     }

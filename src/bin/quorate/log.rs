@@ -3,13 +3,12 @@
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use quorate::client::{Client, CreateOptions, Error, Log, Stat, Tailed};
 use quorate::server::{Code, Failure};
 use serde_json::json;
 
 use super::connect::{Target, change_failed, failed, span};
+use super::output::{self, Rows};
 
 #[derive(clap::Subcommand)]
 #[command(
@@ -34,7 +33,7 @@ pub enum Args {
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate log create --parents /app/events\n  quorate log create --ttl 1h /app/debug"
+    after_help = "Examples:\n  quorate log create --parents /app/events\n  quorate log create --ttl 60m /app/debug"
 )]
 pub struct Create {
     /// The log's path
@@ -158,11 +157,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Tail(args) => args.target.with_client(|client, timeout| tail(client, args, timeout)),
         Args::Trim(Trim { path, upto, target }) => target.with_client(|client, timeout| {
             let first = client.log(path).trim(*upto).wait_timeout(timeout);
-            crate::print_line(&first.map_err(|error| change_failed(&error))?.to_string())
+            let first = first.map_err(|error| change_failed(&error))?;
+            output::show(false, || first.to_string(), || json!({ "first": first }))
         }),
         Args::Seal(Seal { path, target }) => target.with_client(|client, timeout| {
             let end = client.log(path).seal().wait_timeout(timeout);
-            crate::print_line(&end.map_err(|error| change_failed(&error))?.to_string())
+            let end = end.map_err(|error| change_failed(&error))?;
+            output::show(false, || end.to_string(), || json!({ "end": end }))
         }),
         Args::Stat(args) => args.target.with_client(|client, timeout| stat(client, args, timeout)),
     }
@@ -178,13 +179,14 @@ fn create(client: &Client, args: &Create, timeout: Duration) -> Result<(), Failu
         options = options.parents();
     }
     let made = client.create_log(&args.path, options).wait_timeout(timeout);
-    crate::print_line(&made.map_err(|error| change_failed(&error))?.path)
+    let path = made.map_err(|error| change_failed(&error))?.path;
+    output::show(false, || path.clone(), || json!({ "path": path }))
 }
 
 /// Prints one line a request: `FIRST END`. Lines of standard input that are there together go in one request.
 fn append(client: &Client, args: &Append, timeout: Duration) -> Result<(), Failure> {
     let log = client.log(&args.path);
-    let mut end = args.end;
+    let (mut end, rows) = (args.end, Rows::new(args.json));
     let mut add = |records: &[Vec<u8>]| {
         let appended = match end {
             Some(end) => log.append_at(end, records),
@@ -192,11 +194,8 @@ fn append(client: &Client, args: &Append, timeout: Duration) -> Result<(), Failu
         };
         let appended = appended.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
         end = end.map(|_| appended.end);
-        crate::print_line(&if args.json {
-            json!({ "first": appended.first, "end": appended.end }).to_string()
-        } else {
-            format!("{} {}", appended.first, appended.end)
-        })
+        let told = || json!({ "first": appended.first, "end": appended.end });
+        rows.add(|| format!("{} {}", appended.first, appended.end).into_bytes(), told).map(drop)
     };
     if args.records != ["-"] {
         let records: Vec<_> = args.records.iter().map(|record| record.clone().into_bytes()).collect();
@@ -229,7 +228,7 @@ fn read(client: &Client, args: &Read, timeout: Duration) -> Result<(), Failure> 
         Some(from) => from,
         None => first_left(&log, &args.path, timeout)?,
     };
-    let mut left = args.form.count.unwrap_or(u64::MAX);
+    let (mut left, rows) = (args.form.count.unwrap_or(u64::MAX), Rows::new(args.form.json));
     let mut end = None;
     while left > 0 && end.is_none_or(|end| from < end) {
         let page = log.read(from, u32::MAX).wait_timeout(timeout).map_err(|error| failed(&error))?;
@@ -238,7 +237,7 @@ fn read(client: &Client, args: &Read, timeout: Duration) -> Result<(), Failure> 
         let (next, positions) = (page.next, page.from..end);
         for (position, data) in positions.zip(page.records).take(usize::try_from(left).unwrap_or(usize::MAX)) {
             left -= 1;
-            if !args.form.is_printed(position, &data)? {
+            if !args.form.is_printed(&rows, position, &data)? {
                 return Ok(());
             }
         }
@@ -255,7 +254,7 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
     };
     // A script may wait for this before it does what is to be seen.
     let _ = writeln!(io::stderr(), "following {} from position {from} on", args.path);
-    let mut left = args.form.count.unwrap_or(u64::MAX);
+    let (mut left, rows) = (args.form.count.unwrap_or(u64::MAX), Rows::new(args.form.json));
     if left == 0 {
         return Ok(());
     }
@@ -263,14 +262,14 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
         match tailed.map_err(|error| failed(&error))? {
             Tailed::Record { position, data } => {
                 left -= 1;
-                if !args.form.is_printed(position, &data)? || left == 0 {
+                if !args.form.is_printed(&rows, position, &data)? || left == 0 {
                     return Ok(());
                 }
             }
             Tailed::Trimmed { from, first } => {
                 let _ = writeln!(io::stderr(), "records before {first} are trimmed, those from {from} on with them");
                 let told = json!({ "trimmed_from": from, "first": first }).to_string();
-                if args.form.json && !crate::is_printed(format!("{told}\n").as_bytes())? {
+                if output::is_json(args.form.json) && !crate::is_printed(format!("{told}\n").as_bytes())? {
                     return Ok(());
                 }
             }
@@ -289,7 +288,7 @@ fn stat(client: &Client, args: &Numbers, timeout: Duration) -> Result<(), Failur
         "bytes": stat.data_bytes,
         "sealed": log.sealed,
     });
-    if args.json {
+    if output::is_json(args.json) {
         return crate::print_line(&numbers.to_string());
     }
     let rows = numbers.as_object().expect("it was made as an object");
@@ -321,18 +320,13 @@ fn cannot_read(error: &io::Error) -> Failure {
 
 impl Form {
     /// Prints a record; whether anybody reads on.
-    fn is_printed(&self, position: u64, data: &[u8]) -> Result<bool, Failure> {
-        let mut line = match (self.json, std::str::from_utf8(data)) {
-            (true, Ok(text)) => json!({ "position": position, "data": text }).to_string().into_bytes(),
-            (true, Err(_)) => {
-                let data = BASE64_STANDARD.encode(data);
-                json!({ "position": position, "data_base64": data }).to_string().into_bytes()
-            }
-            (false, _) if self.positions => [format!("{position} ").as_bytes(), data].concat(),
-            (false, _) => data.to_vec(),
+    fn is_printed(&self, rows: &Rows, position: u64, data: &[u8]) -> Result<bool, Failure> {
+        let simple = || if self.positions { [format!("{position} ").as_bytes(), data].concat() } else { data.to_vec() };
+        let value = || {
+            let (name, value) = output::data(data);
+            json!({ "position": position, name: value })
         };
-        line.push(b'\n');
-        crate::is_printed(&line)
+        rows.add(simple, value)
     }
 }
 

@@ -6,6 +6,7 @@ use quorate::client::{Client, Consistency, Stat};
 use quorate::server::Failure;
 
 use super::connect::{Target, failed};
+use super::output::Rows;
 use super::stat;
 
 #[derive(clap::Args)]
@@ -52,12 +53,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Prints one child a line, in byte order of their names.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let (mut after, mut left) = (what.after.clone(), what.limit);
-    let mut consistency = Consistency::Linearizable;
+    let (mut consistency, rows) = (Consistency::Linearizable, what.form.rows());
     while left != Some(0) {
         let page = client.list_page(&what.path, &after, left.unwrap_or(0), consistency).wait_timeout(timeout);
         let page = page.map_err(|error| failed(&error))?;
-        let lines = page.entries.iter().map(|(name, stat)| what.form.line(name, stat));
-        crate::print(lines.collect::<String>().as_bytes())?;
+        what.form.print(&rows, page.entries.iter().map(|(name, stat)| (name.as_str(), stat)))?;
         let Some((last, _)) = page.entries.last().filter(|_| page.more) else { return Ok(()) };
         after.clone_from(last);
         consistency = Consistency::AtLeast(page.revision);
@@ -70,18 +70,32 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
 }
 
 impl Form {
-    /// A node's line, by its name or path.
-    pub fn line(&self, name: &str, stat: &Stat) -> String {
-        if self.json {
-            let mut row = stat::numbers(stat);
-            row["name"] = name.into();
-            return format!("{row}\n");
+    /// Nodes that are printed so.
+    pub fn rows(&self) -> Rows {
+        Rows::new(self.json)
+    }
+
+    /// Prints nodes, each by its name or path.
+    pub fn print<'a>(&self, rows: &Rows, nodes: impl Iterator<Item = (&'a str, &'a Stat)>) -> Result<(), Failure> {
+        for (name, stat) in nodes {
+            let row = || {
+                let mut row = stat::numbers(stat);
+                row["name"] = name.into();
+                row
+            };
+            if !rows.add(|| self.line(name, stat).into_bytes(), row)? {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    fn line(&self, name: &str, stat: &Stat) -> String {
         if !self.long {
-            return format!("{name}\n");
+            return name.to_owned();
         }
         let Stat { version, data_bytes, children, modified, .. } = stat;
         let owner = stat.owner.map_or_else(|| "-".to_owned(), |owner| owner.to_string());
-        format!("{version:>8} {data_bytes:>8} {children:>8} {modified:>10} {owner:>16} {name}\n")
+        format!("{version:>8} {data_bytes:>8} {children:>8} {modified:>10} {owner:>16} {name}")
     }
 }

@@ -1,7 +1,7 @@
 //! `quorate`: the server, the tools and the load generator, one file a subcommand.
 //!
-//! House rules: standard output carries the result and nothing else; everything for a person's eyes goes to standard
-//! error; with `--json` the result is one object. The exit status is the number of the failure's code
+//! House rules: standard output carries the result and nothing else, in the form that `--output` asks for (`output`);
+//! everything for a person's eyes goes to standard error. The exit status is the number of the failure's code
 //! (`quorate::server::failure`).
 
 mod acl;
@@ -28,6 +28,7 @@ mod ls;
 mod manual;
 mod member;
 mod open;
+mod output;
 mod program;
 mod quota;
 mod recover;
@@ -50,6 +51,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use quorate::server::{Code, Failure};
+use tracing_subscriber::EnvFilter;
+
+use self::output::Output;
 
 /// The server allocates little once it runs; what is left (client connections, maps) is many small blocks.
 #[global_allocator]
@@ -59,6 +63,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "quorate", version, max_term_width = 120, after_long_help = exit_statuses())]
 struct Cli {
+    /// In which form the result is printed
+    #[arg(long, global = true, env = "QUORATE_OUTPUT", value_name = "FORM", value_enum, default_value = "simple")]
+    output: Output,
     #[command(subcommand)]
     command: Command,
 }
@@ -158,6 +165,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),
     };
+    output::ask_for(cli.output);
+    // What the client library does underneath is told to who asks for it; a server says what it does unasked.
+    if std::env::var_os("QUORATE_LOG").is_some() && !matches!(cli.command, Command::Start(_)) {
+        log_to_stderr("off");
+    }
     let ended = match cli.command {
         Command::Dev(args) => dev::run(args),
         Command::Format(args) => format::run(&args).map(|()| 0),
@@ -205,6 +217,13 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_status())
         }
     }
+}
+
+/// Diagnostics go to standard error, at the level that `QUORATE_LOG` asks for.
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // A second call in one process changes nothing, which is right.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).try_init();
 }
 
 /// Help and the version are results; all else is a mistake, with its code like any other.

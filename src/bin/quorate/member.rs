@@ -14,6 +14,7 @@ use quorate::server::{Code, Failure};
 use serde_json::json;
 
 use super::connect::{Target, failed, span};
+use super::output;
 use super::status::{Row, ask_all};
 
 #[derive(clap::Subcommand)]
@@ -23,12 +24,16 @@ use super::status::{Row, ask_all};
     cell with a super principal or an access list only the super principal changes the members: say who you are with \
     --auth. To bring back a replica whose disk is lost, or to make the folder of a new one, use `quorate recover` on its host.")]
 pub enum Args {
+    #[command(after_help = "Examples:\n  quorate member list\n  quorate member list --json")]
     /// Shows who the members are, who votes, and who answers
     List(List),
+    #[command(after_help = "Examples:\n  quorate member add 4 --client 10.0.0.4:7400 --peer 10.0.0.4:7401")]
     /// Adds a replica that `quorate recover --no-ask` has made and that runs
     Add(Newcomer),
+    #[command(after_help = "Examples:\n  quorate member replace 3 --client 10.0.0.9:7400 --peer 10.0.0.9:7401")]
     /// Puts a replica's new disk, perhaps on another host, in the place of one that is lost
     Replace(Newcomer),
+    #[command(after_help = "Examples:\n  quorate member remove 3\n  quorate member remove 3 --no-wait")]
     /// Takes a replica out of the cell; it ends by itself
     Remove(Remove),
 }
@@ -263,7 +268,7 @@ fn list(args: &List) -> Result<(), Failure> {
         let row = rows.iter().find(|row| row.replica == Some(status.member.replica.0));
         told.or_else(|| row.map(|row| row.address.clone())).unwrap_or_default()
     };
-    if args.json {
+    if output::is_json(args.json) {
         let member = |status: &MemberStatus| {
             json!({
                 "id": status.member.replica.0,

@@ -6,6 +6,7 @@ use quorate::server::{Code, Failure};
 use serde_json::json;
 
 use super::connect::{Target, change_failed, failed};
+use super::output;
 
 #[derive(clap::Subcommand)]
 #[command(
@@ -79,18 +80,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             if client.quota(path).wait_timeout(timeout).map_err(|error| failed(&error))?.is_none() {
                 return Err(none_at(path));
             }
-            client.remove_quota(path).wait_timeout(timeout).map_err(|error| change_failed(&error))
+            client.remove_quota(path).wait_timeout(timeout).map_err(|error| change_failed(&error))?;
+            output::done(|| json!({ "path": path }))
         }),
     }
 }
 
-/// Prints nothing.
+/// Prints nothing, in the simple form.
 fn set(Set { path, bounds, target }: &Set) -> Result<(), Failure> {
     let size = |size: Option<Size>| size.map(|Size(bytes)| bytes);
     let hard = QuotaBounds { nodes: bounds.nodes, bytes: size(bounds.bytes) };
     let soft = QuotaBounds { nodes: bounds.soft_nodes, bytes: size(bounds.soft_bytes) };
     target.with_client(|client, timeout| {
-        client.set_quota(path, Quota { hard, soft }).wait_timeout(timeout).map_err(|error| change_failed(&error))
+        client.set_quota(path, Quota { hard, soft }).wait_timeout(timeout).map_err(|error| change_failed(&error))?;
+        output::done(|| json!({ "path": path }))
     })
 }
 
@@ -115,7 +118,7 @@ fn get(Get { path, json, target }: &Get) -> Result<(), Failure> {
         "soft_nodes": soft.nodes,
         "soft_bytes": soft.bytes,
     });
-    if *json {
+    if output::is_json(*json) {
         return crate::print_line(&numbers.to_string());
     }
     let rows = numbers.as_object().expect("it was made as an object");

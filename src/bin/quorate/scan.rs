@@ -32,12 +32,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Prints one node a line, each before its children, children in byte order of their names.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
-    let (mut after, mut options) = (String::new(), ScanOptions::new());
+    let (mut after, mut options, rows) = (String::new(), ScanOptions::new(), what.form.rows());
     loop {
         let page =
             client.scan_page(&what.path, &after, options).wait_timeout(timeout).map_err(|error| failed(&error))?;
-        let lines = page.nodes.iter().map(|node| what.form.line(&node.path, &node.stat));
-        crate::print(lines.collect::<String>().as_bytes())?;
+        what.form.print(&rows, page.nodes.iter().map(|node| (node.path.as_str(), &node.stat)))?;
         let Some(last) = page.nodes.into_iter().last().filter(|_| page.more) else { return Ok(()) };
         after = last.path;
         options = options.consistency(Consistency::AtLeast(page.revision));

@@ -14,7 +14,7 @@ use quorate::server::{Code, Failure};
 use serde_json::json;
 
 use super::connect::{Target, change_failed, connected, failed, span};
-use super::status;
+use super::{output, status};
 
 #[derive(clap::Subcommand)]
 pub enum Args {
@@ -110,7 +110,10 @@ fn open(Open { file, lasts, target }: &Open) -> Result<(), Failure> {
             made.write_all(format!("{}\n", saved.to_text()).as_bytes()).map_err(unwritable).map(|()| saved)
         });
     match opened {
-        Ok(saved) => crate::print_line(&saved.session().to_string()),
+        Ok(saved) => {
+            let session = saved.session().to_string();
+            output::show(false, || session.clone(), || json!({ "session": session }))
+        }
         Err(failure) => {
             // It holds nothing.
             let _ = std::fs::remove_file(file);
@@ -136,7 +139,7 @@ fn end(End { file, target }: &End) -> Result<(), Failure> {
 
 fn ls(args: &Ls) -> Result<(), Failure> {
     let entries = entries(&args.target)?;
-    if args.json {
+    if output::is_json(args.json) {
         let lines: Vec<String> = entries.iter().map(|entry| object(entry).to_string() + "\n").collect();
         return crate::print(lines.concat().as_bytes());
     }
@@ -152,7 +155,7 @@ fn entries(target: &Target) -> Result<Vec<Entry>, Failure> {
         let told = match all(&row.address, target.timeout) {
             Ok(told) => told,
             // It may have ended since.
-            Err(Error::Io(_) | Error::Deadline { .. }) => continue,
+            Err(Error::Silent { .. } | Error::Io(_) | Error::Deadline { .. }) => continue,
             Err(error) => return Err(failed(&error)),
         };
         let here = told.1.iter().filter(|account| account.here);

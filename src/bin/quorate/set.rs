@@ -7,6 +7,7 @@ use quorate::server::Failure;
 
 use super::connect::{Target, change_failed};
 use super::input::Data;
+use super::output;
 
 #[derive(clap::Args)]
 #[command(
@@ -38,5 +39,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let expect = what.version.map_or(Expect::Any, Expect::Version);
     let stat = client.set(&what.path, what.data.read()?, expect).wait_timeout(timeout);
-    crate::print_line(&format!("version {}", stat.map_err(|error| change_failed(&error))?.version))
+    let version = stat.map_err(|error| change_failed(&error))?.version;
+    output::show(false, || format!("version {version}"), || output::version(&what.path, version))
 }

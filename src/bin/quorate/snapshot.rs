@@ -150,10 +150,12 @@ fn fetch(args: &Save, endpoint: &str, at_least: Revision, writer: &mut SnapshotW
         match came {
             Ok(Ok(())) if writer.is_whole() => return Ok(()),
             Ok(done) => done?,
-            Err(error @ (Error::Io(_) | Error::Deadline { .. } | Error::Protocol { .. })) if Instant::now() > until => {
+            Err(error @ (Error::Silent { .. } | Error::Io(_) | Error::Deadline { .. } | Error::Protocol { .. }))
+                if Instant::now() > until =>
+            {
                 return Err(failed(&error));
             }
-            Err(Error::Io(_) | Error::Deadline { .. } | Error::Protocol { .. }) => {}
+            Err(Error::Silent { .. } | Error::Io(_) | Error::Deadline { .. } | Error::Protocol { .. }) => {}
             Err(error) => return Err(failed(&error)),
         }
         if writer.bytes() > before {
@@ -229,7 +231,7 @@ fn check(args: &Status) -> Result<(), Failure> {
 /// `counted`: nodes and sessions, where they were.
 fn tell(file: &Path, manifest: &Manifest, counted: Option<(usize, usize)>, as_json: bool) -> Result<(), Failure> {
     let Manifest { cell, slot, revision, image_bytes, .. } = manifest;
-    if as_json {
+    if crate::output::is_json(as_json) {
         let mut object = json!({
             "file": file.display().to_string(),
             "cell": cell.to_string(),

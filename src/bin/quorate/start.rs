@@ -6,7 +6,6 @@ use std::process::Command;
 
 use quorate::server::config::Override;
 use quorate::server::{self, Code, Config, Ended, Failure};
-use tracing_subscriber::EnvFilter;
 
 use super::config;
 
@@ -33,7 +32,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::read(&args.config, &args.overrides()?)?;
-    log_to_stderr("info");
+    crate::log_to_stderr("info");
     // A loop pins its thread to a core, and a process in this one's place would inherit that: this thread stays free.
     let served = std::thread::scope(|scope| scope.spawn(|| server::run(&config, &args.dir)).join());
     match served.unwrap_or_else(|panic| std::panic::resume_unwind(panic))? {
@@ -70,12 +69,4 @@ pub fn setting(text: &str) -> Result<Override, String> {
     let parts = text.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
     let ((section, key), value) = parts.ok_or("write it like paxos.lease=300ms")?;
     Ok(Override::flag(&format!("--set {text}"), section, key, value))
-}
-
-/// Diagnostics go to standard error, at the level that `QUORATE_LOG` asks for.
-fn log_to_stderr(level: &str) {
-    let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // A second call in one process changes nothing, which is right.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
 }

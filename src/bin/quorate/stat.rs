@@ -7,6 +7,7 @@ use quorate::server::Failure;
 use serde_json::json;
 
 use super::connect::{Target, failed};
+use super::output;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate stat /app/config\n  quorate stat --json /app/config")]
@@ -40,7 +41,7 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
 /// Prints a stat, one number a line or as one JSON object.
 pub fn show(stat: &Stat, json: bool) -> Result<(), Failure> {
     let numbers = numbers(stat);
-    if json {
+    if output::is_json(json) {
         return crate::print_line(&numbers.to_string());
     }
     let rows = numbers.as_object().expect("it was made as an object");

@@ -37,7 +37,7 @@ pub struct Row {
 impl Row {
     /// Whether something answers there, but not as a replica of the cell meant.
     fn is_foreign(&self) -> bool {
-        matches!(self.answer, Err(Error::WrongCell { .. } | Error::Protocol { .. }))
+        matches!(self.answer, Err(Error::WrongCell { .. } | Error::Version { .. } | Error::Protocol { .. }))
     }
 }
 
@@ -58,7 +58,7 @@ pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration, as_json: 
     let leader = reports.iter().find(|report| report.status.role == Role::Leader).map(|report| report.status.replica.0);
     let voting = reports.iter().filter(|report| report.status.votes).count();
     let healthy = voting > rows.len() / 2 && leader.is_some();
-    let text = if as_json {
+    let text = if crate::output::is_json(as_json) {
         let cell = reports.first().map(|report| report.status.cell.to_string());
         let replicas: Vec<Value> = rows.iter().map(object).collect();
         json!({ "cell": cell, "leader": leader, "healthy": healthy, "replicas": replicas }).to_string()
@@ -68,7 +68,8 @@ pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration, as_json: 
     crate::print_line(&text)?;
     for row in rows.iter().filter(|row| healthy || !row.is_foreign()) {
         if let Err(error) = &row.answer {
-            eprintln!("{}: {}", row.address, why(error));
+            let who = row.replica.map_or_else(String::new, |replica| format!("replica {replica} at "));
+            eprintln!("warning: {who}{} does not tell its status: {}", row.address, why(error));
         }
     }
     if healthy { Ok(()) } else { Err(unhealthy(&rows, voting, leader)) }
@@ -151,7 +152,10 @@ fn ask(endpoints: Vec<String>, cell: Option<CellId>, patience: Duration) -> BTre
 fn why(error: &Error) -> String {
     match error {
         Error::Io(error) => error.to_string(),
-        Error::Deadline { after } => format!("no answer within {after:?}"),
+        Error::Silent { why, .. } => why.clone(),
+        Error::Deadline { after } => {
+            format!("no answer within {after:?}; see its log, and `quorate doctor` on its host")
+        }
         Error::Protocol { text, .. } => text.clone(),
         error => error.to_string(),
     }

@@ -11,6 +11,7 @@ use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
 use super::connect::{Target, change_failed, failed};
+use super::output;
 use super::shell::line::words;
 
 #[derive(clap::Args)]
@@ -154,7 +155,7 @@ fn aborted(section: &str, index: usize, error: &quorate::client::Error) -> Failu
 
 fn print(branch: &str, revision: Revision, steps: &[Step], replies: &[TxnReply], as_json: bool) -> Result<(), Failure> {
     let results = steps.iter().zip(replies);
-    if as_json {
+    if output::is_json(as_json) {
         let results: Vec<Value> = results.map(|(step, reply)| object(step, reply)).collect();
         return crate::print_line(&json!({ "branch": branch, "revision": revision, "results": results }).to_string());
     }

@@ -8,6 +8,7 @@ use quorate::server::Failure;
 use serde::Serialize;
 
 use super::connect::{Target, failed};
+use super::output::Rows;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate watch /app/config\n  quorate watch --children --json /services\n  \
@@ -62,10 +63,10 @@ fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failur
     // A script may wait for this before it does what is to be seen.
     let _ = writeln!(io::stderr(), "watching {} from revision {} on", what.path, watch.revision());
     let count = what.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let rows = Rows::new(what.json);
     for event in watch.take(count) {
         let line = Line::of(event.map_err(|error| failed(&error))?);
-        let text = if what.json { line.json() } else { line.text() };
-        if !crate::is_printed(format!("{text}\n").as_bytes())? {
+        if !rows.add(|| line.text().into_bytes(), || line.value())? {
             break;
         }
     }
@@ -132,7 +133,7 @@ impl Line {
         }
     }
 
-    fn json(&self) -> String {
-        serde_json::to_string(self).expect("plain fields have a JSON form")
+    fn value(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("plain fields have a JSON form")
     }
 }

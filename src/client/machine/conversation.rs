@@ -16,6 +16,7 @@ impl Machine {
     pub(super) fn message(&mut self, now: Instant, kind: u8, message: ServerMessage<'_>) -> Result<(), Trouble> {
         match (message, self.link) {
             (ServerMessage::Fault { code: FaultCode::Taken, .. }, _) => Err(self.taken()),
+            (ServerMessage::Fault { code: FaultCode::Version, text }, _) => Err(self.not_understood(text.to_owned())),
             (ServerMessage::Fault { code, text }, _) => Err(fault(code, text)),
             (ServerMessage::Leader { leader }, Link::Opening { .. } | Link::Up) => self.leads(now, leader),
             (ServerMessage::SessionOver { session }, _) => match self.session {
@@ -108,7 +109,7 @@ impl Machine {
         }
         if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&welcome.protocol) {
             let text = format!("the server chose protocol {}, which was not offered", welcome.protocol);
-            return Err(Trouble::End(Ending::Protocol(text)));
+            return Err(self.not_understood(text));
         }
         self.cell = Some(welcome.cell);
         let (request_bytes_max, data_bytes_max) = (welcome.request_bytes_max.into(), welcome.data_bytes_max.into());
@@ -129,6 +130,12 @@ impl Machine {
         };
         self.link = Link::Opening { asked_at };
         Ok(())
+    }
+
+    /// The server speaks no protocol that this side does.
+    fn not_understood(&mut self, text: String) -> Trouble {
+        let text = format!("{text}, this client {PROTOCOL_MIN} to {PROTOCOL_MAX}");
+        if self.route.is_foreign() { Trouble::End(Ending::Version(text)) } else { Trouble::Leave(text) }
     }
 
     fn opened(&mut self, now: Instant, asked_at: Instant, id: SessionId, timeout_ms: u32) -> Result<(), Trouble> {

@@ -14,6 +14,7 @@ pub(super) enum Ending {
     Taken(SessionId),
     Unreachable { after: Duration, why: String },
     WrongCell(String),
+    Version(String),
     Protocol(String),
 }
 
@@ -40,6 +41,7 @@ impl Ending {
             Self::Taken(session) => Error::SessionTaken { session: *session, outcome },
             Self::Unreachable { after, why } => Error::Unreachable { after: (*after).into(), why: why.clone() },
             Self::WrongCell(text) => Error::WrongCell { text: text.clone() },
+            Self::Version(text) => Error::Version { text: text.clone(), outcome },
             Self::Protocol(text) => Error::Protocol { text: text.clone(), outcome },
         }
     }
@@ -67,8 +69,8 @@ pub(super) fn fault(code: FaultCode, text: &str) -> Trouble {
     match code {
         FaultCode::WrongCell => Trouble::End(Ending::WrongCell(text.to_owned())),
         FaultCode::Unavailable | FaultCode::PeerPort => Trouble::Leave(text.to_owned()),
-        FaultCode::Version
-        | FaultCode::Malformed
+        FaultCode::Version => Trouble::End(Ending::Version(text.to_owned())),
+        FaultCode::Malformed
         | FaultCode::TooLarge
         | FaultCode::UnknownKind
         | FaultCode::OutOfTurn

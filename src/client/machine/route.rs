@@ -29,6 +29,8 @@ struct Endpoint {
     /// Learned from the cell, not configured.
     learned: bool,
     failed_at: Option<Instant>,
+    /// It speaks no protocol that this side does.
+    is_stranger: bool,
     /// What the last attempt there met.
     trouble: Option<String>,
 }
@@ -38,7 +40,14 @@ impl Route {
         assert!(!addresses.is_empty(), "a client has at least one address");
         let endpoints: Vec<_> = addresses
             .into_iter()
-            .map(|address| Endpoint { address, replica: None, learned: false, failed_at: None, trouble: None })
+            .map(|address| Endpoint {
+                address,
+                replica: None,
+                learned: false,
+                failed_at: None,
+                is_stranger: false,
+                trouble: None,
+            })
             .collect();
         let mut route =
             Self { endpoints, current: 0, goal: None, attempts: 0, moves: 0, backoff_min, backoff_max, random: seed };
@@ -126,11 +135,20 @@ impl Route {
                     replica: Some(member.replica),
                     learned: true,
                     failed_at: None,
+                    is_stranger: false,
                     trouble: None,
                 });
             }
         }
-        self.endpoints[self.current].replica = Some(replica);
+        let current = &mut self.endpoints[self.current];
+        (current.replica, current.is_stranger) = (Some(replica), false);
+    }
+
+    /// The endpoint in use speaks no protocol that this side does. While a cell is upgraded others may: tells whether none is
+    /// left.
+    pub(super) fn is_foreign(&mut self) -> bool {
+        self.endpoints[self.current].is_stranger = true;
+        self.endpoints.iter().all(|endpoint| endpoint.is_stranger)
     }
 
     /// Makes the leader's endpoint the next, if there is one that is not in use and has not just failed. Not for ever:

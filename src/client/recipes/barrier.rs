@@ -6,19 +6,12 @@ use super::{found, gone, remove};
 
 /// While it is raised, whoever comes waits; once it is lowered, all go on.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, block_on, recipes::Barrier};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let maintenance = Barrier::new(&client, "/barriers/maintenance");
-/// block_on(maintenance.raise())?;
-/// // ... elsewhere: block_on(maintenance.pass())?; waits ...
-/// block_on(maintenance.lower())?;
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/barrier.rs"), "```")]
 ///
-/// It is a permanent node: it stays raised whatever becomes of who raised it.
+/// # When something fails
+///
+/// It is a permanent node: it stays raised whatever becomes of who raised it, so somebody has to lower it. Raising and lowering
+/// it again changes nothing. Who waits is woken by the one event that concerns all; a new leader tells it as well, once.
 #[derive(Clone, Debug)]
 pub struct Barrier {
     client: Client,

@@ -5,18 +5,15 @@ use super::super::{Client, CreateOptions, Expect};
 
 /// A number in a node, as decimal text; missing, it is 0.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, block_on, recipes::Counter};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let orders = Counter::new(&client, "/counters/orders");
-/// let number = block_on(orders.add(1))?; // nobody else gets this one
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/counter.rs"), "```")]
 ///
 /// An addition is a conditional write on the version that was read, made again when somebody else came first: of those who
 /// meet, one always gets on. Each takes effect once, however often it had to be sent.
+///
+/// # When something fails
+///
+/// Of those who meet in it one always gets on, and the others read again. An addition takes effect once, however often it had to
+/// be sent and whoever leads; if the session ends under it, [`Error::outcome`] says whether it may have.
 #[derive(Clone, Debug)]
 pub struct Counter {
     client: Client,

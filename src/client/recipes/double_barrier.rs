@@ -12,21 +12,16 @@ static ENTRIES: AtomicU64 = AtomicU64::new(0);
 
 /// A step of `count` participants: none begins before all have come, none goes on before all have ended.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, block_on, recipes::DoubleBarrier};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let step = DoubleBarrier::new(&client, "/jobs/sort/step-1", 8);
-/// let inside = block_on(step.enter())?;
-/// // ... all eight are at work ...
-/// block_on(inside.leave())?;
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/double_barrier.rs"), "```")]
 ///
 /// Each participant is an ephemeral child. Whoever finds `count` of them changes the node itself, once a round, which is
 /// what all wait for; no state is left that a crash could leave wrong. On the way out, each waits for the first of those
 /// still inside, who waits for the last, so that one who leaves wakes one. A participant whose session ends has left.
+///
+/// # When something fails
+///
+/// A participant whose session ends has left: those inside do not wait for it, those outside wait for another to come. A change
+/// of the leader loses nobody. On the way out, one who leaves wakes one.
 #[derive(Clone, Debug)]
 pub struct DoubleBarrier {
     client: Client,

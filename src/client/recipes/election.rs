@@ -8,22 +8,16 @@ use super::{found, next};
 
 /// An election: candidates campaign and wait; one leads, and everybody can know who.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, Expect, block_on, recipes::Election};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let election = Election::new(&client, "/services/db");
-/// let leadership = block_on(election.campaign("10.0.0.7:5432"))?;
-/// while leadership.is_held() {
-///     // What a leader writes is refused once it is deposed.
-///     leadership.guard().guarded().set("/db/state", "...", Expect::Any).wait()?;
-/// }
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/election.rs"), "```")]
 ///
 /// The leader holds the lock of the node, and its value is the ephemeral child `leader`: made under the lock, gone with the
 /// session in the same step as the lock. Candidates stand in the lock's queue; those who only want to know watch one node.
+///
+/// # When something fails
+///
+/// A leader whose session is lost is deposed in the same step as its seat is emptied; the next in the queue is told, nobody else
+/// is woken. One that slept meanwhile finds `is_held` false when it wakes, and what it writes under its guard is refused. Who was
+/// waiting keeps the place across leaders of the cell, and loses it with the session.
 #[derive(Clone, Debug)]
 pub struct Election {
     client: Client,

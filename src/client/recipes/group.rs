@@ -11,19 +11,18 @@ use super::{found, next};
 /// A group: members join under a name, with a value, and are members as long as their sessions live. With addresses for
 /// values it is the list of a service's instances.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, block_on, recipes::Group};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let web = Group::new(&client, "/services/web");
-/// let membership = block_on(web.join("host-7", "10.0.0.7:80"))?;
-/// let mut members = web.watch();
-/// let now = block_on(members.next())?; // who is there; called again, who is there after the next change
-/// assert_eq!(&now["host-7"][..], b"10.0.0.7:80");
-/// membership.leave().wait()?;
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/membership.rs"), "```")]
+///
+/// # Service discovery
+///
+/// With addresses for values a group is the list of a service's instances:
+///
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/discovery.rs"), "```")]
+///
+/// # When something fails
+///
+/// A member goes with its session, in one step for all to see, and its name is free from then on. A name is made once: asked for
+/// across a change of the leader, the answer is that of the first asking.
 #[derive(Clone, Debug)]
 pub struct Group {
     client: Client,

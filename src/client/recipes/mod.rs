@@ -18,10 +18,10 @@
 //! | [`Semaphore`] | at most so many at a time |
 //! | [`Barrier`] | all wait until somebody lets them go |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
-//! | [`Group`] | who is there now; also service discovery |
+//! | [`Group`] | who is there now; also [service discovery](Group#service-discovery) |
 //! | [`Rendezvous`] | one leaves word, others wait for it |
 //! | [`Setting`] | configuration that is read again when it changes |
-//! | [`Queue`] | each entry taken once, by priority |
+//! | [`Queue`] | each entry taken once, [by priority](Queue#by-priority) |
 //! | [`Counter`] | a number that many change |
 //! | [`Fence`] | for the services that the holder of a lock talks to |
 //!

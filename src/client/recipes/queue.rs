@@ -8,26 +8,22 @@ use super::{found, next};
 
 /// A queue that many fill and many empty: by priority, and first come first served among equals.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, CreateOptions, block_on, recipes::Queue};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let jobs = Queue::new(&client, "/queues/jobs");
-/// block_on(jobs.put("resize 4711"))?;
-/// let job = block_on(jobs.take())?;
-///
-/// // Taken and recorded in one step: whatever happens to this process, neither is without the other.
-/// let job = block_on(jobs.take_with(|txn, job| {
-///     txn.create("/done/job-", job.clone(), CreateOptions::permanent().sequential())
-/// }))?;
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/queue.rs"), "```")]
 ///
 /// Who takes an entry has its turn first, the lock of the node; whoever's turn it is waits alone for an empty queue to be
 /// filled, and removes the entry in one transaction that is done once, however often it had to be sent, and only while the
 /// turn lasts. An entry is gone once it is taken: a program that must not lose one when it dies uses
 /// [`take_with`](Self::take_with). For hundreds of entries, not for millions: each is a node.
+///
+/// # By priority
+///
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/priority_queue.rs"), "```")]
+///
+/// # When something fails
+///
+/// One who dies at its turn loses it with its session, and the next in the lock's queue has it; the entry is still there, or taken
+/// and recorded. An entry is put once and taken once, whoever leads the cell and however often it had to be asked. One event wakes
+/// one who waits.
 #[derive(Clone, Debug)]
 pub struct Queue {
     client: Client,

@@ -6,22 +6,15 @@ use super::found;
 
 /// A lock that one session holds to write, or any number to read.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, Expect, block_on, recipes::ReadWriteLock};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let schema = ReadWriteLock::new(&client, "/locks/schema");
-/// let writing = block_on(schema.write())?;
-/// writing.guarded().set("/schema", "v2", Expect::Any).wait()?;
-/// writing.release().wait()?;
-/// let reading = block_on(schema.read())?;
-/// # drop(reading);
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/read_write_lock.rs"), "```")]
 ///
 /// It is the node's own lock: who waits stands in one fair queue of the cell, so that readers that keep coming do not
 /// starve a writer. A reader does not become a writer without letting go.
+///
+/// # When something fails
+///
+/// It goes with the session of who holds it, and to whoever is next in the queue, all readers up to the next writer at once.
+/// One that slept finds `is_held` false when it wakes, and its guarded writes refused.
 #[derive(Clone, Debug)]
 pub struct ReadWriteLock {
     client: Client,

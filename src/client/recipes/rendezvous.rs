@@ -8,19 +8,12 @@ use super::{found, next};
 
 /// A place where one leaves word, like the address it chose when it started, and others wait for it.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, block_on, recipes::Rendezvous};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// // The coordinator, once it knows its port:
-/// block_on(Rendezvous::new(&client, "/jobs/sort/coordinator").announce("10.0.0.7:41234"))?;
-/// // Each worker, before or after that:
-/// let address = block_on(Rendezvous::new(&client, "/jobs/sort/coordinator").meet())?;
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/rendezvous.rs"), "```")]
 ///
-/// The word goes with the session of who left it, so that nobody is sent to one that is gone.
+/// # When something fails
+///
+/// The word goes with the session of who left it, so that nobody is sent to one that is gone; who waits then waits for the next.
+/// It is left once, whoever leads the cell.
 #[derive(Clone, Debug)]
 pub struct Rendezvous {
     client: Client,

@@ -6,21 +6,16 @@ use super::{found, next};
 
 /// Lets at most `limit` holders in at a time; all who use it name the same limit.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, block_on, recipes::Semaphore};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let backups = Semaphore::new(&client, "/limits/backups", 3);
-/// let permit = block_on(backups.acquire("host-7"))?;
-/// // ... at most three hosts get here at once ...
-/// permit.release().wait()?;
-/// # Ok(())
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/semaphore.rs"), "```")]
 ///
 /// Who wants in takes its turn, the lock of the node; whoever's turn it is counts the permits, and waits alone until one is
 /// given back. A permit is an ephemeral node made under that lock: it goes with its session, and one whose turn was lost
 /// while it slept makes none.
+///
+/// # When something fails
+///
+/// A permit goes with its session, in one step, and one who waits is let in. Only the one whose turn it is watches the permits, so
+/// that each given back wakes one. One whose turn was lost while it slept makes no permit.
 #[derive(Clone, Debug)]
 pub struct Semaphore {
     client: Client,

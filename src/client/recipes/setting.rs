@@ -8,24 +8,15 @@ use super::{found, next};
 
 /// A setting that running programs follow: read at the start, and again whenever somebody changes it.
 ///
-/// ```no_run
-/// # use quorate::client::{Client, block_on, recipes::Setting};
-/// # fn main() -> quorate::client::Result<()> {
-/// # let client = Client::connect("10.0.0.1").wait()?;
-/// let mut limit = Setting::new(&client, "/settings/limit");
-/// loop {
-///     // At first at once, then after each change; `None` while it is not set.
-///     match block_on(limit.next())? {
-///         Some((value, revision)) => println!("from revision {revision} on: {value:?}"),
-///         None => println!("the default"),
-///     }
-/// #   return Ok(());
-/// }
-/// # }
-/// ```
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/setting.rs"), "```")]
 ///
 /// What it tells is never older than what it told before, and the newest value is always told: of changes that come faster
 /// than they are asked for, the last.
+///
+/// # When something fails
+///
+/// The value outlives who set it. Across leaders and connections nothing older is ever told after something newer, and what could
+/// not be told in between is read again. With the session of who follows it, following ends.
 #[derive(Debug)]
 pub struct Setting {
     client: Client,

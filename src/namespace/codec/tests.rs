@@ -1,6 +1,7 @@
 //! Every value survives its bytes, and no bytes harm a decoder.
 
 mod acl;
+mod golden;
 
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;

@@ -8,6 +8,9 @@ use quorate::server::{Code, Failure};
 use super::table;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  quorate bench compare before after\n  quorate bench compare --threshold 10 before after"
+)]
 pub struct Compare {
     /// A folder of results, or its result.json: how it was
     before: PathBuf,
@@ -22,6 +25,7 @@ pub struct Compare {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  quorate bench report quorate-results zookeeper-results --out both")]
 pub struct Merge {
     /// Folders of results; the first system met is the one the others are held against
     #[arg(required = true)]
@@ -42,7 +46,7 @@ pub fn run(args: &Compare) -> Result<(), Failure> {
             after.points.len()
         )));
     }
-    let text = if args.json { json(&changes, alone) } else { table::changes(&changes, alone) };
+    let text = if crate::output::is_json(args.json) { json(&changes, alone) } else { table::changes(&changes, alone) };
     crate::print_line(&text)?;
     let worse: Vec<&Change> = changes.iter().filter(|change| change.verdict == Verdict::Worse).collect();
     let Some(worst) = worse.first() else { return Ok(()) };

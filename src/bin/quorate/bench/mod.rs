@@ -33,10 +33,17 @@ use super::connect::{failed, span};
 
 #[derive(clap::Subcommand)]
 pub enum Args {
+    #[command(
+        after_help = "Examples:\n  quorate bench write --connections 16 --depth 4\n  quorate bench write --replicas 3 --seconds 5 --out results"
+    )]
     /// Overwrites keys
     Write(#[command(flatten)] Load),
+    #[command(after_help = "Examples:\n  quorate bench read --connections 16 --depth 4 --keys 100000")]
     /// Reads keys
     Read(#[command(flatten)] Load),
+    #[command(
+        after_help = "Examples:\n  quorate bench mix --read-pct 50,90\n  quorate bench mix --read-pct 90 --connections 32 --depth 8 --json"
+    )]
     /// Reads and overwrites keys, one share of reads after the other
     Mix {
         #[command(flatten)]
@@ -46,6 +53,9 @@ pub enum Args {
               value_parser = clap::value_parser!(u8).range(0..=100))]
         read_pct: Vec<u8>,
     },
+    #[command(
+        after_help = "Examples:\n  quorate bench sweep --shapes 1x1,16x4,64x16\n  quorate bench sweep --rates 1000,10000 --out results"
+    )]
     /// Varies what is outstanding, the size of values and the rate
     Sweep {
         #[command(flatten)]
@@ -63,6 +73,7 @@ pub enum Args {
         #[arg(long, value_delimiter = ',')]
         rates: Vec<f64>,
     },
+    #[command(after_help = "Examples:\n  quorate bench session --sessions 10000")]
     /// Opens many sessions at once, and holds them
     Session {
         #[command(flatten)]
@@ -71,6 +82,7 @@ pub enum Args {
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         sessions: u32,
     },
+    #[command(after_help = "Examples:\n  quorate bench lock --contenders 0,100")]
     /// Takes and gives up locks, each client its own and then many the same one
     Lock {
         #[command(flatten)]
@@ -79,6 +91,7 @@ pub enum Args {
         #[arg(long, value_delimiter = ',', default_value = "0,100", value_parser = clap::value_parser!(u32).range(0..=4000))]
         contenders: Vec<u32>,
     },
+    #[command(after_help = "Examples:\n  quorate bench watch --watchers 1000 --with-data")]
     /// Overwrites one key, and measures until all who watch it are told
     Watch {
         #[command(flatten)]
@@ -93,6 +106,9 @@ pub enum Args {
         #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
         idle_watches: u32,
     },
+    #[command(
+        after_help = "Examples:\n  quorate bench failover --kill-pid 4711\n  quorate bench failover --kill-pid 4711 --signal 19"
+    )]
     /// Overwrites keys, signals a server, and measures how long writes stand still
     Failover {
         #[command(flatten)]
@@ -268,7 +284,7 @@ impl Session {
         if let Some(folder) = &load.out {
             results.write(folder, &self.logs).map_err(compare::unusable)?;
         }
-        let text = if load.json { json_of(results) } else { table::of(results) };
+        let text = if crate::output::is_json(load.json) { json_of(results) } else { table::of(results) };
         crate::print_line(&text)
     }
 

@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         findings.retain(|finding| finding.severity == Severity::Fatal);
     }
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok);
-    if args.json {
+    if crate::output::is_json(args.json) {
         crate::print_line(&object(&findings, worst))?;
     } else if !findings.is_empty() {
         crate::print_line(&table(&findings))?;

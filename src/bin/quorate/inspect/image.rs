@@ -39,7 +39,11 @@ impl Image {
         }
         for path in images {
             let (bytes, verdict) = read(&path)?;
-            let shown = if self.json { object(&path, bytes, &verdict) } else { lines(&path, bytes, &verdict) };
+            let shown = if crate::output::is_json(self.json) {
+                object(&path, bytes, &verdict)
+            } else {
+                lines(&path, bytes, &verdict)
+            };
             crate::print_line(&shown)?;
         }
         Ok(())

@@ -39,8 +39,8 @@ pub struct Args {
     #[arg(long, default_value = "1s", value_parser = connect::span)]
     time: Duration,
     /// Where the numbers go [default: io.toml in the folder]
-    #[arg(long)]
-    output: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// As one JSON object
     #[arg(long)]
     json: bool,
@@ -71,10 +71,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     let measured = describe(&mount, runs);
-    let path = args.output.clone().unwrap_or_else(|| args.dir.join(measured::FILE));
+    let path = args.out.clone().unwrap_or_else(|| args.dir.join(measured::FILE));
     std::fs::write(&path, measured.to_toml()).map_err(|error| Failure::io(Code::DiskFailed, "write", &path, &error))?;
     eprintln!("written to {}", path.display());
-    if args.json {
+    if crate::output::is_json(args.json) {
         return crate::print_line(&json!(measured).to_string());
     }
     crate::print_line(&table(&measured))

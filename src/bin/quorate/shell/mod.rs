@@ -26,6 +26,7 @@ use signal_hook::consts::SIGINT;
 use self::line::Line;
 use self::prompt::Prompt;
 use super::connect::Target;
+use super::output;
 
 #[derive(clap::Args)]
 #[command(
@@ -53,9 +54,11 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             Line::Unfinished => status = unfinished(),
             Line::Words(words) => {
                 let mut program = program(&words)?;
+                program.env("QUORATE_OUTPUT", output::asked());
                 program.env("QUORATE_ENDPOINTS", &target.endpoints);
                 program.env("QUORATE_TIMEOUT", format!("{}ms", target.timeout.as_millis()));
                 program.envs(target.auth.as_ref().map(|auth| ("QUORATE_AUTH", &auth.text)));
+                program.envs(target.resume.as_ref().map(|file| ("QUORATE_RESUME", file)));
                 program.envs(target.cell.map(|cell| ("QUORATE_CELL", cell.to_string())));
                 status = status_of(program.status().map_err(cannot_run)?);
             }

@@ -37,12 +37,20 @@ use target::Host;
 
 #[derive(clap::Subcommand)]
 pub enum Args {
+    #[command(
+        after_help = "Examples:\n  quorate tune check\n  quorate tune check --dir /var/lib/quorate/replica --json"
+    )]
     /// Shows how this host stands; status 1 if a setting differs
     Check(Check),
+    #[command(
+        after_help = "Examples:\n  quorate tune apply --dry-run\n  quorate tune apply --dir /var/lib/quorate/replica"
+    )]
     /// Sets what differs, and saves what was there
     Apply(Apply),
+    #[command(after_help = "Examples:\n  quorate tune undo")]
     /// Brings back what was there, where it still is as `apply` wrote it
     Undo(Undo),
+    #[command(after_help = "Examples:\n  quorate tune script > tune.sh")]
     /// Prints a shell script that does what `apply` and `undo` do
     Script(Choice),
     /// Says of one setting why, how to look, how to set it and how to undo it
@@ -196,7 +204,7 @@ fn told(report: &apply::Report) -> Result<u8, Failure> {
 
 fn print_check(standings: &[Standing], as_json: bool) -> Result<u8, Failure> {
     let differs = standings.iter().any(|s| matches!(s.verdict, Verdict::Wrong | Verdict::NotKept));
-    let text = if as_json {
+    let text = if crate::output::is_json(as_json) {
         let object = |s: &Standing| json!({ "name": s.name, "subject": s.subject, "verdict": s.verdict.name(), "found": s.found, "wanted": s.wanted, "why": s.why });
         json!({ "differs": differs, "settings": standings.iter().map(object).collect::<Vec<_>>() }).to_string()
     } else {

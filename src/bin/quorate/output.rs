@@ -1,0 +1,196 @@
+//! In which form a result is printed: `simple`, `table` or `json`, as `--output` or `QUORATE_OUTPUT` says, for every command.
+//!
+//! | form | is | for |
+//! |---|---|---|
+//! | `simple` | what each command's help says, a line or a number; it never changes | scripts |
+//! | `table` | the fields of the JSON form, under their names; a row an entry | people |
+//! | `json` | one object; of a listing or a stream one a line; `--json` is short for it | programs |
+//!
+//! A command that prints a table anyway, or a page, prints the same where a table is asked for. A node's data is printed as it is
+//! but in JSON, where it is text, or base64 if it is none.
+
+use std::cell::{Cell, OnceCell};
+use std::sync::OnceLock;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use clap::ValueEnum;
+use quorate::server::Failure;
+use serde_json::{Map, Value, json};
+
+/// A form.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, ValueEnum)]
+pub enum Output {
+    /// Lines and numbers that never change, for scripts
+    #[default]
+    Simple,
+    /// Fields under their names, for people
+    Table,
+    /// One JSON object; of a listing or a stream one a line
+    Json,
+}
+
+/// What the command line asks for, for all that this process prints.
+static ASKED: OnceLock<Output> = OnceLock::new();
+
+/// Has results printed so from here on.
+pub fn ask_for(output: Output) {
+    ASKED.set(output).expect("a command line is read once");
+}
+
+/// The form asked for, as the variable has it.
+pub fn asked() -> String {
+    form(false).to_possible_value().expect("every form has a name").get_name().to_owned()
+}
+
+/// The form to print in, where a command has `--json` of its own.
+fn form(as_json: bool) -> Output {
+    if as_json { Output::Json } else { ASKED.get().copied().unwrap_or_default() }
+}
+
+/// Whether JSON is asked for.
+pub fn is_json(as_json: bool) -> bool {
+    form(as_json) == Output::Json
+}
+
+/// Prints one result.
+pub fn show(as_json: bool, simple: impl FnOnce() -> String, value: impl FnOnce() -> Value) -> Result<(), Failure> {
+    crate::print_line(&match form(as_json) {
+        Output::Simple => simple(),
+        Output::Table => fields(&value()),
+        Output::Json => value().to_string(),
+    })
+}
+
+/// Prints a result of which nothing is said in the simple form: that it was done says the exit status.
+pub fn done(value: impl FnOnce() -> Value) -> Result<(), Failure> {
+    match form(false) {
+        Output::Simple => Ok(()),
+        Output::Table => crate::print_line(&fields(&value())),
+        Output::Json => crate::print_line(&value().to_string()),
+    }
+}
+
+/// Entries that are printed one after the other, as they come.
+#[derive(Default)]
+pub struct Rows {
+    as_json: bool,
+    /// The widths of the table's columns, once there is one; nothing printed is taken back.
+    widths: OnceCell<Vec<Cell<usize>>>,
+}
+
+impl Rows {
+    /// None so far.
+    pub fn new(as_json: bool) -> Self {
+        Self { as_json, widths: OnceCell::new() }
+    }
+
+    /// Prints an entry; whether anybody reads on.
+    pub fn add(&self, simple: impl FnOnce() -> Vec<u8>, value: impl FnOnce() -> Value) -> Result<bool, Failure> {
+        let mut line = match form(self.as_json) {
+            Output::Simple => simple(),
+            Output::Table => self.row(&value()).into_bytes(),
+            Output::Json => value().to_string().into_bytes(),
+        };
+        line.push(b'\n');
+        crate::is_printed(&line)
+    }
+
+    /// The entry's fields, and above the first their names.
+    fn row(&self, value: &Value) -> String {
+        let (names, cells): (Vec<String>, Vec<String>) = named(value).into_iter().unzip();
+        let (mut head, mut row) = (None, String::new());
+        let widths = self.widths.get_or_init(|| {
+            let widths: Vec<_> =
+                names.iter().zip(&cells).map(|(name, cell)| Cell::new(width(name).max(width(cell)))).collect();
+            head = Some(names.iter().zip(&widths).map(|(name, width)| padded(name, width)).collect::<String>());
+            widths
+        });
+        for (index, cell) in cells.iter().enumerate() {
+            row += &widths.get(index).map_or_else(|| cell.clone(), |width| padded(cell, width));
+        }
+        let head = head.map_or_else(String::new, |head| format!("{}\n", head.trim_end()));
+        format!("{head}{}", row.trim_end())
+    }
+}
+
+/// Data in JSON: its text, or base64 where it is none.
+pub fn data(data: &[u8]) -> (&'static str, Value) {
+    match std::str::from_utf8(data) {
+        Ok(text) => ("data", text.into()),
+        Err(_) => ("data_base64", BASE64_STANDARD.encode(data).into()),
+    }
+}
+
+/// A value's fields, one a line.
+fn fields(value: &Value) -> String {
+    let fields = named(value);
+    let widest = fields.iter().map(|(name, _)| width(name)).max().unwrap_or_default();
+    let lines: Vec<_> =
+        fields.iter().map(|(name, cell)| format!("{}{cell}", padded(name, &Cell::new(widest)))).collect();
+    lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+/// What is in a value, under its name; of an object in an object, under both names.
+fn named(value: &Value) -> Vec<(String, String)> {
+    let entries = |object: &Map<String, Value>| {
+        object
+            .iter()
+            .flat_map(|(name, value)| match value {
+                Value::Object(_) => {
+                    named(value).into_iter().map(|(inner, cell)| (format!("{name}.{inner}"), cell)).collect()
+                }
+                value => vec![(name.clone(), cell(value))],
+            })
+            .collect()
+    };
+    match value {
+        Value::Object(object) => entries(object),
+        value => vec![("value".to_owned(), cell(value))],
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => crate::one_line(text.as_bytes()),
+        Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(", "),
+        value => value.to_string(),
+    }
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// The text and the room up to the next column, which is made wider if need be.
+fn padded(text: &str, column: &Cell<usize>) -> String {
+    column.set(column.get().max(width(text)));
+    format!("{text:<width$}", width = column.get() + 2)
+}
+
+/// What was done to a node, and its version since.
+pub fn version(path: &str, version: u64) -> Value {
+    json!({ "path": path, "version": version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_the_fields_under_their_names() {
+        let value = json!({ "path": "/a\nb", "stat": { "version": 3, "owner": null }, "names": ["x", "y"] });
+        assert_eq!(fields(&value), "names         x, y\npath          /a\\nb\nstat.owner    -\nstat.version  3");
+        let rows = Rows::new(false);
+        assert_eq!(rows.row(&json!({ "a": 1, "name": "first" })), "a  name\n1  first");
+        assert_eq!(rows.row(&json!({ "a": 10000, "name": "x" })), "10000  x");
+        assert_eq!(rows.row(&json!({ "a": 2, "name": "y" })), "2      y");
+    }
+
+    #[test]
+    fn data_that_is_no_text_is_told_apart() {
+        assert_eq!(data(b"text"), ("data", json!("text")));
+        assert_eq!(data(&[0xff, 0]), ("data_base64", json!("/wA=")));
+    }
+}
