@@ -208,7 +208,8 @@ pub const PRINCIPAL_NAME_BYTES_MAX: usize = 255;
 /// Users that one session may prove to be, one after the other: each is copied into images, and looked for in every entry.
 pub const SESSION_USERS_MAX: usize = 16;
 
-/// Nodes in a row that a listing or a scan passes over because its reader may not see them: some milliseconds of a front.
+/// Nodes in a row that a listing or a scan passes over in one turn because its reader may not see them: some milliseconds of a
+/// front.
 pub const HIDDEN_NODES_PASSED_MAX: usize = 16 << 10;
 
 /// Ephemeral nodes of one session: all of them go in one command, when it ends.

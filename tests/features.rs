@@ -35,16 +35,8 @@ const LATER: [&str; 20] = [
 ];
 
 /// What is not wanted here; whoever adds one argues for it in the table.
-const ABSENT: [&str; 8] = [
-    "Through the site's file API",
-    "Closed after a minute without use",
-    "Reserved /zookeeper",
-    "Local sessions",
-    "Snapshot compression",
-    "snapshot.trust.empty, forceSync=no",
-    "Response cache",
-    "leaderServes=no",
-];
+const ABSENT: [&str; 4] =
+    ["Through the site's file API", "Closed after a minute without use", "Local sessions", "Snapshot compression"];
 
 /// Chubby's calls (section 2.6 of its paper).
 const CHUBBY: [&str; 15] = [

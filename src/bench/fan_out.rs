@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::cost::{Cost, Meter};
 use super::course::{Course, Cycle, Failures, Measured, Named, answer, seconds, turn};
 use super::fleet::{Fleet, Word, now};
+use super::prepare::CHORES_UNDER_WAY;
 use super::run::{DRAIN, RunError, Watch};
 use super::session::hold;
 use super::system::System;
@@ -146,6 +147,7 @@ pub fn fan_out(
 fn idle(fleet: &mut Fleet, course: &Course, watched: &Watched, watch: &mut Watch<'_>) -> Result<IdleWatches, RunError> {
     let (watches, watchers) = (watched.idle, fleet.clients() - 1);
     let place = |index: usize| (1 + index % watchers, WATCH + 1 + (index / watchers) as u64);
+    chat(fleet, course, watches)?;
     let meter = Meter::start(&course.pids);
     let before = meter.read().rss_mib();
     let began = now();
@@ -183,6 +185,25 @@ fn idle(fleet: &mut Fleet, course: &Course, watched: &Watched, watch: &mut Watch
         opening,
         idle,
     })
+}
+
+/// Has the watchers ask as many questions as they will open watches, or as many as they may at once: what talking alone
+/// takes of the servers' memory, the buffers above all, is no cost of watches.
+fn chat(fleet: &mut Fleet, course: &Course, watches: usize) -> Result<(), RunError> {
+    let each = watches.div_ceil(fleet.clients() - 1).min(CHORES_UNDER_WAY);
+    let mut waiting = 0;
+    for client in 1..fleet.clients() {
+        for index in 0..each {
+            let read = Read::Exists { path: format!("{}/idle-{index:08}", course.prefix) };
+            fleet.read(client, 0, read).map_err(|error| RunError::Errand(error.to_string()))?;
+            waiting += 1;
+        }
+    }
+    let until = now() + DRAIN;
+    while waiting > 0 && now() < until {
+        fleet.listen(DRAIN, &mut |word| waiting -= usize::from(matches!(word, Word::Answer { .. })))?;
+    }
+    if waiting > 0 { Err(RunError::Errand(format!("{waiting} questions are not answered after 30 s"))) } else { Ok(()) }
 }
 
 impl FanOutReport {

@@ -111,6 +111,12 @@ impl Fleet {
         self.ready = Vec::with_capacity(READY);
     }
 
+    /// Why this client's session is over, or never came about.
+    #[must_use]
+    pub fn ending(&self, client: usize) -> Option<Error> {
+        self.clients[client].machine.ending()
+    }
+
     /// Whether this client's session lives for certain, by its own careful clock.
     #[must_use]
     pub fn is_safe(&self, client: usize) -> bool {
@@ -173,14 +179,24 @@ impl Fleet {
         if self.now >= self.tick_at {
             self.tick_at = self.now + TICK;
             for client in 0..self.clients.len() {
-                if self.clients[client].machine.next_deadline() <= self.now {
-                    self.clients[client].machine.tick(self.now);
-                    self.touch(client);
-                }
+                self.tick(client);
             }
         }
         self.settle(hear)?;
         Ok(())
+    }
+
+    /// Tells a client what time it is, if that matters to it.
+    fn tick(&mut self, client: usize) {
+        let is_due = |fleet: &Self| fleet.clients[client].machine.next_deadline() <= fleet.now;
+        if is_due(self) {
+            // Nobody is called silent whose answer lies unread here.
+            self.receive(client);
+        }
+        if is_due(self) {
+            self.clients[client].machine.tick(self.now);
+            self.touch(client);
+        }
     }
 
     /// Does what the machines ask for, and sends what they have to send. True if a client was told something.
@@ -232,7 +248,12 @@ impl Fleet {
             Socket::Connecting(stream) => match sockopt::socket_error(&stream)? {
                 Ok(()) => {
                     stream.set_nodelay(true)?;
-                    epoll::modify(&self.epoll, &stream, EventData::new_u64(client as u64), EventFlags::IN)?;
+                    epoll::modify(
+                        &self.epoll,
+                        &stream,
+                        EventData::new_u64(client as u64),
+                        EventFlags::IN | EventFlags::ET,
+                    )?;
                     self.clients[client].socket = Socket::Open { stream, wants_room: false };
                     self.clients[client].connected_before = true;
                     self.clients[client].machine.connected(self.now);
@@ -246,21 +267,35 @@ impl Fleet {
                     self.clients[client].socket = Socket::Open { stream, wants_room };
                     return Ok(());
                 }
-                let read = (&stream).read(&mut self.received);
-                match read {
-                    Ok(0) => self.lost(client, "the server closed the connection"),
-                    Ok(length) => {
-                        self.clients[client].socket = Socket::Open { stream, wants_room };
-                        self.clients[client].machine.received(self.now, &self.received[..length]);
-                    }
-                    Err(error) if is_passing(&error) => {
-                        self.clients[client].socket = Socket::Open { stream, wants_room };
-                    }
-                    Err(error) => self.lost(client, &error.to_string()),
-                }
+                self.clients[client].socket = Socket::Open { stream, wants_room };
+                self.receive(client);
             }
         }
         Ok(())
+    }
+
+    /// Takes in all that has come: the kernel tells of it once.
+    fn receive(&mut self, client: usize) {
+        loop {
+            let Client { machine, socket, .. } = &mut self.clients[client];
+            let Socket::Open { stream, .. } = socket else { return };
+            if !machine.is_connected() {
+                return;
+            }
+            match stream.read(&mut self.received) {
+                Ok(0) => return self.lost(client, "the server closed the connection"),
+                Ok(length) => {
+                    machine.received(self.now, &self.received[..length]);
+                    // What comes from now on is told of anew.
+                    if length < self.received.len() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.lost(client, &error.to_string()),
+            }
+        }
     }
 
     fn send(&mut self, client: usize) -> io::Result<()> {
@@ -282,7 +317,7 @@ impl Fleet {
         let wants = !outgoing.is_empty();
         if wants != *wants_room {
             *wants_room = wants;
-            let flags = if wants { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            let flags = if wants { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN } | EventFlags::ET;
             epoll::modify(&self.epoll, &*stream, EventData::new_u64(client as u64), flags)?;
         }
         Ok(())
@@ -393,10 +428,6 @@ fn starting_at(now: Instant, settings: &Settings, index: usize) -> Machine {
         }
     }
     unreachable!("every endpoint is some seed's first")
-}
-
-pub(in crate::bench) fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Begins to connect, without waiting for it.

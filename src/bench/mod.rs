@@ -14,6 +14,7 @@
 //! run        the loop: warm up, measure, repeat;   arrivals   when operations are due in an open one
 //! prepare    making keys before, verifying and removing them after
 //! failover   the longest silence when a replica is lost;   session   opening and holding many sessions
+//! dying      very many clients that die together, and what others notice
 //! lock       locks taken and given up, alone and in a queue;   exclusion   whether what was told of them can be true
 //! fan_out    one writer and many who watch;   telling   whether each was told of every write once, in order
 //! course     what those two have in common: their folder, their windows, their end
@@ -32,7 +33,8 @@
 //!    and all are free at the end. Of watches: that each watcher is told of every write once, in order, or of a gap, and reads
 //!    the last value at the end.
 //! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it was busy
-//!    nearly all the time is called the generator's.
+//!    nearly all the time is called the generator's. Only clients that are to die are other processes', so that they can be
+//!    killed.
 //! 3. Latency runs from handing an operation to its client, or in an open loop from when it was due, until its answer is
 //!    decoded: retries, moves to another replica and waiting for a leader are part of it.
 //! 4. What ends after the window is checked but not counted. An open loop that could not keep its rate is called invalid.
@@ -50,6 +52,7 @@ mod arrivals;
 mod compare;
 mod cost;
 mod course;
+mod dying;
 mod exclusion;
 mod failover;
 mod fan_out;
@@ -75,6 +78,7 @@ mod wrong;
 pub use compare::{Change, Verdict, compare};
 pub use cost::{Cost, Meter};
 pub use course::{Course, Measured};
+pub use dying::{Crowd, Dying, DyingReport, dying};
 pub use failover::{Blow, FailoverReport, failover};
 pub use fan_out::{FanOutReport, IdleWatches, Watched, fan_out};
 pub use fleet::{Fleet, Word, now};

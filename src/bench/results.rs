@@ -15,6 +15,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::course::Named;
+use super::dying::DyingReport;
 use super::failover::FailoverReport;
 use super::fan_out::FanOutReport;
 use super::host::Host;
@@ -44,6 +45,8 @@ pub struct Results {
     pub points: Vec<Report>,
     pub failovers: Vec<FailoverReport>,
     pub sessions: Vec<SessionReport>,
+    #[serde(default)]
+    pub dyings: Vec<DyingReport>,
     #[serde(default)]
     pub locks: Vec<LockReport>,
     #[serde(default)]
@@ -119,6 +122,7 @@ impl Results {
         }
         self.failovers.extend(other.failovers);
         self.sessions.extend(other.sessions);
+        self.dyings.extend(other.dyings);
         self.locks.extend(other.locks);
         self.watches.extend(other.watches);
     }

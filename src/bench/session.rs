@@ -18,12 +18,21 @@ pub struct SessionReport {
     pub sessions: usize,
     /// How many came about.
     pub opened: usize,
+    /// How many did not, and were told why.
+    #[serde(default)]
+    pub refused: usize,
+    /// What the first of those was told.
+    #[serde(default)]
+    pub refusal: Option<String>,
     /// From that moment until each was there.
     pub until_open: Option<Latencies>,
     /// Until the last one was.
     pub all_open_s: f64,
     /// Connections made again while they were opened or held.
     pub reconnects: u64,
+    /// What the resident memory of each server grew by, for each of them.
+    #[serde(default)]
+    pub resident_bytes_each: Vec<f64>,
     /// Sessions lost while they were held.
     pub lost: usize,
     /// How long they were held.
@@ -51,8 +60,9 @@ pub fn storm(
     let sessions = fleet.clients();
     let began = fleet.now();
     let meter = Meter::start(pids);
-    let is_open = |fleet: &Fleet| (0..sessions).filter(|client| fleet.opened(*client).is_some()).count();
-    hold(fleet, "opening", began + patience, watch, |fleet| is_open(fleet) == sessions)?;
+    let before = meter.read();
+    let is_settled = |fleet: &Fleet, client| fleet.opened(client).is_some() || fleet.is_over(client);
+    hold(fleet, "opening", began + patience, watch, |fleet| (0..sessions).all(|client| is_settled(fleet, client)))?;
     let opening = meter.read();
     let mut times: Histogram<u64> = empty();
     let mut last = began;
@@ -61,6 +71,9 @@ pub fn storm(
         last = last.max(at);
     }
     let opened = times.len() as usize;
+    let mut refusals = (0..sessions).filter(|client| fleet.opened(*client).is_none()).filter_map(|c| fleet.ending(c));
+    let refusal = refusals.next().map(|error| error.to_string());
+    let refused = usize::from(refusal.is_some()) + refusals.count();
     let idle_from = fleet.now();
     let meter = Meter::start(pids);
     hold(fleet, "idle", idle_from + idle, watch, |_| false)?;
@@ -70,10 +83,16 @@ pub fn storm(
     fleet.close();
     let until = fleet.now() + Duration::from_secs(10);
     hold(fleet, "closing", until, watch, |fleet| (0..sessions).all(|client| fleet.is_over(client)))?;
+    let grown = idle_cost.servers_rss_mib.iter().zip(&before.servers_rss_mib);
+    let each = grown.map(|(after, before)| rounded((after - before) * f64::from(1 << 20) / opened.max(1) as f64));
+    let resident_bytes_each = each.collect();
     let cpu: f64 = idle_cost.servers_cpu_s.iter().sum();
     Ok(SessionReport {
         sessions,
         opened,
+        refused,
+        refusal,
+        resident_bytes_each,
         until_open: Latencies::of(&times, seconds(last.since(began)).max(1e-9)),
         all_open_s: rounded(seconds(last.since(began))),
         reconnects: fleet.troubles().reconnects,

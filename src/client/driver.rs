@@ -245,6 +245,10 @@ impl Thread {
             }
             let now = clock::now();
             while let Some((_, client)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+                // Nobody is called silent whose answer lies unread here: this process may have had no core for a while.
+                if self.members.get(&client).is_some_and(|member| member.machine.is_connected()) {
+                    self.ready(client);
+                }
                 self.member(client, |member| {
                     member.machine.tick(now);
                     // It may have had nothing to do yet; the deadline is set anew below.

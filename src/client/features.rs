@@ -212,7 +212,7 @@
 //! | Conditional setData and delete | by version | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | Conditional setACL | by version | `src/namespace/tests/acls.rs::a_list_has_a_version_of_its_own_and_no_event` |
 //! | Quotas, soft and hard, nodes and bytes | likewise | `tests/process/nodes.rs::a_quota_holds_and_warns_under_another_leader` `src/namespace/tests/quotas.rs::a_soft_bound_warns_when_it_is_passed_and_again_when_it_is_passed_again` |
-//! | Reserved /zookeeper |  | absent: members and quotas have calls of their own, and no names |
+//! | Reserved /zookeeper: configuration and quotas | `members` and `quota`; no name is taken from users | `tests/process/members.rs::a_fourth_replica_joins_elsewhere_and_the_leader_is_removed` `tests/process/nodes.rs::a_quota_holds_and_warns_under_another_leader` |
 //!
 //! # ZooKeeper: watches
 //!
@@ -267,12 +267,12 @@
 //! | Snapshot compression |  | absent: images are made beside the work, and read once |
 //! | Autopurge | the journal is trimmed behind images | `tests/process/images.rs::the_log_stays_bounded_and_all_are_killed_at_any_point_of_it` |
 //! | Snapshot and restore by the admin server | `quorate snapshot` | `tests/process/snapshots.rs::a_cell_is_saved_under_load_and_restored_as_another` `tests/process/snapshots.rs::what_is_no_whole_snapshot_is_refused` |
-//! | snapshot.trust.empty, forceSync=no |  | absent: what was acknowledged is on a majority of disks |
+//! | snapshot.trust.empty, forceSync=no | neither is needed, nor can be had: an empty disk has no vote until it has caught up, and what was acknowledged is on a majority of disks | `tests/process/members.rs::a_lost_disk_is_replaced_and_then_another_replica_may_fail` `tests/process/crashes.rs::the_power_goes_for_all_replicas_in_mid_batch` |
 //! | Tree digest | likewise, and who differs stops | `tests/sim/divergence.rs::a_replica_that_differs_from_a_majority_stops_and_the_others_go_on` `tests/process/divergence.rs::a_replica_whose_state_differs_ends_and_the_others_go_on` |
 //! | Request throttling | bounds of what may wait and of what each principal may ask, and a typed refusal | `tests/process/throttle.rs::a_flood_waits_and_keeps_its_session_while_others_pass_it` `src/client/machine/tests.rs::a_refused_request_and_all_behind_it_are_sent_again` `src/client/machine/tests.rs::no_more_is_under_way_than_the_server_takes` |
 //! | Connection throttling | bounds of connections and of what each may wait for | `tests/runtime.rs::more_arrivals_than_places_are_closed_and_the_rest_is_served` `src/front/tests.rs::a_cell_without_room_for_a_session_asks_to_wait` |
-//! | Response cache |  | absent: every answer is made of what is in memory |
-//! | leaderServes=no |  | absent: reads cost a leader little, and clients spread with `prefer=any` |
+//! | Response cache | every answer is of nodes in memory; clients may keep theirs | `tests/process/caching.rs::what_is_kept_is_never_stale_though_leaders_die` |
+//! | leaderServes=no | `prefer=follower`, by each client: the leader is left to its writes | `src/client/machine/tests/moving.rs::a_client_that_prefers_followers_leaves_the_leader_while_there_is_another` |
 //! | TLS, reloaded certificates, FIPS |  | later: TLS |
 //! | SASL, x509 |  | later: SASL |
 //! | Schemes ip, digest, world, auth, super | likewise, and `group:` | `tests/process/acls.rs::an_address_is_a_principal_and_a_wrong_password_is_nobody` `src/namespace/tests/acls.rs::every_operation_by_everybody_in_every_form_is_judged_by_the_right_list` |

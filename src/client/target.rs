@@ -125,7 +125,8 @@ fn parse_prefer(text: &str) -> Result<Prefer, Error> {
     match text {
         "leader" => Ok(Prefer::Leader),
         "any" => Ok(Prefer::Any),
-        _ => Err(bad(format!("`prefer={text}` is neither `leader` nor `any`"))),
+        "follower" => Ok(Prefer::Follower),
+        _ => Err(bad(format!("`prefer={text}` is none of `leader`, `any` and `follower`"))),
     }
 }
 

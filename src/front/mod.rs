@@ -30,6 +30,9 @@
 //! that keep the tree, live, or from their traces in the `past`, which keeps no nodes; a client takes them up again anywhere
 //! with the revision it has come to.
 //!
+//! A page of names that comes upon nothing for long but what its reader may not see takes several turns (`reads`): it goes on
+//! behind the last name passed over, as if its client had been given an empty page and asked for the next.
+//!
 //! What clients say is judged in `messages`, what the log says of it in `outcomes`; what they ask about the cell itself waits
 //! its turn in `questions`.
 //!
@@ -63,7 +66,7 @@ use self::connection::Connection;
 use self::locks::LockWaits;
 use self::patience::Patience;
 use self::questions::Questions;
-use self::reads::Reads;
+use self::reads::{Answering, Reads};
 pub use self::throttle::Rate;
 use self::throttle::Throttle;
 use self::watches::Watches;
@@ -194,7 +197,8 @@ impl Front {
         let result = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| self.frame(id, frame));
         if let Some(connection) = self.connections.get_mut(&id) {
             let waits = reader.buffered() > 0;
-            connection.reader = Some(reader);
+            // Between frames none is kept, nor room for one: there may be very many idle connections.
+            connection.reader = waits.then_some(reader);
             if waits && !std::mem::replace(&mut connection.watched, true) {
                 self.patience.begun(id, connection.frames);
             }
@@ -285,8 +289,13 @@ impl Front {
             } else if self.has_much_to_say(parked.connection) {
                 self.reads.keep_ready(parked);
             } else {
-                marks.push(self.answer(&parked, tree));
-                reads.push(parked);
+                match self.answer(&parked, tree) {
+                    Answering::Given(mark) => {
+                        marks.push(mark);
+                        reads.push(parked);
+                    }
+                    Answering::GoesOn(from) => self.reads.keep_ready(parked.going_on(from)),
+                }
             }
         }
         if still_leased() || cfg!(bug = "13") {

@@ -14,7 +14,7 @@ use super::{ConnectionId, Front};
 use crate::limits::{CACHE_WISHES_MAX, CLIENT_TURN_BYTES_MAX, READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
 use crate::namespace::codec;
 use crate::namespace::command::{Read, Revision, SessionId};
-use crate::namespace::{self, Gate, Tree};
+use crate::namespace::{self, Gate, Hidden, Tree};
 use crate::paxos::Slot;
 use crate::time::Instant;
 use crate::wire::cache::{Keep, encode_cached_reply, keepable};
@@ -30,6 +30,8 @@ pub(super) struct Parked {
     consistency: Consistency,
     read: Read,
     cached: Cached,
+    /// Where it goes on, if it came upon nothing yet but what its reader may not see.
+    from: Option<Hidden>,
 }
 
 /// Whether a read's answer is to be kept by its client.
@@ -88,11 +90,16 @@ impl Reads {
     pub(super) fn let_go(&mut self, connection: ConnectionId) {
         for (parked, pointed) in self.held.remove(&connection).unwrap_or_default() {
             if pointed {
-                self.pointed.entry(Slot(0)).or_default().push(parked);
+                self.keep_pointed(parked);
             } else {
                 self.ready.push(parked);
             }
         }
+    }
+
+    /// One whose point is reached waits for the next turn.
+    fn keep_pointed(&mut self, parked: Parked) {
+        self.pointed.entry(Slot(0)).or_default().push(parked);
     }
 
     /// Whether reads wait that need nothing but a turn.
@@ -285,7 +292,8 @@ impl Front {
             Consistency::AtLeast(revision) => Consistency::AtLeast(revision.max(connection.seen)),
             Consistency::Stale => Consistency::AtLeast(connection.seen),
         };
-        let parked = Parked { connection: id, number, after: connection.submitted_upto, consistency, read, cached };
+        let parked =
+            Parked { connection: id, number, after: connection.submitted_upto, consistency, read, cached, from: None };
         let blocked = connection.answered_upto < connection.submitted_upto;
         if self.reads.begin(id) > SESSION_REQUESTS_IN_FLIGHT as u32 {
             self.reads.end(id);
@@ -306,9 +314,9 @@ impl Front {
             if self.watches.is_behind(parked.connection) {
                 self.reads.hold(parked, true);
             } else if self.has_much_to_say(parked.connection) {
-                self.reads.pointed.entry(Slot(0)).or_default().push(parked);
-            } else {
-                self.answer(&parked, tree);
+                self.reads.keep_pointed(parked);
+            } else if let Answering::GoesOn(from) = self.answer(&parked, tree) {
+                self.reads.keep_pointed(parked.going_on(from));
             }
         }
     }
@@ -318,18 +326,25 @@ impl Front {
         self.connections.get(&id).is_some_and(|connection| connection.out.len() > CLIENT_TURN_BYTES_MAX)
     }
 
-    /// Writes the answer into the connection's output; where it starts, if the connection is still there.
-    pub(super) fn answer(&mut self, parked: &Parked, tree: &Tree) -> Option<usize> {
-        self.reads.end(parked.connection);
+    /// Writes the answer into the connection's output.
+    pub(super) fn answer(&mut self, parked: &Parked, tree: &Tree) -> Answering {
         let revision = self.revision;
-        let connection = self.connections.get_mut(&parked.connection).filter(|c| !c.closing)?;
+        let connection = self.connections.get_mut(&parked.connection).filter(|c| !c.closing);
+        let Some(connection) = connection else {
+            self.reads.end(parked.connection);
+            return Answering::Given(None);
+        };
         let mark = connection.out.len();
         let gate = Gate::new(tree, &connection.who);
-        let answer = namespace::answer(&gate, parked.read.as_ref());
+        let answer = match namespace::answer_from(&gate, parked.read.as_ref(), parked.from.as_ref()) {
+            Ok(answer) => answer,
+            Err(hidden) => return Answering::GoesOn(hidden),
+        };
+        self.reads.end(parked.connection);
         if !self.lock_waits.answered(parked.connection, parked.read.as_ref(), &answer, &gate) {
             let reason = Reason::Overloaded { retry_after_ms: crate::limits::OVERLOAD_RETRY_MS };
             self.say(parked.connection, &ServerMessage::ReadRefused { number: parked.number, reason });
-            return Some(mark);
+            return Answering::Given(Some(mark));
         }
         let encode = |out: &mut BytesMut| codec::encode_read_outcome(&answer, out);
         match parked.cached {
@@ -342,6 +357,22 @@ impl Front {
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(parked.connection);
         }
-        Some(mark)
+        Answering::Given(Some(mark))
+    }
+}
+
+/// How far an answer is.
+pub(super) enum Answering {
+    /// Written from there on, if the connection is still there.
+    Given(Option<usize>),
+    /// It is a page of names, and many were passed over that its reader may not see: the next turn goes on behind them, as
+    /// if the client had been given an empty page. So no one holds up the others, and no name is told.
+    GoesOn(Hidden),
+}
+
+impl Parked {
+    /// The same, to go on there.
+    pub(super) fn going_on(self, from: Hidden) -> Self {
+        Self { from: Some(from), ..self }
     }
 }

@@ -10,6 +10,8 @@
 //! A live watch with data is brought the node of each change. One that is behind is brought what the tree has, where that is
 //! the node's data as of the event still; otherwise none, as what it was is not kept, and the later change has its own event.
 
+mod rows;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use bytes::BytesMut;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use self::rows::Rows;
 use super::connection::{Connection, Fault};
 use super::past::Past;
 use super::{ConnectionId, Front};
@@ -36,7 +39,7 @@ pub(super) struct Watches {
     seed: u64,
     /// The first row of each path's chain.
     index: HashTable<u32>,
-    rows: Vec<Row>,
+    rows: Rows,
     /// Rows not in use, chained by `next`.
     free: u32,
     connections: BTreeMap<ConnectionId, Registered>,
@@ -84,7 +87,7 @@ impl Watches {
         Self {
             seed,
             index: HashTable::new(),
-            rows: Vec::new(),
+            rows: Rows::default(),
             free: NONE,
             connections: BTreeMap::new(),
             past: Past::new(past_bytes_max),
@@ -114,32 +117,27 @@ impl Watches {
     fn insert(&mut self, connection: ConnectionId, watch: u64, registration: &Registration<'_>, cursor: Revision) {
         let Registration { path, scope, with_data, .. } = *registration;
         let hash = self.hash(path);
-        let head = self.index.find(hash, |row| *self.rows[*row as usize].path == *path).copied();
-        let path = head.map_or_else(|| Arc::from(path), |head| Arc::clone(&self.rows[head as usize].path));
-        let (previous, next) = head.map_or((NONE, NONE), |head| (head, self.rows[head as usize].next));
+        let head = self.index.find(hash, |row| *self.rows[*row].path == *path).copied();
+        let path = head.map_or_else(|| Arc::from(path), |head| Arc::clone(&self.rows[head].path));
+        let (previous, next) = head.map_or((NONE, NONE), |head| (head, self.rows[head].next));
         let row = Row { connection, watch, cursor, path, next, previous, scope, with_data, behind: false };
         let at = self.free;
         let at = if at == NONE {
-            if self.rows.len() == self.rows.capacity() {
-                // A quarter more, not as much again: idle watches are paid for by the byte.
-                self.rows.reserve_exact((self.rows.len() / 4).max(64));
-            }
-            self.rows.push(row);
-            u32::try_from(self.rows.len() - 1).expect("connections and their watches are bounded far below 2^32")
+            self.rows.push(row)
         } else {
-            self.free = self.rows[at as usize].next;
-            self.rows[at as usize] = row;
+            self.free = self.rows[at].next;
+            self.rows[at] = row;
             at
         };
         match head {
-            Some(head) => self.rows[head as usize].next = at,
+            Some(head) => self.rows[head].next = at,
             None => {
                 let (rows, seed) = (&self.rows, self.seed);
-                self.index.insert_unique(hash, at, |row| xxh3_64_with_seed(rows[*row as usize].path.as_bytes(), seed));
+                self.index.insert_unique(hash, at, |row| xxh3_64_with_seed(rows[*row].path.as_bytes(), seed));
             }
         }
         if next != NONE {
-            self.rows[next as usize].previous = at;
+            self.rows[next].previous = at;
         }
         self.connections.entry(connection).or_default().rows.insert(watch, at);
         self.recounted.insert(connection);
@@ -155,14 +153,14 @@ impl Watches {
 
     fn unlink(&mut self, at: u32) {
         let (path, next, previous) = {
-            let row = &self.rows[at as usize];
+            let row = &self.rows[at];
             (Arc::clone(&row.path), row.next, row.previous)
         };
         if next != NONE {
-            self.rows[next as usize].previous = previous;
+            self.rows[next].previous = previous;
         }
         if previous != NONE {
-            self.rows[previous as usize].next = next;
+            self.rows[previous].next = next;
         } else {
             let hash = self.hash(&path);
             let entry = self.index.find_entry(hash, |row| *row == at);
@@ -173,7 +171,7 @@ impl Watches {
                 *entry.into_mut() = next;
             }
         }
-        let row = &mut self.rows[at as usize];
+        let row = &mut self.rows[at];
         // The path is let go now, not when the row is used again.
         (row.path, row.next, row.behind) = (Arc::from(""), self.free, false);
         self.free = at;
@@ -183,7 +181,7 @@ impl Watches {
     fn fall_behind(&mut self, connection: ConnectionId, cursor: Revision) {
         let registered = self.connections.get_mut(&connection).expect("a connection that is told has watches");
         for (watch, row) in &registered.rows {
-            let row = &mut self.rows[*row as usize];
+            let row = &mut self.rows[*row];
             if !row.behind {
                 (row.behind, row.cursor) = (true, row.cursor.max(cursor));
                 registered.behind.insert(*watch);
@@ -213,7 +211,7 @@ impl Watches {
             for (above, distance) in ancestors(&change.path) {
                 let mut at = self.first(above);
                 while at != NONE {
-                    let row = &self.rows[at as usize];
+                    let row = &self.rows[at];
                     let concerns = !row.behind && row.cursor < change.revision && covers(row.scope, distance, kind);
                     if concerns && may_see(row.connection, change) {
                         let seen = (kind, &*change.path, change.node.as_deref());
@@ -228,7 +226,7 @@ impl Watches {
     }
 
     fn first(&self, path: &str) -> u32 {
-        let found = self.index.find(self.hash(path), |row| *self.rows[*row as usize].path == *path);
+        let found = self.index.find(self.hash(path), |row| *self.rows[*row].path == *path);
         found.copied().unwrap_or(NONE)
     }
 
@@ -265,7 +263,7 @@ impl Front {
             let registered = self.watches.connections.get_mut(&id).expect("it was just entered");
             registered.behind.insert(watch);
             let row = registered.rows[&watch];
-            self.watches.rows[row as usize].behind = true;
+            self.watches.rows[row].behind = true;
             self.watches.queue(id);
         }
         self.say(id, &ServerMessage::WatchOpened { watch, revision: cursor });
@@ -368,9 +366,9 @@ impl Front {
         let rows: Vec<u32> = registered.behind.iter().map(|watch| registered.rows[watch]).collect();
         let mut by_path: BTreeMap<Arc<str>, Vec<u32>> = BTreeMap::new();
         for row in &rows {
-            by_path.entry(Arc::clone(&watches.rows[*row as usize].path)).or_default().push(*row);
+            by_path.entry(Arc::clone(&watches.rows[*row].path)).or_default().push(*row);
         }
-        let start = rows.iter().map(|row| watches.rows[*row as usize].cursor).min().unwrap_or(self.revision);
+        let start = rows.iter().map(|row| watches.rows[*row].cursor).min().unwrap_or(self.revision);
         // Taken out for as long as it is read from, since telling changes the rows.
         let past = std::mem::replace(&mut self.watches.past, Past::new(0));
         let mut reached = start;
@@ -387,7 +385,7 @@ impl Front {
                 let Some(kind) = event_of(trace.aspect) else { continue };
                 for (above, distance) in ancestors(&trace.path) {
                     for at in by_path.get(above).into_iter().flatten() {
-                        let row = &self.watches.rows[*at as usize];
+                        let row = &self.watches.rows[*at];
                         let concerns = row.cursor < reached && covers(row.scope, distance, kind);
                         if concerns && self.may_see(id, tree, &trace.path, trace.acl.as_deref()) {
                             let node = if row.with_data { trace.node(tree) } else { None };
@@ -411,7 +409,7 @@ impl Front {
         let registered = self.watches.connections.get_mut(&id).expect("it is being told");
         let live = upto == self.revision;
         for watch in &registered.behind {
-            let row = &mut self.watches.rows[registered.rows[watch] as usize];
+            let row = &mut self.watches.rows[registered.rows[watch]];
             (row.cursor, row.behind) = (row.cursor.max(upto), !live);
         }
         if live {
@@ -430,10 +428,10 @@ impl Front {
             .behind
             .iter()
             .map(|watch| (*watch, registered.rows[watch]))
-            .filter(|(_, row)| self.watches.rows[*row as usize].cursor < floor)
+            .filter(|(_, row)| self.watches.rows[*row].cursor < floor)
             .collect();
         for (watch, row) in late {
-            let row = &mut self.watches.rows[row as usize];
+            let row = &mut self.watches.rows[row];
             let from = std::mem::replace(&mut row.cursor, floor);
             self.say(id, &ServerMessage::Gap { watch, from, to: floor });
         }
@@ -456,7 +454,7 @@ impl Front {
         seen: impl ExactSizeIterator<Item = Seen<'a>>,
     ) {
         let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.closing) else { return };
-        let Row { watch, with_data, .. } = self.watches.rows[row as usize];
+        let Row { watch, with_data, .. } = self.watches.rows[row];
         put_events(connection, watch, revision, with_data, seen);
         if !std::mem::replace(&mut connection.dirty, true) {
             self.dirty.push(id);
@@ -565,6 +563,6 @@ impl Watches {
         let of_connections: usize = self.connections.values().map(|c| c.rows.len() * size_of::<(u64, u32)>() * 2).sum();
         let chains = self.rows.iter().filter(|row| row.previous == NONE && !row.path.is_empty());
         let paths: usize = chains.map(|row| (row.path.len() + 2 * size_of::<usize>()).next_multiple_of(16)).sum();
-        self.rows.capacity() * size_of::<Row>() + self.index.allocation_size() + of_connections + paths
+        self.rows.bytes() + self.index.allocation_size() + of_connections + paths
     }
 }

@@ -11,7 +11,7 @@
 //! | `world:anyone` | everybody | |
 //! | `digest:USER:DIGEST` | who proved to know the password | the front that is told it sends on its salted hash |
 //! | `ip:ADDRESS/BITS` | who connects from there | the front stamps the address into the opening of a session |
-//! | `group:/acl/NAME` | who is listed in that node | looked up when it matters |
+//! | `group:/acl/NAME` | who is listed in that node | each tree reads the lines when the node is written |
 //! | `auth:` | whoever sets the list | replaced by their `digest` entries |
 //! | the super principal | may do everything | the front compares with the configuration, and says so in the log |
 //!
@@ -39,7 +39,8 @@
 //! 2. **Only who may read a node comes upon it** in listings, in scans, and through watches. A watch judges each event when it
 //!    tells it, by the list the node had then and by the one it has now; a change of a list is no event.
 //! 3. **A right to a parent is a right to know its children's names when one uses it**: who may create learns that a name is
-//!    taken; who may delete learns that something is there, or below.
+//!    taken; who may delete learns that something is there, or below. A deletion of another version than the node's is
+//!    refused, as in ZooKeeper; which version it has is said only to who may read, write or administer the node.
 //! 4. **Numbers are told**: a stat counts all children, a quota all that is below, whoever may read them.
 //! 5. What the cell does by itself (a session's end, a time to live, a lock-delay) asks nobody, and giving up a lock
 //!    is refused to nobody who holds it.
@@ -72,7 +73,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 #[cfg(feature = "server")]
 mod check;
+#[cfg(feature = "server")]
+mod groups;
 mod text;
+
+#[cfg(feature = "server")]
+pub(super) use self::groups::Groups;
 
 /// Things that may be done with a node: a set.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

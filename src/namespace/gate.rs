@@ -3,17 +3,14 @@
 //! What is judged, and what is said to whom, is in the essay of [`acl`](super::acl). An operation is judged before it is
 //! tried, and a step of a `multi` when its turn comes, on what the steps before it left.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::iter;
 use std::sync::Arc;
 
 use super::acl::{Acl, Principals, Rights, Who};
 use super::codec::{BirthRef, OperationRef, StepRef};
-use super::command::{HandleMode, Refusal, SessionId};
+use super::command::{Expect, HandleMode, Refusal, SessionId};
 use super::path;
 use super::tree::{Node, Tree};
-use crate::limits::ACL_GROUP_LINES_MAX;
 
 /// Who asks for an operation.
 #[derive(Clone, Copy, Debug)]
@@ -23,20 +20,17 @@ pub(super) struct Asker<'a> {
 }
 
 /// What somebody may see and do in a tree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Gate<'a> {
     tree: &'a Tree,
     who: &'a Principals,
-    /// The groups that were looked at, and whether whoever asks is in them: a list is asked of each node come upon, and a
-    /// group may be long.
-    groups: RefCell<BTreeMap<String, bool>>,
 }
 
 impl<'a> Gate<'a> {
     /// The gate of this tree for whoever is `who`.
     #[must_use]
     pub const fn new(tree: &'a Tree, who: &'a Principals) -> Self {
-        Self { tree, who, groups: RefCell::new(BTreeMap::new()) }
+        Self { tree, who }
     }
 
     /// Whether nobody asks who it is: no node has a list, or whoever asks may do everything.
@@ -107,7 +101,9 @@ impl<'a> Gate<'a> {
             | OperationRef::Append { path, .. }
             | OperationRef::Trim { path, .. }
             | OperationRef::Seal { path } => self.may_touch(path, Rights::WRITE),
-            OperationRef::Delete { path, .. } | OperationRef::DeleteTree { path, .. } => self.may_delete(path),
+            OperationRef::Delete { path, expect } | OperationRef::DeleteTree { path, expect, .. } => {
+                self.may_delete(path, expect)
+            }
             OperationRef::SetQuota { path, .. } | OperationRef::SetAcl { path, .. } => {
                 self.may_touch(path, Rights::ADMIN)
             }
@@ -137,7 +133,7 @@ impl<'a> Gate<'a> {
                 self.may_create(path, sequential)
             }
             StepRef::Set { path, .. } | StepRef::Append { path, .. } => self.may_touch(path, Rights::WRITE),
-            StepRef::Delete { path, .. } => self.may_delete(path),
+            StepRef::Delete { path, expect } => self.may_delete(path, expect),
             StepRef::SetAcl { path, .. } => self.may_touch(path, Rights::ADMIN),
             // Readings: what is not to be spoken of is an answer as well, and theirs to give.
             StepRef::Check { .. } | StepRef::Get { .. } | StepRef::CheckLock { .. } | StepRef::CheckHandle { .. } => {
@@ -176,10 +172,16 @@ impl<'a> Gate<'a> {
         Err(Refusal::NoParent { path: parent.to_owned() })
     }
 
-    fn may_delete(&self, path: &str) -> Result<(), Refusal> {
+    /// Whoever may delete a node, but is told none of its numbers otherwise, is not told its version either: only that
+    /// it is not the one expected.
+    fn may_delete(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
         let (Some(node), Some(parent)) = (self.tree.get(path), path::parent(path)) else { return Ok(()) };
         if self.may(self.tree.get(parent).and_then(|parent| parent.acl()), Rights::DELETE) {
-            return Ok(());
+            let is_expected = !matches!(expect, Expect::Version(expected) if expected != node.stat.version);
+            if is_expected || self.may(node.acl(), TOLD_THE_VERSION) {
+                return Ok(());
+            }
+            return Err(Refusal::NotAuthorized { path: path.to_owned(), needed: Rights::READ });
         }
         if self.may(node.acl(), Rights::ALL) {
             return Err(Refusal::NotAuthorized { path: parent.to_owned(), needed: Rights::DELETE });
@@ -239,26 +241,9 @@ impl<'a> Gate<'a> {
 
     fn is(&self, who: &Who) -> bool {
         match who {
-            Who::Group { path } => self.is_in(path),
+            Who::Group { path } => self.tree.groups().has(path, self.who),
             Who::World | Who::Auth | Who::User(_) | Who::Network { .. } => self.who.are(who),
         }
-    }
-
-    fn is_in(&self, group: &str) -> bool {
-        if let Some(known) = self.groups.borrow().get(group) {
-            return *known;
-        }
-        let found = self.is_listed_in(group);
-        let before = self.groups.borrow_mut().insert(group.to_owned(), found);
-        assert!(before.is_none(), "a group is looked at once");
-        found
-    }
-
-    fn is_listed_in(&self, group: &str) -> bool {
-        let Some(node) = self.tree.get(group) else { return false };
-        let Ok(text) = std::str::from_utf8(&node.data) else { return false };
-        let listed = text.lines().take(ACL_GROUP_LINES_MAX).filter_map(|line| line.trim().parse::<Who>().ok());
-        listed.into_iter().any(|who| self.who.are(&who))
     }
 }
 
@@ -306,6 +291,9 @@ pub(super) fn is_judged_by_handle(operation: &OperationRef<'_>) -> bool {
 fn brings_a_list(operation: &OperationRef<'_>) -> bool {
     matches!(operation, OperationRef::Open { birth: Some(BirthRef { acl: Some(_), .. }), .. })
 }
+
+/// Whoever has one of these is told a node's stat: with its data, with what a write came to, or with its list.
+const TOLD_THE_VERSION: Rights = Rights::READ.or(Rights::WRITE).or(Rights::ADMIN);
 
 /// What lets one know of a node's lock: who may take it must know how it stands.
 pub(super) const LOOK_AT_LOCK: Rights = Rights::READ.or(Rights::LOCK);

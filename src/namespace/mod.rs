@@ -124,7 +124,7 @@ pub use lock::Lock;
 #[cfg(feature = "server")]
 pub use log::Log;
 #[cfg(feature = "server")]
-pub use query::answer;
+pub use query::{Hidden, answer, answer_from};
 #[cfg(feature = "server")]
 pub use session::SessionView;
 #[cfg(feature = "server")]

@@ -4,22 +4,75 @@ use super::acl::{Acl, Rights};
 use super::codec::ReadRef;
 use super::command::{Answer, HandleMode, LockPlace, Refusal, Scanned, Stat};
 use super::gate::{Gate, LOOK_AT_LOCK};
-use super::path::{self, too_large};
+use super::path;
 use super::tree::{Node, Tree};
 use crate::limits::{HIDDEN_NODES_PASSED_MAX, LIST_BYTES_MAX};
+
+/// Where a page goes on that has found nothing yet: behind that node, which its reader may not see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hidden(String);
 
 /// What the tree behind the gate says. Refused are a node that is not there, or not for whoever asks, and a path that is
 /// none.
 pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
+    let mut from = None;
+    loop {
+        match answer_from(gate, read, from.as_ref()) {
+            Ok(answer) => return answer,
+            Err(hidden) => from = Some(hidden),
+        }
+    }
+}
+
+/// The same, in parts: `Err` if nodes that the reader may not see were passed over, as many as are looked at in one go, and
+/// nothing else was found. Whoever asks again goes on there, as a reader does from page to page.
+pub fn answer_from(
+    gate: &Gate<'_>,
+    read: ReadRef<'_>,
+    from: Option<&Hidden>,
+) -> Result<Result<Answer, Refusal>, Hidden> {
+    let page = match read {
+        ReadRef::List { path, after, limit } => list(gate, path, (after, limit), from),
+        ReadRef::Entries { path, after, limit } => match gate.node(path, Rights::READ) {
+            Ok(node) => entries(gate, path, node, (after, limit), from),
+            Err(refusal) => Err(refusal.into()),
+        },
+        ReadRef::HandleEntries { handle, after, limit } => match gate.tree().opened(handle, HandleMode::READ) {
+            Ok(node) => entries(gate, handle.path, node, (after, limit), from),
+            Err(refusal) => Err(refusal.into()),
+        },
+        ReadRef::Scan { path, after, limit, with_data } => scan(gate, (path, after), (limit, with_data), from),
+        other => return Ok(answer_at_once(gate, other)),
+    };
+    match page {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(NoPage::Refused(refusal)) => Ok(Err(refusal)),
+        Err(NoPage::Hidden(hidden)) => Err(hidden),
+    }
+}
+
+/// Why there is no page.
+enum NoPage {
+    Refused(Refusal),
+    Hidden(Hidden),
+}
+
+impl From<Refusal> for NoPage {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+fn answer_at_once(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
     match read {
         ReadRef::Get { path } => data_of(path, gate.node(path, Rights::READ)?),
         ReadRef::Exists { path } => match gate.known(path, Rights::READ)? {
             Some(node) => Ok(Answer::Exists { stat: Some(node.stat) }),
             None => path::check(path).map(|()| Answer::Exists { stat: None }),
         },
-        ReadRef::List { path, after, limit } => list(gate, path, after, limit),
-        ReadRef::Entries { path, after, limit } => entries(gate, path, gate.node(path, Rights::READ)?, (after, limit)),
-        ReadRef::Scan { path, after, limit, with_data } => scan(gate, (path, after), limit, with_data),
+        ReadRef::List { .. } | ReadRef::Entries { .. } | ReadRef::Scan { .. } | ReadRef::HandleEntries { .. } => {
+            unreachable!("pages are answered in parts")
+        }
         ReadRef::Acl { path } => {
             let node = gate.node(path, Rights::ADMIN)?;
             Ok(Answer::Acl { acl: node.acl().cloned(), stat: node.stat })
@@ -44,9 +97,6 @@ pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
             Ok(Answer::Sequencer { valid })
         }
         ReadRef::HandleGet { handle } => data_of(handle.path, gate.tree().opened(handle, HandleMode::READ)?),
-        ReadRef::HandleEntries { handle, after, limit } => {
-            entries(gate, handle.path, gate.tree().opened(handle, HandleMode::READ)?, (after, limit))
-        }
         ReadRef::HandleStat { handle } => {
             let node = gate.tree().opened(handle, HandleMode::NONE)?;
             Ok(Answer::Exists { stat: Some(node.stat) })
@@ -62,23 +112,32 @@ fn data_of(path: &str, node: &Node) -> Result<Answer, Refusal> {
     Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
 }
 
-fn list(gate: &Gate<'_>, path: &str, after: &str, limit: u32) -> Result<Answer, Refusal> {
+fn list(gate: &Gate<'_>, path: &str, (after, limit): (&str, u32), from: Option<&Hidden>) -> Result<Answer, NoPage> {
     let (tree, node) = (gate.tree(), gate.node(path, Rights::READ)?);
     let mut names = Vec::new();
-    let following = tree.children(path, after).into_iter().flatten();
+    let following = tree.children(path, from.map_or(after, Hidden::name)).into_iter().flatten();
     // Where everybody sees everything no child is looked up.
-    let rows = following.map(|child| (gate.is_open() || gate.sees(acl_of(tree, child))).then(|| path::name(child)));
+    let rows = following.map(|child| {
+        let is_seen = gate.is_open() || gate.sees(acl_of(tree, child));
+        if is_seen { Ok(path::name(child)) } else { Err(child) }
+    });
     let more = Page::new(limit).fill(rows, |name| 4 + name.len(), |name| names.push(name.to_owned()))?;
     Ok(Answer::Children { names, stat: node.stat, more })
 }
 
-fn entries(gate: &Gate<'_>, path: &str, node: &Node, (after, limit): (&str, u32)) -> Result<Answer, Refusal> {
+fn entries(
+    gate: &Gate<'_>,
+    path: &str,
+    node: &Node,
+    (after, limit): (&str, u32),
+    from: Option<&Hidden>,
+) -> Result<Answer, NoPage> {
     let tree = gate.tree();
     let mut entries = Vec::new();
-    let following = tree.children(path, after).into_iter().flatten();
+    let following = tree.children(path, from.map_or(after, Hidden::name)).into_iter().flatten();
     let rows = following.map(|path| {
         let child = tree.get(path).expect("every child is a node");
-        gate.sees(child.acl()).then(|| (path::name(path), child.stat))
+        if gate.sees(child.acl()) { Ok((path::name(path), child.stat)) } else { Err(path) }
     });
     let more = Page::new(limit).fill(
         rows,
@@ -88,21 +147,27 @@ fn entries(gate: &Gate<'_>, path: &str, node: &Node, (after, limit): (&str, u32)
     Ok(Answer::Entries { entries, stat: node.stat, more })
 }
 
-fn scan(gate: &Gate<'_>, (path, after): (&str, &str), limit: u32, with_data: bool) -> Result<Answer, Refusal> {
+fn scan(
+    gate: &Gate<'_>,
+    (path, after): (&str, &str),
+    (limit, with_data): (u32, bool),
+    from: Option<&Hidden>,
+) -> Result<Answer, NoPage> {
     gate.node(path, Rights::READ)?;
     let tree = gate.tree();
     if !after.is_empty() {
         path::check(after)?;
         if !path::is_within(after, path) {
             let why = format!("{after:?} is not below {path}: go on from a path that the scan gave");
-            return Err(Refusal::BadArgument { why });
+            return Err(Refusal::BadArgument { why }.into());
         }
     }
+    let after = from.map_or(after, |hidden| &hidden.0);
     let first = if after.is_empty() { Some(path) } else { tree.next_within(path, after) };
     let following = std::iter::successors(first, |last| tree.next_within(path, last));
     let rows = following.map(|path| {
         let node = tree.get(path).expect("a scan comes upon nodes");
-        gate.sees(node.acl()).then_some((path, node))
+        if gate.sees(node.acl()) { Ok((path, node)) } else { Err(path) }
     });
     let mut nodes = Vec::new();
     let more = Page::new(limit).fill(
@@ -147,24 +212,26 @@ impl Page {
         Self { rows_left, bytes_left: LIST_BYTES_MAX }
     }
 
-    /// Takes rows until the page is full, one at least however large it is; whether any is left over. `None` is a row that is
-    /// not to be told of. A page without rows could not be gone on from, so too many of those in a row are refused.
-    fn fill<T>(
+    /// Takes rows until the page is full, one at least however large it is; whether any is left over. `Err` is a row that is
+    /// not to be told of, by its path. A page that came upon too many of those in a row ends, or is none yet.
+    fn fill<'p, T>(
         &mut self,
-        rows: impl Iterator<Item = Option<T>>,
+        rows: impl Iterator<Item = Result<T, &'p str>>,
         bytes: impl Fn(&T) -> usize,
         mut take: impl FnMut(T),
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, NoPage> {
         let mut is_first = true;
         let mut passed = 0;
         for row in rows {
-            let Some(row) = row else {
-                passed += 1;
-                if passed <= HIDDEN_NODES_PASSED_MAX {
-                    continue;
+            let row = match row {
+                Ok(row) => row,
+                Err(hidden) => {
+                    passed += 1;
+                    if passed <= HIDDEN_NODES_PASSED_MAX {
+                        continue;
+                    }
+                    return if is_first { Err(NoPage::Hidden(Hidden(hidden.to_owned()))) } else { Ok(true) };
                 }
-                let what = "nodes or more in a row that may not be read";
-                return if is_first { Err(too_large(what, passed, HIDDEN_NODES_PASSED_MAX)) } else { Ok(true) };
             };
             let bytes = bytes(&row);
             if self.rows_left == 0 || bytes > self.bytes_left && !is_first {
@@ -176,5 +243,11 @@ impl Page {
             take(row);
         }
         Ok(false)
+    }
+}
+
+impl Hidden {
+    fn name(&self) -> &str {
+        path::name(&self.0)
     }
 }

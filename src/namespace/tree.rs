@@ -3,7 +3,8 @@
 //! A replica's own tree and the fronts' mirrors of it are the same type. Nodes and paths are shared between them; the
 //! index, the rows and the order of children are each tree's own, so that a read touches nothing another core writes.
 
-use std::borrow::Borrow;
+mod child;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::hint::black_box;
@@ -14,7 +15,8 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
-use super::acl::Acl;
+use self::child::Child;
+use super::acl::{Acl, Groups};
 use super::codec::SequencerRef;
 use super::command::{LockMode, Quota, Revision, Sequencer, Stat, Usage};
 use super::lock::Lock;
@@ -99,6 +101,7 @@ pub struct Tree {
     accounts: Accounts,
     /// Nodes with an access list.
     guarded: usize,
+    groups: Groups,
 }
 
 /// A node where it lies.
@@ -109,10 +112,6 @@ pub(super) struct NodeRow {
     hash: u128,
     children: BTreeSet<Child>,
 }
-
-/// A child's path, ordered by its last name.
-#[derive(Clone, Debug)]
-struct Child(Arc<str>);
 
 impl Node {
     /// A node; `stat`'s length and checksum become those of `data`.
@@ -401,6 +400,11 @@ impl Tree {
         self.guarded
     }
 
+    /// Who is in which group.
+    pub(super) const fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
     /// What the node and all below it come to.
     fn usage(&self, top: Place) -> Usage {
         let row = self.rows.get(top);
@@ -458,7 +462,9 @@ impl Tree {
             (before, row.node.clone())
         });
         self.data_bytes = self.data_bytes + node.bytes() as u64 - before as u64;
-        self.accounts.charge(&self.rows.get(place).path, (0, 0), (node.bytes(), before));
+        let path = &self.rows.get(place).path;
+        self.accounts.charge(path, (0, 0), (node.bytes(), before));
+        self.groups.note(path, Some(&node.data));
         node
     }
 
@@ -475,6 +481,9 @@ impl Tree {
         self.guarded -= usize::from(before.acl.is_some());
         let row = self.rows.get(place);
         self.accounts.charge(&row.path, (0, 0), (after.0, before.bytes()));
+        if row.node.data != before.data {
+            self.groups.note(&row.path, Some(&row.node.data));
+        }
         if before.quota != after.1 {
             let path = row.path.clone();
             let usage = match (self.accounts.get(&path), &after.1) {
@@ -508,6 +517,7 @@ impl Tree {
         self.data_bytes -= row.node.bytes() as u64;
         self.guarded -= usize::from(row.node.acl.is_some());
         self.accounts.charge(&row.path, (0, 1), (0, row.node.bytes()));
+        self.groups.note(&row.path, None);
         if row.node.quota.is_some() {
             self.accounts.keep(row.path, None, Usage::default());
         }
@@ -595,13 +605,24 @@ impl Tree {
         assert_eq!(bounded, self.accounts.iter().count(), "every quota is known");
         let guarded = self.rows.iter().filter(|(_, row)| row.node.acl.is_some()).count();
         assert_eq!(guarded, self.guarded, "the access lists are counted");
+        let mut groups = Groups::new();
+        self.iter().for_each(|(path, node)| groups.note(path, Some(&node.data)));
+        assert_eq!(groups, self.groups, "groups are what their nodes say");
         assert_eq!(sum, self.rows.sum(), "the digest is the sum of the rows");
         assert_eq!(bytes, self.data_bytes, "the bytes are the sum of the rows");
         assert_eq!(self.index.len(), self.rows.len(), "the index holds nothing else");
     }
 
     const fn bare(seed: u64) -> Self {
-        Self { seed, index: HashTable::new(), rows: Slab::new(), data_bytes: 0, accounts: Accounts::new(), guarded: 0 }
+        Self {
+            seed,
+            index: HashTable::new(),
+            rows: Slab::new(),
+            data_bytes: 0,
+            accounts: Accounts::new(),
+            guarded: 0,
+            groups: Groups::new(),
+        }
     }
 
     /// Lays a row down without telling its parent.
@@ -610,6 +631,7 @@ impl Tree {
         let hash = xxh3_64_with_seed(path.as_bytes(), seed);
         self.data_bytes += node.bytes() as u64;
         self.guarded += usize::from(node.acl.is_some());
+        self.groups.note(&path, Some(&node.data));
         let row = NodeRow { hash: node.hash(&path), path, node, children: BTreeSet::new() };
         let place = self.rows.insert(row);
         self.index.insert_unique(hash, place, |place| xxh3_64_with_seed(self.rows.get(*place).path.as_bytes(), seed));
@@ -646,31 +668,5 @@ impl Row for NodeRow {
 
     fn hash(&self) -> u128 {
         self.hash
-    }
-}
-
-impl Borrow<str> for Child {
-    fn borrow(&self) -> &str {
-        path::name(&self.0)
-    }
-}
-
-impl PartialEq for Child {
-    fn eq(&self, other: &Self) -> bool {
-        path::name(&self.0) == path::name(&other.0)
-    }
-}
-
-impl Eq for Child {}
-
-impl PartialOrd for Child {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Child {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        path::name(&self.0).cmp(path::name(&other.0))
     }
 }

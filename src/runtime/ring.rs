@@ -172,7 +172,7 @@ impl Default for Options {
             entries: 1024,
             receive_buffers: 256,
             receive_buffer_bytes: 16 << 10,
-            connections: 16 << 10,
+            connections: 64 << 10,
             files: 64,
             queue_high_bytes: CLIENT_CLOGGED_BYTES,
             queue_low_bytes: 256 << 10,

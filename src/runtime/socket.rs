@@ -279,7 +279,6 @@ impl Ring {
 
     /// A step of a connection's end has been made.
     pub(super) fn ended(&mut self, tag: Tag, result: &io::Result<u32>) {
-        let index = self.sockets.index(tag.slot);
         let entry = self.sockets.owner(tag);
         entry.in_flight -= 1;
         if tag.kind == Kind::Close {
@@ -290,11 +289,8 @@ impl Ring {
         }
         let missed = matches!(result, Ok(cancelled) if *cancelled < u32::from(entry.in_flight)) || result.is_err();
         if missed && entry.in_flight > 0 && tag.kind == Kind::Cancel {
-            // A request escaped the cancellation; once the socket is shut down it ends by itself.
-            entry.in_flight += 1;
-            let generation = entry.generation;
-            let shutdown = opcode::Shutdown::new(Fixed(index), libc::SHUT_RDWR).build();
-            self.push(shutdown.user_data(Tag::new(Kind::Shutdown, generation, tag.slot).pack()));
+            // A request escaped the cancellation.
+            self.shut_down(tag.slot);
             return;
         }
         self.settle(tag.slot);
@@ -315,6 +311,7 @@ impl Ring {
         let index = self.sockets.index(slot);
         let entry = self.sockets.at(slot);
         assert!(entry.state.can_end(), "a connection ends once");
+        let was_connecting = entry.state == State::Connecting;
         entry.state = State::Ending;
         entry.queue = VecDeque::new();
         entry.queued_bytes = 0;
@@ -322,10 +319,25 @@ impl Ring {
             self.settle(slot);
             return;
         }
+        if !was_connecting {
+            self.shut_down(slot);
+            return;
+        }
+        // The kernel looks through all requests of the ring for those of this socket: done for thousands of connections that
+        // end together it would take all the time there is. Those that are being made are few.
         entry.in_flight += 1;
         let tag = Tag::new(Kind::Cancel, entry.generation, slot).pack();
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(index)).all()).build();
         self.push(cancel.user_data(tag));
+    }
+
+    /// Shuts the socket down: whatever is in flight on it then ends by itself.
+    fn shut_down(&mut self, slot: u32) {
+        let index = self.sockets.index(slot);
+        let entry = self.sockets.at(slot);
+        entry.in_flight += 1;
+        let tag = Tag::new(Kind::Shutdown, entry.generation, slot).pack();
+        self.push(opcode::Shutdown::new(Fixed(index), libc::SHUT_RDWR).build().user_data(tag));
     }
 
     /// Gives the descriptor back once nothing is in flight on a connection that is ending.

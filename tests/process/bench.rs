@@ -12,7 +12,10 @@ fn bench(cell: &Cell, args: &[&str]) -> (Option<i32>, Value) {
     let endpoints = cell.endpoints();
     let mut all = vec!["bench"];
     all.extend(args);
-    all.extend(["--endpoints", &endpoints, "--json"]);
+    all.push("--json");
+    if !args.contains(&"--endpoints") {
+        all.extend(["--endpoints", &endpoints]);
+    }
     let output = run(&all);
     let text = String::from_utf8_lossy(&output.stdout);
     let json = serde_json::from_str(&text).unwrap_or_else(|error| {
@@ -99,6 +102,21 @@ fn writes_go_on_after_the_leader_is_killed_and_sessions_come_and_go() {
 }
 
 #[test]
+fn sessions_of_killed_processes_end_while_others_write() {
+    let cell = Cell::start(3, "");
+    let args = ["session", "--die", "--sessions", "40", "--connections", "2", "--depth", "2", "--keys", "10"];
+    let endpoints = format!("quorate://{}?session=2s", cell.endpoints());
+    let time = ["--seconds", "0.5", "--warmup", "0.1", "--endpoints", &endpoints];
+    let (status, results) = bench(&cell, &[&args[..], &time].concat());
+    assert_eq!(status, Some(0), "{results}");
+    let dying = &results["dyings"][0];
+    assert_eq!((&dying["died"], &dying["wrong_answers"], &dying["errors"]), (&40.into(), &0.into(), &0.into()));
+    let seconds = |name: &str| dying[name].as_f64().expect("they are gone");
+    assert!(seconds("first_gone_s") <= seconds("last_gone_s") && seconds("timeout_s") == 2.0, "{dying}");
+    assert!(dying["writes_per_s_meanwhile"].as_f64() > Some(0.0), "{dying}");
+}
+
+#[test]
 fn locks_are_taken_alone_and_in_turn_and_no_herd_is_woken() {
     let cell = Cell::start(3, "");
     let home = tempfile::tempdir().expect("a folder");
@@ -115,6 +133,7 @@ fn locks_are_taken_alone_and_in_turn_and_no_herd_is_woken() {
     }
     assert!(own["pair"]["hdr"].is_string() && own["hand_over"].is_null() && many["hand_over"]["hdr"].is_string());
     let messages = |report: &Value| report["messages_each"].as_f64().expect("they were counted");
+    assert!((2.0..2.5).contains(&messages(own)), "one answer to taking it, one to giving it up: {}", messages(own));
     assert!(messages(many) < 10.0, "each hand-over wakes one, of however many: {} {}", messages(few), messages(many));
     for file in ["result.json", "locks.csv", "hand-over.svg", "percentiles.svg", "report.html"] {
         assert!(has(home.path(), file), "{file} is written");

@@ -11,7 +11,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::time::Timespec;
 
 use super::{PATIENCE, PAUSE};
-use crate::bench::fleet::{connect, is_passing, now};
+use crate::bench::fleet::{connect, now};
 use crate::bench::system::{Ask, Finished, Lost, Numbers, System, Told, Troubles};
 use crate::time::{Duration, Instant};
 
@@ -427,4 +427,8 @@ fn text(out: &mut BytesMut, bytes: &[u8]) {
 
 fn number(bytes: &[u8], at: usize) -> i32 {
     bytes.get(at..at + 4).map_or(0, |four| i32::from_be_bytes(four.try_into().expect("four bytes")))
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

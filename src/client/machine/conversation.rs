@@ -189,10 +189,12 @@ impl Machine {
             }
             self.leader = Some(leader);
         }
-        if self.settings.prefer == Prefer::Leader && self.route.aim_at(now, leader) {
-            return Err(Trouble::Move);
-        }
-        Ok(())
+        let moves = match self.settings.prefer {
+            Prefer::Leader => self.route.aim_at(now, leader),
+            Prefer::Any => false,
+            Prefer::Follower => self.route.aim_away_from(now, leader),
+        };
+        if moves { Err(Trouble::Move) } else { Ok(()) }
     }
 
     fn reply(&mut self, now: Instant, number: u64, revision: Revision, outcome: &[u8]) -> Result<(), Trouble> {

@@ -157,8 +157,23 @@ impl Route {
         if self.endpoints[self.current].replica == Some(leader) || self.moves >= MOVES_MAX {
             return false;
         }
-        self.goal = self.endpoints.iter().position(|endpoint| {
-            endpoint.replica == Some(leader) && endpoint.failed_at.is_none_or(|at| now.since(at) >= AVOID)
+        self.aim(now, |replica| replica == leader)
+    }
+
+    /// Makes another endpoint than the leader's the next, if that one is in use; otherwise as [`aim_at`](Self::aim_at).
+    pub(super) fn aim_away_from(&mut self, now: Instant, leader: ReplicaId) -> bool {
+        if self.endpoints[self.current].replica != Some(leader) || self.moves >= MOVES_MAX {
+            return false;
+        }
+        self.aim(now, |replica| replica != leader)
+    }
+
+    /// Makes such a replica's endpoint the next, some one after that in use.
+    fn aim(&mut self, now: Instant, wanted: impl Fn(ReplicaId) -> bool) -> bool {
+        let count = self.endpoints.len();
+        self.goal = (1..=count).map(|step| (self.current + step) % count).find(|at| {
+            let endpoint = &self.endpoints[*at];
+            endpoint.replica.is_some_and(&wanted) && endpoint.failed_at.is_none_or(|at| now.since(at) >= AVOID)
         });
         self.moves += u32::from(self.goal.is_some());
         self.goal.is_some()

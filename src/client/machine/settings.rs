@@ -50,4 +50,6 @@ pub enum Prefer {
     Leader,
     /// Any replica: spreads the connections.
     Any,
+    /// Any replica but the leader, while there is another: leaves the leader to its writes.
+    Follower,
 }

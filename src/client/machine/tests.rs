@@ -3,6 +3,7 @@
 mod handing;
 mod keeping;
 mod locking;
+mod moving;
 mod watching;
 
 use bytes::Bytes;

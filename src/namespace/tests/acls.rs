@@ -11,7 +11,7 @@ use super::super::codec::SequencerRef;
 use super::super::command::{Done, HandleMode, LockMode, Resume, Sequencer, StepDone};
 use super::super::{Aspect, answer as answer_to};
 use super::*;
-use crate::limits::{ACL_GROUP_LINES_MAX, HIDDEN_NODES_PASSED_MAX, SESSION_USERS_MAX};
+use crate::limits::{ACL_GROUP_LINES_MAX, SESSION_USERS_MAX};
 
 const HOME: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 1, 2, 3));
 
@@ -604,33 +604,6 @@ fn images_hold_lists_and_principals() {
         Err(Refusal::NotAuthorized { path: "/a/b".into(), needed: Rights::READ })
     );
     assert!(cell.read(owner, ReadRef::Get { path: "/a/b" }).is_ok());
-}
-
-#[test]
-fn a_page_passes_over_what_is_hidden_and_not_over_everything() {
-    let mut cell = Cell::new();
-    let (owner, stranger) = (cell.client(None, &["owner"]), cell.client(None, &[]));
-    cell.done(owner, create("/l"));
-    cell.done(owner, create("/l/a"));
-    cell.done(owner, create("/l/z"));
-    let hidden = list(&[(Who::Auth, Rights::ALL)]);
-    let (data, lifetime) = (Bytes::new(), Lifetime::Permanent);
-    let paths = (0..=HIDDEN_NODES_PASSED_MAX).map(|n| format!("/l/h{n:06}")).collect::<Vec<_>>();
-    for some in paths.chunks(4000) {
-        let steps = some.iter().map(|path| Step::CreateWithAcl {
-            path: path.clone(),
-            data: data.clone(),
-            lifetime,
-            sequential: false,
-            acl: hidden.clone(),
-        });
-        cell.done(owner, multi(steps.collect()));
-    }
-    let page = |cell: &Cell, after: &str| cell.read(stranger, ReadRef::List { path: "/l", after, limit: 0 });
-    assert!(matches!(page(&cell, ""), Ok(Answer::Children { names, more: true, .. }) if names == ["a"]));
-    assert!(matches!(page(&cell, "a"), Err(Refusal::TooLarge { .. })), "there is no place to go on from");
-    cell.done(owner, delete(&paths[7], Expect::Any));
-    assert!(matches!(page(&cell, "a"), Ok(Answer::Children { names, more: false, .. }) if names == ["z"]));
 }
 
 #[test]

@@ -79,6 +79,8 @@ pub(super) struct Cache {
     reign: Ballot,
     settling: Option<Settling>,
     holders: BTreeMap<SessionId, Holder>,
+    /// When each holder's lease is looked at, to see whether it has ended: no later than it does.
+    looks: BTreeSet<(Instant, SessionId)>,
     grants: Grants,
     blocked: Blocked,
     held: Held,
@@ -130,6 +132,8 @@ struct Holder {
     is_former: bool,
     /// The cache lease that its client may believe in ends before.
     until: Instant,
+    /// Its one place in `looks`.
+    look_at: Instant,
     way: Way,
     paths: BTreeSet<Arc<str>>,
     /// Recalls it has not answered, and what they are about.
@@ -165,6 +169,7 @@ impl Cache {
             reign,
             settling,
             holders: BTreeMap::new(),
+            looks: BTreeSet::new(),
             grants: Grants::default(),
             blocked: Blocked::default(),
             held: Held::default(),
@@ -196,7 +201,11 @@ impl Cache {
         if self.settling.is_some() {
             return false;
         }
-        let holder = self.holders.entry(session).or_insert_with(|| Holder::new(process, way));
+        let looks = &mut self.looks;
+        let holder = self.holders.entry(session).or_insert_with(|| {
+            looks.insert((Instant::ZERO, session));
+            Holder::new(process, way)
+        });
         if !holder.is_former {
             holder.way = way;
         }
@@ -355,10 +364,17 @@ impl Cache {
                 holder.until = holder.until.max(now + CACHE_LEASE);
             }
         }
-        let ended = self.holders.iter().filter(|(_, holder)| holder.until <= now).map(|(session, _)| *session);
-        for session in ended.collect::<Vec<_>>() {
-            self.account.run_out += u64::from(!self.holders[&session].owes.is_empty());
-            self.let_go(session);
+        while let Some((_, session)) = self.looks.first().copied().filter(|(at, _)| *at <= now) {
+            let holder = self.holders.get_mut(&session).expect("who is looked at is there");
+            if holder.until > now {
+                // Renewed since: each is looked at once a lease, however many there are.
+                self.looks.remove(&(holder.look_at, session));
+                holder.look_at = holder.until;
+                self.looks.insert((holder.look_at, session));
+            } else {
+                self.account.run_out += u64::from(!holder.owes.is_empty());
+                self.let_go(session);
+            }
         }
         self.settle(now);
         let is_done = self.holders.is_empty() && self.settling.is_none() && self.held.is_empty();
@@ -410,8 +426,7 @@ impl Cache {
         let settling = self.settling.as_ref().map_or(Instant::FOREVER, |settling| {
             settling.until.map_or(Instant::ZERO, |until| until.min(settling.ask_again_at))
         });
-        let ends = self.holders.values().map(|holder| holder.until).min().unwrap_or(Instant::FOREVER);
-        settling.min(ends)
+        settling.min(self.looks.first().map_or(Instant::FOREVER, |(at, _)| *at))
     }
 
     /// Whether there is no room for more that waits.
@@ -439,7 +454,10 @@ impl Cache {
     pub(super) fn invariants(&self) {
         let paths: usize = self.holders.values().map(|holder| holder.paths.len()).sum();
         assert_eq!(paths, self.grants.count(), "every grant is known by its holder");
+        assert_eq!(self.looks.len(), self.holders.len(), "every holder has one place");
         for (session, holder) in &self.holders {
+            assert!(self.looks.contains(&(holder.look_at, *session)), "and is looked at there");
+            assert!(holder.look_at <= holder.until, "no later than its lease ends");
             for (number, paths) in &holder.owes {
                 let recalled = |path: &Arc<str>| self.grants.get(path, *session).and_then(|grant| grant.recalled);
                 assert!(paths.iter().all(|path| recalled(path) == Some(*number)), "what is recalled is known");
@@ -506,6 +524,7 @@ impl Cache {
     /// A session's lease is over.
     fn let_go(&mut self, session: SessionId) {
         let Some(holder) = self.holders.remove(&session) else { return };
+        self.looks.remove(&(holder.look_at, session));
         for path in &holder.paths {
             self.grants.remove(path, session);
         }
@@ -534,8 +553,8 @@ impl Cache {
 
 impl Holder {
     fn new(process: u64, way: Way) -> Self {
-        let (until, is_former) = (Instant::ZERO, false);
-        Self { process, is_former, until, way, paths: BTreeSet::new(), owes: BTreeMap::new() }
+        let (until, look_at, is_former) = (Instant::ZERO, Instant::ZERO, false);
+        Self { process, is_former, until, look_at, way, paths: BTreeSet::new(), owes: BTreeMap::new() }
     }
 
     /// Whether its lease may be renewed, and answers granted to it.

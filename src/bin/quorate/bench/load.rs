@@ -40,7 +40,7 @@ pub struct Load {
     /// How often to measure
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: u32,
-    /// Whom to connect to: any replica, or the leader
+    /// Whom to connect to: any replica, the leader, or a follower
     #[arg(long, default_value = "any", value_parser = prefer)]
     pub prefer: Prefer,
     /// How fresh reads must be; `stale` are as the replica at hand has them
@@ -224,7 +224,7 @@ impl Load {
 
     /// The clients of one point.
     pub fn system(&self, servers: &Servers, freshness: Freshness, shape: &Shape) -> Result<Box<dyn System>, Failure> {
-        super::allow_files(shape.connections as u64 + 64)?;
+        super::allow_files(shape.connections as u64 + super::FILES_OF_ITS_OWN)?;
         let unable = |error: std::io::Error| {
             Failure::new(Code::RunFailed, "the load generator cannot work here").found(error.to_string())
         };
@@ -337,6 +337,7 @@ fn prefer(text: &str) -> Result<Prefer, String> {
     match text {
         "any" => Ok(Prefer::Any),
         "leader" => Ok(Prefer::Leader),
-        _ => Err("it is `any` or `leader`".into()),
+        "follower" => Ok(Prefer::Follower),
+        _ => Err("it is `any`, `leader` or `follower`".into()),
     }
 }

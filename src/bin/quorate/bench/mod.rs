@@ -7,12 +7,14 @@
 //! mod       the commands: which points are measured, one after the other
 //! load      the options all of them share, and what they mean for one point
 //! special   sessions, locks and watches: loads that are not of reads and overwrites
+//! crowd     processes that hold sessions and are killed
 //! local     cells of this command's own, for curves over the number of replicas
 //! table     results for a person
 //! compare   results against results
 //! ```
 
 mod compare;
+mod crowd;
 mod load;
 mod local;
 mod special;
@@ -81,6 +83,9 @@ pub enum Args {
         /// How many
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         sessions: u32,
+        /// Kills the processes that hold them, and measures beside writes of --connections clients when they are over
+        #[arg(long)]
+        die: bool,
     },
     #[command(after_help = "Examples:\n  quorate bench lock --contenders 0,100")]
     /// Takes and gives up locks, each client its own and then many the same one
@@ -151,7 +156,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Sweep { read_pct, shapes, value_sizes, rates, .. } => {
             session.points(load, "sweep", read_pct, &load.shapes(shapes, value_sizes, rates))
         }
-        Args::Session { sessions, .. } => session.storm(load, *sessions),
+        Args::Session { sessions, die: false, .. } => session.storm(load, *sessions),
+        Args::Session { sessions, die: true, .. } => session.dying(load, *sessions),
         Args::Failover { kill_pid, signal, .. } => session.failover(load, *kill_pid, *signal),
         Args::Lock { contenders, .. } => session.locks(load, contenders),
         Args::Watch { watchers, with_data, idle_watches, .. } => {
@@ -277,7 +283,8 @@ impl Session {
 
     fn tell(&self, load: &Load) -> Result<(), Failure> {
         let results = &self.results;
-        let special = results.sessions.is_empty() && results.locks.is_empty() && results.watches.is_empty();
+        let special = results.sessions.is_empty() && results.dyings.is_empty();
+        let special = special && results.locks.is_empty() && results.watches.is_empty();
         if results.points.is_empty() && results.failovers.is_empty() && special {
             return Ok(());
         }
@@ -292,8 +299,13 @@ impl Session {
     fn judge(&self) -> Result<(), Failure> {
         let results = &self.results;
         if let Some(storm) = results.sessions.iter().find(|storm| storm.opened < storm.sessions && !storm.interrupted) {
+            let why = storm.refusal.as_ref().or(storm.trouble.as_ref()).map_or("", |why| why);
             return Err(Failure::new(Code::RunFailed, "not all sessions came about")
-                .found(format!("{} of {}", storm.opened, storm.sessions)));
+                .found(format!("{} of {}; {} were told why: {why}", storm.opened, storm.sessions, storm.refused)));
+        }
+        if let Some(dying) = results.dyings.iter().find(|dying| dying.last_gone_s.is_none() && !dying.run.interrupted) {
+            return Err(Failure::new(Code::RunFailed, "sessions of dead clients did not come to their end")
+                .found(format!("{} had a timeout of {} s", dying.died, dying.timeout_s)));
         }
         if let Some(failover) = results.failovers.iter().find(|failover| !failover.recovered) {
             return Err(Failure::new(Code::RunFailed, "writes did not go on")
@@ -303,7 +315,8 @@ impl Session {
         for measured in locks.map(|of| &of.measured).chain(watches.map(|of| &of.measured)) {
             verified(measured.wrong_answers, &measured.wrong, measured.unverified.as_ref())?;
         }
-        let runs = results.failovers.iter().map(|failover| &failover.run);
+        let runs =
+            results.failovers.iter().map(|failover| &failover.run).chain(results.dyings.iter().map(|of| &of.run));
         for report in results.points.iter().chain(runs) {
             verified(report.wrong_answers, &report.wrong, report.unverified.as_ref())?;
             if let Some(why) = report.invalid.as_ref().filter(|_| results.points.len() == 1) {
@@ -356,19 +369,29 @@ fn run_failed(error: RunError) -> Failure {
 
 /// Each connection is an open file.
 fn allow_files(needed: u64) -> Result<(), Failure> {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < needed) {
-        limit.current = limit.maximum.map_or(Some(needed), |maximum| Some(needed.min(maximum)));
-        let raised = setrlimit(Resource::Nofile, limit);
-        if raised.is_err() || limit.current.is_some_and(|current| current < needed) {
-            return Err(Failure::new(Code::HostLimit, "too few open files are allowed for so many connections")
-                .found(format!("{:?}", limit.maximum))
-                .needed(needed.to_string())
-                .fix("ulimit -Hn 200000, as root"));
-        }
+    let allowed = files_allowed(needed);
+    if allowed < needed {
+        return Err(Failure::new(Code::HostLimit, "too few open files are allowed for so many connections")
+            .found(allowed.to_string())
+            .needed(needed.to_string())
+            .fix("ulimit -Hn 200000, as root"));
     }
     Ok(())
 }
+
+/// How many files this process may open, once it has asked for so many.
+fn files_allowed(wanted: u64) -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = limit.maximum.map_or(Some(wanted), |maximum| Some(wanted.min(maximum)));
+        // Refused, the limit is what it was.
+        let _refused = setrlimit(Resource::Nofile, limit);
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Open files that are no connections of clients.
+const FILES_OF_ITS_OWN: u64 = 64;
 
 #[expect(clippy::disallowed_methods, reason = "results say when they were taken")]
 fn wall_s() -> f64 {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use quorate::bench::{self, Course, Fleet, RunError, Watch, Watched};
+use quorate::bench::{self, Course, Dying, Fleet, RunError, Watch, Watched};
 use quorate::server::{Code, Failure};
 
+use super::crowd::Processes;
 use super::load::{Freshness, Load, Servers, Shape};
-use super::{Session, allow_files, run_failed};
+use super::{FILES_OF_ITS_OWN, Session, allow_files, files_allowed, run_failed};
 
 impl Session {
     pub fn storm(&mut self, load: &Load, sessions: u32) -> Result<(), Failure> {
@@ -18,6 +19,38 @@ impl Session {
                 bench::storm(&mut fleet, &servers.pids, patience, idle, watch)
             });
             session.results.sessions.push(report.map_err(run_failed)?);
+            Ok(true)
+        })
+    }
+
+    /// Sessions of processes that are killed, beside writes.
+    pub fn dying(&mut self, load: &Load, sessions: u32) -> Result<(), Failure> {
+        self.each_cell(load, |session, servers| {
+            let most_each = files_allowed(u64::from(sessions) + FILES_OF_ITS_OWN).saturating_sub(FILES_OF_ITS_OWN);
+            let settings = load.settings(servers, 1)?;
+            let timeout_s = settings.session_timeout.as_millis() / 1000;
+            let patience_s = load.target.timeout.as_secs().max(1);
+            let held_s = patience_s + (load.warmup + load.seconds) as u64 + 2 * timeout_s + 60;
+            let most_each = u32::try_from(most_each).unwrap_or(u32::MAX);
+            let mut crowd = Processes::new(&servers.endpoints, sessions, most_each, (patience_s, held_s));
+            let dying = Dying {
+                sessions: sessions as usize,
+                timeout: settings.session_timeout,
+                patience: Duration::from_secs(patience_s).into(),
+                endpoint: settings.endpoints[0].clone(),
+            };
+            let shape = load.one_shape()[0];
+            let plan = load.plan(servers, Freshness::Linearizable, &shape, "dying", 0)?;
+            let mut system = load.system(servers, Freshness::Linearizable, &shape)?;
+            let name = format!("{sessions} sessions die");
+            let (bar, stop) = (session.bar.clone(), std::sync::Arc::clone(&session.stop));
+            let mut progress = |progress: &bench::Progress| {
+                bar.set_position((progress.share * 1000.0) as u64);
+                bar.set_message(format!("{name}: {}, {} done", progress.phase, progress.operations));
+            };
+            let mut watch = Watch { stop: &stop, progress: &mut progress };
+            let report = bench::dying(&plan, &dying, &mut crowd, &mut *system, &mut watch);
+            session.results.dyings.push(report.map_err(run_failed)?);
             Ok(true)
         })
     }
@@ -99,7 +132,8 @@ impl Session {
 
 /// Clients of that cell. Each is an open file.
 fn fleet_of(load: &Load, servers: &Servers, clients: usize, depth: usize) -> Result<Fleet, Failure> {
-    allow_files(clients as u64 + 64)?;
+    allow_files(clients as u64 + FILES_OF_ITS_OWN)?;
+
     let settings = load.settings(servers, depth)?;
     Fleet::new(clients, &settings, Freshness::Linearizable.asked()).map_err(|error| run_failed(error.into()))
 }

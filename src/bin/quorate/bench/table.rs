@@ -1,8 +1,8 @@
 //! Results for a person.
 
 use quorate::bench::{
-    Change, Cost, FailoverReport, FanOutReport, Latencies, LockReport, Measured, Report, Results, SessionReport,
-    Verdict,
+    Change, Cost, DyingReport, FailoverReport, FanOutReport, Latencies, LockReport, Measured, Report, Results,
+    SessionReport, Verdict,
 };
 
 /// More points than this are told in a line each.
@@ -22,6 +22,7 @@ pub fn of(results: &Results) -> String {
     }
     parts.extend(results.failovers.iter().map(failover));
     parts.extend(results.sessions.iter().map(storm));
+    parts.extend(results.dyings.iter().map(dying));
     parts.extend(results.locks.iter().map(locks));
     parts.extend(results.watches.iter().map(watches));
     parts.join("\n")
@@ -151,11 +152,37 @@ fn storm(report: &SessionReport) -> String {
     );
     if !report.idle.servers_cpu_s.is_empty() {
         text += &format!(
-            "\nservers: {:?} CPU s to open; idle {} CPU s for each second and 10,000 sessions; resident {:?} MiB",
-            report.opening.servers_cpu_s, report.idle_cpu_s_per_s_10k, report.idle.servers_rss_mib
+            "\nservers: {:?} CPU s to open; idle {} CPU s for each second and 10,000 sessions; resident {:?} MiB, \
+             {:?} bytes more for each session",
+            report.opening.servers_cpu_s,
+            report.idle_cpu_s_per_s_10k,
+            report.idle.servers_rss_mib,
+            report.resident_bytes_each
         );
     }
+    if let Some(refusal) = &report.refusal {
+        text += &format!("\n{} were told why they did not open: {refusal}", report.refused);
+    }
     text + &report.trouble.as_ref().map(|trouble| format!("\nlast trouble: {trouble}")).unwrap_or_default()
+}
+
+fn dying(report: &DyingReport) -> String {
+    let when = |seconds: Option<f64>| seconds.map_or("never".to_owned(), |seconds| format!("after {seconds} s"));
+    format!(
+        "{} sessions open after {} s, {:?} bytes more resident for each at each server; killed together: the first gone \
+         {}, the last {} (timeout {} s)\nwrites/s {} before, {} meanwhile ({} % fewer), {} in the slowest second\n{}",
+        report.died,
+        report.all_open_s,
+        report.resident_bytes_each,
+        when(report.first_gone_s),
+        when(report.last_gone_s),
+        report.timeout_s,
+        report.writes_per_s_before,
+        report.writes_per_s_meanwhile,
+        report.fall_pct,
+        report.slowest_second_per_s,
+        in_full(&report.run)
+    )
 }
 
 fn locks(report: &LockReport) -> String {

@@ -3,7 +3,8 @@
 
 use super::super::super::command::{Birth, Handle, Quota, Step};
 use super::*;
-use crate::limits::ACL_ENTRIES_MAX;
+use crate::limits::{ACL_ENTRIES_MAX, HIDDEN_NODES_PASSED_MAX};
+use crate::namespace::{Hidden, answer_from};
 
 const SECRET: &str = "/s";
 
@@ -154,4 +155,86 @@ fn groups_are_read_once_for_all_that_a_listing_comes_upon() {
     assert!(matches!(cell.read(bob, list), Ok(Answer::Children { names, more: false, .. }) if names.is_empty()));
     let list = ReadRef::Entries { path: "/p", after: "", limit: 9 };
     assert!(matches!(cell.read(owner, list), Ok(Answer::Entries { entries, .. }) if entries.len() == 9));
+}
+
+#[test]
+fn a_page_passes_over_what_is_hidden_in_parts() {
+    let mut cell = Cell::new();
+    let (owner, stranger) = (cell.client(None, &["owner"]), cell.client(None, &[]));
+    cell.done(owner, create("/l"));
+    cell.done(owner, create("/l/a"));
+    cell.done(owner, create("/l/z"));
+    let hidden = list(&[(Who::Auth, Rights::ALL)]);
+    let (data, lifetime) = (Bytes::new(), Lifetime::Permanent);
+    let paths = (0..=HIDDEN_NODES_PASSED_MAX).map(|n| format!("/l/h{n:06}")).collect::<Vec<_>>();
+    for some in paths.chunks(4000) {
+        let steps = some.iter().map(|path| Step::CreateWithAcl {
+            path: path.clone(),
+            data: data.clone(),
+            lifetime,
+            sequential: false,
+            acl: hidden.clone(),
+        });
+        cell.done(owner, multi(steps.collect()));
+    }
+    let page = |cell: &Cell, after: &str| cell.read(stranger, ReadRef::List { path: "/l", after, limit: 0 });
+    assert!(matches!(page(&cell, ""), Ok(Answer::Children { names, more: true, .. }) if names == ["a"]));
+    assert!(matches!(page(&cell, "a"), Ok(Answer::Children { names, more: false, .. }) if names == ["z"]));
+    let who = cell.who(stranger);
+    let part =
+        |cell: &Cell, read, from: Option<&Hidden>| answer_from(&Gate::new(cell.namespace.tree(), &who), read, from);
+    let reads = [
+        ReadRef::List { path: "/l", after: "a", limit: 1 },
+        ReadRef::Entries { path: "/l", after: "a", limit: 1 },
+        ReadRef::Scan { path: "/l", after: "/l/a", limit: 1, with_data: false },
+    ];
+    let hidden = reads.map(|read| part(&cell, read, None).expect_err("one go passes over no more than so many"));
+    // What a page is to go on behind may be gone by then, with some before and after it.
+    for path in &paths[HIDDEN_NODES_PASSED_MAX - 3..] {
+        cell.done(owner, delete(path, Expect::Any));
+    }
+    for (read, from) in reads.into_iter().zip(&hidden) {
+        let found = part(&cell, read, Some(from)).expect("the rest is little").expect("it may be read");
+        let found = match found {
+            Answer::Children { names, more, .. } => (names.join(" "), more),
+            Answer::Entries { entries, more, .. } => (entries[0].0.clone(), more),
+            Answer::Scanned { nodes, more } => (nodes[0].path.clone(), more),
+            other => panic!("{other:?} is no page"),
+        };
+        assert!([("z".to_owned(), false), ("/l/z".to_owned(), false)].contains(&found), "{read:?}: {found:?}");
+    }
+}
+
+#[test]
+fn who_may_delete_a_node_and_not_know_it_is_not_told_its_version() {
+    for rights in some_rights() {
+        let mut cell = Cell::new();
+        let (root, alice) = (cell.client(None, &["root"]), cell.client(None, &["alice"]));
+        cell.done(root, create("/d"));
+        cell.done(root, create("/d/n"));
+        cell.done(root, set("/d/n", b"again", Expect::Any));
+        if rights != Rights::NONE {
+            cell.done(root, set_acl("/d/n", Some(list(&[(Who::User(user("alice")), rights)]))));
+        } else {
+            cell.done(root, set_acl("/d/n", Some(list(&[(Who::User(user("bob")), Rights::ALL)]))));
+        }
+        let path = || "/d/n".to_owned();
+        let forms = [
+            delete("/d/n", Expect::Version(7)),
+            multi(vec![Step::Delete { path: path(), expect: Expect::Version(7) }]),
+            Operation::DeleteTree { path: path(), expect: Expect::Version(7), part: 10 },
+        ];
+        let knows = rights.has_any(Rights::READ.or(Rights::WRITE).or(Rights::ADMIN));
+        let bad = Refusal::BadVersion { path: path(), expected: 7, found: 1 };
+        let untold = Refusal::NotAuthorized { path: path(), needed: Rights::READ };
+        for form in forms {
+            let found = match cell.ask(alice, form.clone()) {
+                Err(Refusal::Aborted { cause, .. }) => *cause,
+                Err(refusal) => refusal,
+                Ok(done) => panic!("{done:?}: it has another version"),
+            };
+            assert_eq!(found, if knows { bad.clone() } else { untold.clone() }, "{form:?} with {rights}");
+        }
+        cell.done(alice, delete("/d/n", Expect::Version(1)));
+    }
 }
