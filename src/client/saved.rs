@@ -107,8 +107,10 @@ impl Client {
         self.submit(Call::HandOver, saved)
     }
 
-    /// Of the requests that other processes made in this session, those up to this number took effect (or were refused), and no
-    /// other ever will; 0 if this client opened it.
+    /// The last request that took effect (or was refused) of those that other processes made in this session: none after it ever
+    /// will. So if it is past what a saved line [knew of](SavedSession::requests), then of all that any process asked for after
+    /// that line was saved the first was done, and of one process what has numbers up to this; otherwise nothing was. 0 if
+    /// this client opened the session.
     #[must_use]
     pub fn applied_before(&self) -> u64 {
         self.observed().applied_before()

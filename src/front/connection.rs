@@ -25,6 +25,8 @@ pub(super) struct Connection {
     pub(super) opening: Option<Opening>,
     /// The token of the opening that brought the session.
     pub(super) entered_with: Option<u64>,
+    /// A question about the cell is under way.
+    pub(super) asks: bool,
     /// A question about an image is under way.
     pub(super) fetches: bool,
     /// Frames taken: tells a frame that does not get on from the next one.

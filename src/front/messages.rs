@@ -28,6 +28,10 @@ impl Front {
                 if connection.session.is_some() || connection.opening.is_some() {
                     return Err(Fault::out_of_turn("this connection has its session"));
                 }
+                if let Some(reason) = self.throttle.refusal(&connection.who) {
+                    self.say(id, &ServerMessage::Refused { number: 0, reason });
+                    return Ok(());
+                }
                 let (min, max) = (self.facts.timeout_min.as_millis() as u32, self.facts.timeout_max.as_millis() as u32);
                 self.open(id, Opening::New { token, secret, timeout_ms: timeout_ms.clamp(min, max) });
                 Ok(())
@@ -51,32 +55,18 @@ impl Front {
                 Ok(())
             }
             ClientMessage::Members { number, change } => {
-                let (ticket, trust) = (self.ask_as(id, number), self.trust(id));
-                self.requests.push(FrontRequest::Members { ticket, trust, change });
-                Ok(())
+                let trust = self.trust(id);
+                self.ask(id, number, |ticket| FrontRequest::Members { ticket, trust, change })
             }
-            ClientMessage::Status { number } => {
-                let ticket = self.ask_as(id, number);
-                self.requests.push(FrontRequest::Status { ticket });
-                Ok(())
-            }
+            ClientMessage::Status { number } => self.ask(id, number, |ticket| FrontRequest::Status { ticket }),
             ClientMessage::Snapshot { number, question } => {
                 self.ask_snapshot(id, number, question);
                 Ok(())
             }
             ClientMessage::Sessions { number, after } => {
-                let ticket = self.ask_as(id, number);
-                self.requests.push(FrontRequest::Sessions { ticket, after });
-                Ok(())
+                self.ask(id, number, |ticket| FrontRequest::Sessions { ticket, after })
             }
         }
-    }
-
-    /// A ticket under which the replica's answer finds who asked.
-    pub(super) fn ask_as(&mut self, id: ConnectionId, number: u64) -> u64 {
-        self.next_ticket += 1;
-        self.askers.insert(self.next_ticket, (id, number));
-        self.next_ticket
     }
 
     fn hello(&mut self, id: ConnectionId, hello: &Hello<'_>) -> Result<(), Fault> {

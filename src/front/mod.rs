@@ -30,7 +30,8 @@
 //! that keep the tree, live, or from their traces in the `past`, which keeps no nodes; a client takes them up again anywhere
 //! with the revision it has come to.
 //!
-//! What clients say is judged in `messages`, what the log says of it in `outcomes`.
+//! What clients say is judged in `messages`, what the log says of it in `outcomes`; what they ask about the cell itself waits
+//! its turn in `questions`.
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
 
@@ -41,6 +42,7 @@ mod messages;
 mod outcomes;
 mod past;
 mod patience;
+mod questions;
 mod reads;
 mod snapshots;
 #[cfg(test)]
@@ -60,6 +62,7 @@ use self::caching::Ping;
 use self::connection::Connection;
 use self::locks::LockWaits;
 use self::patience::Patience;
+use self::questions::Questions;
 use self::reads::Reads;
 pub use self::throttle::Rate;
 use self::throttle::Throttle;
@@ -118,6 +121,7 @@ pub struct Front {
     next_ticket: u64,
     /// Who asked the replica how it is, or for its sessions, by ticket.
     askers: BTreeMap<u64, (ConnectionId, u64)>,
+    questions: Questions,
     gathering: Gathering,
     requests: Vec<FrontRequest>,
     dirty: Vec<ConnectionId>,
@@ -156,6 +160,7 @@ impl Front {
             awaiting_pings: BTreeMap::new(),
             next_ticket: 0,
             askers: BTreeMap::new(),
+            questions: Questions::new(),
             gathering: Gathering::default(),
             requests: Vec::new(),
             dirty: Vec::new(),
@@ -226,22 +231,16 @@ impl Front {
             }
             FrontNotice::Found { members } => self.facts.members = members,
             FrontNotice::Members { ticket, members } => {
-                if let Some((id, number)) = self.askers.remove(&ticket) {
-                    self.say(id, &ServerMessage::MembersReply { number, members: *members });
-                }
+                self.answer_question(ticket, |number| ServerMessage::MembersReply { number, members: *members });
             }
             FrontNotice::Status { ticket, mut status } => {
-                if let Some((id, number)) = self.askers.remove(&ticket) {
-                    status.connections = self.connections.len() as u64;
-                    status.throttled = self.throttle.refused();
-                    self.say(id, &ServerMessage::StatusReply { number, status: *status });
-                }
+                status.connections = self.connections.len() as u64;
+                status.throttled = self.throttle.refused();
+                self.answer_question(ticket, |number| ServerMessage::StatusReply { number, status: *status });
             }
             FrontNotice::Snapshot { ticket, answer } => self.tell_snapshot(ticket, answer),
             FrontNotice::Sessions { ticket, page } => {
-                if let Some((id, number)) = self.askers.remove(&ticket) {
-                    self.say(id, &ServerMessage::SessionsReply { number, page });
-                }
+                self.answer_question(ticket, |number| ServerMessage::SessionsReply { number, page });
             }
         }
     }
@@ -253,6 +252,7 @@ impl Front {
         self.cut_run();
         self.count_watches();
         requests.append(&mut self.requests);
+        self.put_questions(requests);
         self.reads.wake(now);
         let need_point = !leased && self.reads.has_ready();
         if need_point || self.reads.has_wishing() || !self.pings.is_empty() {
@@ -308,6 +308,7 @@ impl Front {
             || self.reads.has_wishing()
             || self.reads.has_reached(self.applied_upto)
             || !self.requests.is_empty()
+            || !self.questions.is_empty()
             || !self.pings.is_empty()
             || !self.gathering.is_empty()
             || self.watches.has_due()

@@ -54,7 +54,7 @@ pub(super) struct Reads {
     wishing: Vec<Parked>,
     ticketed: BTreeMap<u64, Vec<Parked>>,
     pointed: BTreeMap<Slot, Vec<Parked>>,
-    at_revision: Vec<Parked>,
+    at_revision: BTreeMap<Revision, Vec<Parked>>,
     /// Reads for which no leader could be asked.
     unasked: Vec<Parked>,
     /// Reads whose connections' watches must be told more first, and whether only that is missing.
@@ -211,9 +211,17 @@ impl Reads {
         let theirs = |parked: &Parked| parked.connection != connection;
         self.ready.retain(theirs);
         self.wishing.retain(theirs);
-        self.at_revision.retain(theirs);
         self.unasked.retain(theirs);
+        self.at_revision.retain(|_, reads| {
+            reads.retain(theirs);
+            !reads.is_empty()
+        });
         self.ticketed.values_mut().chain(self.pointed.values_mut()).for_each(|reads| reads.retain(theirs));
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.at_revision.is_empty() && self.ready.is_empty() && self.waiting.is_empty()
     }
 
     fn block(&mut self, parked: Parked) {
@@ -224,7 +232,8 @@ impl Reads {
         match parked.consistency {
             Consistency::Linearizable if parked.cached == Cached::Wished => self.wishing.push(parked),
             Consistency::Linearizable => self.ready.push(parked),
-            Consistency::AtLeast(_) | Consistency::Stale => self.at_revision.push(parked),
+            Consistency::AtLeast(revision) => self.at_revision.entry(revision).or_default().push(parked),
+            Consistency::Stale => self.at_revision.entry(0).or_default().push(parked),
         }
     }
 
@@ -246,11 +255,9 @@ impl Reads {
         while let Some(entry) = self.pointed.first_entry().filter(|entry| *entry.key() <= applied_upto) {
             reached.extend(entry.remove());
         }
-        let now_there = |parked: &mut Parked| match parked.consistency {
-            Consistency::AtLeast(wanted) => wanted <= revision,
-            Consistency::Stale | Consistency::Linearizable => true,
-        };
-        reached.extend(self.at_revision.extract_if(.., now_there));
+        while let Some(entry) = self.at_revision.first_entry().filter(|entry| *entry.key() <= revision) {
+            reached.extend(entry.remove());
+        }
         reached
     }
 }

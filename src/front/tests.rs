@@ -8,16 +8,18 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{ConnectionId, Facts, Front, Output};
+use super::{ConnectionId, Facts, Front, Output, Rate};
 use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX};
 use crate::namespace::CommandOutcome;
 use crate::namespace::Tree;
-use crate::namespace::command::{Expect, Operation, Resume, SessionId, Step};
+use crate::namespace::command::{Expect, Operation, Read, Resume, SessionId, Step};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
 use crate::time::{Duration, Instant};
 use crate::wire::cache::CacheAsk;
-use crate::wire::client::{ClientMessage, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage};
+use crate::wire::client::{
+    ClientMessage, Consistency, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage, SessionsPage,
+};
 use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
 const CLIENT: ConnectionId = ConnectionId(1);
@@ -25,6 +27,10 @@ const SESSION: SessionId = SessionId(7);
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
 fn front() -> Front {
+    front_with(None)
+}
+
+fn front_with(rate: Option<Rate>) -> Front {
     let mut front = Front::new(Facts {
         cell: CellId(1),
         replica: ReplicaId(1),
@@ -34,7 +40,7 @@ fn front() -> Front {
         seed: 100,
         past_bytes_max: 1 << 20,
         super_user: None,
-        rate: None,
+        rate,
     });
     front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) }, &Tree::new(1));
     front.opened(START, CLIENT, None);
@@ -78,6 +84,82 @@ fn heard(front: &mut Front) -> (Vec<String>, bool) {
 }
 
 const RESUME: Resume = Resume { session: SESSION, secret: 9, holder: 1, takes_over: false };
+
+#[test]
+fn sessions_are_opened_no_faster_than_their_principal_may_ask() {
+    let mut front = front_with(Some(Rate { per_second: 1, burst: 2 }));
+    let mut refused = 0;
+    for n in 1..=5 {
+        let id = ConnectionId(n + 1);
+        front.opened(START, id, None);
+        let mut bytes = hello(None);
+        ClientMessage::OpenSession { token: n, secret: 9, timeout_ms: 12_000 }.encode(&mut bytes);
+        front.received(START, id, &bytes);
+        let (words, closed) = heard(&mut front);
+        assert!(!closed);
+        refused += words.iter().filter(|word| word.starts_with("Refused { number: 0, reason: Throttled")).count();
+    }
+    assert_eq!((refused, front.opening.len()), (3, 2));
+    let id = ConnectionId(9);
+    front.opened(START, id, None);
+    front.received(START, id, &hello(Some(RESUME)));
+    assert_eq!(front.opening.len(), 3, "one that is there is taken up whatever else was asked");
+}
+
+#[test]
+fn questions_about_the_cell_are_put_a_few_at_a_time_and_each_connection_has_one() {
+    let mut front = front();
+    let ask = |front: &mut Front, id: u64| {
+        let mut bytes = BytesMut::new();
+        ClientMessage::Sessions { number: id, after: SessionId(0) }.encode(&mut bytes);
+        front.received(START, ConnectionId(id), &bytes);
+    };
+    for id in 2..=12 {
+        front.opened(START, ConnectionId(id), None);
+        front.received(START, ConnectionId(id), &hello(None));
+        ask(&mut front, id);
+    }
+    heard(&mut front);
+    ask(&mut front, 12);
+    let (words, closed) = heard(&mut front);
+    assert!(closed && words[0].contains("one question"), "{words:?}");
+    front.closed(ConnectionId(12));
+    let mut put = Vec::new();
+    while front.is_restless() {
+        let mut requests = Vec::new();
+        front.prepare(START, false, &mut requests);
+        assert!(!requests.is_empty() && requests.len() <= 4, "{requests:?}");
+        put.extend(requests);
+    }
+    assert_eq!(put.len(), 10, "who is gone is asked for nothing");
+    for request in put {
+        let FrontRequest::Sessions { ticket, .. } = request else { panic!("{request:?}") };
+        front.notice(FrontNotice::Sessions { ticket, page: SessionsPage::default() }, &Tree::new(1));
+    }
+    let (words, closed) = heard(&mut front);
+    assert_eq!((words.len(), closed, front.askers.len()), (10, false, 0));
+    ask(&mut front, 2);
+    assert!(!heard(&mut front).1, "after the answer it asks on");
+}
+
+#[test]
+fn who_waits_for_a_revision_leaves_nothing_behind() {
+    let mut front = front();
+    front.received(START, CLIENT, &hello(None));
+    let mut read = BytesMut::new();
+    Read::Exists { path: "/a".to_owned() }.encode(&mut read);
+    for number in 1..=20 {
+        let consistency = Consistency::AtLeast(1_000 * (number % 4));
+        let mut bytes = BytesMut::new();
+        ClientMessage::Read { number, consistency, read: &read }.encode(&mut bytes);
+        front.received(START, CLIENT, &bytes);
+    }
+    front.revision = 1_000;
+    front.answer_pointed(START, &Tree::new(1));
+    assert_eq!(heard(&mut front).0.len(), 1 + 10, "the welcome, and what needs no more than is there");
+    front.closed(CLIENT);
+    assert!(front.reads.is_empty());
+}
 
 fn prepare(front: &mut Front, now: Instant) {
     front.prepare(now, false, &mut Vec::new());

@@ -1,18 +1,22 @@
 //! How much each principal may ask: so many questions a second, and so many at once after a pause.
 //!
-//! A principal is the user that a session proved to be first, or, as long as it proved nothing, the address it comes from:
-//! more connections do not give it more. What is asked of the tree and the log counts, reads and requests alike. Keep-alives,
+//! A principal is the user that a session proved to be first, at the address it comes from, or as long as it proved nothing
+//! that address: more connections do not give it more. Anybody may prove to be a user that nobody has heard of, so an
+//! address has few users with buckets of their own at once, and nobody empties the bucket of somebody at another address; an
+//! IPv6 host has a whole network to itself.
+//!
+//! What is asked of the tree and the log counts, reads and requests and the opening of sessions alike. Keep-alives,
 //! what ends a watch or a kept answer, and what asks how the replica is do not: whoever is refused keeps its session, its
 //! locks and its cache all the same. The super principal is never refused.
 //!
 //! A bucket of tokens that fills steadily is one moment: when it will be full again. A question puts that off by the time one
 //! token takes to come; it is refused if it would put it off by more than a whole bucket takes.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use hashbrown::HashMap;
 
-use crate::namespace::acl::Principals;
+use crate::namespace::acl::{Principals, User};
 use crate::time::{Duration, Instant};
 use crate::wire::client::Reason;
 
@@ -30,22 +34,23 @@ pub struct Rate {
 pub(super) struct Throttle {
     rate: Option<Rate>,
     now: Instant,
-    /// When each bucket is full again; those that are need not be here.
-    full_at: HashMap<Principal, Instant>,
+    /// The buckets of each address; those that are full need not be here.
+    hosts: HashMap<Option<IpAddr>, Buckets>,
     /// Full buckets are thrown out when there are so many.
     sweep_at: usize,
     refused: u64,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum Principal {
-    User(String),
-    Address(Option<IpAddr>),
+/// When the buckets of an address are full again.
+#[derive(Debug)]
+struct Buckets {
+    nobody: Instant,
+    users: Vec<(User, Instant)>,
 }
 
 impl Throttle {
     pub(super) fn new(rate: Option<Rate>) -> Self {
-        Self { rate, now: Instant::ZERO, full_at: HashMap::new(), sweep_at: SWEEP_AT_LEAST, refused: 0 }
+        Self { rate, now: Instant::ZERO, hosts: HashMap::new(), sweep_at: SWEEP_AT_LEAST, refused: 0 }
     }
 
     pub(super) fn turn(&mut self, now: Instant) {
@@ -69,27 +74,56 @@ impl Throttle {
         let Some(Rate { per_second, burst }) = self.rate.filter(|_| !who.is_super) else { return Ok(()) };
         let one = Duration::from_nanos(NANOS_A_SECOND / u64::from(per_second.max(1)));
         let all = one.scaled(u64::from(burst.max(1)), 1);
-        if self.full_at.len() >= self.sweep_at {
-            self.full_at.retain(|_, at| *at > self.now);
-            self.sweep_at = SWEEP_AT_LEAST.max(2 * self.full_at.len());
+        if self.hosts.len() >= self.sweep_at {
+            self.hosts.retain(|_, buckets| !buckets.are_full(self.now));
+            self.sweep_at = SWEEP_AT_LEAST.max(2 * self.hosts.len());
         }
-        let full_at = self.full_at.entry(Principal::of(who)).or_insert(self.now);
+        let empty = Buckets { nobody: self.now, users: Vec::new() };
+        let buckets = self.hosts.entry(who.address.map(host_of)).or_insert(empty);
+        let full_at = buckets.of(who.users.first(), self.now);
         let after = (*full_at).max(self.now) + one;
         if after > self.now + all {
             self.refused += 1;
             return Err(after.since(self.now + all) + all.scaled(1, 2).min(WORTH_A_WAIT));
         }
-        *full_at = after;
+        if !cfg!(bug = "33") {
+            *full_at = after;
+        }
         Ok(())
     }
 }
 
-impl Principal {
-    fn of(who: &Principals) -> Self {
-        match who.users.first() {
-            Some(user) => Self::User(user.name.clone()),
-            None => Self::Address(who.address),
-        }
+impl Buckets {
+    fn are_full(&self, now: Instant) -> bool {
+        self.nobody <= now && self.users.iter().all(|(_, full_at)| *full_at <= now)
+    }
+
+    /// The user's bucket; that of the address if nobody is proved, or too many others are.
+    fn of(&mut self, user: Option<&User>, now: Instant) -> &mut Instant {
+        let Some(user) = user else { return &mut self.nobody };
+        let place = match self.users.iter().position(|(known, _)| known == user) {
+            Some(known) => known,
+            None if self.users.len() < USERS_OF_AN_ADDRESS_MAX => {
+                self.users.push((user.clone(), now));
+                self.users.len() - 1
+            }
+            None => match self.users.iter().position(|(_, full_at)| *full_at <= now) {
+                Some(full) => {
+                    self.users[full] = (user.clone(), now);
+                    full
+                }
+                None => return &mut self.nobody,
+            },
+        };
+        &mut self.users[place].1
+    }
+}
+
+/// What one host has to itself, as far as can be told: an IPv4 address, or an IPv6 network of 64 bits.
+fn host_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
     }
 }
 
@@ -99,7 +133,10 @@ const NANOS_A_MILLI: u64 = 1_000_000;
 /// Tokens are let gather for so long before a refused principal is to ask again, as it asks for all that it wants at once.
 const WORTH_A_WAIT: Duration = Duration::from_millis(50);
 
-/// Buckets kept without looking which are full: some tens of KiB.
+/// Users of one address that have buckets of their own at once; the others share that of the address.
+const USERS_OF_AN_ADDRESS_MAX: usize = 16;
+
+/// Addresses kept without looking whose buckets are full: some tens of KiB.
 const SWEEP_AT_LEAST: usize = 1024;
 
 #[cfg(test)]
@@ -138,8 +175,50 @@ mod tests {
         for n in 0..10 * SWEEP_AT_LEAST as u32 {
             throttle.turn(ms(u64::from(n)));
             throttle.take(&Principals::at(Some(IpAddr::from(n.to_be_bytes())))).expect("its first");
-            assert!(throttle.full_at.len() <= SWEEP_AT_LEAST);
+            assert!(throttle.hosts.len() <= SWEEP_AT_LEAST);
         }
+    }
+
+    fn who(name: &str, password: &str, last: u8) -> Principals {
+        Principals { users: vec![User::new(name, password)], ..at(last) }
+    }
+
+    #[test]
+    fn nobody_empties_the_bucket_of_another_by_its_name() {
+        let mut throttle = Throttle::new(Some(Rate { per_second: 100, burst: 5 }));
+        throttle.turn(ms(1000));
+        for stranger in [who("alice", "guessed", 1), who("alice", "alice's", 2)] {
+            assert_eq!((0..20).filter(|_| throttle.take(&stranger).is_ok()).count(), 5);
+        }
+        assert_eq!((0..20).filter(|_| throttle.take(&who("alice", "alice's", 1)).is_ok()).count(), 5);
+    }
+
+    #[test]
+    fn more_users_give_an_address_no_more_than_a_few() {
+        let mut throttle = Throttle::new(Some(Rate { per_second: 100, burst: 5 }));
+        throttle.turn(ms(1000));
+        let passed = |throttle: &mut Throttle, users: std::ops::Range<u32>| {
+            users.filter(|n| throttle.take(&who(&format!("user-{n}"), "", 1)).is_ok()).count()
+        };
+        assert_eq!(passed(&mut throttle, 0..1000), USERS_OF_AN_ADDRESS_MAX + 5, "each once, the others as nobody");
+        assert_eq!(passed(&mut throttle, 0..1), 1, "a burst of its own");
+        throttle.turn(ms(1010));
+        let places = USERS_OF_AN_ADDRESS_MAX - 1;
+        assert_eq!(passed(&mut throttle, 1000..2000), places + 1, "in the place of those whose buckets are full");
+        assert!(throttle.hosts.values().all(|buckets| buckets.users.len() <= USERS_OF_AN_ADDRESS_MAX));
+        assert!(throttle.take(&who("user-1", "", 2)).is_ok(), "at another address");
+    }
+
+    #[test]
+    fn a_host_has_one_bucket_whichever_of_its_addresses_it_takes() {
+        let mut throttle = Throttle::new(Some(Rate { per_second: 100, burst: 5 }));
+        throttle.turn(ms(1000));
+        let mut passed = |addresses: &dyn Fn(u16) -> IpAddr| {
+            (0..100).filter(|n| throttle.take(&Principals::at(Some(addresses(*n)))).is_ok()).count()
+        };
+        assert_eq!(passed(&|n| Ipv6Addr::new(0x2001, 0xdb8, 0, 1, n, 0, 0, n).into()), 5);
+        assert_eq!(passed(&|_| Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 1).into()), 5);
+        assert_eq!(passed(&|n| IpAddr::from([10, 0, 0, (n % 4) as u8])), 20);
     }
 
     #[test]

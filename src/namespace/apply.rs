@@ -69,7 +69,7 @@ pub enum CommandOutcome {
     /// `OpenSession`: no effect, as there are [`SESSIONS_MAX`] sessions already.
     SessionsFull { token: u64, secret: u128 },
     /// `ResumeSession`: the session lives on, and its client goes on after request `last_number`.
-    /// Of the requests of other processes that had it those up to `before` were applied.
+    /// `before` is the last request of other processes that was applied, and none of theirs ever will be.
     SessionResumed {
         token: u64,
         session: SessionId,
@@ -205,13 +205,19 @@ impl Namespace {
             let lock = self.nodes.tree.get(path).and_then(|node| node.lock.as_deref());
             1 + lock.map_or(0, |lock| lock.sessions().count() / CLAIMS_COPIED_FOR_ONE)
         });
-        let nodes = self.nodes.ephemerals.get(&session).map_or(0, BTreeSet::len) + self.handles(session);
+        let nodes = self.ephemeral_count(session) + self.handles(session);
         (1 + nodes + claims.take(most).sum::<usize>()).min(most)
     }
 
     /// Paths of a session's ephemeral nodes, in byte order.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
         self.nodes.ephemerals.get(&session).into_iter().flatten().map(|path| &**path)
+    }
+
+    /// How many ephemeral nodes a session has.
+    #[must_use]
+    pub fn ephemeral_count(&self, session: SessionId) -> usize {
+        self.nodes.ephemerals.get(&session).map_or(0, BTreeSet::len)
     }
 
     /// The reign in which the log was last written; 0 before the first.
@@ -347,13 +353,13 @@ impl Namespace {
         if row.secret != secret {
             return refused(NotResumed::WrongSecret);
         }
-        if row.holder != holder && !takes_over {
+        if row.holder != holder && (!takes_over || row.former == holder) {
             return refused(NotResumed::Taken);
         }
         self.sessions.update(place, |row| {
             row.counter += 1;
             row.connect_from(address);
-            if row.holder != holder {
+            if row.holder != holder && !cfg!(bug = "32") {
                 row.pass_to(holder);
             }
             let (timeout_ms, who) = (row.timeout_ms, row.who.clone());

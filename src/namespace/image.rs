@@ -8,7 +8,7 @@
 //!                     | 0, or 1 | opens | 0, or 1 | reign | 0, or 1 | list | 0, or 1 | chain
 //!                                                                            the list as `codec` writes it
 //!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64 | principals
-//!                     | caches u8 | holder u64 | before u64 | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
+//!                     | caches u8 | holder u64 | former u64 | before u64 | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
 //!          4 end      nodes u64 | sessions u64
 //!          5 records  run bytes                     of the log whose node, or whose records, are the record before
 //! lock     holders u32 x claim | queue u32 x claim | marks u32 x ( mode u8 | until_ns u64 )
@@ -386,6 +386,7 @@ fn put_session(out: &mut BytesMut, session: &Session) {
     session.who.put(out);
     out.put_u8(u8::from(session.caches));
     out.put_u64_le(session.holder);
+    out.put_u64_le(session.former);
     out.put_u64_le(session.before);
     let kept = if cfg!(bug = "21") { 0 } else { session.results().len() };
     out.put_u32_le(u32::try_from(kept).expect("results are bounded far below 2^32"));
@@ -404,7 +405,8 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
     let last_number = reader.u64("a request's number")?;
     let who = Principals::take(reader)?;
     let caches = reader.bool("whether its client keeps answers")?;
-    let (holder, before) = (reader.u64("a session's holder")?, reader.u64("a request's number")?);
+    let (holder, former) = (reader.u64("a session's holder")?, reader.u64("a session's holder before")?);
+    let before = reader.u64("a request's number")?;
     let count = reader.count("results of a session", SESSION_RESULTS_MAX, 12)?;
     if count as u64 > last_number || before > last_number || last_number == u64::MAX {
         return Err(not_whole(&format!("session {id} numbers its requests and results as none can")));
@@ -426,6 +428,7 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
         results: results_kept,
         caches,
         holder,
+        former,
         before,
     };
     Ok(Session::restored(view, who, results.into_iter()))

@@ -168,7 +168,7 @@ impl Transaction<'_> {
         let lock = (!lock.is_idle()).then(|| Arc::new(lock));
         let node = Arc::new(node.with_lock(lock, stat));
         self.replace(place, Aspect::Lock, node.clone());
-        if is_wanted {
+        if is_wanted && !cfg!(bug = "34") {
             let path = self.nodes.tree.row(place).path.clone();
             let (revision, node) = (self.revision(), Some(node));
             self.tell(Change { revision, path, aspect: Aspect::Wanted, node, left_acl: None });

@@ -34,7 +34,9 @@ pub struct SessionView {
     pub caches: bool,
     /// The process that has it: a number of that one's own.
     pub holder: u64,
-    /// The last request applied before that process took it over.
+    /// The process that had it before; the same if there was none.
+    pub former: u64,
+    /// The last request applied that was of another process.
     pub before: u64,
 }
 
@@ -54,7 +56,9 @@ pub(super) struct Session {
     pub caches: bool,
     /// The process that has it; another one must say that it takes it over.
     pub holder: u64,
-    /// The last request applied before that process took it over.
+    /// The one before, which may not have it back: what says that it takes it over is a late copy.
+    pub former: u64,
+    /// The last request applied that was of another process.
     pub before: u64,
     /// Results of the requests up to `last_number`, none missing between the first kept and the last.
     results: Results,
@@ -149,7 +153,7 @@ impl Session {
         let (counter, results) = (1, 0);
         let (last_number, caches, before) = (0, false, 0);
         // The token is a number of the process that opens it.
-        let holder = token;
+        let (holder, former) = (token, token);
         let view = SessionView {
             session: id,
             token,
@@ -160,6 +164,7 @@ impl Session {
             results,
             caches,
             holder,
+            former,
             before,
         };
         Self::restored(view, Principals::at(address), std::iter::empty())
@@ -172,7 +177,7 @@ impl Session {
         results: impl ExactSizeIterator<Item = (Revision, Bytes)>,
     ) -> Self {
         let SessionView { session: id, token, secret, timeout_ms, counter, last_number, caches, .. } = view;
-        let SessionView { holder, before, .. } = view;
+        let SessionView { holder, former, before, .. } = view;
         assert!(results.len() as u64 <= last_number, "there is one result a request at most");
         let first = last_number - results.len() as u64 + 1;
         let mut kept = Results::default();
@@ -190,6 +195,7 @@ impl Session {
             who_hash,
             caches,
             holder,
+            former,
             before,
             results: kept,
             hash: 0,
@@ -221,8 +227,12 @@ impl Session {
     /// Another process has it from now on. What the one before may still have under way has numbers that are passed over
     /// here, so that none of it is ever applied, whenever it comes.
     pub fn pass_to(&mut self, holder: u64) {
-        self.before = self.last_number;
-        self.holder = holder;
+        // Results go only behind newer ones: where there are none, the one before asked for nothing, and numbers that were
+        // passed over were not applied.
+        if self.results.len() > 0 {
+            self.before = self.last_number;
+        }
+        (self.former, self.holder) = (self.holder, holder);
         self.acknowledge(self.last_number);
         self.last_number += SESSION_REQUESTS_IN_FLIGHT as u64;
     }
@@ -264,6 +274,7 @@ impl Session {
             results: self.results.len(),
             caches: self.caches,
             holder: self.holder,
+            former: self.former,
             before: self.before,
         }
     }
@@ -289,7 +300,7 @@ impl Session {
     }
 
     fn rehash(&mut self) {
-        let mut raw = [0; 101];
+        let mut raw = [0; 109];
         raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
         raw[8..16].copy_from_slice(&self.token.to_le_bytes());
         raw[16..32].copy_from_slice(&self.secret.to_le_bytes());
@@ -300,7 +311,8 @@ impl Session {
         raw[68..84].copy_from_slice(&self.who_hash.to_le_bytes());
         raw[84] = u8::from(self.caches);
         raw[85..93].copy_from_slice(&self.holder.to_le_bytes());
-        raw[93..].copy_from_slice(&self.before.to_le_bytes());
+        raw[93..101].copy_from_slice(&self.former.to_le_bytes());
+        raw[101..].copy_from_slice(&self.before.to_le_bytes());
         self.hash = xxh3_128(&raw);
     }
 }

@@ -141,6 +141,21 @@ pub struct Lease {
     pub until: Instant,
 }
 
+impl Lease {
+    /// Whether there is a lease, and it is not over.
+    #[must_use]
+    pub fn holds_at(self, now: Instant) -> bool {
+        self.ballot != Ballot::NONE && now < self.until
+    }
+
+    /// Whether a tree that has come to `own` may be read under it, where the replica has applied everything up to
+    /// `applied`: what lies between, clients may have been told of already through another tree of the same replica.
+    #[must_use]
+    pub fn lets_read(self, now: Instant, own: Slot, applied: Slot) -> bool {
+        self.holds_at(now) && (own >= applied || cfg!(bug = "31"))
+    }
+}
+
 /// What an operator may ask about the core.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {

@@ -73,7 +73,7 @@ impl Replica {
             session: view.session,
             timeout_ms: view.timeout_ms,
             requests: view.last_number,
-            ephemerals: count(namespace.ephemerals(view.session).count()),
+            ephemerals: count(namespace.ephemeral_count(view.session)),
             locks: count(namespace.claims(view.session).count()),
             handles: count(namespace.handles(view.session)),
             watches: self.watching.get(&view.session).copied().unwrap_or(0),

@@ -459,6 +459,8 @@ impl Replica {
             | CommandOutcome::SessionResumed { session, timeout_ms, .. } => {
                 let timeout = Duration::from_millis(u64::from(*timeout_ms));
                 self.with_liveness(|liveness| liveness.opened(now, *session, timeout));
+                let process = self.namespace.session(*session).map(|view| view.holder);
+                self.with_cache(|cache| cache.resumed(*session, process));
                 return self.broadcast(&outcome);
             }
             CommandOutcome::SessionRefused { .. } | CommandOutcome::SessionsFull { .. } => {

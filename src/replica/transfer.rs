@@ -33,8 +33,8 @@ pub(super) struct Transfer {
     reading: ReplicaSet,
     /// Until then somebody is taken to be fetching an image here.
     pub(super) lent_until: Instant,
-    /// Since when no image is lent, for want of a majority that agrees.
-    withheld_since: Option<Instant>,
+    /// Since when no image is lent, for want of a majority that agrees, and when one was last asked for.
+    withheld: Option<(Instant, Instant)>,
     fetch: Option<Fetch>,
     /// There was no room for the last one that was fetched: none is begun before.
     again_at: Option<Instant>,
@@ -145,21 +145,23 @@ impl Replica {
         }
     }
 
-    /// The newest image that may be lent. The first time that none is, the states are compared.
+    /// The newest image that may be lent. As long as none is, the states are to be compared.
     fn newest_to_lend(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Option<Slot> {
         let agreed_upto = self.digests.agreed_upto();
         let agreed = self.images.kept().iter().rev().copied().find(|image| *image <= agreed_upto);
         if agreed.is_some() {
-            self.transfer.withheld_since = None;
+            self.transfer.withheld = None;
             return agreed;
         }
         let newest = self.images.kept().last().copied()?;
-        let Some(since) = self.transfer.withheld_since else {
-            self.transfer.withheld_since = Some(now);
-            self.want_an_entry(now, effects);
-            return None;
-        };
-        (now.since(since) >= LENT_UNAGREED_AFTER).then_some(newest)
+        let asked = self.transfer.withheld.filter(|(_, asked_at)| now.since(*asked_at) < WITHHELD_ANEW_AFTER);
+        let since = asked.map_or(now, |(since, _)| since);
+        self.transfer.withheld = Some((since, now));
+        if now.since(since) >= LENT_UNAGREED_AFTER {
+            return Some(newest);
+        }
+        self.want_an_entry(now, effects);
+        None
     }
 
     /// Has a piece of an image read for somebody, who is taken to want the rest of it too.
@@ -306,6 +308,10 @@ const ASKED_IN_VAIN_MAX: u32 = 4;
 
 /// So long a comparison of the states is waited for: it takes a round trip where a majority is there.
 const LENT_UNAGREED_AFTER: Duration = Duration::from_secs(2);
+
+/// Whoever asks for an image comes around again sooner, until it has it. After that an agreement is waited for anew: what kept
+/// the others from it may be over.
+const WITHHELD_ANEW_AFTER: Duration = Duration::from_secs(10);
 
 /// A peer that asked for nothing for so long has its image, or is gone.
 const LENT_FOR: Duration = Duration::from_secs(2);

@@ -17,7 +17,7 @@ use super::published::Published;
 use super::service::Pulse;
 use super::stop::Stop;
 use crate::namespace::Tree;
-use crate::paxos::{Ballot, Slot};
+use crate::paxos::Slot;
 use crate::replica::exchange::{FrontId, FrontNotice, FrontRequest};
 use crate::runtime::mesh::{Receiver, Sender};
 use crate::runtime::{Event, Ring, clock};
@@ -207,7 +207,7 @@ impl FrontCore {
         let lease = self.published.lease();
         let wanted = self.published.applied_upto();
         self.drain();
-        let leased = lease.ballot != Ballot::NONE && now < lease.until && self.applied_upto >= wanted;
+        let leased = lease.lets_read(now, self.applied_upto, wanted);
         self.waiting.extend(self.clients.prepare(now, leased));
         let published = &self.published;
         let still_leased = || {

@@ -4,7 +4,6 @@ use super::clients::Clients;
 use super::core::{Core, Ended};
 use super::failure::{Code, Failure};
 use super::stop::Stop;
-use crate::paxos::Ballot;
 use crate::replica::exchange::{FrontId, FrontRequest};
 use crate::runtime::{Event, ListenerId, Ring, clock};
 use crate::time::Instant;
@@ -87,7 +86,7 @@ impl Solo {
     fn settle(&mut self, now: Instant, ring: &mut Ring) -> Result<bool, Failure> {
         for _ in 0..ROUNDS_A_TURN {
             let lease = self.core.replica.lease();
-            let leased = lease.ballot != Ballot::NONE && now < lease.until;
+            let leased = lease.holds_at(now);
             for request in self.clients.prepare(now, leased) {
                 self.core.front_asks(now, FrontId(0), request);
             }

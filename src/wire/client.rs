@@ -102,8 +102,8 @@ pub enum ServerMessage<'a> {
     SessionOpened { session: SessionId, timeout_ms: u32 },
     /// The session lives and belongs to this connection now; its lease runs from when the client sent `Hello`. Requests up
     /// to `applied_upto` have been applied: sent again they are answered with what they came to.
-    /// The next request is `applied_upto + 1`. Of the requests made before the caller took the session over, those up to
-    /// `applied_before` have been applied, and no other ever will be.
+    /// The next request is `applied_upto + 1`. Of the requests that other processes made in the session the last one applied
+    /// is `applied_before`; none after it ever will be.
     SessionResumed { session: SessionId, timeout_ms: u32, applied_upto: u64, applied_before: u64 },
     /// Request `number` was applied (perhaps to no effect) at `revision`; `outcome` is an encoded
     /// [`Outcome`](crate::namespace::command::Outcome). A request that was sent again is answered with its first revision.

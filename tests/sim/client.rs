@@ -54,6 +54,18 @@ pub struct Client {
     unanswered: u64,
     /// The life before this one, whose session is not here yet.
     taking_over: Option<Life>,
+    /// Since when its connection stands, and what was asked and answered on it.
+    since: Moment,
+    answered_here: u64,
+    /// It never proved to be anybody, so that it is asked for by its address alone.
+    is_nobody: bool,
+    /// Nodes of which it was answered something that it tells others.
+    rumours: Vec<String>,
+    /// The line by which this life came to its session, and whose it was; and the number it went on from.
+    line: Option<(Life, Saved)>,
+    began: u64,
+    /// What the process before, which was only thought dead, still keeps: it is cut off, and nobody told it anything.
+    former: Option<(SessionId, Shelf)>,
 }
 
 /// What a client is about.
@@ -104,6 +116,13 @@ impl Client {
             shelf: world.random.permille(plan.caching).then(new_shelf),
             unanswered: 0,
             taking_over: None,
+            since: 0,
+            answered_here: 0,
+            is_nobody: true,
+            rumours: Vec::new(),
+            line: None,
+            began: 0,
+            former: None,
         }
     }
 
@@ -137,6 +156,17 @@ impl Client {
         shelf.into_iter().flat_map(move |shelf| shelf.usable_at(self.clock.read(moment)))
     }
 
+    /// Every answer that the process before might give, should it live after all.
+    pub fn former_might_give(
+        &self,
+        moment: Moment,
+    ) -> impl Iterator<Item = (SessionId, &Read, Revision, &Result<Answer, Refusal>)> {
+        let now = self.clock.read(moment);
+        let all =
+            self.former.iter().flat_map(move |(session, shelf)| shelf.usable_at(now).map(move |kept| (*session, kept)));
+        all.map(|(session, (read, revision, answer))| (session, read, revision, answer))
+    }
+
     /// What it is about, for whoever finds it stuck.
     pub fn story(&self) -> String {
         let (phase, state) = (self.phase, self.machine.state());
@@ -161,6 +191,7 @@ impl Client {
     pub fn connected(&mut self, around: &mut Around<'_>, conn: u64) {
         if self.conn == Some((conn, false)) {
             self.conn = Some((conn, true));
+            (self.since, self.answered_here) = (around.world.now, 0);
             self.machine.connected(self.clock.read(around.world.now));
             self.go_on(around);
         }
@@ -229,6 +260,9 @@ impl Client {
                     around.world.trace.mix_bytes(format!("{result:?}").as_bytes());
                     if let Ok(Answered::Request { outcome, .. }) = &result {
                         workload::learn(&mut self.known, &call.asked, outcome);
+                        if self.phase == Phase::Calling && around.world.random.permille(around.plan.rumours) {
+                            self.rumours.extend(workload::subject(&call.asked, outcome));
+                        }
                         if *outcome == Ok(Done::Queued) {
                             self.queued.extend(locked(&call.asked));
                         }
@@ -244,7 +278,10 @@ impl Client {
                     if let Ok(Answered::Read { revision, .. }) = &result {
                         self.watching.saw(&mut around.history.watched, *revision);
                     }
+                    let asked_here = result.is_ok() && call.made >= self.since;
                     call.ended = Some((around.world.now, result));
+                    self.answered_here += u64::from(asked_here);
+                    self.asks_no_more_than_it_may(around);
                 }
                 Effect::Watch { watch, told } => {
                     around.world.trace.mix_bytes(format!("{told:?}").as_bytes());
@@ -262,34 +299,43 @@ impl Client {
     }
 
     /// The process dies, its calls with it, and another takes its place: with its session, had it one and wrote it down, or with
-    /// a new one, while the old is left to expire.
+    /// a new one, while the old is left to expire. One that asked for nothing in a session wrote down nothing new.
     pub fn die(&mut self, around: &mut Around<'_>) {
         if let Some((conn, _)) = self.conn.take() {
             around.network.close(around.world, conn, Host::Client(self.index));
         }
+        let relied_on = self.relies_on().filter(|_| self.unanswered == 0);
+        self.former = relied_on.and_then(|session| {
+            let shelf = self.shelf.as_mut()?;
+            Some((session, std::mem::replace(shelf, new_shelf())))
+        });
         self.waiting.clear();
         self.unanswered = 0;
         self.awaiting.clear();
         self.known = self.known.passed_on();
-        let saved = self.machine.saved().filter(|_| around.world.random.permille(around.plan.saving));
-        if let Some(saved) = saved {
-            around.history.sessions.insert(self.life(), saved.session);
+        let is_unused = self.taking_over.is_some() || self.number == self.began;
+        let own = || self.machine.saved().map(|saved| (self.life(), saved));
+        let line = self.line.filter(|_| is_unused).or_else(own);
+        let line = line.filter(|_| around.world.random.permille(around.plan.saving));
+        if let Some((life, saved)) = line {
+            around.history.sessions.insert(life, saved.session);
         }
-        self.taking_over = saved.map(|_| self.life());
-        self.live_again(around, saved);
+        self.taking_over = line.map(|(life, _)| life);
+        self.line = line;
+        self.live_again(around, line.map(|(_, saved)| saved));
         self.go_on(around);
     }
 
     fn begin_anew(&mut self, around: &mut Around<'_>) {
         assert!(self.waiting.is_empty(), "when a machine is over, every call of it has ended");
         assert!(self.conn.is_none(), "when a machine is over, it has let go of its connection");
-        self.taking_over = None;
+        (self.taking_over, self.line) = (None, None);
         self.live_again(around, None);
     }
 
     fn live_again(&mut self, around: &mut Around<'_>, saved: Option<Saved>) {
         self.lives += 1;
-        (self.number, self.answered) = (0, 0);
+        (self.number, self.began, self.answered) = (0, 0, 0);
         self.queued.clear();
         self.watching = Watching::default();
         self.shelf = self.shelf.as_ref().map(|_| new_shelf());
@@ -308,9 +354,9 @@ impl Client {
     fn is_taking_over(&mut self, around: &mut Around<'_>) -> bool {
         let Some(before) = self.taking_over else { return false };
         let Some(saved) = self.machine.saved() else { return true };
-        self.number = saved.requests;
+        (self.number, self.began) = (saved.requests, saved.requests);
         self.taking_over = None;
-        around.history.taken_over.push((before, self.machine.applied_before()));
+        around.history.taken_over.push((before, self.machine.applied_before(), self.began));
         false
     }
 
@@ -379,6 +425,7 @@ impl Client {
                 (Asked::Request { number: self.number, operation }, taken)
             }
             workload::Wish::Authenticate(credentials) => {
+                self.is_nobody = false;
                 self.number += 1;
                 self.unanswered += 1;
                 let operation = acls::proved(&credentials);
@@ -421,6 +468,36 @@ impl Client {
         (self.unanswered == 0 && now < until).then_some(answered)
     }
 
+    /// Of a client that is known by its address alone a front answers a burst, and from then on so many a second.
+    fn asks_no_more_than_it_may(&self, around: &Around<'_>) {
+        let Some(rate) = around.plan.rate.filter(|_| self.is_nobody) else { return };
+        // The front's clock may be ahead of true time, and the end of a session is not counted.
+        let ahead = 2 * around.plan.clock_error_ppm;
+        let span = (around.world.now - self.since) / MICRO * (1_000_000 + ahead) / 1_000_000;
+        let most = u64::from(rate.burst) + u64::from(rate.per_second) * span / 1_000_000 + 2;
+        assert!(
+            self.answered_here <= most,
+            "{} was answered {} times in {span} us, at {rate:?}",
+            self.story(),
+            self.answered_here
+        );
+    }
+
+    /// What it tells others, once.
+    pub fn take_rumours(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.rumours)
+    }
+
+    /// Another client was answered something of that node. Whoever hears of it looks for himself, at once, if he is not
+    /// busy with too much.
+    pub fn hears(&mut self, around: &mut Around<'_>, path: String) {
+        let waiting = (self.waiting.len() - self.awaiting.len()) as u64;
+        if self.phase == Phase::Calling && self.taking_over.is_none() && waiting < around.plan.depth + HEARD_MAX {
+            self.call(around, workload::Wish::Read(Read::Get { path }, Consistency::Linearizable));
+            self.go_on(around);
+        }
+    }
+
     fn sleep(&mut self, world: &mut World) {
         let due = self.clock.moment_of(self.machine.next_deadline());
         let calling = self.phase == Phase::Calling && self.left > 0 && self.next_call > world.now;
@@ -440,6 +517,9 @@ impl Client {
 fn new_shelf() -> Shelf {
     Shelf::new(CacheSettings { answers_max: 12, bytes_max: 64 << 10 })
 }
+
+/// Looks at what was heard that wait for an answer, beside the calls.
+const HEARD_MAX: u64 = 3;
 
 /// The lock that a call asked for.
 fn locked(asked: &Asked) -> Option<String> {

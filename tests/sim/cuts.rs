@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault.
-pub const FAULTS: [Fault; 34] = [
+pub const FAULTS: [Fault; 35] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("pause", |plan| plan.weights.pause = 0),
@@ -47,6 +47,7 @@ pub const FAULTS: [Fault; 34] = [
     ("torn-starts", |plan| plan.torn_starts = 0),
     ("damaged-images", |plan| plan.damaged_images = 0),
     ("hiccups", |plan| plan.hiccups = 0),
+    ("slow-rings", |plan| plan.slow_rings = 0),
     ("damage", |plan| plan.weights.damage = 0),
     ("put-back", |plan| plan.weights.put_back = 0),
     ("jump-wall", |plan| plan.weights.jump_wall = 0),

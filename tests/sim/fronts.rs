@@ -208,7 +208,7 @@ impl Apart {
             }
         }
         notices.into_iter().for_each(|notice| self.notice(notice));
-        let leased = lease.ballot != Ballot::NONE && now < lease.until && self.applied_upto >= slot;
+        let leased = lease.lets_read(now, self.applied_upto, slot);
         let mut requests = Vec::new();
         self.seat.front.prepare(now, leased, &mut requests);
         if self.seat.front.finish(now, &self.tree, leased, || now < lease.until) {

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::client::machine::Answered;
 use quorate::client::{Error, Outcome as Known};
-use quorate::limits::SESSION_REQUESTS_IN_FLIGHT;
 use quorate::namespace::acl::Principals;
 use quorate::namespace::command::{
     Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned, SessionId, Stat, StepDone,
@@ -55,7 +54,7 @@ pub struct History {
     pub sessions: BTreeMap<Life, SessionId>,
     pub watched: Vec<Watched>,
     /// Lives whose session another process took over, and the last of their requests that it was told to be applied.
-    pub taken_over: Vec<(Life, u64)>,
+    pub taken_over: Vec<(Life, u64, u64)>,
 }
 
 /// How much a history holds.
@@ -133,8 +132,8 @@ impl History {
 
     /// The last request that can have been applied up to this number: a process that takes a session over passes numbers over.
     fn behind(&self, session: SessionId, mut number: u64) -> u64 {
-        for (life, before) in self.taken_over.iter().rev() {
-            if self.sessions[life] == session && number == before + SESSION_REQUESTS_IN_FLIGHT as u64 {
+        for (life, before, began) in self.taken_over.iter().rev() {
+            if self.sessions[life] == session && number == *began {
                 number = *before;
             }
         }
@@ -143,7 +142,7 @@ impl History {
 
     /// Whoever took a session over knew of every request made before whether it was applied, once and for all.
     fn taken_over_exactly(&self, model: &Model) {
-        for (life, before) in &self.taken_over {
+        for (life, before, _) in &self.taken_over {
             let session = self.sessions[life];
             for call in self.calls.iter().filter(|call| call.life == *life) {
                 let Asked::Request { number, .. } = call.asked else { continue };

@@ -86,14 +86,14 @@ impl Lock {
 }
 
 impl Model {
-    /// Tells of the locks that are wanted since the tree was as `before`. A command changes a lock once.
-    pub fn tell_wanted(&mut self, before: &BTreeMap<String, Node>) {
+    /// Tells of the locks that are wanted since those nodes were as `before`. A command changes a lock once.
+    pub fn tell_wanted(&mut self, before: &BTreeMap<String, Option<Node>>) {
         let free = Lock::default();
-        let wanted = self
-            .tree
-            .iter()
-            .filter(|(path, node)| node.lock.is_newly_wanted(before.get(*path).map_or(&free, |before| &before.lock)));
-        let wanted: Vec<_> = wanted.map(|(path, node)| (path.clone(), node.data.clone())).collect();
+        let there = before.iter().filter_map(|(path, before)| Some((path, before, self.tree.get(path)?)));
+        let wanted = there.filter(|(_, before, node)| {
+            node.lock.is_newly_wanted(before.as_ref().map_or(&free, |before| &before.lock))
+        });
+        let wanted: Vec<_> = wanted.map(|(path, _, node)| (path.clone(), node.data.clone())).collect();
         wanted.into_iter().for_each(|(path, data)| self.happens(EventKind::Wanted, &path, Some(data)));
     }
 }

@@ -11,7 +11,8 @@
 //! come to its end. Four judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`]
 //! itself holds leases against the disks they rest on, and sessions against what their clients were told; the [`history`]
 //! holds what clients were told, by their watches too ([`watching`]), against an independent [`model`] fed with the chosen
-//! log; and a search for one [`linearizable`] order asks of single nodes the same without trusting any revision.
+//! log; and a search for one [`linearizable`] order asks of single nodes the same without trusting any revision. Clients
+//! tell each other what they were answered: whoever hears of it looks for himself at once, through whatever front he has.
 //!
 //! What the runs exercise is counted ([`coverage`]), so that an operation or a fault nobody draws any more is noticed. A
 //! seed that fails can be made smaller ([`cuts`]).
@@ -56,8 +57,10 @@ mod plan;
 mod quotas;
 mod recovery;
 mod relay;
+mod report;
 mod run;
 mod steps;
+mod tree;
 mod watching;
 mod wires;
 mod workload;
@@ -68,7 +71,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cuts::Cuts;
 use history::Tally;
-use run::{Report, plan_of, run};
+use report::Report;
+use run::{plan_of, run};
 use watching::WatchTally;
 
 /// Runs a seed; a failure tells how to repeat it.

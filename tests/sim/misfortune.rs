@@ -86,7 +86,7 @@ pub fn strike(run: &mut Run) {
     let mut draw = run.world.random.below(total);
     for (weight, name, act) in kinds {
         if draw < weight {
-            if run.plan.ambush && coverage::SELDOM.contains(&name) {
+            if run.plan.ambush.is_some() && coverage::SELDOM.contains(&name) {
                 run.ambush = Some((name, act));
             } else {
                 strike_with(run, (name, act));
@@ -108,11 +108,10 @@ fn strike_with(run: &mut Run, (name, act): (&'static str, Act)) -> bool {
     struck
 }
 
-/// What lies in ambush strikes now, if somebody leads and another one is about to.
+/// What lies in ambush strikes now, if somebody leads and another node is in the phase that it waits for.
 pub fn spring(run: &mut Run) {
-    let Some(ambush) = run.ambush.filter(|_| operator::is_free(run)) else { return };
-    let phases = coverage::phases(&run.nodes);
-    if ["phase 1", "taking over"].iter().any(|phase| phases.contains(phase)) && strike_with(run, ambush) {
+    let (Some(ambush), Some(phase)) = (run.ambush.filter(|_| operator::is_free(run)), run.plan.ambush) else { return };
+    if coverage::phases(&run.nodes).contains(phase) && strike_with(run, ambush) {
         run.ambush = None;
     }
 }
@@ -129,7 +128,7 @@ pub fn end_all(run: &mut Run) {
     run.lasting.clear();
     run.network.unblock_all();
     run.network.conduct.calm_down();
-    (run.plan.hiccups, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0);
+    (run.plan.hiccups, run.plan.slow_rings, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0, 0);
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
         run.nodes[node].disk.full_until = 0;
@@ -143,8 +142,9 @@ pub fn end_all(run: &mut Run) {
         if run.absent.contains(&node) && !run.plan.cramped {
             run.with_node(node, |node, around| node.crash(around, false));
         } else {
-            // Whatever its log has become, its owner starts from it and catches up.
-            if run.plan.victim == Some(node) {
+            // Whatever its log has become, its owner starts from it and catches up, or reads it by the way and mends it.
+            let reads_it = run.plan.scrub_period.is_some() && run.world.random.below(2) == 0;
+            if run.plan.victim == Some(node) && !reads_it {
                 run.with_node(node, |node, around| node.crash(around, true));
             }
             if run.nodes[node].running.is_none() {

@@ -17,6 +17,7 @@ use super::acls::{Eyes, LOOK};
 use super::answers::page;
 use super::locks::{Claim, Lock};
 use super::logs::Log;
+use super::tree::Tree;
 use super::watching::ModelEvent;
 
 /// A node of the model.
@@ -72,7 +73,7 @@ pub struct Placed {
 /// The state after every command so far, and all states before.
 #[derive(Debug)]
 pub struct Model {
-    pub tree: BTreeMap<String, Node>,
+    pub tree: Tree,
     pub past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
     sessions: BTreeMap<SessionId, Session>,
     revision: Revision,
@@ -96,7 +97,7 @@ impl Model {
         let root = ("/".to_owned(), Node::default());
         let past = (root.0.clone(), vec![(0, Some(root.1.clone()))]);
         Self {
-            tree: BTreeMap::from([root]),
+            tree: Tree::new(),
             past: BTreeMap::from([past]),
             sessions: BTreeMap::new(),
             revision: 0,
@@ -199,13 +200,11 @@ impl Model {
             }
             Command::ExpireSession { session, counter } => {
                 if self.sessions.get(&session).is_some_and(|s| s.counter == counter) {
-                    let before = self.tree.clone();
                     self.end_session(session, Some(self.log_time_ns));
-                    self.keep(&before);
+                    self.keep();
                 }
             }
             Command::Settle { path, instance } => {
-                let before = self.tree.clone();
                 let (revision, now) = (self.next(), self.log_time_ns);
                 let node = self.tree.get_mut(&path).filter(|node| node.instance == instance);
                 if node.as_ref().is_some_and(|node| node.is_empty() && node.due.is_some_and(|due| due <= now)) {
@@ -215,12 +214,11 @@ impl Model {
                     node.lock.shut.retain(|(_, until)| *until > now);
                     node.lock.hand_on(revision);
                 }
-                self.keep(&before);
+                self.keep();
             }
             Command::BeginReign { reign, key } => {
-                let before = self.tree.clone();
                 self.begin_reign(reign, key);
-                self.keep(&before);
+                self.keep();
             }
             Command::MarkCaching { .. } => {}
             Command::Request { session, number, operation, .. } => self.request(session, number, operation),
@@ -232,7 +230,6 @@ impl Model {
         row.last = number;
         row.counter += 1;
         let mut who = row.who.clone();
-        let before = self.tree.clone();
         let outcome = if let Operation::Authenticate { user, is_super } = &operation {
             let outcome = self.authenticate(&mut who, user, *is_super);
             self.whos.entry(session).or_default().push((number, who.clone()));
@@ -241,7 +238,7 @@ impl Model {
         } else {
             self.operate((session, &who), &operation)
         };
-        self.keep(&before);
+        self.keep();
         let (position, revision) = (self.commands, self.revision);
         self.placed.insert((session, number), Placed { position, revision, operation, outcome });
     }
@@ -348,17 +345,15 @@ impl Model {
     }
 
     /// Ends a command: what it changed is dated with the new revision.
-    fn keep(&mut self, before: &BTreeMap<String, Node>) {
-        if self.tree != *before {
+    fn keep(&mut self) {
+        let changed = self.tree.take_changed();
+        if !changed.is_empty() {
             let revision = self.next();
-            let paths = before.keys().chain(self.tree.keys());
-            for path in paths.filter(|path| before.get(*path) != self.tree.get(*path)) {
+            for path in changed.keys() {
                 let past = self.past.entry(path.clone()).or_default();
-                if past.last().is_none_or(|(since, _)| *since < revision) {
-                    past.push((revision, self.tree.get(path).cloned()));
-                }
+                past.push((revision, self.tree.get(path).cloned()));
             }
-            self.tell_wanted(before);
+            self.tell_wanted(&changed);
             self.revision = revision;
             self.events.append(&mut self.pending);
         }
@@ -382,9 +377,12 @@ impl Model {
         owned.iter().for_each(|path| self.remove(path));
         let closed = self.close_all(session);
         let revision = self.next();
-        let claimed: Vec<_> = self.tree.values_mut().filter(|node| node.lock.is_claimed_by(session)).collect();
+        let claimed = self.tree.iter().filter(|(_, node)| node.lock.is_claimed_by(session));
+        let claimed: Vec<String> = claimed.map(|(path, _)| path.clone()).collect();
         let nothing = owned.is_empty() && claimed.is_empty() && !closed;
-        claimed.into_iter().for_each(|node| node.lock.leave(session, lost_ns, revision));
+        for path in claimed {
+            self.tree.get_mut(&path).expect("it was just seen").lock.leave(session, lost_ns, revision);
+        }
         if nothing {
             self.revision = self.next();
         }

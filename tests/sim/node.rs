@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use quorate::front::{Facts, Front};
 use quorate::journal::Place;
-use quorate::paxos::{Ballot, CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
+use quorate::paxos::{CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::replica::exchange::{
     Borrower, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Trust,
@@ -314,7 +314,7 @@ impl Node {
         }
         for _ in 0..ROUNDS_A_TURN {
             let lease = running.replica.lease();
-            let leased = lease.ballot != Ballot::NONE && now < lease.until;
+            let leased = lease.holds_at(now);
             let mut requests = Vec::new();
             running.seat().front.prepare(now, leased, &mut requests);
             requests.into_iter().for_each(|request| running.front_asks(now, 0, request));
@@ -424,7 +424,7 @@ impl Node {
     /// Whether its front may answer reads without asking anybody.
     pub fn is_leased(&self, moment: Moment) -> bool {
         let lease = self.running.as_ref().map(|running| running.replica.lease());
-        lease.is_some_and(|lease| lease.ballot != Ballot::NONE && self.clock.read(moment) < lease.until)
+        lease.is_some_and(|lease| lease.holds_at(self.clock.read(moment)))
     }
 
     /// What it is about, for whoever finds it stuck.
@@ -569,7 +569,7 @@ impl Running {
             // One front may be told, and its client, while the next one is not yet.
             pass(around);
             let front = usize::from(front);
-            let at = self.apart[front].told(around.world, 20 * around.plan.hiccups);
+            let at = self.apart[front].told(around.world, around.plan.slow_rings);
             around.world.at(at, Event::Told { node, life, front, notice });
         }
         pass(around);

@@ -52,6 +52,10 @@ pub struct Plan {
     pub session_timeout: Moment,
     /// Fronts on cores of their own; with none, one shares the replica's.
     pub fronts_apart: usize,
+    /// Notices that come late to a front apart, and those behind them, in a thousand.
+    pub slow_rings: u64,
+    /// Answers of which the client tells another one, in a thousand.
+    pub rumours: u64,
     /// Changes that a front keeps for watches that come back, in bytes.
     pub past_bytes: usize,
     /// How much a client may ask.
@@ -75,8 +79,8 @@ pub struct Plan {
     pub hiccups: u64,
     /// Between two misfortunes, on average.
     pub misfortune_every: Moment,
-    /// Changes of members wait for a moment at which somebody else wants to lead.
-    pub ambush: bool,
+    /// Changes of members wait for a leader beside whom some node is in that phase.
+    pub ambush: Option<&'static str>,
     /// How likely each kind of misfortune is, against the others.
     pub weights: Weights,
     /// Whose log is damaged. While one is, no vote is torn and no disk lost: a majority must be able to tell everything.
@@ -170,10 +174,8 @@ impl Plan {
         let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
         let lease_reads = random.below(4) > 0;
         let clock_error_ppm = if !lease_reads && random.below(2) == 0 { 50_000 } else { CLOCK_ERROR_PPM };
-        let mut weights = Weights::draw(random, &mut more);
-        if victim.is_some() {
-            (weights.damage, weights.lose_disk, weights.remove, weights.remove_two) = (random.within(2, 20), 0, 0, 0);
-        }
+        let weights = Weights::draw(random, &mut more);
+        let weights = if victim.is_some() { weights.with_damage(random) } else { weights };
         Self {
             nodes,
             clients: random.within(1, 5) as usize,
@@ -217,7 +219,9 @@ impl Plan {
             tears: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
-            ambush: more.pick(&[false, true]),
+            ambush: more.pick(&[None, Some("probing"), Some("phase 1"), Some("taking over"), Some("catching up")]),
+            slow_rings: more.pick(&[0, 20, 200]),
+            rumours: more.pick(&[0, 0, 100, 500]),
             misfortune_every: storm / random.within(3, 50),
             victim,
             absent,
@@ -313,6 +317,11 @@ impl Weights {
             write_error,
             put_back: 0,
         }
+    }
+
+    /// A log is damaged, and no disk is lost beside it.
+    fn with_damage(self, random: &mut Random) -> Self {
+        Self { damage: random.within(2, 20), lose_disk: 0, remove: 0, remove_two: 0, ..self }
     }
 }
 

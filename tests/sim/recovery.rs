@@ -45,10 +45,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let pointed_to = contents.image.map_or(Slot(0), |image| image.slot);
     let (mut namespace, kept) = load_image(disk, identity, pointed_to, random);
     let image_upto = kept.last().copied().unwrap_or_default();
-    let image_is_led_to = contents.image.is_some_and(|image| image.slot == image_upto && image.is_led_to);
-    let (start, durable) = (contents.start, hard_state.durable_sequence());
-    let known =
-        Known { identity, start, hard_state: durable, image_upto, chosen_upto: contents.chosen_upto, image_is_led_to };
+    let known = known(&hard_state, image_upto);
     let (mut applied, mut chosen) = (Applied::default(), Vec::new());
     let mut digests = Digests::every(plan.digest_every);
     let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
@@ -88,6 +85,29 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let scrub_period = plan.scrub_period.map(span);
     let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, digests, storage };
     Some(Found { recovered, image_upto, chosen, accepted, doubtful })
+}
+
+/// Slots behind the image that a start would begin with, of which it would find that it held a value, and not the value.
+/// (What holds no value, as a seal, is read by starts alone.)
+pub fn lost(disk: &mut Disk) -> Vec<Slot> {
+    let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
+    let image_upto = hard_state.contents().image.map_or(Slot(0), |image| image.slot);
+    let recovery = journal::recover(&mut Segments(disk), known(&hard_state, image_upto), &mut |_, _| ());
+    let recovery = recovery.unwrap_or_else(|error| panic!("damage never makes a journal unusable: {error}"));
+    recovery.maybe.iter().chain(&recovery.lost).map(|name| name.slot).collect()
+}
+
+/// What the hard state says of the log, if everything up to there is in an image.
+fn known(hard_state: &HardStateFile, image_upto: Slot) -> Known {
+    let contents = hard_state.contents();
+    Known {
+        identity: contents.identity,
+        start: contents.start,
+        hard_state: hard_state.durable_sequence(),
+        image_upto,
+        chosen_upto: contents.chosen_upto,
+        image_is_led_to: contents.image.is_some_and(|image| image.slot == image_upto && image.is_led_to),
+    }
 }
 
 /// The newest whole image that was ever pointed to, and the slots of those to be kept.

@@ -11,7 +11,7 @@ use super::client::{self, Client};
 use super::coverage::{self, Struck};
 use super::cuts::Cuts;
 use super::fronts::Inbound;
-use super::history::{History, Tally, plain};
+use super::history::{History, plain};
 use super::linearizable;
 use super::misfortune;
 use super::model::Model;
@@ -21,8 +21,9 @@ use super::operator::{self, Task};
 use super::oracle::Oracle;
 use super::plan::{CLOCK_ERROR_PPM, Plan};
 use super::recovery;
-use super::watching::{self, WatchTally};
-use super::world::{Event, HostClock, MILLI, Moment, SECOND, World};
+use super::report::Report;
+use super::watching;
+use super::world::{Event, HostClock, MICRO, MILLI, Moment, SECOND, World};
 
 /// A cell, its clients and its weather.
 pub struct Run {
@@ -58,120 +59,6 @@ pub struct Run {
     /// Bytes that arrived anywhere, if somebody wants them.
     seen: Option<Vec<Vec<u8>>>,
     events: u64,
-}
-
-/// What a run came to.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    pub trace: u64,
-    pub events: u64,
-    pub misfortunes: u64,
-    pub slots: u64,
-    pub images: u64,
-    pub recycled: u64,
-    /// Starts from another's image.
-    pub transfers: u64,
-    /// Disks that were new to the cell and got a vote.
-    pub joins: u64,
-    pub removals: u64,
-    /// Old copies of disks that were put back and noticed.
-    pub put_back: u64,
-    /// Segments and pieces of images for which there was no room.
-    pub no_room: u64,
-    /// Blocks of logs that were damaged, and starts that could not tell something for it.
-    pub damaged: u64,
-    pub doubts: u64,
-    /// Turns of fronts on cores of their own.
-    pub front_turns: u64,
-    pub tally: Tally,
-    pub watches: WatchTally,
-    /// Nodes that ended because their time was over.
-    pub ended: u64,
-    /// Nodes whose operations were searched for an order.
-    pub searched: u64,
-    /// What of the protocol was exercised.
-    pub words: BTreeSet<&'static str>,
-    pub struck: Struck,
-}
-
-impl Report {
-    /// Adds what another run came to.
-    pub fn add(&mut self, other: Self) {
-        self.events += other.events;
-        self.misfortunes += other.misfortunes;
-        self.slots += other.slots;
-        self.images += other.images;
-        self.recycled += other.recycled;
-        self.transfers += other.transfers;
-        self.joins += other.joins;
-        self.removals += other.removals;
-        self.put_back += other.put_back;
-        self.no_room += other.no_room;
-        self.damaged += other.damaged;
-        self.doubts += other.doubts;
-        self.front_turns += other.front_turns;
-        self.tally.requests += other.tally.requests;
-        self.tally.reads += other.tally.reads;
-        self.tally.refused += other.tally.refused;
-        self.tally.unknown += other.tally.unknown;
-        self.tally.handed_on += other.tally.handed_on;
-        self.tally.kept += other.tally.kept;
-        self.tally.records += other.tally.records;
-        self.tally.taken_over += other.tally.taken_over;
-        self.watches.watches += other.watches.watches;
-        self.watches.events += other.watches.events;
-        self.watches.gaps += other.watches.gaps;
-        self.watches.brought += other.watches.brought;
-        self.watches.bare += other.watches.bare;
-        self.watches.wanted += other.watches.wanted;
-        self.ended += other.ended;
-        self.searched += other.searched;
-        self.words.extend(other.words);
-        for (cell, times) in other.struck {
-            *self.struck.entry(cell).or_default() += times;
-        }
-    }
-}
-
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            events,
-            misfortunes,
-            slots,
-            images,
-            recycled,
-            transfers,
-            no_room,
-            damaged,
-            doubts,
-            joins,
-            removals,
-            put_back,
-            searched,
-            ended,
-            front_turns,
-            ..
-        } = self;
-        let Tally { requests, reads, refused, unknown, handed_on, kept, records, taken_over } = self.tally;
-        let WatchTally { watches, events: told, gaps, brought, bare, wanted } = self.watches;
-        write!(
-            f,
-            "{events} events, {misfortunes} misfortunes, {slots} slots, {images} images, {recycled} recycled, {transfers} fetched, {no_room} times no room, "
-        )?;
-        write!(
-            f,
-            "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, {put_back} put back, "
-        )?;
-        write!(
-            f,
-            "{requests} requests ({refused} refused), {reads} reads ({kept} kept), {unknown} unknown, {handed_on} locks handed on, {records} records read, {taken_over} sessions taken over, {ended} nodes ended, {front_turns} turns of fronts apart, "
-        )?;
-        write!(
-            f,
-            "{watches} watches ({told} told, {brought} with data, {bare} changed since, {gaps} gaps, {wanted} locks wanted), {searched} searched"
-        )
-    }
 }
 
 /// Runs a seed. Panics with a sentence when something is wrong.
@@ -290,10 +177,14 @@ impl Run {
         for index in 0..self.clients.len() {
             self.with_client(index, Client::wind_up);
         }
+        let mut look_at = 0;
         loop {
             let done = self.clients.iter().all(Client::is_done);
-            if done && self.events.is_multiple_of(64) && self.is_settled() {
-                return;
+            if done && self.events.is_multiple_of(64) && self.is_settled() && self.events >= look_at {
+                if self.lost().is_empty() {
+                    return;
+                }
+                look_at = self.events + 4096;
             }
             match self.world.next(until) {
                 Some(event) => self.event(event),
@@ -302,9 +193,9 @@ impl Run {
         }
         let stories: Vec<String> = self.clients.iter().filter(|c| !c.is_done()).map(Client::story).collect();
         let states: Vec<String> = self.nodes.iter().map(Node::story).collect();
-        let task = self.task;
+        let (task, lost) = (self.task, self.lost());
         panic!(
-            "{}s after the last fault, not everything is done: {stories:#?} {states:#?} {task:?}",
+            "{}s after the last fault, not everything is done: {stories:#?} {states:#?} {task:?}, damaged {lost:?}",
             PATIENCE / SECOND
         );
     }
@@ -319,6 +210,12 @@ impl Run {
         let running = |node: &Node| node.running.as_ref().is_some_and(|running| settled(&running.replica));
         let mut present = self.nodes.iter().filter(|node| !self.absent.contains(&node.index));
         self.task.is_none() && present.all(running)
+    }
+
+    /// What of the victim's log is damaged and not mended, though it is read while it lies still.
+    fn lost(&mut self) -> Vec<Slot> {
+        let victim = self.plan.victim.filter(|_| self.plan.scrub_period.is_some());
+        victim.map_or(Vec::new(), |victim| recovery::lost(&mut self.nodes[victim].disk))
     }
 
     fn judge(&self) -> Report {
@@ -430,6 +327,7 @@ impl Run {
                 self.with_client(client, Client::woken);
             }
             Event::Turn { .. } | Event::Client { .. } => {}
+            Event::Heard { client, path } => self.with_client(client, |client, around| client.hears(around, path)),
             Event::Start { node } => {
                 if self.nodes[node].running.is_none() && (self.plan.cramped || !self.absent.contains(&node)) {
                     self.with_node(node, Node::start);
@@ -528,6 +426,17 @@ impl Run {
                     client.story()
                 );
             }
+            for (session, read, revision, kept) in client.former_might_give(self.world.now) {
+                // Users are only ever added: without any, it is as whoever was there before.
+                let Some(who) = namespace.principals(session).filter(|who| who.users.is_empty()) else { continue };
+                let gate = Gate::new(namespace.tree(), who);
+                let is = (revision <= namespace.revision()).then(|| answer(&gate, read.as_ref()));
+                assert!(
+                    is.as_ref().is_none_or(|is| is == kept),
+                    "whoever was {} before keeps {kept:?} as the answer to {read:?} since {revision}; node {node} answers {is:?}",
+                    client.story()
+                );
+            }
         }
     }
 
@@ -586,6 +495,12 @@ impl Run {
     pub fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
         let Self { world, network, history, plan, clients, .. } = self;
         act(&mut clients[index], &mut client::Around { world, network, history, plan });
+        for path in clients[index].take_rumours() {
+            // It is not on the way for long: what was answered is seen by whoever asks from now on.
+            let apart = 1 + world.random.below(clients.len().max(2) as u64 - 1) as usize;
+            let (client, delay) = ((index + apart) % clients.len(), world.random.below(10 * MICRO));
+            world.after(delay, Event::Heard { client, path });
+        }
     }
 }
 

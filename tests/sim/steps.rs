@@ -7,13 +7,14 @@ use super::model::{Asker, Model};
 
 impl Model {
     pub fn multi(&mut self, (session, who): Asker<'_>, steps: &[Step]) -> Result<Vec<StepDone>, Refusal> {
-        let (tree, instances) = (self.tree.clone(), self.instances);
+        let instances = self.instances;
         let mut results = Vec::new();
         for (index, step) in (0..).zip(steps) {
             match self.step((session, who), step) {
                 Ok(result) => results.push(result),
                 Err(cause) => {
-                    (self.tree, self.instances) = (tree, instances);
+                    self.tree.undo();
+                    self.instances = instances;
                     return Err(Refusal::Aborted { index, cause: Box::new(cause) });
                 }
             }

@@ -215,6 +215,23 @@ pub fn learn_answer(known: &mut Known, answer: &Result<Answer, Refusal>) {
     }
 }
 
+/// The node that an answered request made, changed or took away, by the name that was asked for.
+pub fn subject(asked: &Asked, outcome: &Outcome) -> Option<String> {
+    match (asked, outcome) {
+        (
+            Asked::Request {
+                operation:
+                    Operation::Create { path, sequential: false, .. }
+                    | Operation::Set { path, .. }
+                    | Operation::Delete { path, .. },
+                ..
+            },
+            Ok(_),
+        ) => Some(path.clone()),
+        _ => None,
+    }
+}
+
 /// Remembers versions, so that some compare-and-sets succeed.
 pub fn learn(known: &mut Known, asked: &Asked, outcome: &Outcome) {
     let versions = &mut known.versions;

@@ -53,6 +53,8 @@ pub enum Event {
     Drained { node: usize, life: u64, conn: u64 },
     /// A client wakes; only the newest call counts.
     Client { client: usize, call: u64 },
+    /// A client is told by another one what that was answered.
+    Heard { client: usize, path: String },
     /// A node's process dies.
     Crash { node: usize, life: u64 },
     /// A node's process starts.

@@ -33,7 +33,7 @@ impl Machine {
                 ServerMessage::SessionResumed { session, timeout_ms, applied_upto, applied_before },
                 Link::Opening { asked_at },
             ) => {
-                self.take_over(session, timeout_ms, (applied_upto, applied_before), asked_at);
+                self.take_over(session, timeout_ms, (applied_upto, applied_before), asked_at)?;
                 self.resumed(now, asked_at, (session, timeout_ms, applied_upto))
             }
             (ServerMessage::Refused { number: 0, reason }, Link::Opening { .. }) => match reason {
@@ -41,9 +41,11 @@ impl Machine {
                     self.route.troubled("the cell has no room for another session".to_owned());
                     Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
                 }
-                Reason::NotReady | Reason::Resend | Reason::Throttled { .. } => {
-                    Err(Trouble::Leave("the cell has no leader".to_owned()))
+                Reason::Throttled { retry_after_ms } => {
+                    self.route.troubled("the cell was asked too much from this host".to_owned());
+                    Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
                 }
+                Reason::NotReady | Reason::Resend => Err(Trouble::Leave("the cell has no leader".to_owned())),
             },
             (ServerMessage::Reply { number, revision, outcome }, Link::Up) => {
                 self.reply(now, number, revision, outcome)
@@ -158,6 +160,10 @@ impl Machine {
             let answered = self.queue.acked_upto();
             let text = format!("request {answered} was answered, but the replica knows only {applied_upto}");
             return Err(Trouble::Leave(text));
+        }
+        if applied_upto > self.queue.sent_upto() {
+            // Nobody asked for that here: another process had the session meanwhile.
+            return Err(self.taken());
         }
         self.link = Link::Up;
         self.extend(now, asked_at);

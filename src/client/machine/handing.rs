@@ -45,7 +45,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Of the requests of earlier processes that had this session, those up to this number were applied, and no other will be.
+    /// The last request applied of those that earlier processes made in this session; none after it ever will be.
     #[must_use]
     pub fn applied_before(&self) -> u64 {
         self.applied_before
@@ -81,14 +81,19 @@ impl Machine {
         timeout_ms: u32,
         (applied_upto, applied_before): (u64, u64),
         asked_at: Instant,
-    ) {
+    ) -> Result<(), Trouble> {
         if matches!(self.session, Session::Wanted { .. }) && self.settings.resume == Some(id) {
+            if applied_upto > NUMBERS_MAX {
+                return Err(Trouble::Leave(format!("no session has come to request {applied_upto}")));
+            }
             let lease = super::conversation::lease(timeout_ms);
             // Jeopardy, until the lease is found to run.
             self.session = Session::Live { id, lease, lease_until: asked_at + lease, jeopardy: true };
             self.queue.begin_after(applied_upto);
+            self.watches.begin_after(applied_upto);
             self.applied_before = applied_before;
         }
+        Ok(())
     }
 
     /// Another process has the session.
@@ -99,6 +104,9 @@ impl Machine {
         }
     }
 }
+
+/// No session lives long enough to come to such numbers.
+const NUMBERS_MAX: u64 = 1 << 63;
 
 impl std::fmt::Debug for Saved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -263,6 +263,11 @@ impl Queue {
         self.acked_upto
     }
 
+    /// The last request ever sent.
+    pub(super) fn sent_upto(&self) -> u64 {
+        self.sent_upto
+    }
+
     fn send_request(&mut self, in_flight_max: u64, out: &mut BytesMut) -> bool {
         let number = self.next_request;
         if number <= self.acked_upto {

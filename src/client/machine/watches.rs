@@ -127,6 +127,11 @@ impl Watches {
         }
     }
 
+    /// The session has been another's, whose requests have the numbers up to `number`: those made here so far come after.
+    pub(super) fn begin_after(&mut self, number: u64) {
+        self.wanted.values_mut().filter(|wanted| wanted.behind > 0).for_each(|wanted| wanted.behind += number);
+    }
+
     /// The connection is gone: all must be opened again.
     pub(super) fn rewind(&mut self) {
         for wanted in self.wanted.values_mut() {

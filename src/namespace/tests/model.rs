@@ -46,6 +46,7 @@ pub struct ModelSession {
     pub results: BTreeMap<u64, (u64, Outcome)>,
     pub caches: bool,
     pub holder: u64,
+    pub former: Option<u64>,
     pub before: u64,
 }
 
@@ -115,7 +116,9 @@ impl Model {
                 self.revision += 1;
                 let id = SessionId(self.revision);
                 let (results, holder) = (BTreeMap::new(), token.0);
-                let session = ModelSession { token, counter: 1, last: 0, results, caches: false, holder, before: 0 };
+                let (former, before) = (None, 0);
+                let session =
+                    ModelSession { token, counter: 1, last: 0, results, caches: false, holder, former, before };
                 self.sessions.insert(id, session);
                 Expected::Opened(id)
             }
@@ -127,11 +130,12 @@ impl Model {
                     return Expected::NotResumed(NotResumed::WrongSecret);
                 }
                 if session.holder != *holder {
-                    if !takes_over {
+                    if !takes_over || session.former == Some(*holder) {
                         return Expected::NotResumed(NotResumed::Taken);
                     }
-                    session.holder = *holder;
-                    session.before = session.last;
+                    session.former = Some(std::mem::replace(&mut session.holder, *holder));
+                    // The results of a process that asked for something are all gone only once another one's are there.
+                    session.before = session.results.keys().next_back().copied().unwrap_or(session.before);
                     session.last += SESSION_REQUESTS_IN_FLIGHT as u64;
                     session.results.clear();
                 }

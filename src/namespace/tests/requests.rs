@@ -55,6 +55,39 @@ fn who_takes_a_session_over_is_told_what_was_done_and_nothing_more_of_it_is() {
 }
 
 #[test]
+fn who_took_a_session_over_and_did_nothing_leaves_it_as_it_was() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let before = |told: CommandOutcome| {
+        let CommandOutcome::SessionResumed { last_number, before, .. } = told else { panic!("{told:?}") };
+        (last_number, before)
+    };
+    let window = SESSION_REQUESTS_IN_FLIGHT as u64;
+    assert_eq!(before(bench.command(take_over(session, 7))), (window, 0));
+    assert_eq!(before(bench.command(take_over(session, 8))), (2 * window, 0), "nobody asked for anything yet");
+    bench.command(request(session, 2 * window + 1, 2 * window, create("/a")));
+    let (last, applied) = (2 * window + 1, 2 * window + 1);
+    assert_eq!(before(bench.command(take_over(session, 9))), (last + window, applied));
+    // A process that died before its first request: what the one before it did is still what was done last.
+    assert_eq!(before(bench.command(take_over(session, 10))), (last + 2 * window, applied));
+    let late = bench.command(request(session, last + window + 1, last + window, create("/late")));
+    assert!(matches!(late, CommandOutcome::Replied { .. }) && bench.namespace.tree().get("/late").is_none());
+}
+
+#[test]
+fn a_process_that_lost_a_session_does_not_get_it_back_by_a_late_copy_of_its_wish() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    bench.command(take_over(session, 7));
+    bench.command(take_over(session, 8));
+    let taken = CommandOutcome::SessionRefused { token: 4, session, why: NotResumed::Taken };
+    assert_eq!(bench.command(take_over(session, 7)), taken, "another leader proposed it again");
+    let resumed = bench.command(take_over(session, 9));
+    assert!(matches!(resumed, CommandOutcome::SessionResumed { .. }), "a new process may: {resumed:?}");
+    assert_eq!(bench.command(take_over(session, 8)), taken);
+}
+
+#[test]
 fn a_wrong_secret_takes_up_nothing() {
     let mut bench = Bench::new();
     let session = bench.session;

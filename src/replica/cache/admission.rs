@@ -1,6 +1,6 @@
 //! How commands pass the cache on their way to the log, and how it takes part in a turn.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
@@ -74,11 +74,12 @@ impl Replica {
         if !self.paxos.is_leading() {
             self.cache = None;
         } else if self.cache.as_ref().is_none_or(|cache| cache.reign() != reign) {
-            let marked: BTreeSet<_> =
-                self.namespace.sessions().filter(|view| view.caches).map(|view| view.session).collect();
+            let marked = || self.namespace.sessions().filter(|view| view.caches);
+            let passed_on = marked().any(|view| view.holder != view.token);
+            let marked: BTreeMap<_, _> = marked().map(|view| (view.session, view.holder)).collect();
             // What came in before its reign's first entry was applied has been read by nobody.
             let waiting = self.pending.take_all();
-            let cache = Cache::begin(reign, marked, self.pending.pushed());
+            let cache = Cache::begin(reign, marked, passed_on, self.pending.pushed());
             let is_idle = cache.is_idle();
             self.cache = Some(cache);
             for submission in waiting {
@@ -130,7 +131,7 @@ impl Replica {
             let pushed = self.pending.pushed();
             let Some(cache) = &mut self.cache else { continue };
             if view.caches {
-                if cache.renew(session, way, pushed) {
+                if cache.renew((session, view.holder), way, pushed) {
                     word.renewed.push(session);
                 }
             } else if cache.begin_to_mark(session)

@@ -35,6 +35,8 @@
 //! 4. *A grant stands here before the value is read*: it is made when the read point is asked for.
 //! 5. A session's commands leave in the order they came.
 //! 6. Only sessions that the log has marked are renewed or granted anything.
+//! 7. *Nobody answers for another process*: when a session passes to another one, the one before may not know yet, and goes on
+//!    using what it keeps. Its lease is neither renewed nor cut short, by a recall's answer or by the session's end.
 //!
 //! While nobody keeps anything, commands pass unread ([`Cache::is_idle`]). What was admitted then is blocked by nothing,
 //! so the first grants are given only once it is applied.
@@ -122,6 +124,10 @@ pub(super) enum Whither {
 /// A session that may keep answers.
 #[derive(Debug)]
 struct Holder {
+    /// The process that has the session, as the log knew it when it came.
+    process: u64,
+    /// Another process has the session by now.
+    is_former: bool,
     /// The cache lease that its client may believe in ends before.
     until: Instant,
     way: Way,
@@ -135,17 +141,22 @@ struct Holder {
 struct Settling {
     /// By then nobody does.
     until: Option<Instant>,
-    waiting: BTreeSet<SessionId>,
+    /// Who has not answered yet: the session, and the process that had it when the reign began.
+    waiting: BTreeMap<SessionId, u64>,
+    /// Somebody may keep answers who cannot be asked, as another process has the session.
+    waits_it_out: bool,
     ask_again_at: Instant,
     ask_again_after: Duration,
 }
 
 impl Cache {
-    /// A reign begins; the log has marked these sessions. `count`: submissions up to now, none of which is in the log.
-    pub(super) fn begin(reign: Ballot, marked: BTreeSet<SessionId>, count: u64) -> Self {
+    /// A reign begins; the log has marked these sessions, which these processes have. `passed_on`: one of them was another
+    /// process's before. `count`: submissions up to now, none of which is in the log.
+    pub(super) fn begin(reign: Ballot, marked: BTreeMap<SessionId, u64>, passed_on: bool, count: u64) -> Self {
         let settling = (!marked.is_empty() && !cfg!(bug = "27")).then_some(Settling {
             until: None,
             waiting: marked,
+            waits_it_out: passed_on,
             ask_again_at: Instant::ZERO,
             ask_again_after: CACHE_RECALL_AGAIN,
         });
@@ -179,15 +190,17 @@ impl Cache {
         self.reading_from.is_none()
     }
 
-    /// A session, which the log has marked, asks for its lease to run on. `count`: submissions up to now. False if it must
-    /// run out.
-    pub(super) fn renew(&mut self, session: SessionId, way: Way, count: u64) -> bool {
+    /// A session, which the log has marked and `process` has, asks for its lease to run on. `count`: submissions up to now.
+    /// False if it must run out.
+    pub(super) fn renew(&mut self, (session, process): (SessionId, u64), way: Way, count: u64) -> bool {
         if self.settling.is_some() {
             return false;
         }
-        let holder = self.holders.entry(session).or_insert_with(|| Holder::new(way));
-        holder.way = way;
-        if !holder.owes.is_empty() {
+        let holder = self.holders.entry(session).or_insert_with(|| Holder::new(process, way));
+        if !holder.is_former {
+            holder.way = way;
+        }
+        if !holder.may_keep() {
             return false;
         }
         self.reading_from.get_or_insert(count);
@@ -213,7 +226,7 @@ impl Cache {
         let is_read = self.reading_from.is_some_and(|from| from <= self.applied_count);
         let is_free = self.settling.is_none() && (is_read || cfg!(bug = "28")) && path::check(path).is_ok();
         let is_blocked = self.blocked.covers(path, with_children) && !cfg!(bug = "28");
-        let may = holder.until > now && holder.owes.is_empty();
+        let may = holder.until > now && holder.may_keep();
         if !(has_room && is_free && !is_blocked && may) {
             self.account.denied += 1;
             if may && has_too_many {
@@ -296,7 +309,7 @@ impl Cache {
             }
             return;
         }
-        let Some(holder) = self.holders.get_mut(&session) else { return };
+        let Some(holder) = self.holders.get_mut(&session).filter(|holder| !holder.is_former) else { return };
         for path in holder.owes.remove(&number).unwrap_or_default() {
             holder.paths.remove(&path);
             self.grants.remove(&path, session);
@@ -304,10 +317,22 @@ impl Cache {
         self.stirred |= self.held.answered(session, number);
     }
 
+    /// That process has the session; `None`: it has ended since.
+    pub(super) fn resumed(&mut self, session: SessionId, process: Option<u64>) {
+        if let Some(holder) = self.holders.get_mut(&session) {
+            holder.is_former |= process != Some(holder.process) && !cfg!(bug = "36");
+        }
+        if let Some(settling) = &mut self.settling {
+            settling.waits_it_out |= settling.waiting.get(&session).is_some_and(|before| process != Some(*before));
+        }
+    }
+
     /// A session came to its end: its client, which closed it or could not renew it, uses no answer any more.
     pub(super) fn session_over(&mut self, session: SessionId) {
         self.marking.remove(&session);
-        self.let_go(session);
+        if self.holders.get(&session).is_some_and(|holder| !holder.is_former) {
+            self.let_go(session);
+        }
         if let Some(settling) = &mut self.settling {
             settling.waiting.remove(&session);
         }
@@ -443,10 +468,12 @@ impl Cache {
         }
         for (session, (number, paths)) in new {
             let holder = self.holders.get_mut(&session).expect("a grant has its holder");
-            let told = if paths.len() > CACHE_RECALL_PATHS_MAX { Vec::new() } else { paths.clone() };
-            let recall = Recall { reign: self.reign, number, paths: told };
-            self.to_send.push((Whither::One(session, holder.way), recall));
-            self.account.recalls += 1;
+            if !holder.is_former {
+                let told = if paths.len() > CACHE_RECALL_PATHS_MAX { Vec::new() } else { paths.clone() };
+                let recall = Recall { reign: self.reign, number, paths: told };
+                self.to_send.push((Whither::One(session, holder.way), recall));
+                self.account.recalls += 1;
+            }
             holder.owes.insert(number, paths);
         }
         if cfg!(bug = "26") {
@@ -469,8 +496,11 @@ impl Cache {
         let asked = kept.into_iter().filter(|path| self.grants.recall(path, session, number)).collect();
         holder.owes.insert(number, asked);
         self.making_room = Some((session, number));
-        self.to_send.push((Whither::One(session, holder.way), Recall { reign: self.reign, number, paths: Vec::new() }));
-        self.account.recalls += 1;
+        if !holder.is_former {
+            let recall = Recall { reign: self.reign, number, paths: Vec::new() };
+            self.to_send.push((Whither::One(session, holder.way), recall));
+            self.account.recalls += 1;
+        }
     }
 
     /// A session's lease is over.
@@ -489,13 +519,13 @@ impl Cache {
     fn settle(&mut self, now: Instant) {
         let Some(settling) = &mut self.settling else { return };
         let until = *settling.until.get_or_insert(now + CACHE_LEASE);
-        if settling.waiting.is_empty() || now >= until {
+        if (settling.waiting.is_empty() && !settling.waits_it_out) || now >= until {
             self.settling = None;
             self.stirred = true;
         } else if now >= settling.ask_again_at {
             settling.ask_again_at = now + settling.ask_again_after;
             settling.ask_again_after = settling.ask_again_after.scaled(2, 1);
-            let sessions = settling.waiting.iter().copied().collect();
+            let sessions = settling.waiting.keys().copied().collect();
             let recall = Recall { reign: self.reign, number: EVERYTHING_OF_BEFORE, paths: Vec::new() };
             self.to_send.push((Whither::Wherever(sessions), recall));
         }
@@ -503,8 +533,14 @@ impl Cache {
 }
 
 impl Holder {
-    fn new(way: Way) -> Self {
-        Self { until: Instant::ZERO, way, paths: BTreeSet::new(), owes: BTreeMap::new() }
+    fn new(process: u64, way: Way) -> Self {
+        let (until, is_former) = (Instant::ZERO, false);
+        Self { process, is_former, until, way, paths: BTreeSet::new(), owes: BTreeMap::new() }
+    }
+
+    /// Whether its lease may be renewed, and answers granted to it.
+    fn may_keep(&self) -> bool {
+        self.owes.is_empty() && !self.is_former
     }
 }
 

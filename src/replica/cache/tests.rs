@@ -1,6 +1,6 @@
 //! The cache by itself: what changes is foretold, what is kept is got back first, and a reign begins with nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,10 +38,10 @@ fn node(path: &str) -> Touch {
 
 /// A cache in which `sessions` hold leases from 0 on.
 fn cache(sessions: &[SessionId]) -> Cache {
-    let mut cache = Cache::begin(REIGN, BTreeSet::new(), 0);
+    let mut cache = Cache::begin(REIGN, BTreeMap::new(), false, 0);
     assert!(cache.is_idle(), "nobody keeps anything");
     for session in sessions {
-        assert!(cache.renew(*session, HERE, 0));
+        assert!(cache.renew((*session, 1), HERE, 0));
     }
     cache.end_turn(ms(0));
     cache
@@ -120,12 +120,12 @@ fn what_changes_is_granted_to_nobody_until_it_is_applied() {
 
 #[test]
 fn what_left_unread_is_applied_before_anything_is_granted() {
-    let mut cache = Cache::begin(REIGN, BTreeSet::new(), 0);
+    let mut cache = Cache::begin(REIGN, BTreeMap::new(), false, 0);
     // Nine submissions pass while nobody keeps anything; eight of them are applied.
     cache.proposed(Slot(10), 8);
     cache.proposed(Slot(11), 9);
     cache.applied(Slot(10));
-    assert!(cache.renew(S, HERE, 9) && !cache.is_idle());
+    assert!(cache.renew((S, 1), HERE, 9) && !cache.is_idle());
     cache.end_turn(ms(0));
     assert!(!cache.grant(ms(1), S, HERE, "/a", false));
     cache.applied(Slot(11));
@@ -136,10 +136,10 @@ fn what_left_unread_is_applied_before_anything_is_granted() {
 fn who_does_not_answer_holds_a_command_up_until_its_lease_is_over() {
     let mut cache = cache(&[S]);
     assert!(cache.grant(ms(1), S, HERE, "/a", false));
-    assert!(cache.renew(S, HERE, 0));
+    assert!(cache.renew((S, 1), HERE, 0));
     cache.end_turn(ms(500));
     assert!(admit(&mut cache, T, &[node("/a")]).is_some());
-    assert!(!cache.renew(S, HERE, 0), "who owes an answer is not renewed");
+    assert!(!cache.renew((S, 1), HERE, 0), "who owes an answer is not renewed");
     assert!(!cache.grant(ms(600), S, HERE, "/b", false), "and is granted nothing");
     let over = ms(500) + CACHE_LEASE;
     assert_eq!(cache.next_deadline(), over);
@@ -171,14 +171,56 @@ fn a_session_that_ends_keeps_nothing() {
 }
 
 #[test]
+fn nobody_answers_for_the_process_that_had_the_session_before() {
+    let mut cache = cache(&[S]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false) && cache.grant(ms(1), S, HERE, "/b", false));
+    assert!(admit(&mut cache, T, &[node("/b")]).is_some());
+    assert_eq!(sent(&mut cache).len(), 1);
+    cache.resumed(S, Some(1));
+    assert!(cache.holders[&S].way == HERE && !cache.holders[&S].is_former, "the same process: it drops what it keeps");
+    cache.resumed(S, Some(2));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    assert_eq!(sent(&mut cache), [], "who could answer knows nothing of it");
+    cache.recalled(S, REIGN, 1);
+    cache.recalled(S, REIGN, 2);
+    cache.session_over(S);
+    assert_eq!(freed(&mut cache, ms(2)), 0, "the one before may still use both");
+    assert!(!cache.renew((S, 2), THERE, 2) && !cache.grant(ms(3), S, THERE, "/c", false), "its lease must end first");
+    assert_eq!(freed(&mut cache, ms(1_999)), 0);
+    assert_eq!(freed(&mut cache, ms(2_000)), 2);
+    assert!(cache.renew((S, 2), THERE, 2));
+}
+
+#[test]
+fn a_new_leader_waits_for_whom_it_cannot_ask() {
+    let begin = |passed_on| {
+        let mut cache = Cache::begin(REIGN, [(S, 1)].into(), passed_on, 0);
+        cache.end_turn(ms(0));
+        assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+        cache
+    };
+    let (mut before, mut meanwhile, mut same) = (begin(true), begin(false), begin(false));
+    meanwhile.resumed(S, Some(2));
+    same.resumed(S, Some(1));
+    for cache in [&mut before, &mut meanwhile, &mut same] {
+        cache.recalled(S, REIGN, EVERYTHING_OF_BEFORE);
+    }
+    assert_eq!(freed(&mut same, ms(1)), 1, "it is the one that kept something");
+    for cache in [&mut before, &mut meanwhile] {
+        assert_eq!(freed(cache, ms(1_999)), 0);
+        assert_eq!(freed(cache, ms(2_000)), 1);
+    }
+}
+
+#[test]
 fn a_new_leader_asks_everybody_to_drop_everything_first() {
-    let mut cache = Cache::begin(REIGN, [S, T].into(), 5);
+    let mut cache = Cache::begin(REIGN, [(S, 1), (T, 1)].into(), false, 5);
     assert!(!cache.is_idle());
     cache.end_turn(ms(0));
     assert_eq!(sent(&mut cache), [(Whither::Wherever(vec![S, T]), recall(EVERYTHING_OF_BEFORE, &[]))]);
     assert_eq!(admit(&mut cache, T, &[node("/a")]), Some(Recalls::new()));
     assert_eq!(cache.holds(Some(S), Some(&[])), None, "what changes nothing need not wait");
-    assert!(!cache.renew(S, HERE, 5), "its lease of before must end");
+    assert!(!cache.renew((S, 1), HERE, 5), "its lease of before must end");
     cache.recalled(S, REIGN, EVERYTHING_OF_BEFORE);
     assert_eq!(freed(&mut cache, ms(30)), 0);
     assert_eq!(sent(&mut cache), [(Whither::Wherever(vec![T]), recall(EVERYTHING_OF_BEFORE, &[]))], "once more");
@@ -188,12 +230,12 @@ fn a_new_leader_asks_everybody_to_drop_everything_first() {
 
 #[test]
 fn a_new_leader_waits_no_longer_than_a_lease() {
-    let mut cache = Cache::begin(REIGN, [S].into(), 0);
+    let mut cache = Cache::begin(REIGN, [(S, 1)].into(), false, 0);
     cache.end_turn(ms(0));
     assert!(admit(&mut cache, T, &[node("/a")]).is_some());
     assert_eq!(freed(&mut cache, ms(1_999)), 0);
     assert_eq!(freed(&mut cache, ms(2_000)), 1);
-    assert!(cache.renew(S, HERE, 0));
+    assert!(cache.renew((S, 1), HERE, 0));
 }
 
 #[test]
@@ -239,14 +281,14 @@ fn who_keeps_too_much_is_asked_to_drop_it_and_may_keep_anew() {
     assert!(cache.grant(ms(1), S, HERE, "/last", false));
     assert!(!cache.grant(ms(1), S, HERE, "/more", false), "there is no room");
     assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(2, &[]))], "so room is made");
-    assert!(!cache.grant(ms(1), S, HERE, "/more", false) && !cache.renew(S, HERE, 1));
+    assert!(!cache.grant(ms(1), S, HERE, "/more", false) && !cache.renew((S, 1), HERE, 1));
     assert_eq!(sent(&mut cache), [], "once");
     assert_eq!(admit(&mut cache, T, &[node("/n2")]), Some([(S, 2)].into()), "what is asked back is waited for");
     cache.invariants();
     cache.recalled(S, REIGN, 2);
     assert_eq!(cache.account().grants, 0);
     assert_eq!(freed(&mut cache, ms(2)), 2);
-    assert!(cache.renew(S, HERE, 1) && cache.grant(ms(3), S, HERE, "/more", false));
+    assert!(cache.renew((S, 1), HERE, 1) && cache.grant(ms(3), S, HERE, "/more", false));
 }
 
 #[test]

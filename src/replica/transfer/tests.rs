@@ -122,4 +122,28 @@ fn an_image_with_which_nobody_can_agree_is_lent_after_a_while() {
     assert!(!lends(&mut lender, Instant::ZERO));
     assert!(!lends(&mut lender, Instant::from_nanos(LENT_UNAGREED_AFTER.as_nanos() - 1)));
     assert!(lends(&mut lender, later), "the others may all be waiting for it");
+    let mut newest = |after: Duration| lender.newest_to_lend(later + after, &mut Vec::new());
+    assert_eq!(newest(LENT_UNAGREED_AFTER), Some(IMAGE), "and goes on");
+    let next = LENT_UNAGREED_AFTER + WITHHELD_ANEW_AFTER;
+    assert_eq!(newest(next), None, "for the next who asks an agreement is looked for anew");
+    assert_eq!(newest(next + LENT_UNAGREED_AFTER), Some(IMAGE));
+}
+
+#[test]
+fn an_agreement_is_asked_for_until_it_is_there() {
+    let mut lender = replica();
+    lender.leader = Some((ReplicaId(3), Ballot::NONE));
+    let mut wishes = 0;
+    for ms in (0..2_000).step_by(250) {
+        let mut effects = Vec::new();
+        let now = Instant::ZERO + Duration::from_millis(ms);
+        assert_eq!(lender.newest_to_lend(now, &mut effects), None);
+        wishes +=
+            effects.iter().filter(|e| matches!(e, Effect::Peer { message: PeerMessage::EntryWanted, .. })).count();
+        lender.tend_images(now, &mut Vec::new());
+    }
+    assert_eq!(
+        wishes, 2,
+        "the first may have found the leader busy, or may be lost; more than one a second are of no use"
+    );
 }

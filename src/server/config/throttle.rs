@@ -9,8 +9,8 @@ use crate::front::Rate;
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ThrottleSection {
-    /// Reads and requests a second that a user, or an address that proves to be nobody, may ask of each core that serves
-    /// clients; 0: as many as it likes.
+    /// Reads and requests a second, and sessions opened, that a user at one address, or an address that proves to be nobody,
+    /// may ask of each core that serves clients; 0: as many as it likes. Of one address 16 users count apart at once.
     pub requests_per_second: u32,
     /// How many of them at once after a pause; 0: a second's worth.
     pub burst: u32,
