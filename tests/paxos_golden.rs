@@ -140,8 +140,8 @@ fn disk_or_members(cell: &mut Cell, words: &[&str]) -> bool {
     let node = |i: usize| ReplicaId(number(i) as u8);
     match words[0] {
         "hold-disk" => cell.node(node(1)).disk.held = true,
-        "cramped" => _ = cell.with(node(1), |paxos, _, _| paxos.set_cramped(true)),
-        "roomy" => _ = cell.with(node(1), |paxos, _, _| paxos.set_cramped(false)),
+        "cramped" => _ = cell.with(node(1), |paxos, now, _| paxos.set_cramped(now, true)),
+        "roomy" => _ = cell.with(node(1), |paxos, now, _| paxos.set_cramped(now, false)),
         "copy" => {
             let node = cell.node(node(1));
             node.copy = Some(node.disk.clone());

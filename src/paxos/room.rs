@@ -16,13 +16,17 @@ use crate::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Room {
     cramped: bool,
-    /// A reign that could not be handed over is offered again then.
+    /// The reign is not offered before: the others may be about to be cramped, or an offer came to nothing.
     offered_until: Instant,
 }
 
 impl Paxos {
     /// Whether this replica's disk has no room for more of what clients write. Tell it whenever that may have changed.
-    pub fn set_cramped(&mut self, cramped: bool) {
+    pub fn set_cramped(&mut self, now: Instant, cramped: bool) {
+        if cramped && !self.room.cramped {
+            // The others wrote the same log: if their disks fill up too, they say so about now.
+            self.room.offered_until = now + self.settings.election_max.scaled(2, 1);
+        }
         self.room.cramped = cramped;
     }
 

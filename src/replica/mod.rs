@@ -555,7 +555,7 @@ impl Replica {
         self.tend_fetch(now, effects);
         self.tend_scrub(now, effects);
         self.paxos.spare_the_log(!self.storage.has_room_for(0));
-        self.paxos.set_cramped(self.storage.is_cramped());
+        self.paxos.set_cramped(now, self.storage.is_cramped());
         self.storage.writes(now, effects);
         #[cfg(debug_assertions)]
         self.paxos.invariants();
