@@ -4,7 +4,7 @@
 //! while, and asks a replica again and again how many sessions there are. A session may end no earlier than its timeout
 //! after it was last heard, and should not much later than that after the death.
 
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use serde::{Deserialize, Serialize};
@@ -192,11 +192,8 @@ impl Census {
     /// What was told since.
     fn take(&mut self) -> Vec<(Instant, u64)> {
         let mut all = Vec::new();
-        loop {
-            match self.counts.try_recv() {
-                Ok(count) => all.push(count),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(count) = self.counts.try_recv() {
+            all.push(count);
         }
         self.last = all.last().copied().or(self.last);
         all
