@@ -254,10 +254,18 @@ impl Cell {
         self.replicas[index].child.as_ref().expect("it runs").id()
     }
 
+    /// Sends a signal; a process that is to stop stands still afterwards.
     pub fn signal(&self, index: usize, signal: Signal) {
         let child = self.replicas[index].child.as_ref().expect("it runs");
         let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");
         kill_process(pid, signal).expect("it can be signalled");
+        if signal == Signal::STOP {
+            let deadline = Instant::now() + PATIENCE;
+            while !stands_still(child.id()) {
+                assert!(Instant::now() < deadline, "replica {} goes on", index + 1);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     /// Waits for a process to end by itself; its exit status.
@@ -370,6 +378,15 @@ impl Cell {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Whether every thread of that process is stopped.
+fn stands_still(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it is there");
+    threads.flatten().all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tT"))
+    })
 }
 
 impl Drop for Cell {

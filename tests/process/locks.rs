@@ -282,18 +282,15 @@ fn a_holder_hears_who_wants_its_lock_under_any_leader() {
 }
 
 #[test]
-fn a_lock_that_nobody_else_wants_costs_two_entries_and_two_answers() {
+fn a_lock_that_nobody_else_wants_costs_two_entries() {
     const PAIRS: u64 = 50;
     let cell = Cell::start(3, "");
     let client = connect(&cell, "10s");
     lock(&client, "/l").release().wait_timeout(PATIENCE).expect("released");
-    let before = client.exists("/l").wait_timeout(PATIENCE).expect("an answer").expect("the node stays");
     let from = client.revision();
     for _ in 0..PAIRS {
         lock(&client, "/l").release().wait_timeout(PATIENCE).expect("released");
     }
-    let after = client.exists("/l").wait_timeout(PATIENCE).expect("an answer").expect("the node stays");
-    assert_eq!(after.lock_generation - before.lock_generation, PAIRS, "each was a lock of its own");
     // Each command waits for the answer to the one before, so none shares its entry.
     assert_eq!(client.revision() - from, 2 * PAIRS, "one command to take it, one to give it up");
 }

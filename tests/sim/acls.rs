@@ -189,10 +189,16 @@ impl<'a> Eyes<'a> {
         if self.hides(&parent, Rights::CREATE)? { Err(Refusal::NoParent { path: parent }) } else { Ok(()) }
     }
 
-    fn delete(self, path: &str) -> Result<(), Refusal> {
+    fn delete(self, path: &str, expect: Expect) -> Result<(), Refusal> {
         let (Some(node), Some(parent)) = (self.node(path), parent(path)) else { return Ok(()) };
         if self.may(self.node(&parent).and_then(|node| node.acl.as_ref()), Rights::DELETE) {
-            Ok(())
+            // A version is told only to who could have seen it.
+            let differs = matches!(expect, Expect::Version(expected) if expected != node.stat().version);
+            let may_know = [Rights::READ, Rights::WRITE, Rights::ADMIN].map(|right| self.may(node.acl.as_ref(), right));
+            if !differs || may_know.contains(&true) {
+                return Ok(());
+            }
+            Err(Refusal::NotAuthorized { path: path.to_owned(), needed: Rights::READ })
         } else if self.may(node.acl.as_ref(), Rights::ALL) {
             Err(Refusal::NotAuthorized { path: parent, needed: Rights::DELETE })
         } else {
@@ -210,7 +216,9 @@ impl<'a> Eyes<'a> {
             | Operation::Append { path, .. }
             | Operation::Trim { path, .. }
             | Operation::Seal { path } => self.touch(path, Rights::WRITE),
-            Operation::Delete { path, .. } | Operation::DeleteTree { path, .. } => self.delete(path),
+            Operation::Delete { path, expect } | Operation::DeleteTree { path, expect, .. } => {
+                self.delete(path, *expect)
+            }
             Operation::SetQuota { path, .. } | Operation::SetAcl { path, .. } => self.touch(path, Rights::ADMIN),
             Operation::Acquire { path, create: true, .. } if !self.knows(path) => {
                 self.make(path, false, &[Rights::LOCK], None)
@@ -242,7 +250,7 @@ impl<'a> Eyes<'a> {
             Step::Create { path, .. } | Step::CreateWithAcl { path, .. } => self.create(path),
             Step::Set { path, .. } | Step::Append { path, .. } => self.touch(path, Rights::WRITE),
             Step::SetAcl { path, .. } => self.touch(path, Rights::ADMIN),
-            Step::Delete { path, .. } => self.delete(path),
+            Step::Delete { path, expect } => self.delete(path, *expect),
             Step::Check { .. } | Step::Get { .. } | Step::CheckLock { .. } | Step::CheckHandle { .. } => Ok(()),
         }
     }
