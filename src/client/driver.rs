@@ -381,6 +381,8 @@ impl Thread {
 
     /// Does what a machine asks for until it asks for nothing more.
     fn settle(&mut self, client: ClientId) {
+        // Who finds his answer there finds its revision as well.
+        self.member(client, |member| member.observe());
         while let Some(member) = self.members.get_mut(&client) {
             match member.machine.poll_effect() {
                 Some(Effect::Connect { endpoint }) => self.connect(client, endpoint),
