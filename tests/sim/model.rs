@@ -52,6 +52,7 @@ struct Session {
     secret: u128,
     /// The process that has it.
     holder: u64,
+    former: Option<u64>,
     counter: u64,
     last: u64,
     who: Principals,
@@ -183,17 +184,18 @@ impl Model {
                     self.revision += 1;
                     let who = Principals::at(address);
                     self.whos.insert(SessionId(self.revision), vec![(0, who.clone())]);
-                    let session = Session { token, secret, holder: token, counter: 1, last: 0, who };
+                    let session = Session { token, secret, holder: token, former: None, counter: 1, last: 0, who };
                     self.sessions.insert(SessionId(self.revision), session);
                 }
             }
             Command::ResumeSession { resume: Resume { session, secret, holder, takes_over }, address, .. } => {
                 let found = self.sessions.get_mut(&session).filter(|s| s.secret == secret);
-                if let Some(session) = found.filter(|s| s.holder == holder || takes_over) {
+                if let Some(session) = found.filter(|s| s.holder == holder || (takes_over && s.former != Some(holder)))
+                {
                     assert_eq!(session.who.address, address, "a simulated client stays where it is");
                     session.counter += 1;
                     if session.holder != holder {
-                        session.holder = holder;
+                        session.former = Some(std::mem::replace(&mut session.holder, holder));
                         session.last += SESSION_REQUESTS_IN_FLIGHT as u64;
                     }
                 }
