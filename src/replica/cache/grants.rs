@@ -56,7 +56,7 @@ impl Grants {
 
     /// Every grant that a change concerns.
     pub fn concerned(&mut self, touch: &Touch, mut each: impl FnMut(&Arc<str>, SessionId, &mut Grant)) {
-        let top = touch.path();
+        let Some(top) = touch.path() else { return };
         let mut all = |path: &Arc<str>, holders: &mut BTreeMap<SessionId, Grant>, listing: bool| {
             for (session, grant) in holders.iter_mut().filter(|(_, grant)| !listing || grant.with_children) {
                 each(path, *session, grant);
@@ -140,7 +140,7 @@ impl Blocked {
         let first_of = |first: Touch| self.touches.range(first..).next().map(|(touch, _)| touch);
         let is_below = |touch: Option<&Touch>| match touch {
             Some(Touch::Node(path) | Touch::Subtree(path)) => path.starts_with(&below),
-            Some(Touch::ChildrenOf(_)) | None => false,
+            Some(Touch::ChildrenOf(_) | Touch::End(_)) | None => false,
         };
         is_below(first_of(Touch::Node(below.as_str().into())))
             || is_below(first_of(Touch::Subtree(below.as_str().into())))

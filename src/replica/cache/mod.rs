@@ -36,7 +36,8 @@
 //! 5. A session's commands leave in the order they came.
 //! 6. Only sessions that the log has marked are renewed or granted anything.
 //! 7. *Nobody answers for another process*: when a session passes to another one, the one before may not know yet, and goes on
-//!    using what it keeps. Its lease is neither renewed nor cut short, by a recall's answer or by the session's end.
+//!    using what it keeps. Its lease is neither renewed nor cut short by a recall's answer; and until it is over the session
+//!    is not closed, since a new leader, who finds it gone, would wait for nobody ([`Touch::End`]).
 //!
 //! While nobody keeps anything, commands pass unread ([`Cache::is_idle`]). What was admitted then is blocked by nothing,
 //! so the first grants are given only once it is applied.
@@ -472,6 +473,14 @@ impl Cache {
         let mut new: BTreeMap<SessionId, (u64, Vec<Arc<str>>)> = BTreeMap::new();
         let last_recall = &mut self.last_recall;
         for touch in touches {
+            if let Touch::End(session) = touch
+                && let Some(holder) = self.holders.get_mut(session).filter(|holder| holder.is_former)
+            {
+                // Nobody answers it: it is over with the lease.
+                *last_recall += 1;
+                holder.owes.insert(*last_recall, Vec::new());
+                recalls.insert((*session, *last_recall));
+            }
             self.grants.concerned(touch, |path, session, grant| {
                 let number = *grant.recalled.get_or_insert_with(|| {
                     let (number, paths) = new.entry(session).or_insert_with(|| {

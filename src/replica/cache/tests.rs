@@ -194,6 +194,18 @@ fn nobody_answers_for_the_process_that_had_the_session_before() {
 }
 
 #[test]
+fn a_session_ends_only_once_whoever_had_it_before_keeps_nothing() {
+    let mut cache = cache(&[S, T]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false) && cache.grant(ms(1), T, HERE, "/a", false));
+    assert!(admit(&mut cache, T, &[Touch::End(T)]).is_none(), "it is the one that keeps something, and knows");
+    cache.resumed(S, Some(2));
+    assert!(admit(&mut cache, S, &[Touch::End(S)]).is_some());
+    assert_eq!(sent(&mut cache), [], "who could answer knows nothing of it");
+    assert_eq!(freed(&mut cache, ms(1_999)), 0, "another leader would not know for whom to wait");
+    assert_eq!(freed(&mut cache, ms(2_000)), 1);
+}
+
+#[test]
 fn a_new_leader_waits_for_whom_it_cannot_ask() {
     let begin = |passed_on| {
         let mut cache = Cache::begin(REIGN, [(S, 1)].into(), passed_on, 0);

@@ -20,6 +20,8 @@ pub(in crate::replica) enum Touch {
     ChildrenOf(Arc<str>),
     /// This one and all below it.
     Subtree(Arc<str>),
+    /// None; but once that session has ended, no later leader knows of a process that had it before and may still keep answers.
+    End(SessionId),
 }
 
 impl Touch {
@@ -46,12 +48,13 @@ impl Touch {
                 }
                 if *number == next {
                     end_session(*session, namespace, &mut touches);
+                    touches.push(Self::End(*session));
                 }
             }
             CommandRef::Request { operation, .. } => of_operation(operation, &mut touches),
         }
         // A path that is none is nobody's: its command is refused.
-        touches.retain(|touch| path::check(touch.path()).is_ok());
+        touches.retain(|touch| touch.path().is_none_or(|path| path::check(path).is_ok()));
         // Who may see what, anywhere, follows from the groups.
         if touches.iter().any(Self::may_change_groups) {
             touches.push(Self::Subtree(path::ROOT.into()));
@@ -63,13 +66,15 @@ impl Touch {
         match self {
             Self::Node(path) | Self::ChildrenOf(path) => path::parent(path) == Some(GROUPS) || **path == *GROUPS,
             Self::Subtree(path) => **path == *path::ROOT || **path == *GROUPS || path::parent(path) == Some(GROUPS),
+            Self::End(_) => false,
         }
     }
 
-    /// The node it is about, or the topmost.
-    pub(super) fn path(&self) -> &Arc<str> {
+    /// The node it is about, or the topmost, if it is about any.
+    pub(super) fn path(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Node(path) | Self::ChildrenOf(path) | Self::Subtree(path) => path,
+            Self::Node(path) | Self::ChildrenOf(path) | Self::Subtree(path) => Some(path),
+            Self::End(_) => None,
         }
     }
 }
