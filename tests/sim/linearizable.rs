@@ -84,7 +84,10 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<
         Operation::Multi { steps } => {
             let changed = steps.iter().filter_map(|step| match step {
                 Step::Create { path, .. } | Step::Set { path, .. } | Step::Delete { path, .. } => Some(path.clone()),
-                Step::SetAcl { path, .. } | Step::CreateWithAcl { path, .. } => Some(path.clone()),
+                Step::SetAcl { path, .. } | Step::CreateWithAcl { path, .. } => {
+                    trees.push(path.clone());
+                    None
+                }
                 Step::Check { .. }
                 | Step::Get { .. }
                 | Step::CheckLock { .. }
@@ -93,6 +96,7 @@ fn entangle(operation: &Operation, into: &mut BTreeSet<String>, trees: &mut Vec<
             });
             into.extend(changed);
         }
+        Operation::Open { path, birth: Some(birth), .. } if birth.acl.is_some() => trees.push(path.clone()),
         Operation::Open { path, birth: Some(_), .. } => _ = into.insert(path.clone()),
         Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => match &**operation {
             Operation::Create { path, .. } | Operation::Set { path, .. } | Operation::Delete { path, .. } => {
