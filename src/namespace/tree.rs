@@ -481,9 +481,7 @@ impl Tree {
         self.guarded -= usize::from(before.acl.is_some());
         let row = self.rows.get(place);
         self.accounts.charge(&row.path, (0, 0), (after.0, before.bytes()));
-        if row.node.data != before.data {
-            self.groups.note(&row.path, Some(&row.node.data));
-        }
+        self.groups.note(&row.path, Some(&row.node.data));
         if before.quota != after.1 {
             let path = row.path.clone();
             let usage = match (self.accounts.get(&path), &after.1) {

@@ -86,7 +86,7 @@ use catch_up::CatchUp;
 use election::Following;
 use leader::{Leader, Phase};
 use log::Log;
-use room::Room as DiskRoom;
+use room::DiskRoom;
 use trim::Needless;
 use witness::Witness;
 

@@ -12,9 +12,9 @@ use super::settings::Output;
 use crate::limits::SLOT_WINDOW;
 use crate::time::{Duration, Instant};
 
-/// How a replica stands.
+/// How this replica stands with the room on its disk.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(super) struct DiskRoom {
     cramped: bool,
     /// The reign is not offered before: the others may be about to be cramped, or an offer came to nothing.
     offered_until: Instant,

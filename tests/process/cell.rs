@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use quorate::client::{self, Client, Role};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
 use super::proxy::Proxy;
@@ -260,11 +260,11 @@ impl Cell {
         let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");
         kill_process(pid, signal).expect("it can be signalled");
         if signal == Signal::STOP {
-            let deadline = Instant::now() + PATIENCE;
-            while !stands_still(child.id()) {
-                assert!(Instant::now() < deadline, "replica {} goes on", index + 1);
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            // Should it have ended instead, that is what is heard, and left for whoever waits for its end.
+            let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let stands =
+                waitid(WaitId::Pid(pid), options).expect("it is a child of this process").expect("it was waited for");
+            assert!(stands.stopped(), "replica {} has ended", index + 1);
         }
     }
 
@@ -378,15 +378,6 @@ impl Cell {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-/// Whether every thread of that process is stopped.
-fn stands_still(process: u32) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it is there");
-    threads.flatten().all(|thread| {
-        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-        status.lines().any(|line| line.starts_with("State:\tT"))
-    })
 }
 
 impl Drop for Cell {
