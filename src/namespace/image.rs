@@ -3,13 +3,13 @@
 //! ```text
 //! image    chunk ...                       each handed out whole; a record never spans two
 //! chunk    record ...
-//! record   1 header   version u32 | revision u64 | log_time_ns u64 | instances u64 | digest u128
+//! record   1 header   version u32 | revision u64 | log_time_ns u64 | instances u64 | nodes u64 | sessions u64 | digest u128
 //!          2 node     path text | stat | data bytes | 0, or 1 | lock | 0, or 1 | due_ns u64 | 0, or 1 | quota
 //!                     | 0, or 1 | opens | 0, or 1 | reign | 0, or 1 | list | 0, or 1 | chain
 //!                                                                            the list as `codec` writes it
 //!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64 | principals
 //!                     | caches u8 | holder u64 | former u64 | before u64 | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
-//!          4 end      nodes u64 | sessions u64
+//!          4 end
 //!          5 records  run bytes                     of the log whose node, or whose records, are the record before
 //! lock     holders u32 x claim | queue u32 x claim | marks u32 x ( mode u8 | until_ns u64 )
 //! quota    4 x ( 0, or 1 | bound u64 )              hard: nodes, bytes; soft: nodes, bytes
@@ -40,7 +40,7 @@ use super::reign::Reign;
 use super::session::{Session, SessionView, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
-use super::tree::{Node, Tree};
+use super::tree::{Laying, Node};
 use crate::limits::{LOG_BYTES_MAX, SESSION_RESULTS_MAX};
 
 /// Why an image is none.
@@ -69,7 +69,7 @@ pub enum ImageError {
 pub struct ImageLoader {
     seed: u64,
     header: Option<Header>,
-    nodes: Vec<(Arc<str>, Arc<Node>)>,
+    tree: Laying,
     /// The last node, while records of it are missing.
     filling: Option<Filling>,
     sessions: Sessions,
@@ -89,8 +89,6 @@ struct Filling {
 #[derive(Debug)]
 pub(super) struct Imaging {
     header: Option<Header>,
-    nodes: u64,
-    sessions: u64,
     stage: Stage,
     /// The log whose node is taken, and the position of its first record that is not.
     log: Option<(Arc<Node>, u64)>,
@@ -107,6 +105,8 @@ enum Stage {
 struct Header {
     clock: Clock,
     instances: u64,
+    nodes: u64,
+    sessions: u64,
     digest: u128,
 }
 
@@ -117,10 +117,16 @@ impl Namespace {
     /// If an image is being taken already.
     pub fn begin_image(&mut self) -> Revision {
         assert!(self.imaging.is_none(), "one image at a time");
-        let header = Header { clock: self.clock, instances: self.nodes.instances, digest: self.digest() };
+        let header = Header {
+            clock: self.clock,
+            instances: self.nodes.instances,
+            nodes: self.nodes.tree.len() as u64,
+            sessions: self.sessions.len() as u64,
+            digest: self.digest(),
+        };
         self.nodes.tree.begin_walk();
         self.sessions.begin_walk();
-        self.imaging = Some(Imaging { header: Some(header), nodes: 0, sessions: 0, stage: Stage::Sessions, log: None });
+        self.imaging = Some(Imaging { header: Some(header), stage: Stage::Sessions, log: None });
         self.clock.revision
     }
 
@@ -140,16 +146,12 @@ impl Namespace {
             }
             match imaging.stage {
                 Stage::Sessions => match self.sessions.visit() {
-                    Visit::Row(session) => {
-                        imaging.sessions += 1;
-                        put_session(&mut out, &session);
-                    }
+                    Visit::Row(session) => put_session(&mut out, &session),
                     Visit::Vacant => {}
                     Visit::Done => imaging.stage = Stage::Nodes,
                 },
                 Stage::Nodes => match self.nodes.tree.visit() {
                     Visit::Row((path, node)) => {
-                        imaging.nodes += 1;
                         put_node(&mut out, &path, &node);
                         imaging.log = node.log.as_ref().map(|log| log.first()).map(|first| (node, first));
                     }
@@ -158,8 +160,6 @@ impl Namespace {
                 },
                 Stage::End => {
                     out.put_u8(END);
-                    out.put_u64_le(imaging.nodes);
-                    out.put_u64_le(imaging.sessions);
                     return Some(out.freeze());
                 }
             }
@@ -194,8 +194,8 @@ impl Namespace {
 impl ImageLoader {
     /// Nothing loaded yet.
     #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self { seed, header: None, nodes: Vec::new(), filling: None, sessions: Sessions::new(), ended: false }
+    pub fn new(seed: u64) -> Self {
+        Self { seed, header: None, tree: Laying::new(seed, 0), filling: None, sessions: Sessions::new(), ended: false }
     }
 
     /// Takes the next chunk.
@@ -213,12 +213,16 @@ impl ImageLoader {
                 return Err(not_whole("a log's records are not behind its node"));
             }
             match tag {
-                HEADER => self.header = Some(Header::take(&mut reader)?),
+                HEADER => {
+                    let header = Header::take(&mut reader)?;
+                    self.tree = Laying::new(self.seed, header.nodes);
+                    self.header = Some(header);
+                }
                 NODE => {
                     let (path, node, filling) = take_node(&mut reader)?;
                     match filling {
                         Some((log, chain)) => self.fill(Filling { path, node, log, chain })?,
-                        None => self.nodes.push((path, Arc::new(node))),
+                        None => self.lay(path, node)?,
                     }
                 }
                 RECORDS => {
@@ -238,13 +242,7 @@ impl ImageLoader {
                         return Err(not_whole("a session is in it twice"));
                     }
                 }
-                END => {
-                    let found = (self.nodes.len() as u64, self.sessions.len() as u64);
-                    if found != (reader.u64("a count")?, reader.u64("a count")?) {
-                        return Err(not_whole("rows are missing"));
-                    }
-                    self.ended = true;
-                }
+                END => self.ended = true,
                 tag => return Err(DecodeError::UnknownTag { what: "record", tag }.into()),
             }
         }
@@ -263,8 +261,11 @@ impl ImageLoader {
         if whole.stat != node.stat || log_chain(&whole) != Some(*chain) {
             return Err(not_whole(&format!("the records of {path} do not fit its numbers")));
         }
-        self.nodes.push((path.clone(), Arc::new(whole)));
-        Ok(())
+        self.lay(path.clone(), whole)
+    }
+
+    fn lay(&mut self, path: Arc<str>, node: Node) -> Result<(), ImageError> {
+        self.tree.lay(path, Arc::new(node)).map_err(|path| not_whole(&format!("{path} is in it twice, or is no path")))
     }
 
     /// The namespace, once all chunks are in.
@@ -272,8 +273,11 @@ impl ImageLoader {
         let Some(header) = self.header.filter(|_| self.ended) else {
             return Err(not_whole("its end is missing"));
         };
-        let tree = Tree::from_rows(self.seed, self.nodes)
-            .map_err(|path| not_whole(&format!("{path} has no place, or not the children it counts")))?;
+        if (header.nodes, header.sessions) != (self.tree.len() as u64, self.sessions.len() as u64) {
+            return Err(not_whole("rows are missing"));
+        }
+        let misplaced = |path| not_whole(&format!("{path} has no place, or not the children it counts"));
+        let tree = self.tree.finish().map_err(misplaced)?;
         let nodes = Nodes { instances: header.instances, ..Nodes::new(tree) };
         if let Some(owner) = nodes.ephemerals.keys().find(|owner| self.sessions.find(**owner).is_none()) {
             return Err(not_whole(&format!("session {owner}, which owns nodes, is missing")));
@@ -314,6 +318,8 @@ impl Header {
         out.put_u64_le(self.clock.revision);
         out.put_u64_le(self.clock.log_time_ns);
         out.put_u64_le(self.instances);
+        out.put_u64_le(self.nodes);
+        out.put_u64_le(self.sessions);
         out.put_u128_le(self.digest);
     }
 
@@ -323,7 +329,8 @@ impl Header {
             return Err(ImageError::Version { found });
         }
         let clock = Clock { revision: reader.u64("a revision")?, log_time_ns: reader.u64("a log time")? };
-        Ok(Self { clock, instances: reader.u64("a count")?, digest: reader.u128("a digest")? })
+        let [instances, nodes, sessions] = [reader.u64("a count")?, reader.u64("a count")?, reader.u64("a count")?];
+        Ok(Self { clock, instances, nodes, sessions, digest: reader.u128("a digest")? })
     }
 }
 
@@ -438,7 +445,7 @@ fn not_whole(what: &str) -> ImageError {
     ImageError::NotWhole { what: what.to_owned() }
 }
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const HEADER: u8 = 1;
 const NODE: u8 = 2;

@@ -13,7 +13,7 @@ pub trait Row {
     /// A copy of that part.
     fn keep(&self) -> Self::Kept;
 
-    /// Hash of that part, kept up to date by whoever changes the row.
+    /// Hash of that part.
     fn hash(&self) -> u128;
 }
 
@@ -52,15 +52,27 @@ impl<R: Row> Slab<R> {
         Self { rows: Vec::new(), vacant: Vec::new(), sum: 0, walk: None }
     }
 
+    /// Makes room for so many further rows at once.
+    pub fn reserve(&mut self, rows: usize) {
+        self.rows.reserve(rows);
+    }
+
+    /// Where the next row will lie.
+    pub fn next_place(&self) -> Place {
+        let end = || Place::try_from(self.rows.len()).expect("memory ends before 2^32 rows");
+        self.vacant.last().copied().unwrap_or_else(end)
+    }
+
     pub fn insert(&mut self, row: R) -> Place {
         self.sum = self.sum.wrapping_add(row.hash());
-        if let Some(place) = self.vacant.pop() {
-            self.keep_aside(place);
-            self.rows[place as usize] = Some(row);
-            return place;
+        let place = self.next_place();
+        match self.vacant.pop() {
+            Some(_) => {
+                self.keep_aside(place);
+                self.rows[place as usize] = Some(row);
+            }
+            None => self.rows.push(Some(row)),
         }
-        let place = Place::try_from(self.rows.len()).expect("memory ends before 2^32 rows");
-        self.rows.push(Some(row));
         place
     }
 
@@ -72,6 +84,11 @@ impl<R: Row> Slab<R> {
         let result = change(row);
         self.sum = self.sum.wrapping_add(row.hash());
         result
+    }
+
+    /// Changes what of a row no image carries.
+    pub fn arrange<T>(&mut self, place: Place, change: impl FnOnce(&mut R) -> T) -> T {
+        change(self.rows[place as usize].as_mut().expect("a place is used only while its row lives"))
     }
 
     pub fn remove(&mut self, place: Place) -> R {
@@ -98,6 +115,14 @@ impl<R: Row> Slab<R> {
     /// Sum of all rows' hashes: the same for the same rows, wherever they lie.
     pub const fn sum(&self) -> u128 {
         self.sum
+    }
+
+    /// The same rows at the same places.
+    pub fn twin(&self) -> Self
+    where
+        R: Clone,
+    {
+        Self { rows: self.rows.clone(), vacant: self.vacant.clone(), sum: self.sum, walk: None }
     }
 
     /// Starts a walk over the rows as they are now.

@@ -3,19 +3,19 @@
 //! A replica's own tree and the fronts' mirrors of it are the same type. Nodes and paths are shared between them; the
 //! index, the rows and the order of children are each tree's own, so that a read touches nothing another core writes.
 
-mod child;
+mod children;
+mod laying;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::hint::black_box;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
-use self::child::Child;
+use self::children::Children;
+pub(super) use self::laying::Laying;
 use super::acl::{Acl, Groups};
 use super::codec::SequencerRef;
 use super::command::{LockMode, Quota, Revision, Sequencer, Stat, Usage};
@@ -105,12 +105,12 @@ pub struct Tree {
 }
 
 /// A node where it lies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NodeRow {
     pub(super) path: Arc<str>,
     pub(super) node: Arc<Node>,
-    hash: u128,
-    children: BTreeSet<Child>,
+    /// `None`: it has none.
+    children: Option<Box<Children>>,
 }
 
 impl Node {
@@ -301,13 +301,15 @@ impl Tree {
     /// A second tree of the same nodes, for a front.
     #[must_use]
     pub fn twin(&self, seed: u64) -> Self {
-        let mut twin = Self::bare(seed);
-        for (_, row) in self.rows.iter() {
-            let place = twin.lay(row.path.clone(), row.node.clone());
-            twin.rows.update(place, |twin_row| twin_row.children.clone_from(&row.children));
+        let rows = self.rows.twin();
+        let mut index = HashTable::with_capacity(rows.len());
+        let hash = hasher(&rows, seed);
+        for (place, _) in rows.iter() {
+            index.insert_unique(hash(&place), place, &hash);
         }
-        twin.accounts = self.accounts.clone();
-        twin
+        drop(hash);
+        let Self { data_bytes, guarded, .. } = *self;
+        Self { seed, index, rows, data_bytes, accounts: self.accounts.clone(), guarded, groups: self.groups.clone() }
     }
 
     /// Takes over a change made to the tree this one mirrors. Changes come in order, none left out.
@@ -324,8 +326,7 @@ impl Tree {
     /// Paths of the node's children whose names follow `after`, in byte order; all of them if `after` is empty.
     pub fn children<'a>(&'a self, path: &str, after: &str) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
         let place = self.find(path)?;
-        let range = (Bound::Excluded(after), Bound::Unbounded);
-        Some(self.rows.get(place).children.range::<str, _>(range).map(|child| &*child.0))
+        Some(self.places_of_children(place, after).map(|child| &*self.rows.get(child).path))
     }
 
     /// The node that follows `after` among those at and below `top`, each before its children, children in byte order. The
@@ -354,11 +355,11 @@ impl Tree {
     }
 
     fn gather(&self, top: Place, most: usize, found: &mut Vec<Place>) {
-        for child in &self.rows.get(top).children {
+        for child in self.places_of_children(top, "") {
             if found.len() == most {
                 return;
             }
-            self.gather(self.find(&child.0).expect("every child is a node"), most, found);
+            self.gather(child, most, found);
         }
         if found.len() < most {
             found.push(top);
@@ -412,8 +413,8 @@ impl Tree {
             return Usage { nodes: self.len() as u64, bytes: self.data_bytes };
         }
         let mut usage = Usage { nodes: 1, bytes: row.node.bytes() as u64 };
-        for child in &row.children {
-            let below = self.usage(self.find(&child.0).expect("every child is a node"));
+        for child in self.places_of_children(top, "") {
+            let below = self.usage(child);
             usage = Usage { nodes: usage.nodes + below.nodes, bytes: usage.bytes + below.bytes };
         }
         usage
@@ -458,7 +459,6 @@ impl Tree {
                     row.node = Arc::new(node.with_due(due_ns));
                 }
             }
-            row.hash = row.node.hash(&row.path);
             (before, row.node.clone())
         });
         self.data_bytes = self.data_bytes + node.bytes() as u64 - before as u64;
@@ -474,7 +474,6 @@ impl Tree {
         let after = (node.bytes(), node.quota.clone());
         self.guarded += usize::from(node.acl.is_some());
         let before = self.rows.update(place, |row| {
-            row.hash = node.hash(&row.path);
             std::mem::replace(&mut row.node, node)
         });
         self.data_bytes -= before.bytes() as u64;
@@ -496,22 +495,28 @@ impl Tree {
 
     /// Adds a node under the one at `parent`.
     pub(super) fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
-        self.rows.update(parent, |row| row.children.insert(Child(path.clone())));
         if let Some(quota) = &node.quota {
             self.accounts.keep(path.clone(), Some(quota.clone()), Usage::default());
         }
         self.accounts.charge(&path, (1, 0), (node.bytes(), 0));
-        self.lay(path, node);
+        let place = self.lay(path, node);
+        self.change_children(parent, |tree, children| {
+            let name = tree.name(place);
+            children.insert(place, |child| tree.name(child) < name);
+        });
     }
 
     /// Removes the node at `place`, a child of the one at `parent`.
     pub(super) fn remove(&mut self, place: Place, parent: Place) {
+        self.change_children(parent, |tree, children| {
+            let name = tree.name(place);
+            children.remove(place, |child| tree.name(child) < name);
+        });
         let hash = xxh3_64_with_seed(self.rows.get(place).path.as_bytes(), self.seed);
         let entry = self.index.find_entry(hash, |found| *found == place);
         entry.expect("a row that lives is in the index").remove();
         let row = self.rows.remove(place);
-        assert!(row.children.is_empty(), "a node with children is not removed");
-        self.rows.update(parent, |parent| parent.children.remove(path::name(&row.path)));
+        assert!(row.children.is_none(), "a node with children is not removed");
         self.data_bytes -= row.node.bytes() as u64;
         self.guarded -= usize::from(row.node.acl.is_some());
         self.accounts.charge(&row.path, (0, 1), (0, row.node.bytes()));
@@ -529,36 +534,6 @@ impl Tree {
             (None, Some(node)) => self.add(self.parent_of(path), path.clone(), node),
             (None, None) => panic!("what is not there cannot go: a change was lost before {path}"),
         }
-    }
-
-    /// A tree of these rows, in any order; `Err` names a path that has no place in it.
-    pub(super) fn from_rows(seed: u64, rows: Vec<(Arc<str>, Arc<Node>)>) -> Result<Self, Arc<str>> {
-        let mut tree = Self::bare(seed);
-        for (path, node) in rows {
-            if path::check(&path).is_err() || tree.find(&path).is_some() {
-                return Err(path);
-            }
-            tree.lay(path, node);
-        }
-        let paths: Vec<_> = tree.rows.iter().map(|(_, row)| row.path.clone()).collect();
-        for path in paths {
-            let Some(parent) = path::parent(&path) else { continue };
-            let Some(place) = tree.find(parent) else { return Err(path) };
-            tree.rows.update(place, |row| row.children.insert(Child(path)));
-        }
-        if tree.find(path::ROOT).is_none() {
-            return Err(path::ROOT.into());
-        }
-        let miscounted = tree.rows.iter().find(|(_, row)| row.node.stat.children as usize != row.children.len());
-        if let Some((_, row)) = miscounted {
-            return Err(row.path.clone());
-        }
-        let bounded: Vec<_> = tree.rows.iter().filter(|(_, row)| row.node.quota.is_some()).map(|(at, _)| at).collect();
-        for place in bounded {
-            let (path, quota) = (tree.rows.get(place).path.clone(), tree.rows.get(place).node.quota.clone());
-            tree.accounts.keep(path, quota, tree.usage(place));
-        }
-        Ok(tree)
     }
 
     pub(super) fn begin_walk(&mut self) {
@@ -584,14 +559,16 @@ impl Tree {
         let mut bytes = 0;
         for (place, row) in self.rows.iter() {
             assert_eq!(self.find(&row.path), Some(place), "the index finds every row");
-            assert_eq!(row.node.stat.children as usize, row.children.len(), "{}: children are counted", row.path);
+            let children: Vec<_> = self.places_of_children(place, "").collect();
+            assert_eq!(row.node.stat.children as usize, children.len(), "{}: children are counted", row.path);
+            assert!(children.is_sorted_by_key(|child| self.name(*child)), "{}: children are in order", row.path);
+            row.children.iter().for_each(|children| children.invariants());
             row.node.invariants(&row.path);
-            for child in &row.children {
-                assert_eq!(path::parent(&child.0), Some(&*row.path), "a child's path starts with its parent's");
-                assert!(self.find(&child.0).is_some(), "every child is a node");
+            for child in children {
+                let below = &self.rows.get(child).path;
+                assert_eq!(path::parent(below), Some(&*row.path), "a child's path starts with its parent's");
             }
-            assert_eq!(row.hash, row.node.hash(&row.path), "the hash is kept");
-            sum = sum.wrapping_add(row.hash);
+            sum = sum.wrapping_add(row.hash());
             bytes += row.node.bytes() as u64;
         }
         for (path, account) in self.accounts.iter() {
@@ -625,21 +602,47 @@ impl Tree {
 
     /// Lays a row down without telling its parent.
     fn lay(&mut self, path: Arc<str>, node: Arc<Node>) -> Place {
-        let seed = self.seed;
-        let hash = xxh3_64_with_seed(path.as_bytes(), seed);
+        self.count(&path, &node);
+        let hash = xxh3_64_with_seed(path.as_bytes(), self.seed);
+        let place = self.rows.insert(NodeRow { path, node, children: None });
+        self.index.insert_unique(hash, place, hasher(&self.rows, self.seed));
+        place
+    }
+
+    /// Counts a node that comes to be here.
+    fn count(&mut self, path: &Arc<str>, node: &Node) {
         self.data_bytes += node.bytes() as u64;
         self.guarded += usize::from(node.acl.is_some());
-        self.groups.note(&path, Some(&node.data));
-        let row = NodeRow { hash: node.hash(&path), path, node, children: BTreeSet::new() };
-        let place = self.rows.insert(row);
-        self.index.insert_unique(hash, place, |place| xxh3_64_with_seed(self.rows.get(*place).path.as_bytes(), seed));
-        place
+        self.groups.note(path, Some(&node.data));
+    }
+
+    fn name(&self, place: Place) -> &str {
+        path::name(&self.rows.get(place).path)
+    }
+
+    /// The children of the node at `place` whose names follow `after`.
+    fn places_of_children<'a>(&'a self, place: Place, after: &str) -> impl Iterator<Item = Place> + use<'a> {
+        let children = self.rows.get(place).children.as_deref();
+        let following = children.map(|children| children.from(children.spot(|child| self.name(child) <= after)));
+        following.into_iter().flatten()
+    }
+
+    /// Changes which children the node at `place` has.
+    fn change_children(&mut self, place: Place, change: impl FnOnce(&Self, &mut Children)) {
+        let mut children = self.rows.arrange(place, |row| row.children.take()).unwrap_or_default();
+        change(self, &mut children);
+        self.rows.arrange(place, |row| row.children = Some(children).filter(|children| !children.is_empty()));
     }
 
     fn parent_of(&self, path: &str) -> Place {
         let parent = path::parent(path).expect("the root is neither added nor removed");
         self.find(parent).expect("a parent is there before its children and after them")
     }
+}
+
+/// Hashes the paths of rows, by which the index of a tree of that seed finds them.
+fn hasher(rows: &Slab<NodeRow>, seed: u64) -> impl Fn(&Place) -> u64 {
+    move |place| xxh3_64_with_seed(rows.get(*place).path.as_bytes(), seed)
 }
 
 /// The stat with the length and the checksum of `data`.
@@ -665,6 +668,6 @@ impl Row for NodeRow {
     }
 
     fn hash(&self) -> u128 {
-        self.hash
+        self.node.hash(&self.path)
     }
 }

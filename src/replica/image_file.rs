@@ -6,11 +6,11 @@
 //! piece   kind u8 | 3 zeros | length u32 | CRC-32 of kind to length and of the body | body      (little-endian)
 //!   1 head   "QuorImag" | format u16 | cell u128 | replica u8 | incarnation u128 | slot u64 | revision u64
 //!            | the newest member list and the one before
-//!   2 rows   a chunk of the namespace's image (namespace/image.rs)
+//!   2 rows   length u32 | that many bytes of LZ4 (one block): a chunk of the namespace's image (namespace/image.rs)
 //!   3 end    pieces before it u64 | bytes before it u64
 //! ```
 //!
-//! The pieces' sums tell a damaged file; the digest within the rows tells whether what comes out is what went in.
+//! The length is the chunk's own. The pieces' sums are of what lies on disk and tell a damaged file; the digest within the rows tells whether what comes out is what went in.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -64,6 +64,8 @@ pub(super) struct ImageWriter {
 pub struct ImageReader {
     check: ImageCheck,
     rows: ImageLoader,
+    /// Room for a chunk.
+    chunk: Vec<u8>,
 }
 
 /// Checks the pieces of an image, given its bytes in order, cut anywhere. What the rows say it leaves to others.
@@ -137,7 +139,8 @@ impl ImageWriter {
     }
 
     pub(super) fn rows(&mut self, chunk: &[u8]) -> Bytes {
-        self.piece(ROWS, chunk)
+        assert!(chunk.len() <= CHUNK_BYTES_MAX, "a chunk ends soon after its budget");
+        self.piece(ROWS, &lz4_flex::block::compress_prepend_size(chunk))
     }
 
     pub(super) fn end(&mut self) -> Bytes {
@@ -148,7 +151,7 @@ impl ImageWriter {
     }
 
     fn piece(&mut self, kind: u8, body: &[u8]) -> Bytes {
-        assert!(body.len() <= PIECE_BYTES_MAX, "a chunk ends soon after its budget");
+        assert!(body.len() <= PIECE_BYTES_MAX, "a piece holds a chunk at most");
         let mut out = BytesMut::with_capacity(PIECE_HEAD_BYTES + body.len());
         out.put_slice(&[kind, 0, 0, 0]);
         out.put_u32_le(body.len() as u32);
@@ -164,13 +167,16 @@ impl ImageReader {
     /// Nothing read yet. `seed` is as in [`Namespace::new`].
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { check: ImageCheck::default(), rows: ImageLoader::new(seed) }
+        Self { check: ImageCheck::default(), rows: ImageLoader::new(seed), chunk: Vec::new() }
     }
 
     /// Takes the file's next bytes.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), ImageFileError> {
-        let rows = &mut self.rows;
-        self.check.take(bytes, &mut |chunk| Ok(rows.add(chunk)?))
+        let Self { check, rows, chunk } = self;
+        check.take(bytes, &mut |at, body| {
+            let chunk = unpacked(body, chunk).ok_or(ImageFileError::Damaged { at })?;
+            Ok(rows.add(chunk)?)
+        })
     }
 
     /// What the image says of itself, once its first piece is in.
@@ -193,7 +199,7 @@ impl ImageReader {
 impl ImageCheck {
     /// Takes the file's next bytes.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), ImageFileError> {
-        self.take(bytes, &mut |_| Ok(()))
+        self.take(bytes, &mut |_, _| Ok(()))
     }
 
     /// Whether all of the image is in, and nothing else.
@@ -211,7 +217,7 @@ impl ImageCheck {
     fn take(
         &mut self,
         bytes: &[u8],
-        rows: &mut dyn FnMut(&[u8]) -> Result<(), ImageFileError>,
+        rows: &mut dyn FnMut(u64, &[u8]) -> Result<(), ImageFileError>,
     ) -> Result<(), ImageFileError> {
         self.buffer.put_slice(bytes);
         while let Some(head) = self.buffer.first_chunk::<PIECE_HEAD_BYTES>().copied() {
@@ -230,7 +236,7 @@ impl ImageCheck {
             }
             match head[0] {
                 HEAD => self.head = Some(ImageHead::decode(body)?.ok_or(damaged)?),
-                ROWS => rows(body)?,
+                ROWS => rows(self.taken, body)?,
                 END if body == [self.pieces.to_le_bytes(), self.taken.to_le_bytes()].concat() => self.ended = true,
                 _ => return Err(damaged),
             }
@@ -241,6 +247,19 @@ impl ImageCheck {
     }
 }
 
+/// The chunk in the body of rows, made in `room`.
+fn unpacked<'r>(body: &[u8], room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
+    let (length, packed) = body.split_first_chunk()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > CHUNK_BYTES_MAX.min(packed.len() * LZ4_RATIO_MAX) {
+        return None;
+    }
+    room.resize(room.len().max(length), 0);
+    let chunk = &mut room[..length];
+    let made = lz4_flex::block::decompress_into(packed, chunk).ok()?;
+    (made == length).then_some(chunk)
+}
+
 fn sum_of(head: &[u8], body: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     sum.update(head);
@@ -249,7 +268,7 @@ fn sum_of(head: &[u8], body: &[u8]) -> u32 {
 }
 
 const MAGIC: &[u8; 8] = b"QuorImag";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 const HEAD: u8 = 1;
 const ROWS: u8 = 2;
@@ -261,7 +280,13 @@ const PIECE_HEAD_BYTES: usize = 12;
 const FIXED_BYTES: usize = 59;
 
 /// A chunk holds its budget and one row at most; the largest row is a session with all its results.
-const PIECE_BYTES_MAX: usize = super::image::PIECE_BYTES + 2 * crate::limits::SESSION_RESULT_BYTES_MAX;
+const CHUNK_BYTES_MAX: usize = super::image::PIECE_BYTES + 2 * crate::limits::SESSION_RESULT_BYTES_MAX;
+
+/// No byte of LZ4 stands for more bytes than this.
+const LZ4_RATIO_MAX: usize = 255;
+
+/// What cannot be made smaller grows by little.
+const PIECE_BYTES_MAX: usize = CHUNK_BYTES_MAX + CHUNK_BYTES_MAX / 64;
 
 #[cfg(test)]
 mod tests {
