@@ -89,15 +89,14 @@ impl Past {
 impl Trace {
     fn of(change: &Change) -> Self {
         let Change { revision, aspect, .. } = *change;
-        let (path, state, acl) =
-            (Arc::clone(&change.path), change.node.as_deref().map(state_of), change.acl().cloned());
+        let (path, state, acl) = (Arc::clone(&change.path), change.node.as_ref().map(state_of), change.acl().cloned());
         Self { revision, path, aspect, state, acl }
     }
 
     /// The node the change left, if that is what the tree has still.
     pub(super) fn node<'t>(&self, tree: &'t Tree) -> Option<&'t Node> {
         let state = self.state?;
-        tree.get(&self.path).map(|node| &**node).filter(|node| state_of(node) == state)
+        tree.get(&self.path).filter(|node| state_of(node) == state)
     }
 
     /// What it holds in memory, nearly.
@@ -108,5 +107,5 @@ impl Trace {
 
 /// What tells a node's data from all others its path ever had.
 fn state_of(node: &Node) -> (u64, u64) {
-    (node.stat.instance, node.stat.version)
+    (node.stat().instance, node.stat().version)
 }

@@ -214,7 +214,7 @@ impl Watches {
                     let row = &self.rows[at];
                     let concerns = !row.behind && row.cursor < change.revision && covers(row.scope, distance, kind);
                     if concerns && may_see(row.connection, change) {
-                        let seen = (kind, &*change.path, change.node.as_deref());
+                        let seen = (kind, &*change.path, change.node.as_ref());
                         sightings.push((row.connection, row.watch, at, seen));
                     }
                     at = row.next;
@@ -482,7 +482,7 @@ fn put_events<'a>(
     let events: Vec<Event<'a>> = seen
         .map(|(kind, path, node)| {
             let node = node.filter(|_| with_data);
-            Event { kind, path, node: node.map(|node| (&node.data[..], node.stat)) }
+            Event { kind, path, node: node.map(|node| (node.data(), node.stat())) }
         })
         .collect();
     let bytes: usize = events.iter().map(Event::encoded_bytes).sum();

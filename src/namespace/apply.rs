@@ -253,16 +253,16 @@ impl Namespace {
     pub fn invariants(&self) {
         self.nodes.tree.invariants();
         for (path, node) in self.nodes.tree.iter() {
-            let Some(owner) = node.stat.owner else { continue };
+            let Some(owner) = node.stat().owner else { continue };
             let owned = self.nodes.ephemerals.get(&owner).is_some_and(|owned| owned.contains(path));
             assert!(owned, "{path}: its owner knows it");
             assert!(self.sessions.find(owner).is_some(), "{path}: its owner lives");
-            assert_eq!(node.stat.children, 0, "{path}: an ephemeral node has no children");
+            assert_eq!(node.stat().children, 0, "{path}: an ephemeral node has no children");
         }
         let owned = self.nodes.ephemerals.iter().flat_map(|(owner, paths)| paths.iter().map(move |path| (owner, path)));
         for (owner, path) in owned {
             let node = self.nodes.tree.get(path).expect("what a session owns exists");
-            assert_eq!(node.stat.owner, Some(*owner), "{path}: it is owned by whoever lists it");
+            assert_eq!(node.stat().owner, Some(*owner), "{path}: it is owned by whoever lists it");
         }
         self.nodes.claims.invariants(&self.nodes.tree);
         self.nodes.timers.invariants(&self.nodes.tree);

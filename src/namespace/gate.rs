@@ -4,7 +4,6 @@
 //! tried, and a step of a `multi` when its turn comes, on what the steps before it left.
 
 use std::iter;
-use std::sync::Arc;
 
 use super::acl::{Acl, Principals, Rights, Who};
 use super::codec::{BirthRef, OperationRef, StepRef};
@@ -63,12 +62,12 @@ impl<'a> Gate<'a> {
     }
 
     /// The node that a read is about.
-    pub(super) fn node(&self, path: &str, any_of: Rights) -> Result<&'a Arc<Node>, Refusal> {
+    pub(super) fn node(&self, path: &str, any_of: Rights) -> Result<&'a Node, Refusal> {
         self.known(path, any_of)?.ok_or_else(|| no_node(path))
     }
 
     /// The same; `None` if it is not there, or is not to be spoken of.
-    pub(super) fn known(&self, path: &str, any_of: Rights) -> Result<Option<&'a Arc<Node>>, Refusal> {
+    pub(super) fn known(&self, path: &str, any_of: Rights) -> Result<Option<&'a Node>, Refusal> {
         Ok(if self.hides(path, any_of)? { None } else { self.tree.get(path) })
     }
 
@@ -177,7 +176,7 @@ impl<'a> Gate<'a> {
     fn may_delete(&self, path: &str, expect: Expect) -> Result<(), Refusal> {
         let (Some(node), Some(parent)) = (self.tree.get(path), path::parent(path)) else { return Ok(()) };
         if self.may(self.tree.get(parent).and_then(|parent| parent.acl()), Rights::DELETE) {
-            let is_expected = !matches!(expect, Expect::Version(expected) if expected != node.stat.version);
+            let is_expected = !matches!(expect, Expect::Version(expected) if expected != node.stat().version);
             if is_expected || self.may(node.acl(), TOLD_THE_VERSION) {
                 return Ok(());
             }

@@ -31,7 +31,7 @@ use thiserror::Error;
 use super::acl::{Acl, Principals};
 use super::apply::{Clock, Namespace};
 use super::codec::{DecodeError, Reader, put_bytes, put_maybe, put_text};
-use super::command::{Quota, Revision, SessionId, Stat};
+use super::command::{LogStat, Quota, Revision, SessionId, Stat};
 use super::lock::Lock;
 use super::log::Log;
 use super::opening::Opens;
@@ -40,7 +40,7 @@ use super::reign::Reign;
 use super::session::{Session, SessionView, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
-use super::tree::{Laying, Node};
+use super::tree::{Laying, Node, Parts};
 use crate::limits::{LOG_BYTES_MAX, SESSION_RESULTS_MAX};
 
 /// Why an image is none.
@@ -80,7 +80,8 @@ pub struct ImageLoader {
 #[derive(Debug)]
 struct Filling {
     path: Arc<str>,
-    node: Node,
+    stat: Stat,
+    parts: Parts,
     log: Log,
     chain: u128,
 }
@@ -91,7 +92,7 @@ pub(super) struct Imaging {
     header: Option<Header>,
     stage: Stage,
     /// The log whose node is taken, and the position of its first record that is not.
-    log: Option<(Arc<Node>, u64)>,
+    log: Option<(Node, u64)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,17 +219,14 @@ impl ImageLoader {
                     self.tree = Laying::new(self.seed, header.nodes);
                     self.header = Some(header);
                 }
-                NODE => {
-                    let (path, node, filling) = take_node(&mut reader)?;
-                    match filling {
-                        Some((log, chain)) => self.fill(Filling { path, node, log, chain })?,
-                        None => self.lay(path, node)?,
-                    }
-                }
+                NODE => match take_node(&mut reader)? {
+                    Taken::Node(path, node) => self.lay(path, node)?,
+                    Taken::Log(filling) => self.fill(filling)?,
+                },
                 RECORDS => {
                     let filling = self.filling.take().expect("records are taken while a log is filled");
                     let records = RecordsRef::take(&mut reader)?;
-                    let missing = filling.node.stat.version - filling.log.end();
+                    let missing = filling.stat.version - filling.log.end();
                     let fits = filling.log.bytes() + records.run().len() <= LOG_BYTES_MAX;
                     if records.is_empty() || records.len() as u64 > missing || !fits {
                         return Err(not_whole(&format!("{} holds records as no log can", filling.path)));
@@ -251,21 +249,22 @@ impl ImageLoader {
 
     /// Takes a log up among the nodes once it is whole.
     fn fill(&mut self, filling: Filling) -> Result<(), ImageError> {
-        let Filling { path, node, log, chain } = &filling;
-        if log.end() < node.stat.version {
+        if filling.log.end() < filling.stat.version {
             self.filling = Some(filling);
             return Ok(());
         }
-        let log = if node.stat.log.is_some_and(|stat| stat.sealed) { log.seal() } else { log.clone() };
-        let whole = node.with_log(log, node.stat);
-        if whole.stat != node.stat || log_chain(&whole) != Some(*chain) {
+        let Filling { path, stat, parts, log, chain } = filling;
+        let log = if stat.log.is_some_and(|stat| stat.sealed) { log.seal() } else { log };
+        let fits = log.chain().1 == chain;
+        let node = Node::of(&[], stat, Parts { log: Some(Arc::new(log)), ..parts });
+        if node.stat() != stat || !fits {
             return Err(not_whole(&format!("the records of {path} do not fit its numbers")));
         }
-        self.lay(path.clone(), whole)
+        self.lay(path, node)
     }
 
     fn lay(&mut self, path: Arc<str>, node: Node) -> Result<(), ImageError> {
-        self.tree.lay(path, Arc::new(node)).map_err(|path| not_whole(&format!("{path} is in it twice, or is no path")))
+        self.tree.lay(path, node).map_err(|path| not_whole(&format!("{path} is in it twice, or is no path")))
     }
 
     /// The namespace, once all chunks are in.
@@ -337,8 +336,8 @@ impl Header {
 fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
     out.put_u8(NODE);
     put_text(out, path);
-    node.stat.encode(out);
-    put_bytes(out, &node.data);
+    node.stat().encode(out);
+    put_bytes(out, node.data());
     put_maybe(out, node.lock.as_deref(), |out, lock| lock.encode(out));
     put_maybe(out, node.due_ns, |out, due_ns| out.put_u64_le(due_ns));
     put_maybe(out, node.quota.as_deref(), |out, quota| quota.put(out));
@@ -352,17 +351,16 @@ fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
     });
 }
 
-/// A node; of a log without its records, the log as it was before the first of them, and its chain's last value.
-type Taken = (Arc<str>, Node, Option<(Log, u128)>);
+/// A node, or a log without its records: as it was before the first of them.
+enum Taken {
+    Node(Arc<str>, Node),
+    Log(Filling),
+}
 
 fn take_node(reader: &mut Reader<'_>) -> Result<Taken, ImageError> {
     let path = Arc::from(reader.text("a path")?);
     let stat = Stat::take(reader)?;
-    let mut node = Node::new(Bytes::copy_from_slice(reader.bytes("a node's data")?), stat);
-    if node.stat != stat && stat.log.is_none() || stat.log.is_some() && !node.data.is_empty() {
-        return Err(not_whole(&format!("the data of {path} does not fit its checksum")));
-    }
-    node.stat = stat;
+    let data = reader.bytes("a node's data")?;
     let lock = reader.maybe("a lock", Lock::take)?;
     let due_ns = reader.maybe("a time", |reader| reader.u64("a log time"))?;
     let quota = reader.maybe("a quota", Quota::take)?.map(Arc::new);
@@ -370,16 +368,20 @@ fn take_node(reader: &mut Reader<'_>) -> Result<Taken, ImageError> {
     let reign = reader.maybe("a reign", Reign::take)?.map(Arc::new);
     let acl = reader.maybe("an access list", Acl::take)?.map(Arc::new);
     let chain = reader.maybe("a chain", |reader| Ok((reader.u128("a hash")?, reader.u128("a hash")?)))?;
-    if chain.is_some() != stat.log.is_some() || stat.log.is_some_and(|log| log.first > stat.version) {
-        return Err(not_whole(&format!("{path} is half a log")));
+    let parts = Parts { lock, due_ns, quota, opens, reign, acl, log: None };
+    match (stat.log, chain) {
+        (None, None) => {
+            let node = Node::of(data, stat, parts);
+            if node.stat() != stat {
+                return Err(not_whole(&format!("the data of {path} does not fit its checksum")));
+            }
+            Ok(Taken::Node(path, node))
+        }
+        (Some(LogStat { first, .. }), Some((before, chain))) if first <= stat.version && data.is_empty() => {
+            Ok(Taken::Log(Filling { path, stat, parts, log: Log::from_position(first, before), chain }))
+        }
+        _ => Err(not_whole(&format!("{path} is half a log"))),
     }
-    let log = stat.log.zip(chain).map(|(log, (before, after))| (Log::from_position(log.first, before), after));
-    let node = node.with_lock(lock, stat).with_due(due_ns).with_quota(quota).with_acl(acl);
-    Ok((path, node.with_opens(opens).with_reign(reign), log))
-}
-
-fn log_chain(node: &Node) -> Option<u128> {
-    node.log.as_ref().map(|log| log.chain().1)
 }
 
 fn put_session(out: &mut BytesMut, session: &Session) {

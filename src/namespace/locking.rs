@@ -142,7 +142,7 @@ impl Transaction<'_> {
         Err(Refusal::Fenced {
             path: sequencer.path.to_owned(),
             presented: sequencer.generation,
-            current: node.map_or(0, |node| node.stat.lock_generation),
+            current: node.map_or(0, |node| node.stat().lock_generation),
         })
     }
 
@@ -161,12 +161,9 @@ impl Transaction<'_> {
         let is_new = !was_held || lock.held_as().is_none();
         let handed = lock.hand_on();
         let is_wanted = lock.wanted_by() > if handed > 0 { 0 } else { was_wanted_by };
-        let mut stat = node.stat;
-        if is_new && lock.held_as().is_some() {
-            stat.lock_generation = self.revision();
-        }
+        let generation = if is_new && lock.held_as().is_some() { self.revision() } else { node.stat().lock_generation };
         let lock = (!lock.is_idle()).then(|| Arc::new(lock));
-        let node = Arc::new(node.with_lock(lock, stat));
+        let node = node.with(|stat, parts| (stat.lock_generation, parts.lock) = (generation, lock));
         self.replace(place, Aspect::Lock, node.clone());
         if is_wanted && !cfg!(bug = "34") {
             let path = self.nodes.tree.row(place).path.clone();

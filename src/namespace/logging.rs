@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::command::{Done, Expect, Outcome, Refusal, Stat, Usage};
+use super::command::{Done, Expect, Outcome, Refusal, Usage};
 use super::log::Log;
 use super::path::too_large;
 use super::records::RecordsRef;
@@ -36,7 +36,7 @@ impl Transaction<'_> {
         let more = Usage { nodes: 0, bytes: bytes as u64 };
         self.check_quotas(path, more)?;
         let node = &self.nodes.tree.row(place).node;
-        let due_ns = self.due_after_change(node.stat.expiry, node.due_ns);
+        let due_ns = self.due_after_change(node.stat().expiry, node.due_ns);
         let log = log.append(records);
         let end = log.end();
         self.replace_log(place, log, due_ns);
@@ -78,8 +78,10 @@ impl Transaction<'_> {
     fn replace_log(&mut self, place: Place, log: Log, due_ns: Option<u64>) {
         let Stamp { revision, wall_ms, .. } = self.stamp;
         let node = &self.nodes.tree.row(place).node;
-        let stat = Stat { modified: revision, modified_ms: wall_ms, ..node.stat };
-        let node = node.with_log(log, stat).with_due(due_ns);
-        self.replace(place, Aspect::Data, Arc::new(node));
+        let node = node.with(|stat, parts| {
+            (stat.modified, stat.modified_ms) = (revision, wall_ms);
+            (parts.log, parts.due_ns) = (Some(Arc::new(log)), due_ns);
+        });
+        self.replace(place, Aspect::Data, node);
     }
 }

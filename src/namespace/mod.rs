@@ -128,7 +128,7 @@ pub use query::{Hidden, answer, answer_from};
 #[cfg(feature = "server")]
 pub use session::SessionView;
 #[cfg(feature = "server")]
-pub use tree::{Aspect, Change, Node, Tree};
+pub use tree::{Aspect, Change, Node, Parts, Tree};
 
 #[cfg(all(test, feature = "server"))]
 pub(crate) mod tests;

@@ -50,12 +50,12 @@ impl Tree {
     }
 
     /// The node that a handle has open, if it has and may be used for that.
-    pub(super) fn opened(&self, handle: HandleRef<'_>, wanted: HandleMode) -> Result<&Arc<Node>, Refusal> {
+    pub(super) fn opened(&self, handle: HandleRef<'_>, wanted: HandleMode) -> Result<&Node, Refusal> {
         let path = || handle.path.to_owned();
         if self.reign().is_none_or(|reign| reign.digits(handle) != handle.digits) {
             return Err(Refusal::HandleForged { path: path() });
         }
-        let node = self.get(handle.path).filter(|node| node.stat.instance == handle.instance);
+        let node = self.get(handle.path).filter(|node| node.stat().instance == handle.instance);
         let node = node.ok_or_else(|| Refusal::HandleGone { path: path() })?;
         if !node.opens.as_ref().is_some_and(|opens| opens.contains(handle.opened)) {
             return Err(Refusal::HandleClosed { path: path() });
@@ -76,8 +76,8 @@ impl Transaction<'_> {
             Some(_) => return,
         };
         let root = self.nodes.tree.find(path::ROOT).expect("there is always a root");
-        let node = (*self.nodes.tree.row(root).node).clone().with_reign(Some(Arc::new(next)));
-        self.replace(root, Aspect::Reign, Arc::new(node));
+        let node = self.nodes.tree.row(root).node.with(|_, parts| parts.reign = Some(Arc::new(next)));
+        self.replace(root, Aspect::Reign, node);
     }
 
     /// Opens a node, or makes it first.
@@ -122,11 +122,11 @@ impl Transaction<'_> {
         let opened = self.revision();
         opens.rows.push((opened, session));
         self.nodes.openers.add(&path, opened, session);
-        let due_ns = node.due_ns.filter(|_| node.stat.expiry != Some(Expiry::Closed));
-        let after = (*node).clone().with_opens(Some(Arc::new(opens))).with_due(due_ns);
-        self.replace(place, Aspect::Handles, Arc::new(after));
+        let due_ns = node.due_ns.filter(|_| node.stat().expiry != Some(Expiry::Closed));
+        let after = node.with(|_, parts| (parts.opens, parts.due_ns) = (Some(Arc::new(opens)), due_ns));
+        self.replace(place, Aspect::Handles, after);
         let reign = self.nodes.tree.reign().expect("nothing is opened before the first reign has begun");
-        let (stat, instance) = (node.stat, node.stat.instance);
+        let (stat, instance) = (node.stat(), node.stat().instance);
         let unsigned = HandleRef { path: &path, instance, session, opened, reign: reign.number, mode, digits: 0 };
         let handle = HandleRef { digits: reign.digits(unsigned), ..unsigned }.to_handle();
         Ok(Done::Opened { handle, stat, created: found.is_none() })
@@ -179,8 +179,8 @@ impl Transaction<'_> {
         let node = self.nodes.tree.row(place).node.clone();
         let mut opens = node.opens.as_deref().cloned().unwrap_or_default();
         let shut: Vec<_> = opens.rows.extract_if(.., |row| is_shut(row)).collect();
-        let ends = opens.rows.is_empty() && node.stat.expiry == Some(Expiry::Closed);
-        if ends && node.stat.children == 0 {
+        let ends = opens.rows.is_empty() && node.stat().expiry == Some(Expiry::Closed);
+        if ends && node.stat().children == 0 {
             return self.remove(place);
         }
         for (opened, session) in shut {
@@ -188,8 +188,8 @@ impl Transaction<'_> {
         }
         let due_ns = if ends { Some(self.log_time_ns()) } else { node.due_ns };
         let opens = Some(Arc::new(opens)).filter(|opens| !opens.rows.is_empty());
-        let after = (*node).clone().with_opens(opens).with_due(due_ns);
-        self.replace(place, Aspect::Handles, Arc::new(after));
+        let after = node.with(|_, parts| (parts.opens, parts.due_ns) = (opens, due_ns));
+        self.replace(place, Aspect::Handles, after);
     }
 }
 
@@ -282,7 +282,7 @@ impl Openers {
         let mut found = Self::default();
         for (path, node) in tree.iter() {
             node.opens.iter().for_each(|opens| found.add_all(path, opens));
-            if node.stat.expiry == Some(Expiry::Closed) {
+            if node.stat().expiry == Some(Expiry::Closed) {
                 assert_eq!(node.opens.is_none(), node.due_ns.is_some(), "{path}: who has a node open keeps it");
             }
             assert!(node.reign.is_none() || **path == *path::ROOT, "{path}: the reign lies with the root");

@@ -67,7 +67,7 @@ fn answer_at_once(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal>
     match read {
         ReadRef::Get { path } => data_of(path, gate.node(path, Rights::READ)?),
         ReadRef::Exists { path } => match gate.known(path, Rights::READ)? {
-            Some(node) => Ok(Answer::Exists { stat: Some(node.stat) }),
+            Some(node) => Ok(Answer::Exists { stat: Some(node.stat()) }),
             None => path::check(path).map(|()| Answer::Exists { stat: None }),
         },
         ReadRef::List { .. } | ReadRef::Entries { .. } | ReadRef::Scan { .. } | ReadRef::HandleEntries { .. } => {
@@ -75,7 +75,7 @@ fn answer_at_once(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal>
         }
         ReadRef::Acl { path } => {
             let node = gate.node(path, Rights::ADMIN)?;
-            Ok(Answer::Acl { acl: node.acl().cloned(), stat: node.stat })
+            Ok(Answer::Acl { acl: node.acl().cloned(), stat: node.stat() })
         }
         ReadRef::WhoAmI => Ok(Answer::Principals { principals: gate.who().clone() }),
         ReadRef::Quota { path } => {
@@ -99,7 +99,7 @@ fn answer_at_once(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal>
         ReadRef::HandleGet { handle } => data_of(handle.path, gate.tree().opened(handle, HandleMode::READ)?),
         ReadRef::HandleStat { handle } => {
             let node = gate.tree().opened(handle, HandleMode::NONE)?;
-            Ok(Answer::Exists { stat: Some(node.stat) })
+            Ok(Answer::Exists { stat: Some(node.stat()) })
         }
         ReadRef::Records { path, from, bytes } => records(gate, path, from, bytes),
     }
@@ -109,7 +109,7 @@ fn data_of(path: &str, node: &Node) -> Result<Answer, Refusal> {
     if node.log.is_some() {
         return Err(Refusal::IsLog { path: path.to_owned() });
     }
-    Ok(Answer::Node { data: node.data.clone(), stat: node.stat })
+    Ok(Answer::Node { data: node.shared_data(), stat: node.stat() })
 }
 
 fn list(gate: &Gate<'_>, path: &str, (after, limit): (&str, u32), from: Option<&Hidden>) -> Result<Answer, NoPage> {
@@ -122,7 +122,7 @@ fn list(gate: &Gate<'_>, path: &str, (after, limit): (&str, u32), from: Option<&
         if is_seen { Ok(path::name(child)) } else { Err(child) }
     });
     let more = Page::new(limit).fill(rows, |name| 4 + name.len(), |name| names.push(name.to_owned()))?;
-    Ok(Answer::Children { names, stat: node.stat, more })
+    Ok(Answer::Children { names, stat: node.stat(), more })
 }
 
 fn entries(
@@ -137,14 +137,14 @@ fn entries(
     let following = tree.children(path, from.map_or(after, Hidden::name)).into_iter().flatten();
     let rows = following.map(|path| {
         let child = tree.get(path).expect("every child is a node");
-        if gate.sees(child.acl()) { Ok((path::name(path), child.stat)) } else { Err(path) }
+        if gate.sees(child.acl()) { Ok((path::name(path), child.stat())) } else { Err(path) }
     });
     let more = Page::new(limit).fill(
         rows,
         |(name, _)| 4 + name.len() + Stat::ENCODED_BYTES,
         |(name, stat)| entries.push((name.to_owned(), stat)),
     )?;
-    Ok(Answer::Entries { entries, stat: node.stat, more })
+    Ok(Answer::Entries { entries, stat: node.stat(), more })
 }
 
 fn scan(
@@ -172,10 +172,10 @@ fn scan(
     let mut nodes = Vec::new();
     let more = Page::new(limit).fill(
         rows,
-        |(path, node)| 4 + path.len() + Stat::ENCODED_BYTES + 5 + if with_data { node.data.len() } else { 0 },
+        |(path, node)| 4 + path.len() + Stat::ENCODED_BYTES + 5 + if with_data { node.data().len() } else { 0 },
         |(path, node)| {
-            let data = with_data.then(|| node.data.clone());
-            nodes.push(Scanned { path: path.to_owned(), stat: node.stat, data });
+            let data = with_data.then(|| node.shared_data());
+            nodes.push(Scanned { path: path.to_owned(), stat: node.stat(), data });
         },
     )?;
     Ok(Answer::Scanned { nodes, more })
@@ -196,7 +196,7 @@ fn records(gate: &Gate<'_>, path: &str, from: u64, bytes: u32) -> Result<Answer,
         return Err(Refusal::LogEnd { path: path(), expected: from, found: log.end() });
     }
     let bytes = if bytes == 0 { LIST_BYTES_MAX } else { LIST_BYTES_MAX.min(bytes as usize) };
-    Ok(Answer::Records { from, records: log.read(from, bytes), stat: node.stat })
+    Ok(Answer::Records { from, records: log.read(from, bytes), stat: node.stat() })
 }
 
 /// What a page still holds.

@@ -118,7 +118,7 @@ impl Transaction<'_> {
                 return Err(too_large("nodes or more to be counted for a new quota", below, QUOTA_NODES_COUNTED_MAX));
             }
         }
-        self.replace(place, Aspect::Quota, Arc::new((*node).clone().with_quota(quota.map(Arc::new))));
+        self.replace(place, Aspect::Quota, node.with(|_, parts| parts.quota = quota.map(Arc::new)));
         Ok(Done::QuotaSet)
     }
 

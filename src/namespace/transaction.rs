@@ -7,8 +7,6 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::acl::{Acl, Principals, Rights, User};
 use super::codec::{OperationRef, StepRef};
 use super::command::{
@@ -17,12 +15,11 @@ use super::command::{
 use super::gate::{Asker, Gate, LOOK_AT_LOCK, is_judged_by_handle};
 use super::lock::Claim;
 use super::locking::{Acquisition, Claims, Ending};
-use super::log::Log;
 use super::opening::Openers;
 use super::path::{self, too_large};
 use super::slab::Place;
 use super::timers::Timers;
-use super::tree::{Aspect, Change, Node, Tree};
+use super::tree::{Aspect, Change, Node, Parts, Tree};
 use crate::limits::{
     CONTAINER_LINGER_MS, ENTRY_NODES_WALKED_MAX, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX,
     SESSION_EPHEMERALS_MAX, SESSION_USERS_MAX, TREE_NODES_DELETED_MAX,
@@ -73,7 +70,7 @@ impl Nodes {
 
     /// A node came: what it is found by comes too.
     fn enlist(&mut self, path: &Arc<str>, node: &Node) {
-        if let Some(owner) = node.stat.owner {
+        if let Some(owner) = node.stat().owner {
             self.ephemerals.entry(owner).or_default().insert(path.clone());
         }
         if let Some(lock) = &node.lock {
@@ -86,7 +83,7 @@ impl Nodes {
 
     /// A node went.
     fn strike(&mut self, path: &Arc<str>, node: &Node) {
-        if let Some(owner) = node.stat.owner
+        if let Some(owner) = node.stat().owner
             && let Entry::Occupied(mut owned) = self.ephemerals.entry(owner)
         {
             owned.get_mut().remove(path);
@@ -131,7 +128,7 @@ pub(super) struct Transaction<'a> {
 }
 
 struct Undo {
-    before: Vec<(Arc<str>, Option<Arc<Node>>)>,
+    before: Vec<(Arc<str>, Option<Node>)>,
     changes: usize,
     instances: u64,
 }
@@ -216,7 +213,7 @@ impl<'a> Transaction<'a> {
     /// Does what is due at that instance of a node.
     pub fn settle(&mut self, path: &str, instance: u64) {
         let Some(place) = self.nodes.tree.find(path) else { return };
-        if self.nodes.tree.row(place).node.stat.instance != instance {
+        if self.nodes.tree.row(place).node.stat().instance != instance {
             return;
         }
         let now_ns = self.stamp.log_time_ns;
@@ -296,7 +293,7 @@ impl<'a> Transaction<'a> {
                     Some(node) if node.log.is_some() => return Err(Refusal::IsLog { path: path.to_owned() }),
                     Some(_) => {}
                 }
-                StepDone::Got { node: node.map(|node| (node.data.clone(), node.stat)) }
+                StepDone::Got { node: node.map(|node| (node.shared_data(), node.stat())) }
             }
             StepRef::CheckLock { sequencer } => {
                 let hidden = self.gate(who).hides(sequencer.path, LOOK_AT_LOCK)?;
@@ -319,8 +316,12 @@ impl<'a> Transaction<'a> {
         let place = self.existing_as(path, expect, |stat| stat.acl_version)?;
         let acl = acl.map(|acl| acl.clone().settled(who)).transpose()?.map(Arc::new);
         let node = &self.nodes.tree.row(place).node;
-        let stat = Stat { acl_version: node.stat.acl_version + 1, ..node.stat };
-        self.replace(place, Aspect::Acl, Arc::new(node.with_stat(stat).with_acl(acl)));
+        let node = node.with(|stat, parts| {
+            stat.acl_version += 1;
+            parts.acl = acl;
+        });
+        let stat = node.stat();
+        self.replace(place, Aspect::Acl, node);
         Ok(stat)
     }
 
@@ -377,12 +378,9 @@ impl<'a> Transaction<'a> {
         };
         let due_ns = self.due_after_change(expiry, None);
         let acl = acl.map(Arc::new).or_else(|| self.nodes.tree.row(parent).node.inherited_acl().cloned());
-        let node = Node::new(Bytes::copy_from_slice(data), stat).with_due(due_ns).with_acl(acl);
-        let node = Arc::new(match content {
-            Content::Data(_) => node,
-            Content::Log => node.with_log(Log::default(), stat),
-        });
-        let stat = node.stat;
+        let log = matches!(content, Content::Log).then(Arc::default);
+        let node = Node::of(data, stat, Parts { log, due_ns, acl, ..Parts::NONE });
+        let stat = node.stat();
         self.add(parent, path.clone(), node);
         self.warn_of_quotas(&path, more);
         Ok((path, stat))
@@ -407,14 +405,14 @@ impl<'a> Transaction<'a> {
             path::check(path)?;
             let parent = path::parent(path).ok_or_else(|| Refusal::NodeExists { path: path.to_owned() })?;
             let place = tree.find(parent).ok_or_else(|| Refusal::NoParent { path: parent.to_owned() })?;
-            match tree.row(place).node.stat.owner {
+            match tree.row(place).node.stat().owner {
                 Some(_) => Err(Refusal::EphemeralParent { path: parent.to_owned() }),
                 None => Ok(place),
             }
         };
         let (parent, path) = if sequential {
             let parent = parent_of(&path::sequential(path, 0))?;
-            let stat = &tree.row(parent).node.stat;
+            let stat = &tree.row(parent).node.stat();
             let path = path::sequential(path, (stat.children_version + u64::from(stat.children)) / 2);
             path::check(&path)?;
             (parent, Arc::from(path))
@@ -434,7 +432,7 @@ impl<'a> Transaction<'a> {
         if row.node.log.is_some() {
             return Err(Refusal::IsLog { path: path.to_owned() });
         }
-        let (before, ends_ns) = (row.node.stat, row.node.ends_ns());
+        let (before, ends_ns) = (row.node.stat(), row.node.ends_ns());
         let more = Usage { nodes: 0, bytes: (data.len() as u64).saturating_sub(u64::from(before.data_bytes)) };
         self.check_quotas(path, more)?;
         let Stamp { revision, wall_ms, .. } = self.stamp;
@@ -442,7 +440,7 @@ impl<'a> Transaction<'a> {
         let due_ns = self.due_after_change(before.expiry, row.node.due_ns);
         let (shared_path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
         let node = self.nodes.tree.rewrite(place, data, stat, due_ns);
-        let stat = node.stat;
+        let stat = node.stat();
         self.nodes.timers.node_ends(&shared_path, ends_ns, node.ends_ns());
         self.note(shared_path, Aspect::Data, before, Some(node));
         self.warn_of_quotas(path, more);
@@ -451,7 +449,7 @@ impl<'a> Transaction<'a> {
 
     fn delete(&mut self, path: &str, expect: Expect) -> Result<(), Refusal> {
         let place = self.deletable(path, expect)?;
-        if self.nodes.tree.row(place).node.stat.children > 0 {
+        if self.nodes.tree.row(place).node.stat().children > 0 {
             return Err(Refusal::NotEmpty { path: path.to_owned() });
         }
         self.remove(place);
@@ -508,7 +506,7 @@ impl<'a> Transaction<'a> {
             path::check(path)?;
             return Err(Refusal::NoNode { path: path.to_owned() });
         };
-        let found = version(&self.nodes.tree.row(place).node.stat);
+        let found = version(&self.nodes.tree.row(place).node.stat());
         match expect {
             Expect::Any => Ok(place),
             Expect::Version(expected) if expected == found => Ok(place),
@@ -520,14 +518,14 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
+    fn add(&mut self, parent: Place, path: Arc<str>, node: Node) {
         self.nodes.enlist(&path, &node);
         self.nodes.tree.add(parent, path.clone(), node.clone());
         self.note(path, Aspect::Birth, None, Some(node));
         self.count_child(parent, true);
     }
 
-    pub(super) fn replace(&mut self, place: Place, aspect: Aspect, node: Arc<Node>) {
+    pub(super) fn replace(&mut self, place: Place, aspect: Aspect, node: Node) {
         let row = self.nodes.tree.row(place);
         let (path, before) = (row.path.clone(), self.undo.is_some().then(|| row.node.clone()));
         self.nodes.timers.node_ends(&path, row.node.ends_ns(), node.ends_ns());
@@ -548,7 +546,7 @@ impl<'a> Transaction<'a> {
 
     fn count_child(&mut self, parent: Place, added: bool) {
         let node = &self.nodes.tree.row(parent).node;
-        let before = node.stat;
+        let before = node.stat();
         let children = if added { before.children + 1 } else { before.children - 1 };
         let children_version = before.children_version + 1;
         let stat = Stat { children, children_version, children_modified: self.stamp.revision, ..before };
@@ -556,7 +554,7 @@ impl<'a> Transaction<'a> {
             Some(Expiry::Emptied) => Some(self.stamp.after_ms(CONTAINER_LINGER_MS)).filter(|_| children == 0),
             Some(Expiry::Idle { .. } | Expiry::Closed) | None => node.due_ns,
         };
-        let node = Arc::new(node.with_stat(stat).with_due(due_ns));
+        let node = node.with(|now, parts| (*now, parts.due_ns) = (stat, due_ns));
         self.replace(parent, Aspect::Children, node);
     }
 
@@ -568,7 +566,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn note(&mut self, path: Arc<str>, aspect: Aspect, before: Option<Arc<Node>>, node: Option<Arc<Node>>) {
+    fn note(&mut self, path: Arc<str>, aspect: Aspect, before: Option<Node>, node: Option<Node>) {
         let left_acl = before.as_ref().filter(|_| node.is_none()).and_then(|before| before.acl.clone());
         if let Some(undo) = &mut self.undo {
             undo.before.push((path.clone(), before));

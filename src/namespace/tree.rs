@@ -5,50 +5,23 @@
 
 mod children;
 mod laying;
+mod node;
 
 use std::fmt;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use self::children::Children;
 pub(super) use self::laying::Laying;
+pub use self::node::{Node, Parts};
 use super::acl::{Acl, Groups};
-use super::codec::SequencerRef;
-use super::command::{LockMode, Quota, Revision, Sequencer, Stat, Usage};
-use super::lock::Lock;
-use super::log::Log;
-use super::opening::Opens;
+use super::command::{Revision, Stat, Usage};
 use super::path;
 use super::quota::Accounts;
-use super::reign::Reign;
 use super::slab::{Place, Row, Slab, Visit};
-
-/// A node as it was at one revision. It never changes; its bytes are its own.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Node {
-    /// What clients stored.
-    pub data: Bytes,
-    /// Its numbers.
-    pub stat: Stat,
-    /// Its lock; `None` while nobody holds it.
-    pub lock: Option<Arc<Lock>>,
-    /// Its records, if it is a log. Then it has no data.
-    pub log: Option<Arc<Log>>,
-    /// The log time, in nanoseconds, from which on it may end by itself while it has no children.
-    pub(super) due_ns: Option<u64>,
-    /// What it and all below it may come to.
-    pub(super) quota: Option<Arc<Quota>>,
-    /// Who has it open; `None` if nobody has.
-    pub(super) opens: Option<Arc<Opens>>,
-    /// In whose reign the log was last written: the root's alone.
-    pub(super) reign: Option<Arc<Reign>>,
-    /// Who may do what with it; `None`: everybody everything.
-    pub(super) acl: Option<Arc<Acl>>,
-}
 
 /// One node's new state.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,7 +33,7 @@ pub struct Change {
     /// What about it changed.
     pub aspect: Aspect,
     /// What it is now; `None` if it is gone.
-    pub node: Option<Arc<Node>>,
+    pub node: Option<Node>,
     /// The access list of a node that is gone.
     pub left_acl: Option<Arc<Acl>>,
 }
@@ -108,176 +81,9 @@ pub struct Tree {
 #[derive(Clone, Debug)]
 pub(super) struct NodeRow {
     pub(super) path: Arc<str>,
-    pub(super) node: Arc<Node>,
+    pub(super) node: Node,
     /// `None`: it has none.
     children: Option<Box<Children>>,
-}
-
-impl Node {
-    /// A node; `stat`'s length and checksum become those of `data`.
-    #[must_use]
-    pub fn new(data: Bytes, stat: Stat) -> Self {
-        let stat = summed(&data, stat);
-        Self { data, stat, lock: None, log: None, due_ns: None, quota: None, opens: None, reign: None, acl: None }
-    }
-
-    /// The same node with other data.
-    #[must_use]
-    pub fn with_data(&self, data: Bytes, stat: Stat) -> Self {
-        let stat = summed(&data, stat);
-        Self { data, stat, ..self.clone() }
-    }
-
-    /// Becomes the node of that data and those numbers. Memory of the same size is used again.
-    fn rewrite(&mut self, data: &[u8], stat: Stat, due_ns: Option<u64>) {
-        // The checksum is taken of the bytes that came: a copy just made is still on its way to memory.
-        self.stat = summed(data, stat);
-        self.due_ns = due_ns;
-        let old = std::mem::take(&mut self.data);
-        self.data = match old.try_into_mut() {
-            Ok(mut own) if own.len() == data.len() => {
-                own.copy_from_slice(data);
-                own.freeze()
-            }
-            _ => Bytes::copy_from_slice(data),
-        };
-    }
-
-    /// The same node, a log of these records; the numbers that are theirs become so.
-    #[must_use]
-    pub(super) fn with_log(&self, log: Log, stat: Stat) -> Self {
-        let data_bytes = u32::try_from(log.bytes()).expect("a log's bytes are bounded far below 4 GiB");
-        let (version, checksum) = (log.end(), log.checksum());
-        let stat = Stat { data_bytes, version, checksum, log: Some(log.stat()), ..stat };
-        Self { stat, log: Some(Arc::new(log)), ..self.clone() }
-    }
-
-    /// Bytes of its data, or of its records.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.stat.data_bytes as usize
-    }
-
-    /// The same data under other numbers.
-    #[must_use]
-    pub fn with_stat(&self, stat: Stat) -> Self {
-        self.with_lock(self.lock.clone(), stat)
-    }
-
-    /// The same data under another lock and other numbers.
-    #[must_use]
-    pub fn with_lock(&self, lock: Option<Arc<Lock>>, stat: Stat) -> Self {
-        let kept = (self.stat.data_bytes, self.stat.checksum);
-        assert!((stat.data_bytes, stat.checksum) == kept, "the numbers of the data change only with the data");
-        Self { stat, lock, ..self.clone() }
-    }
-
-    /// The same node with another time to end.
-    #[must_use]
-    pub(super) fn with_due(self, due_ns: Option<u64>) -> Self {
-        Self { due_ns, ..self }
-    }
-
-    /// The same node with another quota.
-    #[must_use]
-    pub(super) fn with_quota(self, quota: Option<Arc<Quota>>) -> Self {
-        Self { quota, ..self }
-    }
-
-    /// The same node with other handles.
-    #[must_use]
-    pub(super) fn with_opens(self, opens: Option<Arc<Opens>>) -> Self {
-        Self { opens, ..self }
-    }
-
-    /// The same node, the root, in another reign.
-    #[must_use]
-    pub(super) fn with_reign(self, reign: Option<Arc<Reign>>) -> Self {
-        Self { reign, ..self }
-    }
-
-    /// The same node with another access list.
-    #[must_use]
-    pub(crate) fn with_acl(self, acl: Option<Arc<Acl>>) -> Self {
-        Self { acl, ..self }
-    }
-
-    /// Who may do what with it; `None`: everybody everything.
-    #[must_use]
-    pub fn acl(&self) -> Option<&Acl> {
-        self.acl.as_deref()
-    }
-
-    /// The list that a child made without one gets.
-    pub(super) fn inherited_acl(&self) -> Option<&Arc<Acl>> {
-        self.acl.as_ref().filter(|acl| acl.inherit)
-    }
-
-    /// When it ends by itself, as it is now.
-    pub(super) fn ends_ns(&self) -> Option<u64> {
-        self.due_ns.filter(|_| self.stat.children == 0)
-    }
-
-    /// What holders of the node's lock show, if they hold it in that mode.
-    #[must_use]
-    pub fn sequencer(&self, path: &str, mode: LockMode) -> Sequencer {
-        let Stat { instance, lock_generation: generation, .. } = self.stat;
-        Sequencer { path: path.to_owned(), instance, mode, generation }
-    }
-
-    /// Whether the lock is held as the sequencer, which names this node's path, says.
-    #[must_use]
-    pub fn upholds(&self, sequencer: SequencerRef<'_>) -> bool {
-        let held_as = self.lock.as_ref().and_then(|lock| lock.held_as());
-        let found = (self.stat.instance, held_as, self.stat.lock_generation);
-        found == (sequencer.instance, Some(sequencer.mode), sequencer.generation)
-    }
-
-    fn invariants(&self, path: &str) {
-        let anew = Self::new(self.data.clone(), self.stat);
-        let anew = match &self.log {
-            Some(log) => anew.with_log((**log).clone(), self.stat),
-            None => anew,
-        };
-        assert_eq!(anew.stat, self.stat, "{path}: its numbers are those of its data");
-        assert!(self.log.is_none() || self.data.is_empty(), "{path}: a log has no data");
-        self.log.iter().for_each(|log| log.invariants());
-        self.lock.iter().for_each(|lock| lock.invariants());
-    }
-
-    /// Reads something of every line of memory that the node itself takes, however its fields are laid out.
-    fn glance(&self) -> u64 {
-        let Self { data, stat, lock, log, due_ns, quota, opens, reign, acl } = self;
-        let Stat { created, modified, children_modified, version, children_version, acl_version, created_ms, .. } =
-            *stat;
-        let numbers = [created, modified, children_modified, version, children_version, acl_version, created_ms]
-            .into_iter()
-            .chain([stat.modified_ms, stat.instance, stat.lock_generation, data.len() as u64])
-            .fold(0, |all, one| all ^ one);
-        let parts = [stat.owner.is_some(), stat.expiry.is_some(), stat.log.is_some(), due_ns.is_some(), log.is_some()];
-        let held = [lock.is_some(), quota.is_some(), opens.is_some(), reign.is_some(), acl.is_some()];
-        parts.into_iter().chain(held).fold(numbers, |all, one| all ^ u64::from(one))
-    }
-
-    /// Of everything about it; the data are in it by their length and checksum, so that a change hashes no data.
-    fn hash(&self, path: &str) -> u128 {
-        let mut raw = [0; Stat::ENCODED_BYTES + 104];
-        raw[..Stat::ENCODED_BYTES].copy_from_slice(&self.stat.to_bytes());
-        raw[Stat::ENCODED_BYTES..][..16].copy_from_slice(&xxh3_128(path.as_bytes()).to_le_bytes());
-        let lock_hash = self.lock.as_ref().map_or(0, |lock| lock.hash());
-        raw[Stat::ENCODED_BYTES + 16..][..16].copy_from_slice(&lock_hash.to_le_bytes());
-        raw[Stat::ENCODED_BYTES + 32..][..8].copy_from_slice(&self.due_ns.unwrap_or(0).to_le_bytes());
-        let quota_hash = self.quota.as_ref().map_or(0, |quota| quota.hash());
-        raw[Stat::ENCODED_BYTES + 40..][..16].copy_from_slice(&quota_hash.to_le_bytes());
-        let opens_hash = self.opens.as_ref().map_or(0, |opens| opens.hash());
-        let held_hash = self.reign.as_ref().map_or(opens_hash, |reign| reign.hash().wrapping_add(opens_hash));
-        raw[Stat::ENCODED_BYTES + 56..][..16].copy_from_slice(&held_hash.to_le_bytes());
-        let log_hash = self.log.as_ref().map_or(0, |log| log.hash());
-        raw[Stat::ENCODED_BYTES + 72..][..16].copy_from_slice(&log_hash.to_le_bytes());
-        let acl_hash = self.acl.as_ref().map_or(0, |acl| acl.hash());
-        raw[Stat::ENCODED_BYTES + 88..].copy_from_slice(&acl_hash.to_le_bytes());
-        xxh3_128(&raw)
-    }
 }
 
 impl Change {
@@ -294,7 +100,7 @@ impl Tree {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut tree = Self::bare(seed);
-        tree.lay(path::ROOT.into(), Arc::new(Node::new(Bytes::new(), Stat::default())));
+        tree.lay(path::ROOT.into(), Node::new(&[], Stat::default()));
         tree
     }
 
@@ -319,7 +125,7 @@ impl Tree {
 
     /// The node of that path.
     #[must_use]
-    pub fn get(&self, path: &str) -> Option<&Arc<Node>> {
+    pub fn get(&self, path: &str) -> Option<&Node> {
         self.find(path).map(|place| &self.rows.get(place).node)
     }
 
@@ -443,44 +249,36 @@ impl Tree {
         let rows = found.iter().map(|(path, node)| u64::from(path[0]) ^ node.glance());
         black_box(rows.fold(0, |all, one| all ^ one));
         // What is about to be overwritten: one byte of each line of the processor's cache.
-        let data = found.iter().flat_map(|(_, node)| node.data.iter().take(FETCHED_BYTES_MAX).step_by(64));
+        let data = found.iter().flat_map(|(_, node)| node.data().iter().take(FETCHED_BYTES_MAX).step_by(64));
         black_box(data.fold(0, |all, one| all ^ one));
     }
 
     /// Gives the node at `place` other data, numbers and time to end, and returns it. Where nobody else holds the node, it is
     /// changed where it lies.
-    pub(super) fn rewrite(&mut self, place: Place, data: &[u8], stat: Stat, due_ns: Option<u64>) -> Arc<Node> {
+    pub(super) fn rewrite(&mut self, place: Place, data: &[u8], stat: Stat, due_ns: Option<u64>) -> Node {
         let (before, node) = self.rows.update(place, |row| {
             let before = row.node.bytes();
-            match Arc::get_mut(&mut row.node) {
-                Some(node) => node.rewrite(data, stat, due_ns),
-                None => {
-                    let node = row.node.with_data(Bytes::copy_from_slice(data), stat);
-                    row.node = Arc::new(node.with_due(due_ns));
-                }
-            }
+            row.node.rewrite(data, stat, due_ns);
             (before, row.node.clone())
         });
         self.data_bytes = self.data_bytes + node.bytes() as u64 - before as u64;
         let path = &self.rows.get(place).path;
         self.accounts.charge(path, (0, 0), (node.bytes(), before));
-        self.groups.note(path, Some(&node.data));
+        self.groups.note(path, Some(node.data()));
         node
     }
 
     /// Gives the node at `place` another state.
-    pub(super) fn replace(&mut self, place: Place, node: Arc<Node>) {
+    pub(super) fn replace(&mut self, place: Place, node: Node) {
         self.data_bytes += node.bytes() as u64;
         let after = (node.bytes(), node.quota.clone());
         self.guarded += usize::from(node.acl.is_some());
-        let before = self.rows.update(place, |row| {
-            std::mem::replace(&mut row.node, node)
-        });
+        let before = self.rows.update(place, |row| std::mem::replace(&mut row.node, node));
         self.data_bytes -= before.bytes() as u64;
         self.guarded -= usize::from(before.acl.is_some());
         let row = self.rows.get(place);
         self.accounts.charge(&row.path, (0, 0), (after.0, before.bytes()));
-        self.groups.note(&row.path, Some(&row.node.data));
+        self.groups.note(&row.path, Some(row.node.data()));
         if before.quota != after.1 {
             let path = row.path.clone();
             let usage = match (self.accounts.get(&path), &after.1) {
@@ -494,7 +292,7 @@ impl Tree {
     }
 
     /// Adds a node under the one at `parent`.
-    pub(super) fn add(&mut self, parent: Place, path: Arc<str>, node: Arc<Node>) {
+    pub(super) fn add(&mut self, parent: Place, path: Arc<str>, node: Node) {
         if let Some(quota) = &node.quota {
             self.accounts.keep(path.clone(), Some(quota.clone()), Usage::default());
         }
@@ -527,7 +325,7 @@ impl Tree {
     }
 
     /// Makes `path` be `node`, whatever it was.
-    pub(super) fn put(&mut self, path: &Arc<str>, node: Option<Arc<Node>>) {
+    pub(super) fn put(&mut self, path: &Arc<str>, node: Option<Node>) {
         match (self.find(path), node) {
             (Some(place), Some(node)) => self.replace(place, node),
             (Some(place), None) => self.remove(place, self.parent_of(path)),
@@ -540,7 +338,7 @@ impl Tree {
         self.rows.begin_walk();
     }
 
-    pub(super) fn visit(&mut self) -> Visit<(Arc<str>, Arc<Node>)> {
+    pub(super) fn visit(&mut self) -> Visit<(Arc<str>, Node)> {
         self.rows.visit()
     }
 
@@ -549,7 +347,7 @@ impl Tree {
     }
 
     /// Every path with its node, in no order that means anything.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Node>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Node)> {
         self.rows.iter().map(|(_, row)| (&row.path, &row.node))
     }
 
@@ -560,7 +358,7 @@ impl Tree {
         for (place, row) in self.rows.iter() {
             assert_eq!(self.find(&row.path), Some(place), "the index finds every row");
             let children: Vec<_> = self.places_of_children(place, "").collect();
-            assert_eq!(row.node.stat.children as usize, children.len(), "{}: children are counted", row.path);
+            assert_eq!(row.node.stat().children as usize, children.len(), "{}: children are counted", row.path);
             assert!(children.is_sorted_by_key(|child| self.name(*child)), "{}: children are in order", row.path);
             row.children.iter().for_each(|children| children.invariants());
             row.node.invariants(&row.path);
@@ -581,7 +379,7 @@ impl Tree {
         let guarded = self.rows.iter().filter(|(_, row)| row.node.acl.is_some()).count();
         assert_eq!(guarded, self.guarded, "the access lists are counted");
         let mut groups = Groups::new();
-        self.iter().for_each(|(path, node)| groups.note(path, Some(&node.data)));
+        self.iter().for_each(|(path, node)| groups.note(path, Some(node.data())));
         assert_eq!(groups, self.groups, "groups are what their nodes say");
         assert_eq!(sum, self.rows.sum(), "the digest is the sum of the rows");
         assert_eq!(bytes, self.data_bytes, "the bytes are the sum of the rows");
@@ -601,7 +399,7 @@ impl Tree {
     }
 
     /// Lays a row down without telling its parent.
-    fn lay(&mut self, path: Arc<str>, node: Arc<Node>) -> Place {
+    fn lay(&mut self, path: Arc<str>, node: Node) -> Place {
         self.count(&path, &node);
         let hash = xxh3_64_with_seed(path.as_bytes(), self.seed);
         let place = self.rows.insert(NodeRow { path, node, children: None });
@@ -613,7 +411,7 @@ impl Tree {
     fn count(&mut self, path: &Arc<str>, node: &Node) {
         self.data_bytes += node.bytes() as u64;
         self.guarded += usize::from(node.acl.is_some());
-        self.groups.note(path, Some(&node.data));
+        self.groups.note(path, Some(node.data()));
     }
 
     fn name(&self, place: Place) -> &str {
@@ -645,12 +443,6 @@ fn hasher(rows: &Slab<NodeRow>, seed: u64) -> impl Fn(&Place) -> u64 {
     move |place| xxh3_64_with_seed(rows.get(*place).path.as_bytes(), seed)
 }
 
-/// The stat with the length and the checksum of `data`.
-fn summed(data: &[u8], stat: Stat) -> Stat {
-    let data_bytes = u32::try_from(data.len()).expect("a node's data is bounded far below 4 GiB");
-    Stat { data_bytes, checksum: crc32fast::hash(data), ..stat }
-}
-
 /// How much of a node's data is brought close beforehand: of more, the copying itself fetches what comes next.
 const FETCHED_BYTES_MAX: usize = 2048;
 
@@ -661,7 +453,7 @@ impl fmt::Debug for Tree {
 }
 
 impl Row for NodeRow {
-    type Kept = (Arc<str>, Arc<Node>);
+    type Kept = (Arc<str>, Node);
 
     fn keep(&self) -> Self::Kept {
         (self.path.clone(), self.node.clone())

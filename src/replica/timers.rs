@@ -51,7 +51,7 @@ impl Replica {
         let due = due.filter(|(at_ns, path)| !self.settling.has(path, *at_ns)).take(self.settling.room());
         let due: Vec<_> = due.map(|(at_ns, path)| (at_ns, path.clone())).collect();
         for (at_ns, path) in due {
-            let Some(instance) = self.namespace.tree().get(&path).map(|node| node.stat.instance) else { continue };
+            let Some(instance) = self.namespace.tree().get(&path).map(|node| node.stat().instance) else { continue };
             let command = Command::Settle { path: (*path).to_owned(), instance };
             if self.admit(Submission::of(&command)).is_err() {
                 return;

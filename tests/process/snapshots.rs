@@ -61,16 +61,16 @@ fn compare(file: &Path, restored: &Client) -> usize {
     let (mut compared, mut gone) = (0, 0);
     for (at, node) in old.tree().iter() {
         let found = restored.get(at).wait_timeout(PATIENCE);
-        if node.stat.owner.is_some() {
+        if node.stat().owner.is_some() {
             assert!(matches!(found, Err(Error::NoNode { .. })), "{at} went with its session");
             gone += 1;
             continue;
         }
         let (data, stat) = found.unwrap_or_else(|error| panic!("{at}: {error}"));
-        assert_eq!(data, node.data, "{at}");
+        assert_eq!(data, node.data(), "{at}");
         assert_eq!(
             (stat.created, stat.modified, stat.version),
-            (node.stat.created, node.stat.modified, node.stat.version)
+            (node.stat().created, node.stat().modified, node.stat().version)
         );
         compared += 1;
     }

@@ -519,8 +519,8 @@ fn same_state(node: usize, namespace: &quorate::namespace::Namespace, model: &Mo
     let mut count = 0;
     for (path, data, stat) in model.nodes() {
         count += 1;
-        let found = namespace.tree().get(path).map(|found| (&found.data, plain(found.stat)));
-        assert!(found == Some((data, stat)), "node {node} holds {found:?} at {path}, the model {stat:?}");
+        let found = namespace.tree().get(path).map(|found| (found.data(), plain(found.stat())));
+        assert!(found == Some((&data[..], stat)), "node {node} holds {found:?} at {path}, the model {stat:?}");
     }
     assert!(namespace.tree().len() == count, "node {node} holds more than the model");
 }

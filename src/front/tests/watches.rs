@@ -111,7 +111,7 @@ impl Test {
         self.revision += 1;
         let mut change = change(self.revision, path, aspect);
         let stat = Stat { instance, version, ..Stat::default() };
-        change.node = change.node.map(|_| Arc::new(Node::new(data.to_vec().into(), stat)));
+        change.node = change.node.map(|_| Node::new(data, stat));
         self.tree.mirror(&change);
         self.apply(vec![change], vec![]);
     }
@@ -184,7 +184,7 @@ impl Told {
 }
 
 fn change(revision: Revision, path: &str, aspect: Aspect) -> Change {
-    let node = (aspect != Aspect::Death).then(|| Arc::new(Node::new(Bytes::new(), Stat::default())));
+    let node = (aspect != Aspect::Death).then(|| Node::new(&[], Stat::default()));
     Change { revision, path: path.into(), aspect, node, left_acl: None }
 }
 

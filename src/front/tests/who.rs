@@ -6,7 +6,7 @@ use super::*;
 use crate::namespace::acl::{Acl, AclEntry, Principals, User};
 use crate::namespace::codec::{CommandRef, encode_outcome};
 use crate::namespace::command::{Command, Done, Read, Revision, Stat};
-use crate::namespace::{Aspect, Change, Node};
+use crate::namespace::{Aspect, Change, Node, Parts};
 use crate::replica::exchange::Submission;
 use crate::wire::client::Consistency;
 use crate::wire::watch::{Registration, Scope};
@@ -56,13 +56,13 @@ impl Test {
     /// A node came, or is another, or went.
     fn change(&mut self, path: &str, aspect: Aspect, acl: Option<&Arc<Acl>>) {
         let stat = Stat { instance: self.revision, ..Stat::default() };
-        let node = Node::new(b"data".to_vec().into(), stat).with_acl(acl.cloned());
+        let node = Node::of(b"data", stat, Parts { acl: acl.cloned(), ..Parts::NONE });
         let dies = aspect == Aspect::Death;
         let change = Change {
             revision: self.revision + 1,
             path: path.into(),
             aspect,
-            node: (!dies).then(|| Arc::new(node)),
+            node: (!dies).then_some(node),
             left_acl: acl.filter(|_| dies).cloned(),
         };
         self.apply(vec![change], vec![]);

@@ -449,7 +449,7 @@ fn what_the_cell_does_by_itself_asks_nobody() {
         Done::Released,
         "what is his he gives up"
     );
-    let instance = cell.namespace.tree().get("/d/ttl").expect("it is there").stat.instance;
+    let instance = cell.namespace.tree().get("/d/ttl").expect("it is there").stat().instance;
     let mut applied = Applied::default();
     let settle = Command::Settle { path: "/d/ttl".into(), instance };
     cell.namespace.apply(&batch(2_000_000_000, 0, &[settle]), &mut applied);

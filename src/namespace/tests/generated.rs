@@ -335,7 +335,7 @@ fn same_nodes(tree: &Tree, model: &Model) {
     assert_eq!(tree.len(), model.nodes.len());
     for (path, node) in &model.nodes {
         let found = tree.get(path).unwrap_or_else(|| panic!("{path} is missing"));
-        assert_eq!((&found.data, &found.stat), (&node.data, &node.stat), "{path}");
+        assert_eq!((found.data(), found.stat()), (&node.data[..], node.stat), "{path}");
         same_lock(tree, model, path);
         same_records(tree, node, path);
         let quota = node.quota.map(|quota| (quota, model.usage(path)));

@@ -52,7 +52,7 @@ const TRANSIENT: Option<Lifetime> = Some(Lifetime::Transient);
 fn a_transient_node_goes_with_its_last_handle() {
     let mut bench = bench();
     let first = open(&mut bench, "/t", HandleMode::ALL, TRANSIENT);
-    let stat = bench.namespace.tree().get("/t").expect("it was made").stat;
+    let stat = bench.namespace.tree().get("/t").expect("it was made").stat();
     assert_eq!((stat.expiry, stat.owner, stat.data_bytes), (Some(Expiry::Closed), None, 4));
     let other = open(&mut bench, "/t", HandleMode::NONE, TRANSIENT);
     assert_eq!(bench.ask(close(&first)), Ok(Done::Closed));
@@ -104,7 +104,7 @@ fn children_keep_a_transient_node_that_nobody_has_open() {
     assert!(lives(&bench, "/t"), "it has a child");
     assert_eq!(bench.namespace.timers().count(), 0, "nothing is due before the child is gone");
     bench.ask(delete("/t/c", Expect::Any)).expect("it is there");
-    let instance = bench.namespace.tree().get("/t").expect("it is there").stat.instance;
+    let instance = bench.namespace.tree().get("/t").expect("it is there").stat().instance;
     assert_eq!(bench.namespace.timers().map(|(_, path)| &**path).collect::<Vec<_>>(), ["/t"]);
     let again = open(&mut bench, "/t", HandleMode::NONE, None);
     bench.command(Command::Settle { path: "/t".into(), instance });
@@ -130,7 +130,7 @@ fn a_handle_names_an_instance_and_not_a_name() {
     assert_eq!(bench.ask(through(&handle, create("/a/b"))), Err(gone.clone()));
     let check = Step::CheckHandle { handle: handle.clone() };
     assert_eq!(bench.ask(multi(vec![check])), Err(Refusal::Aborted { index: 0, cause: Box::new(gone) }));
-    assert_eq!(bench.namespace.tree().get("/a").expect("it was made anew").stat.version, 0);
+    assert_eq!(bench.namespace.tree().get("/a").expect("it was made anew").stat().version, 0);
     assert_eq!(bench.ask(close(&handle)), Ok(Done::Closed), "closing never fails");
 }
 

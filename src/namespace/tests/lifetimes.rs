@@ -35,7 +35,7 @@ impl Clocked {
     /// The log is asked at that time to settle the node; whether it is there still.
     fn outlives(&mut self, path: &str, at_ms: u64) -> bool {
         self.now_ns = at_ms * MS;
-        let instance = self.bench.namespace.tree().get(path).expect("it is there").stat.instance;
+        let instance = self.bench.namespace.tree().get(path).expect("it is there").stat().instance;
         let revision = self.bench.namespace.revision();
         self.command(Command::Settle { path: path.into(), instance: instance + 1 });
         self.command(Command::Settle { path: path.into(), instance });
@@ -57,7 +57,7 @@ fn create_with(path: &str, lifetime: Lifetime) -> Operation {
 fn a_node_with_a_time_to_live_ends_when_it_was_left_alone_for_so_long() {
     let mut log = Clocked::new();
     log.ask(create_with("/t", Lifetime::Ttl { ms: 50 })).expect("it is new");
-    let stat = log.bench.namespace.tree().get("/t").expect("it is there").stat;
+    let stat = log.bench.namespace.tree().get("/t").expect("it is there").stat();
     assert_eq!((stat.expiry, stat.owner), (Some(Expiry::Idle { ttl_ms: 50 }), None));
     assert_eq!(log.timers(), [(150, "/t")]);
     assert!(log.outlives("/t", 149), "not before its time, whoever says so");

@@ -26,7 +26,7 @@ fn entries_are_the_names_with_the_stats_of_the_nodes() {
     bench.ask(set("/a/y", b"data", Expect::Any)).expect("it is there");
     let tree = bench.namespace.tree();
     let page = answer(tree, ReadRef::Entries { path: "/a", after: "x", limit: 1 });
-    let stat_of = |path: &str| tree.get(path).expect("it is there").stat;
+    let stat_of = |path: &str| tree.get(path).expect("it is there").stat();
     let entries = vec![("y".to_owned(), stat_of("/a/y"))];
     assert_eq!((stat_of("/a/y").data_bytes, stat_of("/a/y").children), (4, 1));
     assert_eq!(page, Ok(Answer::Entries { entries, stat: stat_of("/a"), more: true }));

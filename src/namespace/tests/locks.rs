@@ -65,7 +65,7 @@ impl Crowd {
     }
 
     fn free(&mut self, path: &str) {
-        let instance = self.bench.namespace.tree().get(path).expect("it is there").stat.instance;
+        let instance = self.bench.namespace.tree().get(path).expect("it is there").stat().instance;
         self.command(Command::Settle { path: path.into(), instance });
     }
 
@@ -107,7 +107,7 @@ fn a_lock_goes_from_one_to_the_next_in_the_order_they_came() {
         assert!(!crowd.is_valid(&sequencer), "who let go is not believed");
     }
     let node = crowd.bench.namespace.tree().get("/l").expect("it stays");
-    assert_eq!((&node.lock, node.stat.lock_generation), (&None, last), "nothing is left but the generation");
+    assert_eq!((&node.lock, node.stat().lock_generation), (&None, last), "nothing is left but the generation");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn read(namespace: &Namespace, path: &str, from: u64) -> Result<Vec<Bytes>, Refu
 }
 
 fn stat(namespace: &Namespace, path: &str) -> Stat {
-    namespace.tree().get(path).expect("it is there").stat
+    namespace.tree().get(path).expect("it is there").stat()
 }
 
 #[test]

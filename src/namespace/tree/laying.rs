@@ -28,7 +28,7 @@ impl Laying {
     }
 
     /// Adds a row; `Err` gives back a path that is none, or is there already.
-    pub(in crate::namespace) fn lay(&mut self, path: Arc<str>, node: Arc<Node>) -> Result<(), Arc<str>> {
+    pub(in crate::namespace) fn lay(&mut self, path: Arc<str>, node: Node) -> Result<(), Arc<str>> {
         let tree = &mut self.0;
         let hash = xxh3_64_with_seed(path.as_bytes(), tree.seed);
         let is_same = |place: &Place| tree.rows.get(*place).path == path;
@@ -50,14 +50,14 @@ impl Laying {
         let mut counted = 0;
         for (parent, children) in tree.families()? {
             let row = tree.rows.get(parent);
-            if row.node.stat.children as usize != children.len() {
+            if row.node.stat().children as usize != children.len() {
                 return Err(row.path.clone());
             }
             counted += children.len();
             tree.rows.arrange(parent, |row| row.children = Some(Box::new(Children::of_sorted(&children))));
         }
         // Whoever counts children has them.
-        let bare = tree.rows.iter().find(|(_, row)| row.node.stat.children > 0 && row.children.is_none());
+        let bare = tree.rows.iter().find(|(_, row)| row.node.stat().children > 0 && row.children.is_none());
         if let Some((_, row)) = bare {
             return Err(row.path.clone());
         }
