@@ -56,7 +56,9 @@ impl Test {
     /// A node came, or is another, or went.
     fn change(&mut self, path: &str, aspect: Aspect, acl: Option<&Arc<Acl>>) {
         let stat = Stat { instance: self.revision, ..Stat::default() };
-        let node = Node::of(b"data", stat, Parts { acl: acl.cloned(), ..Parts::NONE });
+        let mut parts = Parts::NONE;
+        parts.acl = acl.cloned();
+        let node = Node::of(b"data", stat, parts);
         let dies = aspect == Aspect::Death;
         let change = Change {
             revision: self.revision + 1,
