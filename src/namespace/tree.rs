@@ -1,5 +1,9 @@
 //! The tree of nodes: one map look-up finds any node, and a parent knows its children in order.
 //!
+//! Most nodes are data and a few numbers, and there are many: each is one piece of memory for itself and one for its path
+//! (`node`), a parent knows its children by place (`children`), and what comes out of an image is laid down without a
+//! look-up for each parent (`laying`).
+//!
 //! A replica's own tree and the fronts' mirrors of it are the same type. Nodes and paths are shared between them; the
 //! index, the rows and the order of children are each tree's own, so that a read touches nothing another core writes.
 

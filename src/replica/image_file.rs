@@ -348,6 +348,21 @@ mod tests {
     }
 
     #[test]
+    fn rows_take_less_room_than_they_say_and_no_length_is_believed() {
+        let chunk = b"/services/search/0001 /services/search/0002 ".repeat(500);
+        let piece = ImageWriter::default().rows(&chunk);
+        assert!(piece.len() < chunk.len() / 10, "{} bytes of {}", piece.len(), chunk.len());
+        let mut room = Vec::new();
+        let mut body = piece[PIECE_HEAD_BYTES..].to_vec();
+        assert_eq!(unpacked(&body, &mut room), Some(&chunk[..]));
+        for length in [0, chunk.len() - 1, chunk.len() + 1, 255 * piece.len(), CHUNK_BYTES_MAX + 1, u32::MAX as usize] {
+            body[..4].copy_from_slice(&(length as u32).to_le_bytes());
+            assert_eq!(unpacked(&body, &mut room), None, "{length} is not its length");
+        }
+        assert!(room.len() <= 255 * piece.len());
+    }
+
+    #[test]
     fn any_flipped_bit_and_any_cut_is_noticed() {
         let (.., file) = image();
         for at in 0..file.len() {

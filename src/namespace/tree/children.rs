@@ -18,7 +18,8 @@ pub(super) struct Spot {
 
 impl Children {
     /// Children that are in order already.
-    pub(super) fn of_sorted(places: &[Place]) -> Self {
+    pub(super) fn of_sorted(places: impl IntoIterator<Item = Place>) -> Self {
+        let places = Vec::from_iter(places);
         Self { chunks: places.chunks(CHUNK_PLACES_MAX).map(<[_]>::to_vec).collect() }
     }
 
@@ -95,8 +96,7 @@ mod tests {
             steps in proptest::collection::vec((any::<bool>(), 0..3000_u32), 1..200), stride in 1..7_u32,
         ) {
             let mut model = BTreeSet::from_iter((0..3000).step_by(stride as usize));
-            let sorted = Vec::from_iter(model.iter().copied());
-            let mut children = Children::of_sorted(&sorted);
+            let mut children = Children::of_sorted(model.iter().copied());
             for (is_range, step) in steps {
                 // Ranges empty and fill whole chunks.
                 for place in step..step + if is_range { 600 } else { 1 } {

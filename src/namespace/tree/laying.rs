@@ -47,14 +47,13 @@ impl Laying {
     /// The tree; `Err` names a path that has no place in it, or not as many children as it counts.
     pub(in crate::namespace) fn finish(self) -> Result<Tree, Arc<str>> {
         let Self(mut tree) = self;
-        let mut counted = 0;
-        for (parent, children) in tree.families()? {
+        for family in tree.parents_and_children()?.chunk_by(|one, next| one.0 == next.0) {
+            let (parent, children) = (family[0].0, Children::of_sorted(family.iter().map(|(_, child)| *child)));
             let row = tree.rows.get(parent);
-            if row.node.stat().children as usize != children.len() {
+            if row.node.stat().children as usize != family.len() {
                 return Err(row.path.clone());
             }
-            counted += children.len();
-            tree.rows.arrange(parent, |row| row.children = Some(Box::new(Children::of_sorted(&children))));
+            tree.rows.arrange(parent, |row| row.children = Some(Box::new(children)));
         }
         // Whoever counts children has them.
         let bare = tree.rows.iter().find(|(_, row)| row.node.stat().children > 0 && row.children.is_none());
@@ -64,7 +63,6 @@ impl Laying {
         if tree.find(path::ROOT).is_none() {
             return Err(path::ROOT.into());
         }
-        assert_eq!(counted + 1, tree.len(), "all but the root are somebody's children");
         let bounded: Vec<_> = tree.rows.iter().filter(|(_, row)| row.node.quota.is_some()).map(|(at, _)| at).collect();
         for place in bounded {
             let (path, quota) = (tree.rows.get(place).path.clone(), tree.rows.get(place).node.quota.clone());
@@ -75,8 +73,8 @@ impl Laying {
 }
 
 impl Tree {
-    /// Every place that has children, with them in the order of their names.
-    fn families(&self) -> Result<Vec<(Place, Vec<Place>)>, Arc<str>> {
+    /// Every place but the root's behind its parent's, ordered by parents and then by names.
+    fn parents_and_children(&self) -> Result<Vec<(Place, Place)>, Arc<str>> {
         let mut pairs = Vec::with_capacity(self.len());
         // Neighbours are often of the same folder.
         let mut last: Option<(&str, Place)> = None;
@@ -88,8 +86,7 @@ impl Tree {
             pairs.push((at, place));
         }
         pairs.sort_by_key(|(parent, place)| (*parent, &self.rows.get(*place).path));
-        let families = pairs.chunk_by(|one, next| one.0 == next.0);
-        Ok(families.map(|family| (family[0].0, family.iter().map(|(_, child)| *child).collect())).collect())
+        Ok(pairs)
     }
 }
 

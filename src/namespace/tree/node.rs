@@ -59,6 +59,8 @@ struct Plain {
     checksum: u32,
 }
 
+const _: () = assert!(size_of::<Facts>() <= 64, "a million plain nodes fit the memory that is promised for them");
+
 impl Node {
     /// A node without parts; `stat`'s length and checksum become those of `data`.
     #[must_use]
@@ -281,4 +283,48 @@ fn counted(log: &Log, stat: Stat) -> Stat {
     let data_bytes = u32::try_from(log.bytes()).expect("a log's bytes are bounded far below 4 GiB");
     let (version, checksum) = (log.end(), log.checksum());
     Stat { data_bytes, version, checksum, log: Some(log.stat()), ..stat }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat() -> Stat {
+        Stat {
+            created: 3,
+            modified: 9,
+            children_modified: 3,
+            version: 2,
+            instance: 7,
+            created_ms: 1,
+            ..Stat::default()
+        }
+    }
+
+    #[test]
+    fn a_node_has_one_form_however_it_came_to_be() {
+        let plain = Node::new(b"data", stat());
+        let full = plain.with(|stat, parts| (stat.children, parts.due_ns) = (1, Some(5)));
+        assert_eq!((full.stat().children, full.due_ns, full.data()), (1, Some(5), &b"data"[..]));
+        assert_ne!(full.hash("/n"), plain.hash("/n"));
+        let again = full.with(|stat, parts| (stat.children, parts.due_ns) = (0, None));
+        assert_eq!(again, plain);
+        assert!(matches!(again.facts(), Facts::Plain(_)));
+        for stat in [Stat { owner: Some(Default::default()), ..stat() }, Stat { children_modified: 4, ..stat() }] {
+            let node = Node::new(b"data", stat);
+            assert!(matches!(node.facts(), Facts::Full(_)));
+            assert_eq!(node.stat(), Stat { data_bytes: 4, checksum: plain.stat().checksum, ..stat });
+        }
+    }
+
+    #[test]
+    fn a_node_that_somebody_holds_is_not_written_over() {
+        let mut node = Node::new(b"before", stat());
+        let (held, lent) = (node.clone(), node.shared_data());
+        node.rewrite(b"behind", stat(), None);
+        node.rewrite(b"shorter or longer", stat(), Some(4));
+        assert_eq!((held.data(), &lent[..]), (&b"before"[..], &b"before"[..]));
+        assert_eq!((node.data(), node.due_ns), (&b"shorter or longer"[..], Some(4)));
+        assert_eq!(node, Node::of(b"shorter or longer", stat(), Parts { due_ns: Some(4), ..Parts::NONE }));
+    }
 }
