@@ -9,7 +9,7 @@ pub(super) struct Children {
     chunks: Vec<Vec<Place>>,
 }
 
-/// Where a child lies, or behind the last of a chunk.
+/// Where a child lies, or behind the last chunk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spot {
     chunk: usize,
@@ -29,7 +29,8 @@ impl Children {
 
     /// The first child of which `is_before` does not hold; it holds of those before that one.
     pub(super) fn spot(&self, is_before: impl Fn(Place) -> bool) -> Spot {
-        let chunk = self.chunks.partition_point(|places| is_before(places[0])).saturating_sub(1);
+        let is_passed = |places: &Vec<Place>| places.last().is_some_and(|last| is_before(*last));
+        let chunk = self.chunks.partition_point(is_passed);
         let at = self.chunks.get(chunk).map_or(0, |places| places.partition_point(|place| is_before(*place)));
         Spot { chunk, at }
     }
@@ -42,8 +43,13 @@ impl Children {
 
     /// Adds a child behind those of which `is_before` holds.
     pub(super) fn insert(&mut self, place: Place, is_before: impl Fn(Place) -> bool) {
-        let Spot { chunk, at } = self.spot(is_before);
-        let Some(places) = self.chunks.get_mut(chunk) else { return self.chunks.push(vec![place]) };
+        let Spot { mut chunk, mut at } = self.spot(is_before);
+        if chunk == self.chunks.len() {
+            // Behind all others.
+            let Some(last) = self.chunks.last() else { return self.chunks.push(vec![place]) };
+            (chunk, at) = (chunk - 1, last.len());
+        }
+        let places = &mut self.chunks[chunk];
         places.insert(at, place);
         if places.len() > CHUNK_PLACES_MAX {
             // Where names only rise, chunks are left full.
