@@ -64,8 +64,8 @@ impl Children {
         let Spot { chunk, at } = self.spot(is_before);
         let removed = self.chunks[chunk].remove(at);
         assert_eq!(removed, place, "a child is where its name is");
-        let next_len = self.chunks.get(chunk + 1).map_or(0, Vec::len);
-        if self.chunks[chunk].len() + next_len <= CHUNK_PLACES_MAX / 2 {
+        let (left, next) = (self.chunks[chunk].len(), self.chunks.get(chunk + 1).map_or(0, Vec::len));
+        if left == 0 || left + next <= CHUNK_PLACES_MAX / 2 {
             let mut places = self.chunks.remove(chunk);
             match self.chunks.get_mut(chunk) {
                 Some(next) => drop(next.splice(..0, places)),
