@@ -221,7 +221,7 @@ impl ImageLoader {
                 }
                 NODE => match take_node(&mut reader)? {
                     Taken::Node(path, node) => self.lay(path, node)?,
-                    Taken::Log(filling) => self.fill(filling)?,
+                    Taken::Log(filling) => self.fill(*filling)?,
                 },
                 RECORDS => {
                     let filling = self.filling.take().expect("records are taken while a log is filled");
@@ -354,7 +354,7 @@ fn put_node(out: &mut BytesMut, path: &str, node: &Node) {
 /// A node, or a log without its records: as it was before the first of them.
 enum Taken {
     Node(Arc<str>, Node),
-    Log(Filling),
+    Log(Box<Filling>),
 }
 
 fn take_node(reader: &mut Reader<'_>) -> Result<Taken, ImageError> {
@@ -378,7 +378,8 @@ fn take_node(reader: &mut Reader<'_>) -> Result<Taken, ImageError> {
             Ok(Taken::Node(path, node))
         }
         (Some(LogStat { first, .. }), Some((before, chain))) if first <= stat.version && data.is_empty() => {
-            Ok(Taken::Log(Filling { path, stat, parts, log: Log::from_position(first, before), chain }))
+            let log = Log::from_position(first, before);
+            Ok(Taken::Log(Box::new(Filling { path, stat, parts, log, chain })))
         }
         _ => Err(not_whole(&format!("{path} is half a log"))),
     }
