@@ -79,6 +79,9 @@ pub struct ImageCheck {
     ended: bool,
 }
 
+/// Takes the body of rows that begins behind so many bytes of whole pieces.
+type TakeRows<'a> = dyn FnMut(u64, &[u8]) -> Result<(), ImageFileError> + 'a;
+
 impl ImageHead {
     fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(512);
@@ -214,11 +217,7 @@ impl ImageCheck {
         if self.is_whole() { self.head } else { None }
     }
 
-    fn take(
-        &mut self,
-        bytes: &[u8],
-        rows: &mut dyn FnMut(u64, &[u8]) -> Result<(), ImageFileError>,
-    ) -> Result<(), ImageFileError> {
+    fn take(&mut self, bytes: &[u8], rows: &mut TakeRows<'_>) -> Result<(), ImageFileError> {
         self.buffer.put_slice(bytes);
         while let Some(head) = self.buffer.first_chunk::<PIECE_HEAD_BYTES>().copied() {
             let damaged = ImageFileError::Damaged { at: self.taken };
