@@ -18,7 +18,8 @@ use crate::dev::{Event, receive, tell_ended};
 
 /// Reads and does lines until `exit`, the end of the input, or a signal. Gives the exit status.
 pub fn run(cell: &mut Cell, restart: bool, happened: &Receiver<Event>, events: Sender<Event>) -> Result<u8, Failure> {
-    println!("`help` lists the commands, `kill N` and `start N` end and start a replica, `exit` stops the cell.");
+    let commands = "`help` lists the commands, `kill N` and `start N` end and start a replica, `exit` stops the cell.";
+    crate::print_line(commands)?;
     let _as_it_was = Terminal::kept();
     let next = forward_lines(cell.endpoints(), events);
     loop {
