@@ -435,7 +435,7 @@ impl Paxos {
             }
             Message::CatchUp { from: first, upto } => self.on_catch_up(from.0, first, upto, out),
             Message::Chosen { from: first, values } => self.on_chosen(now, from.0, first, values, out),
-            Message::Trimmed { trimmed_upto } => self.on_trimmed(now, from.0, trimmed_upto),
+            Message::Trimmed { trimmed_upto } => self.on_trimmed(now, from.0, trimmed_upto, out),
             Message::Release { ballot, chosen_upto } => self.on_release(now, ballot, chosen_upto, out),
         }
     }
