@@ -49,9 +49,10 @@ pub enum Purpose {
 
 /// Makes the folder of replica `replica`: its identity, an empty hard state, and the first segments, written with zeros.
 ///
-/// Everything is made under another name beside it and renamed at the end, so that a crash leaves a whole folder or none. In
-/// a folder that is there (a mounted disk, one that its user may write to and the one above it not) it is made further in,
-/// and the hard state, without which there is no replica, is moved up last.
+/// Everything is made under another name beside it and renamed at the end, so that a crash leaves a whole folder or none.
+/// In a folder that is there (a mounted disk, one that its user may write to and the one above it not) it is made further
+/// in, and the hard state, without which there is no replica, is moved up last: what a crash leaves of that is refused
+/// from then on, and can be removed.
 ///
 /// # Errors
 ///
@@ -122,8 +123,8 @@ fn make(
         move_up(&made, folder).map_err(|e| Failure::io(Code::DiskFailed, "move files into", folder, &e))?;
     } else {
         std::fs::rename(&made, folder).map_err(|e| Failure::io(Code::DiskFailed, "rename to", folder, &e))?;
+        sync(parent(folder))?;
     }
-    sync(parent(folder))?;
     Ok(Formatted {
         folder: folder.to_owned(),
         replica: identity.replica,

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! 1. Whatever state a crash left DIR in, the next start goes on from there: the configuration and each replica's folder
-//!    come to their names by a rename, so that each is there as a whole or not at all.
+//!    come to their names by a rename, so that each is there as a whole or not at all. What processes of a killed `dev` hold
+//!    for a moment longer is waited for.
 //! 2. A replica's folder is made once, before `cell.toml` has its name. One that is missing later was lost, and what it
 //!    promised with it: it is not made anew in silence.
 //! 3. What a person wrote into `cell.toml` stays: settings of one run are handed to the processes of that run.
