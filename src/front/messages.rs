@@ -132,6 +132,9 @@ impl Front {
             let text = format!("an operation of {} bytes is past the limit of {REQUEST_BYTES_MAX}", operation.len());
             return Err(Fault { code: FaultCode::TooLarge, text });
         }
+        if number == u64::MAX {
+            return Err(Fault::out_of_turn("requests are numbered from 1 on, and none could follow this one"));
+        }
         if !connection.admits(number) {
             return Ok(());
         }

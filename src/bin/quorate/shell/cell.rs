@@ -21,7 +21,7 @@ const OWN_COMMANDS: &str =
 
 /// Reads and does lines until `exit`, the end of the input, or a signal. Gives the exit status.
 pub fn run(cell: &mut Cell, restart: bool, happened: &Receiver<Event>, events: Sender<Event>) -> Result<u8, Failure> {
-    println!("{OWN_COMMANDS}");
+    crate::print_line(OWN_COMMANDS)?;
     let _as_it_was = Terminal::kept();
     let next = forward_lines(cell.endpoints(), events);
     loop {
