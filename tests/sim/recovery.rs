@@ -11,7 +11,7 @@ use quorate::replica::{Digests, ImageReader, Recovered, Storage};
 use quorate::time::Instant;
 
 use super::disk::Disk;
-use super::links::replica;
+use super::links::{node, replica};
 use super::node::CELL;
 use super::plan::Plan;
 use super::world::{Moment, Random, span};
@@ -57,7 +57,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
         chosen.push((slot, value));
     })
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
-    if plan.victim.map(replica) != Some(identity.replica) {
+    if !plan.is_struck(node(identity.replica)) {
         only_torn(&recovery);
     }
     let accepted = recovery.accepted.clone();
