@@ -294,7 +294,13 @@ fn cut_client(run: &mut Run) -> bool {
 }
 
 fn client_dies(run: &mut Run) -> bool {
-    let client = run.world.random.below(run.clients.len() as u64) as usize;
+    let now = run.world.now;
+    let keeps = |client: &usize| run.clients[*client].might_give(now).next().is_some();
+    let mut mortal: Vec<usize> = (0..run.clients.len()).filter(|client| !run.plan.heirs || keeps(client)).collect();
+    if mortal.is_empty() {
+        mortal.extend(0..run.clients.len());
+    }
+    let client = run.world.random.pick(&mortal);
     run.with_client(client, Client::die);
     true
 }

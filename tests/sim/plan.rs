@@ -64,6 +64,8 @@ pub struct Plan {
     pub caching: u64,
     /// Of so many thousandths of the clients that die the session goes on in another process.
     pub saving: u64,
+    /// Those die who keep answers: their sessions go on elsewhere while these count.
+    pub heirs: bool,
     /// Watches of one client at a time, at most.
     pub watches: u64,
     /// Sends to a client after which its watches hear nothing for a while, in a thousand.
@@ -160,9 +162,8 @@ impl Plan {
         if plan.network.is_harsh() {
             plan.network.replayed = more.pick(&[0, 20]);
         }
-        // Who keeps answers dies, and while they count its session goes on elsewhere.
         if plan.caching == 1000 && more.below(4) == 0 {
-            (plan.saving, plan.weights.client_dies) = (1000, 40);
+            (plan.heirs, plan.saving, plan.weights.client_dies) = (true, 1000, 40);
         }
         if plan.nodes >= 3 && plan.victim.is_none() && more.below(16) == 0 {
             plan.go_beyond_repair(&mut more);
@@ -177,9 +178,8 @@ impl Plan {
         // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
         let disk_latency = random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]).min(lease / 100);
-        let depth = random.pick(&[1, 1, 4, 16, 64]);
+        let (depth, nodes) = (random.pick(&[1, 1, 4, 16, 64]), random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]));
         let segment_bytes = segment_blocks(depth) * BLOCK_BYTES;
-        let nodes = random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]);
         let victim = (nodes >= 3 && random.below(5) == 0).then(|| random.below(nodes as u64) as usize);
         // Damage to what no start reads any more is none.
         let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << if victim.is_some() { 4 } else { 0 };
@@ -223,6 +223,7 @@ impl Plan {
             watches: random.within(0, 4),
             caching,
             saving: random.pick(&[0, 500, 1000]),
+            heirs: false,
             clogs: random.pick(&[0, 0, 20, 200]),
             network: network::Conduct {
                 latency,
