@@ -8,7 +8,8 @@
 //! tear unfinished writes, hosts that vanish, pauses past the lease in the middle of a turn, partitions one way and both,
 //! connections that break, disks that stall, are damaged or lost. An [`operator`] has lost disks replaced, and replicas removed and
 //! added again, in a third of the seeds. In the *calm* everybody runs and nothing fails any more: every call must
-//! come to its end. Four judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`]
+//! come to its end; but where the seed let more be damaged and lost than can be repaired, the cell may stand still, and
+//! nothing that it says may be wrong. Four judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`]
 //! itself holds leases against the disks they rest on, and sessions against what their clients were told; the [`history`]
 //! holds what clients were told, by their watches too ([`watching`]), against an independent [`model`] fed with the chosen
 //! log; and a search for one [`linearizable`] order asks of single nodes the same without trusting any revision. Clients

@@ -90,12 +90,11 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     Some(Found { recovered, image_upto, chosen, accepted, doubtful })
 }
 
-/// Slots behind the image that a start would begin with, of which it would find that it held a value, and not the value.
+/// Slots from `sure` on, which the log reaches back to, of which a start would find that it held a value, and not the value.
 /// (What holds no value, as a seal, is read by starts alone.)
-pub fn lost(disk: &mut Disk) -> Vec<Slot> {
+pub fn lost(disk: &mut Disk, sure: Slot) -> Vec<Slot> {
     let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
-    let image_upto = hard_state.contents().image.map_or(Slot(0), |image| image.slot);
-    let recovery = journal::recover(&mut Segments(disk), known(&hard_state, image_upto), &mut |_, _| ());
+    let recovery = journal::recover(&mut Segments(disk), known(&hard_state, sure), &mut |_, _| ());
     let recovery = recovery.unwrap_or_else(|error| panic!("damage never makes a journal unusable: {error}"));
     recovery.maybe.iter().chain(&recovery.lost).map(|name| name.slot).collect()
 }

@@ -219,7 +219,9 @@ impl Run {
     /// What of the victim's log is damaged and not mended, though it is read while it lies still.
     fn lost(&mut self) -> Vec<Slot> {
         let victim = self.plan.victim.filter(|_| self.plan.scrub_period.is_some());
-        victim.map_or(Vec::new(), |victim| recovery::lost(&mut self.nodes[victim].disk))
+        let Some(node) = victim.map(|victim| &mut self.nodes[victim]) else { return Vec::new() };
+        let sure = node.running.as_ref().map_or(Slot(0), |running| running.replica.log_reaches_back_to());
+        recovery::lost(&mut node.disk, sure)
     }
 
     fn judge(&self) -> Report {
