@@ -55,7 +55,7 @@ fn whatever_differs_shows_in_the_digest() {
         bench.namespace.digest()
     };
     let after_requests = requests.iter().map(|operation| {
-        digest(&|bench| _ = bench.ask(operation.clone()).unwrap_or_else(|why| panic!("{operation:?}: {why}")))
+        digest(&|bench| _ = bench.ask(operation.clone()).unwrap_or_else(|why| panic!("{operation:?}: {why:?}")))
     });
     let after_sessions = sessions.iter().map(|command| digest(&|bench| _ = bench.command(command.clone())));
     let mut digests: Vec<u128> = after_requests.chain(after_sessions).collect();
