@@ -240,11 +240,12 @@ impl Namespace {
     /// A number that namespaces with the same content share, whatever led to them. Costs no walk.
     #[must_use]
     pub fn digest(&self) -> u128 {
+        let tree = if cfg!(bug = "37") { 0 } else { self.nodes.tree.digest() };
         let mut raw = [0; 56];
         raw[..8].copy_from_slice(&self.clock.revision.to_le_bytes());
         raw[8..16].copy_from_slice(&self.clock.log_time_ns.to_le_bytes());
         raw[16..24].copy_from_slice(&self.nodes.instances.to_le_bytes());
-        raw[24..40].copy_from_slice(&self.nodes.tree.digest().to_le_bytes());
+        raw[24..40].copy_from_slice(&tree.to_le_bytes());
         raw[40..].copy_from_slice(&self.sessions.digest().to_le_bytes());
         xxh3_128(&raw)
     }

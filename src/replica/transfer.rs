@@ -270,6 +270,7 @@ impl Replica {
         }
         let ImageHead { revision, configs, .. } = head;
         let pointer = ImagePointer { slot, revision, is_led_to: false };
+        let configs = if cfg!(bug = "38") { self.paxos.configs().clone() } else { configs };
         self.storage.save_fetched(pointer, configs);
         self.transfer.ending = Some(Ending::Pointing(pointer));
         true

@@ -160,11 +160,12 @@ pub const BEYOND: [(&str, &str); 7] = [
 pub const PHASES: [&str; 6] = ["no leader", "probing", "phase 1", "taking over", "phase 2", "catching up"];
 
 /// Faults that chance brings by the way, beside the misfortunes.
-pub const CHANCES: [&str; 14] = [
+pub const CHANCES: [&str; 15] = [
     "lost-packet",
     "dropped-frame",
     "doubled-frame",
     "reordered-frame",
+    "replayed-frame",
     "slow-write",
     "write-error",
     "torn-write",

@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault.
-pub const FAULTS: [Fault; 35] = [
+pub const FAULTS: [Fault; 37] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("pause", |plan| plan.weights.pause = 0),
@@ -42,6 +42,7 @@ pub const FAULTS: [Fault; 35] = [
     ("dropped-frames", |plan| plan.network.dropped = 0),
     ("doubled-frames", |plan| plan.network.doubled = 0),
     ("reordered-frames", |plan| plan.network.reordered = 0),
+    ("replayed-frames", |plan| plan.network.replayed = 0),
     ("cut-streams", |plan| plan.network.cut = false),
     ("slow-writes", |plan| plan.disk.slow = 0),
     ("torn-starts", |plan| plan.torn_starts = 0),
@@ -49,6 +50,7 @@ pub const FAULTS: [Fault; 35] = [
     ("hiccups", |plan| plan.hiccups = 0),
     ("slow-rings", |plan| plan.slow_rings = 0),
     ("damage", |plan| plan.weights.damage = 0),
+    ("beyond-repair", |plan| plan.beyond_repair = false),
     ("put-back", |plan| plan.weights.put_back = 0),
     ("jump-wall", |plan| plan.weights.jump_wall = 0),
     ("absent", |plan| plan.absent = 0),

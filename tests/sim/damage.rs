@@ -1,10 +1,14 @@
 //! Damage to what a disk holds: flipped bits, blocks that read as nothing or not at all, blocks that belong elsewhere,
 //! writes that went astray.
 //!
-//! It strikes one copy at a time of what four copies hold, and records of the log, one node's alone in a run, and of each record one block: whatever it holds, a majority
-//! holds it whole, and what two blocks of a record say is never gone from both. So the cell must be able to go on, and
-//! that replica with it; no repair may rest on a value that is not chosen, and nothing that was acknowledged may be called
-//! *never accepted* ([`super::oracle`]).
+//! It strikes one copy at a time of what four copies hold, and records of the log, one node's alone in a run, and of each
+//! record one block: whatever it holds, a majority holds it whole, and what two blocks of a record say is never gone from
+//! both. So the cell must be able to go on, and that replica with it; no repair may rest on a value that is not chosen, and
+//! nothing that was acknowledged may be called *never accepted* ([`super::oracle`]).
+//!
+//! In a run that goes *beyond repair* it strikes every node's log, but for the newest records: of a vote that every member
+//! has damaged in the window that a crash leaves open nobody can say whether it was torn. Then the cell may stand still, and
+//! whatever it still says must be right.
 
 use quorate::journal::SegmentId;
 use quorate::journal::hard_state::{self, COPIES, CopyState, STRIDE_BYTES};
@@ -15,10 +19,11 @@ use super::disk::Disk;
 use super::world::Random;
 
 /// Damages a block of a whole record that is not damaged yet, or of two, one of which took what was meant for the other.
-/// Returns how many. `astray`: how often two, in a thousand.
-pub fn strike(disk: &mut Disk, random: &mut Random, astray: u64) -> u64 {
-    let records: Vec<(SegmentId, usize, usize)> =
+/// Returns how many. `astray`: how often two, in a thousand. `spared`: so many of the newest records are not struck.
+pub fn strike(disk: &mut Disk, random: &mut Random, astray: u64, spared: usize) -> u64 {
+    let mut records: Vec<(SegmentId, usize, usize)> =
         disk.segments.iter().flat_map(|(id, bytes)| records(*id, bytes)).collect();
+    records.truncate(records.len().saturating_sub(spared));
     let mut whole: Vec<_> = records.into_iter().filter(|(id, at, _)| !disk.damaged.contains(&(*id, *at))).collect();
     if whole.is_empty() {
         return 0;

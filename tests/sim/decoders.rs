@@ -2,7 +2,8 @@
 //!
 //! The samples are what a run left: frames as they crossed the network, disks as they were at its end. Each is changed in
 //! a few places and decoded again, half the time with its checksums made right: they would keep most changes from what lies
-//! deeper. (What lies behind those of streams, frames and batches, is decoded by itself.)
+//! deeper. (What lies behind those of streams, frames and batches, is decoded by itself.) Who believes a length that no limit
+//! allows, and makes room for it, gets none and ends: the process has been bound to less.
 //!
 //! ```text
 //! QUORATE_FUZZ_INPUTS=1000000 cargo test --test sim decoders     so many inputs to each decoder, 5,000 unless told
@@ -19,6 +20,7 @@ use quorate::server::config::Config;
 use quorate::wire::client::{ClientMessage, ServerMessage};
 use quorate::wire::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader, PEER_MAGIC};
 use quorate::wire::peer;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::cuts::Cuts;
 use super::node::CELL;
@@ -58,6 +60,8 @@ fn no_decoder_gives_way() {
     let inputs = number_of("QUORATE_FUZZ_INPUTS").unwrap_or(5_000);
     let mut random = Random::new(number_of("QUORATE_FUZZ_BASE").unwrap_or(1));
     println!("{inputs} inputs to each of {} decoders", decoders.len());
+    let bounded = Rlimit { current: Some(ADDRESSES), ..getrlimit(Resource::As) };
+    setrlimit(Resource::As, bounded).expect("a process may take less than it is given");
     for (name, decoder, seal, samples) in decoders {
         assert!(!samples.is_empty(), "there are samples of a {name}");
         let sound = samples.iter().filter(|sample| decoder(sample)).count();
@@ -207,6 +211,9 @@ fn image(bytes: &[u8]) -> bool {
 fn configuration(bytes: &[u8]) -> bool {
     Config::parse(&String::from_utf8_lossy(bytes), "the test", &[]).is_ok()
 }
+
+/// What all tests of this process take, many times over, and less than the lengths that are tried.
+const ADDRESSES: u64 = 2 << 30;
 
 /// Where a segment's head has its sum.
 const SEGMENT_SUM_AT: usize = 60;

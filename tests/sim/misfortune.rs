@@ -144,7 +144,7 @@ pub fn end_all(run: &mut Run) {
         } else {
             // Whatever its log has become, its owner starts from it and catches up, or reads it by the way and mends it.
             let reads_it = run.plan.scrub_period.is_some() && run.world.random.below(2) == 0;
-            if run.plan.victim == Some(node) && !reads_it {
+            if run.plan.is_struck(node) && !reads_it {
                 run.with_node(node, |node, around| node.crash(around, true));
             }
             if run.nodes[node].running.is_none() {
@@ -294,7 +294,13 @@ fn cut_client(run: &mut Run) -> bool {
 }
 
 fn client_dies(run: &mut Run) -> bool {
-    let client = run.world.random.below(run.clients.len() as u64) as usize;
+    let now = run.world.now;
+    let keeps = |client: &usize| run.clients[*client].might_give(now).next().is_some();
+    let mut mortal: Vec<usize> = (0..run.clients.len()).filter(|client| !run.plan.heirs || keeps(client)).collect();
+    if mortal.is_empty() {
+        mortal.extend(0..run.clients.len());
+    }
+    let client = run.world.random.pick(&mortal);
     run.with_client(client, Client::die);
     true
 }
@@ -339,13 +345,19 @@ fn stall_disk(run: &mut Run) -> bool {
     run.nodes[node].running.is_some()
 }
 
-/// A disk is lost and replaced by an empty one, unless another one's loss is not mended yet.
+/// A disk is lost and replaced by an empty one, unless another one's loss is not mended yet. Beyond repair others go with it.
 fn lose_disk(run: &mut Run) -> bool {
     let free = operator::is_free(run);
     if free {
         let node = any_node(run);
         lose_disk_of(run, node);
         operator::begin(run, [Task::Join(node)]);
+        for other in (0..run.nodes.len()).filter(|other| *other != node) {
+            if run.plan.beyond_repair && run.world.random.below(2) == 0 {
+                lose_disk_of(run, other);
+                run.tasks_ahead.push_back(Task::Join(other));
+            }
+        }
     }
     free
 }
@@ -382,13 +394,18 @@ pub fn lose_disk_of(run: &mut Run, node: usize) {
     run.world.after(delay, Event::Start { node });
 }
 
-/// Some of what the victim's log holds is not what was written. Not before everybody was met: until the list names a disk
-/// the others are all it takes to choose, and cannot do without what one of them held.
-fn damage_log(run: &mut Run) -> bool {
-    let Some(victim) = run.plan.victim.filter(|_| operator::everybody_votes(run)) else { return false };
+/// Some of what the victim's log holds, or anybody's, is not what was written. What is to be mended is not damaged before
+/// everybody was met: until the list names a disk the others are all it takes to choose, and cannot do without what one of
+/// them held.
+pub fn damage_log(run: &mut Run) -> bool {
+    let (victim, spared) = match run.plan.victim {
+        Some(victim) if operator::everybody_votes(run) => (victim, 0),
+        None if run.plan.beyond_repair => (any_node(run), SPARED),
+        Some(_) | None => return false,
+    };
     let before = run.damaged;
     for _ in 0..run.world.random.within(1, 3) {
-        let blocks = damage::strike(&mut run.nodes[victim].disk, &mut run.world.random, run.plan.astray);
+        let blocks = damage::strike(&mut run.nodes[victim].disk, &mut run.world.random, run.plan.astray, spared);
         run.world.chances.extend((blocks > 1).then_some("stray-write"));
         run.damaged += blocks;
     }
@@ -424,5 +441,8 @@ fn hand_over(run: &mut Run) -> bool {
     run.world.after(delay, Event::Crash { node, life });
     running
 }
+
+/// More records than are in flight at once.
+const SPARED: usize = 16;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;

@@ -1,8 +1,8 @@
 //! The network: connections that stall, break at any moment, and are known to be broken at one end before the other.
 //!
 //! A connection carries each way an ordered stream of bytes; what a blocked path holds up arrives when it opens, or is
-//! lost with the connection. In a *harsh* run peers' frames are also dropped, doubled and reordered one by one, which no
-//! TCP does and the protocol must survive all the same.
+//! lost with the connection. In a *harsh* run peers' frames are also dropped, doubled, reordered and replayed one by one, on
+//! the next connection between the same two processes too, which no TCP does and the protocol must survive all the same.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -30,22 +30,23 @@ pub struct Conduct {
     pub latency: Moment,
     /// Packets that must be sent again, in a thousand.
     pub loss: u64,
-    /// Peers' frames dropped, doubled, reordered, in a thousand.
+    /// Peers' frames dropped, doubled, reordered, replayed long after, in a thousand.
     pub dropped: u64,
     pub doubled: u64,
     pub reordered: u64,
+    pub replayed: u64,
     /// Bytes are delivered in pieces of their own.
     pub cut: bool,
 }
 
 impl Conduct {
     pub fn is_harsh(&self) -> bool {
-        self.dropped + self.doubled + self.reordered > 0
+        self.dropped + self.doubled + self.reordered + self.replayed > 0
     }
 
     /// No faults any more.
     pub fn calm_down(&mut self) {
-        (self.loss, self.dropped, self.doubled, self.reordered) = (0, 0, 0, 0);
+        (self.loss, self.dropped, self.doubled, self.reordered, self.replayed) = (0, 0, 0, 0, 0);
     }
 }
 
@@ -64,8 +65,10 @@ pub enum Arrival {
 pub struct Network {
     pub conduct: Conduct,
     conns: BTreeMap<u64, Conn>,
-    /// Who dialled each connection there ever was.
-    diallers: BTreeMap<u64, Host>,
+    /// Who dialled each connection there ever was, and whom.
+    ends: BTreeMap<u64, [Host; 2]>,
+    /// The last connection before each process that runs was started: no later one is another process's.
+    started_after: BTreeMap<Host, u64>,
     last: u64,
     blocked: BTreeSet<(Host, Host)>,
     down: BTreeMap<Host, bool>,
@@ -95,7 +98,8 @@ impl Network {
         Self {
             conduct,
             conns: BTreeMap::new(),
-            diallers: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            started_after: BTreeMap::new(),
             last: 0,
             blocked: BTreeSet::new(),
             down: BTreeMap::new(),
@@ -116,7 +120,7 @@ impl Network {
     pub fn dial(&mut self, world: &mut World, from: Host, to: Host, port: Port) -> u64 {
         self.last += 1;
         let conn = self.last;
-        self.diallers.insert(conn, from);
+        self.ends.insert(conn, [from, to]);
         let give_up_at = world.now + world.random.within(200 * MILLI, SECOND);
         let sent = [Stream::default(), Stream::default()];
         self.conns.insert(conn, Conn { ends: [from, to], port, open: [true, false], sent, give_up_at });
@@ -127,7 +131,7 @@ impl Network {
 
     /// Which client dialled.
     pub fn dialler(&self, conn: u64) -> usize {
-        match self.diallers[&conn] {
+        match self.ends[&conn][0] {
             Host::Client(client) => client,
             Host::Node(node) => unreachable!("node {node} is nobody's client"),
         }
@@ -158,6 +162,10 @@ impl Network {
     pub fn send_frame(&mut self, world: &mut World, conn: u64, from: Host, frame: Bytes) {
         if world.chance("dropped-frame", self.conduct.dropped) {
             return;
+        }
+        if self.conduct.replayed > 0 && world.random.permille(self.conduct.replayed) {
+            let delay = world.random.around(500 * MILLI);
+            world.after(delay, Event::Stray { conn, frame: frame.clone() });
         }
         let copies = 1 + u64::from(world.chance("doubled-frame", self.conduct.doubled));
         for copy in 0..copies {
@@ -218,6 +226,7 @@ impl Network {
     /// A process listens again.
     pub fn started(&mut self, host: Host) {
         self.down.remove(&host);
+        self.started_after.insert(host, self.last);
     }
 
     pub fn dialled(&mut self, world: &mut World, conn: u64) -> Option<Arrival> {
@@ -294,10 +303,20 @@ impl Network {
         (!bytes.is_empty()).then_some(Arrival::Bytes { conn, at: to, bytes })
     }
 
-    pub fn stray(&mut self, conn: u64, frame: Bytes) -> Option<Arrival> {
-        let c = self.conns.get(&conn)?;
-        let [from, to] = c.ends;
-        let gets_through = c.open[1] && !self.blocked.contains(&(from, to));
+    /// A frame that left the order of its link arrives, on the newest connection that its two processes have since.
+    pub fn stray(&mut self, world: &mut World, conn: u64, frame: Bytes) -> Option<Arrival> {
+        let [from, to] = self.ends[&conn];
+        let are_the_same = [from, to].iter().all(|host| self.started_after.get(host).is_none_or(|last| *last < conn));
+        let is_next = |c: &Conn| c.ends == [from, to] && c.port == Port::Peers && c.open == [true, true];
+        let newest = self.conns.range(conn..).rfind(|(_, c)| are_the_same && is_next(c)).map(|(newest, _)| *newest);
+        let conn = match newest {
+            Some(newest) if newest != conn => {
+                world.chances.push("replayed-frame");
+                newest
+            }
+            _ => conn,
+        };
+        let gets_through = self.conns.get(&conn)?.open[1] && !self.blocked.contains(&(from, to));
         gets_through.then_some(Arrival::Bytes { conn, at: to, bytes: frame })
     }
 

@@ -10,6 +10,7 @@
 //! 6. Whoever may read under a lease has applied everything that anybody has. ([`super::run`])
 //! 7. A node whose disk is an older copy of itself promises and votes nothing.
 //! 8. Applied states are equal at equal slots; they, and chosen marks, never fall while a process lives.
+//! 9. Whoever has applied a slot counts by the member list that the log has put in force for the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -226,7 +227,19 @@ impl Oracle {
             let digest = replica.namespace().digest();
             let known = *self.digests.entry(applied_upto).or_insert(digest);
             assert!(known == digest, "node {node} differs from another at {applied_upto:?}");
+            self.counts_by_the_log(node, applied_upto.next(), replica);
         }
+    }
+
+    /// A hard state that is further than its log tells nothing of what came before its lists.
+    fn counts_by_the_log(&self, node: usize, next: Slot, replica: &Replica) {
+        let (configs, list) = (replica.paxos().configs(), self.lists.at(next));
+        let knows = configs.knows(next);
+        assert!(
+            !knows || configs.at(next) == list,
+            "node {node} counts by {:?} at {next:?}, not {list:?}",
+            configs.at(next)
+        );
     }
 
     /// The ballot that a node's durable records prove.

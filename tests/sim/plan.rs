@@ -64,6 +64,8 @@ pub struct Plan {
     pub caching: u64,
     /// Of so many thousandths of the clients that die the session goes on in another process.
     pub saving: u64,
+    /// Those die who keep answers: their sessions go on elsewhere while these count.
+    pub heirs: bool,
     /// Watches of one client at a time, at most.
     pub watches: u64,
     /// Sends to a client after which its watches hear nothing for a while, in a thousand.
@@ -85,6 +87,8 @@ pub struct Plan {
     pub weights: Weights,
     /// Whose log is damaged. While one is, no vote is torn and no disk lost: a majority must be able to tell everything.
     pub victim: Option<usize>,
+    /// More may be damaged and lost than can be repaired: nothing has to come to its end, and nothing may go wrong.
+    pub beyond_repair: bool,
     /// Nodes that are down in the calm, a minority.
     pub absent: usize,
     /// They are not down: their disks stay full.
@@ -154,15 +158,28 @@ impl Plan {
     pub fn draw(random: &mut Random) -> Self {
         // What came to plans later is drawn apart, so that seeds mean what they meant.
         let mut more = Random::new(random.clone().draw());
+        let mut plan = Self::draw_most(random, &mut more);
+        if plan.network.is_harsh() {
+            plan.network.replayed = more.pick(&[0, 20]);
+        }
+        if plan.caching == 1000 && more.below(4) == 0 {
+            (plan.heirs, plan.saving, plan.weights.client_dies) = (true, 1000, 40);
+        }
+        if plan.nodes >= 3 && plan.victim.is_none() && more.below(16) == 0 {
+            plan.go_beyond_repair(&mut more);
+        }
+        plan
+    }
+
+    fn draw_most(random: &mut Random, more: &mut Random) -> Self {
         let storm = random.within(500, 6000) * MILLI;
         let calls = random.pick(&[10, 40, 100, 300]);
         let lease = random.within(40, 400) * MILLI;
         // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);
         let disk_latency = random.pick(&[50 * MICRO, 200 * MICRO, MILLI, 5 * MILLI]).min(lease / 100);
-        let depth = random.pick(&[1, 1, 4, 16, 64]);
+        let (depth, nodes) = (random.pick(&[1, 1, 4, 16, 64]), random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]));
         let segment_bytes = segment_blocks(depth) * BLOCK_BYTES;
-        let nodes = random.pick(&[1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]);
         let victim = (nodes >= 3 && random.below(5) == 0).then(|| random.below(nodes as u64) as usize);
         // Damage to what no start reads any more is none.
         let image_after_bytes = random.pick(&[16 << 10, 64 << 10, 256 << 10]) << if victim.is_some() { 4 } else { 0 };
@@ -174,7 +191,7 @@ impl Plan {
         let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
         let lease_reads = random.below(4) > 0;
         let clock_error_ppm = if !lease_reads && random.below(2) == 0 { 50_000 } else { CLOCK_ERROR_PPM };
-        let weights = Weights::draw(random, &mut more);
+        let weights = Weights::draw(random, more);
         let weights = if victim.is_some() { weights.with_damage(random) } else { weights };
         Self {
             nodes,
@@ -206,6 +223,7 @@ impl Plan {
             watches: random.within(0, 4),
             caching,
             saving: random.pick(&[0, 500, 1000]),
+            heirs: false,
             clogs: random.pick(&[0, 0, 20, 200]),
             network: network::Conduct {
                 latency,
@@ -213,6 +231,7 @@ impl Plan {
                 dropped,
                 doubled,
                 reordered,
+                replayed: 0,
                 cut: random.below(2) == 0,
             },
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
@@ -224,12 +243,26 @@ impl Plan {
             rumours: more.pick(&[0, 0, 100, 500]),
             misfortune_every: storm / random.within(3, 50),
             victim,
+            beyond_repair: false,
             absent,
             cramped: more.pick(&[false, true]),
             weights: Weights { put_back: if victim.is_none() { more.pick(&[0, 0, 10]) } else { 0 }, ..weights },
             clock_error_ppm,
             storm,
         }
+    }
+
+    /// Every node's log is damaged, and disks are lost several at a time. As with one victim no vote is torn beside that.
+    fn go_beyond_repair(&mut self, random: &mut Random) {
+        (self.beyond_repair, self.tears, self.absent, self.damaged_images) = (true, false, 0, 0);
+        self.weights.damage = random.within(2, 20);
+        self.weights.lose_disk = random.within(0, 5);
+        (self.weights.remove, self.weights.remove_two, self.weights.put_back) = (0, 0, 0);
+    }
+
+    /// Whether that node's log is damaged.
+    pub fn is_struck(&self, node: usize) -> bool {
+        self.beyond_repair || self.victim == Some(node)
     }
 
     pub fn bounds(&self) -> Bounds {

@@ -11,7 +11,7 @@ use quorate::replica::{Digests, ImageReader, Recovered, Storage};
 use quorate::time::Instant;
 
 use super::disk::Disk;
-use super::links::replica;
+use super::links::{node, replica};
 use super::node::CELL;
 use super::plan::Plan;
 use super::world::{Moment, Random, span};
@@ -57,7 +57,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
         chosen.push((slot, value));
     })
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
-    if plan.victim.map(replica) != Some(identity.replica) {
+    if !plan.is_struck(node(identity.replica)) {
         // A replica that was stuck without room gave its log up to the newest image; if that one is damaged, the log ends.
         let may_be_stuck = plan.cramped || plan.weights.fill_disk > 0;
         let given_up = if may_be_stuck && image_upto < pointed_to { pointed_to } else { Slot(0) };
@@ -90,12 +90,11 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     Some(Found { recovered, image_upto, chosen, accepted, doubtful })
 }
 
-/// Slots behind the image that a start would begin with, of which it would find that it held a value, and not the value.
+/// Slots from `sure` on, which the log reaches back to, of which a start would find that it held a value, and not the value.
 /// (What holds no value, as a seal, is read by starts alone.)
-pub fn lost(disk: &mut Disk) -> Vec<Slot> {
+pub fn lost(disk: &mut Disk, sure: Slot) -> Vec<Slot> {
     let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
-    let image_upto = hard_state.contents().image.map_or(Slot(0), |image| image.slot);
-    let recovery = journal::recover(&mut Segments(disk), known(&hard_state, image_upto), &mut |_, _| ());
+    let recovery = journal::recover(&mut Segments(disk), known(&hard_state, sure), &mut |_, _| ());
     let recovery = recovery.unwrap_or_else(|error| panic!("damage never makes a journal unusable: {error}"));
     recovery.maybe.iter().chain(&recovery.lost).map(|name| name.slot).collect()
 }

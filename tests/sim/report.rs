@@ -22,6 +22,8 @@ pub struct Report {
     pub removals: u64,
     /// Old copies of disks that were put back and noticed.
     pub put_back: u64,
+    /// Runs beyond repair that stood still in the calm.
+    pub stood_still: u64,
     /// Segments and pieces of images for which there was no room.
     pub no_room: u64,
     /// Blocks of logs that were damaged, and starts that could not tell something for it.
@@ -52,6 +54,7 @@ impl Report {
         self.joins += other.joins;
         self.removals += other.removals;
         self.put_back += other.put_back;
+        self.stood_still += other.stood_still;
         self.no_room += other.no_room;
         self.damaged += other.damaged;
         self.doubts += other.doubts;
@@ -94,6 +97,7 @@ impl std::fmt::Display for Report {
             joins,
             removals,
             put_back,
+            stood_still,
             searched,
             ended,
             front_turns,
@@ -107,7 +111,7 @@ impl std::fmt::Display for Report {
         )?;
         write!(
             f,
-            "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, {put_back} put back, "
+            "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, {put_back} put back, {stood_still} stood still, "
         )?;
         write!(
             f,
