@@ -268,6 +268,10 @@ pub const CACHE_RECALL_AGAIN: Duration = Duration::from_millis(25);
 /// Replicas in one cell, learners included.
 pub const REPLICAS_MAX: usize = 13;
 
+/// Places for connections that clients leave free, however many they are: two links to each other replica, and as many
+/// that are on their way out or in.
+pub const LINK_PLACES: u32 = 4 * REPLICAS_MAX as u32;
+
 /// A member list, addresses included: two of them fit one block of the hard state. Thirteen members with two addresses of
 /// 60 letters each.
 pub const CONFIG_BYTES_MAX: usize = 1_850;

@@ -129,6 +129,22 @@ fn a_spinning_ring_does_the_same() {
 }
 
 #[test]
+fn arrivals_at_one_listener_leave_places_for_those_at_another() {
+    let mut ring = ring(Options { connections: 6, ..small() });
+    let local = "127.0.0.1:0".parse().expect("an address");
+    let ((many, for_many), few) = (ring.listen(local, false).expect("listening"), listen(&mut ring));
+    ring.leave_places(many, 2);
+    let connect = |address, count| -> Vec<TcpStream> {
+        (0..count).map(|_| TcpStream::connect(address).expect("queued by the kernel")).collect()
+    };
+    let ignore = |(): &mut (), _: &mut Ring, _: Event<'_>| {};
+    let _crowd = connect(for_many, 8);
+    turn_until(&mut ring, &mut (), ignore, |(), ring| ring.counters().refusals == 4);
+    let _link = connect(few, 2);
+    turn_until(&mut ring, &mut (), ignore, |(), ring| ring.counters().accepts == 6);
+}
+
+#[test]
 fn more_arrivals_than_places_are_closed_and_the_rest_is_served() {
     let mut ring = ring(Options { connections: 4, ..small() });
     let address = listen(&mut ring);

@@ -79,7 +79,7 @@ impl Front {
             return Err(Fault { code: FaultCode::Version, text });
         }
         if hello.cell.is_some_and(|cell| cell != self.facts.cell) {
-            let text = format!("this is cell {}: check the endpoints", self.facts.cell);
+            let text = format!("this is cell {}", self.facts.cell);
             return Err(Fault { code: FaultCode::WrongCell, text });
         }
         connection.greeted = true;
@@ -131,6 +131,9 @@ impl Front {
         if operation.len() > REQUEST_BYTES_MAX {
             let text = format!("an operation of {} bytes is past the limit of {REQUEST_BYTES_MAX}", operation.len());
             return Err(Fault { code: FaultCode::TooLarge, text });
+        }
+        if number == u64::MAX {
+            return Err(Fault::out_of_turn("requests are numbered from 1 on, and none could follow this one"));
         }
         if !connection.admits(number) {
             return Ok(());

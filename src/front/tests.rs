@@ -309,3 +309,28 @@ fn data_past_the_limit_of_a_node_never_reach_the_log() {
         assert!(passes || words[0].contains("past the limit of 1048576"), "{words:?}");
     }
 }
+
+/// Numbers are the client's to choose: the ends of their range included, they cost nobody more than the connection.
+#[test]
+fn a_request_of_any_number_costs_its_connection_at_most() {
+    let mut encoded = BytesMut::new();
+    Operation::Sync.encode(&mut encoded);
+    for number in [0, 1, u64::MAX - 1, u64::MAX] {
+        let mut front = front();
+        front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
+        let (token, session, timeout_ms, last_number, before) = (101, SESSION, 12_000, 0, 0);
+        let who = Arc::default();
+        applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });
+        heard(&mut front);
+        let mut bytes = BytesMut::new();
+        for acked_upto in [0, u64::MAX] {
+            ClientMessage::Request { number, acked_upto, operation: &encoded }.encode(&mut bytes);
+        }
+        front.received(Instant::ZERO, CLIENT, &bytes);
+        front.notice(FrontNotice::Refused { requests: vec![(SESSION, number)], overloaded: true }, &Tree::new(1));
+        front.notice(FrontNotice::Leader { leader: None }, &Tree::new(1));
+        front.notice(FrontNotice::Leader { leader: Some(ReplicaId(2)) }, &Tree::new(1));
+        prepare(&mut front, START);
+        assert_eq!(heard(&mut front).1, number == u64::MAX, "request {number}");
+    }
+}

@@ -24,6 +24,7 @@ use std::thread::JoinHandle;
 use bytes::{Bytes, BytesMut};
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use glommio::{Latency, LocalExecutor, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+use rustix::process::{Resource, getrlimit};
 
 use super::wake::Waker;
 use super::{cores, disk};
@@ -85,7 +86,8 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts the thread, on `core` if one is named; `waker` is used after each completion.
+    /// Starts the thread, on `core` if one is named; `waker` is used after each completion. An error of the kind
+    /// `OutOfMemory` says that the process may lock too little of it.
     pub fn start(core: Option<usize>, waker: Waker) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel();
         let (outbox, completions) = mpsc::channel();
@@ -440,7 +442,15 @@ fn executor(core: Option<usize>) -> io::Result<LocalExecutor> {
         cores::pin(core).map_err(io::Error::other)?;
     }
     let builder = LocalExecutorBuilder::new(Placement::Unbound).io_memory(IO_MEMORY_BYTES).ring_depth(RING_DEPTH);
-    builder.make().map_err(io::Error::from)
+    builder.make().map_err(|error| {
+        // The executor's own words for it are lost on the way here.
+        match getrlimit(Resource::Memlock).current {
+            Some(found) if found < LOCKED_BYTES => {
+                io::Error::new(io::ErrorKind::OutOfMemory, format!("RLIMIT_MEMLOCK {found}"))
+            }
+            _ => error.into(),
+        }
+    })
 }
 
 /// The lane of what nobody waits for, and its share beside the others' 1000.

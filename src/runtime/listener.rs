@@ -11,7 +11,7 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::clock;
 use super::ring::{Event, Handler, Ring};
-use super::socket::ConnectionId;
+use super::socket::{ConnectionId, no_slot};
 use super::tag::{Kind, Tag};
 use crate::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ struct Listener {
     socket: Option<OwnedFd>,
     armed: bool,
     stopped: bool,
+    /// Places for connections that its arrivals leave free.
+    leaves: u32,
 }
 
 impl Ring {
@@ -44,8 +46,13 @@ impl Ring {
         net::bind(&socket, &address)?;
         net::listen(&socket, LISTEN_BACKLOG)?;
         let bound = SocketAddr::try_from(net::getsockname(&socket)?)?;
-        self.listeners.all.push(Listener { socket: Some(socket), armed: false, stopped: false });
+        self.listeners.all.push(Listener { socket: Some(socket), armed: false, stopped: false, leaves: 0 });
         Ok((ListenerId(self.listeners.all.len() as u32 - 1), bound))
+    }
+
+    /// Arrivals at `listener` leave that many of the ring's places for connections to others, whom the host needs more.
+    pub fn leave_places(&mut self, listener: ListenerId, count: u32) {
+        self.listeners.all[listener.0 as usize].leaves = count;
     }
 
     /// Stops listening; connections that were accepted stay.
@@ -78,7 +85,7 @@ impl Ring {
     pub(super) fn accepted(&mut self, tag: Tag, result: io::Result<u32>, more: bool, handler: &mut Handler<'_>) {
         let listener = &mut self.listeners.all[tag.slot as usize];
         listener.armed &= more;
-        let listening = !listener.stopped;
+        let (listening, leaves) = (!listener.stopped, listener.leaves);
         if !listening && !more {
             listener.socket = None;
         }
@@ -88,7 +95,7 @@ impl Ring {
                 if !listening {
                     return;
                 }
-                match self.admit(&socket) {
+                match self.admit(&socket, leaves) {
                     Ok((connection, peer)) => {
                         self.counters.accepts += 1;
                         handler(self, Event::Accepted { listener: ListenerId(tag.slot), connection, peer });
@@ -104,7 +111,10 @@ impl Ring {
         }
     }
 
-    fn admit(&mut self, socket: &OwnedFd) -> io::Result<(ConnectionId, SocketAddr)> {
+    fn admit(&mut self, socket: &OwnedFd, leaves: u32) -> io::Result<(ConnectionId, SocketAddr)> {
+        if self.sockets.free_places() <= leaves {
+            return Err(no_slot());
+        }
         let peer = net::getpeername(socket)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOTCONN))?;
         let peer = SocketAddr::try_from(peer)?;
         Ok((self.adopt(socket)?, peer))

@@ -19,7 +19,7 @@ use super::socket::{CloseReason, ConnectionId, Sockets};
 use super::tag::{Kind, Tag};
 use super::wake::Waker;
 use super::write::Writes;
-use crate::limits::CLIENT_CLOGGED_BYTES;
+use crate::limits::{CLIENT_CLOGGED_BYTES, LINK_PLACES};
 use crate::time::{Duration, Instant};
 
 /// How a ring is laid out. What it costs: `receive_buffers * receive_buffer_bytes` of memory once all were used, about
@@ -594,8 +594,8 @@ pub(super) const BUFFER_GROUP: u16 = 0;
 /// Receive buffers of one core, in bytes: idle memory stays small, and a hundred peers' bursts still fit.
 const RECEIVE_BYTES_MAX: usize = 32 << 20;
 
-/// Fewer places for connections than this serve no cell.
-const CONNECTIONS_MIN: u64 = 32;
+/// Fewer places for connections than this serve no cell: some are left for its links.
+const CONNECTIONS_MIN: u64 = LINK_PLACES as u64 + 32;
 
 const SPINS_PER_CLOCK_READING: u32 = 64;
 const QUIESCE_TIME_MAX: Duration = Duration::from_secs(5);

@@ -409,6 +409,11 @@ impl Sockets {
         }
     }
 
+    /// Connections that there is a place for.
+    pub(super) fn free_places(&self) -> u32 {
+        self.connections_max - (self.connections.len() - self.free.len()) as u32
+    }
+
     fn index(&self, slot: u32) -> u32 {
         self.table_offset + slot
     }
@@ -522,7 +527,7 @@ fn entry_drained(entry: &mut Connection, low: usize) -> bool {
     drained
 }
 
-fn no_slot() -> io::Error {
+pub(super) fn no_slot() -> io::Error {
     io::Error::other("every place for a connection in this ring is taken")
 }
 

@@ -50,6 +50,9 @@ pub enum Purpose {
 /// Makes the folder of replica `replica`: its identity, an empty hard state, and the first segments, written with zeros.
 ///
 /// Everything is made under another name beside it and renamed at the end, so that a crash leaves a whole folder or none.
+/// In a folder that is there (a mounted disk, one that its user may write to and the one above it not) it is made further
+/// in, and the hard state, without which there is no replica, is moved up last: what a crash leaves of that is refused
+/// from then on, and can be removed.
 ///
 /// # Errors
 ///
@@ -99,7 +102,8 @@ fn make(
 ) -> Result<Formatted, Failure> {
     refuse_content(folder)?;
     disk::check_file_system(existing(folder)).map_err(disk_failure)?;
-    let made = folder.with_extension("formatting");
+    let is_there = folder.exists();
+    let made = if is_there { folder.join(UNFINISHED) } else { beside(folder) };
     if made.exists() {
         std::fs::remove_dir_all(&made).map_err(|e| Failure::io(Code::DiskFailed, "clear", &made, &e))?;
     }
@@ -113,11 +117,14 @@ fn make(
             .map_err(|e| Failure::io(Code::DiskFailed, "write with zeros", &path, &e))?;
     }
     add(&made)?;
-    let _ = std::fs::remove_dir(folder);
     let sync = |path: &Path| disk::sync_folder(path).map_err(|e| Failure::io(Code::DiskFailed, "flush", path, &e));
     sync(&made)?;
-    std::fs::rename(&made, folder).map_err(|e| Failure::io(Code::DiskFailed, "rename to", folder, &e))?;
-    sync(parent(folder))?;
+    if is_there {
+        move_up(&made, folder).map_err(|e| Failure::io(Code::DiskFailed, "move files into", folder, &e))?;
+    } else {
+        std::fs::rename(&made, folder).map_err(|e| Failure::io(Code::DiskFailed, "rename to", folder, &e))?;
+        sync(parent(folder))?;
+    }
     Ok(Formatted {
         folder: folder.to_owned(),
         replica: identity.replica,
@@ -146,7 +153,10 @@ pub(super) struct Folder {
 impl Folder {
     /// Takes the folder for this process.
     pub(super) fn take(path: &Path) -> Result<Self, Failure> {
-        if !path.join(HARD_STATE).exists() {
+        let hard_state = path.join(HARD_STATE);
+        // Whether it is there is not known of a folder that may not be looked into.
+        let there = hard_state.try_exists().map_err(|e| Failure::io(Code::DiskFailed, "look for", &hard_state, &e))?;
+        if !there {
             return Err(Failure::new(Code::NotFormatted, format!("{} holds no replica", path.display()))
                 .needed(format!("a file {HARD_STATE} in it"))
                 .why("a replica that is made anew has no vote in a cell that knew another disk of it")
@@ -229,8 +239,9 @@ pub(super) fn random_u128() -> u128 {
 }
 
 pub(super) fn refuse_content(folder: &Path) -> Result<(), Failure> {
+    let is_content = |name: &std::ffi::OsStr| name != UNFINISHED && name != OF_THE_FILE_SYSTEM;
     let content = match std::fs::read_dir(folder) {
-        Ok(mut entries) => entries.next().is_some(),
+        Ok(mut entries) => entries.any(|entry| entry.is_ok_and(|entry| is_content(&entry.file_name()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(Failure::io(Code::DiskFailed, "look into", folder, &error)),
     };
@@ -277,6 +288,27 @@ pub fn zero_file(path: &Path, bytes: u64) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Moves what was made in a folder into the one that it lies in: the hard state once all else is there.
+fn move_up(made: &Path, folder: &Path) -> io::Result<()> {
+    let names = std::fs::read_dir(made)?.map(|entry| entry.map(|entry| entry.file_name()));
+    let names: Vec<_> = names.collect::<io::Result<_>>()?;
+    let (last, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name == HARD_STATE);
+    for some in [others, last] {
+        for name in some {
+            std::fs::rename(made.join(&name), folder.join(&name))?;
+        }
+        disk::sync_folder(folder)?;
+    }
+    std::fs::remove_dir(made)
+}
+
+/// Where a folder that is not there is made.
+fn beside(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".formatting");
+    folder.with_file_name(name)
+}
+
 /// The folder, or the nearest one above it that is there.
 fn existing(folder: &Path) -> &Path {
     folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."))
@@ -289,6 +321,12 @@ fn parent(folder: &Path) -> &Path {
 fn list(config: &Config) -> String {
     config.replicas.iter().map(|replica| replica.id.to_string()).collect::<Vec<_>>().join(", ")
 }
+
+/// What is made in a folder that is there, until it is whole.
+const UNFINISHED: &str = "formatting";
+
+/// What a fresh file system has in its root.
+const OF_THE_FILE_SYSTEM: &str = "lost+found";
 
 /// One to write, one ready.
 const SEGMENTS_AT_FORMAT: u64 = 2;

@@ -18,10 +18,10 @@ use super::solo::Solo;
 use super::start::{Started, start};
 use super::stop::Stop;
 use crate::front::Facts;
-use crate::limits::{MESH_CAPACITY, WATCH_PAST_BYTES_MAX};
+use crate::limits::{LINK_PLACES, MESH_CAPACITY, WATCH_PAST_BYTES_MAX};
 use crate::paxos::ReplicaId;
 use crate::replica::exchange::{FrontNotice, FrontRequest};
-use crate::runtime::background::Background;
+use crate::runtime::background::{Background, LOCKED_BYTES};
 use crate::runtime::mesh::{self, Receiver, Sender};
 use crate::runtime::{self, Ring, SetupError, Waker, clock, cores};
 use crate::time::Duration;
@@ -36,13 +36,13 @@ use crate::wire::client::MemberAddress;
 pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     let cores = &config.server.cores;
     let mut service = Service::from_environment();
-    // Every segment is registered as long as it is there, and the hard state beside them.
+    // Every segment is registered as long as it is there, and the hard state beside them. Those that are there may be of
+    // another size than those to come: they take places, and hardly any of the room that `journal.max` allows.
     let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
-    let files = (config.journal.max.0 / config.journal.segment.0).max(there) + 8;
+    let files = config.journal.max.0 / config.journal.segment.0 + there + 8;
     let durability = durability(config, folder)?;
     let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX), durability)?;
-    let background = Background::start(None, ring.waker())
-        .map_err(|error| Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string()))?;
+    let background = Background::start(None, ring.waker()).map_err(|error| no_background(&error))?;
     let fronts = cores.len().saturating_sub(1).max(1);
     let started = start(config, folder, background, &service, fronts as u8)?;
     let me = started.identity.replica;
@@ -56,11 +56,15 @@ pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     if cores.len() < 2 {
         pin_first(cores)?;
         let (client_listener, client_address) = listen(&mut ring, client, false)?;
+        ring.leave_places(client_listener, LINK_PLACES);
         tracing::info!("listening on {client_address} for clients");
         let core = Core::new(config, started, service, &mut ring)?;
         let clients = Clients::new(facts(config, me));
         return Solo { core, clients, peer_listener, client_listener, stop }.run(&mut ring);
     }
+    // The fronts share the address, and would share it with any other process of this user: nobody else may have it.
+    let (alone, _) = listen(&mut ring, client, false)?;
+    ring.stop_listening(alone);
     let published = Arc::new(Published::default());
     let mut ends = Vec::new();
     for core in &cores[1..] {
@@ -143,6 +147,20 @@ fn facts(config: &Config, me: ReplicaId) -> Facts {
         super_user: config.acl.super_user.0.clone(),
         rate: config.throttle.rate(),
     }
+}
+
+fn no_background(error: &std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::OutOfMemory {
+        return Failure::new(
+            Code::HostLimit,
+            "too little memory may be locked for the buffers of bulk reads and writes",
+        )
+        .found(error.to_string())
+        .needed(format!("at least {LOCKED_BYTES}"))
+        .why("registered buffers are pinned")
+        .fix("LimitMEMLOCK=infinity in the unit, or: ulimit -l 8192");
+    }
+    Failure::new(Code::LoopFailed, "cannot start a thread").found(error.to_string())
 }
 
 fn introduce(config: &Config, folder: &Path, started: &Started) {

@@ -1,5 +1,6 @@
 //! `quorate dev` on a folder that is there: it goes on with what it finds, and makes nothing anew in silence.
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -87,4 +88,83 @@ fn a_cell_that_runs_elsewhere_keeps_its_ports() {
     server.wait().expect("it can be waited for");
     assert_eq!(refused.status.code(), Some(31), "{}", text(&refused.stderr));
     assert_eq!(after, before, "nothing is changed for a cell that cannot be started");
+}
+
+#[test]
+fn a_cell_whose_dev_was_killed_starts_again_at_once_where_it_was() {
+    let home = home();
+    let made = dev(home.path(), &["--exec", "true"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let before = std::fs::read_to_string(home.path().join("cell.toml")).expect("the configuration");
+    for _ in 0..3 {
+        let (mut running, lines) = serving(&["--dir", path(home.path())]);
+        running.kill().expect("it runs");
+        running.wait().expect("it can be waited for");
+        drop(lines);
+        let again = dev(home.path(), &["--exec", "true"]);
+        assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+        let after = std::fs::read_to_string(home.path().join("cell.toml")).expect("the configuration");
+        assert_eq!(after, before, "its ports are what they were");
+    }
+}
+
+#[test]
+fn a_cell_serves_on_when_nobody_reads_its_story_to_the_end() {
+    let home = home();
+    let mut running = Command::new(QUORATE)
+        .args(["dev", "--replicas", "1", "--set", "journal.segment=8MiB", "--dir", path(home.path())])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    drop(running.stdout.take());
+    let config = home.path().join("cell.toml");
+    let deadline = Instant::now() + PATIENCE;
+    let address = loop {
+        assert!(Instant::now() < deadline, "the cell is made");
+        let text = std::fs::read_to_string(&config).unwrap_or_default();
+        if let Some(address) = text.lines().find_map(|line| line.strip_prefix("client = \"")) {
+            break address.trim_end_matches('"').to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let read = run(&["stat", "/", "--endpoints", &address, "--timeout", "20s"]);
+    assert_eq!(read.status.code(), Some(0), "{}", text(&read.stderr));
+    // Long after it said that it serves.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(running.try_wait().expect("it can be waited for"), None, "it runs until it is told to stop");
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(running.wait().expect("it can be waited for").code(), Some(0));
+}
+
+#[test]
+fn a_cell_that_cannot_be_made_leaves_no_folder() {
+    let refused = Command::new(QUORATE)
+        .args(["dev", "--set", "paxos.no-such-setting=1", "--exec", "true"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mine = format!("quorate-dev-{}-", refused.id());
+    let status = refused.wait_with_output().expect("it can be waited for").status;
+    assert_eq!(status.code(), Some(11));
+    let left = std::fs::read_dir("/var/tmp").expect("it is there").flatten();
+    let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&mine));
+    assert_eq!(left.count(), 0, "its folder is removed");
+}
+
+/// A `dev` that has said that it serves, and what else it says.
+fn serving(more: &[&str]) -> (std::process::Child, impl Iterator<Item = String> + use<>) {
+    let mut running = Command::new(QUORATE)
+        .arg("dev")
+        .args(more)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(running.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("serving after")), "it serves");
+    (running, lines)
 }

@@ -1,6 +1,6 @@
 //! Mistakes of an operator: each is refused, with its own status, and nothing is harmed.
 
-use super::cell::{Cell, path, run};
+use super::cell::{Cell, QUORATE, path, run};
 
 fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -115,6 +115,74 @@ fn a_folder_that_was_never_formatted_is_refused() {
     let empty = tempfile::tempdir_in("/var/tmp").expect("a folder");
     let started = run(&["start", "--config", path(cell.config()), path(empty.path())]);
     assert_eq!(started.status.code(), Some(33), "{}", stderr(&started));
+}
+
+#[test]
+fn a_folder_that_cannot_be_looked_into_is_not_called_empty() {
+    let cell = Cell::start(1, "");
+    let home = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let round = home.path().join("round");
+    std::os::unix::fs::symlink(&round, &round).expect("a link to itself");
+    let started = run(&["start", "--config", path(cell.config()), path(&round)]);
+    assert_eq!(started.status.code(), Some(40), "{}", stderr(&started));
+    assert!(!stderr(&started).contains("recover"), "a disk that is there is not given up: {}", stderr(&started));
+}
+
+#[test]
+fn a_folder_that_is_there_and_empty_is_filled_where_it_is() {
+    let cell = Cell::start(1, "");
+    let home = tempfile::tempdir_in("/var/tmp").expect("a folder");
+    let (folder, neighbour) = (home.path().join("replica.1"), home.path().join("replica.formatting"));
+    for made in [&folder, &folder.join("lost+found"), &neighbour] {
+        std::fs::create_dir(made).expect("a folder");
+    }
+    std::fs::write(neighbour.join("mine"), "x").expect("a file");
+    let inode =
+        |path: &std::path::Path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).expect("it is there"));
+    let before = inode(&folder);
+    let format = || {
+        let args = ["format", "--cell", cell.id(), "--replica", "1", "--config", path(cell.config()), "."];
+        std::process::Command::new(QUORATE).args(args).current_dir(&folder).output().expect("the program runs")
+    };
+    // As a crash leaves it.
+    std::fs::create_dir(folder.join("formatting")).expect("a folder");
+    std::fs::write(folder.join("formatting/segment-00000001"), "x").expect("a file");
+    let formatted = format();
+    assert_eq!(formatted.status.code(), Some(0), "{}", stderr(&formatted));
+    assert_eq!(inode(&folder), before, "the folder is the one that was there");
+    assert!(folder.join("hard-state").is_file() && !folder.join("formatting").exists());
+    assert!(neighbour.join("mine").is_file(), "nothing beside it is touched");
+    assert_eq!(format().status.code(), Some(30), "once it is whole it has content");
+}
+
+#[test]
+fn an_address_that_another_cell_serves_is_refused_on_many_cores_too() {
+    let cell = Cell::start(1, "[server]\ncores = [0, 0]\n");
+    cell.leader();
+    let mut other = Cell::start(1, "[server]\ncores = [0, 0]\n");
+    other.kill(0);
+    let text = std::fs::read_to_string(other.config()).expect("the configuration");
+    let text = text.replace(&other.address(0).to_string(), &cell.address(0).to_string());
+    std::fs::write(other.config(), text).expect("it can be written");
+    let started = run(&["start", "--config", path(other.config()), path(other.folder(0))]);
+    assert_eq!(started.status.code(), Some(41), "{}", stderr(&started));
+}
+
+#[test]
+fn a_process_that_may_lock_no_memory_is_told_which_limit_is_too_low() {
+    let mut cell = Cell::start(1, "");
+    cell.kill(0);
+    let command =
+        format!("ulimit -l 0 && exec {QUORATE} start --config {} {}", path(cell.config()), path(cell.folder(0)));
+    let started = std::process::Command::new("sh").args(["-c", &command]).output().expect("the shell runs");
+    assert_eq!(started.status.code(), Some(21), "{}", stderr(&started));
+    assert!(stderr(&started).contains("RLIMIT_MEMLOCK 0"), "{}", stderr(&started));
+}
+
+#[test]
+fn a_bench_of_no_time_is_refused() {
+    let refused = run(&["bench", "write", "--seconds", "0", "--endpoints", "127.0.0.1:1"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
 }
 
 /// What `quorate status --json` says, and its exit status.

@@ -394,12 +394,14 @@ pub fn lose_disk_of(run: &mut Run, node: usize) {
     run.world.after(delay, Event::Start { node });
 }
 
-/// Some of what the victim's log holds, or anybody's, is not what was written.
+/// Some of what the victim's log holds, or anybody's, is not what was written. What is to be mended is not damaged before
+/// everybody was met: until the list names a disk the others are all it takes to choose, and cannot do without what one of
+/// them held.
 pub fn damage_log(run: &mut Run) -> bool {
     let (victim, spared) = match run.plan.victim {
-        Some(victim) => (victim, 0),
+        Some(victim) if operator::everybody_votes(run) => (victim, 0),
         None if run.plan.beyond_repair => (any_node(run), SPARED),
-        None => return false,
+        Some(_) | None => return false,
     };
     let before = run.damaged;
     for _ in 0..run.world.random.within(1, 3) {

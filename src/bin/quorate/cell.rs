@@ -9,7 +9,8 @@
 //! ```
 //!
 //! 1. Whatever state a crash left DIR in, the next start goes on from there: the configuration and each replica's folder
-//!    come to their names by a rename, so that each is there as a whole or not at all.
+//!    come to their names by a rename, so that each is there as a whole or not at all. What processes of a killed `dev` hold
+//!    for a moment longer is waited for.
 //! 2. A replica's folder is made once, before `cell.toml` has its name. One that is missing later was lost, and what it
 //!    promised with it: it is not made anew in silence.
 //! 3. What a person wrote into `cell.toml` stays: settings of one run are handed to the processes of that run.
@@ -17,20 +18,33 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use quorate::paxos::{CellId, ReplicaId};
 use quorate::runtime::disk::rename_durably;
-use quorate::server::config::{Address, Override};
+use quorate::server::config::{Address, Override, ReplicaSection};
 use quorate::server::{self, Code, Config, Failure, Purpose};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// For so long the processes of a `dev` that was killed may still be there.
+const LINGER_MAX: Duration = Duration::from_secs(3);
+
+const LINGER_LOOK: Duration = Duration::from_millis(20);
+
 /// The configuration's name in a cell's folder.
 pub const CONFIG: &str = "cell.toml";
+
+/// What tells a cell's folder, however early the making of the cell was cut off.
+const OF_A_CELL: [&str; 3] = [LOCK, CONFIG, MAKING];
+
+const LOCK: &str = ".lock";
+const MAKING: &str = "cell.making";
 
 /// How a cell is to be made, where it does not exist yet.
 pub struct Plan {
@@ -61,14 +75,21 @@ impl Cell {
             Some(dir) => (dir.to_path_buf(), false),
             None => (temporary_folder(), true),
         };
+        refuse_foreign(&dir)?;
         fs::create_dir_all(&dir).map_err(|error| Failure::io(Code::DiskFailed, "make", &dir, &error))?;
         let dir = fs::canonicalize(&dir).map_err(|error| Failure::io(Code::DiskFailed, "find", &dir, &error))?;
-        let lock = lock(&dir)?;
+        let lock = once_they_ended(|| lock(&dir))?;
         let path = dir.join(CONFIG);
+        let config = if path.exists() { Config::read(&path, &plan.settings) } else { make(&path, plan) };
+        let config = config.inspect_err(|_| {
+            if temporary {
+                let _ = fs::remove_dir_all(&dir);
+            }
+        })?;
         let mut cell = Self {
             dir,
             temporary,
-            config: if path.exists() { Config::read(&path, &plan.settings)? } else { make(&path, plan)? },
+            config,
             cores: Vec::new(),
             running: Vec::new(),
             settings: plan.settings.clone(),
@@ -77,7 +98,10 @@ impl Cell {
         };
         cell.hold_against(plan)?;
         // Before the configuration is changed: a replica that runs already is what holds its ports.
-        cell.config.replicas.iter().try_for_each(|replica| server::folder::check_ready(&cell.folder(replica.id)))?;
+        once_they_ended(|| {
+            let mut folders = cell.config.replicas.iter().map(|replica| cell.folder(replica.id));
+            folders.try_for_each(|folder| server::folder::check_ready(&folder))
+        })?;
         cell.move_ports(plan)?;
         Ok(cell)
     }
@@ -112,12 +136,8 @@ impl Cell {
     /// Gives the replicas other ports where something else took theirs meanwhile, or others are wanted.
     fn move_ports(&mut self, plan: &Plan) -> Result<(), Failure> {
         let wanted = plan.port_base.is_some();
-        let taken = self
-            .config
-            .replicas
-            .iter()
-            .any(|replica| [&replica.client, &replica.peer].iter().any(|address| !is_mine(address)));
-        if !wanted && !taken {
+        let free = |replica: &ReplicaSection| is_mine(&replica.client) && is_mine(&replica.peer);
+        if !wanted && wait_for(|| self.config.replicas.iter().all(free)) {
             return Ok(());
         }
         let fresh = addresses(self.config.replicas.len(), plan.port_base)?;
@@ -233,7 +253,7 @@ impl Cell {
     pub fn way_back(&self, id: ReplicaId) -> String {
         let (log, config, folder) = (self.beside(id, "log"), self.config_path(), self.folder(id));
         format!(
-            "  its last words are in {}\n  start it again with `start {id}` at the prompt, or in another terminal:\n    \
+            "  its last words are in {}\n  start it again (at the prompt, where there is one, with `start {id}`):\n    \
              quorate start --config {} {}\n  (or let dev do it: --restart)",
             log.display(),
             config.display(),
@@ -302,9 +322,58 @@ fn temporary_folder() -> PathBuf {
     base.join(format!("quorate-dev-{}-{:08x}", std::process::id(), getrandom::u32().unwrap_or_default()))
 }
 
+/// A folder in which something else lives does not become a cell's, which would lay its files among it.
+fn refuse_foreign(dir: &Path) -> Result<(), Failure> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| Failure::io(Code::DiskFailed, "look into", dir, &error))?,
+    };
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    // A disk mounted there has a folder of its own file system.
+    let mut names: Vec<OsString> = names.filter(|name| name != "lost+found").collect();
+    names.sort();
+    if names.is_empty() || names.iter().any(|name| OF_A_CELL.iter().any(|ours| name == ours)) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::FolderNotEmpty, format!("{} is no cell's folder", dir.display()))
+        .found(format!("{}{}", names[0].display(), if names.len() > 1 { " and more" } else { "" }))
+        .needed(format!("{CONFIG}, or an empty folder, or none"))
+        .why("a cell's files would lie among what is there")
+        .fix("name another --dir; one that does not exist is made"))
+}
+
+/// Does what the processes of a `dev` that was just killed may still be in the way of: they die after it, and the kernel
+/// takes what they held apart some time later.
+fn once_they_ended<T>(attempt: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let in_use = |done: &Result<T, Failure>| matches!(done, Err(failure) if failure.code() == Code::FolderInUse);
+    let mut done = attempt();
+    if in_use(&done) {
+        wait_for(|| {
+            done = attempt();
+            !in_use(&done)
+        });
+    }
+    done
+}
+
+/// Looks until it is so, for as long as whoever was killed may be there; whether it came to be so.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a process that is no child of ours is gone")]
+fn wait_for(mut is_so: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + LINGER_MAX;
+    loop {
+        if is_so() {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(LINGER_LOOK);
+    }
+}
+
 /// Two cells in one folder would fight over its processes.
 fn lock(dir: &Path) -> Result<File, Failure> {
-    let path = dir.join(".lock");
+    let path = dir.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| Failure::io(Code::DiskFailed, "open", &path, &error))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -319,7 +388,7 @@ fn lock(dir: &Path) -> Result<File, Failure> {
 
 /// Makes the cell: its configuration under another name, each replica's folder, and then the configuration's name.
 fn make(path: &Path, plan: &Plan) -> Result<Config, Failure> {
-    let making = path.with_extension("making");
+    let making = path.with_file_name(MAKING);
     let config = if making.exists() {
         Config::read(&making, &[])?
     } else {

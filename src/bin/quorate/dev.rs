@@ -85,7 +85,7 @@ pub fn run(args: Args) -> Result<u8, Failure> {
     if let Some(note) = cell.note() {
         eprintln!("note: {note}");
     }
-    say(quiet, &headline(&cell));
+    say(quiet, &headline(&cell))?;
     let ended = serve(&args, &mut cell, &happened, events, started);
     let stopped = stop(&mut cell, &happened);
     let status = ended?;
@@ -104,8 +104,8 @@ fn serve(
         return Ok(128 + signal as u8);
     }
     let quiet = args.exec.is_some();
-    say(quiet, &format!("serving after {:.1} s; in another terminal:", started.elapsed().as_secs_f64()));
-    say(quiet, &format!("  export QUORATE_ENDPOINTS={}", cell.endpoints()));
+    say(quiet, &format!("serving after {:.1} s; in another terminal:", started.elapsed().as_secs_f64()))?;
+    say(quiet, &format!("  export QUORATE_ENDPOINTS={}", cell.endpoints()))?;
     if let Some(command) = &args.exec {
         return execute(command, args.restart, cell, happened);
     }
@@ -287,11 +287,12 @@ fn headline(cell: &Cell) -> String {
     text
 }
 
-/// The cell's story is the result, unless a command's output is.
-fn say(quiet: bool, text: &str) {
+/// The cell's story is the result, unless a command's output is. Whoever has read enough of it leaves the cell running.
+fn say(quiet: bool, text: &str) -> Result<(), Failure> {
     if quiet {
         eprintln!("{text}");
+        Ok(())
     } else {
-        println!("{text}");
+        crate::print_line(text)
     }
 }

@@ -65,6 +65,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Cli {
     /// In which form the result is printed
     #[arg(long, global = true, env = "QUORATE_OUTPUT", value_name = "FORM", value_enum, default_value = "simple")]
+    #[arg(help_heading = "Of every command")]
     output: Output,
     #[command(subcommand)]
     command: Command,
@@ -241,7 +242,17 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
 fn misused(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-    format!("error[{}]: {text}", Code::Usage)
+    let lines: Vec<String> = text.lines().map(usage).collect();
+    format!("error[{}]: {}", Code::Usage, lines.join("\n"))
+}
+
+/// The parser's line of usage shows what a variable gave as if it had to be typed.
+fn usage(line: &str) -> String {
+    if !line.starts_with("Usage: ") {
+        return line.to_owned();
+    }
+    let given = connect::VARIABLES.iter().filter(|(variable, _)| std::env::var_os(variable).is_some());
+    given.fold(line.to_owned(), |line, (_, flag)| line.replace(flag, ""))
 }
 
 /// A replica that failed half-way must not go on, whichever thread it was and however the program was built.

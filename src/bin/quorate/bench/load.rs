@@ -32,7 +32,7 @@ pub struct Load {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub keys: u32,
     /// How long to measure, each time
-    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 10.0, value_parser = measured_seconds)]
     pub seconds: f64,
     /// How long to load before that
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]
@@ -326,6 +326,11 @@ impl Load {
     fn place(&self, servers: &Servers) -> Result<Place, Failure> {
         servers.endpoints.parse().map_err(|error| failed(&error))
     }
+}
+
+fn measured_seconds(text: &str) -> Result<f64, String> {
+    seconds(text)
+        .and_then(|seconds| if seconds > 0.0 { Ok(seconds) } else { Err("in no time nothing is measured".into()) })
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
