@@ -283,6 +283,11 @@ impl Client {
         &self.inner.observed
     }
 
+    /// What every call comes to in a process forked from the one whose client it is.
+    pub(super) fn forked(&self) -> Option<Error> {
+        (!self.inner.driver.is_here()).then_some(Error::Forked { outcome: Known::NotApplied })
+    }
+
     /// The locks being taken.
     pub(super) fn acquiring(&self) -> &Acquiring {
         &self.inner.acquiring

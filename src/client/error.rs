@@ -255,7 +255,7 @@ pub enum Error {
         after: std::time::Duration,
     },
     /// The session is over, and its ephemeral nodes with it: connect anew and set up again what lived with it.
-    #[error("{session} has expired ({outcome}); connect anew")]
+    #[error("session {session} has expired ({outcome}); connect anew")]
     SessionExpired {
         /// The session.
         session: SessionId,
@@ -263,7 +263,7 @@ pub enum Error {
         outcome: Outcome,
     },
     /// Another process took the session over, as it was saved: it goes on there.
-    #[error("another process took {session} over ({outcome}); go on there, or connect anew")]
+    #[error("another process took session {session} over ({outcome}); go on there, or connect anew")]
     SessionTaken {
         /// The session.
         session: SessionId,

@@ -66,6 +66,9 @@ struct Cli {
     /// In which form the result is printed
     #[arg(long, global = true, env = "QUORATE_OUTPUT", value_name = "FORM", value_enum, default_value = "simple")]
     output: Output,
+    /// Short for --output json
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -165,7 +168,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),
     };
-    output::ask_for(cli.output);
+    output::ask_for(if cli.json { Output::Json } else { cli.output });
     // What the client library does underneath is told to who asks for it; a server says what it does unasked.
     if std::env::var_os("QUORATE_LOG").is_some() && !matches!(cli.command, Command::Start(_)) {
         log_to_stderr("off");
@@ -212,8 +215,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            // Standard error may be gone as well; there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "{}", failure.report());
+            complain(&failure);
             ExitCode::from(failure.exit_status())
         }
     }
@@ -229,7 +231,10 @@ fn log_to_stderr(level: &str) {
 /// Help and the version are results; all else is a mistake, with its code like any other.
 fn not_parsed(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = writeln!(io::stderr(), "{}", misused(error));
+        if asks_for_json() {
+            output::ask_for(Output::Json);
+        }
+        complain(&misused(error));
     } else {
         // It may go to a pipe whose reader has seen enough.
         let _ = error.print();
@@ -238,10 +243,24 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
 }
 
 /// The parser's words under our code.
-fn misused(error: &clap::Error) -> String {
+fn misused(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
-    format!("error[{}]: {text}", Code::Usage)
+    Failure::new(Code::Usage, text.strip_prefix("error: ").unwrap_or(&text).trim_end())
+}
+
+/// Whether a command line that could not be read asked for JSON all the same.
+fn asks_for_json() -> bool {
+    let args: Vec<_> = std::env::args().skip(1).take_while(|arg| arg != "--").collect();
+    args.iter().any(|arg| arg == "--json" || arg == "--output=json")
+        || args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json")
+        || std::env::var("QUORATE_OUTPUT").is_ok_and(|form| form == "json")
+}
+
+/// Tells what went wrong, on standard error; in the form that was asked for.
+fn complain(failure: &Failure) {
+    let text = if output::is_json() { output::failure(failure).to_string() } else { failure.report() };
+    // Standard error may be gone as well; there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A replica that failed half-way must not go on, whichever thread it was and however the program was built.
