@@ -515,6 +515,7 @@ impl Felling {
                 let (call, then) = self.part();
                 return Next::Call(call, then);
             }
+            Err(cause) if self.nodes > 0 => Err(Error::Partly { done: self.nodes, cause: Box::new(cause) }),
             Err(error) => Err(error),
         };
         self.promise.finish(done)

@@ -291,10 +291,20 @@ pub enum Error {
         why: String,
     },
     /// The address leads to another cell.
-    #[error("the address belongs to another cell: {text}; check `cell=` and the addresses")]
+    #[error("the address belongs to another cell ({outcome}): {text}; check `cell=` and the addresses")]
     WrongCell {
         /// The server's words.
         text: String,
+        /// What is known of this call: it may have reached its own cell before.
+        outcome: Outcome,
+    },
+    /// A call of several steps did some of them.
+    #[error("{done} nodes are gone, but not all: {cause}")]
+    Partly {
+        /// Nodes that were deleted.
+        done: u64,
+        /// Why it went no further.
+        cause: Box<Error>,
     },
     /// The replica that was asked, and no other, does not answer.
     #[error("{endpoint} does not answer: {why}")]
@@ -345,11 +355,12 @@ impl Error {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Deadline { .. } => Outcome::Unknown,
+            Self::Deadline { .. } | Self::Partly { .. } => Outcome::Unknown,
             Self::SessionExpired { outcome, .. }
             | Self::SessionTaken { outcome, .. }
             | Self::Closed { outcome }
             | Self::Forked { outcome }
+            | Self::WrongCell { outcome, .. }
             | Self::Version { outcome, .. }
             | Self::HandlePoisoned { outcome, .. }
             | Self::Protocol { outcome, .. } => *outcome,
@@ -385,7 +396,6 @@ impl Error {
             | Self::TooManyLockWaits { .. }
             | Self::Unreachable { .. }
             | Self::Silent { .. }
-            | Self::WrongCell { .. }
             | Self::BadTarget { .. }
             | Self::Io(_) => Outcome::NotApplied,
         }
@@ -401,7 +411,7 @@ impl Error {
             | Self::NotNow { .. }
             | Self::Silent { .. }
             | Self::Deadline { .. } => true,
-            Self::Aborted { cause, .. } => cause.is_retryable(),
+            Self::Aborted { cause, .. } | Self::Partly { cause, .. } => cause.is_retryable(),
             _ => false,
         }
     }

@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use quorate::client::recipes::{DoubleBarrier, Election, Group, ReadWriteLock, Rendezvous, Semaphore};
-use quorate::client::{CacheSettings, Client, CreateOptions, Error, Expect, LockOptions, Outcome, WatchOptions, block_on};
+use quorate::client::{
+    CacheSettings, Client, CreateOptions, Error, Expect, LockOptions, Outcome, WatchOptions, block_on,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity};
 

@@ -19,6 +19,7 @@ mod explain;
 mod format;
 mod get;
 mod handle;
+mod holders;
 mod input;
 mod inspect;
 mod iotest;
@@ -31,6 +32,7 @@ mod open;
 mod output;
 mod program;
 mod quota;
+mod recipe;
 mod recover;
 mod scan;
 mod session;
@@ -41,6 +43,7 @@ mod start;
 mod stat;
 mod status;
 mod supervised;
+mod sync;
 mod tune;
 mod txn;
 mod watch;
@@ -119,15 +122,22 @@ enum Command {
     Txn(txn::Args),
     /// Runs a program while it holds a lock
     Lock(lock::Args),
+    /// Tells who holds a lock, and how many wait for it
+    Holders(holders::Args),
     /// Runs a program while it has a node open
     Open(open::Args),
     /// Uses a handle that somebody else opened
     #[command(subcommand)]
     Handle(handle::Args),
+    /// Waits until all that was done before is applied, and prints the revision
+    Sync(sync::Args),
     /// Takes these commands line by line, with history and completion
     Shell(shell::Args),
     /// Runs a program while it leads, or tells who does
     Elect(elect::Args),
+    /// Semaphores, barriers, groups, queues and counters
+    #[command(subcommand)]
+    Recipe(recipe::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(Box<bench::Args>),
@@ -194,9 +204,12 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
+        Command::Holders(args) => holders::run(&args).map(|()| 0),
+        Command::Sync(args) => sync::run(&args).map(|()| 0),
         Command::Open(args) => open::run(&args),
         Command::Handle(args) => handle::run(&args).map(|()| 0),
         Command::Elect(args) => elect::run(&args),
+        Command::Recipe(args) => recipe::run(&args),
         Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Session(args) => session::run(&args).map(|()| 0),

@@ -36,11 +36,8 @@ impl Image {
         }
         for path in images {
             let (bytes, verdict) = read(&path)?;
-            let shown = if crate::output::is_json() {
-                object(&path, bytes, &verdict)
-            } else {
-                lines(&path, bytes, &verdict)
-            };
+            let shown =
+                if crate::output::is_json() { object(&path, bytes, &verdict) } else { lines(&path, bytes, &verdict) };
             crate::print_line(&shown)?;
         }
         Ok(())
