@@ -573,7 +573,8 @@ fn another_cell_and_malformed_words_end_the_client() {
     test.set(2);
     test.say(&ServerMessage::Welcome(other));
     assert!(matches!(test.machine.ending(), Some(Error::WrongCell { .. })));
-    let known: Vec<_> = test.done.iter().map(|(tag, done)| (*tag, done.as_ref().map_err(Error::outcome).err())).collect();
+    let known: Vec<_> =
+        test.done.iter().map(|(tag, done)| (*tag, done.as_ref().map_err(Error::outcome).err())).collect();
     assert_eq!(known, [(1, Some(Known::Unknown)), (2, Some(Known::NotApplied))], "the first was sent to its own cell");
 
     let mut test = Test::open();
