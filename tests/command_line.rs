@@ -107,7 +107,9 @@ fn an_error_s_code_is_explained_by_the_table_that_the_errors_use() {
 
 #[test]
 fn a_mistake_on_the_command_line_has_a_code_like_any_other() {
-    for args in [&["gett", "/a"][..], &["get"], &["get", "/a", "--stael"], &["status", "--timeout", "soon"]] {
+    let mistakes =
+        [&["gett", "/a"][..], &["get"], &["get", "/a", "--stael"], &["status", "--timeout", "soon"], &["set", "/a"]];
+    for args in mistakes {
         let done = run(args);
         let words = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!((done.status.code(), done.stdout.len()), (Some(2), 0), "{args:?}: {words}");
@@ -117,6 +119,35 @@ fn a_mistake_on_the_command_line_has_a_code_like_any_other() {
         assert_eq!((done.status.code(), &object["exit_status"]), (Some(2), &2.into()), "{object}");
         assert!(done.stdout.is_empty() && object["error"]["code"] == "E002", "{object}");
     }
+}
+
+#[test]
+fn what_a_variable_gives_is_not_shown_as_if_it_had_to_be_typed() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let done = program.arg("get").env("QUORATE_ENDPOINTS", "127.0.0.1:1").output().expect("the program runs");
+    let words = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(words.contains("\nUsage: quorate get <PATH>\n"), "{words}");
+}
+
+#[test]
+fn what_all_commands_have_in_common_follows_what_is_a_command_s_own() {
+    for (args, own) in [(&["bench", "failover", "--help"][..], "--kill-pid"), (&["get", "--help"], "--raw")] {
+        let help = said(args);
+        let place = |text: &str| help.find(text).unwrap_or_else(|| panic!("{text} is not in {help}"));
+        assert!(place(&format!("\n      {own}")) < place("\nThe cell, and who asks it:"), "{help}");
+        assert!(place("\nThe cell, and who asks it:") < place("\nOf every command:"), "{help}");
+    }
+}
+
+#[test]
+fn a_development_cell_moves_into_no_folder_where_something_else_lives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("letters"), "dear all").expect("written");
+    let done = run(&["dev", "--dir", folder.path().to_str().expect("text"), "--exec", "true"]);
+    let words = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(30), "{words}");
+    let names: Vec<_> = std::fs::read_dir(folder.path()).expect("it is there").collect();
+    assert!(words.contains("letters") && names.len() == 1, "{words} {names:?}");
 }
 
 #[test]

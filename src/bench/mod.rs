@@ -1,10 +1,10 @@
 //! The load generator behind `quorate bench`.
 //!
 //! So many clients, each with its own session and connection, ask for reads and overwrites of random keys. In a *closed
-//! loop* each keeps so many operations under way and asks for the next when one is answered: when the system stalls, less
-//! is asked of it, and the high percentiles are those of the operations made. In an *open loop* operations are due at
-//! random times that do not wait for answers, and latency counts from then: what users of a stalled system see. Say the
-//! loop and the shape (connections x depth) with every figure.
+//! loop* each keeps so many operations under way and asks for the next when one is answered: when the system stalls,
+//! less is asked of it, and the high percentiles are those of the operations made. In an *open loop* operations are due
+//! at random times that do not wait for answers, and latency counts from then: what users of a stalled system see. Say
+//! the loop and the shape (connections x depth) with every figure.
 //!
 //! ```text
 //! workload   what to ask next; whether an answer can be true
@@ -27,26 +27,28 @@
 //! # Invariants
 //!
 //! 1. **Every answer is checked**, always: that a value was written to its key, that nothing is older than what this
-//!    process had seen before it asked, that at the end each key counts each acknowledged write exactly once. A run with
-//!    a wrong answer fails, whatever its figures. Where old answers are allowed (stale reads, ZooKeeper) they are counted.
-//!    Of locks: that no two hold one at once, by this process' clock nor by the log's, each holder has a later generation,
-//!    and all are free at the end. Of watches: that each watcher is told of every write once, in order, or of a gap, and reads
-//!    the last value at the end.
-//! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it was busy
-//!    nearly all the time is called the generator's. Only clients that are to die are other processes', so that they can be
-//!    killed.
-//! 3. Latency runs from handing an operation to its client, or in an open loop from when it was due, until its answer is
-//!    decoded: retries, moves to another replica and waiting for a leader are part of it.
-//! 4. What ends after the window is checked but not counted. An open loop that could not keep its rate is called invalid.
+//!    process had seen before it asked, that at the end each key counts each acknowledged write exactly once. A run
+//!    with a wrong answer fails, whatever its figures. Where old answers are allowed (stale reads, ZooKeeper) they are
+//!    counted. Of locks: that no two hold one at once, by this process' clock nor by the log's, each holder has a later
+//!    generation, and all are free at the end. Of watches: that each watcher is told of every write once, in order, or
+//!    of a gap, and reads the last value at the end.
+//! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it was
+//!    busy nearly all the time is called the generator's. Only clients that are to die are other processes', so that
+//!    they can be killed.
+//! 3. Latency runs from handing an operation to its client, or in an open loop from when it was due, until its answer
+//!    is decoded: retries, moves to another replica and waiting for a leader are part of it.
+//! 4. What ends after the window is checked but not counted. An open loop that could not keep its rate is called
+//!    invalid.
 //! 5. **Histograms are merged, percentiles never averaged**: results carry the histograms, so that repeats and commands
 //!    can be put together later.
-//! 6. All systems are asked by the same loop; only the clients differ. Sessions, locks and watches are Quorate's alone, and
-//!    always a closed loop: a lock is asked for when the one before is given up, a node written when all were told.
+//! 6. All systems are asked by the same loop; only the clients differ. Sessions, locks and watches are Quorate's alone,
+//!    and always a closed loop: a lock is asked for when the one before is given up, a node written when all were told.
 //!
 //! # Deliberately not here
 //!
-//! A second generator process: where one thread is not enough load, start `quorate bench` twice with different prefixes.
-//! Judgement of regressions by statistics: repeats that overlap are no change, and the threshold is the caller's.
+//! A second generator process: where one thread is not enough load, start `quorate bench` twice with different
+//! prefixes. Judgement of regressions by statistics: repeats that overlap are no change, and the threshold is the
+//! caller's.
 
 mod arrivals;
 mod compare;

@@ -28,7 +28,7 @@ pub enum Error {
         path: String,
     },
     /// There is a node of that name already.
-    #[error("{path} exists already")]
+    #[error("{path} exists already; set its data instead, or take another name")]
     NodeExists {
         /// The node.
         path: String,
@@ -291,7 +291,9 @@ pub enum Error {
         why: String,
     },
     /// The address leads to another cell.
-    #[error("the address belongs to another cell ({outcome}): {text}; check `cell=` and the addresses")]
+    #[error(
+        "the address belongs to another cell ({outcome}): {text}; check the addresses, and the id that was asked for (`cell`)"
+    )]
     WrongCell {
         /// The server's words.
         text: String,

@@ -59,6 +59,15 @@
 //! A deadline that takes a call back: what was sent may be applied, so [`Op::within`] stops waiting and nothing more.
 #![deny(missing_docs)]
 
+// Where things are, from a caller inwards:
+//
+// - `builder`, `target`, `credentials`: how a client comes to be.
+// - `api`, then one noun a file, `creation` to `watch`: what it is asked. `recipes` are made of these alone.
+// - `op`, `block_on`, `observe`, `kept`: what comes back, and how it is waited for.
+// - `call`, `meaning`, `error`: what is asked of the driver, and what the answers mean.
+// - `driver`, `member`, `socket`, `clock`: the one thread, the clients in it, their connections.
+// - `machine`: all that a client does, without any of that.
+
 mod acl;
 mod acquisition;
 mod alarms;

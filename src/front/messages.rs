@@ -79,7 +79,7 @@ impl Front {
             return Err(Fault { code: FaultCode::Version, text });
         }
         if hello.cell.is_some_and(|cell| cell != self.facts.cell) {
-            let text = format!("this is cell {}: check the endpoints", self.facts.cell);
+            let text = format!("this is cell {}", self.facts.cell);
             return Err(Fault { code: FaultCode::WrongCell, text });
         }
         connection.greeted = true;

@@ -1,40 +1,41 @@
 //! The client side of a server: connections, admission, and reads answered where the client is connected.
 //!
-//! A front owns the connections of one core. It cuts their bytes into frames, checks that requests come in order, and hands
-//! mutations on as [`Submission`](crate::replica::exchange::Submission)s; it answers reads from the tree itself. What it needs from its replica it asks with
-//! [`FrontRequest`]s, and gets as [`FrontNotice`]s; bytes for clients, and connections to close, it leaves in [`Front::take_output`].
+//! A front owns the connections of one core. It cuts their bytes into frames, checks that requests come in order, and
+//! hands mutations on as [`Submission`](crate::replica::exchange::Submission)s; it answers reads from the tree itself.
+//! What it needs from its replica it asks with [`FrontRequest`]s, and gets as [`FrontNotice`]s; bytes for clients, and
+//! connections to close, it leaves in [`Front::take_output`].
 //!
-//! A turn of the loop goes: bytes in ([`Front::received`]); [`Front::prepare`], which collects what the replica must do; the
-//! replica's notices ([`Front::notice`]); [`Front::finish`], which answers reads.
+//! A turn of the loop goes: bytes in ([`Front::received`]); [`Front::prepare`], which collects what the replica must
+//! do; the replica's notices ([`Front::notice`]); [`Front::finish`], which answers reads.
 //!
 //! Invariants:
 //!
-//! 1. *Answer, then check.* Reads under the lease are answered into the output first; then the lease is looked at again, by
-//!    a clock reading taken after. Only the same ballot with time left lets them go; otherwise they are taken back and wait
-//!    for a read point.
-//! 2. A read sees every earlier mutation of its own connection: it waits until those have been answered. It may see later
-//!    ones, which a client that pipelines has asked for at the same time.
+//! 1. *Answer, then check.* Reads under the lease are answered into the output first; then the lease is looked at
+//!    again, by a clock reading taken after. Only the same ballot with time left lets them go; otherwise they are taken
+//!    back and wait for a read point.
+//! 2. A read sees every earlier mutation of its own connection: it waits until those have been answered. It may see
+//!    later ones, which a client that pipelines has asked for at the same time.
 //! 3. Requests of a session are submitted in the order of their numbers, without a hole. When some may have been lost
 //!    (another leader, an overload), the client is told once where to start again, and everything else on that
 //!    connection is dropped until it does.
-//! 4. A session's ping is answered only after its leader, having heard it, proved that it leads.
-//!    A kept answer's lease is renewed, and an answer given to be kept, only behind such a read point too (`caching`).
+//! 4. A session's ping is answered only after its leader, having heard it, proved that it leads. A kept answer's lease
+//!    is renewed, and an answer given to be kept, only behind such a read point too (`caching`).
 //! 5. A lock that changes hands is told to the session that has it now, and to nobody else (`locks`).
-//! 6. Bad input costs its connection, and nothing else.
-//!    Nothing that keeps a session, a lock or a kept answer alive is ever refused for what else its principal asks
-//!    (`throttle`).
-//! 7. A watch is told of a change before any answer of the same notice, and before any read of its connection that shows
-//!    it. It is told each change once, in order, or that there is a gap.
+//! 6. Bad input costs its connection, and nothing else. Nothing that keeps a session, a lock or a kept answer alive is
+//!    ever refused for what else its principal asks (`throttle`).
+//! 7. A watch is told of a change before any answer of the same notice, and before any read of its connection that
+//!    shows it. It is told each change once, in order, or that there is a gap.
 //!
 //! Watches (`watches`) are the front's own: nothing of them is replicated. They are fed with the same lists of changes
-//! that keep the tree, live, or from their traces in the `past`, which keeps no nodes; a client takes them up again anywhere
-//! with the revision it has come to.
+//! that keep the tree, live, or from their traces in the `past`, which keeps no nodes; a client takes them up again
+//! anywhere with the revision it has come to.
 //!
-//! A page of names that comes upon nothing for long but what its reader may not see takes several turns (`reads`): it goes on
-//! behind the last name passed over, as if its client had been given an empty page and asked for the next.
+//! A page of names that comes upon nothing for long but what its reader may not see takes several turns (`reads`): it
+//! goes on behind the last name passed over, as if its client had been given an empty page and asked for the next.
 //!
-//! What clients say is judged in `messages`, what the log says of it in `outcomes`; what they ask about the cell itself waits
-//! its turn in `questions`.
+//! What clients say is judged in `messages`, what the log says of it in `outcomes`; where a connection stands between
+//! the two is kept in `connection`, and whom it stands for in `who`. What is asked about the cell itself waits its turn
+//! in `questions`, images are fetched through `snapshots`, and those who take too long are let go by `patience`.
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
 
@@ -249,8 +250,8 @@ impl Front {
         }
     }
 
-    /// Before the replica ends its turn: everything collected is turned into requests. `leased`: the leader lease is held
-    /// here, so linearizable reads need no read point.
+    /// Before the replica ends its turn: everything collected is turned into requests. `leased`: the leader lease is
+    /// held here, so linearizable reads need no read point.
     pub fn prepare(&mut self, now: Instant, leased: bool, requests: &mut Vec<FrontRequest>) {
         self.lose_patience(now);
         self.cut_run();
@@ -275,7 +276,8 @@ impl Front {
     }
 
     /// After the replica's turn: answers the reads that can be. `still_leased` reads the lease and the clock: it says
-    /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered under it.
+    /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered
+    /// under it.
     pub fn finish(&mut self, now: Instant, tree: &Tree, leased: bool, still_leased: impl FnOnce() -> bool) -> bool {
         self.tell_the_past(tree);
         self.answer_pointed(now, tree);
@@ -337,7 +339,8 @@ impl Front {
             if connection.out.is_empty() {
                 continue;
             }
-            // Of a connection that is told little, as an idle one, the buffer goes along: there may be very many of them.
+            // Of a connection that is told little, as an idle one, the buffer goes along: there may be very many of
+            // them.
             let is_little = connection.out.len() <= OUTPUT_BYTES_LITTLE;
             let out = if is_little { std::mem::take(&mut connection.out) } else { connection.out.split() };
             take(Output::Send { connection: id, bytes: out.freeze() });

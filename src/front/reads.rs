@@ -1,8 +1,9 @@
 //! Reads between their arrival and their answer.
 //!
 //! A read is *blocked* while earlier requests of its connection are unanswered; then, if it must be linearizable, it is
-//! *ready*: it can be answered under the leader lease, or waits under a *ticket* for a read point, and then, *pointed*, until
-//! that slot is applied. One whose answer is to be kept goes through the leader in any case. A read that only asks for some revision waits for that.
+//! *ready*: it can be answered under the leader lease, or waits under a *ticket* for a read point, and then, *pointed*,
+//! until that slot is applied. One whose answer is to be kept goes through the leader in any case. A read that only
+//! asks for some revision waits for that.
 
 use std::collections::BTreeMap;
 
@@ -80,8 +81,8 @@ impl Reads {
         self.ready.push(parked);
     }
 
-    /// One that could be answered waits until the connection's watches have been told what it would show. `pointed`: its
-    /// point is reached.
+    /// One that could be answered waits until the connection's watches have been told what it would show. `pointed`:
+    /// its point is reached.
     pub(super) fn hold(&mut self, parked: Parked, pointed: bool) {
         self.held.entry(parked.connection).or_default().push((parked, pointed));
     }
@@ -365,8 +366,8 @@ impl Front {
 pub(super) enum Answering {
     /// Written from there on, if the connection is still there.
     Given(Option<usize>),
-    /// It is a page of names, and many were passed over that its reader may not see: the next turn goes on behind them, as
-    /// if the client had been given an empty page. So no one holds up the others, and no name is told.
+    /// It is a page of names, and many were passed over that its reader may not see: the next turn goes on behind them,
+    /// as if the client had been given an empty page. So no one holds up the others, and no name is told.
     GoesOn(Hidden),
 }
 

@@ -4,6 +4,13 @@
 //! [`recover()`] reads through [`SegmentRead`]; [`hard_state`] does the same for what must survive besides the log;
 //! [`inspect`] shows a segment to a person.
 //!
+//! | file | |
+//! |---|---|
+//! | [`record`], [`segment`], [`hard_state`] | what stands on disk, byte by byte |
+//! | `writer`, `index` | records in, writes out; which segments hold what, and where each slot's newest record is |
+//! | `recover` | the log read once after a crash: `scan` finds a segment's records, `evidence` gathers what they say of a slot |
+//! | `finding` | what recovery tells the operator, and what it cannot go on from |
+//!
 //! # On disk
 //!
 //! ```text
@@ -41,9 +48,9 @@
 //!    segment renamed. What such a file held carries another segment number, and is nothing.
 //! 5. After a crash the log is read once, forwards. Chosen values leave in slot order as soon as some record's
 //!    `chosen_upto` covers them, so a log of any length is replayed in the memory of what was open at once.
-//! 6. Where the log ends the next start goes on, over what was torn. Its first record carries a new start number and the
-//!    sequence from which it counts: whatever earlier starts left from that sequence on is cut off. When that record is
-//!    durable ([`Journal::started`]) the cut is, and the replica may speak.
+//! 6. Where the log ends the next start goes on, over what was torn. Its first record carries a new start number and
+//!    the sequence from which it counts: whatever earlier starts left from that sequence on is cut off. When that
+//!    record is durable ([`Journal::started`]) the cut is, and the replica may speak.
 //! 7. A replica that fell too far behind starts again from another's image, and one whose log is full may from an image
 //!    that is ahead of what it could write. No record leads there: that start is marked as
 //!    *jumped*. The votes before it in slots up to the image's are no word on what was chosen, whatever later records
@@ -51,8 +58,8 @@
 //!
 //! # Torn or damaged
 //!
-//! A record that is not whole is one of two things, and to take one for the other is either to lose what was acknowledged
-//! or to stop for nothing:
+//! A record that is not whole is one of two things, and to take one for the other is either to lose what was
+//! acknowledged or to stop for nothing:
 //!
 //! | what is found | what is said |
 //! |---|---|
@@ -68,13 +75,16 @@
 //! # Invariants
 //!
 //! - J1. A record is told durable only when it, its trailer and all records before it are.
-//! - J2. What was told durable is never called *never accepted* afterwards, while at most one block of any record is bad.
-//! - J3. What a recovery called *never accepted*, no later recovery has: a start cuts by number, and overwrites in place.
+//! - J2. What was told durable is never called *never accepted* afterwards, while at most one block of any record is
+//!   bad.
+//! - J3. What a recovery called *never accepted*, no later recovery has: a start cuts by number, and overwrites in
+//!   place.
 //! - J4. *Have it* is said of the newest acceptance of a slot, or not at all.
 //! - J5. A record counts only in the segment, at the offset, of the start and with the identity that it names.
 //! - J6. The oldest segments go first, and none goes that holds a slot above the image or a ballot above the durable
-//!   promise; what remains ends with a durable record of the running start. Where there is no room left at all, a vote in a
-//!   slot above the image may go too, once a later vote in that slot is durable: it was the word on nothing any more.
+//!   promise; what remains ends with a durable record of the running start. Where there is no room left at all, a vote
+//!   in a slot above the image may go too, once a later vote in that slot is durable: it was the word on nothing any
+//!   more.
 //!
 //! # What is assumed of the disk
 //!

@@ -14,6 +14,19 @@
 //! image: begin at a revision, then take rows in slices between batches; the tree and the sessions go on changing
 //! ```
 //!
+//! | file | |
+//! |---|---|
+//! | [`command`], [`codec`], [`path`], [`records`] | what is asked, as plain data; its bytes |
+//! | `apply` | a batch, command by command: the one way anything changes |
+//! | `transaction` | a command's work on nodes; on locks in `locking`, on handles in `opening`, on logs in `appending` |
+//! | `gate`, [`acl`] | every operation and every read passes here; who may do what |
+//! | `query` | answers to reads, from any tree |
+//! | `tree`, `slab` | nodes and their children; rows by number, with a digest and a point-in-time walk |
+//! | `lock`, `handle`, `log`, `quota` | parts of a node, as values |
+//! | `session`, `results` | the sessions, and what each was told |
+//! | `reign`, `timers` | the cell's key and its reigns; what is due at nodes |
+//! | `image` | the whole as bytes, and back |
+//!
 //! Invariants:
 //! 1. Equal batches make equal namespaces, and equal outcomes: apply knows no clock but the batch's, no hash order, no
 //!    seed (a tree's seed only scatters its index), and no limit that could differ between replicas.
@@ -74,6 +87,8 @@
 
 pub mod acl;
 #[cfg(feature = "server")]
+mod appending;
+#[cfg(feature = "server")]
 mod apply;
 pub mod codec;
 pub mod command;
@@ -88,8 +103,6 @@ mod lock;
 mod locking;
 #[cfg(feature = "server")]
 mod log;
-#[cfg(feature = "server")]
-mod logging;
 #[cfg(feature = "server")]
 mod opening;
 pub mod path;

@@ -145,10 +145,15 @@ impl Paxos {
         self.ask_for_chosen(now, out);
     }
 
-    pub(super) fn on_trimmed(&mut self, now: Instant, from: ReplicaId, trimmed_upto: Slot) {
-        if trimmed_upto > self.log.chosen_upto() {
+    pub(super) fn on_trimmed(&mut self, now: Instant, from: ReplicaId, trimmed_upto: Slot, out: &mut Vec<Output>) {
+        let chosen_upto = self.log.chosen_upto();
+        if trimmed_upto > chosen_upto {
             self.catch_up.needs_image_upto = Some((from, trimmed_upto));
             self.catch_up.waits_until = Some(now + self.settings.election_max);
+            // No promise decides that slot, its value is to be had in an image alone, and a leader fetches none.
+            if self.waiting().first() == Some(&chosen_upto.next()) {
+                self.step_down(now, out);
+            }
         }
     }
 

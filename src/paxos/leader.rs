@@ -157,7 +157,7 @@ impl Paxos {
     }
 
     /// Sends the chosen watermark to the peers that no Accept has told it. Call it once a turn, last.
-    pub fn flush(&mut self, _now: Instant, out: &mut Vec<Output>) {
+    pub fn end_turn(&mut self, out: &mut Vec<Output>) {
         let (chosen_upto, trim_upto) = (self.log.applied_upto(), self.trim_upto());
         if let Some(Leader { ballot, phase: Phase::Leading(leading) }) = &mut self.leader {
             for (link, peer) in self.links.iter().zip(&mut leading.peers) {

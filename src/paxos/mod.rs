@@ -7,26 +7,27 @@
 //! # The story
 //!
 //! A replica that hears no leader *probes* (election.rs): would a quorum promise? If so it raises a ballot, makes it
-//! durable, and *prepares* (prepare.rs): one Prepare for every slot above what it holds. Each [`Message::Promise`] tells
-//! the promiser's chosen watermark and, slot by slot, what it accepted above. With a quorum of them, and having caught up
-//! with the furthest of that quorum (catch_up.rs), it *leads* (leader.rs): it proposes again, slot by slot, the value
-//! accepted at the highest ballot, fills holes with no-ops, and then proposes a no-op of its own. When that one is chosen
-//! *and applied*, the replica has applied everything any earlier reign may have acknowledged, and may serve reads.
+//! durable, and *prepares* (prepare.rs): one Prepare for every slot above what it holds. Each [`Message::Promise`]
+//! tells the promiser's chosen watermark and, slot by slot, what it accepted above. With a quorum of them, and having
+//! caught up with the furthest of that quorum (catch_up.rs), it *leads* (leader.rs): it proposes again, slot by slot,
+//! the value accepted at the highest ballot, fills holes with no-ops, and then proposes a no-op of its own. When that
+//! one is chosen *and applied*, the replica has applied everything any earlier reign may have acknowledged, and may
+//! serve reads.
 //!
-//! From then on a value costs one round trip and one flush, side by side: [`Paxos::propose`] sends Accepts and appends the
-//! leader's own record in the same call. Acceptors (acceptor.rs) append, and say Accepted when the record is durable. A
-//! quorum of durable records, the leader's own among them or not, chooses the slot. Chosen-ness reaches the others as a
-//! watermark on the next Accept or Heartbeat; it holds only for what was accepted at exactly that ballot, so a replica
-//! that holds an older vote there asks for the value instead (log.rs).
+//! From then on a value costs one round trip and one flush, side by side: [`Paxos::propose`] sends Accepts and appends
+//! the leader's own record in the same call. Acceptors (acceptor.rs) append, and say Accepted when the record is
+//! durable. A quorum of durable records, the leader's own among them or not, chooses the slot. Chosen-ness reaches the
+//! others as a watermark on the next Accept or Heartbeat; it holds only for what was accepted at exactly that ballot,
+//! so a replica that holds an older vote there asks for the value instead (log.rs).
 //!
 //! A leader whose disk is full hands over to a replica that has room (room.rs).
 //!
 //! Who heard what a disk acknowledged remembers it, so that an old copy of it is not believed (witness.rs).
 //!
 //! Reads rest on the leader lease or on a round trip (lease.rs). The member list is itself a value of the log
-//! (config.rs): slot 1 is the founding entry, naming the disks the first leader met; later ones bind the others. Members
-//! come, go and change their disks by further entries (change.rs), one at a time, each in force a window of slots after its
-//! own; who comes learns first, and votes once it has caught up.
+//! (config.rs): slot 1 is the founding entry, naming the disks the first leader met; later ones bind the others.
+//! Members come, go and change their disks by further entries (change.rs), one at a time, each in force a window of
+//! slots after its own; who comes learns first, and votes once it has caught up.
 //!
 //! # Invariants
 //!
@@ -36,24 +37,25 @@
 //! 3. A chosen value never changes: a second value for a known one stops the process. (asserted)
 //! 4. `trimmed_upto <= applied_upto <= chosen_upto`; none of them, nor the promise, ever falls. (asserted)
 //! 5. A vote counts once, for its ballot, from a disk that the list in force for its slot names: votes are sets.
-//! 6. A leader proposes slot i only when it has applied slot i - [`SLOT_WINDOW`](crate::limits::SLOT_WINDOW), so it knows
-//!    i's members, and only with promises from a quorum of them. A change of the list is proposed only when every slot of
-//!    the list before is applied, and from then until every slot of the old list is chosen the lease and the read points
-//!    need a quorum of the old *and* of the new one.
+//! 6. A leader proposes slot i only when it has applied slot i - [`SLOT_WINDOW`](crate::limits::SLOT_WINDOW), so it
+//!    knows i's members, and only with promises from a quorum of them. A change of the list is proposed only when every
+//!    slot of the list before is applied, and from then until every slot of the old list is chosen the lease and the
+//!    read points need a quorum of the old *and* of the new one.
 //! 7. *Does not know* is never counted as *never accepted*.
 //! 8. No chosen watermark, value or read point that leaves a replica is ahead of what that replica has published.
 //! 9. While a lease may run, no quorum promises: each acknowledger waits it out, across restarts too, unless the leader
 //!    itself released that very reign. The lease is gone before a message that lets another leader rise is put out.
-//! 10. A record's chosen watermark covers only slots whose records precede it, and never a config entry that is not yet in
-//!     the hard state: a restart misses neither.
-//! 11. The log is given up only behind a durable image. As long as it is short it is kept for every member that may still
-//!     ask for it (trim.rs); whoever asks too late is told, and needs an image.
+//! 10. A record's chosen watermark covers only slots whose records precede it, and never a config entry that is not yet
+//!     in the hard state: a restart misses neither.
+//! 11. The log is given up only behind a durable image. As long as it is short it is kept for every member that may
+//!     still ask for it (trim.rs); whoever asks too late is told, and needs an image.
 //!
 //! # What is deliberately not done
 //!
 //! No image passes through here: a replica that is told that the log it asks for is gone says so in
-//! [`Paxos::needs_image_of`], and starts anew from an image that it was sent. No change of more than one
-//! member at a time. No state transfer on trust: a value is learned from a quorum's votes or as chosen, never from one peer's vote. No clock is compared with another's.
+//! [`Paxos::needs_image_of`], and starts anew from an image that it was sent. No change of more than one member at a
+//! time. No state transfer on trust: a value is learned from a quorum's votes or as chosen, never from one peer's vote.
+//! No clock is compared with another's.
 
 mod acceptor;
 pub mod ballot;
@@ -123,7 +125,8 @@ struct Link {
 }
 
 impl Paxos {
-    /// A replica that starts with what its disk told. It promises nothing before every lease it may have granted ran out.
+    /// A replica that starts with what its disk told. It promises nothing before every lease it may have granted ran
+    /// out.
     #[must_use]
     pub fn new(now: Instant, settings: Settings, recovered: Recovered) -> Self {
         let Recovered { hard_state, chosen_upto, trimmed_upto, accepted, lost, maybe, unknown } = recovered;
@@ -370,8 +373,8 @@ impl Paxos {
         }
     }
 
-    /// A disk that is to join a cell knows of nobody that votes, and not which ballots and votes it may take part in: until
-    /// it has learned a list, it learns and says nothing.
+    /// A disk that is to join a cell knows of nobody that votes, and not which ballots and votes it may take part in:
+    /// until it has learned a list, it learns and says nothing.
     fn may_hear(&self, message: &Message) -> bool {
         let asks = matches!(
             message,
@@ -435,7 +438,7 @@ impl Paxos {
             }
             Message::CatchUp { from: first, upto } => self.on_catch_up(from.0, first, upto, out),
             Message::Chosen { from: first, values } => self.on_chosen(now, from.0, first, values, out),
-            Message::Trimmed { trimmed_upto } => self.on_trimmed(now, from.0, trimmed_upto),
+            Message::Trimmed { trimmed_upto } => self.on_trimmed(now, from.0, trimmed_upto, out),
             Message::Release { ballot, chosen_upto } => self.on_release(now, ballot, chosen_upto, out),
         }
     }

@@ -1,46 +1,58 @@
 //! One replica: Paxos, the journal and the namespace joined. The story of a write and of a read is told here.
 //!
-//! **A write.** A front hands in a [`Submission`], a run of encoded commands. At the leader they wait
-//! in `batch::Pending` until the end of the turn; while an entry is in flight until it is chosen, or until twice as much
-//! waits and fewer than [`ENTRIES_IN_FLIGHT`](crate::limits::ENTRIES_IN_FLIGHT) are. Then they leave together as one value.
-//! Paxos answers a proposal with two outputs at the same moment: an `Accept` to every
-//! peer, and an `Append` of our own. The journal makes of the latter an aligned write (`Effect::Write`); when it is
-//! durable (`Input::Written`) our vote counts. With a majority of votes the slot is chosen; the namespace applies it, and at
-//! the end of the turn every front gets one notice: what changed, and the outcomes of its own sessions' commands. Only
-//! then does Paxos hear that the slot is applied, and only then may it tell the followers that it is chosen. A follower
-//! forwards its fronts' submissions to the leader and answers its clients from its own application of the log.
+//! **A write.** A front hands in a [`Submission`], a run of encoded commands. At the leader they wait in
+//! `batch::Pending` until the end of the turn; while an entry is in flight until it is chosen, or until twice as much
+//! waits and fewer than [`ENTRIES_IN_FLIGHT`](crate::limits::ENTRIES_IN_FLIGHT) are. Then they leave together as one
+//! value. Paxos answers a proposal with two outputs at the same moment: an `Accept` to every peer, and an `Append` of
+//! our own. The journal makes of the latter an aligned write (`Effect::Write`); when it is durable (`Input::Written`)
+//! our vote counts. With a majority of votes the slot is chosen; the namespace applies it, and at the end of the turn
+//! every front gets one notice: what changed, and the outcomes of its own sessions' commands. Only then does Paxos hear
+//! that the slot is applied, and only then may it tell the followers that it is chosen. A follower forwards its fronts'
+//! submissions to the leader and answers its clients from its own application of the log.
 //!
-//! **A read** does not come here, unless the front's replica does not lead, or leads without a lease: then the front asks
-//! for a *read point*, the slot it must have applied. The leader's Paxos gives it; a follower asks the leader.
+//! **A read** does not come here, unless the front's replica does not lead, or leads without a lease: then the front
+//! asks for a *read point*, the slot it must have applied. The leader's Paxos gives it; a follower asks the leader.
 //!
-//! **What clients keep.** An answer may be kept by the client and given again, as long as nothing has changed it. The leader
-//! knows who keeps what, and has it dropped before it proposes a change; that story is told in `cache`.
+//! **What clients keep.** An answer may be kept by the client and given again, as long as nothing has changed it. The
+//! leader knows who keeps what, and has it dropped before it proposes a change; that story is told in `cache`.
 //!
 //! Invariants:
 //!
-//! 1. A vote, a promise or an outcome leaves only behind the durable write it depends on: Paxos parks it, this module only
-//!    reports [`Input::Written`](exchange::Input).
+//! 1. A vote, a promise or an outcome leaves only behind the durable write it depends on: Paxos parks it, this module
+//!    only reports [`Input::Written`](exchange::Input).
 //! 2. Outcomes and changes of a slot reach the fronts before Paxos is told that it is applied.
-//! 3. What is submitted here is proposed, forwarded, refused, or lost with a [`Leader`](exchange::FrontNotice) notice that
-//!    says so; a resend is harmless, since requests are numbered.
+//! 3. What is submitted here is proposed, forwarded, refused, or lost with a [`Leader`](exchange::FrontNotice) notice
+//!    that says so; a resend is harmless, since requests are numbered.
 //! 4. A session ends only by the log. The leader asks for it when it has proved for the whole of the session's timeout
 //!    that it leads, and has heard nothing (`liveness`).
-//! 5. What is due at a node (a lock kept shut for a lost holder opens, a node's time is over) is done only by the log, at a
-//!    log time that has come (`timers`).
+//! 5. What is due at a node (a lock kept shut for a lost holder opens, a node's time is over) is done only by the log,
+//!    at a log time that has come (`timers`).
 //! 6. No command is chosen in a reign before the reign has begun in the log (`reign`).
 //! 7. Nothing is proposed that would make an answer wrong which a client may still give from memory (`cache`).
 //!
-//! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks for
-//! what is gone is sent an image, and starts again from it; that story is told in `transfer`. So is a client that wants a
-//! copy outside the cell: `snapshots`.
+//! **The log's end.** The journal is bounded by images of the namespace; their story is told in `image`. Whoever asks
+//! for what is gone is sent an image, and starts again from it; that story is told in `transfer`. So is a client that
+//! wants a copy outside the cell: `snapshots`.
 //!
-//! What lies still on the disk is read now and then; the log and images are repaired by newer images, the hard state by being
-//! written again; that story is told in `scrub`. That replicas hold the same is not taken on trust: `digests`.
+//! What lies still on the disk is read now and then; the log and images are repaired by newer images, the hard state by
+//! being written again; that story is told in `scrub`. That replicas hold the same is not taken on trust: `digests`.
 //!
-//! An old copy of the folder is told by its peers, who remember what it acknowledged, and then does and says nothing more
-//! ([`Effect::Forgotten`](exchange::Effect); `paxos::witness`).
+//! An old copy of the folder is told by its peers, who remember what it acknowledged, and then does and says nothing
+//! more ([`Effect::Forgotten`](exchange::Effect); `paxos::witness`).
 //!
 //! **The members** are Paxos' affair; who asks for a change of them is answered out of `members`, by the leader.
+//!
+//! | file | |
+//! |---|---|
+//! | [`exchange`] | all that goes in and out, as closed enums: begin here |
+//! | `submission`, `batch` | commands on their way to the log; those that wait for the next entry |
+//! | `fronts`, `peers`, `reads` | what fronts ask and peers say, and where it goes; read points under way |
+//! | `storage` | the journal and the hard state, as one |
+//! | `liveness`, `timers`, `reign` | what a leader asks of the log by itself: sessions end, what is due at nodes, its reign begins |
+//! | `cache` | what clients keep, and what must be dropped before a change |
+//! | `members` | changes of the members, as an operator asks for them |
+//! | `image`, `image_file`, `transfer`, `snapshots` | images: taken, as files, sent to a replica that lags, lent to a client |
+//! | `scrub`, `digests` | damage at rest; replicas that differ |
 //!
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
 //! another replica's clients (they are answered by the replica that serves them).
@@ -54,6 +66,7 @@ mod image;
 mod image_file;
 mod liveness;
 mod members;
+mod peers;
 mod reads;
 mod reign;
 mod scrub;
@@ -75,17 +88,15 @@ use self::fronts::answer_read_point;
 use self::image::Images;
 pub use self::image_file::{ImageCheck, ImageFileError, ImageHead, ImageReader, write_image};
 use self::liveness::Liveness;
-use self::reads::{Asker, ReadPoints};
+use self::reads::ReadPoints;
 use self::scrub::Scrub;
 use self::snapshots::Snapshots;
 pub use self::storage::{Bounds, Recovered, Storage};
 use self::timers::Settling;
 use self::transfer::Transfer;
-use crate::limits::JOURNAL_QUEUE_BYTES_MAX;
 use crate::namespace::command::{Command, Revision, SessionId};
-use crate::namespace::{Change, Tree};
-use crate::namespace::{CommandOutcome, Namespace};
-use crate::paxos::{self, Acknowledged, Ballot, Incarnation, Kind, Message, Output, Paxos, ReplicaId, Slot, Value};
+use crate::namespace::{Change, CommandOutcome, Namespace, Tree};
+use crate::paxos::{self, Acknowledged, Ballot, Kind, Output, Paxos, ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
 use crate::wire::cache::CacheAccount;
 use crate::wire::peer::PeerMessage;
@@ -95,6 +106,7 @@ use crate::wire::peer::PeerMessage;
 pub struct Replica {
     me: ReplicaId,
     paxos: Paxos,
+    /// Put out by Paxos and not done yet.
     outputs: Vec<Output>,
     storage: Storage,
     images: Images,
@@ -105,24 +117,33 @@ pub struct Replica {
     namespace: Namespace,
     applied_upto: Slot,
     applied_at: Instant,
+    /// When this reign proposed last.
     proposed: LogTime,
+    /// Commands that wait for an entry to leave in.
     pending: Pending,
     reads: ReadPoints,
+    /// While this replica leads: who was heard from when.
     liveness: Option<Liveness>,
+    /// Empty but within [`Replica::tick`].
     expired: Vec<SessionId>,
     settling: Settling,
     /// What the cell's key becomes if this replica is the first that leads it.
     drawn_key: u128,
     /// While this replica leads: who keeps which answers.
     cache: Option<Cache>,
+    /// Who can be spoken to.
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
+    /// The front at which each session is connected.
     attached: HashMap<SessionId, FrontId>,
     /// How many watches they have, of those that have any.
     watching: HashMap<SessionId, u32>,
+    /// Of all that was applied since the last notice.
     changes: Vec<Change>,
+    /// Empty but while a batch is applied.
     applied: crate::namespace::Applied,
+    /// Something was applied, or this is the start, and the fronts were not told.
     unpublished: bool,
     /// The disk does not hold what it acknowledged: nothing is done or said any more.
     forgot: bool,
@@ -133,6 +154,7 @@ pub struct Replica {
 /// What is on its way to one front.
 #[derive(Debug, Default)]
 struct FrontState {
+    /// Of its sessions' commands, since the last notice.
     outcomes: Vec<CommandOutcome>,
 }
 
@@ -150,8 +172,8 @@ impl LogTime {
 }
 
 impl Replica {
-    /// A replica that starts, with what its disk told; `fronts` of them will ask it. `drawn_key` is random: the draw of the
-    /// first leader of all becomes the cell's key.
+    /// A replica that starts, with what its disk told; `fronts` of them will ask it. `drawn_key` is random: the draw of
+    /// the first leader of all becomes the cell's key.
     #[must_use]
     pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8, drawn_key: u128) -> Self {
         let me = settings.me;
@@ -318,8 +340,8 @@ impl Replica {
         self.applied_upto
     }
 
-    /// The log is there from this slot on, and perhaps from further back: an image that ends before it is no place to start
-    /// from without the help of others.
+    /// The log is there from this slot on, and perhaps from further back: an image that ends before it is no place to
+    /// start from without the help of others.
     #[must_use]
     pub fn log_reaches_back_to(&self) -> Slot {
         self.images.sure_upto()
@@ -346,54 +368,6 @@ impl Replica {
             if !has_room || self.admit(Submission::of(&command)).is_err() {
                 self.with_liveness(|liveness| liveness.spared(now, session));
             }
-        }
-    }
-
-    fn peer_says(
-        &mut self,
-        now: Instant,
-        from: ReplicaId,
-        incarnation: Incarnation,
-        message: PeerMessage,
-        effects: &mut Vec<Effect>,
-    ) {
-        match message {
-            // A replica whose disk does not keep up, or is full, lags; frames may be lost.
-            PeerMessage::Paxos(Message::Accept { .. } | Message::Chosen { .. })
-                if self.storage.journal().queued_bytes() > JOURNAL_QUEUE_BYTES_MAX => {}
-            PeerMessage::Paxos(message) => self.paxos.receive(now, from, incarnation, message, &mut self.outputs),
-            PeerMessage::Forward { count, run } => {
-                let submission = Submission { run, count };
-                let refused = if self.paxos.is_leader() { self.admit(submission).err() } else { Some(submission) };
-                if let Some(submission) = refused {
-                    let message = PeerMessage::ForwardRefused {
-                        requests: submission.requests(),
-                        overloaded: self.paxos.is_leader(),
-                    };
-                    effects.push(Effect::Peer { to: from, message });
-                }
-            }
-            PeerMessage::ForwardRefused { requests, overloaded } => self.refuse(requests, overloaded, effects),
-            PeerMessage::ReadPoint { ticket, sessions, wish } => {
-                self.ask_read_point(now, Asker::Peer(from, ticket), (sessions, wish), effects);
-            }
-            PeerMessage::ReadPointReply { ticket, upto, withheld, word } => {
-                if let Some(asked) = self.reads.answered_by(ticket, from) {
-                    answer_read_point(asked.asker, upto, (withheld, word), effects);
-                }
-            }
-            PeerMessage::Recall { sessions, recall } => self.recall_here(&sessions, &recall, effects),
-            PeerMessage::Recalled { session, reign, number } => {
-                if let Some(cache) = &mut self.cache {
-                    cache.recalled(session, reign, number);
-                }
-            }
-            PeerMessage::FetchImage { image, offset } => self.lend(now, from, (image, offset), effects),
-            PeerMessage::ImagePiece { image, offset, bytes } => {
-                self.take_piece(from, (image, offset), bytes, effects);
-            }
-            PeerMessage::Digest { slot, digest } => self.take_digest(from, incarnation, slot, digest),
-            PeerMessage::EntryWanted => self.add_an_entry(now, effects),
         }
     }
 
@@ -549,7 +523,7 @@ impl Replica {
             return;
         }
         self.publish(now, effects);
-        self.paxos.flush(now, &mut self.outputs);
+        self.paxos.end_turn(&mut self.outputs);
         self.drain(now, effects);
         self.tend_images(now, effects);
         self.tend_fetch(now, effects);
@@ -582,9 +556,9 @@ impl Replica {
         }
     }
 
-    /// The log's time as this replica would say it now: it runs on from what was applied last, and from what was proposed
-    /// here last, whichever is later (an entry's own way to being applied must not stop it). It runs only in a reign of
-    /// this replica: nobody may hurry it by what went on elsewhere, or before.
+    /// The log's time as this replica would say it now: it runs on from what was applied last, and from what was
+    /// proposed here last, whichever is later (an entry's own way to being applied must not stop it). It runs only in a
+    /// reign of this replica: nobody may hurry it by what went on elsewhere, or before.
     fn log_time_ns(&self, now: Instant) -> u64 {
         if self.liveness.is_none() {
             return self.namespace.log_time_ns();

@@ -43,8 +43,8 @@
 //!
 //! 1. Memory lent to the kernel outlives the request: it is owned by the ring's tables until the completion has been
 //!    taken, and a ring that is dropped waits for every request first (and leaks the memory if one never ends).
-//! 2. A slot (connection, write, file) is reused only when no request of its former owner is in flight, and every tag
-//!    carries the slot's generation: a late completion reaches nobody.
+//! 2. A slot (here a place in one of the ring's tables, for a connection, a write or a file) is reused only when no request
+//!    of its former owner is in flight, and every tag carries the slot's generation: a late completion reaches nobody.
 //! 3. `Written` with success means: every byte was written, and a flush that began after the write has ended. Where the
 //!    flush is a request of its own, the two are one submission that is never split; if the kernel splits it the ring fails.
 //! 4. The bytes of a connection leave in the order of [`Ring::send`]: one send is in flight per connection.

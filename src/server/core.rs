@@ -213,7 +213,7 @@ impl Core {
 
     /// Ends the turn. What the fronts must know, the state of the lease included, is shown to them through `tell` before
     /// anything leaves this host that rests on it.
-    pub(super) fn settle(
+    pub(super) fn end_turn(
         &mut self,
         now: Instant,
         ring: &mut Ring,
@@ -449,7 +449,7 @@ impl Core {
         }
     }
 
-    /// When [`Core::settle`] is due.
+    /// When [`Core::end_turn`] is due.
     pub(super) fn next_deadline(&self, now: Instant) -> Instant {
         let stall = self.writing.values().min().map_or(Instant::FOREVER, |since| *since + DISK_STALL_MAX);
         let own = self.replica.next_deadline(now).min(self.links.next_deadline());

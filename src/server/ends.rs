@@ -5,6 +5,10 @@ use super::folder::{Folder, HARD_STATE};
 use crate::paxos::{Acknowledged, ReplicaId, Slot};
 use crate::replica::exchange::Diverged;
 
+pub(super) fn loop_failed(error: &std::io::Error) -> Failure {
+    Failure::new(Code::LoopFailed, "the event loop failed").found(error.to_string())
+}
+
 pub(super) fn removed(replica: ReplicaId, replaced: bool) -> Failure {
     let what = if replaced { "its members are others now, or count on another disk of it" } else { "it was removed" };
     Failure::new(Code::Removed, format!("replica {replica} is no member of the cell any more: {what}"))

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use super::clients::Clients;
 use super::core::{Core, Ended};
+use super::ends::loop_failed;
 use super::failure::{Code, Failure};
 use super::published::Published;
 use super::service::Pulse;
@@ -79,7 +80,7 @@ impl ReplicaCore {
             if self.stop.begins(now) {
                 self.core.hand_over(now);
             }
-            let now = self.settle(ring)?;
+            let now = self.end_turn(ring)?;
             if let Some(ended) = self.core.ended(&self.stop, now) {
                 return Ok(ended);
             }
@@ -111,14 +112,14 @@ impl ReplicaCore {
     }
 
     /// Ends the turn; when that was.
-    fn settle(&mut self, ring: &mut Ring) -> Result<Instant, Failure> {
+    fn end_turn(&mut self, ring: &mut Ring) -> Result<Instant, Failure> {
         let (now, requests) = asked(&mut self.fronts);
         for (front, request) in requests {
             self.core.front_asks(now, front, request);
         }
         let fronts = &mut self.fronts;
         let published = &self.published;
-        self.core.settle(now, ring, |replica, notices| {
+        self.core.end_turn(now, ring, |replica, notices| {
             // First: replies ride in the notices. A front that has not got its own yet sees that it is behind, and does
             // not read under the lease.
             published.set_applied_upto(replica.applied_upto());
@@ -193,7 +194,7 @@ impl FrontCore {
             .map_err(|error| loop_failed(&error))?;
             let now = clock::now();
             self.heart.pulse.beat(now);
-            self.settle(now, ring);
+            self.end_turn(now, ring);
         }
     }
 
@@ -202,7 +203,7 @@ impl FrontCore {
         self.clients.next_deadline().min(pulse)
     }
 
-    fn settle(&mut self, now: Instant, ring: &mut Ring) {
+    fn end_turn(&mut self, now: Instant, ring: &mut Ring) {
         // The lease's ballot first, then the state: what is answered below is at least as new as what the lease covers.
         let lease = self.published.lease();
         let wanted = self.published.applied_upto();
@@ -243,10 +244,6 @@ impl FrontCore {
         }
         self.requests.flush_with(ring);
     }
-}
-
-fn loop_failed(error: &std::io::Error) -> Failure {
-    Failure::new(Code::LoopFailed, "the event loop failed").found(error.to_string())
 }
 
 #[cfg(test)]

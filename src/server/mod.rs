@@ -1,8 +1,8 @@
 //! The server: one process of a cell, driving a replica and its fronts with the runtime.
 //!
-//! This is the only folder, beside the command line, that knows both the pure parts and the runtime. A turn of a loop is
-//! always the same: the ring waits, then hands over what happened; bytes become inputs; the pure parts step; their effects
-//! become disk writes and frames, which leave with the next submission.
+//! This is the only folder, beside the command line, that knows both the pure parts and the runtime. A turn of a loop
+//! is always the same: the ring waits, then hands over what happened; bytes become inputs; the pure parts step; their
+//! effects become disk writes and frames, which leave with the next submission.
 //!
 //! | file | |
 //! |---|---|
@@ -27,11 +27,11 @@
 //!
 //! 1. What the fronts must know of a turn (changes, the end of a lease) is shown to them before any frame of that turn
 //!    leaves.
-//! 2. A disk error ends the process. Nothing is retried, nothing more is said. (No room for a *new* file is no error: what
-//!    was promised rests on files that are there in full.)
+//! 2. A disk error ends the process. Nothing is retried, nothing more is said. (No room for a *new* file is no error:
+//!    what was promised rests on files that are there in full.)
 //! 3. One reading of the clock a turn; the check of a lease takes its own, after the answers are made.
-//! 4. The service manager gets a sign of life only while the loop of every core turns, no disk write is overdue and what is
-//!    chosen is applied.
+//! 4. The service manager gets a sign of life only while the loop of every core turns, no disk write is overdue and
+//!    what is chosen is applied.
 
 mod clients;
 pub mod config;

@@ -2,7 +2,8 @@
 
 use super::clients::Clients;
 use super::core::{Core, Ended};
-use super::failure::{Code, Failure};
+use super::ends::loop_failed;
+use super::failure::Failure;
 use super::stop::Stop;
 use crate::replica::exchange::{FrontId, FrontRequest};
 use crate::runtime::{Event, ListenerId, Ring, clock};
@@ -32,13 +33,13 @@ impl Solo {
                     outcome = Err(failure);
                 }
             })
-            .map_err(|error| Failure::new(Code::LoopFailed, "the event loop failed").found(error.to_string()))?;
+            .map_err(|error| loop_failed(&error))?;
             outcome?;
             let now = clock::now();
             if self.stop.begins(now) {
                 self.core.hand_over(now);
             }
-            restless = self.settle(now, ring)?;
+            restless = self.end_turn(now, ring)?;
             if let Some(ended) = self.core.ended(&self.stop, now) {
                 return Ok(ended);
             }
@@ -83,7 +84,7 @@ impl Solo {
     }
 
     /// Ends the turn. Returns whether there is more to do at once.
-    fn settle(&mut self, now: Instant, ring: &mut Ring) -> Result<bool, Failure> {
+    fn end_turn(&mut self, now: Instant, ring: &mut Ring) -> Result<bool, Failure> {
         for _ in 0..ROUNDS_A_TURN {
             let lease = self.core.replica.lease();
             let leased = lease.holds_at(now);
@@ -91,7 +92,7 @@ impl Solo {
                 self.core.front_asks(now, FrontId(0), request);
             }
             let clients = &mut self.clients;
-            self.core.settle(now, ring, |replica, notices| {
+            self.core.end_turn(now, ring, |replica, notices| {
                 notices.for_each(|(_, notice)| clients.notice(notice, replica.tree()));
             })?;
             let replica = &self.core.replica;

@@ -275,7 +275,7 @@ impl Cell {
         let paxos = self.node(id).paxos.as_mut()?;
         if applied > paxos.status().applied_upto {
             paxos.applied(now, applied, &mut out);
-            paxos.flush(now, &mut out);
+            paxos.end_turn(&mut out);
             self.put_out(id, &mut out);
         }
         self.node(id).paxos.as_ref()?.invariants();

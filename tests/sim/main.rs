@@ -2,20 +2,22 @@
 //!
 //! The shipped replica, front, wire codecs and client machine run as a cell of several nodes with several clients. What
 //! `runtime` and `server` do in production is done here by a simulated [`network`], [`disk`] and clock ([`world`]); a
-//! [`node`] turns in the same order as the server's loop, its [`fronts`] with it or on cores of their own. Nothing of the code under test is replaced.
+//! [`node`] turns in the same order as the server's loop, its [`fronts`] with it or on cores of their own. Nothing of
+//! the code under test is replaced.
 //!
 //! A run has two phases ([`run`]). In the *storm* [`misfortune`]s of the seed's own mix ([`plan`]) strike: crashes that
-//! tear unfinished writes, hosts that vanish, pauses past the lease in the middle of a turn, partitions one way and both,
-//! connections that break, disks that stall, are damaged or lost. An [`operator`] has lost disks replaced, and replicas removed and
-//! added again, in a third of the seeds. In the *calm* everybody runs and nothing fails any more: every call must
-//! come to its end. Four judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`]
-//! itself holds leases against the disks they rest on, and sessions against what their clients were told; the [`history`]
-//! holds what clients were told, by their watches too ([`watching`]), against an independent [`model`] fed with the chosen
-//! log; and a search for one [`linearizable`] order asks of single nodes the same without trusting any revision. Clients
-//! tell each other what they were answered: whoever hears of it looks for himself at once, through whatever front he has.
+//! tear unfinished writes, hosts that vanish, pauses past the lease in the middle of a turn, partitions one way and
+//! both, connections that break, disks that stall, are damaged or lost. An [`operator`] has lost disks replaced, and
+//! replicas removed and added again, in a third of the seeds. In the *calm* everybody runs and nothing fails any more:
+//! every call must come to its end. Four judges watch: the [`oracle`] sees frames and durable records and knows what is
+//! chosen; [`run`] itself holds leases against the disks they rest on, and sessions against what their clients were
+//! told; the [`history`] holds what clients were told, by their watches too ([`watching`]), against an independent
+//! [`model`] fed with the chosen log; and a search for one [`linearizable`] order asks of single nodes the same without
+//! trusting any revision. Clients tell each other what they were answered: whoever hears of it looks for himself at
+//! once, through whatever front he has.
 //!
-//! What the runs exercise is counted ([`coverage`]), so that an operation or a fault nobody draws any more is noticed. A
-//! seed that fails can be made smaller ([`cuts`]).
+//! What the runs exercise is counted ([`coverage`]), so that an operation or a fault nobody draws any more is noticed.
+//! A seed that fails can be made smaller ([`cuts`]).
 //!
 //! ```text
 //! QUORATE_SIM_SECONDS=60 cargo test --test sim                        more fresh seeds

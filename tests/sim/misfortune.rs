@@ -382,9 +382,10 @@ pub fn lose_disk_of(run: &mut Run, node: usize) {
     run.world.after(delay, Event::Start { node });
 }
 
-/// Some of what the victim's log holds is not what was written.
+/// Some of what the victim's log holds is not what was written. Not before everybody was met: until the list names a disk
+/// the others are all it takes to choose, and cannot do without what one of them held.
 fn damage_log(run: &mut Run) -> bool {
-    let Some(victim) = run.plan.victim else { return false };
+    let Some(victim) = run.plan.victim.filter(|_| operator::everybody_votes(run)) else { return false };
     let before = run.damaged;
     for _ in 0..run.world.random.within(1, 3) {
         let blocks = damage::strike(&mut run.nodes[victim].disk, &mut run.world.random, run.plan.astray);

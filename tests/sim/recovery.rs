@@ -58,7 +58,10 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     })
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
     if plan.victim.map(replica) != Some(identity.replica) {
-        only_torn(&recovery);
+        // A replica that was stuck without room gave its log up to the newest image; if that one is damaged, the log ends.
+        let may_be_stuck = plan.cramped || plan.weights.fill_disk > 0;
+        let given_up = if may_be_stuck && image_upto < pointed_to { pointed_to } else { Slot(0) };
+        only_torn(&recovery, given_up);
     }
     let accepted = recovery.accepted.clone();
     let named = recovery.maybe.iter().chain(&recovery.lost).map(|name| (name.slot, name.slot));
@@ -173,13 +176,13 @@ fn settle_hard_state(
     Some(())
 }
 
-/// Crashes tear what was under way and nothing else; whatever else recovery finds, it imagines.
-fn only_torn(recovery: &Recovery) {
+/// Crashes tear what was under way and nothing else; whatever else recovery finds above what was `given_up`, it imagines.
+fn only_torn(recovery: &Recovery, given_up: Slot) {
     let Recovery { lost, maybe, unknown, missing, .. } = recovery;
     // A later vote for a chosen slot may be torn beside a whole record that says so.
-    let torn = |slot: u64| maybe.iter().any(|name| name.slot == Slot(slot));
+    let torn = |slot: u64| slot <= given_up.0 || maybe.iter().any(|name| name.slot == Slot(slot));
     let excused = missing.iter().all(|(from, upto)| (from.0..=upto.0).all(torn));
-    let calm = lost.is_empty() && unknown.is_empty() && excused;
+    let calm = lost.is_empty() && unknown.iter().all(|(_, upto)| *upto <= given_up) && excused;
     assert!(calm, "no disk was damaged, but recovery says lost {lost:?}, unknown {unknown:?}, missing {missing:?}");
 }
 

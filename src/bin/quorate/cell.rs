@@ -17,6 +17,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// The configuration's name in a cell's folder.
 pub const CONFIG: &str = "cell.toml";
+
+/// What tells a cell's folder, however early the making of the cell was cut off.
+const OF_A_CELL: [&str; 3] = [LOCK, CONFIG, MAKING];
+
+const LOCK: &str = ".lock";
+const MAKING: &str = "cell.making";
 
 /// How a cell is to be made, where it does not exist yet.
 pub struct Plan {
@@ -61,6 +68,7 @@ impl Cell {
             Some(dir) => (dir.to_path_buf(), false),
             None => (temporary_folder(), true),
         };
+        refuse_foreign(&dir)?;
         fs::create_dir_all(&dir).map_err(|error| Failure::io(Code::DiskFailed, "make", &dir, &error))?;
         let dir = fs::canonicalize(&dir).map_err(|error| Failure::io(Code::DiskFailed, "find", &dir, &error))?;
         let lock = lock(&dir)?;
@@ -233,7 +241,7 @@ impl Cell {
     pub fn way_back(&self, id: ReplicaId) -> String {
         let (log, config, folder) = (self.beside(id, "log"), self.config_path(), self.folder(id));
         format!(
-            "  its last words are in {}\n  start it again with `start {id}` at the prompt, or in another terminal:\n    \
+            "  its last words are in {}\n  start it again (at the prompt, where there is one, with `start {id}`):\n    \
              quorate start --config {} {}\n  (or let dev do it: --restart)",
             log.display(),
             config.display(),
@@ -302,9 +310,29 @@ fn temporary_folder() -> PathBuf {
     base.join(format!("quorate-dev-{}-{:08x}", std::process::id(), getrandom::u32().unwrap_or_default()))
 }
 
+/// A folder in which something else lives does not become a cell's, which would lay its files among it.
+fn refuse_foreign(dir: &Path) -> Result<(), Failure> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| Failure::io(Code::DiskFailed, "look into", dir, &error))?,
+    };
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    // A disk mounted there has a folder of its own file system.
+    let mut names: Vec<OsString> = names.filter(|name| name != "lost+found").collect();
+    names.sort();
+    if names.is_empty() || names.iter().any(|name| OF_A_CELL.iter().any(|ours| name == ours)) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::FolderNotEmpty, format!("{} is no cell's folder", dir.display()))
+        .found(format!("{}{}", names[0].display(), if names.len() > 1 { " and more" } else { "" }))
+        .needed(format!("{CONFIG}, or an empty folder, or none"))
+        .why("a cell's files would lie among what is there")
+        .fix("name another --dir; one that does not exist is made"))
+}
+
 /// Two cells in one folder would fight over its processes.
 fn lock(dir: &Path) -> Result<File, Failure> {
-    let path = dir.join(".lock");
+    let path = dir.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| Failure::io(Code::DiskFailed, "open", &path, &error))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -319,7 +347,7 @@ fn lock(dir: &Path) -> Result<File, Failure> {
 
 /// Makes the cell: its configuration under another name, each replica's folder, and then the configuration's name.
 fn make(path: &Path, plan: &Plan) -> Result<Config, Failure> {
-    let making = path.with_extension("making");
+    let making = path.with_file_name(MAKING);
     let config = if making.exists() {
         Config::read(&making, &[])?
     } else {

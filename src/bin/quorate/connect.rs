@@ -11,23 +11,41 @@ use quorate::server::{Code, Failure};
 
 use super::session::Kept;
 
+/// The variables that stand for a flag, and how the parser writes it.
+pub const VARIABLES: [(&str, &str); 6] = [
+    ("QUORATE_OUTPUT", " --output <FORM>"),
+    ("QUORATE_ENDPOINTS", " --endpoints <ENDPOINTS>"),
+    ("QUORATE_CELL", " --cell <CELL>"),
+    ("QUORATE_TIMEOUT", " --timeout <TIMEOUT>"),
+    ("QUORATE_AUTH", " --auth <digest:USER:PASSWORD>"),
+    ("QUORATE_RESUME", " --resume <FILE>"),
+];
+
+/// What the commands have in common stands apart in their help.
+const THE_CELL: &str = "The cell, and who asks it";
+
 /// Which cell, and how long to try.
 #[derive(clap::Args, Clone)]
 pub struct Target {
     /// The cell's client addresses, like 10.0.0.1:7400,10.0.0.2:7400; one that answers is enough
     #[arg(long, env = "QUORATE_ENDPOINTS", default_value = "127.0.0.1:7400", global = true)]
+    #[arg(help_heading = THE_CELL)]
     pub endpoints: String,
     /// Refuse to talk to any other cell than this
     #[arg(long, env = "QUORATE_CELL", value_parser = parse_cell_id, global = true)]
+    #[arg(help_heading = THE_CELL)]
     pub cell: Option<CellId>,
     /// How long opening the session, and each answer, may take
     #[arg(long, env = "QUORATE_TIMEOUT", default_value = "10s", value_parser = span, global = true)]
+    #[arg(help_heading = THE_CELL)]
     pub timeout: Duration,
     /// Whom to stand for, like digest:alice:secret; better given by the variable, which no list of processes shows
     #[arg(long, env = "QUORATE_AUTH", hide_env_values = true, value_name = "digest:USER:PASSWORD", global = true)]
+    #[arg(help_heading = THE_CELL)]
     pub auth: Option<Auth>,
     /// Do it in the session of this file, which `quorate session open` made, and let the session live on
     #[arg(long, env = "QUORATE_RESUME", value_name = "FILE", global = true)]
+    #[arg(help_heading = THE_CELL)]
     pub resume: Option<PathBuf>,
 }
 

@@ -4,7 +4,7 @@ use quorate::client::{Expect, HandleToken};
 use quorate::server::Failure;
 
 use super::connect::{Target, change_failed, failed};
-use super::input::Data;
+use super::input::NewData;
 use super::{get, output, stat};
 
 #[derive(clap::Subcommand)]
@@ -39,7 +39,7 @@ pub struct Set {
     /// The handle, as `quorate open` gave it to its program
     handle: HandleToken,
     #[command(flatten)]
-    data: Data,
+    data: NewData,
     #[command(flatten)]
     target: Target,
 }

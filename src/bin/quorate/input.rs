@@ -17,6 +17,7 @@ pub fn password() -> Result<String, Failure> {
     Ok(password.to_owned())
 }
 
+/// What a node is made with: often nothing.
 #[derive(clap::Args)]
 pub struct Data {
     /// The data; `-` reads standard input to its end
@@ -24,17 +25,36 @@ pub struct Data {
     data: String,
 }
 
+/// What takes the place of what a node holds: nobody empties one by forgetting a word.
+#[derive(clap::Args)]
+pub struct NewData {
+    /// The new data, '' for none; `-` reads standard input to its end
+    #[arg(allow_hyphen_values = true)]
+    data: String,
+}
+
 impl Data {
     /// The bytes.
     pub fn read(&self) -> Result<Bytes, Failure> {
-        if self.data != "-" {
-            return Ok(Bytes::copy_from_slice(self.data.as_bytes()));
-        }
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(|error| Failure::new(Code::Usage, "cannot read standard input").found(error.to_string()))?;
-        Ok(bytes.into())
+        bytes(&self.data)
     }
+}
+
+impl NewData {
+    /// The bytes.
+    pub fn read(&self) -> Result<Bytes, Failure> {
+        bytes(&self.data)
+    }
+}
+
+fn bytes(text: &str) -> Result<Bytes, Failure> {
+    if text != "-" {
+        return Ok(Bytes::copy_from_slice(text.as_bytes()));
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::new(Code::Usage, "cannot read standard input").found(error.to_string()))?;
+    Ok(bytes.into())
 }

@@ -68,9 +68,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Cli {
     /// In which form the result is printed
     #[arg(long, global = true, env = "QUORATE_OUTPUT", value_name = "FORM", value_enum, default_value = "simple")]
+    #[arg(help_heading = "Of every command")]
     output: Output,
     /// Short for --output json
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Of every command")]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -258,7 +259,18 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
 /// The parser's words under our code.
 fn misused(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    Failure::new(Code::Usage, text.strip_prefix("error: ").unwrap_or(&text).trim_end())
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let lines: Vec<String> = text.lines().map(usage).collect();
+    Failure::new(Code::Usage, lines.join("\n"))
+}
+
+/// The parser's line of usage shows what a variable gave as if it had to be typed.
+fn usage(line: &str) -> String {
+    if !line.starts_with("Usage: ") {
+        return line.to_owned();
+    }
+    let given = connect::VARIABLES.iter().filter(|(variable, _)| std::env::var_os(variable).is_some());
+    given.fold(line.to_owned(), |line, (_, flag)| line.replace(flag, ""))
 }
 
 /// Whether a command line that could not be read asked for JSON all the same.

@@ -6,7 +6,7 @@ use quorate::client::{Client, Expect};
 use quorate::server::Failure;
 
 use super::connect::{Target, change_failed};
-use super::input::Data;
+use super::input::NewData;
 use super::output;
 
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub struct What {
     /// The node's path
     path: String,
     #[command(flatten)]
-    data: Data,
+    data: NewData,
     /// Only if the node has this version
     #[arg(long)]
     version: Option<u64>,

@@ -28,5 +28,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if parent != Some(args.parent) {
         return Err(cannot(format!("process {} is gone", args.parent)));
     }
-    Err(cannot(Command::new(&args.program[0]).args(&args.program[1..]).exec().to_string()))
+    let error = Command::new(&args.program[0]).args(&args.program[1..]).exec();
+    Err(cannot(error.to_string()).fix("check its name, and that it is on the PATH and may be executed"))
 }

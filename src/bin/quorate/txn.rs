@@ -227,7 +227,9 @@ impl Plan {
             }
             let step = Step::try_parse_from(&words).map_err(|error| {
                 let said = error.render().to_string();
-                wrong(said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+                // What is missing is named in lines of its own; the usage behind them is the shell's, not a line's.
+                let said: Vec<&str> = said.split("\n\n").next().unwrap_or_default().lines().map(str::trim).collect();
+                wrong(said.join(" ").trim_start_matches("error: ").to_owned())
             })?;
             match section.as_str() {
                 "if" if !step.is_condition() => return Err(wrong(format!("`{}` is no condition", words[0]))),
@@ -305,6 +307,7 @@ mod tests {
             ("get /a\nfrobnicate /a", "line 2"),
             ("if get /a", "no condition"),
             ("set /a", "line 1"),
+            ("set /a", "not provided: <DATA>"),
             ("version /a x", "line 1"),
             ("set /a 'b", "quotation mark"),
         ] {

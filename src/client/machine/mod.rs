@@ -3,29 +3,31 @@
 //! Whoever drives it tells it what happened ([`connected`](Machine::connected), [`received`](Machine::received),
 //! [`disconnected`](Machine::disconnected), [`tick`](Machine::tick) when [`next_deadline`](Machine::next_deadline) has
 //! come), asks for what it was asked to do ([`request`](Machine::request), [`read`](Machine::read),
-//! [`watch`](Machine::watch), [`close`](Machine::close)), and afterwards takes out what is to be sent ([`outgoing`](Machine::outgoing)) and to be
-//! done ([`poll_effect`](Machine::poll_effect)). Three drive it: the library's thread, the load generator and the
-//! simulator.
+//! [`watch`](Machine::watch), [`close`](Machine::close)), and afterwards takes out what is to be sent
+//! ([`outgoing`](Machine::outgoing)) and to be done ([`poll_effect`](Machine::poll_effect)). Three drive it: the
+//! library's thread, the load generator and the simulator.
 //!
 //! # Invariants
 //!
-//! 1. **Each request has one number for ever**, from 1 on without a hole. It is sent again, under that number, after every
-//!    new connection and every refusal, until it is answered; the cell applies it once.
-//! 2. **Order is the caller's.** Requests and reads are sent in the order they were made, again and again if need be. (Only
-//!    behind a refused request may a read made before it be asked after it, while neither is answered.)
+//! 1. **Each request has one number for ever**, from 1 on without a hole. It is sent again, under that number, after
+//!    every new connection and every refusal, until it is answered; the cell applies it once.
+//! 2. **Order is the caller's.** Requests and reads are sent in the order they were made, again and again if need be.
+//!    (Only behind a refused request may a read made before it be asked after it, while neither is answered.)
 //! 3. **Nothing is shown that is older than what was shown before**: a replica that answers so is left.
-//! 4. **The lease is counted from the sending** of the ping, or the opening, that was answered, by this host's clock, and
-//!    given up early by the error two clocks may have. An answer to anything else extends nothing.
+//! 4. **The lease is counted from the sending** of the ping, or the opening, that was answered, by this host's clock,
+//!    and given up early by the error two clocks may have. An answer to anything else extends nothing.
 //! 5. **In doubt, calls wait.** From the end of the lease to the end of the grace nothing is sent and nothing fails;
 //!    only the cell's word, or the end of the grace, makes the session expired.
 //!    What is kept of answers has a lease of its own, under the same rule (`keeping`).
-//! 6. **A session is one process's at a time.** Who takes it over goes on behind all numbers that the one before may have used
-//!    (`handing`), and the one before comes to its end.
-//! 7. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of connections.
+//! 6. **A session is one process's at a time.** Who takes it over goes on behind all numbers that the one before may
+//!    have used (`handing`), and the one before comes to its end.
+//! 7. **A watch is told every revision once, whole, in order, or that there is a gap**, whatever becomes of
+//!    connections.
 //!
 //! # Not here
 //!
-//! Deadlines of single calls: a request that was sent cannot be taken back, so a caller in a hurry stops waiting instead.
+//! Deadlines of single calls: a request that was sent cannot be taken back, so a caller in a hurry stops waiting
+//! instead.
 
 mod awaiting;
 mod conversation;
@@ -175,8 +177,8 @@ enum Link {
 
 #[derive(Debug)]
 enum Session {
-    /// `asked_at`: when it was asked for first. The answer to a later asking may be about the session that the first one
-    /// made, so its lease counts from there.
+    /// `asked_at`: when it was asked for first. The answer to a later asking may be about the session that the first
+    /// one made, so its lease counts from there.
     Wanted {
         give_up_at: Instant,
         asked_at: Option<Instant>,
@@ -229,8 +231,8 @@ impl Machine {
         machine
     }
 
-    /// Queues a mutation. `tag` comes back with what it came to. A release is taken beyond the bound of calls: refused, it
-    /// would leave the lock shut for as long as the session lives.
+    /// Queues a mutation. `tag` comes back with what it came to. A release is taken beyond the bound of calls: refused,
+    /// it would leave the lock shut for as long as the session lives.
     pub fn request(&mut self, now: Instant, tag: u64, operation: Operation) -> Result<(), Error> {
         if is_release(&operation) {
             self.admit_unbounded()?

@@ -298,10 +298,11 @@ const ROWS: [Row; 32] = [
     Row {
         code: Code::JournalDamaged,
         number: 37,
-        meaning: "the journal contradicts itself",
+        meaning: "the journal contradicts itself, or a snapshot is damaged",
         more: "Records that were durable are gone or changed: no crash does that, a disk or a person does. The \
                other replicas have the log. Look at the disk (dmesg, SMART), and bring the replica \
-               back with a fresh folder: `quorate recover`.",
+               back with a fresh folder: `quorate recover`. Of a snapshot: the file is none, is not whole, or was \
+               changed after it was saved; save it again.",
     },
     Row {
         code: Code::DiskFailed,

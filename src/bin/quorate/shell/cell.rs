@@ -16,9 +16,12 @@ use super::{cannot_run, program, unfinished};
 use crate::cell::Cell;
 use crate::dev::{Event, receive, tell_ended};
 
+const OWN_COMMANDS: &str =
+    "`help` lists the commands, `kill N` and `start N` end and start a replica, `exit` stops the cell.";
+
 /// Reads and does lines until `exit`, the end of the input, or a signal. Gives the exit status.
 pub fn run(cell: &mut Cell, restart: bool, happened: &Receiver<Event>, events: Sender<Event>) -> Result<u8, Failure> {
-    println!("`help` lists the commands, `kill N` and `start N` end and start a replica, `exit` stops the cell.");
+    println!("{OWN_COMMANDS}");
     let _as_it_was = Terminal::kept();
     let next = forward_lines(cell.endpoints(), events);
     loop {
@@ -54,16 +57,27 @@ fn perform(
     restart: bool,
     happened: &Receiver<Event>,
 ) -> Result<Option<i32>, Failure> {
-    let number = |text: &String| text.parse().ok().map(ReplicaId);
-    let done = match words {
-        [verb, id] if verb == "kill" && number(id).is_some() => kill(cell, number(id).unwrap_or_default()),
-        [verb, id] if verb == "start" && number(id).is_some() => start(cell, number(id).unwrap_or_default()),
-        words => return execute(cell, words, restart, happened),
+    let Some((verb, rest)) = words.split_first() else { return Ok(None) };
+    let id = rest.first().and_then(|text| text.parse().ok()).map(ReplicaId);
+    let done = match (verb.as_str(), id, rest.len()) {
+        ("kill", Some(id), 1) => kill(cell, id),
+        ("start", Some(id), 1) => start(cell, id),
+        ("kill", ..) | ("start", None, 0) => Err(which(verb)),
+        _ => {
+            if words == ["help"] {
+                println!("{OWN_COMMANDS}\n");
+            }
+            return execute(cell, words, restart, happened);
+        }
     };
     if let Err(failure) = done {
         eprintln!("{}", failure.report());
     }
     Ok(None)
+}
+
+fn which(verb: &str) -> Failure {
+    Failure::new(Code::Usage, format!("which replica is it to {verb}?")).fix(format!("its number, like `{verb} 1`"))
 }
 
 fn kill(cell: &Cell, id: ReplicaId) -> Result<(), Failure> {

@@ -70,7 +70,12 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 /// This program, to be run with the words of a line.
 fn program(words: &[String]) -> Result<Command, Failure> {
     let mut command = Command::new(super::cell::own_program()?);
-    command.args(words);
+    // At a prompt the list of commands is wanted, not the manual around it.
+    if words == ["help"] {
+        command.arg("-h");
+    } else {
+        command.args(words);
+    }
     if !io::stdin().is_terminal() {
         // What is there to be read are the next lines.
         command.stdin(Stdio::null());

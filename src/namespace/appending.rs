@@ -1,4 +1,4 @@
-//! What commands do to logs.
+//! Appending to logs, trimming and sealing them: a command's work on their records, and the checks before it.
 
 use std::sync::Arc;
 
