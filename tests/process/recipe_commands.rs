@@ -22,8 +22,8 @@ fn scripts_have_the_recipes_and_the_leader_may_die() {
     let mut cell = Cell::start(3, "");
     let leader = cell.leader();
     assert_eq!(printed(&cell, &["recipe", "add", "/visits"]), "1\n");
-    printed(&cell, &["recipe", "put", "/jobs", "late"]);
-    printed(&cell, &["recipe", "put", "--priority", "0", "/jobs", "soon"]);
+    printed(&cell, &["recipe", "put", "--priority", "7", "/jobs", "late"]);
+    printed(&cell, &["recipe", "put", "/jobs", "soon"]);
     printed(&cell, &["recipe", "raise", "/shut"]);
     let (status, out, words) = said(&cell, &["recipe", "pass", "--wait", "300ms", "/shut"]);
     assert_eq!((status, out.as_str()), (Some(3), ""), "{words}");

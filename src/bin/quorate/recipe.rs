@@ -10,7 +10,7 @@ use quorate::server::{Code, Failure};
 use serde_json::{Map, json};
 
 use super::connect::{Target, change_failed, span};
-use super::input::Data;
+use super::input::NewData;
 use super::output::{self, Rows};
 use super::program;
 
@@ -80,20 +80,21 @@ pub enum Args {
     Pass(Waiting),
     /// Puts an entry into a queue
     #[command(
-        after_help = "Examples:\n  quorate recipe put /app/jobs 'resize 17'\n  quorate recipe put --priority 1 /app/jobs - < job.json"
+        after_help = "Examples:\n  quorate recipe put /app/jobs 'resize 17'\n  quorate recipe put --priority 7 /app/jobs - < job.json"
     )]
     Put {
         /// The lower, the sooner it is taken
-        #[arg(long)]
-        priority: Option<u32>,
+        #[arg(long, default_value_t = 0)]
+        priority: u32,
         /// The queue's path; made if there is none
         path: String,
         #[command(flatten)]
-        data: Data,
+        data: NewData,
         #[command(flatten)]
         target: Target,
     },
-    /// Takes the next entry out of a queue, waiting for one, and prints it
+    /// Takes the next entry out of a queue, waiting for one, and prints it. Ended while it does so, it may have taken one that
+    /// nobody has then; programs that must not lose one use the library's `take_with`
     #[command(after_help = "Example:\n  quorate recipe take --wait 10s /app/jobs")]
     Take(Waiting),
     /// Adds to a number, and prints what it is then
@@ -189,9 +190,8 @@ fn at_once(args: &Args) -> Result<(), Failure> {
         }
         Args::Put { priority, path, data, target } => {
             let entry = data.read()?;
-            within(target, path, Some(target.timeout), async |client, path| match priority {
-                Some(priority) => Queue::new(client, path).put_at(*priority, entry.clone()).await,
-                None => Queue::new(client, path).put(entry.clone()).await,
+            within(target, path, Some(target.timeout), async |client, path| {
+                Queue::new(client, path).put_at(*priority, entry.clone()).await
             })?;
             output::done(|| json!({ "path": path }))
         }
