@@ -16,6 +16,7 @@
 //! | [`wire`] | frames, and both protocols | yes |
 //! | [`front`] | client connections, reads, watches | yes |
 //! | [`runtime`] | rings, disk, sockets, cores; all `unsafe` is here | no |
+//! | [`process`] | the one file of `runtime` that the library has too: which process this is | no |
 //! | [`server`] | drives a replica with the runtime | no |
 //! | [`client`] | the library; its `machine` is pure | no |
 //! | [`mod@bench`] | the load generator behind `quorate bench` | no |
@@ -117,6 +118,8 @@ pub mod journal;
 pub mod limits;
 pub mod namespace;
 pub mod paxos;
+#[path = "runtime/process.rs"]
+pub mod process;
 #[cfg(feature = "server")]
 pub mod replica;
 #[cfg(feature = "server")]

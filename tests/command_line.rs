@@ -114,6 +114,10 @@ fn a_mistake_on_the_command_line_has_a_code_like_any_other() {
         let words = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!((done.status.code(), done.stdout.len()), (Some(2), 0), "{args:?}: {words}");
         assert!(words.starts_with("error[E002]: ") && words.contains("--help"), "{args:?}: {words}");
+        let done = run(&[args, &["--json"]].concat());
+        let object: serde_json::Value = serde_json::from_slice(&done.stderr).expect("an object, as asked for");
+        assert_eq!((done.status.code(), &object["exit_status"]), (Some(2), &2.into()), "{object}");
+        assert!(done.stdout.is_empty() && object["error"]["code"] == "E002", "{object}");
     }
 }
 

@@ -40,7 +40,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     ("front", &["limits", "time", "paxos", "namespace", "replica", "wire"]),
     ("runtime", &["limits", "time"]),
     ("server", &["limits", "time", "paxos", "journal", "namespace", "replica", "wire", "front", "runtime"]),
-    ("client", &["limits", "time", "paxos", "namespace", "wire"]),
+    ("client", &["limits", "time", "paxos", "process", "namespace", "wire"]),
     ("bench", &["limits", "time", "paxos", "namespace", "wire", "client"]),
     ("lib.rs", &[]),
 ];
@@ -178,6 +178,13 @@ fn unargued_unsafe(name: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// Leases, deadlines and pauses are measured by a clock that nobody sets: then no jump of the wall clock can touch them.
+fn dated(name: &str, text: &str) -> Vec<String> {
+    let asks = |line: &str| ["SystemTime", "Realtime", "UNIX_EPOCH"].iter().any(|clock| line.contains(clock));
+    let lines = text.lines().enumerate().filter(|(_, line)| asks(without_comment(line)));
+    lines.map(|(at, _)| format!("{name}:{}: reads a clock that may jump", at + 1)).collect()
+}
+
 fn no_essay(name: &str, text: &str) -> Vec<String> {
     let essay = text.lines().take_while(|line| line.starts_with("//!")).count();
     let short = name.starts_with("src/") && name.ends_with("/mod.rs") && essay < ESSAY_LINES_MIN;
@@ -220,6 +227,11 @@ fn folders_name_only_whom_they_may() {
 #[test]
 fn the_pure_folders_are_pure() {
     none(files("src", ".rs").iter().flat_map(|(name, text)| impure(name, text)).collect());
+}
+
+#[test]
+fn the_client_never_asks_what_the_calendar_says() {
+    none(files("src/client", ".rs").iter().flat_map(|(name, text)| dated(name, text)).collect());
 }
 
 #[test]
@@ -268,6 +280,7 @@ fn every_rule_can_be_broken() {
     assert_eq!(unargued_unsafe("src/server/mod.rs", "// SAFETY: none\nunsafe { x() }").len(), 1);
     assert_eq!(unargued_unsafe("src/runtime/ring.rs", "let x = unsafe { y() };").len(), 1);
     assert_eq!(unargued_unsafe("src/runtime/ring.rs", "// SAFETY: it is so\nlet x = unsafe { y() };").len(), 0);
+    assert_eq!(dated("src/client/clock.rs", "let now = clock_gettime(ClockId::Realtime);").len(), 1);
     assert_eq!(no_essay("src/paxos/mod.rs", "//! Paxos.\n").len(), 1);
     assert_eq!(unreasoned_dependencies("[dependencies]\nbytes = \"1\"\nrtrb = \"0.4\" # rings\n").len(), 1);
 }

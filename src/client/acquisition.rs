@@ -56,6 +56,9 @@ pub(super) fn acquire(
     path: String,
     acquire: Operation,
 ) -> (Op<LockGuard>, Option<impl FnOnce() + Send + Sync + 'static>) {
+    if let Some(forked) = client.forked() {
+        return (Op::ready(Err(forked)), None);
+    }
     if !client.acquiring().insert(&path) {
         return (Op::ready(Err(Error::LockTwice { path: outward(&client.root(), path) })), None);
     }

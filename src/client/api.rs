@@ -283,6 +283,11 @@ impl Client {
         &self.inner.observed
     }
 
+    /// What every call comes to in a process forked from the one whose client it is.
+    pub(super) fn forked(&self) -> Option<Error> {
+        (!self.inner.driver.is_here()).then_some(Error::Forked { outcome: Known::NotApplied })
+    }
+
     /// The locks being taken.
     pub(super) fn acquiring(&self) -> &Acquiring {
         &self.inner.acquiring
@@ -510,6 +515,7 @@ impl Felling {
                 let (call, then) = self.part();
                 return Next::Call(call, then);
             }
+            Err(cause) if self.nodes > 0 => Err(Error::Partly { done: self.nodes, cause: Box::new(cause) }),
             Err(error) => Err(error),
         };
         self.promise.finish(done)

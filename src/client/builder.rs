@@ -30,6 +30,7 @@ pub struct ClientBuilder {
     name: String,
     credentials: Vec<Credentials>,
     resume: Option<SavedSession>,
+    io_cpu: Option<usize>,
 }
 
 impl ClientBuilder {
@@ -48,6 +49,7 @@ impl ClientBuilder {
             name: String::new(),
             credentials: Vec::new(),
             resume: None,
+            io_cpu: None,
         }
     }
 
@@ -148,6 +150,16 @@ impl ClientBuilder {
         self
     }
 
+    /// Has the library's thread run on that CPU only, from now on: for programs that keep their own threads off it. The thread
+    /// is the process's, so this counts for all its clients, and what was said last holds. [`Error::BadArgument`] if this
+    /// process may not use that CPU. Default: wherever the kernel likes.
+    ///
+    /// [`Error::BadArgument`]: super::Error::BadArgument
+    pub fn io_cpu(mut self, cpu: usize) -> Self {
+        self.io_cpu = Some(cpu);
+        self
+    }
+
     /// Connects. It is done when the session exists, and stands for whom it is to.
     pub fn connect(self) -> Op<Client> {
         let (op, promise) = Op::new();
@@ -158,7 +170,7 @@ impl ClientBuilder {
         let root = self.target.chroot.as_str().into();
         let mut credentials = self.credentials.clone();
         credentials.reverse();
-        let (deadline, cache) = (self.deadline, self.cache);
+        let (deadline, cache, io_cpu) = (self.deadline, self.cache, self.io_cpu);
         let settings = match self.settings() {
             Ok(settings) => settings,
             Err(error) => return Op::ready(Err(error)),
@@ -168,7 +180,7 @@ impl ClientBuilder {
             Ok(()) => client.introduce(credentials, promise),
             Err(error) => promise.keep(Err(error)),
         };
-        driver.open(id, settings, observed, Box::new(opened));
+        driver.open(id, (settings, io_cpu), observed, Box::new(opened));
         op
     }
 

@@ -12,18 +12,22 @@ use std::task::Waker;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
-use rustix::process::{Pid, getpid};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
+use super::alarms::{Alarm, Alarms};
 use super::call::{Call, Opened, Then};
 use super::clock;
 use super::error::{Error, Outcome, Result};
 use super::machine::{Effect, Machine, Settings, WatchTold, WatchWish};
 use super::member::Member;
+use super::names::{Addresses, Asked, Names};
 use super::observe::Observed;
 use super::op::Places;
 use super::socket::{Socket, unreached};
 use super::telling;
 use super::watch::Listener;
+use crate::process;
 use crate::time::Instant;
 
 /// What callers hold of the driver.
@@ -32,6 +36,7 @@ pub(super) struct Driver {
     /// The process whose thread it is: in one forked from it there is no such thread.
     process: Pid,
     inbox: Mutex<Inbox>,
+    alarms: Alarms,
     bell: OwnedFd,
     places: Arc<Places>,
 }
@@ -53,6 +58,7 @@ enum Command {
     Open {
         client: ClientId,
         settings: Box<Settings>,
+        io_cpu: Option<usize>,
         observed: Arc<Observed>,
         opened: Opened,
     },
@@ -76,20 +82,21 @@ enum Command {
         client: ClientId,
     },
     Resolved {
-        token: u64,
-        result: io::Result<Vec<SocketAddr>>,
-    },
-    /// Somebody awaits a call no longer than until then.
-    WakeAt {
-        at: Instant,
-        waker: Waker,
+        name: String,
+        addresses: Addresses,
     },
 }
 
-/// Has the driver of this process wake somebody.
-pub(super) fn wake_at(at: Instant, waker: Waker) -> Result<()> {
-    Driver::shared()?.post(Command::WakeAt { at, waker });
-    Ok(())
+/// Has the driver of this process wake somebody then.
+pub(super) fn wake_at(at: Instant, waker: Waker) -> Result<Alarm> {
+    let driver = Driver::shared()?;
+    let (key, is_next) = driver.alarms.set(at, waker.clone());
+    if is_next {
+        // It may be about to sleep for longer.
+        let inbox = driver.lock();
+        driver.ring(inbox);
+    }
+    Ok(Alarm::new(driver, key, waker))
 }
 
 impl Driver {
@@ -110,12 +117,17 @@ impl Driver {
     /// Whether this is the process whose thread it is. In a child forked from that one nothing else may be asked of it, as
     /// another thread may have held its lock at that moment.
     pub(super) fn is_here(&self) -> bool {
-        getpid() == self.process
+        process::current() == self.process
     }
 
     /// The process whose thread it is.
     pub(super) fn process(&self) -> Pid {
         self.process
+    }
+
+    /// Who is to be woken, and when.
+    pub(super) fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// Where answers are laid.
@@ -130,9 +142,15 @@ impl Driver {
         ClientId(inbox.clients)
     }
 
-    /// Brings a client to life.
-    pub(super) fn open(&self, client: ClientId, settings: Settings, observed: Arc<Observed>, opened: Opened) {
-        self.post(Command::Open { client, settings: Box::new(settings), observed, opened });
+    /// Brings a client to life, and has the thread stay on that CPU from then on.
+    pub(super) fn open(
+        &self,
+        client: ClientId,
+        (settings, io_cpu): (Settings, Option<usize>),
+        observed: Arc<Observed>,
+        opened: Opened,
+    ) {
+        self.post(Command::Open { client, settings: Box::new(settings), io_cpu, observed, opened });
     }
 
     /// Makes a call on behalf of a client.
@@ -171,7 +189,8 @@ impl Driver {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
         epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN).map_err(io::Error::from)?;
-        let driver = Arc::new(Self { process: getpid(), inbox: Mutex::default(), bell, places: Arc::default() });
+        let (process, alarms) = (process::current(), Alarms::default());
+        let driver = Arc::new(Self { process, inbox: Mutex::default(), alarms, bell, places: Arc::default() });
         let mut thread = Thread::new(Arc::clone(&driver), epoll);
         std::thread::Builder::new().name("quorate-client".to_owned()).spawn(move || thread.run())?;
         Ok(driver)
@@ -192,6 +211,11 @@ impl Driver {
             return;
         }
         inbox.commands.push(command);
+        self.ring(inbox);
+    }
+
+    /// Wakes the thread if it sleeps.
+    fn ring(&self, mut inbox: MutexGuard<'_, Inbox>) {
         if std::mem::take(&mut inbox.asleep) {
             drop(inbox);
             rustix::io::write(&self.bell, &1u64.to_ne_bytes()).expect("an eventfd that is read has room for one");
@@ -212,9 +236,8 @@ struct Thread {
     tokens: BTreeMap<u64, ClientId>,
     last_token: u64,
     deadlines: BTreeSet<(Instant, ClientId)>,
-    /// Who is to be woken, and when.
-    alarms: BTreeMap<Instant, Vec<Waker>>,
-    resolver: Option<mpsc::Sender<(u64, String)>>,
+    names: Names,
+    resolver: Option<mpsc::Sender<String>>,
     /// Where received bytes are put before a machine takes them in.
     scratch: Vec<u8>,
 }
@@ -228,7 +251,7 @@ impl Thread {
             tokens: BTreeMap::new(),
             last_token: BELL,
             deadlines: BTreeSet::new(),
-            alarms: BTreeMap::new(),
+            names: Names::default(),
             resolver: None,
             scratch: vec![0; RECEIVE_BYTES],
         }
@@ -257,9 +280,7 @@ impl Thread {
                 self.deadlines.pop_first();
                 touched.push(client);
             }
-            while let Some(alarm) = self.alarms.first_entry().filter(|alarm| *alarm.key() <= now) {
-                alarm.remove().into_iter().for_each(Waker::wake);
-            }
+            self.driver.alarms.due(now).into_iter().for_each(Waker::wake);
             touched.sort_unstable();
             touched.dedup();
             for client in touched.drain(..) {
@@ -293,7 +314,8 @@ impl Thread {
         }
         inbox.asleep = true;
         drop(inbox);
-        let due = self.deadlines.first().map(|(at, _)| *at).into_iter().chain(self.alarms.keys().next().copied()).min();
+        // Looked at last: one that is set later finds the thread asleep, and rings.
+        let due = self.deadlines.first().map(|(at, _)| *at).into_iter().chain(self.driver.alarms.next()).min();
         let next = due.map_or(SLEEP_MAX, |at| at - clock::now());
         Some(next.min(SLEEP_MAX).as_nanos())
     }
@@ -302,7 +324,11 @@ impl Thread {
     fn command(&mut self, command: Command) -> Option<ClientId> {
         let now = clock::now();
         match command {
-            Command::Open { client, settings, observed, opened } => {
+            Command::Open { client, settings, io_cpu, observed, opened } => {
+                if let Err(error) = io_cpu.map_or(Ok(()), stay_on) {
+                    opened(Err(error));
+                    return None;
+                }
                 let member = Member::new(Machine::new(now, *settings), observed, opened);
                 self.members.insert(client, member);
                 Some(client)
@@ -327,18 +353,20 @@ impl Thread {
                 Some(client)
             }
             Command::Leave { client } => {
-                let member = self.members.get_mut(&client).expect("a client leaves once");
+                // One whose opening failed at once was never here.
+                let member = self.members.get_mut(&client)?;
                 member.left = true;
                 member.call(now, Call::Close, Then::nothing());
                 Some(client)
             }
-            Command::Resolved { token, result } => {
-                let client = self.tokens.get(&token).copied()?;
-                self.begin(client, result);
-                Some(client)
-            }
-            Command::WakeAt { at, waker } => {
-                self.alarms.entry(at).or_default().push(waker);
+            Command::Resolved { name, addresses } => {
+                let tokens = &self.tokens;
+                let told = self.names.answered(now, name, addresses, |token| tokens.contains_key(&token));
+                for (token, addresses) in told {
+                    let client = self.tokens[&token];
+                    self.begin(client, addresses);
+                    self.settle(client);
+                }
                 None
             }
         }
@@ -442,13 +470,17 @@ impl Thread {
         match address.parse::<SocketAddr>() {
             Ok(address) => self.begin(client, Ok(vec![address])),
             Err(_) => {
-                let address = address.to_owned();
-                self.resolve(token, address);
+                let name = address.to_owned();
+                match self.names.ask(clock::now(), token, &name) {
+                    Asked::Known(addresses) => self.begin(client, addresses),
+                    Asked::Coming => {}
+                    Asked::LookUp => self.look_up(name),
+                }
             }
         }
     }
 
-    fn begin(&mut self, client: ClientId, addresses: io::Result<Vec<SocketAddr>>) {
+    fn begin(&mut self, client: ClientId, addresses: Addresses) {
         let Self { members, epoll, .. } = self;
         let member = members.get_mut(&client).expect("a client that connects is there");
         match addresses.and_then(|addresses| Socket::begin(epoll, member.token, addresses.into())) {
@@ -457,21 +489,21 @@ impl Thread {
         }
     }
 
-    fn resolve(&mut self, token: u64, address: String) {
+    fn look_up(&mut self, name: String) {
         let resolver = self.resolver.get_or_insert_with(|| {
-            let (sender, receiver) = mpsc::channel::<(u64, String)>();
+            let (sender, receiver) = mpsc::channel::<String>();
             let driver = Arc::clone(&self.driver);
             let lookups = move || {
-                for (token, address) in receiver {
-                    let result = address.to_socket_addrs().map(Iterator::collect);
-                    driver.post(Command::Resolved { token, result });
+                for name in receiver {
+                    let addresses = name.to_socket_addrs().map(Iterator::collect);
+                    driver.post(Command::Resolved { name, addresses });
                 }
             };
             let started = std::thread::Builder::new().name("quorate-names".to_owned()).spawn(lookups);
             started.expect("a process that runs one thread of the client can run two");
             sender
         });
-        resolver.send((token, address)).expect("the look-up thread outlives its channel");
+        resolver.send(name).expect("the look-up thread outlives its channel");
     }
 
     /// The connection or the attempt failed.
@@ -506,6 +538,18 @@ impl Drop for Thread {
     }
 }
 
+/// Has this thread run on that CPU only.
+fn stay_on(cpu: usize) -> Result<()> {
+    let mut cpus = CpuSet::new();
+    if cpu < CpuSet::MAX_CPU {
+        cpus.set(cpu);
+    }
+    sched_setaffinity(None, &cpus).map_err(|error| {
+        let why = format!("the client's thread cannot run on CPU {cpu} ({error}); name one that this process may use");
+        Error::BadArgument { why }
+    })
+}
+
 impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -515,7 +559,6 @@ impl std::fmt::Debug for Command {
             Self::Unwatch { .. } => "Unwatch",
             Self::Leave { .. } => "Leave",
             Self::Resolved { .. } => "Resolved",
-            Self::WakeAt { .. } => "WakeAt",
         })
     }
 }

@@ -255,7 +255,7 @@ pub enum Error {
         after: std::time::Duration,
     },
     /// The session is over, and its ephemeral nodes with it: connect anew and set up again what lived with it.
-    #[error("{session} has expired ({outcome}); connect anew")]
+    #[error("session {session} has expired ({outcome}); connect anew")]
     SessionExpired {
         /// The session.
         session: SessionId,
@@ -263,7 +263,7 @@ pub enum Error {
         outcome: Outcome,
     },
     /// Another process took the session over, as it was saved: it goes on there.
-    #[error("another process took {session} over ({outcome}); go on there, or connect anew")]
+    #[error("another process took session {session} over ({outcome}); go on there, or connect anew")]
     SessionTaken {
         /// The session.
         session: SessionId,
@@ -291,10 +291,22 @@ pub enum Error {
         why: String,
     },
     /// The address leads to another cell.
-    #[error("the address belongs to another cell: {text}; check the addresses, and the id that was asked for (`cell`)")]
+    #[error(
+        "the address belongs to another cell ({outcome}): {text}; check the addresses, and the id that was asked for (`cell`)"
+    )]
     WrongCell {
         /// The server's words.
         text: String,
+        /// What is known of this call: it may have reached its own cell before.
+        outcome: Outcome,
+    },
+    /// A call of several steps did some of them.
+    #[error("{done} nodes are gone, but not all: {cause}")]
+    Partly {
+        /// Nodes that were deleted.
+        done: u64,
+        /// Why it went no further.
+        cause: Box<Error>,
     },
     /// The replica that was asked, and no other, does not answer.
     #[error("{endpoint} does not answer: {why}")]
@@ -345,11 +357,12 @@ impl Error {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Deadline { .. } => Outcome::Unknown,
+            Self::Deadline { .. } | Self::Partly { .. } => Outcome::Unknown,
             Self::SessionExpired { outcome, .. }
             | Self::SessionTaken { outcome, .. }
             | Self::Closed { outcome }
             | Self::Forked { outcome }
+            | Self::WrongCell { outcome, .. }
             | Self::Version { outcome, .. }
             | Self::HandlePoisoned { outcome, .. }
             | Self::Protocol { outcome, .. } => *outcome,
@@ -385,7 +398,6 @@ impl Error {
             | Self::TooManyLockWaits { .. }
             | Self::Unreachable { .. }
             | Self::Silent { .. }
-            | Self::WrongCell { .. }
             | Self::BadTarget { .. }
             | Self::Io(_) => Outcome::NotApplied,
         }
@@ -401,7 +413,7 @@ impl Error {
             | Self::NotNow { .. }
             | Self::Silent { .. }
             | Self::Deadline { .. } => true,
-            Self::Aborted { cause, .. } => cause.is_retryable(),
+            Self::Aborted { cause, .. } | Self::Partly { cause, .. } => cause.is_retryable(),
             _ => false,
         }
     }

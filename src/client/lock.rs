@@ -63,6 +63,16 @@ pub enum LockLost {
     Closed,
 }
 
+impl std::fmt::Display for LockLost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Jeopardy => "the session's lease ran out, and others may have it soon",
+            Self::Expired => "the session has expired",
+            Self::Closed => "the client was closed",
+        })
+    }
+}
+
 /// Completes when a lock is lost, or may be.
 #[derive(Debug)]
 #[must_use = "it tells nothing unless it is awaited"]
@@ -100,6 +110,9 @@ impl Client {
 
     /// Takes the lock of `path`, as the cell calls it, by `acquire`, which does not wait.
     pub(super) fn try_acquire(&self, path: String, acquire: Operation) -> Op<Option<LockGuard>> {
+        if let Some(forked) = self.forked() {
+            return Op::ready(Err(forked));
+        }
         if self.acquiring().contains(&path) {
             return Op::ready(Err(Error::LockTwice { path: outward(&self.root(), path) }));
         }
@@ -254,8 +267,11 @@ impl Lost {
         let deadline = super::clock::now() + timeout.into();
         while self.found.is_none() {
             let left = deadline - super::clock::now();
-            let event = self.events.next_timeout(left.into())?;
-            self.found = loss(&event);
+            self.found = match self.events.next_timeout(left.into()) {
+                Some(event) => loss(&event),
+                None if self.events.is_over() => Some(LockLost::Closed),
+                None => return None,
+            };
         }
         self.found
     }

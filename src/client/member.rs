@@ -155,8 +155,13 @@ impl Member {
 }
 
 impl Drop for Member {
-    /// Should the thread have panicked, callers whose answers are there still hear of them.
+    /// Should the thread have panicked, callers whose answers are there still hear of them, and all others of the end.
     fn drop(&mut self) {
         self.wake();
+        if !self.machine.is_over() {
+            self.observed.abandon();
+            let ended = || WatchTold::Over(Error::Closed { outcome: Outcome::Unknown });
+            self.watches.values_mut().for_each(|listener| _ = listener.tell(ended()));
+        }
     }
 }

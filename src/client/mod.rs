@@ -70,6 +70,7 @@
 
 mod acl;
 mod acquisition;
+mod alarms;
 mod api;
 mod block_on;
 mod builder;
@@ -90,6 +91,7 @@ mod log;
 pub mod machine;
 mod meaning;
 mod member;
+mod names;
 mod observe;
 mod op;
 mod quota;

@@ -3,18 +3,19 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_core::Stream;
-use rustix::process::{Pid, getpid};
+use rustix::process::Pid;
 
 use super::clock;
 use super::kept::KeptAnswers;
 use super::machine::{CacheSettings, Shelve};
 use super::session::{SessionEvent, SessionState};
 use crate::namespace::command::{Revision, SessionId};
+use crate::process;
 use crate::time::Instant;
 
 /// One client's public state; written by the driver.
@@ -23,6 +24,8 @@ pub(super) struct Observed {
     process: Pid,
     /// Answers that callers may give themselves, if it was asked for.
     kept: Option<KeptAnswers>,
+    /// Known from its opening on, beyond its end.
+    session: OnceLock<SessionId>,
     view: Mutex<View>,
     revision: AtomicU64,
     applied_before: AtomicU64,
@@ -32,7 +35,6 @@ pub(super) struct Observed {
 #[derive(Clone, Copy, Debug)]
 struct View {
     state: SessionState,
-    session: Option<SessionId>,
     lease_until: Instant,
     /// The client is being closed: what its session holds may go at any moment.
     closing: bool,
@@ -64,11 +66,12 @@ struct Heard {
 
 impl Observed {
     pub(super) fn new(cache: Option<CacheSettings>) -> Self {
-        let view = View { state: SessionState::Connecting, session: None, lease_until: Instant::ZERO, closing: false };
+        let view = View { state: SessionState::Connecting, lease_until: Instant::ZERO, closing: false };
         let kept = cache.map(KeptAnswers::new);
         Self {
-            process: getpid(),
+            process: process::current(),
             kept,
+            session: OnceLock::new(),
             view: Mutex::new(view),
             revision: AtomicU64::new(0),
             applied_before: AtomicU64::new(0),
@@ -77,22 +80,22 @@ impl Observed {
     }
 
     pub(super) fn state(&self) -> SessionState {
-        lock(&self.view).state
+        // In a forked child the session is the parent's, and the lock may be held by a thread that is not there.
+        if self.is_here() { lock(&self.view).state } else { SessionState::Closed }
     }
 
     /// Whether the session's lease holds now: the clock is asked, not the driver, which may not have had its turn.
     pub(super) fn is_safe(&self) -> bool {
-        if getpid() != self.process {
-            // Forked from the process whose session it is.
+        if !self.is_here() {
             return false;
         }
         let View { state, lease_until, closing, .. } = *lock(&self.view);
         state == SessionState::Safe && !closing && clock::now() < lease_until
     }
 
-    /// The kept answers.
+    /// The kept answers. A forked child has none: it would not hear that they changed.
     pub(super) fn kept(&self) -> Option<&KeptAnswers> {
-        self.kept.as_ref()
+        self.kept.as_ref().filter(|_| self.is_here())
     }
 
     /// Does what the machine says of what is kept.
@@ -104,14 +107,22 @@ impl Observed {
 
     /// The client is about to be closed.
     pub(super) fn close(&self) {
+        if !self.is_here() {
+            return;
+        }
         if let Some(kept) = &self.kept {
             kept.close();
         }
         lock(&self.view).closing = true;
     }
 
+    /// Whether this is the process whose session it is.
+    fn is_here(&self) -> bool {
+        process::current() == self.process
+    }
+
     pub(super) fn session(&self) -> Option<SessionId> {
-        lock(&self.view).session
+        self.session.get().copied()
     }
 
     pub(super) fn revision(&self) -> Revision {
@@ -128,13 +139,19 @@ impl Observed {
     }
 
     pub(super) fn events(&self) -> SessionEvents {
+        let stream = |ended| {
+            let heard = Heard { events: VecDeque::new(), waker: None, ended };
+            let listener = Arc::new(Listener { state: Mutex::new(heard), told: Condvar::new() });
+            SessionEvents { process: self.process, listener }
+        };
+        if !self.is_here() {
+            return stream(true);
+        }
         let mut listeners = lock(&self.listeners);
-        let ended = matches!(self.state(), SessionState::Expired | SessionState::Closed);
-        let heard = Heard { events: VecDeque::new(), waker: None, ended };
-        let listener = Arc::new(Listener { state: Mutex::new(heard), told: Condvar::new() });
+        let stream = stream(matches!(self.state(), SessionState::Expired | SessionState::Closed));
         listeners.retain(|listener| listener.strong_count() > 0);
-        listeners.push(Arc::downgrade(&listener));
-        SessionEvents { process: self.process, listener }
+        listeners.push(Arc::downgrade(&stream.listener));
+        stream
     }
 
     pub(super) fn set(
@@ -144,10 +161,19 @@ impl Observed {
         lease_until: Instant,
         revision: Revision,
     ) {
+        if let Some(session) = session {
+            self.session.get_or_init(|| session);
+        }
         let mut view = lock(&self.view);
-        // The id stays known after the session's end.
-        *view = View { state, session: session.or(view.session), lease_until, closing: view.closing };
+        *view = View { state, lease_until, closing: view.closing };
         self.revision.store(revision, Ordering::Release);
+    }
+
+    /// Nobody keeps the session alive any more, or tells of it.
+    pub(super) fn abandon(&self) {
+        self.close();
+        lock(&self.view).state = SessionState::Closed;
+        self.tell(SessionEvent::Closed);
     }
 
     pub(super) fn tell(&self, event: SessionEvent) {
@@ -171,9 +197,18 @@ impl Observed {
 }
 
 impl SessionEvents {
+    /// Whether nothing more will come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        process::current() != self.process || {
+            let heard = lock(&self.listener.state);
+            heard.ended && heard.events.is_empty()
+        }
+    }
+
     /// The next change, if one comes within `timeout`; `None` too once the client is at its end.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<SessionEvent> {
-        if getpid() != self.process {
+        if process::current() != self.process {
             return None;
         }
         let nothing = |heard: &mut Heard| heard.events.is_empty() && !heard.ended;
@@ -187,7 +222,7 @@ impl Iterator for SessionEvents {
 
     /// Blocks this thread until there is a change.
     fn next(&mut self) -> Option<SessionEvent> {
-        if getpid() != self.process {
+        if process::current() != self.process {
             return None;
         }
         let nothing = |heard: &mut Heard| heard.events.is_empty() && !heard.ended;
@@ -200,7 +235,7 @@ impl Stream for SessionEvents {
     type Item = SessionEvent;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<SessionEvent>> {
-        if getpid() != self.process {
+        if process::current() != self.process {
             return Poll::Ready(None);
         }
         let mut heard = lock(&self.listener.state);

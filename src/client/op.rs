@@ -12,14 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustix::process::{Pid, getpid};
+use rustix::process::Pid;
 
+use super::alarms::Alarm;
 use super::block_on::{block_on, block_on_until};
 use super::clock;
 use super::driver;
 use super::error::{Error, Outcome, Result};
 use super::machine::Answered;
 use super::meaning::Meaning;
+use crate::process;
 use crate::time::Instant;
 
 /// A call that was queued when it was made, in the order of the program, whether anyone waits for it or not.
@@ -39,7 +41,7 @@ struct Deadline {
     at: Instant,
     after: Duration,
     /// Whoever polls is woken then.
-    armed: Option<Waker>,
+    alarm: Option<Alarm>,
 }
 
 /// Where the answer comes from.
@@ -88,7 +90,7 @@ enum State<T> {
 impl<T> Op<T> {
     /// A call, and the duty to answer it.
     pub(super) fn new() -> (Self, Promise<T>) {
-        let place = Arc::new(Place::new(getpid()));
+        let place = Arc::new(Place::new(process::current()));
         let answer = Source::Promised(Arc::clone(&place));
         (Self::of(answer), Promise { place: Some(place) })
     }
@@ -118,7 +120,7 @@ impl<T> Op<T> {
     /// The same call, waited for at most so long from now on, by whatever means: then it fails with [`Error::Deadline`], and is
     /// dropped. [`Client::with_deadline`](super::Client::with_deadline) gives every call one.
     pub fn within(mut self, timeout: Duration) -> Self {
-        self.deadline = Some(Deadline { at: clock::now() + timeout.into(), after: timeout, armed: None });
+        self.deadline = Some(Deadline { at: clock::now() + timeout.into(), after: timeout, alarm: None });
         self
     }
 
@@ -140,7 +142,7 @@ impl<T> Op<T> {
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<T> {
         let at = clock::now() + timeout.into();
         if self.deadline.as_ref().is_none_or(|deadline| at < deadline.at) {
-            self.deadline = Some(Deadline { at, after: timeout, armed: None });
+            self.deadline = Some(Deadline { at, after: timeout, alarm: None });
         }
         self.wait()
     }
@@ -216,7 +218,11 @@ impl<T> Future for Op<T> {
         };
         match (polled, deadline) {
             (Poll::Pending, Some(deadline)) => deadline.poll(context).map(Err),
-            (polled, _) => polled,
+            (polled, deadline) => {
+                // Nobody is to be woken any more.
+                *deadline = None;
+                polled
+            }
         }
     }
 }
@@ -226,10 +232,10 @@ impl Deadline {
         if clock::now() >= self.at {
             return Poll::Ready(Error::Deadline { after: self.after });
         }
-        if !self.armed.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            self.armed = Some(context.waker().clone());
-            if let Err(error) = driver::wake_at(self.at, context.waker().clone()) {
-                return Poll::Ready(error);
+        if !self.alarm.as_ref().is_some_and(|alarm| alarm.wakes(context.waker())) {
+            match driver::wake_at(self.at, context.waker().clone()) {
+                Ok(alarm) => self.alarm = Some(alarm),
+                Err(error) => return Poll::Ready(error),
             }
         }
         Poll::Pending
@@ -328,8 +334,7 @@ impl<T> Place<T> {
     }
 
     fn poll(&self, context: &mut Context<'_>) -> Poll<Result<T>> {
-        // Asked only while there is nothing: then the caller is about to wait, and a system call costs little beside that.
-        if !self.settled.load(Ordering::Acquire) && getpid() != self.process {
+        if !self.settled.load(Ordering::Acquire) && process::current() != self.process {
             return Poll::Ready(Err(Error::Forked { outcome: Outcome::Unknown }));
         }
         let mut state = self.lock();
@@ -399,6 +404,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_woken_at_the_deadline_of_a_call_that_was_answered_or_dropped() {
+        struct Nobody;
+        impl std::task::Wake for Nobody {
+            fn wake(self: Arc<Self>) {}
+        }
+        let nobody = Arc::new(Nobody);
+        let waker = Waker::from(Arc::clone(&nobody));
+        let awaited = || {
+            let (op, promise) = Op::<u8>::new();
+            let mut op = op.within(Duration::from_secs(3600));
+            assert!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)).is_pending());
+            (op, promise)
+        };
+        let (op, promise) = awaited();
+        assert!(Arc::strong_count(&nobody) > 2, "the place and the alarm have it");
+        drop((op, promise));
+        assert_eq!(Arc::strong_count(&nobody), 2, "dropped");
+        let (mut op, promise) = awaited();
+        promise.keep(Ok(7));
+        assert!(matches!(Pin::new(&mut op).poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(7))));
+        assert_eq!(Arc::strong_count(&nobody), 2, "answered");
+    }
+
+    #[test]
     fn a_promise_dropped_answers_that_the_client_is_closed() {
         let (op, promise) = Op::<u8>::new();
         drop(promise);
@@ -429,7 +458,7 @@ mod tests {
     #[test]
     fn a_place_whose_answer_was_taken_is_the_next_calls() {
         let places = Arc::new(Places::default());
-        let ask = || Op::from_cell(&places, getpid(), Meaning::Done(|done, _| Some(done)), Arc::from(""));
+        let ask = || Op::from_cell(&places, process::current(), Meaning::Done(|done, _| Some(done)), Arc::from(""));
         let mut addresses = Vec::new();
         for revision in 1..4 {
             let (op, promise) = ask();

@@ -173,7 +173,7 @@ impl Line {
             let fed = self.reader.feed(&room[..count], CLIENT_FRAME_BYTES_MAX, |frame| {
                 match ServerMessage::decode(frame)? {
                     ServerMessage::Fault { code: FaultCode::WrongCell, text } => {
-                        fault = Some(Error::WrongCell { text: text.to_owned() });
+                        fault = Some(Error::WrongCell { text: text.to_owned(), outcome: Outcome::NotApplied });
                     }
                     ServerMessage::Fault { code: FaultCode::Version, text } => {
                         let text = format!("{text}, this client {PROTOCOL_MIN} to {PROTOCOL_MAX}");

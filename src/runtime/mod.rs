@@ -37,6 +37,7 @@
 //! | `background.rs` | bulk file work on a thread and an executor of its own |
 //! | `clock.rs`, `cores.rs` | reading the clocks; pinning a thread to a core |
 //! | `probe.rs` | what this kernel can do for a ring |
+//! | `process.rs` | which process this is; the crate has it as [`crate::process`], for the client library is built without the rest |
 //!
 //! # Invariants
 //!

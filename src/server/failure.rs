@@ -85,6 +85,15 @@ impl Failure {
         self.code.number()
     }
 
+    /// What there is to say, by its label; nothing for what is not known.
+    #[must_use]
+    pub fn parts(&self) -> [(&'static str, Option<&str>); 5] {
+        let Self { what, found, needed, why, fix, .. } = self;
+        let rest = [("found", found), ("needed", needed), ("why", why), ("fix", fix)];
+        let [found, needed, why, fix] = rest.map(|(label, part)| (label, part.as_deref()));
+        [("what", Some(what)), found, needed, why, fix]
+    }
+
     /// The whole text for a person: a headline and one indented line for each thing that is known.
     #[must_use]
     pub fn report(&self) -> String {

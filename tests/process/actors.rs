@@ -6,8 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use quorate::client::recipes::{DoubleBarrier, Election, Group, ReadWriteLock, Rendezvous, Semaphore};
-use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, Outcome, WatchOptions, block_on};
+use quorate::client::{
+    CacheSettings, Client, CreateOptions, Error, Expect, LockOptions, Outcome, WatchOptions, block_on,
+};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::cell::{Cell, PATIENCE};
 
@@ -83,6 +86,7 @@ fn act() {
         "hold" => hold(&connect(&target.replace("10s", "2s"))),
         "recipes" => recipes(&connect(&target.replace("10s", "2s"))),
         "fork" => fork(&connect(&target)),
+        "pinned" => pinned(&target),
         other => panic!("there is no part {other}"),
     }
 }
@@ -147,6 +151,12 @@ fn recipes(client: &Client) {
 fn fork(client: &Client) {
     let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
     let other = Client::connect(&std::env::var(ENDPOINTS).expect("a cell")).wait().expect("a session");
+    // It was answered once, so the answer is kept.
+    let caching = Client::builder(&std::env::var(ENDPOINTS).expect("a cell")).expect("an address");
+    let caching = caching.cache(CacheSettings::default()).connect().wait().expect("a session");
+    while caching.cache_stats().hits == 0 {
+        caching.get("/").wait().expect("it is there");
+    }
     let (waiting, awaited) =
         (other.lock("/lock", LockOptions::exclusive()), other.watch("/none", WatchOptions::node()));
     let (mut watch, mut events) = (awaited.wait().expect("it stands"), other.session_events());
@@ -161,6 +171,8 @@ fn fork(client: &Client) {
                 && forked(watch.next().and_then(Result::err))
                 && watch.next().is_none()
                 && events.next().is_none();
+            // Nobody would tell it that what is kept has changed.
+            let refused = refused && forked(caching.get("/").wait_timeout(PATIENCE).err());
             let unsafe_here = !guard.is_held() && !client.is_safe();
             drop(guard);
             let own = Client::connect(&format!("quorate://{}", std::env::var(ENDPOINTS).expect("a cell")));
@@ -176,6 +188,24 @@ fn fork(client: &Client) {
             say(&format!("next {}", waiting.wait().is_ok()));
         }
     }
+}
+
+/// Has the library's thread on one CPU.
+fn pinned(target: &str) {
+    let builder = || Client::builder(target).expect("an address");
+    let nowhere = builder().io_cpu(100_000).connect().wait_timeout(PATIENCE).err();
+    let mine = sched_getaffinity(None).expect("this thread runs somewhere");
+    let last = (0..CpuSet::MAX_CPU).rfind(|cpu| mine.is_set(*cpu)).expect("somewhere");
+    let client = builder().io_cpu(last).connect().wait_timeout(PATIENCE).expect("a session");
+    let tasks = std::fs::read_dir("/proc/self/task").expect("listed").flatten().map(|task| task.path());
+    let mut threads = tasks.filter(|task| {
+        std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == "quorate-client")
+    });
+    let status = std::fs::read_to_string(threads.next().expect("there is one").join("status")).expect("it runs");
+    let alone = status.lines().any(|line| line.split_whitespace().eq(["Cpus_allowed_list:", &last.to_string()]));
+    let others = sched_getaffinity(None).is_ok_and(|now| now == mine);
+    let works = client.get("/").wait_timeout(PATIENCE).is_ok();
+    say(&format!("{} {alone} {others} {works}", matches!(nowhere, Some(Error::BadArgument { .. }))));
 }
 
 fn say(words: &str) {

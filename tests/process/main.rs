@@ -29,6 +29,7 @@ mod negotiation;
 mod nodes;
 mod old_folder;
 mod proxy;
+mod recipe_commands;
 mod recipe_examples;
 mod recipes;
 mod refusals;

@@ -3,7 +3,36 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use super::cell::{Cell, QUORATE};
+use quorate::client::CreateOptions;
+
+use super::cell::{Cell, PATIENCE, QUORATE};
+
+/// What is typed at a prompt on a terminal, and what the screen shows then.
+fn screen(cell: &Cell, state: &std::path::Path, keys: &str) -> String {
+    let shell = format!("{QUORATE} shell --timeout 20s --endpoints {}", cell.endpoints());
+    let mut script = Command::new("script");
+    script.args(["-qec", &shell, "/dev/null"]).env("TERM", "xterm").env("XDG_STATE_HOME", state);
+    let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it is part of every Debian");
+    script.stdin.take().expect("it is a pipe").write_all(keys.as_bytes()).expect("it reads");
+    let shown = script.wait_with_output().expect("it ends").stdout;
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+#[test]
+fn a_terminal_completes_paths_of_the_cell_and_keeps_a_history() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let client = cell.connect();
+    client.create("/settings-of-all", "found", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
+    let state = tempfile::tempdir().expect("a folder");
+    let shown = screen(&cell, state.path(), "get /sett\t\nexit\n");
+    assert!(shown.contains("get /settings-of-all") && shown.contains("\nfound"), "{shown}");
+    let kept = std::fs::read_to_string(state.path().join("quorate/history")).expect("a history");
+    assert!(kept.contains("get /settings-of-all"), "{kept}");
+    // The key that goes back brings the line back, in another prompt too.
+    let shown = screen(&cell, state.path(), "\x1b[A\x1b[A\nexit\n");
+    assert!(shown.contains("\nfound"), "{shown}");
+}
 
 fn typed(cell: &Cell, lines: &str) -> Output {
     let mut shell = Command::new(QUORATE)

@@ -40,6 +40,13 @@ fn a_forked_child_is_told_so_and_its_parent_goes_on() {
     assert_eq!(forking.hear(), "next true");
 }
 
+#[test]
+fn the_library_s_thread_runs_where_it_is_told() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    assert_eq!(Actor::start("pinned", &cell).hear(), "true true true true");
+}
+
 /// A task that takes a lock and never ends by itself.
 async fn hold_for_ever(client: Client) {
     let _guard = client.lock("/lock", LockOptions::exclusive()).await.expect("the lock");

@@ -63,7 +63,13 @@ pub fn look(run: &mut Run) {
         }
         Task::Notice(node) if !run.nodes[node].is_old => run.task = run.tasks_ahead.pop_front(),
         Task::Notice(_) => {}
-        Task::Remove(node) => ask(run, MemberChange::Remove { replica: replica(node) }),
+        Task::Remove(node) => {
+            ask(run, MemberChange::Remove { replica: replica(node) });
+            // In haste: the next change is asked for too, and refused until this one is in force.
+            if let Some(Task::Remove(next)) = run.tasks_ahead.front().copied() {
+                ask(run, MemberChange::Remove { replica: replica(next) });
+            }
+        }
         Task::Join(node) => {
             let incarnation = run.nodes[node].incarnation();
             if newest.counts(replica(node), incarnation) && settled {

@@ -60,9 +60,6 @@ pub struct Set {
 pub struct Get {
     /// The node's path
     path: String,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -109,14 +106,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             let who = target.with_client(|client, timeout| {
                 client.who_am_i().wait_timeout(timeout).map_err(|error| failed(&error))
             })?;
-            output::show(false, || who.names().join("\n"), || json!({ "principals": who.names() }))
+            output::show(|| who.names().join("\n"), || json!({ "principals": who.names() }))
         }
         Args::Digest(Digest { user }) => {
             if user.is_empty() || user.contains(':') {
                 return Err(Failure::new(Code::Usage, format!("`{user}` is no user's name")).fix("leave out the colon"));
             }
             let digest = User::new(user, &password()?).to_string();
-            output::show(false, || digest.clone(), || json!({ "digest": digest }))
+            output::show(|| digest.clone(), || json!({ "digest": digest }))
         }
     }
 }
@@ -132,7 +129,7 @@ fn set(Set { path, entries, inherit, version, target }: &Set) -> Result<(), Fail
 }
 
 /// Prints the entries; for a node without a list the one that would say the same.
-fn get(Get { path, json, target }: &Get) -> Result<(), Failure> {
+fn get(Get { path, target }: &Get) -> Result<(), Failure> {
     let (acl, stat) =
         target.with_client(|client, timeout| client.acl(path).wait_timeout(timeout).map_err(|error| failed(&error)))?;
     let open = acl.is_none();
@@ -145,7 +142,7 @@ fn get(Get { path, json, target }: &Get) -> Result<(), Failure> {
         eprintln!("children made from now on get the same list");
     }
     let object = || json!({ "entries": entries, "inherit": inherit, "open": open, "acl_version": stat.acl_version });
-    output::show(*json, || entries.join("\n"), object)
+    output::show(|| entries.join("\n"), object)
 }
 
 fn expected(version: Option<u64>) -> Expect {

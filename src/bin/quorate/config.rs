@@ -40,9 +40,6 @@ pub struct Show {
     /// One setting a line, and where its value comes from: default, file, a variable or a flag
     #[arg(long)]
     origins: bool,
-    /// One JSON object a line, with origins
-    #[arg(long)]
-    json: bool,
 }
 
 /// What is laid over the file, in order: the environment, then flags.
@@ -68,7 +65,6 @@ pub fn check(args: &Check) -> Result<(), Failure> {
     let (file, cell, replicas) = (args.file.display(), config.cell.id, config.replicas.len());
     let (lease, max) = (config.paxos.lease, config.journal.max);
     output::show(
-        false,
         || format!("{file} is sound: cell {cell}, {replicas} replicas, lease {lease}, journal up to {max}"),
         || {
             let (file, lease, max) = (file.to_string(), lease.to_string(), max.to_string());
@@ -81,10 +77,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let Args::Show(show) = args;
     let overrides = overrides(&show.settings)?;
     let config = Config::read(&show.config, &overrides)?;
-    if !show.origins && !output::is_json(show.json) {
+    if !show.origins && !output::is_json() {
         return crate::print(config.in_full().to_toml().as_bytes());
     }
-    let rows = Rows::new(show.json);
+    let rows = Rows::default();
     for setting in config.settings(&show.config, &overrides)? {
         let (name, value, origin) = (setting.name, setting.value, setting.origin);
         let line = || format!("{name:<26} {value:<36} {origin}").into_bytes();

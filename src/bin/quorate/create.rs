@@ -73,5 +73,5 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     }
     let made = client.create(&what.path, what.data.read()?, options).wait_timeout(timeout);
     let made = made.map_err(|error| change_failed(&error))?;
-    output::show(false, || made.path.clone(), || output::version(&made.path, made.stat.version))
+    output::show(|| made.path.clone(), || output::version(&made.path, made.stat.version))
 }

@@ -46,5 +46,5 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
         Error::TooLarge { .. } => change_failed(&error).fix("take it down in parts, with --in-parts"),
         error => change_failed(&error),
     })?;
-    output::show(false, || gone.to_string(), || json!({ "path": what.path, "nodes": gone }))
+    output::show(|| gone.to_string(), || json!({ "path": what.path, "nodes": gone }))
 }

@@ -33,9 +33,6 @@ pub struct Args {
     /// End after so many lines
     #[arg(long, short = 'n', requires = "observe")]
     count: Option<u64>,
-    /// One JSON object a line
-    #[arg(long, requires = "observe")]
-    json: bool,
     /// The program and its arguments. It finds QUORATE_LOCK_PATH and QUORATE_LOCK_TOKEN in its environment
     #[arg(last = true, required_unless_present = "observe")]
     program: Vec<OsString>,
@@ -79,7 +76,7 @@ fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) ->
 }
 
 fn observe(election: &Election, args: &Args) -> Result<(), Failure> {
-    let (mut leaders, rows) = (election.observe(), Rows::new(args.json));
+    let (mut leaders, rows) = (election.observe(), Rows::default());
     for _ in 0..args.count.unwrap_or(u64::MAX) {
         let leader = block_on(leaders.next()).map_err(|error| failed(&error))?;
         if !rows.add(|| line(leader.as_ref()).into_bytes(), || object(leader.as_ref()))? {

@@ -22,7 +22,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Ok(());
     };
     let page = || format!("{code}: {}\n{}\nexit status: {}", code.meaning(), code.explanation(), code.number());
-    output::show(false, page, || {
+    output::show(page, || {
         let mut value = value(code);
         value["explanation"] = code.explanation().into();
         value

@@ -63,7 +63,7 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
 
 /// Prints a node's data, in JSON with its numbers.
 pub fn show(path: &str, data: &[u8], stat: &Stat, raw: bool) -> Result<(), Failure> {
-    if output::is_json(false) {
+    if output::is_json() {
         let mut node = stat::numbers(stat);
         let (name, value) = output::data(data);
         (node["path"], node[name]) = (path.into(), value);

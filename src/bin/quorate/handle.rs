@@ -32,9 +32,6 @@ pub struct Which {
 pub struct Check {
     #[command(flatten)]
     which: Which,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -49,9 +46,9 @@ pub struct Set {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     match args {
-        Args::Check(Check { which: Which { handle, target }, json }) => target.with_client(|client, timeout| {
+        Args::Check(Check { which: Which { handle, target } }) => target.with_client(|client, timeout| {
             let found = client.handle(handle.clone()).stat().wait_timeout(timeout).map_err(|error| failed(&error))?;
-            stat::show(&found, *json)
+            stat::show(&found)
         }),
         Args::Get(Which { handle, target }) => target.with_client(|client, timeout| {
             let got = client.handle(handle.clone()).get().wait_timeout(timeout);
@@ -63,7 +60,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             target.with_client(|client, timeout| {
                 let set = client.handle(handle.clone()).set(data, Expect::Any).wait_timeout(timeout);
                 let version = set.map_err(|error| change_failed(&error))?.version;
-                output::show(false, || format!("version {version}"), || output::version(&handle.path, version))
+                output::show(|| format!("version {version}"), || output::version(&handle.path, version))
             })
         }
     }

@@ -38,9 +38,6 @@ pub struct Journal {
     /// Only slots up to this
     #[arg(long)]
     to: Option<u64>,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -60,7 +57,7 @@ impl Journal {
                 .needed("files named segment-NNNNNNNN")
                 .fix("name a replica's folder, as `quorate format` makes it"));
         }
-        if !crate::output::is_json(self.json) {
+        if !crate::output::is_json() {
             crate::print_line(&format!(
                 "{:>8} {:>12} {:>10} {:>8} {:>10} {:>7} {:>10} {:>10} {:>10}  state",
                 "segment", "offset", "record", "kind", "slot", "ballot", "bytes", "chosen", "synced"
@@ -84,7 +81,7 @@ impl Journal {
                 Inspected::Segment(SegmentHead::Known { .. } | SegmentHead::Blank) => {}
                 Inspected::Record { head, header, trailer, validity } if self.is_wanted(&head, validity) => {
                     let state = state(header, trailer, validity);
-                    lines += &if crate::output::is_json(self.json) { object(&head, state) } else { row(&head, state) };
+                    lines += &if crate::output::is_json() { object(&head, state) } else { row(&head, state) };
                     lines.push('\n');
                 }
                 Inspected::Record { .. } | Inspected::Nothing { zeros: true, .. } => {}

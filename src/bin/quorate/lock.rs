@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use quorate::client::{Client, LockGuard, LockOptions};
+use quorate::client::{Client, LockGuard, LockLost, LockOptions};
 use quorate::server::{Code, Failure};
 
 use super::connect::{Target, change_failed, span};
@@ -70,7 +70,8 @@ pub fn hold(program: &[OsString], path: &str, guard: &LockGuard) -> Result<u8, F
     let environment = [("QUORATE_LOCK_PATH", path.to_owned()), ("QUORATE_LOCK_TOKEN", guard.token().to_string())];
     let mut lost = guard.lost();
     program::run(program, &environment, || {
-        let loss = lost.wait_timeout(Duration::ZERO);
-        (loss.is_some() || !guard.is_held()).then(|| format!("the lock is lost ({loss:?})"))
+        // Whoever was stopped for a while finds the clock past the lease before anybody tells of it.
+        let loss = lost.wait_timeout(Duration::ZERO).or_else(|| (!guard.is_held()).then_some(LockLost::Jeopardy));
+        loss.map(|loss| format!("the lock is lost: {loss}"))
     })
 }

@@ -64,9 +64,6 @@ pub struct Append {
     /// Only if the log ends at this position
     #[arg(long, value_name = "POSITION")]
     end: Option<u64>,
-    /// Each request's positions as one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -112,9 +109,6 @@ struct Form {
     /// The position of each in front of it
     #[arg(long, short, conflicts_with = "json")]
     positions: bool,
-    /// Each as one JSON object a line; what is no text is in base64
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -142,9 +136,6 @@ pub struct Seal {
 pub struct Numbers {
     /// The log's path
     path: String,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -158,12 +149,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Trim(Trim { path, upto, target }) => target.with_client(|client, timeout| {
             let first = client.log(path).trim(*upto).wait_timeout(timeout);
             let first = first.map_err(|error| change_failed(&error))?;
-            output::show(false, || first.to_string(), || json!({ "first": first }))
+            output::show(|| first.to_string(), || json!({ "first": first }))
         }),
         Args::Seal(Seal { path, target }) => target.with_client(|client, timeout| {
             let end = client.log(path).seal().wait_timeout(timeout);
             let end = end.map_err(|error| change_failed(&error))?;
-            output::show(false, || end.to_string(), || json!({ "end": end }))
+            output::show(|| end.to_string(), || json!({ "end": end }))
         }),
         Args::Stat(args) => args.target.with_client(|client, timeout| stat(client, args, timeout)),
     }
@@ -180,13 +171,13 @@ fn create(client: &Client, args: &Create, timeout: Duration) -> Result<(), Failu
     }
     let made = client.create_log(&args.path, options).wait_timeout(timeout);
     let path = made.map_err(|error| change_failed(&error))?.path;
-    output::show(false, || path.clone(), || json!({ "path": path }))
+    output::show(|| path.clone(), || json!({ "path": path }))
 }
 
 /// Prints one line a request: `FIRST END`. Lines of standard input that are there together go in one request.
 fn append(client: &Client, args: &Append, timeout: Duration) -> Result<(), Failure> {
     let log = client.log(&args.path);
-    let (mut end, rows) = (args.end, Rows::new(args.json));
+    let (mut end, rows) = (args.end, Rows::default());
     let mut add = |records: &[Vec<u8>]| {
         let appended = match end {
             Some(end) => log.append_at(end, records),
@@ -228,7 +219,7 @@ fn read(client: &Client, args: &Read, timeout: Duration) -> Result<(), Failure> 
         Some(from) => from,
         None => first_left(&log, &args.path, timeout)?,
     };
-    let (mut left, rows) = (args.form.count.unwrap_or(u64::MAX), Rows::new(args.form.json));
+    let (mut left, rows) = (args.form.count.unwrap_or(u64::MAX), Rows::default());
     let mut end = None;
     while left > 0 && end.is_none_or(|end| from < end) {
         let page = log.read(from, u32::MAX).wait_timeout(timeout).map_err(|error| failed(&error))?;
@@ -254,7 +245,7 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
     };
     // A script may wait for this before it does what is to be seen.
     let _ = writeln!(io::stderr(), "following {} from position {from} on", args.path);
-    let (mut left, rows) = (args.form.count.unwrap_or(u64::MAX), Rows::new(args.form.json));
+    let (mut left, rows) = (args.form.count.unwrap_or(u64::MAX), Rows::default());
     if left == 0 {
         return Ok(());
     }
@@ -269,7 +260,7 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
             Tailed::Trimmed { from, first } => {
                 let _ = writeln!(io::stderr(), "records before {first} are trimmed, those from {from} on with them");
                 let told = json!({ "trimmed_from": from, "first": first }).to_string();
-                if output::is_json(args.form.json) && !crate::is_printed(format!("{told}\n").as_bytes())? {
+                if output::is_json() && !crate::is_printed(format!("{told}\n").as_bytes())? {
                     return Ok(());
                 }
             }
@@ -288,7 +279,7 @@ fn stat(client: &Client, args: &Numbers, timeout: Duration) -> Result<(), Failur
         "bytes": stat.data_bytes,
         "sealed": log.sealed,
     });
-    if output::is_json(args.json) {
+    if output::is_json() {
         return crate::print_line(&numbers.to_string());
     }
     let rows = numbers.as_object().expect("it was made as an object");

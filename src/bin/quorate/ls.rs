@@ -41,9 +41,6 @@ pub struct Form {
     /// Each node's numbers before its name: version, bytes of data, children, revision that last changed its data, owner
     #[arg(long, short, conflicts_with = "json")]
     long: bool,
-    /// Each node as one JSON object a line
-    #[arg(long)]
-    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -72,7 +69,7 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
 impl Form {
     /// Nodes that are printed so.
     pub fn rows(&self) -> Rows {
-        Rows::new(self.json)
+        Rows::default()
     }
 
     /// Prints nodes, each by its name or path.

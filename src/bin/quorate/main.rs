@@ -19,6 +19,7 @@ mod explain;
 mod format;
 mod get;
 mod handle;
+mod holders;
 mod input;
 mod inspect;
 mod iotest;
@@ -31,6 +32,7 @@ mod open;
 mod output;
 mod program;
 mod quota;
+mod recipe;
 mod recover;
 mod scan;
 mod session;
@@ -41,6 +43,7 @@ mod start;
 mod stat;
 mod status;
 mod supervised;
+mod sync;
 mod tune;
 mod txn;
 mod watch;
@@ -67,6 +70,9 @@ struct Cli {
     #[arg(long, global = true, env = "QUORATE_OUTPUT", value_name = "FORM", value_enum, default_value = "simple")]
     #[arg(help_heading = "Of every command")]
     output: Output,
+    /// Short for --output json
+    #[arg(long, global = true, help_heading = "Of every command")]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -117,15 +123,22 @@ enum Command {
     Txn(txn::Args),
     /// Runs a program while it holds a lock
     Lock(lock::Args),
+    /// Tells who holds a lock, and how many wait for it
+    Holders(holders::Args),
     /// Runs a program while it has a node open
     Open(open::Args),
     /// Uses a handle that somebody else opened
     #[command(subcommand)]
     Handle(handle::Args),
+    /// Waits until all that was done before is applied, and prints the revision
+    Sync(sync::Args),
     /// Takes these commands line by line, with history and completion
     Shell(shell::Args),
     /// Runs a program while it leads, or tells who does
     Elect(elect::Args),
+    /// Semaphores, barriers, groups, queues and counters
+    #[command(subcommand)]
+    Recipe(recipe::Args),
     /// Puts load on a cell, verifies its answers, and measures
     #[command(subcommand)]
     Bench(Box<bench::Args>),
@@ -166,7 +179,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),
     };
-    output::ask_for(cli.output);
+    output::ask_for(if cli.json { Output::Json } else { cli.output });
     // What the client library does underneath is told to who asks for it; a server says what it does unasked.
     if std::env::var_os("QUORATE_LOG").is_some() && !matches!(cli.command, Command::Start(_)) {
         log_to_stderr("off");
@@ -192,9 +205,12 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
+        Command::Holders(args) => holders::run(&args).map(|()| 0),
+        Command::Sync(args) => sync::run(&args).map(|()| 0),
         Command::Open(args) => open::run(&args),
         Command::Handle(args) => handle::run(&args).map(|()| 0),
         Command::Elect(args) => elect::run(&args),
+        Command::Recipe(args) => recipe::run(&args),
         Command::Shell(args) => shell::run(&args),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Session(args) => session::run(&args).map(|()| 0),
@@ -213,8 +229,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            // Standard error may be gone as well; there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "{}", failure.report());
+            complain(&failure);
             ExitCode::from(failure.exit_status())
         }
     }
@@ -230,7 +245,10 @@ fn log_to_stderr(level: &str) {
 /// Help and the version are results; all else is a mistake, with its code like any other.
 fn not_parsed(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = writeln!(io::stderr(), "{}", misused(error));
+        if asks_for_json() {
+            output::ask_for(Output::Json);
+        }
+        complain(&misused(error));
     } else {
         // It may go to a pipe whose reader has seen enough.
         let _ = error.print();
@@ -239,11 +257,11 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
 }
 
 /// The parser's words under our code.
-fn misused(error: &clap::Error) -> String {
+fn misused(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
     let lines: Vec<String> = text.lines().map(usage).collect();
-    format!("error[{}]: {}", Code::Usage, lines.join("\n"))
+    Failure::new(Code::Usage, lines.join("\n"))
 }
 
 /// The parser's line of usage shows what a variable gave as if it had to be typed.
@@ -253,6 +271,21 @@ fn usage(line: &str) -> String {
     }
     let given = connect::VARIABLES.iter().filter(|(variable, _)| std::env::var_os(variable).is_some());
     given.fold(line.to_owned(), |line, (_, flag)| line.replace(flag, ""))
+}
+
+/// Whether a command line that could not be read asked for JSON all the same.
+fn asks_for_json() -> bool {
+    let args: Vec<_> = std::env::args().skip(1).take_while(|arg| arg != "--").collect();
+    args.iter().any(|arg| arg == "--json" || arg == "--output=json")
+        || args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json")
+        || std::env::var("QUORATE_OUTPUT").is_ok_and(|form| form == "json")
+}
+
+/// Tells what went wrong, on standard error; in the form that was asked for.
+fn complain(failure: &Failure) {
+    let text = if output::is_json() { output::failure(failure).to_string() } else { failure.report() };
+    // Standard error may be gone as well; there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A replica that failed half-way must not go on, whichever thread it was and however the program was built.

@@ -40,9 +40,6 @@ pub enum Args {
 
 #[derive(clap::Args)]
 pub struct List {
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -268,7 +265,7 @@ fn list(args: &List) -> Result<(), Failure> {
         let row = rows.iter().find(|row| row.replica == Some(status.member.replica.0));
         told.or_else(|| row.map(|row| row.address.clone())).unwrap_or_default()
     };
-    if output::is_json(args.json) {
+    if output::is_json() {
         let member = |status: &MemberStatus| {
             json!({
                 "id": status.member.replica.0,

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `simple` | what each command's help says, a line or a number; it never changes | scripts |
 //! | `table` | the fields of the JSON form, under their names; a row an entry | people |
-//! | `json` | one object; of a listing or a stream one a line; `--json` is short for it | programs |
+//! | `json` | one object; of a listing or a stream one a line; `--json` is short for it. An error is an object too | programs |
 //!
 //! A command that prints a table anyway, or a page, prints the same where a table is asked for. A node's data is printed as it is
 //! but in JSON, where it is text, or base64 if it is none.
@@ -40,22 +40,21 @@ pub fn ask_for(output: Output) {
 
 /// The form asked for, as the variable has it.
 pub fn asked() -> String {
-    form(false).to_possible_value().expect("every form has a name").get_name().to_owned()
+    form().to_possible_value().expect("every form has a name").get_name().to_owned()
 }
 
-/// The form to print in, where a command has `--json` of its own.
-fn form(as_json: bool) -> Output {
-    if as_json { Output::Json } else { ASKED.get().copied().unwrap_or_default() }
+fn form() -> Output {
+    ASKED.get().copied().unwrap_or_default()
 }
 
 /// Whether JSON is asked for.
-pub fn is_json(as_json: bool) -> bool {
-    form(as_json) == Output::Json
+pub fn is_json() -> bool {
+    form() == Output::Json
 }
 
 /// Prints one result.
-pub fn show(as_json: bool, simple: impl FnOnce() -> String, value: impl FnOnce() -> Value) -> Result<(), Failure> {
-    crate::print_line(&match form(as_json) {
+pub fn show(simple: impl FnOnce() -> String, value: impl FnOnce() -> Value) -> Result<(), Failure> {
+    crate::print_line(&match form() {
         Output::Simple => simple(),
         Output::Table => fields(&value()),
         Output::Json => value().to_string(),
@@ -64,7 +63,7 @@ pub fn show(as_json: bool, simple: impl FnOnce() -> String, value: impl FnOnce()
 
 /// Prints a result of which nothing is said in the simple form: that it was done says the exit status.
 pub fn done(value: impl FnOnce() -> Value) -> Result<(), Failure> {
-    match form(false) {
+    match form() {
         Output::Simple => Ok(()),
         Output::Table => crate::print_line(&fields(&value())),
         Output::Json => crate::print_line(&value().to_string()),
@@ -74,20 +73,14 @@ pub fn done(value: impl FnOnce() -> Value) -> Result<(), Failure> {
 /// Entries that are printed one after the other, as they come.
 #[derive(Default)]
 pub struct Rows {
-    as_json: bool,
     /// The widths of the table's columns, once there is one; nothing printed is taken back.
     widths: OnceCell<Vec<Cell<usize>>>,
 }
 
 impl Rows {
-    /// None so far.
-    pub fn new(as_json: bool) -> Self {
-        Self { as_json, widths: OnceCell::new() }
-    }
-
     /// Prints an entry; whether anybody reads on.
     pub fn add(&self, simple: impl FnOnce() -> Vec<u8>, value: impl FnOnce() -> Value) -> Result<bool, Failure> {
-        let mut line = match form(self.as_json) {
+        let mut line = match form() {
             Output::Simple => simple(),
             Output::Table => self.row(&value()).into_bytes(),
             Output::Json => value().to_string().into_bytes(),
@@ -120,6 +113,13 @@ pub fn data(data: &[u8]) -> (&'static str, Value) {
         Ok(text) => ("data", text.into()),
         Err(_) => ("data_base64", BASE64_STANDARD.encode(data).into()),
     }
+}
+
+/// A failure: its code, and all that is said of it.
+pub fn failure(failure: &Failure) -> Value {
+    let known = failure.parts().into_iter().filter_map(|(label, part)| Some((label.to_owned(), part?.into())));
+    let error: Map<_, _> = [("code".to_owned(), failure.code().to_string().into())].into_iter().chain(known).collect();
+    json!({ "error": error, "exit_status": failure.exit_status() })
 }
 
 /// A value's fields, one a line.
@@ -182,7 +182,7 @@ mod tests {
     fn a_table_has_the_fields_under_their_names() {
         let value = json!({ "path": "/a\nb", "stat": { "version": 3, "owner": null }, "names": ["x", "y"] });
         assert_eq!(fields(&value), "names         x, y\npath          /a\\nb\nstat.owner    -\nstat.version  3");
-        let rows = Rows::new(false);
+        let rows = Rows::default();
         assert_eq!(rows.row(&json!({ "a": 1, "name": "first" })), "a  name\n1  first");
         assert_eq!(rows.row(&json!({ "a": 10000, "name": "x" })), "10000  x");
         assert_eq!(rows.row(&json!({ "a": 2, "name": "y" })), "2      y");

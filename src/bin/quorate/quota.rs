@@ -56,9 +56,6 @@ struct Bounds {
 pub struct Get {
     /// The path of the topmost node
     path: String,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -104,7 +101,7 @@ fn none_at(path: &str) -> Failure {
 }
 
 /// Prints the bounds and the usage, one a line.
-fn get(Get { path, json, target }: &Get) -> Result<(), Failure> {
+fn get(Get { path, target }: &Get) -> Result<(), Failure> {
     let found = target
         .with_client(|client, timeout| client.quota(path).wait_timeout(timeout).map_err(|error| failed(&error)))?;
     let Some((Quota { hard, soft }, usage)) = found else {
@@ -118,7 +115,7 @@ fn get(Get { path, json, target }: &Get) -> Result<(), Failure> {
         "soft_nodes": soft.nodes,
         "soft_bytes": soft.bytes,
     });
-    if output::is_json(*json) {
+    if output::is_json() {
         return crate::print_line(&numbers.to_string());
     }
     let rows = numbers.as_object().expect("it was made as an object");

@@ -65,9 +65,6 @@ pub struct Kept {
                   connections, or its replica does not answer."
 )]
 pub struct Ls {
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -112,7 +109,7 @@ fn open(Open { file, lasts, target }: &Open) -> Result<(), Failure> {
     match opened {
         Ok(saved) => {
             let session = saved.session().to_string();
-            output::show(false, || session.clone(), || json!({ "session": session }))
+            output::show(|| session.clone(), || json!({ "session": session }))
         }
         Err(failure) => {
             // It holds nothing.
@@ -139,7 +136,7 @@ fn end(End { file, target }: &End) -> Result<(), Failure> {
 
 fn ls(args: &Ls) -> Result<(), Failure> {
     let entries = entries(&args.target)?;
-    if output::is_json(args.json) {
+    if output::is_json() {
         let lines: Vec<String> = entries.iter().map(|entry| object(entry).to_string() + "\n").collect();
         return crate::print(lines.concat().as_bytes());
     }

@@ -40,5 +40,5 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     let expect = what.version.map_or(Expect::Any, Expect::Version);
     let stat = client.set(&what.path, what.data.read()?, expect).wait_timeout(timeout);
     let version = stat.map_err(|error| change_failed(&error))?.version;
-    output::show(false, || format!("version {version}"), || output::version(&what.path, version))
+    output::show(|| format!("version {version}"), || output::version(&what.path, version))
 }

@@ -52,9 +52,6 @@ pub struct Save {
     /// How long the replica may take to have the image, and to come back if the connection breaks
     #[arg(long, default_value = "60s", value_parser = connect::span)]
     patience: Duration,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -66,9 +63,6 @@ pub struct Save {
 pub struct Status {
     /// The file
     file: PathBuf,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -112,7 +106,7 @@ fn save(args: &Save) -> Result<(), Failure> {
     match fetch(args, &endpoint, at_least, &mut writer) {
         Ok(()) => {
             let manifest = writer.finish()?;
-            tell(&args.file, &manifest, None, args.json)
+            tell(&args.file, &manifest, None)
         }
         Err(failure) => {
             writer.discard();
@@ -225,13 +219,13 @@ fn pieces(
 
 fn check(args: &Status) -> Result<(), Failure> {
     let Verified { manifest, namespace, .. } = snapshot::verify(&args.file)?;
-    tell(&args.file, &manifest, Some((namespace.tree().len(), namespace.session_count())), args.json)
+    tell(&args.file, &manifest, Some((namespace.tree().len(), namespace.session_count())))
 }
 
 /// `counted`: nodes and sessions, where they were.
-fn tell(file: &Path, manifest: &Manifest, counted: Option<(usize, usize)>, as_json: bool) -> Result<(), Failure> {
+fn tell(file: &Path, manifest: &Manifest, counted: Option<(usize, usize)>) -> Result<(), Failure> {
     let Manifest { cell, slot, revision, image_bytes, .. } = manifest;
-    if crate::output::is_json(as_json) {
+    if crate::output::is_json() {
         let mut object = json!({
             "file": file.display().to_string(),
             "cell": cell.to_string(),

@@ -22,9 +22,6 @@ pub struct Args {
 pub struct What {
     /// The node's path
     path: String,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -35,13 +32,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let stat = client.exists(&what.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
     let Some(stat) = stat else { return Err(failed(&Error::NoNode { path: what.path.clone() })) };
-    show(&stat, what.json)
+    show(&stat)
 }
 
 /// Prints a stat, one number a line or as one JSON object.
-pub fn show(stat: &Stat, json: bool) -> Result<(), Failure> {
+pub fn show(stat: &Stat) -> Result<(), Failure> {
     let numbers = numbers(stat);
-    if output::is_json(json) {
+    if output::is_json() {
         return crate::print_line(&numbers.to_string());
     }
     let rows = numbers.as_object().expect("it was made as an object");

@@ -11,17 +11,15 @@ use quorate::wire::cache::CacheAccount;
 use serde_json::{Value, json};
 
 use super::connect::{Target, failed};
+use super::output;
 
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  quorate status --endpoints 10.0.0.1:7400\n  quorate status --json | jq .leader\n  export QUORATE_ENDPOINTS=$(quorate status --members)"
 )]
 pub struct Args {
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
     /// Print the members' client addresses instead, in the form --endpoints takes
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     members: bool,
     #[command(flatten)]
     target: Target,
@@ -46,19 +44,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.members {
         let rows = ask_all(&target.endpoints, target.cell, target.timeout)?;
         let addresses: Vec<&str> = rows.iter().map(|row| row.address.as_str()).collect();
-        return crate::print_line(&addresses.join(","));
+        return output::show(|| addresses.join(","), || json!({ "members": addresses }));
     }
-    print(&target.endpoints, target.cell, target.timeout, args.json)
+    print(&target.endpoints, target.cell, target.timeout)
 }
 
 /// Prints one row a replica. It is a failure if no majority of votes answers, or none of them leads.
-pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration, as_json: bool) -> Result<(), Failure> {
+pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration) -> Result<(), Failure> {
     let rows = ask_all(endpoints, cell, timeout)?;
     let reports: Vec<&Report> = rows.iter().filter_map(|row| row.answer.as_ref().ok()).collect();
     let leader = reports.iter().find(|report| report.status.role == Role::Leader).map(|report| report.status.replica.0);
     let voting = reports.iter().filter(|report| report.status.votes).count();
     let healthy = voting > rows.len() / 2 && leader.is_some();
-    let text = if crate::output::is_json(as_json) {
+    let text = if output::is_json() {
         let cell = reports.first().map(|report| report.status.cell.to_string());
         let replicas: Vec<Value> = rows.iter().map(object).collect();
         json!({ "cell": cell, "leader": leader, "healthy": healthy, "replicas": replicas }).to_string()

@@ -43,9 +43,6 @@ The first line of the result is the branch that was taken and its revision; then
 pub struct Args {
     /// The lines; without any, standard input is read to its end
     lines: Vec<String>,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -112,10 +109,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|error| Failure::new(Code::Usage, "cannot read standard input").found(error.to_string()))?;
     }
     let plan = Plan::read(&text)?;
-    args.target.with_client(|client, timeout| perform(client, &plan, args.json, timeout))
+    args.target.with_client(|client, timeout| perform(client, &plan, timeout))
 }
 
-fn perform(client: &Client, plan: &Plan, as_json: bool, timeout: Duration) -> Result<(), Failure> {
+fn perform(client: &Client, plan: &Plan, timeout: Duration) -> Result<(), Failure> {
     let steps = || plan.conditions.iter().chain(&plan.then);
     let outcome = commit(client, steps(), timeout)?;
     let (branch, steps, revision, replies) = match (outcome, &plan.otherwise) {
@@ -135,7 +132,7 @@ fn perform(client: &Client, plan: &Plan, as_json: bool, timeout: Duration) -> Re
             });
         }
     };
-    print(branch, revision, steps, &replies, as_json)
+    print(branch, revision, steps, &replies)
 }
 
 fn commit<'a>(
@@ -153,9 +150,9 @@ fn aborted(section: &str, index: usize, error: &quorate::client::Error) -> Failu
         .found(cause.to_string())
 }
 
-fn print(branch: &str, revision: Revision, steps: &[Step], replies: &[TxnReply], as_json: bool) -> Result<(), Failure> {
+fn print(branch: &str, revision: Revision, steps: &[Step], replies: &[TxnReply]) -> Result<(), Failure> {
     let results = steps.iter().zip(replies);
-    if output::is_json(as_json) {
+    if output::is_json() {
         let results: Vec<Value> = results.map(|(step, reply)| object(step, reply)).collect();
         return crate::print_line(&json!({ "branch": branch, "revision": revision, "results": results }).to_string());
     }

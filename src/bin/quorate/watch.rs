@@ -39,9 +39,6 @@ pub struct What {
     /// End after so many events
     #[arg(long, short = 'n')]
     count: Option<u64>,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -63,7 +60,7 @@ fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failur
     // A script may wait for this before it does what is to be seen.
     let _ = writeln!(io::stderr(), "watching {} from revision {} on", what.path, watch.revision());
     let count = what.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
-    let rows = Rows::new(what.json);
+    let rows = Rows::default();
     for event in watch.take(count) {
         let line = Line::of(event.map_err(|error| failed(&error))?);
         if !rows.add(|| line.text().into_bytes(), || line.value())? {

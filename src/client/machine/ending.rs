@@ -40,7 +40,7 @@ impl Ending {
             Self::Expired(session) => Error::SessionExpired { session: *session, outcome },
             Self::Taken(session) => Error::SessionTaken { session: *session, outcome },
             Self::Unreachable { after, why } => Error::Unreachable { after: (*after).into(), why: why.clone() },
-            Self::WrongCell(text) => Error::WrongCell { text: text.clone() },
+            Self::WrongCell(text) => Error::WrongCell { text: text.clone(), outcome },
             Self::Version(text) => Error::Version { text: text.clone(), outcome },
             Self::Protocol(text) => Error::Protocol { text: text.clone(), outcome },
         }

@@ -564,13 +564,18 @@ fn a_replica_that_forgot_what_was_answered_is_left() {
 #[test]
 fn another_cell_and_malformed_words_end_the_client() {
     let mut test = Test::open();
+    test.set(1);
     test.machine.disconnected(test.now, "it broke");
     test.redial();
     test.machine.connected(test.now);
     let ServerMessage::Welcome(mut other) = welcome(1, None, &[]) else { unreachable!() };
     other.cell = CellId(6);
+    test.set(2);
     test.say(&ServerMessage::Welcome(other));
     assert!(matches!(test.machine.ending(), Some(Error::WrongCell { .. })));
+    let known: Vec<_> =
+        test.done.iter().map(|(tag, done)| (*tag, done.as_ref().map_err(Error::outcome).err())).collect();
+    assert_eq!(known, [(1, Some(Known::Unknown)), (2, Some(Known::NotApplied))], "the first was sent to its own cell");
 
     let mut test = Test::open();
     test.set(1);

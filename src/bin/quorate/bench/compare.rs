@@ -19,9 +19,6 @@ pub struct Compare {
     /// What may get worse unnoticed, in percent; beyond that a change counts if no two repeats of the sides overlap
     #[arg(long, default_value_t = 5.0)]
     threshold: f64,
-    /// Report as one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -46,7 +43,7 @@ pub fn run(args: &Compare) -> Result<(), Failure> {
             after.points.len()
         )));
     }
-    let text = if crate::output::is_json(args.json) { json(&changes, alone) } else { table::changes(&changes, alone) };
+    let text = if crate::output::is_json() { json(&changes, alone) } else { table::changes(&changes, alone) };
     crate::print_line(&text)?;
     let worse: Vec<&Change> = changes.iter().filter(|change| change.verdict == Verdict::Worse).collect();
     let Some(worst) = worse.first() else { return Ok(()) };

@@ -61,9 +61,6 @@ pub struct Load {
     /// The seed of all random choices
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Report as one JSON object
-    #[arg(long)]
-    pub json: bool,
     /// Write result.json, points.csv, histogram logs, plots and report.html into this folder
     #[arg(long)]
     pub out: Option<PathBuf>,

@@ -291,7 +291,7 @@ impl Session {
         if let Some(folder) = &load.out {
             results.write(folder, &self.logs).map_err(compare::unusable)?;
         }
-        let text = if crate::output::is_json(load.json) { json_of(results) } else { table::of(results) };
+        let text = if crate::output::is_json() { json_of(results) } else { table::of(results) };
         crate::print_line(&text)
     }
 

@@ -50,9 +50,6 @@ pub struct Args {
     /// The cell's configuration
     #[arg(long, env = "QUORATE_CONFIG")]
     config: Option<PathBuf>,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
     /// Say only what stops a start; warnings do not count in the exit status
     #[arg(long)]
     quiet: bool,
@@ -67,7 +64,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         findings.retain(|finding| finding.severity == Severity::Fatal);
     }
     let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok);
-    if crate::output::is_json(args.json) {
+    if crate::output::is_json() {
         crate::print_line(&object(&findings, worst))?;
     } else if !findings.is_empty() {
         crate::print_line(&table(&findings))?;

@@ -13,9 +13,6 @@ use serde_json::{Value, json};
 pub struct HardState {
     /// The replica's folder
     dir: PathBuf,
-    /// One JSON object a copy, a line each
-    #[arg(long)]
-    json: bool,
 }
 
 impl HardState {
@@ -24,11 +21,7 @@ impl HardState {
         let path = self.dir.join(HARD_STATE);
         let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::NotFormatted, "read", &path, &error))?;
         for (number, copy) in hard_state::copies(&bytes).enumerate() {
-            let shown = if crate::output::is_json(self.json) {
-                object(number, &copy).to_string()
-            } else {
-                lines(number, &copy)
-            };
+            let shown = if crate::output::is_json() { object(number, &copy).to_string() } else { lines(number, &copy) };
             crate::print_line(&shown)?;
         }
         Ok(())

@@ -18,9 +18,6 @@ use super::hard_state::listed;
 pub struct Image {
     /// An image, or a replica's folder: then all that are there
     path: PathBuf,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
 }
 
 /// What an image turned out to be.
@@ -39,11 +36,8 @@ impl Image {
         }
         for path in images {
             let (bytes, verdict) = read(&path)?;
-            let shown = if crate::output::is_json(self.json) {
-                object(&path, bytes, &verdict)
-            } else {
-                lines(&path, bytes, &verdict)
-            };
+            let shown =
+                if crate::output::is_json() { object(&path, bytes, &verdict) } else { lines(&path, bytes, &verdict) };
             crate::print_line(&shown)?;
         }
         Ok(())

@@ -41,9 +41,6 @@ pub struct Args {
     /// Where the numbers go [default: io.toml in the folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 /// Sizes of a write: one block, a batch of small values, a batch of large ones.
@@ -74,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let path = args.out.clone().unwrap_or_else(|| args.dir.join(measured::FILE));
     std::fs::write(&path, measured.to_toml()).map_err(|error| Failure::io(Code::DiskFailed, "write", &path, &error))?;
     eprintln!("written to {}", path.display());
-    if crate::output::is_json(args.json) {
+    if crate::output::is_json() {
         return crate::print_line(&json!(measured).to_string());
     }
     crate::print_line(&table(&measured))

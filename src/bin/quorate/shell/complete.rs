@@ -26,7 +26,10 @@ struct Paths {
 impl Completions {
     /// For the cell at `target`; `also` are commands beside those of the command line.
     pub fn new(target: Target, also: &'static [&'static str]) -> Self {
-        Self { program: Cli::command(), also, paths: Paths { target, client: RefCell::new(None) } }
+        let mut program = Cli::command();
+        // So that each command has the flags of all as well.
+        program.build();
+        Self { program, also, paths: Paths { target, client: RefCell::new(None) } }
     }
 
     /// Where the word that ends `line` begins, and what it may become.
@@ -105,6 +108,7 @@ mod tests {
         assert_eq!(of("create --seq"), ["--sequential"]);
         assert_eq!(of("bench mix --read-p"), ["--read-pct"]);
         assert_eq!(of("bench mi"), ["mix"]);
+        assert_eq!((of("ls --js"), of("--outp")), (vec!["--json".to_owned()], vec!["--output".to_owned()]));
         assert!(of("get ki").is_empty(), "only the first word is a command");
         assert!(of("lock /l -- cr").is_empty(), "another program's line");
         assert!(of("get /a").is_empty(), "no cell answers");

@@ -88,9 +88,6 @@ pub struct Root {
 pub struct Check {
     #[command(flatten)]
     choice: Choice,
-    /// As one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -129,7 +126,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
                 let optional = setting.by_name && !named && standing.verdict == Verdict::Wrong;
                 if optional { Standing { verdict: Verdict::Optional, ..standing } } else { standing }
             };
-            print_check(&chosen.iter().map(standing).collect::<Vec<_>>(), args.json)
+            print_check(&chosen.iter().map(standing).collect::<Vec<_>>())
         }
         Args::Apply(args) => {
             let chosen = args.choice.settings(&profile, false)?;
@@ -202,9 +199,9 @@ fn told(report: &apply::Report) -> Result<u8, Failure> {
     Ok(u8::from(report.failed))
 }
 
-fn print_check(standings: &[Standing], as_json: bool) -> Result<u8, Failure> {
+fn print_check(standings: &[Standing]) -> Result<u8, Failure> {
     let differs = standings.iter().any(|s| matches!(s.verdict, Verdict::Wrong | Verdict::NotKept));
-    let text = if crate::output::is_json(as_json) {
+    let text = if crate::output::is_json() {
         let object = |s: &Standing| json!({ "name": s.name, "subject": s.subject, "verdict": s.verdict.name(), "found": s.found, "wanted": s.wanted, "why": s.why });
         json!({ "differs": differs, "settings": standings.iter().map(object).collect::<Vec<_>>() }).to_string()
     } else {

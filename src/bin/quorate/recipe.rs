@@ -1,0 +1,276 @@
+//! `quorate recipe`: the library's recipes from a shell. What a session has only while it lives, it has while a program runs.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::time::Duration;
+
+use quorate::client::recipes::{Barrier, Counter, DoubleBarrier, Group, Queue, Rendezvous, Semaphore};
+use quorate::client::{Client, Error, block_on, block_on_timeout};
+use quorate::server::{Code, Failure};
+use serde_json::{Map, json};
+
+use super::connect::{Target, change_failed, span};
+use super::input::NewData;
+use super::output::{self, Rows};
+use super::program;
+
+#[derive(clap::Subcommand)]
+pub enum Args {
+    /// Runs a program while it has one of so many permits
+    #[command(
+        after_help = "Example:\n  quorate recipe semaphore --permits 3 /app/imports -- ./import.sh\n\nThe exit status is the program's own."
+    )]
+    Semaphore {
+        /// How many have a permit at a time; the same for all
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        permits: u32,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Runs a program that begins when so many are ready to, and is over when all of theirs are
+    #[command(
+        after_help = "Example:\n  quorate recipe together --count 3 /app/step -- ./step.sh\n\nThe exit status is the program's own."
+    )]
+    Together {
+        /// How many; the same for all
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        count: u32,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Runs a program as a member of a group
+    #[command(
+        after_help = "Example:\n  quorate recipe join --name web-7 --value 10.0.0.7:80 /services/web -- ./serve.sh\n\nThe exit status is the program's own."
+    )]
+    Join {
+        /// The member's name
+        #[arg(long)]
+        name: String,
+        /// What all are shown of it
+        #[arg(long, default_value = "")]
+        value: String,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Prints the members of a group, `NAME VALUE` a line
+    #[command(after_help = "Example:\n  quorate recipe members /services/web")]
+    Members(Place),
+    /// Leaves word for as long as a program runs
+    #[command(
+        after_help = "Example:\n  quorate recipe announce --word 10.0.0.7:9000 /app/master -- ./master.sh\n\nThe exit status is the program's own."
+    )]
+    Announce {
+        /// The word
+        #[arg(long)]
+        word: String,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Waits until somebody has left word, and prints it
+    #[command(after_help = "Example:\n  quorate recipe meet --wait 30s /app/master")]
+    Meet(Waiting),
+    /// Makes all wait who come to a barrier
+    #[command(after_help = "Example:\n  quorate recipe raise /app/migrating")]
+    Raise(Place),
+    /// Lets all go who wait at a barrier
+    #[command(after_help = "Example:\n  quorate recipe lower /app/migrating")]
+    Lower(Place),
+    /// Waits until a barrier is not there
+    #[command(after_help = "Example:\n  quorate recipe pass --wait 1m /app/migrating")]
+    Pass(Waiting),
+    /// Puts an entry into a queue
+    #[command(
+        after_help = "Examples:\n  quorate recipe put /app/jobs 'resize 17'\n  quorate recipe put --priority 7 /app/jobs - < job.json"
+    )]
+    Put {
+        /// The lower, the sooner it is taken
+        #[arg(long, default_value_t = 0)]
+        priority: u32,
+        /// The queue's path; made if there is none
+        path: String,
+        #[command(flatten)]
+        data: NewData,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Takes the next entry out of a queue, waiting for one, and prints it. Ended while it does so, it may have taken one that
+    /// nobody has then; programs that must not lose one use the library's `take_with`
+    #[command(after_help = "Example:\n  quorate recipe take --wait 10s /app/jobs")]
+    Take(Waiting),
+    /// Adds to a number, and prints what it is then
+    #[command(after_help = "Examples:\n  quorate recipe add /app/visits\n  quorate recipe add /app/stock -3")]
+    Add {
+        /// The number's path; made if there is none
+        path: String,
+        /// How much
+        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        delta: i64,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(clap::Args)]
+pub struct Place {
+    /// Its path
+    path: String,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct Waiting {
+    /// How long to wait; without this, as long as it takes
+    #[arg(long, value_parser = span)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(clap::Args)]
+pub struct Run {
+    #[command(flatten)]
+    waiting: Waiting,
+    /// The program and its arguments. It finds QUORATE_PATH in its environment
+    #[arg(last = true, required = true)]
+    program: Vec<OsString>,
+}
+
+/// Answers with the status to exit with: a program's own, if one was run.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    match args {
+        Args::Semaphore { permits, run } => {
+            run.while_had(async |client, path| Semaphore::new(client, path, *permits).acquire("").await)
+        }
+        Args::Together { count, run } => together(*count, run),
+        Args::Join { name, value, run } => {
+            run.while_had(async |client, path| Group::new(client, path).join(name, value.clone()).await)
+        }
+        Args::Announce { word, run } => {
+            run.while_had(async |client, path| Rendezvous::new(client, path).announce(word.clone()).await)
+        }
+        _ => at_once(args).map(|()| 0),
+    }
+}
+
+/// What runs no program.
+fn at_once(args: &Args) -> Result<(), Failure> {
+    match args {
+        Args::Semaphore { .. } | Args::Together { .. } | Args::Join { .. } | Args::Announce { .. } => {
+            unreachable!("these run a program")
+        }
+        Args::Members(place) => {
+            let members = place.done(async |client, path| Group::new(client, path).members().await)?;
+            let rows = Rows::default();
+            for (name, value) in members {
+                let (text, data) = (crate::one_line(&value), output::data(&value));
+                let object: Map<_, _> = [("name", name.as_str().into()), data]
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .into_iter()
+                    .collect();
+                if !rows.add(|| format!("{name} {text}").into_bytes(), || object.into())? {
+                    break;
+                }
+            }
+            Ok(())
+        }
+        Args::Meet(waiting) => show(&waiting.done(async |client, path| Rendezvous::new(client, path).meet().await)?),
+        Args::Take(waiting) => show(&waiting.done(async |client, path| Queue::new(client, path).take().await)?),
+        Args::Pass(waiting) => {
+            waiting.done(async |client, path| Barrier::new(client, path).pass().await)?;
+            output::done(|| json!({ "path": waiting.place.path, "passed": true }))
+        }
+        Args::Raise(place) => {
+            place.done(async |client, path| Barrier::new(client, path).raise().await)?;
+            output::done(|| json!({ "path": place.path, "raised": true }))
+        }
+        Args::Lower(place) => {
+            place.done(async |client, path| Barrier::new(client, path).lower().await)?;
+            output::done(|| json!({ "path": place.path, "raised": false }))
+        }
+        Args::Put { priority, path, data, target } => {
+            let entry = data.read()?;
+            within(target, path, Some(target.timeout), async |client, path| {
+                Queue::new(client, path).put_at(*priority, entry.clone()).await
+            })?;
+            output::done(|| json!({ "path": path }))
+        }
+        Args::Add { path, delta, target } => {
+            let number = within(target, path, Some(target.timeout), async |client, path| {
+                Counter::new(client, path).add(*delta).await
+            })?;
+            output::show(|| number.to_string(), || json!({ "path": path, "number": number }))
+        }
+    }
+}
+
+/// Enters, runs the program, and leaves when all do.
+fn together(count: u32, run: &Run) -> Result<u8, Failure> {
+    let Waiting { wait, place: Place { path, target } } = &run.waiting;
+    target.with_client(|client, _| {
+        let inside = waited(DoubleBarrier::new(client, path.clone(), count).enter(), *wait, path)?;
+        let status = run.program(client)?;
+        block_on(inside.leave()).map_err(|error| change_failed(&error))?;
+        Ok(status)
+    })
+}
+
+impl Run {
+    /// Runs the program while what `get` got is had.
+    fn while_had<T>(&self, get: impl AsyncFn(&Client, &str) -> Result<T, Error>) -> Result<u8, Failure> {
+        let Waiting { wait, place: Place { path, target } } = &self.waiting;
+        target.with_client(|client, _| {
+            let _had = waited(get(client, path), *wait, path)?;
+            self.program(client)
+        })
+    }
+
+    fn program(&self, client: &Client) -> Result<u8, Failure> {
+        let environment = [("QUORATE_PATH", self.waiting.place.path.clone())];
+        program::run(&self.program, &environment, || {
+            (!client.is_safe()).then(|| "the session's lease ran out, and others may take its place".to_owned())
+        })
+    }
+}
+
+impl Waiting {
+    fn done<T>(&self, act: impl AsyncFn(&Client, &str) -> Result<T, Error>) -> Result<T, Failure> {
+        within(&self.place.target, &self.place.path, self.wait, act)
+    }
+}
+
+impl Place {
+    fn done<T>(&self, act: impl AsyncFn(&Client, &str) -> Result<T, Error>) -> Result<T, Failure> {
+        within(&self.target, &self.path, Some(self.target.timeout), act)
+    }
+}
+
+/// Does something in a session of its own, for so long at most.
+fn within<T>(
+    target: &Target,
+    path: &str,
+    wait: Option<Duration>,
+    act: impl AsyncFn(&Client, &str) -> Result<T, Error>,
+) -> Result<T, Failure> {
+    target.with_client(|client, _| waited(act(client, path), wait, path))
+}
+
+fn waited<T>(future: impl Future<Output = Result<T, Error>>, wait: Option<Duration>, path: &str) -> Result<T, Failure> {
+    let done = match wait {
+        None => block_on(future),
+        Some(wait) => block_on_timeout(future, wait).ok_or_else(|| {
+            Failure::new(Code::Unavailable, format!("{path} did not let this go on within {wait:?}"))
+                .fix("wait longer, with --wait or --timeout; `quorate status` tells whether the cell serves")
+        })?,
+    };
+    done.map_err(|error| change_failed(&error))
+}
+
+/// Prints data and a line's end.
+fn show(data: &[u8]) -> Result<(), Failure> {
+    if output::is_json() {
+        let (name, value) = output::data(data);
+        return crate::print_line(&json!({ name: value }).to_string());
+    }
+    crate::print(&[data, b"\n"].concat())
+}

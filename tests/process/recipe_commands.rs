@@ -1,0 +1,79 @@
+//! Recipes, locks and revisions as a shell script meets them.
+
+use std::process::{Command, Stdio};
+
+use super::cell::{Cell, QUORATE};
+
+/// A command's exit status, and what it printed.
+fn said(cell: &Cell, args: &[&str]) -> (Option<i32>, String, String) {
+    let done = Command::new(QUORATE).args(args).env("QUORATE_ENDPOINTS", cell.endpoints()).output().expect("it starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (done.status.code(), text(&done.stdout), text(&done.stderr))
+}
+
+fn printed(cell: &Cell, args: &[&str]) -> String {
+    let (status, out, words) = said(cell, args);
+    assert_eq!(status, Some(0), "{args:?}: {words}");
+    out
+}
+
+#[test]
+fn scripts_have_the_recipes_and_the_leader_may_die() {
+    let mut cell = Cell::start(3, "");
+    let leader = cell.leader();
+    assert_eq!(printed(&cell, &["recipe", "add", "/visits"]), "1\n");
+    printed(&cell, &["recipe", "put", "--priority", "7", "/jobs", "late"]);
+    printed(&cell, &["recipe", "put", "/jobs", "soon"]);
+    printed(&cell, &["recipe", "raise", "/shut"]);
+    let (status, out, words) = said(&cell, &["recipe", "pass", "--wait", "300ms", "/shut"]);
+    assert_eq!((status, out.as_str()), (Some(3), ""), "{words}");
+    cell.kill(leader);
+    assert_eq!(printed(&cell, &["recipe", "add", "/visits", "-3"]), "-2\n");
+    assert_eq!(printed(&cell, &["recipe", "take", "/jobs"]), "soon\n");
+    assert_eq!(printed(&cell, &["recipe", "take", "--json", "/jobs"]), "{\"data\":\"late\"}\n");
+    assert_eq!(said(&cell, &["recipe", "take", "--wait", "200ms", "/jobs"]).0, Some(3), "it is empty");
+    printed(&cell, &["recipe", "lower", "/shut"]);
+    printed(&cell, &["recipe", "pass", "/shut"]);
+}
+
+#[test]
+fn what_is_had_while_a_program_runs_is_gone_after_it() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let inner = format!("{QUORATE} recipe members /web && exit 7");
+    let join = ["recipe", "join", "--name", "seven", "--value", "here", "/web", "--", "sh", "-c", &inner];
+    let (status, out, words) = said(&cell, &join);
+    assert_eq!((status, out.as_str()), (Some(7), "seven here\n"), "{words}");
+    assert_eq!(printed(&cell, &["recipe", "members", "/web"]), "");
+    // The second permit is not to be had while the first is out, and is after it.
+    let other = format!("{QUORATE} recipe semaphore --permits 1 --wait 300ms /permits -- true");
+    let semaphore = |program: &str| {
+        said(&cell, &["recipe", "semaphore", "--permits", "1", "/permits", "--", "sh", "-c", program]).0
+    };
+    assert_eq!(semaphore(&other), Some(3));
+    assert_eq!(semaphore("exit 0"), Some(0));
+    let met = format!("{QUORATE} recipe meet /place");
+    let announce = ["recipe", "announce", "--word", "over here", "/place", "--", "sh", "-c", &met];
+    assert_eq!(printed(&cell, &announce), "over here\n");
+    let begin = |name: &str| {
+        let args = ["recipe", "together", "--count", "2", "/step", "--", "echo", name];
+        let command =
+            Command::new(QUORATE).args(args).env("QUORATE_ENDPOINTS", cell.endpoints()).stdout(Stdio::piped()).spawn();
+        command.expect("it starts")
+    };
+    let both = [begin("one"), begin("two")].map(|child| child.wait_with_output().expect("it ends"));
+    assert!(both.iter().all(|done| done.status.success()), "{both:?}");
+}
+
+#[test]
+fn a_lock_and_the_revision_can_be_asked_for() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let holders = format!("{QUORATE} holders /l");
+    let held = printed(&cell, &["lock", "/l", "--", "sh", "-c", &format!("echo $QUORATE_LOCK_TOKEN; {holders}")]);
+    let (token, line) = held.split_once('\n').expect("two lines");
+    assert_eq!(line, format!("exclusive {token} 1 0\n"));
+    assert_eq!(printed(&cell, &["holders", "/l"]), "free 0 0 0\n");
+    let revision: u64 = printed(&cell, &["sync"]).trim().parse().expect("a number");
+    assert!(revision >= token.parse().expect("a number"), "{revision} is after {token}");
+}
