@@ -7,7 +7,9 @@ use super::connect::{Target, failed};
 use super::output;
 
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  quorate watch --from $(quorate sync) --recursive /app\n\nIt prints the revision.")]
+#[command(
+    after_help = "Example:\n  now=$(quorate sync)\n  quorate watch --from $now --recursive /app\n\nIt prints the revision."
+)]
 pub struct Args {
     #[command(flatten)]
     target: Target,
