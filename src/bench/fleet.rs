@@ -179,7 +179,7 @@ impl Fleet {
         if self.now >= self.tick_at {
             self.tick_at = self.now + TICK;
             for client in 0..self.clients.len() {
-                self.tick(client);
+                self.tick(client)?;
             }
         }
         self.settle(hear)?;
@@ -187,16 +187,21 @@ impl Fleet {
     }
 
     /// Tells a client what time it is, if that matters to it.
-    fn tick(&mut self, client: usize) {
+    fn tick(&mut self, client: usize) -> io::Result<()> {
         let is_due = |fleet: &Self| fleet.clients[client].machine.next_deadline() <= fleet.now;
         if is_due(self) {
-            // Nobody is called silent whose answer lies unread here.
+            // Nobody is called silent whose answer lies unread here, nor absent who is just not looked at yet: to connect
+            // many clients takes longer than any of them waits.
             self.receive(client);
+            if matches!(&self.clients[client].socket, Socket::Connecting(stream) if stream.peer_addr().is_ok()) {
+                self.serve(client, EventFlags::OUT)?;
+            }
         }
         if is_due(self) {
             self.clients[client].machine.tick(self.now);
             self.touch(client);
         }
+        Ok(())
     }
 
     /// Does what the machines ask for, and sends what they have to send. True if a client was told something.
