@@ -165,13 +165,18 @@ fn prepare(front: &mut Front, now: Instant) {
     front.prepare(now, false, &mut Vec::new());
 }
 
-#[test]
-fn what_was_under_way_for_an_earlier_holder_is_not_refused_to_the_next() {
+/// A front whose client has resumed its session, up to that number.
+fn resumed(last_number: u64, before: u64) -> Front {
     let mut front = front();
     front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
-    let (token, session, timeout_ms, last_number, before) = (101, SESSION, 12_000, 4097, 1);
-    let who = Arc::default();
+    let (token, session, timeout_ms, who) = (101, SESSION, 12_000, Arc::default());
     applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });
+    front
+}
+
+#[test]
+fn what_was_under_way_for_an_earlier_holder_is_not_refused_to_the_next() {
+    let mut front = resumed(4097, 1);
     heard(&mut front);
     front.notice(FrontNotice::Refused { requests: vec![(SESSION, 2)], overloaded: false }, &Tree::new(1));
     assert_eq!(heard(&mut front), (vec![], false), "it is nothing that this client asked for");
@@ -260,11 +265,7 @@ fn a_frame_that_does_not_get_on_costs_its_connection_and_a_slow_one_does_not() {
 
 #[test]
 fn a_session_is_named_once_however_often_it_speaks() {
-    let mut front = front();
-    front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
-    let (token, session, timeout_ms, last_number) = (101, SESSION, 12_000, 0);
-    let who = Arc::default();
-    applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before: 0, who });
+    let mut front = resumed(0, 0);
     let mut pings = BytesMut::new();
     for number in 1..=50 {
         ClientMessage::Ping { number }.encode(&mut pings);
@@ -289,11 +290,7 @@ fn data_past_the_limit_of_a_node_never_reach_the_log() {
     for (operation, passes) in
         [(set(&within), true), (set(&beyond), false), (Operation::Multi { steps: vec![step] }, false)]
     {
-        let mut front = front();
-        front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
-        let (token, session, timeout_ms, last_number, before) = (101, SESSION, 12_000, 0, 0);
-        let who = Arc::default();
-        applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });
+        let mut front = resumed(0, 0);
         heard(&mut front);
         let mut requests = Vec::new();
         front.prepare(START, false, &mut requests);
@@ -316,11 +313,7 @@ fn a_request_of_any_number_costs_its_connection_at_most() {
     let mut encoded = BytesMut::new();
     Operation::Sync.encode(&mut encoded);
     for number in [0, 1, u64::MAX - 1, u64::MAX] {
-        let mut front = front();
-        front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
-        let (token, session, timeout_ms, last_number, before) = (101, SESSION, 12_000, 0, 0);
-        let who = Arc::default();
-        applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });
+        let mut front = resumed(0, 0);
         heard(&mut front);
         let mut bytes = BytesMut::new();
         for acked_upto in [0, u64::MAX] {
