@@ -152,6 +152,13 @@ fn disk_or_members(cell: &mut Cell, words: &[&str]) -> bool {
         }
         "remembers" => remembers(cell, node(1), node(2)),
         "free-disk" => cell.node(node(1)).disk.held = false,
+        "trim" => {
+            let upto = Slot(number(2));
+            cell.with(node(1), |paxos, _, _| {
+                paxos.set_image_upto(upto);
+                paxos.trimmed(upto);
+            });
+        }
         "damage" => cell.node(node(1)).disk.unknown.push((Slot(number(2)), Slot(number(3)))),
         "crash" => cell.crash(node(1)),
         "restart" => cell.restart(node(1)),
@@ -214,8 +221,11 @@ fn show(cell: &mut Cell, id: ReplicaId) {
         left => format!("lease {left} ms"),
     };
     let waiting: Vec<String> = status.waiting.iter().map(Slot::to_string).collect();
+    let image = status.needs_image_upto.map_or(String::new(), |upto| format!(", needs an image up to {upto}"));
     let waiting = if waiting.is_empty() { String::new() } else { format!(", waits for {}", waiting.join(" ")) };
-    let line =
-        format!("n{id} {:?} promised={} chosen={}, {lease}{waiting}", status.role, status.promised, status.chosen_upto);
+    let line = format!(
+        "n{id} {:?} promised={} chosen={}, {lease}{waiting}{image}",
+        status.role, status.promised, status.chosen_upto
+    );
     cell.say(line);
 }

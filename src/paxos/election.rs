@@ -249,6 +249,13 @@ impl Paxos {
         }
     }
 
+    /// How much later than others this replica stands for election: the others have their turn before one that could not
+    /// take what clients write, or not lead before it has an image.
+    fn reluctance(&self) -> Duration {
+        let reluctant = self.is_cramped() || self.needs_image_of().is_some();
+        if reluctant { self.settings.election_max } else { Duration::ZERO }
+    }
+
     fn election_due(&self) -> Instant {
         (self.following.election_at + self.reluctance()).max(self.acceptor.free_at())
     }

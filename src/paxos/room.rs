@@ -10,7 +10,7 @@
 use super::Paxos;
 use super::settings::Output;
 use crate::limits::SLOT_WINDOW;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 /// How this replica stands with the room on its disk.
 #[derive(Debug, Default)]
@@ -32,11 +32,6 @@ impl Paxos {
 
     pub(super) fn is_cramped(&self) -> bool {
         self.room.cramped
-    }
-
-    /// How much later than others this replica stands for election.
-    pub(super) fn reluctance(&self) -> Duration {
-        if self.room.cramped { self.settings.election_max } else { Duration::ZERO }
     }
 
     /// At every heartbeat of a leader.
