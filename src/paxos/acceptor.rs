@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::ballot::{Ballot, ReplicaId, Slot};
+use super::config::Configs;
 use super::leader::Phase;
 use super::log::ACCEPT_AHEAD;
 use super::message::Message;
@@ -39,6 +40,8 @@ pub(super) struct Acceptor {
     save_at: Instant,
     /// The first chosen config entry that is not in the durable hard state.
     unsaved_config: Option<Slot>,
+    /// What this disk still has to write down of the list before the newest.
+    closing: Option<Closing>,
     promise: Option<ParkedPromise>,
     votes: VecDeque<ParkedVote>,
     appended: u64,
@@ -57,6 +60,27 @@ struct Durable {
 struct Saving {
     version: u64,
     state: Durable,
+}
+
+/// A list that another one follows. Its disks may be lost once the next one is in force: by then so many disks of that one
+/// must know of every slot before that it is chosen, across restarts too. The record of the last of these slots is written
+/// once more for it, when it may say so.
+#[derive(Debug)]
+struct Closing {
+    /// The list's last slot.
+    upto: Slot,
+    /// What was chosen there; and the record that says so, once it is written.
+    chosen: Option<Value>,
+    written: Option<u64>,
+}
+
+impl Closing {
+    /// What is to be written, by what the hard state names and how much of the log is known to be chosen.
+    fn of(configs: &Configs, chosen_upto: Slot) -> Option<Self> {
+        let upto = configs.in_force_from().previous();
+        let open = configs.newest_slot() > Slot(1) && chosen_upto < upto;
+        open.then_some(Self { upto, chosen: None, written: None })
+    }
 }
 
 /// A Promise that waits for the hard state, and for the votes it will report: a vote that a crash could still undo
@@ -82,7 +106,7 @@ struct ParkedVote {
 
 impl Acceptor {
     /// Bound by what the hard state says, and for `boot_wait` by what was granted before the restart.
-    pub fn new(state: &HardState, promised: Ballot, boot_until: Instant) -> Self {
+    pub fn new(state: &HardState, promised: Ballot, boot_until: Instant, chosen_upto: Slot) -> Self {
         Self {
             promised,
             lease_max: state.lease_max,
@@ -98,6 +122,7 @@ impl Acceptor {
             },
             save_at: Instant::FOREVER,
             unsaved_config: None,
+            closing: Closing::of(&state.configs, chosen_upto),
             promise: None,
             votes: VecDeque::new(),
             appended: 0,
@@ -164,6 +189,12 @@ impl Paxos {
         self.acceptor.flushed = self.acceptor.flushed.max(sequence);
         self.free_promise(now, out);
         self.free_votes(now, out);
+        if self.acceptor.closing.as_ref().and_then(|closing| closing.written).is_some_and(|written| written <= sequence)
+        {
+            self.acceptor.closing = None;
+            self.tell_durable(out);
+            self.proceed(now, out);
+        }
         self.announce(out);
     }
 
@@ -177,6 +208,7 @@ impl Paxos {
         if self.acceptor.durable.config_slot >= self.configs.newest_slot() {
             self.acceptor.unsaved_config = None;
         }
+        self.close_old_list(out);
         self.free_promise(now, out);
         self.free_votes(now, out);
         self.announce(out);
@@ -185,7 +217,29 @@ impl Paxos {
     /// A config entry was chosen: it goes to the hard state before any record says that its slot is chosen.
     pub(super) fn save_config(&mut self, slot: Slot, out: &mut Vec<Output>) {
         self.acceptor.unsaved_config.get_or_insert(slot);
+        self.acceptor.closing = Closing::of(&self.configs, slot);
         self.save_hard_state(out);
+    }
+
+    /// A slot was chosen.
+    pub(super) fn note_chosen(&mut self, slot: Slot, value: &Value) {
+        if let Some(closing) = self.acceptor.closing.as_mut().filter(|closing| closing.upto == slot) {
+            closing.chosen = Some(value.clone());
+        }
+    }
+
+    /// Writes down that the list before the newest has all its slots chosen, once a record may say so.
+    pub(super) fn close_old_list(&mut self, out: &mut Vec<Output>) {
+        let Some(closing) = &mut self.acceptor.closing else { return };
+        let Some(value) = closing.chosen.take_if(|_| self.acceptor.unsaved_config.is_none()) else { return };
+        self.acceptor.appended += 1;
+        let sequence = self.acceptor.appended;
+        closing.written = Some(sequence);
+        let (slot, ballot, chosen_upto) = (closing.upto, self.acceptor.promised, self.log.chosen_upto());
+        out.push(Output::Append {
+            sequence,
+            record: AcceptedRecord { slot, ballot, value, learned: true, chosen_upto },
+        });
     }
 
     pub(super) fn save_hard_state(&mut self, out: &mut Vec<Output>) {
@@ -311,7 +365,7 @@ impl Paxos {
         }
         self.follow(now, ballot, out);
         self.log.told(ballot, chosen_upto);
-        // Before the vote, so that its record says how much is chosen: a restart after a change of members goes by that.
+        // Before the vote, so that its record says how much is chosen, and a restart need not ask.
         self.advance(now, out);
         if lease > self.acceptor.lease_max {
             self.acceptor.lease_max = lease;
@@ -391,10 +445,12 @@ impl Paxos {
         self.acceptor.unsaved_config.map_or(chosen_upto, |config| chosen_upto.min(config.previous()))
     }
 
-    /// Everything up to there is chosen and on this disk.
+    /// Everything up to there is chosen and on this disk; past the end of the list before the newest, a restart knows that
+    /// it was.
     pub(super) fn durable_upto(&self) -> Slot {
         let waiting = self.acceptor.votes.iter().filter(|vote| vote.sequence > self.acceptor.flushed);
-        let lowest = waiting.map(|vote| vote.slot.previous()).min();
+        let closing = self.acceptor.closing.iter().map(|closing| closing.upto.previous());
+        let lowest = waiting.map(|vote| vote.slot.previous()).chain(closing).min();
         lowest.map_or(self.log.chosen_upto(), |lowest| lowest.min(self.log.chosen_upto()))
     }
 

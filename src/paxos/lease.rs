@@ -143,12 +143,21 @@ impl Paxos {
         self.log.told(ballot, chosen);
         self.advance(now, out);
         if round > 0 {
-            let chosen_upto = self.durable_upto();
-            let image_upto = self.image_upto();
-            let cramped = self.is_cramped();
-            send(out, ballot.replica, Message::HeartbeatReply { ballot, round, chosen_upto, image_upto, cramped });
+            self.reply(ballot, round, out);
         }
         self.know_chosen(now, ballot.replica, chosen, out);
+    }
+
+    /// Tells the leader unasked what this disk holds: it waits for that.
+    pub(super) fn tell_durable(&self, out: &mut Vec<Output>) {
+        if self.following.leader == Some(self.acceptor.promised.replica) && self.leader.is_none() {
+            self.reply(self.acceptor.promised, 0, out);
+        }
+    }
+
+    fn reply(&self, ballot: Ballot, round: u64, out: &mut Vec<Output>) {
+        let (chosen_upto, image_upto, cramped) = (self.durable_upto(), self.image_upto(), self.is_cramped());
+        send(out, ballot.replica, Message::HeartbeatReply { ballot, round, chosen_upto, image_upto, cramped });
     }
 
     pub(super) fn on_heartbeat_reply(
