@@ -196,6 +196,81 @@ fn a_promise_of_a_lost_disk_is_not_counted_beside_the_votes_of_the_new_one() {
     assert_eq!(applied, vec![Some(put("v")); 5], "all have v there");
 }
 
+/// B alone voted for what A proposed. C leads by A's promise, serves, and hands over when it has just removed A: what B's
+/// votes tell, late, is older than what C's clients were told since.
+#[test]
+fn who_hands_over_in_a_change_does_not_take_up_an_old_reign_with_a_late_promise() {
+    let mut cell = Cell::new(3, 7, true);
+    cell.now += Duration::from_millis(400);
+    cell.campaign(A);
+    cell.settle();
+    for text in ["old", "older", "oldest"] {
+        cell.with(A, |paxos, now, out| paxos.propose(now, put(text), out));
+    }
+    cell.network.retain(|frame| frame.to == B);
+    while let Some(frame) = cell.network.pop_front() {
+        cell.deliver(frame);
+        cell.flush(B);
+        cell.network.retain(|frame| frame.to == B);
+    }
+    cell.crash(A);
+    cell.restart(A);
+    cell.node(B).disk.held = true;
+    cell.now += Duration::from_millis(260);
+    cell.campaign(C);
+    cell.settle();
+    assert!(cell.with(C, |paxos, _, _| paxos.is_leading()).expect("C runs"), "C serves by A's promise and its own");
+
+    change(&mut cell, &MemberChange::Remove { replica: A });
+    cell.with(C, |paxos, now, out| paxos.hand_over(now, Some(B), out));
+    cell.settle();
+    cell.node(B).disk.held = false;
+    cell.run(Duration::from_millis(3000));
+    assert!(leader(&cell).is_some(), "B and C go on");
+    let taken_up = |line: &&String| line.starts_with("n3 -> ") && line.contains("put(old");
+    assert_eq!(
+        cell.transcript.iter().find(taken_up),
+        None,
+        "only a reign that begins may go on with an old one's votes"
+    );
+}
+
+/// B and C decide everything before the list that names A's disk is in force; C's hard state is slow, and until it names
+/// the list no record of C's may say that its slot is chosen. B's disk is lost then, and A and C are all it takes.
+#[test]
+fn who_decided_under_the_old_list_knows_of_it_after_a_restart() {
+    let mut cell = Cell::new(3, 7, true);
+    cell.crash(A);
+    cell.now += Duration::from_millis(400);
+    cell.campaign(B);
+    cell.settle();
+    cell.restart(A);
+    let incarnation = cell.node(A).incarnation;
+    cell.with(B, |paxos, now, out| paxos.peer_up(now, A, incarnation, out));
+    cell.cut_off(A, [B, C]);
+    let slow_hard_state = |cell: &mut Cell| {
+        while let Some(frame) = cell.network.pop_front() {
+            cell.deliver(frame);
+            cell.flush_some(C, false, usize::MAX);
+            cell.flush(B);
+        }
+    };
+    slow_hard_state(&mut cell);
+    let list = cell.with(B, |paxos, _, _| paxos.configs().in_force_from()).expect("B runs");
+    assert!(list > Slot(2) && cell.oracle.chosen.contains_key(&list.previous()), "all is decided of the list before");
+    assert!(!cell.oracle.chosen.contains_key(&list), "nothing is under the next one: C would not know after a restart");
+    cell.flush(C);
+    slow_hard_state(&mut cell);
+    assert!(cell.oracle.chosen.contains_key(&list), "now it would");
+
+    cell.crash(B);
+    cell.crash(C);
+    cell.restart(C);
+    cell.cut.clear();
+    cell.run(Duration::from_millis(3000));
+    assert!(leader(&cell).is_some(), "A and C are a majority of the new list");
+}
+
 /// Whether A takes that removal.
 fn removes(cell: &mut Cell, leaves: ReplicaId) -> bool {
     let remove = MemberChange::Remove { replica: leaves };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::ballot::{Ballot, Incarnation, ReplicaId, Slot};
-use super::config::ReplicaSet;
+use super::config::{Configs, ReplicaSet};
 use super::election::HandOver;
 use super::lease::{Reign, Rounds};
 use super::message::Message;
@@ -122,6 +122,20 @@ impl Leading {
         }
     }
 
+    /// Up to here a later promise tells nothing that counts: where a quorum promised and knew of no vote, nothing was
+    /// chosen; and since the reign began, clients are told what rests on nothing older coming after it.
+    pub fn settled_upto(&self, configs: &Configs, applied_upto: Slot) -> Slot {
+        let promised = |slot| self.promises.is_quorum(configs, slot);
+        // The list of each slot in the window is known. Two are in force in it at most, from the next slot on.
+        let open_upto = Slot(applied_upto.0 + SLOT_WINDOW);
+        let of_one_list = open_upto.min(configs.in_force_from().previous());
+        match self.first_own {
+            Some(_) if promised(self.next) && promised(open_upto) => open_upto,
+            Some(_) if self.next <= of_one_list && promised(self.next) => of_one_list,
+            _ => Slot(0),
+        }
+    }
+
     /// When `slot` was proposed, if it was in this reign and lately.
     pub fn sent_at(&self, slot: Slot) -> Option<Instant> {
         let first = self.next.0 - self.sent.len() as u64;
@@ -182,15 +196,14 @@ impl Paxos {
     fn window_is_open(&self, slot: Slot) -> bool {
         let founded = slot == Slot(1) || self.configs.newest_slot() > Slot(0);
         let applied_upto = self.log.applied_upto();
-        // The first record under a new list says on every disk that has it that the old list is done with: a disk of the
-        // old one may be lost from then on.
+        // A disk of the old list may be lost from then on.
         let first = self.configs.newest_slot() > Slot(1) && slot == self.configs.in_force_from();
         let done = !first || slot <= applied_upto.next() && self.is_held(slot.previous());
         founded && slot.0 <= applied_upto.0 + SLOT_WINDOW && done
     }
 
-    /// Whether a quorum of the newest list holds everything up to there on its disks. The votes that chose it may be of disks
-    /// that go with the old list.
+    /// Whether a quorum of the newest list holds everything up to there on its disks, and knows it chosen. The votes that
+    /// chose it may be of disks that go with the old list.
     fn is_held(&self, upto: Slot) -> bool {
         let config = self.configs.newest();
         let holds = |member: &&Member| match self.peer_of(member) {
@@ -381,9 +394,11 @@ impl Paxos {
                     self.shorten_lease(out);
                 }
             }
+            self.note_chosen(slot, &value);
             out.push(Output::Chosen { slot, value });
         }
         if self.log.chosen_upto() > before {
+            self.close_old_list(out);
             let chosen_upto = self.log.chosen_upto();
             self.with_leading(|leading| leading.reign.changing.retain(|(slot, _)| *slot > chosen_upto));
             if config_chosen {

@@ -13,7 +13,6 @@ use super::message::{Evidence, Message, SlotReport};
 use super::settings::Output;
 use super::value::Value;
 use super::{Link, Paxos, send};
-use crate::limits::SLOT_WINDOW;
 use crate::time::Instant;
 
 /// The promises to one ballot.
@@ -245,14 +244,10 @@ impl Paxos {
             Phase::Probing { .. } => return,
             Phase::Preparing { promises, .. } => promises.take(from, chosen_upto, (part, last), reports),
             Phase::Leading(leading) => {
-                // Where a quorum promised before and knew of no vote, nothing was chosen; and once the reign has begun, clients
-                // are told what rests on nothing older coming after it. The list of each slot in the window is known.
-                let open_upto = Slot(self.log.applied_upto().0 + SLOT_WINDOW);
-                let quorum_at = |slot| leading.promises.is_quorum(&self.configs, slot);
-                let needless = leading.first_own.is_some() && quorum_at(leading.next) && quorum_at(open_upto);
+                let settled_upto = leading.settled_upto(&self.configs, self.log.applied_upto());
                 leading.promises.take(from, chosen_upto, (part, last), reports);
                 let reported = leading.promises.highest_reported();
-                if !needless || reported > open_upto {
+                if reported > settled_upto {
                     leading.recovered_upto = leading.recovered_upto.max(reported);
                 }
             }
