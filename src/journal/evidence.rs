@@ -140,6 +140,11 @@ impl<'v> Evidence<'v> {
         self.broken_off |= self.emitted_upto < upto;
     }
 
+    /// The highest slot of any record.
+    pub(super) fn highest(&self) -> Slot {
+        self.highest
+    }
+
     /// Whatever the log says, every slot up to `known_chosen` is chosen: nothing there was *never accepted*. `maybe` tells of
     /// the sequence and start of a bad record whether its writer may have crashed before it was durable.
     pub(super) fn finish(self, known_chosen: Slot, maybe: &dyn Fn(u64, u64) -> bool) -> Verdict {

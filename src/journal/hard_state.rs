@@ -235,13 +235,14 @@ impl HardStateFile {
     }
 
     /// An image of another replica is durable, and the state is to go on from it. The member lists in it come along in
-    /// the same block, unless newer ones are known.
-    pub fn save_fetched(&mut self, image: ImagePointer, configs: Configs) {
+    /// the same block, unless newer ones are known, and so does what this process remembers of others' disks.
+    pub fn save_fetched(&mut self, image: ImagePointer, configs: Configs, acknowledged: &[Acknowledged]) {
         let paxos = &mut self.contents.paxos;
+        paxos.acknowledged = acknowledged.to_vec();
         if configs.newest_slot() > paxos.configs.newest_slot() {
             paxos.configs = configs;
-            drop_unnamed(paxos);
         }
+        drop_unnamed(paxos);
         self.point_to(image);
     }
 

@@ -51,6 +51,8 @@ pub struct Recovery {
     pub missing: Vec<Slots>,
     /// The highest ballot of any record: the promise is at least that.
     pub highest_ballot: Ballot,
+    /// Where anything is damaged, even of no consequence to this start: the highest slot of any record.
+    pub damaged_upto: Slot,
     /// For the operator.
     pub findings: Vec<Finding>,
 }
@@ -431,6 +433,8 @@ impl<'v> Fold<'v> {
         let synced = |start: u64| self.claims.get(&start).max(self.closed.get(&start)).copied().unwrap_or(0);
         let alarms = self.alarms.into_iter().filter(|(sequence, start, _)| *sequence <= synced(*start));
         self.findings.extend(alarms.map(|(_, _, finding)| finding));
+        let damaged = self.findings.iter().any(|finding| !finding.is_ordinary());
+        let damaged_upto = if damaged { self.evidence.highest() } else { Slot(0) };
         let verdict = self.evidence.finish(self.known.chosen_upto, &|sequence, start| sequence > synced(start));
         tail.chosen_upto = verdict.chosen_upto;
         Ok(Recovery {
@@ -443,6 +447,7 @@ impl<'v> Fold<'v> {
             unknown: verdict.unknown,
             missing: verdict.missing,
             highest_ballot: self.highest_ballot,
+            damaged_upto,
             findings: self.findings,
         })
     }

@@ -87,6 +87,7 @@ impl Judged {
             assert!(!newest.acknowledged, "{what}: {:?} is missing", newest.name);
         }
         assert!(r.findings.iter().all(super::Finding::is_ordinary), "{what}: {:?}", r.findings);
+        assert_eq!(r.damaged_upto, Slot(0), "{what}: nothing is to be mended");
         for told in story.told.iter().filter(|told| told.acknowledged) {
             let slot = told.name.slot;
             let newer = |name: &Name| story.told.iter().any(|t| !t.acknowledged && t.name == *name);
@@ -331,6 +332,9 @@ fn harms_only(story: &Story, harmed: &Story, places: &[(SegmentId, usize)], what
         assert!(had || is_victim(slot), "{what}: slot {slot} is doubted: {:?}", judged.said(slot));
     }
     let r = &judged.recovery;
+    let upto = victims.iter().map(|name| name.slot).max().unwrap_or_default();
+    let silent = r.findings.iter().all(super::Finding::is_ordinary);
+    assert!(silent || r.damaged_upto >= upto, "{what}: to be mended is {upto}, and {} is said", r.damaged_upto);
     let named = r.lost.iter().chain(&r.maybe).all(|name| victims.contains(name));
     assert!(named, "{what}: {:?} {:?} against {victims:?}", r.lost, r.maybe);
     let beyond: BTreeSet<_> = r.missing.iter().flat_map(|(from, upto)| from.0..=upto.0).collect();

@@ -14,10 +14,10 @@
 //!
 //! The candidate hears promises and the leader hears votes, each as it is said; the leader's heartbeats tell everybody,
 //! the leader's own newest vote included. A process remembers as long as it lives, and what is older than
-//! [`SAVED_EVERY_LEASES`] leases across its restarts too: it goes to the hard state. To write down each vote of others
-//! before it counts would cost every commit a second flush; what is given up for it is a copy no older than that time,
-//! put back while *every* process that knew better was killed. Copies that people put back are from an hour or a day ago,
-//! and the others go on meanwhile.
+//! [`SAVED_EVERY_LEASES`] leases across its restarts too: it goes to the hard state. (All of it does, when a replica starts
+//! again of its own accord.) To write down each vote of others before it counts would cost every commit a second flush;
+//! what is given up for it is a copy no older than that time, put back while *every* process that knew better was killed.
+//! Copies that people put back are from an hour or a day ago, and the others go on meanwhile.
 //!
 //! Deliberately absent: a judgement by the peer. The disk alone knows what it holds (chosen, accepted, damaged), so it is
 //! told and judges; a replica is trusted to stop, as everywhere here.
@@ -67,6 +67,12 @@ impl Paxos {
     #[must_use]
     pub fn acknowledged_by(&self, replica: ReplicaId) -> Option<Acknowledged> {
         self.witness.of(replica)
+    }
+
+    /// All that this replica remembers of others' disks. Whoever ends in order to start again takes it along.
+    #[must_use]
+    pub fn acknowledged(&self) -> &[Acknowledged] {
+        self.witness.known()
     }
 
     /// Whether this disk holds what it is said to have acknowledged. If not, it is an older copy of itself: this replica

@@ -190,7 +190,7 @@ impl Replica {
             storage,
             images,
             transfer: Transfer::default(),
-            scrub: Scrub::new(now, recovered.scrub_period),
+            scrub: Scrub::new(now, recovered.scrub_period, recovered.damaged_upto),
             digests: recovered.digests,
             snapshots: Snapshots::new(applied_upto, recovered.namespace.tree().guarded() > 0),
             namespace: recovered.namespace,

@@ -13,6 +13,9 @@
 //! The value of a damaged record is not fetched from a peer either, to be appended once more: a start would find it behind
 //! all that came later, and would have to keep all of that in memory until then. The image is needed anyhow.
 //!
+//! Damage that the start met is repaired that way too. It may be to records that this start could do without and the next
+//! one cannot, should the newest image be damaged by then; and whose slots have older records, which are whole.
+//!
 //! A damaged copy of the hard state is written again from what is in memory, while with that three of five agree. Where
 //! fewer do the disk has lost, or never stored, what it said was durable: it is not to be relied on for the next promise,
 //! and the replica ends ([`Effect::HardStateLost`]).
@@ -67,7 +70,8 @@ struct Copies {
 }
 
 impl Scrub {
-    pub(super) fn new(now: Instant, period: Option<Duration>) -> Self {
+    /// What the start found damaged is behind `repair_upto`.
+    pub(super) fn new(now: Instant, period: Option<Duration>, repair_upto: Slot) -> Self {
         let next_at = period.map_or(Instant::FOREVER, |period| now + period.scaled(1, FIRST_READ_AFTER));
         Self {
             period,
@@ -77,7 +81,7 @@ impl Scrub {
             bytes: 0,
             bytes_before: 0,
             damaged: 0,
-            repair_upto: Slot(0),
+            repair_upto,
         }
     }
 
@@ -259,3 +263,20 @@ const SCRUB_BYTES: u64 = 256 << 10;
 
 /// The first read of a life is that part of a period after its start: a start has just read the log.
 const FIRST_READ_AFTER: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::exchange::Input;
+    use crate::replica::transfer::tests::started;
+
+    #[test]
+    fn what_the_start_found_damaged_is_left_behind_by_an_image() {
+        let is_begun = |damaged_upto| {
+            let mut effects = Vec::new();
+            started(damaged_upto).step(Instant::ZERO, Input::TurnEnd { wall_ms: 0 }, &mut effects);
+            effects.iter().any(|effect| matches!(effect, Effect::BeginImage { .. }))
+        };
+        assert_eq!([Slot(0), Slot(1), Slot(6)].map(is_begun), [false, true, true]);
+    }
+}

@@ -14,7 +14,7 @@ use crate::journal::hard_state::{HardStateFile, ImagePointer};
 use crate::journal::{Identity, Journal, SegmentId};
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::namespace::Namespace;
-use crate::paxos::{self, AcceptedRecord, Configs, HardState, Output, Paxos, ReplicaId, Slot};
+use crate::paxos::{self, AcceptedRecord, Acknowledged, Configs, HardState, Output, Paxos, ReplicaId, Slot};
 use crate::time::{Duration, Instant};
 
 /// What the disk told at the start.
@@ -30,6 +30,8 @@ pub struct Recovered {
     pub bounds: Bounds,
     /// What lies still is read once in it, if at all.
     pub scrub_period: Option<Duration>,
+    /// No later start is to need what the log holds up to there: some of it is damaged.
+    pub damaged_upto: Slot,
     /// Digests of what was replayed.
     pub digests: Digests,
     /// Where to go on writing.
@@ -162,8 +164,8 @@ impl Storage {
         self.hard_state.save_image(image);
     }
 
-    pub(super) fn save_fetched(&mut self, image: ImagePointer, configs: Configs) {
-        self.hard_state.save_fetched(image, configs);
+    pub(super) fn save_fetched(&mut self, image: ImagePointer, configs: Configs, acknowledged: &[Acknowledged]) {
+        self.hard_state.save_fetched(image, configs, acknowledged);
     }
 
     /// Whether no write is under way, and the hard state has none to hand out.

@@ -271,7 +271,7 @@ impl Replica {
         let ImageHead { revision, configs, .. } = head;
         let pointer = ImagePointer { slot, revision, is_led_to: false };
         let configs = if cfg!(bug = "38") { self.paxos.configs().clone() } else { configs };
-        self.storage.save_fetched(pointer, configs);
+        self.storage.save_fetched(pointer, configs, self.paxos.acknowledged());
         self.transfer.ending = Some(Ending::Pointing(pointer));
         true
     }
@@ -318,4 +318,4 @@ const WITHHELD_ANEW_AFTER: Duration = Duration::from_secs(10);
 const LENT_FOR: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

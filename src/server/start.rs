@@ -73,7 +73,7 @@ pub(super) fn start(
     if contents.image.is_some() && recovery.chosen_upto == Slot(0) {
         return Err(images_lost(&folder));
     }
-    let Recovery { flush, chosen_upto, accepted, highest_ballot, .. } = &recovery;
+    let Recovery { flush, chosen_upto, accepted, highest_ballot, damaged_upto, .. } = &recovery;
     tracing::info!("the journal holds {} chosen entries, {} open ones", chosen_upto.0, accepted.len());
     let failed = |error: io::Error| Failure::io(Code::DiskFailed, "write the journal in", &folder.path, &error);
     for segment in flush {
@@ -81,7 +81,7 @@ pub(super) fn start(
     }
     let mut state = contents.paxos;
     state.promised = state.promised.max(*highest_ballot);
-    let promised = state.promised;
+    let (promised, damaged_upto) = (state.promised, *damaged_upto);
     let Loaded { namespace, kept, unreadable } = loaded;
     let mut journal = Journal::open(identity, Settings { segment_bytes: config.journal.segment.0 }, recovery.tail);
     let paxos = paxos::Recovered {
@@ -99,7 +99,7 @@ pub(super) fn start(
     let bounds = bounds(config);
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = Some(config.journal.scrub_period.0).filter(|period| *period > Duration::ZERO);
-    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, digests, storage };
+    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, damaged_upto, digests, storage };
     let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts, random_u128());
     Ok(Started { replica, folder, identity, background })
 }

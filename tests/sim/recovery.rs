@@ -59,8 +59,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
     if !plan.is_struck(node(identity.replica)) {
         // A replica that was stuck without room gave its log up to the newest image; if that one is damaged, the log ends.
-        let may_be_stuck = plan.cramped || plan.weights.fill_disk > 0;
-        let given_up = if may_be_stuck && image_upto < pointed_to { pointed_to } else { Slot(0) };
+        let given_up = if plan.may_be_stuck() && image_upto < pointed_to { pointed_to } else { Slot(0) };
         only_torn(&recovery, given_up);
     }
     let accepted = recovery.accepted.clone();
@@ -68,6 +67,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let doubtful = named.chain(recovery.unknown.iter().chain(&recovery.missing).copied()).collect();
     let mut state = contents.paxos;
     state.promised = state.promised.max(recovery.highest_ballot);
+    let damaged_upto = recovery.damaged_upto;
     let settings = Settings { segment_bytes: plan.segment_bytes as u64 };
     let mut journal = Journal::open(identity, settings, recovery.tail);
     let paxos = paxos::Recovered {
@@ -86,7 +86,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let bounds = plan.bounds();
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = plan.scrub_period.map(span);
-    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, digests, storage };
+    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, damaged_upto, digests, storage };
     Some(Found { recovered, image_upto, chosen, accepted, doubtful })
 }
 

@@ -27,6 +27,11 @@ impl SegmentRead for Blank {
 
 /// Replica 1 of three, which started from an image and went on to slot 6.
 fn replica() -> Replica {
+    started(Slot(0))
+}
+
+/// That one, whose log is damaged up to there.
+pub(in crate::replica) fn started(damaged_upto: Slot) -> Replica {
     let identity = Identity { cell: CellId(1), replica: ReplicaId(1), incarnation: Incarnation(1) };
     let bind = |config: Config, n: u8| config.bound(ReplicaId(n), Incarnation(u128::from(n)));
     let config = (1..=3).fold(Config::of_voters((1..=3).map(ReplicaId)), bind);
@@ -71,6 +76,7 @@ fn replica() -> Replica {
         images: vec![IMAGE],
         bounds,
         scrub_period: None,
+        damaged_upto,
         digests,
         storage,
     };
