@@ -107,6 +107,27 @@ fn sessions_are_opened_no_faster_than_their_principal_may_ask() {
 }
 
 #[test]
+fn what_is_refused_for_its_principals_rate_is_not_done() {
+    let submitted = |rate: Option<Rate>, count: u64| {
+        let mut front = resumed_at(front_with(rate), 0, 0);
+        heard(&mut front);
+        let (mut bytes, mut encoded, mut requests) = (BytesMut::new(), BytesMut::new(), Vec::new());
+        Operation::Sync.encode(&mut encoded);
+        for number in 1..=count {
+            ClientMessage::Request { number, acked_upto: 0, operation: &encoded }.encode(&mut bytes);
+        }
+        front.received(START, CLIENT, &bytes);
+        let refused = heard(&mut front).0.iter().any(|word| word.contains("Throttled"));
+        front.prepare(START, false, &mut requests);
+        requests.retain(|request| matches!(request, FrontRequest::Submit(_)));
+        (refused, format!("{requests:?}"))
+    };
+    let (refused, some) = submitted(Some(Rate { per_second: 1, burst: 2 }), 5);
+    assert!(refused);
+    assert_eq!((false, some), submitted(None, 2), "two were asked within the rate");
+}
+
+#[test]
 fn questions_about_the_cell_are_put_a_few_at_a_time_and_each_connection_has_one() {
     let mut front = front();
     let ask = |front: &mut Front, id: u64| {
@@ -167,7 +188,10 @@ fn prepare(front: &mut Front, now: Instant) {
 
 /// A front whose client has resumed its session, up to that number.
 fn resumed(last_number: u64, before: u64) -> Front {
-    let mut front = front();
+    resumed_at(front(), last_number, before)
+}
+
+fn resumed_at(mut front: Front, last_number: u64, before: u64) -> Front {
     front.received(Instant::ZERO, CLIENT, &hello(Some(RESUME)));
     let (token, session, timeout_ms, who) = (101, SESSION, 12_000, Arc::default());
     applied(&mut front, CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who });

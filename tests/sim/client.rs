@@ -248,6 +248,8 @@ impl Client {
                     self.conn = Some((conn, false));
                 }
                 Effect::Disconnect => {
+                    let troubles = self.machine.troubles();
+                    assert!(!troubles.contains("was answered at revision"), "client {}: {troubles}", self.index);
                     if let Some((conn, _)) = self.conn.take() {
                         around.network.close(around.world, conn, Host::Client(self.index));
                     }

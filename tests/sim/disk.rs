@@ -8,6 +8,7 @@ use quorate::limits::BLOCK_BYTES;
 use quorate::paxos::Slot;
 use quorate::replica::exchange::{DiskFile, Still};
 
+use super::plan::Plan;
 use super::recovery;
 use super::world::{Event, MILLI, Moment, Random, World};
 
@@ -249,7 +250,8 @@ impl Disk {
     }
 
     /// The process died. Of what was under way nothing is there, or all, or any of its sectors.
-    pub fn crash(&mut self, world: &mut World, damaged_images: u64, reached: Slot, tears: bool) {
+    pub fn crash(&mut self, world: &mut World, plan: &Plan, reached: Slot) {
+        let tears = plan.tears;
         let random = &mut world.random;
         let writes = std::mem::take(&mut self.writes);
         let whole = if tears { 0 } else { random.below(writes.len() as u64 + 1) as usize };
@@ -272,8 +274,9 @@ impl Disk {
         self.chores_until = 0;
         // The newest of two is damaged now and then: the start makes do with the other, and with the log from there on.
         let led_to = recovery::newest_is_led_to(self);
-        let older_does = led_to && self.images.keys().next().is_some_and(|older| *older >= reached);
-        if self.images.len() == 2 && older_does && world.chance("damaged-image", damaged_images) {
+        // What a replica says its log reaches back to excuses it only where it may have been stuck without room.
+        let excused = plan.may_be_stuck() && self.images.keys().next().is_some_and(|older| *older < reached);
+        if self.images.len() == 2 && led_to && !excused && world.chance("damaged-image", plan.damaged_images) {
             let newest = self.images.values_mut().next_back().expect("there are two");
             let at = world.random.below(newest.len() as u64) as usize;
             newest[at] ^= 1 << world.random.below(8);

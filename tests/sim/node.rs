@@ -212,7 +212,7 @@ impl Node {
         let Some(running) = self.running.take() else { return };
         self.life += 1;
         let reached = running.replica.log_reaches_back_to();
-        self.disk.crash(around.world, around.plan.damaged_images, reached, around.plan.tears);
+        self.disk.crash(around.world, around.plan, reached);
         around.network.died(around.world, Host::Node(self.index), host_lives);
         around.oracle.crashed(self.index);
         if !host_lives {

@@ -68,6 +68,9 @@ pub fn look(run: &mut Run) {
             // In haste: the next change is asked for too, and refused until this one is in force.
             if let Some(Task::Remove(next)) = run.tasks_ahead.front().copied() {
                 ask(run, MemberChange::Remove { replica: replica(next) });
+                let delay = run.world.random.below(IN_HASTE);
+                run.world.after(delay, Event::Operator);
+                return;
             }
         }
         Task::Join(node) => {
@@ -91,6 +94,9 @@ pub fn look(run: &mut Run) {
     let delay = run.world.random.around(run.plan.lease);
     run.world.after(delay, Event::Operator);
 }
+
+/// About as long as a chosen list takes to be in force.
+const IN_HASTE: u64 = 4 * MILLI;
 
 /// Asks everybody who takes itself for the leader: there may be two.
 fn ask(run: &mut Run, change: MemberChange) {

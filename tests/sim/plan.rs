@@ -265,6 +265,11 @@ impl Plan {
         self.beyond_repair || self.victim == Some(node)
     }
 
+    /// Whether a node may have so little room that it gives its log up to the newest image.
+    pub fn may_be_stuck(&self) -> bool {
+        self.cramped || self.weights.fill_disk > 0
+    }
+
     pub fn bounds(&self) -> Bounds {
         Bounds {
             image_after_bytes: self.image_after_bytes,

@@ -299,6 +299,12 @@ impl Machine {
         self.heard_at = now;
     }
 
+    /// What the last attempt at each endpoint met, if it was not what it should be; for people.
+    #[must_use]
+    pub fn troubles(&self) -> String {
+        self.route.troubles()
+    }
+
     /// The connection said this.
     pub fn received(&mut self, now: Instant, bytes: &[u8]) {
         assert!(!matches!(self.link, Link::Down { .. } | Link::Connecting { .. }), "only a connection says something");
