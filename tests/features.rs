@@ -35,8 +35,7 @@ const LATER: [&str; 20] = [
 ];
 
 /// What is not wanted here; whoever adds one argues for it in the table.
-const ABSENT: [&str; 4] =
-    ["Through the site's file API", "Closed after a minute without use", "Local sessions", "Snapshot compression"];
+const ABSENT: [&str; 3] = ["Through the site's file API", "Closed after a minute without use", "Local sessions"];
 
 /// Chubby's calls (section 2.6 of its paper).
 const CHUBBY: [&str; 15] = [

@@ -28,6 +28,10 @@ const READ_BYTES: usize = 256 << 10;
 /// How many sockets are looked at in one turn at least, if that many clients are ready; and in a short one, at most.
 const READY: usize = 16;
 
+/// So many clients are on the way to their sessions at one time: a server waits for a hello no longer than it must, and
+/// all the sockets of a large fleet take longer to connect.
+const WAVE: usize = 1024;
+
 /// Something a client of Quorate was told.
 #[derive(Debug)]
 pub enum Word {
@@ -41,6 +45,12 @@ pub enum Word {
 pub struct Fleet {
     epoll: OwnedFd,
     clients: Vec<Client>,
+    /// What they are told of the cell.
+    settings: Settings,
+    /// The first so many have begun.
+    begun: usize,
+    /// So many of those have no session yet.
+    under_way: usize,
     ready: Vec<epoll::Event>,
     received: Box<[u8]>,
     /// Clients that have something to send, or effects to be looked at.
@@ -81,7 +91,7 @@ impl Fleet {
         let clients = (0..count).map(|index| Client {
             machine: starting_at(now, settings, index),
             socket: Socket::None,
-            touched: true,
+            touched: false,
             connected_before: false,
             opened: None,
             over: false,
@@ -89,9 +99,12 @@ impl Fleet {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             clients: clients.collect(),
+            settings: settings.clone(),
+            begun: 0,
+            under_way: 0,
             ready: Vec::with_capacity(count.clamp(READY, 1024)),
             received: vec![0; READ_BYTES].into_boxed_slice(),
-            touched: (0..count).collect(),
+            touched: Vec::with_capacity(count.min(WAVE)),
             tick_at: now,
             now,
             consistency,
@@ -178,7 +191,7 @@ impl Fleet {
         self.ready = ready;
         if self.now >= self.tick_at {
             self.tick_at = self.now + TICK;
-            for client in 0..self.clients.len() {
+            for client in 0..self.begun {
                 self.tick(client)?;
             }
         }
@@ -207,6 +220,7 @@ impl Fleet {
     /// Does what the machines ask for, and sends what they have to send. True if a client was told something.
     fn settle(&mut self, hear: &mut impl FnMut(Word)) -> io::Result<bool> {
         let mut heard = false;
+        self.begin_more();
         while let Some(client) = self.touched.pop() {
             self.clients[client].touched = false;
             while let Some(effect) = self.clients[client].machine.poll_effect() {
@@ -216,6 +230,22 @@ impl Fleet {
             self.send(client)?;
         }
         Ok(heard)
+    }
+
+    /// Has further clients begin, while few are under way.
+    fn begin_more(&mut self) {
+        while self.begun < self.clients.len() && self.under_way < WAVE {
+            let client = self.begun;
+            // Its patience begins now.
+            self.clients[client].machine = starting_at(self.now, &self.settings, client);
+            (self.begun, self.under_way) = (client + 1, self.under_way + 1);
+            self.touch(client);
+        }
+    }
+
+    fn has_arrived(&mut self, client: usize) {
+        let Client { opened, over, .. } = &self.clients[client];
+        self.under_way -= usize::from(opened.is_none() && !over);
     }
 
     fn perform(&mut self, client: usize, effect: Effect, hear: &mut impl FnMut(Word)) -> io::Result<()> {
@@ -237,9 +267,13 @@ impl Fleet {
                     Err(error) => self.lost(client, &format!("{address}: {error}")),
                 }
             }
-            Effect::Session(SessionEvent::Expired | SessionEvent::Closed) => self.clients[client].over = true,
+            Effect::Session(SessionEvent::Expired | SessionEvent::Closed) => {
+                self.has_arrived(client);
+                self.clients[client].over = true;
+            }
             Effect::Shelve(_) => {}
             Effect::Session(SessionEvent::Safe) => {
+                self.has_arrived(client);
                 self.clients[client].opened.get_or_insert(self.now);
             }
             Effect::Session(_) => {}
@@ -380,6 +414,9 @@ impl System for Fleet {
     }
 
     fn close(&mut self) {
+        for client in std::mem::replace(&mut self.begun, self.clients.len())..self.clients.len() {
+            self.clients[client].over = true;
+        }
         for client in 0..self.clients.len() {
             if !self.clients[client].over {
                 self.touch(client);

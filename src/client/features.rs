@@ -264,7 +264,7 @@
 //! | Observers and observer-masters |  | later: learners and observers that serve reads |
 //! | Read-only mode |  | later: read-only mode |
 //! | Fuzzy snapshots and a log of transactions | images of one revision, and the journal | `src/namespace/tests/images.rs::an_image_and_its_tail_equal_a_replay` |
-//! | Snapshot compression |  | absent: images are made beside the work, and read once |
+//! | Snapshot compression | images are LZ4 blocks | `src/replica/image_file.rs::rows_take_less_room_than_they_say_and_no_length_is_believed` |
 //! | Autopurge | the journal is trimmed behind images | `tests/process/images.rs::the_log_stays_bounded_and_all_are_killed_at_any_point_of_it` |
 //! | Snapshot and restore by the admin server | `quorate snapshot` | `tests/process/snapshots.rs::a_cell_is_saved_under_load_and_restored_as_another` `tests/process/snapshots.rs::what_is_no_whole_snapshot_is_refused` |
 //! | snapshot.trust.empty, forceSync=no | neither is needed, nor can be had: an empty disk has no vote until it has caught up, and what was acknowledged is on a majority of disks | `tests/process/members.rs::a_lost_disk_is_replaced_and_then_another_replica_may_fail` `tests/process/crashes.rs::the_power_goes_for_all_replicas_in_mid_batch` |
