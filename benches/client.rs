@@ -2,8 +2,9 @@
 //! takes.
 //!
 //! One thread keeps so many requests under way, and takes the answers in the order it asked. Counted is everything this
-//! process does: the caller's thread and the library's own, out of the kernel and in it. What of it is allocations is counted
-//! by `client_allocations`, apart, since counting costs as much as the requests.
+//! process does: the caller's thread and the library's own, out of the kernel and in it, where the sockets are and the
+//! wake-ups. What of it is allocations is counted by `client_allocations`, apart, since counting costs as much as the
+//! requests.
 //!
 //! ```text
 //! cargo bench --bench client -- [--depth 64] [--requests 200000] [--rounds 5]
@@ -29,14 +30,26 @@ fn main() {
 
 /// Measures one sort of request, and prints what it cost.
 fn row(asking: &Asking, sort: &str) {
-    let (cpu, wall) = asking.measure(sort, || (clock(ClockId::ProcessCPUTime), clock(ClockId::Monotonic)));
-    let (cpu, wall) = (clock(ClockId::ProcessCPUTime) - cpu, clock(ClockId::Monotonic) - wall);
+    let begin = || (clock(ClockId::ProcessCPUTime), clock(ClockId::Monotonic), ticks());
+    let (cpu, wall, (user, system)) = asking.measure(sort, begin);
+    let (cpu, wall, after) = (clock(ClockId::ProcessCPUTime) - cpu, clock(ClockId::Monotonic) - wall, ticks());
+    let (user, system) = ((after.0 - user) as f64, (after.1 - system) as f64);
     println!(
-        "{sort:6} depth {}: {:.3} us of CPU a request, {:.0} requests/s",
+        "{sort:6} depth {}: {:.3} us of CPU a request, {:.0} % of it in the kernel, {:.0} requests/s",
         asking.depth,
         cpu * 1e6 / asking.requests as f64,
+        100.0 * system / (user + system).max(1.0),
         asking.requests as f64 / wall
     );
+}
+
+/// How much of its time this process spent in its own code and in the kernel, in the scheduler's ticks.
+fn ticks() -> (u64, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux tells of a process");
+    // The name, in brackets, may hold anything.
+    let (_, fields) = stat.rsplit_once(')').expect("it has a name");
+    let mut numbers = fields.split_whitespace().skip(11).map(|field| field.parse().expect("a number of ticks"));
+    (numbers.next().expect("user time"), numbers.next().expect("system time"))
 }
 
 /// How long `quorate get` takes, from its start to its end with the answer printed: a session opened, asked in and closed.

@@ -68,6 +68,12 @@ pub struct ImageReader {
     chunk: Vec<u8>,
 }
 
+/// Unpacks the rows of an image, given its bytes in order, cut anywhere; who takes the rows in may be another thread.
+#[derive(Debug, Default)]
+pub struct ImageUnpacker {
+    check: ImageCheck,
+}
+
 /// Checks the pieces of an image, given its bytes in order, cut anywhere. What the rows say it leaves to others.
 #[derive(Debug, Default)]
 pub struct ImageCheck {
@@ -190,12 +196,26 @@ impl ImageReader {
 
     /// The image, once all of the file is in; it is of that cell.
     pub fn finish(self, cell: CellId) -> Result<(ImageHead, Namespace), ImageFileError> {
-        let bytes = self.check.taken + self.check.buffer.len() as u64;
-        let head = self.check.into_head().ok_or(ImageFileError::Cut { bytes })?;
-        if head.identity.cell != cell {
-            return Err(ImageFileError::Foreign { found: head.identity });
-        }
+        let head = self.check.into_head_of(cell)?;
         Ok((head, self.rows.finish()?))
+    }
+}
+
+impl ImageUnpacker {
+    /// Takes the file's next bytes, and hands on each chunk of rows, for an [`ImageLoader`].
+    pub fn add(&mut self, bytes: &[u8], hand_on: &mut dyn FnMut(Vec<u8>)) -> Result<(), ImageFileError> {
+        self.check.take(bytes, &mut |at, body| {
+            let mut chunk = Vec::new();
+            let length = unpacked(body, &mut chunk).ok_or(ImageFileError::Damaged { at })?.len();
+            chunk.truncate(length);
+            hand_on(chunk);
+            Ok(())
+        })
+    }
+
+    /// What the image says of itself, once all of the file is in; it is of that cell.
+    pub fn finish(self, cell: CellId) -> Result<ImageHead, ImageFileError> {
+        self.check.into_head_of(cell)
     }
 }
 
@@ -215,6 +235,12 @@ impl ImageCheck {
     #[must_use]
     pub fn into_head(self) -> Option<ImageHead> {
         if self.is_whole() { self.head } else { None }
+    }
+
+    fn into_head_of(self, cell: CellId) -> Result<ImageHead, ImageFileError> {
+        let bytes = self.taken + self.buffer.len() as u64;
+        let head = self.into_head().ok_or(ImageFileError::Cut { bytes })?;
+        if head.identity.cell == cell { Ok(head) } else { Err(ImageFileError::Foreign { found: head.identity }) }
     }
 
     fn take(&mut self, bytes: &[u8], rows: &mut TakeRows<'_>) -> Result<(), ImageFileError> {

@@ -86,7 +86,7 @@ pub use self::digests::Digests;
 use self::exchange::{Applied, Effect, FrontId, FrontNotice, Input, Submission};
 use self::fronts::answer_read_point;
 use self::image::Images;
-pub use self::image_file::{ImageCheck, ImageFileError, ImageHead, ImageReader, write_image};
+pub use self::image_file::{ImageCheck, ImageFileError, ImageHead, ImageReader, ImageUnpacker, write_image};
 use self::liveness::Liveness;
 use self::reads::ReadPoints;
 use self::scrub::Scrub;

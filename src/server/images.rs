@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::failure::{Code, Failure};
 use super::service::Service;
 use crate::journal::hard_state::ImagePointer;
-use crate::namespace::Namespace;
+use crate::namespace::{ImageLoader, Namespace};
 use crate::paxos::{CellId, Slot};
-use crate::replica::{ImageFileError, ImageHead, ImageReader};
+use crate::replica::{ImageFileError, ImageHead, ImageUnpacker};
 use crate::runtime::{clock, disk};
 
 /// What a start takes from the images.
@@ -117,6 +118,16 @@ enum Unusable {
     Damaged(String),
 }
 
+impl From<ImageFileError> for Unusable {
+    fn from(error: ImageFileError) -> Self {
+        match error {
+            ImageFileError::NewerFormat { .. } => Self::Newer(error),
+            _ => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Reads an image: one thread reads the file and unpacks it, this one lays the tree.
 fn read(
     path: &Path,
     cell: CellId,
@@ -124,28 +135,43 @@ fn read(
     seed: u64,
     service: &Service,
 ) -> Result<(ImageHead, Namespace), Unusable> {
-    let judged = |error: ImageFileError| match error {
-        ImageFileError::NewerFormat { .. } => Unusable::Newer(error),
-        _ => Unusable::Damaged(error.to_string()),
-    };
-    let mut file = File::open(path).map_err(Unusable::Io)?;
-    let mut reader = ImageReader::new(seed);
-    let mut buffer = vec![0; READ_BYTES];
-    let mut taken = 0;
-    loop {
-        service.starting(clock::now(), || format!("reading the image up to slot {}: {} MiB", slot.0, taken >> 20));
-        match file.read(&mut buffer).map_err(Unusable::Io)? {
-            0 => break,
-            count => reader.add(&buffer[..count]).map_err(judged)?,
+    let file = File::open(path).map_err(Unusable::Io)?;
+    let mut rows = ImageLoader::new(seed);
+    let head = std::thread::scope(|scope| {
+        let (hand_on, chunks) = sync_channel(CHUNKS_AHEAD);
+        let unpacking = scope.spawn(move || unpack(file, cell, &hand_on));
+        let mut laid = 0;
+        for chunk in chunks {
+            service.starting(clock::now(), || format!("reading the image up to slot {}: {} MiB", slot.0, laid >> 20));
+            rows.add(&chunk).map_err(ImageFileError::from)?;
+            laid += chunk.len();
         }
-        taken += READ_BYTES as u64;
-    }
-    let (head, namespace) = reader.finish(cell).map_err(judged)?;
+        unpacking.join().expect("what unpacks an image does not panic")
+    })?;
+    let namespace = rows.finish().map_err(ImageFileError::from)?;
     if head.slot != slot {
         return Err(Unusable::Damaged(format!("it is the image up to slot {}", head.slot.0)));
     }
     Ok((head, namespace))
 }
+
+/// Hands on the chunks of an image, until they are wanted no more.
+fn unpack(mut file: File, cell: CellId, hand_on: &SyncSender<Vec<u8>>) -> Result<ImageHead, Unusable> {
+    let mut unpacker = ImageUnpacker::default();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut is_wanted = true;
+    while is_wanted {
+        let count = file.read(&mut buffer).map_err(Unusable::Io)?;
+        if count == 0 {
+            break;
+        }
+        unpacker.add(&buffer[..count], &mut |chunk| is_wanted &= hand_on.send(chunk).is_ok())?;
+    }
+    Ok(unpacker.finish(cell)?)
+}
+
+/// Chunks that wait to be laid: a MiB or so.
+const CHUNKS_AHEAD: usize = 16;
 
 /// What is read at once.
 const READ_BYTES: usize = 1 << 20;
