@@ -47,9 +47,9 @@ pub struct Fleet {
     clients: Vec<Client>,
     /// What they are told of the cell.
     settings: Settings,
-    /// The first so many have begun.
-    begun: usize,
-    /// So many of those have no session yet.
+    /// All before this one have begun.
+    next_to_begin: usize,
+    /// So many have begun and have no session yet.
     under_way: usize,
     ready: Vec<epoll::Event>,
     received: Box<[u8]>,
@@ -65,6 +65,7 @@ pub struct Fleet {
 struct Client {
     machine: Machine,
     socket: Socket,
+    begun: bool,
     touched: bool,
     connected_before: bool,
     opened: Option<Instant>,
@@ -91,6 +92,7 @@ impl Fleet {
         let clients = (0..count).map(|index| Client {
             machine: starting_at(now, settings, index),
             socket: Socket::None,
+            begun: false,
             touched: false,
             connected_before: false,
             opened: None,
@@ -100,7 +102,7 @@ impl Fleet {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             clients: clients.collect(),
             settings: settings.clone(),
-            begun: 0,
+            next_to_begin: 0,
             under_way: 0,
             ready: Vec::with_capacity(count.clamp(READY, 1024)),
             received: vec![0; READ_BYTES].into_boxed_slice(),
@@ -191,7 +193,7 @@ impl Fleet {
         self.ready = ready;
         if self.now >= self.tick_at {
             self.tick_at = self.now + TICK;
-            for client in 0..self.begun {
+            for client in 0..self.clients.len() {
                 self.tick(client)?;
             }
         }
@@ -201,7 +203,10 @@ impl Fleet {
 
     /// Tells a client what time it is, if that matters to it.
     fn tick(&mut self, client: usize) -> io::Result<()> {
-        let is_due = |fleet: &Self| fleet.clients[client].machine.next_deadline() <= fleet.now;
+        let is_due = |fleet: &Self| {
+            let Client { begun, machine, .. } = &fleet.clients[client];
+            *begun && machine.next_deadline() <= fleet.now
+        };
         if is_due(self) {
             // Nobody is called silent whose answer lies unread here, nor absent who is just not looked at yet: to connect
             // many clients takes longer than any of them waits.
@@ -234,12 +239,9 @@ impl Fleet {
 
     /// Has further clients begin, while few are under way.
     fn begin_more(&mut self) {
-        while self.begun < self.clients.len() && self.under_way < WAVE {
-            let client = self.begun;
-            // Its patience begins now.
-            self.clients[client].machine = starting_at(self.now, &self.settings, client);
-            (self.begun, self.under_way) = (client + 1, self.under_way + 1);
-            self.touch(client);
+        while self.next_to_begin < self.clients.len() && self.under_way < WAVE {
+            self.touch(self.next_to_begin);
+            self.next_to_begin += 1;
         }
     }
 
@@ -369,7 +371,14 @@ impl Fleet {
         self.touch(client);
     }
 
+    /// There is something to do for a client: it begins, if it has not yet, and is looked at before the next wait.
     fn touch(&mut self, client: usize) {
+        if !self.clients[client].begun {
+            // Its patience begins now.
+            self.clients[client].machine = starting_at(self.now, &self.settings, client);
+            self.clients[client].begun = true;
+            self.under_way += 1;
+        }
         if !std::mem::replace(&mut self.clients[client].touched, true) {
             self.touched.push(client);
         }
@@ -414,8 +423,8 @@ impl System for Fleet {
     }
 
     fn close(&mut self) {
-        for client in std::mem::replace(&mut self.begun, self.clients.len())..self.clients.len() {
-            self.clients[client].over = true;
+        for client in self.clients.iter_mut().filter(|client| !client.begun) {
+            client.over = true;
         }
         for client in 0..self.clients.len() {
             if !self.clients[client].over {

@@ -65,7 +65,7 @@ impl<'v> Evidence<'v> {
             emitted_upto: applied_upto,
             chosen_upto: applied_upto,
             broken_off: false,
-            highest: applied_upto,
+            highest: Slot(0),
             visit,
         }
     }
@@ -105,14 +105,16 @@ impl<'v> Evidence<'v> {
         }
     }
 
-    /// `records` records are lost without a trace; the next one that is known is for `next`. Returns what they may have
-    /// been for.
-    pub(super) fn lost_without_trace(&mut self, records: u64, next: Slot) -> Slots {
+    /// `records` records are lost without a trace, after which the log knew of `next` at most. Returns up to where they may
+    /// have been for: nothing was taken further than a window above what was held.
+    pub(super) fn lost_without_trace(&mut self, records: u64, next: Slot) -> Slot {
         let from = self.chosen_upto.next();
         let upto = Slot(self.highest.0.saturating_add(records)).max(next).plus(SLOT_WINDOW);
-        self.newest.retain(|slot, newest| *slot < from || matches!(newest, Newest::Have(record) if record.learned));
-        self.unknown.push((from, upto));
-        (from, upto)
+        if from <= upto {
+            self.newest.retain(|slot, newest| *slot < from || matches!(newest, Newest::Have(record) if record.learned));
+            self.unknown.push((from, upto));
+        }
+        upto
     }
 
     /// The log says that everything up to there is chosen, and that its records came before.

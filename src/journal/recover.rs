@@ -327,7 +327,7 @@ impl<'v> Fold<'v> {
         let without_trace = records - u64::from(previous.is_some());
         if without_trace > 0 {
             let named = previous.map_or(Slot(0), |name| name.slot);
-            self.lost_without_trace(next, without_trace, named.max(next.name.slot));
+            self.lost_without_trace(next, without_trace, named);
         }
         let (segment, offset, sequence) = (next.segment, next.offset, next.sequence);
         match previous {
@@ -341,18 +341,27 @@ impl<'v> Fold<'v> {
         }
     }
 
-    fn lost_without_trace(&mut self, next: &Head, records: u64, slot: Slot) {
-        let (from, upto) = self.evidence.lost_without_trace(records, slot);
+    fn lost_without_trace(&mut self, next: &Head, records: u64, named: Slot) {
+        let known = named.max(next.name.slot).max(next.chosen_upto);
+        self.lost((next.segment, next.offset), records, known);
+    }
+
+    /// So many records are lost before that place, after which the log knew of slots up to `known` at most.
+    fn lost(&mut self, (segment, offset): (SegmentId, u64), records: u64, known: Slot) {
+        let upto = self.evidence.lost_without_trace(records, known);
+        // An older record of a slot that was open then may hold another value than was chosen, be it in the image by now.
+        let from = self.claimed_upto.next().min(upto);
         self.index.forget_all(from, upto);
-        self.findings.push(Finding::RecordsLost { segment: next.segment, offset: next.offset, records, from, upto });
+        self.findings.push(Finding::RecordsLost { segment, offset, records, from, upto });
     }
 
     fn bad(&mut self, bad: Bad, segment: SegmentId, offset: u64) {
-        if self.evidence.bad(bad) {
-            let Name { slot, ballot, .. } = bad.name;
+        let Name { slot, ballot, .. } = bad.name;
+        let in_image = slot <= self.known.image_upto;
+        if self.evidence.bad(bad) || in_image && slot > self.claimed_upto {
             self.index.forget(slot);
-            self.alarms.push((bad.sequence, bad.start, Finding::ValueDamaged { segment, offset, slot, ballot }));
         }
+        self.alarms.push((bad.sequence, bad.start, Finding::ValueDamaged { segment, offset, slot, ballot }));
     }
 
     /// A record that counts.
@@ -415,9 +424,8 @@ impl<'v> Fold<'v> {
         let mut tail = self.tail(first_file, files);
         if unreadable > 0 {
             // Records may lie where the disk does not read. Their numbers stay free, so that the next start still knows.
-            let (from, upto) = self.evidence.lost_without_trace(unreadable, Slot(0));
-            let (segment, offset) = (tail.segment, tail.offset);
-            self.findings.push(Finding::RecordsLost { segment, offset, records: unreadable, from, upto });
+            let known = self.known.image_upto.max(self.known.chosen_upto);
+            self.lost((tail.segment, tail.offset), unreadable, known);
             (tail.sequence, tail.chain, tail.previous) = (tail.sequence + unreadable, 0, Name::NOTHING);
             (tail.segment, tail.offset) = (tail.segment.next(), 0);
         }

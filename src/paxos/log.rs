@@ -12,8 +12,9 @@ use super::message::{Evidence, SlotReport};
 use super::value::Value;
 use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES, SLOT_WINDOW};
 
-/// An acceptor takes nothing further than this above what it holds: a replica that lags more catches up first.
-pub(super) const ACCEPT_AHEAD: u64 = 16 * SLOT_WINDOW;
+/// An acceptor takes nothing further than this above what it holds: a replica that lags more catches up first. A start that
+/// cannot read the newest records knows by it how far they may have gone (`journal/evidence.rs`).
+pub(super) const ACCEPT_AHEAD: u64 = SLOT_WINDOW;
 
 /// The slots of one replica.
 #[derive(Debug)]

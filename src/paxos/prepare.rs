@@ -245,11 +245,10 @@ impl Paxos {
             Phase::Preparing { promises, .. } => promises.take(from, chosen_upto, (part, last), reports),
             Phase::Leading(leading) => {
                 let settled_upto = leading.settled_upto(&self.configs, self.log.applied_upto());
-                leading.promises.take(from, chosen_upto, (part, last), reports);
-                let reported = leading.promises.highest_reported();
-                if reported > settled_upto {
-                    leading.recovered_upto = leading.recovered_upto.max(reported);
-                }
+                let settled = leading.recovered_upto.next()..=settled_upto;
+                let open = reports.into_iter().filter(|report| !settled.contains(&report.slot)).collect();
+                leading.promises.take(from, chosen_upto, (part, last), open);
+                leading.recovered_upto = leading.recovered_upto.max(leading.promises.highest_reported());
             }
         }
         self.know_chosen(now, from.0, chosen_upto, out);

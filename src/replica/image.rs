@@ -196,16 +196,14 @@ impl Replica {
         let lent = now < self.transfer.lent_until;
         let after = if lent { image_after_bytes.max(journal_bytes_max / 4) } else { image_after_bytes };
         let grown = self.log_bytes() - self.images.begun_bytes >= after;
-        let wanted = self.is_short_for_want_of_an_image()
-            || self.images.sure_upto < self.scrub.repair_upto()
-            || (self.is_snapshot_wanted() && !lent);
+        let wanted = self.is_short_for_want_of_an_image() || (self.is_snapshot_wanted() && !lent);
+        let repair_upto = self.scrub.repair_upto();
+        let mends = self.images.sure_upto < repair_upto;
         // The hard state may know of later slots than were applied since the start.
         let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.configs.newest_slot());
-        if self.applied_upto > known {
-            if grown || wanted {
-                self.begin_image(now, effects);
-            }
-        } else if wanted && self.applied_upto == known && !cfg!(bug = "35") {
+        if self.applied_upto > known && (grown || wanted || mends && self.applied_upto >= repair_upto) {
+            self.begin_image(now, effects);
+        } else if (wanted || mends) && self.applied_upto >= known && !cfg!(bug = "35") {
             self.want_an_entry(now, effects);
         }
     }

@@ -221,7 +221,9 @@ impl Run {
         let victim = self.plan.victim.filter(|_| self.plan.scrub_period.is_some());
         let Some(node) = victim.map(|victim| &mut self.nodes[victim]) else { return Vec::new() };
         // Where there was no room the log was given up further, and what is left of that in a segment is of no use.
-        let begins = |replica: &Replica| replica.log_reaches_back_to().max(replica.paxos().status().trimmed_upto);
+        let stuck = self.plan.may_be_stuck();
+        let given_up = |replica: &Replica| if stuck { replica.paxos().status().trimmed_upto } else { Slot(0) };
+        let begins = |replica: &Replica| replica.log_reaches_back_to().max(given_up(replica));
         let sure = node.running.as_ref().map_or(Slot(0), |running| begins(&running.replica));
         recovery::lost(&mut node.disk, sure)
     }
