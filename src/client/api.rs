@@ -460,7 +460,7 @@ impl CreateOptions {
     }
 
     /// Parents that do not exist are made first, as permanent and empty nodes. (Not all in one step: should the call fail,
-    /// some may have been made. In a transaction they are not made.)
+    /// some may have been made: a step of a transaction, or a write under a lock, is refused with this.)
     pub fn parents(mut self) -> Self {
         self.parents = true;
         self

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use super::api::CreateOptions;
 use super::call::{Call, Next, Then};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::machine::Answered;
 use crate::namespace::command::{Lifetime, Operation, Refusal};
 
@@ -11,6 +12,15 @@ use crate::namespace::command::{Lifetime, Operation, Refusal};
 /// and the operation is asked for again.
 pub(super) fn with_parents(operation: Operation, path: Option<&String>, then: Then) -> (Call, Then) {
     Creation { operation, missing: path.map_or_else(Vec::new, |path| parents(path)), then }.attempt()
+}
+
+/// Refuses to make the node `path` with its parents, where it is made in one step with something else or not at all.
+pub(super) fn refuse_parents(options: &CreateOptions, path: &str) -> Result<()> {
+    if options.parents {
+        let why = format!("`{path}` is made here in one step, and no parents with it: make them first, by `Client::create`");
+        return Err(Error::BadArgument { why });
+    }
+    Ok(())
 }
 
 struct Creation {

@@ -42,7 +42,7 @@ use bytes::Bytes;
 use super::acquisition;
 use super::api::{Client, CreateOptions, Created, answer, done, outward, unfit};
 use super::call::{Call, Then};
-use super::creation::with_parents;
+use super::creation::{refuse_parents, with_parents};
 use super::error::{Error, Outcome as Known, Result};
 use super::handle_events::HandleEvents;
 use super::listing::Page;
@@ -251,10 +251,11 @@ impl Handle {
         self.held.mutate(|path| Operation::Delete { path, expect }, |done| (done == Done::Deleted).then_some(()))
     }
 
-    /// Makes a node below this one: `name` begins with no `/`. (No parents are made.)
+    /// Makes a node below this one: `name` begins with no `/`. (No parents are made: it is [`Error::BadArgument`] to
+    /// ask for them.)
     pub fn create(&self, name: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
         let (data, root) = (data.into(), self.held.client.root());
-        let path = match self.held.below(name) {
+        let path = match self.held.below(name).and_then(|path| refuse_parents(&options, name).map(|()| path)) {
             Ok(path) => path,
             Err(error) => return Op::ready(Err(error)),
         };

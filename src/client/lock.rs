@@ -20,6 +20,7 @@ use futures_core::Stream;
 use super::acquisition;
 use super::api::{Client, CreateOptions, Created, done, outward, unfit};
 use super::call::{Call, Then};
+use super::creation::refuse_parents;
 use super::error::Error;
 use super::log::Appended;
 use super::machine::Answered;
@@ -295,11 +296,13 @@ impl Future for Lost {
 }
 
 impl Guarded<'_> {
-    /// As [`Client::create`], except that it makes no parents.
+    /// As [`Client::create`], except that it makes no parents: [`Error::BadArgument`] if they are asked for.
     pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
+        if let Err(error) = refuse_parents(&options, path) {
+            return Op::ready(Err(error));
+        }
         let data = data.into();
-        let CreateOptions { lifetime, sequential, .. } = options;
-        let create = |path| self.guard(Operation::Create { path, data, lifetime, sequential });
+        let create = |path| self.guard(options.operation(path, data));
         self.client.mutate(path, create, |done, root| match done {
             Done::Created { path, stat } => Some(Created { path: outward(root, path), stat }),
             _ => None,

@@ -36,6 +36,8 @@ struct Held {
     connections: usize,
     /// Every release, in order.
     releases: Vec<Operation>,
+    /// All else that was done under a lock, in order.
+    guarded: Vec<Operation>,
     /// Every user that was proved, in order.
     users: Vec<User>,
 }
@@ -199,6 +201,10 @@ fn apply(held: &mut Held, operation: Operation) -> Came {
             Err(Refusal::Aborted { index: 1, cause })
         }
         Operation::Acquire { path, mode, .. } => locks::acquire(path, mode),
+        Operation::Guarded { operation, .. } if !matches!(*operation, Operation::Release { .. }) => {
+            held.guarded.push((*operation).clone());
+            apply(held, *operation)
+        }
         release @ (Operation::Release { .. } | Operation::Guarded { .. }) => {
             held.releases.push(release);
             Ok(Done::Released)
@@ -236,6 +242,7 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
             names.truncate(2);
             Ok(Answer::Children { names, stat: Stat::default(), more })
         }
+        Read::AwaitLock { path, .. } if path == "/hidden" => Err(Refusal::NotAuthorized { path, needed: Rights::WRITE }),
         Read::AwaitLock { .. } => Ok(Answer::LockPlace { place: LockPlace::Waiting }),
         Read::Scan { path, after, limit, .. } => {
             let below = held.nodes.keys().filter(|node| node.starts_with(&path) && **node > after);

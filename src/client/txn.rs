@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::api::{Client, CreateOptions, Created, outcome, outward, refused, unfit};
 use super::call::Call;
+use super::creation::refuse_parents;
 use super::error::{Error, Result};
 use super::log::Appended;
 use super::machine::Answered;
@@ -71,8 +72,12 @@ impl Txn {
         self.step(path, |path| Step::Check { path, expect })
     }
 
-    /// Makes a node; its parent must exist or be made by an earlier step.
-    pub fn create(self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Self {
+    /// Makes a node; its parent must exist or be made by an earlier step. ([`CreateOptions::parents`] makes the transaction
+    /// an [`Error::BadArgument`].)
+    pub fn create(mut self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Self {
+        if let (Ok(_), Err(error)) = (&self.steps, refuse_parents(&options, path)) {
+            self.steps = Err(error);
+        }
         let CreateOptions { lifetime, sequential, acl, .. } = options;
         self.step(path, |path| match acl {
             None => Step::Create { path, data: data.into(), lifetime, sequential },

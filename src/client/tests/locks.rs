@@ -80,3 +80,29 @@ fn a_place_that_cannot_be_waited_in_is_left() {
     assert_eq!(wait(client.exists("/a")).expect("reads go on"), None);
     assert!(ops.iter().all(|op| !op.is_answered()));
 }
+
+#[test]
+fn what_is_made_under_a_lock_is_as_private_as_it_was_asked_to_be() {
+    let server = Server::start(&[]);
+    let client = server.connect("");
+    let guard = wait(client.lock("/granted", LockOptions::exclusive())).expect("granted");
+    let acl = Acl::new(["world:anyone:r".parse().expect("an entry")]);
+    let options = CreateOptions::ephemeral().acl(acl.clone());
+    wait(guard.guarded().create("/private", "x", options)).expect("made");
+    let asked = server.held.lock().expect("no test thread panics with it").guarded.clone();
+    assert!(matches!(&asked[..], [Operation::CreateWithAcl { acl: its, .. }] if *its == acl), "{asked:?}");
+}
+
+#[test]
+fn parents_are_refused_where_none_are_made() {
+    let server = Server::start(&[]);
+    let client = server.connect("");
+    let guard = wait(client.lock("/granted", LockOptions::exclusive())).expect("granted");
+    let options = || CreateOptions::permanent().parents();
+    let guarded = wait(guard.guarded().create("/deep/node", "", options()));
+    assert!(matches!(guarded, Err(Error::BadArgument { .. })), "{guarded:?}");
+    let txn = wait(client.txn().create("/deep/node", "", options()).commit());
+    let Err(Error::BadArgument { why }) = txn else { panic!("{txn:?}") };
+    assert!(why.contains("/deep/node") && why.contains("make them first"), "{why}");
+    assert!(server.held.lock().expect("no test thread panics with it").nodes.is_empty(), "nothing was made");
+}
