@@ -6,7 +6,9 @@
 //! 1. Given up before the answer, it is only marked. When the answer comes, a lock that was granted is released under its
 //!    sequencer, and a place in the queue is left; a refusal leaves nothing to release.
 //! 2. Given up in the queue, the place is left at once, and a grant that comes late makes no guard.
-//! 3. Until then no other acquisition of the same path is begun: should the node be deleted meanwhile, and its lock claimed
+//! 3. A place that cannot be waited in, as when its access list does not let the session look at it any more, is left with
+//!    the failure: or the session would come to hold a lock that no guard gives up.
+//! 4. Until then no other acquisition of the same path is begun: should the node be deleted meanwhile, and its lock claimed
 //!    anew, the release would take out the new claim.
 
 use std::collections::BTreeSet;
@@ -103,19 +105,16 @@ impl Acquisition {
             | Ok(Answered::Read { answer: Ok(Answer::LockPlace { place: LockPlace::Held { sequencer } }), .. }) => {
                 self.granted(sequencer)
             }
-            Ok(answered) => {
+            Ok(Answered::Read { answer: Ok(Answer::LockPlace { .. }), .. }) => {
                 self.pending.end();
-                let root = self.pending.client.root();
-                self.promise.finish(Err(match answered {
-                    Answered::Read { answer: Ok(Answer::LockPlace { .. }), .. } => {
-                        Error::LockNotHeld { path: outward(&root, self.pending.path.clone()) }
-                    }
-                    Answered::Request { outcome: Err(refusal), .. } | Answered::Read { answer: Err(refusal), .. } => {
-                        refused(refusal, &root)
-                    }
-                    Answered::Request { .. } | Answered::Read { .. } | Answered::Saved(_) => unfit("a lock"),
-                }))
+                let path = shown(&self.pending.client, self.pending.path.clone());
+                self.promise.finish(Err(Error::LockNotHeld { path }))
             }
+            Ok(Answered::Request { outcome: Err(refusal), .. } | Answered::Read { answer: Err(refusal), .. }) => {
+                let root = self.pending.client.root();
+                self.failed(refused(refusal, &root))
+            }
+            Ok(_) => self.failed(unfit("a lock")),
             Err(error) => self.failed(error),
         }
     }
@@ -138,7 +137,7 @@ impl Acquisition {
         }
     }
 
-    /// The cell was not asked, or will not answer. A place in the queue that cannot be waited in is left.
+    /// The cell was not asked, or refused, or will not answer. A place in the queue that cannot be waited in is left.
     fn failed(self, error: Error) -> Next {
         let was = self.pending.end();
         self.promise.keep(Err(error));

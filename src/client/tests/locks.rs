@@ -82,6 +82,17 @@ fn a_place_that_cannot_be_waited_in_is_left() {
 }
 
 #[test]
+fn a_place_that_may_not_be_looked_at_is_left() {
+    let server = Server::start(&[]);
+    let client = server.connect("");
+    let refused = wait(client.lock("/hidden", LockOptions::exclusive()));
+    assert!(matches!(&refused, Err(Error::NotAuthorized { path, .. }) if path == "/hidden"), "{refused:?}");
+    assert_eq!(releases(&server, &client), [release("/hidden")], "or the session would come to hold it unguarded");
+    let again = wait(client.lock("/hidden", LockOptions::exclusive()));
+    assert!(matches!(again, Err(Error::NotAuthorized { .. })), "it can be tried again: {again:?}");
+}
+
+#[test]
 fn what_is_made_under_a_lock_is_as_private_as_it_was_asked_to_be() {
     let server = Server::start(&[]);
     let client = server.connect("");
