@@ -148,7 +148,11 @@ impl Acquisition {
 impl Pending {
     /// The caller does not want it any more.
     fn give_up(&self) {
-        let was = self.turn(|stage| if stage == Stage::Asked { Stage::Unwanted } else { Stage::Over });
+        // It may be said twice: by who waits no longer, and by who calls back all that waits.
+        let was = self.turn(|stage| match stage {
+            Stage::Asked | Stage::Unwanted => Stage::Unwanted,
+            Stage::Queued | Stage::Over => Stage::Over,
+        });
         if was == Stage::Queued {
             self.client.release_quietly(self.leave_queue());
             self.client.acquiring().remove(&self.path);

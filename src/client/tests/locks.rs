@@ -93,6 +93,30 @@ fn a_place_that_may_not_be_looked_at_is_left() {
 }
 
 #[test]
+fn a_lock_given_up_twice_before_the_answer_is_released_once() {
+    for (path, released) in [
+        ("/granted", vec![release_under("/granted", LockMode::Shared)]),
+        ("/queued", vec![release("/queued")]),
+        ("/twice", vec![]),
+    ] {
+        let server = Server::start(&[]);
+        let client = server.connect("");
+        let held = server.held.lock().expect("no test thread panics with it");
+        let (create, mode, lock_delay_ms) = (true, LockMode::Shared, 0);
+        let asked = Operation::Acquire { path: path.to_owned(), mode, wait: true, create, lock_delay_ms };
+        let (op, give_up) = acquisition::acquire(&client, path.to_owned(), asked);
+        // By its caller's patience, and then with the handle that is poisoned.
+        drop(op);
+        give_up.expect("it was begun")();
+        drop(held);
+        assert_eq!(releases(&server, &client), released);
+        let again = client.try_lock(path, LockOptions::shared()).wait_timeout(PATIENCE);
+        let ended = path == "/twice" || !matches!(again, Err(Error::LockTwice { .. }));
+        assert!(ended && !client.acquiring().contains(path), "its path is free again: {again:?}");
+    }
+}
+
+#[test]
 fn what_is_made_under_a_lock_is_as_private_as_it_was_asked_to_be() {
     let server = Server::start(&[]);
     let client = server.connect("");
