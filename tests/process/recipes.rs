@@ -1,8 +1,8 @@
 //! The recipes, each with the leader killed in the middle of it, and with participants that end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::Duration;
 
@@ -231,6 +231,71 @@ fn all_begin_together_and_end_together() {
         drop(inside);
         left.join().expect("whose session ends has left");
     });
+}
+
+#[test]
+fn who_comes_while_others_are_inside_waits_for_more_and_holds_nobody_up() {
+    let trial = Trial::new();
+    let clients: Vec<_> = (0..4).map(|_| trial.client()).collect();
+    let enter = |at: usize| {
+        let client = &clients[at];
+        move || done(DoubleBarrier::new(client, "/jobs/late", 2).enter())
+    };
+    scope(|scope| {
+        let first = scope.spawn(enter(0));
+        let second = enter(1)();
+        let first = first.join().expect("two have come");
+        let late = scope.spawn(enter(2));
+        let there = || clients[3].exists("/jobs/late").wait_timeout(PATIENCE).expect("read").expect("it is there");
+        while there().children < 3 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let left = scope.spawn(|| done(first.leave()));
+        done(second.leave());
+        left.join().expect("who waits outside is not waited for");
+        assert!(!late.is_finished(), "it is alone");
+        let with_it = enter(3)();
+        let left = scope.spawn(|| done(with_it.leave()));
+        done(late.join().expect("two have come").leave());
+        left.join().expect("both have ended");
+    });
+}
+
+#[test]
+fn however_many_come_nobody_begins_alone_and_nobody_is_left_inside() {
+    const COUNT: usize = 3;
+    let trial = Trial::new();
+    let clients: Vec<_> = (0..COUNT + 2).map(|_| trial.client()).collect();
+    // How many began each round, and whether it goes to its end.
+    let (began, over) = (Mutex::new(BTreeMap::<u64, usize>::new()), AtomicBool::new(false));
+    scope(|scope| {
+        for client in &clients {
+            let (clients, began, over) = (&clients, &began, &over);
+            scope.spawn(move || {
+                let barrier = DoubleBarrier::new(client, "/jobs/crowd", COUNT as u32);
+                // In the end the sessions of those who are left over are closed.
+                while let Ok(inside) = block_on_timeout(barrier.enter(), PATIENCE).expect("enough come") {
+                    let (round, mut rounds) = (inside.round(), began.lock().expect("no thread panics with it"));
+                    *rounds.entry(round).or_default() += 1;
+                    let are_enough = rounds.len() > 20;
+                    drop(rounds);
+                    let left = block_on_timeout(inside.leave(), PATIENCE).expect("nobody is left inside");
+                    if left.is_err() || over.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let together = began.lock().expect("no thread panics with it")[&round];
+                    assert!(together >= COUNT, "{together} began round {round}, and all have ended");
+                    if are_enough {
+                        over.store(true, Ordering::SeqCst);
+                        clients.iter().for_each(|client| client.clone().close().detach());
+                    }
+                }
+            });
+        }
+        trial.strike();
+    });
+    let rounds = began.into_inner().expect("no thread panics with it").len();
+    assert!(rounds > 20, "{rounds} rounds");
 }
 
 #[test]
