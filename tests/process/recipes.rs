@@ -1,15 +1,17 @@
 //! The recipes, each with the leader killed in the middle of it, and with participants that end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::thread::scope;
 use std::time::Duration;
 
 use quorate::client::recipes::{
     Barrier, Counter, DoubleBarrier, Election, Fence, Group, Queue, ReadWriteLock, Rendezvous, Semaphore, Setting,
 };
-use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, block_on, block_on_timeout};
+use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, WatchOptions, block_on, block_on_timeout};
 
 use super::actors::Actor;
 use super::cell::{Cell, PATIENCE};
@@ -494,4 +496,35 @@ fn what_a_killed_process_had_goes_to_the_others_with_its_session() {
     let last = std::iter::repeat_with(|| done(members.next())).find(std::collections::BTreeMap::is_empty);
     assert_eq!(last.map(|members| members.len()), Some(0));
     assert!(done(queue.is_empty()), "taken once");
+}
+
+/// Asks for something, and gives it up while the cell is being asked.
+fn give_up<T>(recipe: impl Future<Output = T>) {
+    let polled = pin!(recipe).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending(), "the cell has to be asked");
+}
+
+#[test]
+fn what_was_given_up_while_it_was_read_is_told_when_it_is_asked_for_again() {
+    let trial = Trial::new();
+    let (client, other) = (trial.client(), trial.client());
+    let mut setting = Setting::new(&client, "/followed/setting");
+    let mut members = Group::new(&client, "/followed/group").watch();
+    let mut leaders = Election::new(&client, "/followed/election").observe();
+    assert_eq!(done(setting.next()), None);
+    assert!(done(members.next()).is_empty());
+    assert_eq!(done(leaders.next()), None);
+    // Opened last, so told last.
+    let mut last = client.watch("/followed/last", WatchOptions::node()).wait_timeout(PATIENCE).expect("opened");
+    done(Setting::new(&other, "/followed/setting").set("new"));
+    let _membership = done(Group::new(&other, "/followed/group").join("one", ""));
+    let _leadership = done(Election::new(&other, "/followed/election").campaign("one"));
+    other.create("/followed/last", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
+    assert!(last.next_timeout(PATIENCE).is_some(), "all before it was told");
+    give_up(setting.next());
+    give_up(members.next());
+    give_up(leaders.next());
+    assert_eq!(done(setting.next()).expect("it was set").0, "new");
+    assert!(done(members.next()).contains_key("one"));
+    assert_eq!(done(leaders.next()).expect("one leads").value, "one");
 }

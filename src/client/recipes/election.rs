@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::super::error::{Error, Result};
-use super::super::{Client, CreateOptions, Expect, LockGuard, LockOptions, Revision, Watch};
-use super::{found, next};
+use super::super::{Client, CreateOptions, Expect, LockGuard, LockOptions, Revision, WatchOptions};
+use super::{Followed, found};
 
 /// An election: candidates campaign and wait; one leads, and everybody can know who.
 ///
@@ -48,8 +48,9 @@ pub struct Leader {
 pub struct Observe {
     client: Client,
     seat: String,
-    watch: Option<Watch>,
-    last: Option<Leader>,
+    followed: Option<Followed>,
+    /// Who was told last, perhaps nobody; `None` before anything was.
+    last: Option<Option<Leader>>,
 }
 
 impl Election {
@@ -104,7 +105,7 @@ impl Election {
     /// Who leads now, and whenever that changes.
     #[must_use]
     pub fn observe(&self) -> Observe {
-        Observe { client: self.client.clone(), seat: self.seat(), watch: None, last: None }
+        Observe { client: self.client.clone(), seat: self.seat(), followed: None, last: None }
     }
 
     fn seat(&self) -> String {
@@ -161,17 +162,19 @@ impl Observe {
     /// At first who leads now; then, each time, the next leader or `None`. One that came and went while nobody asked may be
     /// passed over.
     pub async fn next(&mut self) -> Result<Option<Leader>> {
-        let Some(watch) = &mut self.watch else {
-            let (_, watch) = self.client.get_and_watch(&self.seat).await?;
-            self.watch = Some(watch);
-            self.last = seated(&self.client, &self.seat).await?;
-            return Ok(self.last.clone());
+        let followed = match &mut self.followed {
+            Some(followed) => followed,
+            none => {
+                let watch = self.client.watch(&self.seat, WatchOptions::node()).await?;
+                none.insert(Followed::unread(watch))
+            }
         };
         loop {
-            next(watch).await?;
+            followed.changed().await?;
             let now = seated(&self.client, &self.seat).await?;
-            if now != self.last {
-                self.last = now.clone();
+            followed.was_read();
+            if self.last.as_ref() != Some(&now) {
+                self.last = Some(now.clone());
                 return Ok(now);
             }
         }

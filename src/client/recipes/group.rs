@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::super::error::{Error, Result};
-use super::super::{Client, Consistency, CreateOptions, Expect, Op, Watch, WatchOptions};
-use super::{found, next};
+use super::super::{Client, Consistency, CreateOptions, Expect, Op, WatchOptions};
+use super::{Followed, found};
 
 /// A group: members join under a name, with a value, and are members as long as their sessions live. With addresses for
 /// values it is the list of a service's instances.
@@ -42,8 +42,9 @@ pub struct Membership {
 #[derive(Debug)]
 pub struct Members {
     group: Group,
-    watch: Option<Watch>,
-    last: BTreeMap<String, Bytes>,
+    followed: Option<Followed>,
+    /// Who was told of last; `None` before anybody was.
+    last: Option<BTreeMap<String, Bytes>>,
 }
 
 impl Group {
@@ -97,7 +98,7 @@ impl Group {
     /// The members now, and after each change.
     #[must_use]
     pub fn watch(&self) -> Members {
-        Members { group: self.clone(), watch: None, last: BTreeMap::new() }
+        Members { group: self.clone(), followed: None, last: None }
     }
 }
 
@@ -133,17 +134,17 @@ impl Members {
     /// At first who is there now; then, each time, who is there after something changed. Changes while nobody asked come as
     /// one.
     pub async fn next(&mut self) -> Result<BTreeMap<String, Bytes>> {
-        let Some(watch) = &mut self.watch else {
-            let Group { client, path } = &self.group;
-            self.watch = Some(client.watch(path, WatchOptions::entries()).await?);
-            self.last = self.group.members().await?;
-            return Ok(self.last.clone());
+        let Group { client, path } = &self.group;
+        let followed = match &mut self.followed {
+            Some(followed) => followed,
+            none => none.insert(Followed::unread(client.watch(path, WatchOptions::entries()).await?)),
         };
         loop {
-            next(watch).await?;
+            followed.changed().await?;
             let now = self.group.members().await?;
-            if now != self.last {
-                self.last = now.clone();
+            followed.was_read();
+            if self.last.as_ref() != Some(&now) {
+                self.last = Some(now.clone());
                 return Ok(now);
             }
         }

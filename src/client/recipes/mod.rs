@@ -85,6 +85,35 @@ async fn next(watch: &mut Watch) -> Result<WatchEvent> {
     event.unwrap_or(Err(Error::Closed { outcome: Outcome::NotApplied }))
 }
 
+/// A watch that somebody follows by reading what it watches again.
+#[derive(Debug)]
+struct Followed {
+    watch: Watch,
+    /// Something happened that was not read since. It stays so if a read fails or is given up, or the newest would never be
+    /// told.
+    stale: bool,
+}
+
+impl Followed {
+    /// What is watched was not read yet.
+    fn unread(watch: Watch) -> Self {
+        Self { watch, stale: true }
+    }
+
+    /// Waits until there is something to read; [`was_read`](Self::was_read) is to be said once it was.
+    async fn changed(&mut self) -> Result<()> {
+        if !self.stale {
+            next(&mut self.watch).await?;
+            self.stale = true;
+        }
+        Ok(())
+    }
+
+    fn was_read(&mut self) {
+        self.stale = false;
+    }
+}
+
 /// Makes the permanent node, and those above it, unless it is there.
 async fn found(client: &Client, path: &str) -> Result<()> {
     // Mostly it is, and a read costs less than a refusal.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::super::error::{Error, Result};
-use super::super::{Client, Expect, Revision, Watch};
-use super::{found, next};
+use super::super::{Client, Expect, Revision, WatchOptions};
+use super::{Followed, found};
 
 /// A setting that running programs follow: read at the start, and again whenever somebody changes it.
 ///
@@ -21,34 +21,37 @@ use super::{found, next};
 pub struct Setting {
     client: Client,
     path: String,
-    watch: Option<Watch>,
-    told: Option<(Bytes, Revision)>,
+    followed: Option<Followed>,
+    /// What was told last; `None` before anything was.
+    told: Option<Value>,
 }
 
 impl Setting {
     /// The setting in the node at `path`, which need not exist.
     #[must_use]
     pub fn new(client: &Client, path: impl Into<String>) -> Self {
-        Self { client: client.clone(), path: path.into(), watch: None, told: None }
+        Self { client: client.clone(), path: path.into(), followed: None, told: None }
     }
 
     /// The value, and since which revision, at first; after that, whenever there is another.
     pub async fn next(&mut self) -> Result<Option<(Bytes, Revision)>> {
-        let Some(watch) = &mut self.watch else {
-            let (node, watch) = self.client.get_and_watch(&self.path).await?;
-            self.watch = Some(watch);
-            self.told = node.map(|(value, stat)| (value, stat.modified));
-            return Ok(self.told.clone());
+        let followed = match &mut self.followed {
+            Some(followed) => followed,
+            none => {
+                let watch = self.client.watch(&self.path, WatchOptions::node()).await?;
+                none.insert(Followed::unread(watch))
+            }
         };
         loop {
-            next(watch).await?;
+            followed.changed().await?;
             let now = match self.client.get(&self.path).await {
                 Ok((value, stat)) => Some((value, stat.modified)),
                 Err(Error::NoNode { .. }) => None,
                 Err(error) => return Err(error),
             };
-            if now != self.told {
-                self.told = now.clone();
+            followed.was_read();
+            if self.told.as_ref() != Some(&now) {
+                self.told = Some(now.clone());
                 return Ok(now);
             }
         }
@@ -60,3 +63,6 @@ impl Setting {
         self.client.set(&self.path, value, Expect::Any).await.map(|_| ())
     }
 }
+
+/// The value, and since which revision; `None` while there is none.
+type Value = Option<(Bytes, Revision)>;
