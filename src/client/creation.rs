@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use super::api::CreateOptions;
+use super::api::{Client, CreateOptions, done, unfit};
 use super::call::{Call, Next, Then};
 use super::error::{Error, Result};
 use super::machine::Answered;
-use crate::namespace::command::{Lifetime, Operation, Refusal};
+use super::op::Op;
+use crate::namespace::command::{Done, Lifetime, Operation, Refusal};
 
 /// The operation; should it be refused for want of a parent, those above `path`, if it is given, are made, the topmost first,
 /// and the operation is asked for again.
@@ -14,10 +15,33 @@ pub(super) fn with_parents(operation: Operation, path: Option<&String>, then: Th
     Creation { operation, missing: path.map_or_else(Vec::new, |path| parents(path)), then }.attempt()
 }
 
+impl Client {
+    /// Makes a node, and of that what its caller is to hold: also for a caller who waits no longer, so that dropping it takes the
+    /// node back.
+    pub(super) fn create_held<T: Send + 'static>(
+        &self,
+        path: &str,
+        data: impl Into<Bytes>,
+        options: CreateOptions,
+        held: impl FnOnce() -> T + Send + 'static,
+    ) -> Op<T> {
+        let operation = match self.inward(path).and_then(|inward| refuse_parents(&options, path).map(|()| inward)) {
+            Ok(path) => options.operation(path, data.into()),
+            Err(error) => return Op::ready(Err(error)),
+        };
+        let root = self.root();
+        self.submit(Call::Request(operation), move |answered| match done(answered, &root)? {
+            Done::Created { .. } => Ok(held()),
+            _ => Err(unfit("a creation")),
+        })
+    }
+}
+
 /// Refuses to make the node `path` with its parents, where it is made in one step with something else or not at all.
 pub(super) fn refuse_parents(options: &CreateOptions, path: &str) -> Result<()> {
     if options.parents {
-        let why = format!("`{path}` is made here in one step, and no parents with it: make them first, by `Client::create`");
+        let why =
+            format!("`{path}` is made here in one step, and no parents with it: make them first, by `Client::create`");
         return Err(Error::BadArgument { why });
     }
     Ok(())

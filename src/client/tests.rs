@@ -4,6 +4,7 @@
 mod acl;
 mod kept;
 mod locks;
+mod recipes;
 mod snapshot;
 
 use std::collections::BTreeMap;

@@ -54,11 +54,16 @@ impl Group {
         Self { client: client.clone(), path: path.into() }
     }
 
-    /// Joins. [`Error::NodeExists`] if there is a member of that name: after a crash, until its old session has ended.
+    /// Joins; dropping the future gives that up, at any moment. [`Error::NodeExists`] if there is a member of that name: after a crash, until its old session has ended.
     pub async fn join(&self, name: &str, value: impl Into<Bytes>) -> Result<Membership> {
         found(&self.client, &self.path).await?;
-        let made = self.client.create(&format!("{}/{name}", self.path), value, CreateOptions::ephemeral()).await?;
-        Ok(Membership { client: self.client.clone(), node: Some(made.path) })
+        let (client, node) = (self.client.clone(), format!("{}/{name}", self.path));
+        let membership = {
+            let node = node.clone();
+            move || Membership { client, node: Some(node) }
+        };
+        // Given up while it is being made, it is left again: as nobody's, it would be there as long as the session is.
+        self.client.create_held(&node, value, CreateOptions::ephemeral(), membership).await
     }
 
     /// Who is there now, by name.

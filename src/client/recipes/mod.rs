@@ -25,7 +25,7 @@
 //! | [`Counter`] | a number that many change |
 //! | [`Fence`] | for the services that the holder of a lock talks to |
 //!
-//! Everything here is made of the public calls of [`Client`]. The methods are `async` and run on any runtime;
+//! Everything here is made of the calls of [`Client`]. The methods are `async` and run on any runtime;
 //! [`block_on`](super::block_on) waits for one without any. A future that is dropped gives up what it waited for.
 //!
 //! What all of them keep:
