@@ -186,12 +186,8 @@ impl Driver {
     }
 
     fn start() -> Result<Arc<Self>> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
-        epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN).map_err(io::Error::from)?;
-        let (process, alarms) = (process::current(), Alarms::default());
-        let driver = Arc::new(Self { process, inbox: Mutex::default(), alarms, bell, places: Arc::default() });
-        let mut thread = Thread::new(Arc::clone(&driver), epoll);
+        let mut thread = Thread::new()?;
+        let driver = Arc::clone(&thread.driver);
         std::thread::Builder::new().name("quorate-client".to_owned()).spawn(move || thread.run())?;
         Ok(driver)
     }
@@ -243,9 +239,14 @@ struct Thread {
 }
 
 impl Thread {
-    fn new(driver: Arc<Driver>, epoll: OwnedFd) -> Self {
-        Self {
-            driver,
+    fn new() -> Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from)?;
+        epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN).map_err(io::Error::from)?;
+        let (process, alarms) = (process::current(), Alarms::default());
+        let driver = Driver { process, inbox: Mutex::default(), alarms, bell, places: Arc::default() };
+        Ok(Self {
+            driver: Arc::new(driver),
             epoll,
             members: BTreeMap::new(),
             tokens: BTreeMap::new(),
@@ -254,7 +255,7 @@ impl Thread {
             names: Names::default(),
             resolver: None,
             scratch: vec![0; RECEIVE_BYTES],
-        }
+        })
     }
 
     fn run(&mut self) {
@@ -464,7 +465,7 @@ impl Thread {
         self.tokens.insert(token, client);
         let member = self.members.get_mut(&client).expect("a client that connects is there");
         assert!(member.socket.is_none(), "a client has one connection");
-        member.token = token;
+        member.dials(endpoint, token);
         let address = member.machine.address(endpoint);
         telling::dials(client.0, address);
         match address.parse::<SocketAddr>() {
@@ -483,7 +484,7 @@ impl Thread {
     fn begin(&mut self, client: ClientId, addresses: Addresses) {
         let Self { members, epoll, .. } = self;
         let member = members.get_mut(&client).expect("a client that connects is there");
-        match addresses.and_then(|addresses| Socket::begin(epoll, member.token, addresses.into())) {
+        match addresses.and_then(|addresses| Socket::begin(epoll, member.token, member.in_turn(addresses))) {
             Ok(socket) => member.socket = Some(socket),
             Err(error) => self.lost(client, &error),
         }
@@ -562,6 +563,9 @@ impl std::fmt::Debug for Command {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// The token of the bell; sockets have higher ones.
 pub(super) const BELL: u64 = 0;

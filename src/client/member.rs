@@ -1,6 +1,7 @@
 //! One client inside the driver: its machine, its socket, and what becomes of its calls and watches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -33,6 +34,10 @@ pub(super) struct Member {
     /// Callers whose answers are there: woken once all that came with them are.
     wakers: Vec<Waker>,
     pub(super) token: u64,
+    /// How often each endpoint was dialled.
+    dialled: BTreeMap<usize, usize>,
+    /// How often the one that is being dialled was before.
+    turn: usize,
     pub(super) socket: Option<Socket>,
     pub(super) deadline: Instant,
     pub(super) left: bool,
@@ -50,10 +55,27 @@ impl Member {
             watches: BTreeMap::new(),
             wakers: Vec::new(),
             token: BELL,
+            dialled: BTreeMap::new(),
+            turn: 0,
             socket: None,
             deadline: Instant::FOREVER,
             left: false,
         }
+    }
+
+    /// An endpoint is about to be dialled; what comes of it comes under `token`.
+    pub(super) fn dials(&mut self, endpoint: usize, token: u64) {
+        let times = self.dialled.entry(endpoint).or_default();
+        (self.token, self.turn) = (token, *times);
+        *times += 1;
+    }
+
+    /// What the endpoint's name leads to, in the order to be tried: each time another first, as the first may be dead, and
+    /// silent for longer than an attempt may take.
+    pub(super) fn in_turn(&self, addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+        let mut addresses = VecDeque::from(addresses);
+        addresses.rotate_left(self.turn % addresses.len().max(1));
+        addresses
     }
 
     /// A call came to its end.
