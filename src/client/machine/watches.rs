@@ -85,6 +85,8 @@ pub struct Happening {
 pub(super) struct Watches {
     wanted: BTreeMap<u64, Wanted>,
     unsent: usize,
+    /// How many wait behind a request. Mostly none does, and an answer has nothing to look for.
+    behind: usize,
 }
 
 #[derive(Debug)]
@@ -145,6 +147,19 @@ impl Watches {
         self.unsent = self.wanted.len();
     }
 
+    /// How many wait behind a request.
+    #[cfg(test)]
+    pub(super) fn behind(&self) -> usize {
+        assert_eq!(self.behind, self.wanted.values().filter(|wanted| wanted.behind > 0).count(), "it is kept in step");
+        self.behind
+    }
+
+    fn remove(&mut self, watch: u64) -> Option<Wanted> {
+        let wanted = self.wanted.remove(&watch)?;
+        self.behind -= usize::from(wanted.behind > 0);
+        Some(wanted)
+    }
+
     /// The session is over.
     pub(super) fn into_names(self) -> impl Iterator<Item = u64> {
         self.wanted.into_keys()
@@ -188,13 +203,14 @@ impl Machine {
         let before = self.watches.wanted.insert(watch, wanted);
         assert!(before.is_none(), "a name names one watch");
         self.watches.unsent += 1;
+        self.watches.behind += usize::from(behind > 0);
         self.send(now);
         Ok(())
     }
 
     /// Ends a watch: it is told nothing more.
     pub fn unwatch(&mut self, watch: u64) {
-        let Some(wanted) = self.watches.wanted.remove(&watch) else { return };
+        let Some(wanted) = self.watches.remove(watch) else { return };
         if !wanted.sent {
             self.watches.unsent -= 1;
         } else if matches!(self.link, Link::Up) {
@@ -212,9 +228,13 @@ impl Machine {
 
     /// A request was answered: watches that waited for that know what counts.
     pub(super) fn watches_after(&mut self, number: u64, revision: Revision) {
-        let waited = self.watches.wanted.iter_mut().filter(|(_, wanted)| wanted.behind == number);
+        let Watches { wanted, behind, .. } = &mut self.watches;
+        if *behind == 0 {
+            return;
+        }
         let mut done = Vec::new();
-        for (watch, wanted) in waited {
+        for (watch, wanted) in wanted.iter_mut().filter(|(_, wanted)| wanted.behind == number) {
+            *behind -= 1;
             (wanted.behind, wanted.floor) = (0, revision);
             wanted.announce(*watch, &mut self.effects);
             if wanted.is_done() {
@@ -225,7 +245,7 @@ impl Machine {
     }
 
     pub(super) fn watch_refused(&mut self, watch: u64, refusal: Refusal) {
-        if self.watches.wanted.remove(&watch).is_some() {
+        if self.watches.remove(watch).is_some() {
             self.effects.push_back(told(watch, WatchTold::Refused(refusal)));
         }
     }

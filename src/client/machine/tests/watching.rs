@@ -81,6 +81,28 @@ fn a_watch_is_asked_for_before_what_was_made_after_it_and_counts_from_what_was_m
 }
 
 #[test]
+fn it_is_known_how_many_watches_wait_behind_a_request() {
+    let mut test = Test::open();
+    watch(&mut test, 1, wish());
+    assert_eq!(test.machine.watches.behind(), 0, "nothing was asked for before it");
+    test.set(1);
+    test.set(2);
+    (2..=5).for_each(|name| watch(&mut test, name, wish()));
+    watch(&mut test, 6, WatchWish { from: Some(3), ..wish() });
+    assert_eq!(test.machine.watches.behind(), 4, "one knows what counts by itself");
+    test.reply(1, 11);
+    test.machine.unwatch(2);
+    test.machine.unwatch(6);
+    assert_eq!(test.machine.watches.behind(), 3);
+    let mut refusal = BytesMut::new();
+    encode_outcome(&Err(Refusal::NoNode { path: "/a".to_owned() }), &mut refusal);
+    test.say(&ServerMessage::WatchRefused { watch: 3, refusal: &refusal });
+    assert_eq!(test.machine.watches.behind(), 2);
+    test.reply(2, 12);
+    assert_eq!(test.machine.watches.behind(), 0, "each was told");
+}
+
+#[test]
 fn a_watch_wanted_once_ends_with_the_first_that_counts() {
     let mut test = Test::open();
     test.set(1);
