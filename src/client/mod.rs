@@ -1,7 +1,7 @@
 //! The client library: one session with a cell, kept alive and in order whatever becomes of connections and replicas.
 //!
 //! ```no_run
-//! use quorate::client::{Client, CreateOptions, Expect, TxnOutcome};
+//! use quorate::client::{Client, CreateOptions, Expect};
 //!
 //! # fn main() -> quorate::client::Result<()> {
 //! let client = Client::connect("quorate://10.0.0.1,10.0.0.2,10.0.0.3/apps/db?session=10s").wait()?;
@@ -14,15 +14,15 @@
 //! let (data, stat) = read.wait()?;
 //! assert_eq!((&data[..], stat.version), (&b"v2"[..], 1));
 //!
-//! let outcome = client
+//! // All or nothing; without `applied` a step that failed is an answer, and no error.
+//! let (revision, _replies) = client
 //!     .txn()
 //!     .check("/config", Expect::Version(1))
 //!     .create("/leader", "host-7", CreateOptions::ephemeral())
 //!     .commit()
-//!     .wait()?;
-//! if let TxnOutcome::Aborted { index, error } = outcome {
-//!     println!("step {index} failed: {error}");
-//! }
+//!     .wait()?
+//!     .applied()?;
+//! println!("both were done at revision {revision}");
 //! client.close().wait()
 //! # }
 //! ```

@@ -243,7 +243,9 @@ fn look(held: &Held, read: Read) -> Result<Answer, Refusal> {
             names.truncate(2);
             Ok(Answer::Children { names, stat: Stat::default(), more })
         }
-        Read::AwaitLock { path, .. } if path == "/hidden" => Err(Refusal::NotAuthorized { path, needed: Rights::WRITE }),
+        Read::AwaitLock { path, .. } if path == "/hidden" => {
+            Err(Refusal::NotAuthorized { path, needed: Rights::WRITE })
+        }
         Read::AwaitLock { .. } => Ok(Answer::LockPlace { place: LockPlace::Waiting }),
         Read::Scan { path, after, limit, .. } => {
             let below = held.nodes.keys().filter(|node| node.starts_with(&path) && **node > after);
@@ -319,9 +321,12 @@ fn a_root_is_put_in_front_of_paths_and_taken_off_again() {
     assert!(matches!(wait(below.get("b/c")), Err(Error::BadArgument { .. })));
     assert_eq!(wait(client.delete_tree("/a/b", Expect::Any)).expect("a small tree"), 2);
     let aborted = wait(client.txn().check("/a", Expect::Any).delete("/x", Expect::Any).commit()).expect("an outcome");
-    assert!(matches!(aborted, TxnOutcome::Aborted { index: 1, error: Error::NoNode { path } } if path == "/x"));
+    assert!(matches!(&aborted, TxnOutcome::Aborted { index: 1, error: Error::NoNode { path } } if path == "/x"));
+    assert!(
+        matches!(aborted.applied(), Err(Error::Aborted { index: 1, cause }) if matches!(*cause, Error::NoNode { .. }))
+    );
     let applied = wait(client.txn().check("/a", Expect::Any).commit()).expect("an outcome");
-    assert!(matches!(applied, TxnOutcome::Applied { replies, .. } if replies == [TxnReply::Checked]));
+    assert!(matches!(applied.applied(), Ok((_, replies)) if replies == [TxnReply::Checked]));
     assert_eq!(wait(client.delete_tree_in_parts("/a")).expect("in three parts"), 5);
 }
 

@@ -23,8 +23,9 @@ pub struct Txn {
     steps: Result<Vec<Step>>,
 }
 
-/// What a transaction came to.
+/// What a transaction came to. One that was aborted is an answer, no error: [`applied`](Self::applied) makes it one.
 #[derive(Clone, Debug)]
+#[must_use = "a step may have failed, and nothing been done; .applied()? makes that an error"]
 pub enum TxnOutcome {
     /// All steps were done, at one revision.
     Applied {
@@ -60,6 +61,16 @@ pub enum TxnReply {
     Got(Option<(Bytes, Stat)>),
     /// The positions of the records.
     Appended(Appended),
+}
+
+impl TxnOutcome {
+    /// The revision, and what each step did; [`Error::Aborted`] if none was done.
+    pub fn applied(self) -> Result<(Revision, Vec<TxnReply>)> {
+        match self {
+            Self::Applied { revision, replies } => Ok((revision, replies)),
+            Self::Aborted { index, error } => Err(Error::Aborted { index, cause: Box::new(error) }),
+        }
+    }
 }
 
 impl Txn {
@@ -124,7 +135,7 @@ impl Txn {
         self.step(path, |path| Step::Append { path, records: records.into_iter().collect(), end })
     }
 
-    /// Queues the transaction.
+    /// Queues the transaction. Whether its steps were done, its outcome says.
     pub fn commit(self) -> Op<TxnOutcome> {
         let steps = match self.steps {
             Ok(steps) => steps,

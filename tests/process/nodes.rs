@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use quorate::client::{Client, CreateOptions, Error, Expect, ScanOptions, WatchEvent, WatchOptions};
+use quorate::client::{Client, CreateOptions, Error, Expect, ScanOptions, TxnOutcome, WatchEvent, WatchOptions};
 
 use super::cell::{Cell, PATIENCE, QUORATE};
 
@@ -63,7 +63,7 @@ fn a_large_tree_comes_down_in_parts_while_the_leader_dies() {
     let paths: Vec<String> = (0..9000).map(|n| format!("/t/{n}")).collect();
     for some in paths.chunks(3000) {
         let txn = some.iter().fold(client.txn(), |txn, path| txn.create(path, "x", CreateOptions::permanent()));
-        txn.commit().wait_timeout(PATIENCE).expect("they are new");
+        txn.commit().wait_timeout(PATIENCE).and_then(TxnOutcome::applied).expect("they are new");
     }
     let whole = client.delete_tree("/t", Expect::Any).wait_timeout(PATIENCE);
     assert!(matches!(whole, Err(Error::TooLarge { limit: 4096, .. })), "{whole:?}");

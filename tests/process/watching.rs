@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use quorate::client::{Client, CreateOptions, Expect, Prefer, Watch, WatchEvent, WatchOptions};
+use quorate::client::{Client, CreateOptions, Expect, Prefer, TxnOutcome, Watch, WatchEvent, WatchOptions};
 
 use super::cell::{Cell, PATIENCE};
 use super::crashes::CORES;
@@ -131,7 +131,8 @@ fn a_command_is_seen_whole_by_all_who_are_concerned() {
     let mut all = open(WatchOptions::recursive());
     let mut once = open(WatchOptions::recursive().once());
     let txn = client.txn().set("/app", "2", Expect::Any).create("/app/x", "", CreateOptions::permanent());
-    txn.create("/app/x/y", "", CreateOptions::permanent()).commit().wait_timeout(PATIENCE).expect("done");
+    let done = txn.create("/app/x/y", "", CreateOptions::permanent()).commit().wait_timeout(PATIENCE);
+    done.and_then(TxnOutcome::applied).expect("done");
     let revision = revision_of(&client);
     let next = |watch: &mut Watch, count: usize| -> Vec<String> {
         let events = (0..count).map(|_| watch.next_timeout(PATIENCE).expect("it is told").expect("the session lives"));
