@@ -331,6 +331,17 @@ fn a_root_is_put_in_front_of_paths_and_taken_off_again() {
 }
 
 #[test]
+fn a_transaction_of_too_many_steps_is_refused_before_it_is_sent() {
+    let server = Server::start(&[]);
+    let client = server.connect("");
+    let txn = (0..4097).fold(client.txn(), |txn, _| txn.check("/a", Expect::Any));
+    let refused = wait(txn.commit());
+    assert!(matches!(refused, Err(Error::TooLarge { size: 4097, limit: 4096, .. })), "{refused:?}");
+    wait(client.sync()).expect("the connection goes on");
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
 fn broken_connections_go_unnoticed_and_nothing_is_done_twice() {
     let server = Server::start(&[7, 30, 1, 12]);
     let client = server.connect("");

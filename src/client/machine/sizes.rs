@@ -1,7 +1,7 @@
 //! How large a request may be: what is larger is refused before it takes a number, so nothing of it reaches the cell.
 
 use crate::client::error::Error;
-use crate::limits::{ACL_ENTRIES_MAX, NODE_DATA_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::limits::{ACL_ENTRIES_MAX, MULTI_OPS_MAX, NODE_DATA_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::namespace::acl::Acl;
 use crate::namespace::command::{Operation, Step};
 
@@ -29,6 +29,11 @@ impl Sizes {
         let entries = entries(operation);
         if entries > ACL_ENTRIES_MAX {
             return past("entries in the access list", entries as u64, ACL_ENTRIES_MAX as u64);
+        }
+        if let Operation::Multi { steps } = operation
+            && steps.len() > MULTI_OPS_MAX
+        {
+            return past("steps in the transaction", steps.len() as u64, MULTI_OPS_MAX as u64);
         }
         if bytes > self.request_bytes_max {
             return past("bytes in the request", bytes, self.request_bytes_max);

@@ -42,7 +42,8 @@ pub struct Inside {
 }
 
 impl DoubleBarrier {
-    /// The barrier at `path`, which is made when the first participant comes.
+    /// The barrier at `path`, which is made when the first participant comes. A transaction looks at `count` of them at
+    /// once, so that more than some thousands ([`MULTI_OPS_MAX`](crate::limits::MULTI_OPS_MAX)) are [`Error::TooLarge`].
     #[must_use]
     pub fn new(client: &Client, path: impl Into<String>, count: u32) -> Self {
         Self { client: client.clone(), path: path.into(), count }
