@@ -8,6 +8,7 @@ mod cell;
 mod lists;
 
 use cell::{Cell, put};
+use quorate::limits::SLOT_WINDOW;
 use quorate::paxos::{Ballot, MemberChange, Message, Paxos, ReplicaId, Role, Slot};
 use quorate::time::Duration;
 
@@ -194,6 +195,44 @@ fn a_promise_of_a_lost_disk_is_not_counted_beside_the_votes_of_the_new_one() {
     cell.run(Duration::from_millis(3000));
     let applied: Vec<_> = cell.nodes.iter().map(|node| node.applied.get(slot.0 as usize - 1).cloned()).collect();
     assert_eq!(applied, vec![Some(put("v")); 5], "all have v there");
+}
+
+/// As in the golden `late_promise`; but B's disk also lost two records and cannot say for which slots of a window and more.
+/// What lies beyond what others promised is open, what lies within is not.
+#[test]
+fn who_serves_takes_up_no_old_vote_for_the_sake_of_slots_that_nobody_knows() {
+    let mut cell = Cell::new(3, 7, true);
+    cell.now += Duration::from_millis(400);
+    cell.campaign(A);
+    cell.settle();
+    for text in ["older", "old"] {
+        cell.with(A, |paxos, now, out| paxos.propose(now, put(text), out));
+    }
+    while let Some(frame) = cell.network.pop_front() {
+        if frame.to == B {
+            cell.deliver(frame);
+            cell.flush(B);
+        }
+    }
+    cell.crash(A);
+    cell.restart(A);
+    cell.crash(B);
+    cell.node(B).disk.unknown.push((Slot(5), Slot(5 + SLOT_WINDOW)));
+    cell.restart(B);
+    cell.node(B).disk.held = true;
+    cell.now += Duration::from_millis(260);
+    cell.campaign(C);
+    cell.settle();
+    assert!(cell.with(C, |paxos, _, _| paxos.is_leading()).expect("C runs"), "C serves by A's promise and its own");
+    cell.node(B).disk.held = false;
+    cell.run(Duration::from_millis(3000));
+    let taken_up = |line: &&String| line.starts_with("n3 -> ") && line.contains("put(old");
+    assert_eq!(
+        cell.transcript.iter().find(taken_up),
+        None,
+        "only a reign that begins may go on with an old one's votes"
+    );
+    assert!(leader(&cell).is_some(), "and all go on");
 }
 
 /// B alone voted for what A proposed. C leads by A's promise, serves, and hands over when it has just removed A: what B's

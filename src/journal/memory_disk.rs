@@ -63,6 +63,8 @@ pub(super) struct Story {
     pub(super) writes: Vec<(Extent, Extent)>,
     /// Everything up to there is in a durable image, and its segments may be given up.
     pub(super) image_upto: Slot,
+    /// All records up to there were durable by then.
+    image_is_led_to: bool,
     /// Files that were given up and wait to be used again.
     freed: Vec<Vec<u8>>,
     /// Whether it ever takes an image.
@@ -71,7 +73,7 @@ pub(super) struct Story {
     pub(super) recycled: u64,
     /// Records appended ever, so that no two share a ballot.
     appended: u64,
-    values: BTreeMap<Name, Value>,
+    pub(super) values: BTreeMap<Name, Value>,
 }
 
 /// Repeatable choices.
@@ -147,6 +149,7 @@ impl Story {
             dice: Dice(seed),
             writes: Vec::new(),
             image_upto: Slot(0),
+            image_is_led_to: true,
             freed: Vec::new(),
             trims: false,
             recycled: 0,
@@ -162,7 +165,7 @@ impl Story {
             hard_state: 0,
             image_upto: self.image_upto,
             chosen_upto: self.image_upto,
-            image_is_led_to: true,
+            image_is_led_to: self.image_is_led_to,
         }
     }
 
@@ -267,6 +270,7 @@ impl Story {
     /// Takes an image of what is chosen and gives up the segments below it.
     fn trim(&mut self, journal: &mut Journal) {
         self.image_upto = self.chosen_upto;
+        self.image_is_led_to = self.told.iter().all(|told| told.acknowledged);
         let promised = Ballot { round: self.appended, replica: ReplicaId(1) };
         let stuck = self.dice.below(2) == 0;
         for segment in journal.trim(self.image_upto, promised, stuck) {

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::memory_disk::{Extent, MemoryDisk, SECTOR_BYTES, Story};
+use super::memory_disk::{Extent, IDENTITY, MemoryDisk, SECTOR_BYTES, Story, Told};
 use super::record::Name;
 use super::{Recovery, SegmentId};
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
 use crate::paxos::{Slot, Value};
 
 /// What a recovery says of one slot.
@@ -58,6 +58,17 @@ impl Judged {
             );
         }
         assert_eq!(self.recovery.chosen_upto, story.image_upto.plus(self.emitted.len() as u64), "{what}");
+        // What a peer is sent, or the scrub relies on.
+        for slot in (1..=self.recovery.chosen_upto.0).map(Slot) {
+            let Some(place) = self.recovery.tail.index.place_of(slot) else { continue };
+            let (from, upto) = (place.offset as usize, (place.offset + u64::from(place.bytes)) as usize);
+            let value = place.value(IDENTITY, &story.disk.files[&place.segment][from..upto]);
+            let chosen = story.chosen.get(&slot).map(Value::hash);
+            assert!(
+                value.is_none_or(|value| Some(value.hash()) == chosen),
+                "{what}: slot {slot} has another value there"
+            );
+        }
         let last = story.told.iter().map(|told| told.name.slot).max().unwrap_or(Slot(0));
         for slot in (1..=last.0).map(Slot) {
             let of_slot: Vec<_> = story.told.iter().filter(|told| told.name.slot == slot).collect();
@@ -332,13 +343,33 @@ fn harms_only(story: &Story, harmed: &Story, places: &[(SegmentId, usize)], what
         assert!(had || is_victim(slot), "{what}: slot {slot} is doubted: {:?}", judged.said(slot));
     }
     let r = &judged.recovery;
+    // The same with all of it in an image, which leaves the log as it is.
+    let mut imaged = harmed.clone();
+    imaged.image_upto = story.chosen_upto;
+    Judged::of(&imaged).is_safe(&imaged, &format!("{what}, behind an image"));
     let upto = victims.iter().map(|name| name.slot).max().unwrap_or_default();
-    let silent = r.findings.iter().all(super::Finding::is_ordinary);
-    assert!(silent || r.damaged_upto >= upto, "{what}: to be mended is {upto}, and {} is said", r.damaged_upto);
+    let lost_value = judged.recovery.lost.len() + judged.recovery.maybe.len() + judged.recovery.missing.len();
+    let unread = places.iter().filter_map(|at| record_at(story, *at)).any(|index| !is_read(harmed, &story.told[index]));
+    assert!(lost_value == 0 || unread, "{what}: a value that is there is said to be lost");
+    // The newest may be torn, as far as the log tells.
+    let older = places.iter().filter_map(|at| record_at(story, *at)).all(|index| index + 8 < story.told.len());
+    assert!(
+        !unread || !older || r.damaged_upto >= upto,
+        "{what}: to be mended is {upto}, and {} is said",
+        r.damaged_upto
+    );
     let named = r.lost.iter().chain(&r.maybe).all(|name| victims.contains(name));
     assert!(named, "{what}: {:?} {:?} against {victims:?}", r.lost, r.maybe);
     let beyond: BTreeSet<_> = r.missing.iter().flat_map(|(from, upto)| from.0..=upto.0).collect();
     assert!(beyond.iter().all(|slot| is_victim(Slot(*slot))), "{what}: {beyond:?} is missing");
+}
+
+/// Whether the value of a record is still what was written.
+fn is_read(story: &Story, told: &Told) -> bool {
+    let extent = told.extent.as_ref().expect("every record was handed to the disk");
+    let file = &story.disk.files[&extent.segment];
+    let content = RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + story.values[&told.name].bytes().len();
+    file[extent.offset..][content.clone()] == extent.bytes[content]
 }
 
 /// A story whose every record was acknowledged.

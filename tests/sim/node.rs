@@ -47,6 +47,8 @@ pub struct Node {
     pub transfers: u64,
     /// How often it started with a log that could not tell something.
     pub doubts: u64,
+    /// The last slot of which its last start could not tell whether it had voted there.
+    pub maybe_upto: Slot,
     /// Turns of fronts on cores of their own.
     pub front_turns: u64,
     /// It starts with a state that is not what its log makes ([`super::divergence`]).
@@ -125,6 +127,7 @@ impl Node {
             calls: 0,
             transfers: 0,
             doubts: 0,
+            maybe_upto: Slot(0),
             front_turns: 0,
             rotten: false,
             diverged: None,
@@ -163,6 +166,7 @@ impl Node {
             return around.world.after(delay, Event::Start { node: self.index });
         };
         self.doubts += u64::from(!found.doubtful.is_empty());
+        self.maybe_upto = found.maybe_upto;
         around.oracle.recovered(self.index, &found);
         if self.rotten {
             divergence::rot(&mut found.recovered.namespace, self.index);

@@ -25,8 +25,12 @@ pub enum Task {
 
 /// Whether the members may be changed: they are all met, they all vote, and nothing is under way.
 pub fn is_free(run: &Run) -> bool {
-    // Who leads has decided every slot that a torn vote left in doubt.
-    let leads = |node: &Node| node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leading());
+    // Who leads has decided every slot that a torn vote left in doubt: nobody could, were the disk lost that proposed it.
+    let in_doubt_upto = run.nodes.iter().map(|node| node.maybe_upto).max().unwrap_or_default();
+    let leads = |node: &Node| {
+        let paxos = node.running.as_ref().map(|running| running.replica.paxos());
+        paxos.is_some_and(|paxos| paxos.is_leading() && paxos.chosen_upto() >= in_doubt_upto)
+    };
     run.task.is_none()
         && run.nodes.iter().all(|node| node.running.is_some())
         && run.nodes.iter().any(leads)

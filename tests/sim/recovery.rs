@@ -27,6 +27,8 @@ pub struct Found {
     pub accepted: Vec<AcceptedRecord>,
     /// Slots of which it says that a newer record than what is found may have been there.
     pub doubtful: Vec<(Slot, Slot)>,
+    /// The last slot of which it says that it may have voted there.
+    pub maybe_upto: Slot,
 }
 
 /// The disk of a formatted replica.
@@ -63,6 +65,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
         only_torn(&recovery, given_up);
     }
     let accepted = recovery.accepted.clone();
+    let maybe_upto = recovery.maybe.iter().map(|name| name.slot).max().unwrap_or_default();
     let named = recovery.maybe.iter().chain(&recovery.lost).map(|name| (name.slot, name.slot));
     let doubtful = named.chain(recovery.unknown.iter().chain(&recovery.missing).copied()).collect();
     let mut state = contents.paxos;
@@ -87,7 +90,7 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = plan.scrub_period.map(span);
     let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, damaged_upto, digests, storage };
-    Some(Found { recovered, image_upto, chosen, accepted, doubtful })
+    Some(Found { recovered, image_upto, chosen, accepted, doubtful, maybe_upto })
 }
 
 /// Slots from `sure` on, which the log reaches back to, of which a start would find that it held a value, and not the value.
