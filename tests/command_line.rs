@@ -1,6 +1,8 @@
 //! The command line where no cell is needed: help, explanations, completions, man pages, configurations.
 #![allow(clippy::disallowed_methods, reason = "these tests run the program and read what it wrote")]
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -119,6 +121,30 @@ fn a_mistake_on_the_command_line_has_a_code_like_any_other() {
         assert_eq!((done.status.code(), &object["exit_status"]), (Some(2), &2.into()), "{object}");
         assert!(done.stdout.is_empty() && object["error"]["code"] == "E002", "{object}");
     }
+}
+
+#[test]
+fn what_is_no_text_is_a_mistake_or_none_of_ours() {
+    let bytes = OsStr::from_bytes(b"x\xff");
+    let program = || Command::new(env!("CARGO_BIN_EXE_quorate"));
+    for args in [&["get"][..], &["get", "--stael"], &["ls", "--endpoints"]] {
+        let done = program().args(args).arg(bytes).output().expect("the program runs");
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {words}");
+        assert!(words.starts_with("error[E002]: "), "{args:?}: {words}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = written(folder.path(), CELL);
+    let checked = |name: &OsStr| {
+        let done = program().args(["check-config", &file]).env(name, bytes).output().expect("the program runs");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    for name in [OsStr::new("SOMEBODY_ELSES"), bytes] {
+        assert_eq!(checked(name), (Some(0), String::new()), "{name:?}");
+    }
+    let (status, words) = checked(OsStr::new("QUORATE_PAXOS_LEASE"));
+    assert_eq!(status, Some(11), "{words}");
+    assert!(words.contains("QUORATE_PAXOS_LEASE is no text"), "{words}");
 }
 
 #[test]

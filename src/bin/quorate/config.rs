@@ -44,8 +44,8 @@ pub struct Show {
 
 /// What is laid over the file, in order: the environment, then flags.
 pub fn overrides(flags: &[Override]) -> Result<Vec<Override>, Failure> {
-    let mut overrides = Override::from_variables(std::env::vars())?;
-    for name in Override::strangers(std::env::vars()) {
+    let mut overrides = Override::from_variables(std::env::vars_os())?;
+    for name in Override::strangers(std::env::vars_os()) {
         eprintln!("warning: the variable {name} means nothing here, and is ignored");
     }
     overrides.extend(flags.iter().cloned());

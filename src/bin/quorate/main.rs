@@ -275,7 +275,7 @@ fn usage(line: &str) -> String {
 
 /// Whether a command line that could not be read asked for JSON all the same.
 fn asks_for_json() -> bool {
-    let args: Vec<_> = std::env::args().skip(1).take_while(|arg| arg != "--").collect();
+    let args: Vec<_> = std::env::args_os().skip(1).take_while(|arg| arg != "--").collect();
     args.iter().any(|arg| arg == "--json" || arg == "--output=json")
         || args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json")
         || std::env::var("QUORATE_OUTPUT").is_ok_and(|form| form == "json")

@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::read(&args.config, &Override::from_variables(std::env::vars())?)?;
+    let config = Config::read(&args.config, &Override::from_variables(std::env::vars_os())?)?;
     let replica = ReplicaId(args.replica);
     let Some(section) = config.replica(replica) else {
         return Err(Failure::new(Code::UnknownReplica, format!("cannot recover replica {replica}"))
