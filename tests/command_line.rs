@@ -148,6 +148,21 @@ fn what_is_no_text_is_a_mistake_or_none_of_ours() {
 }
 
 #[test]
+fn what_nobody_reads_ends_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let done = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["check-config", &written(folder.path(), CELL)])
+        .env("QUORATE_WEATHER_TODAY", "rain")
+        .stderr(writer)
+        .output()
+        .expect("the program runs");
+    assert_eq!(done.status.code(), Some(0), "it is warned of the variable, and there is nobody to hear it");
+    assert!(String::from_utf8_lossy(&done.stdout).contains("is sound"), "{done:?}");
+}
+
+#[test]
 fn what_a_variable_gives_is_not_shown_as_if_it_had_to_be_typed() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_quorate"));
     let done = program.arg("get").env("QUORATE_ENDPOINTS", "127.0.0.1:1").output().expect("the program runs");

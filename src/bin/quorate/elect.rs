@@ -66,7 +66,7 @@ fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) ->
             .ok_or_else(|| late(format!("did not come to lead {} within {patience:?}", args.path)))?
             .map_err(|error| change_failed(&error))?,
     };
-    eprintln!("leads {} since revision {}", args.path, leadership.term());
+    crate::tell(format_args!("leads {} since revision {}", args.path, leadership.term()));
     let status = lock::hold(&args.program, &args.path, leadership.guard())?;
     if client.is_safe() {
         // If it was lost, there is nothing to step down from, and no answer in time.

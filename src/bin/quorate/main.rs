@@ -1,8 +1,10 @@
 //! `quorate`: the server, the tools and the load generator, one file a subcommand.
 //!
 //! House rules: standard output carries the result and nothing else, in the form that `--output` asks for (`output`);
-//! everything for a person's eyes goes to standard error. The exit status is the number of the failure's code
+//! everything for a person's eyes goes to standard error, by [`tell`]. The exit status is the number of the failure's code
 //! (`quorate::server::failure`).
+
+#![deny(clippy::print_stderr, reason = "it ends the program if nobody reads: see `tell`")]
 
 mod acl;
 mod bench;
@@ -48,6 +50,7 @@ mod tune;
 mod txn;
 mod watch;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -284,8 +287,13 @@ fn asks_for_json() -> bool {
 /// Tells what went wrong, on standard error; in the form that was asked for.
 fn complain(failure: &Failure) {
     let text = if output::is_json() { output::failure(failure).to_string() } else { failure.report() };
-    // Standard error may be gone as well; there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{text}");
+    tell(format_args!("{text}"));
+}
+
+/// Writes a line for a person's eyes to standard error. Whoever reads it may be gone: then there is nobody to be told, and what
+/// is to be done is done all the same.
+fn tell(words: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{words}");
 }
 
 /// A replica that failed half-way must not go on, whichever thread it was and however the program was built.

@@ -67,7 +67,7 @@ fn look(loss: &mut impl FnMut() -> Option<String>, patience: &mut Option<u32>, t
     match patience {
         None => {
             if let Some(loss) = loss() {
-                eprintln!("quorate: {loss}: ending the program");
+                crate::tell(format_args!("quorate: {loss}: ending the program"));
                 tell(Signal::TERM);
                 *patience = Some(LOOKS_BEFORE_KILL);
             }

@@ -1,6 +1,5 @@
 //! `quorate watch`: prints what happens to a node, or around it.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use quorate::client::{Client, WatchEvent, WatchOptions};
@@ -58,7 +57,7 @@ fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failur
     let options = what.from.into_iter().fold(options, WatchOptions::from_revision);
     let watch = client.watch(&what.path, options).wait_timeout(timeout).map_err(|error| failed(&error))?;
     // A script may wait for this before it does what is to be seen.
-    let _ = writeln!(io::stderr(), "watching {} from revision {} on", what.path, watch.revision());
+    crate::tell(format_args!("watching {} from revision {} on", what.path, watch.revision()));
     let count = what.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
     let rows = Rows::default();
     for event in watch.take(count) {
