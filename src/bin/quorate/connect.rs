@@ -130,14 +130,18 @@ impl Target {
             let kept = Kept::open(file)?;
             let client = connected(builder.resume(kept.saved), self.timeout)?;
             let done = work(&client, self.timeout);
-            // One that cannot be left now is taken over all the same.
-            let _ = client.hand_over().wait_timeout(self.timeout);
+            if client.is_safe() {
+                // One that cannot be left now is taken over all the same.
+                let _ = client.hand_over().wait_timeout(self.timeout);
+            }
             return done;
         }
         let client = connected(builder, self.timeout)?;
         let done = work(&client, self.timeout);
-        // A session that cannot be closed now ends by itself when its time is over.
-        let _ = client.close().wait_timeout(self.timeout);
+        if client.is_safe() {
+            // A session that cannot be closed now ends by itself when its time is over.
+            let _ = client.close().wait_timeout(self.timeout);
+        }
         done
     }
 }
