@@ -122,9 +122,11 @@ pub fn data(data: &[u8]) -> (&'static str, Value) {
     }
 }
 
-/// A failure: its code, and all that is said of it.
+/// A failure: its code, and all that is said of it; of an answer of the cell or the library also `kind`, the name of the
+/// library's error, and `outcome`: `not_applied` if the call certainly had no effect, and otherwise `unknown`.
 pub fn failure(failure: &Failure) -> Value {
-    let known = failure.parts().into_iter().filter_map(|(label, part)| Some((label.to_owned(), part?.into())));
+    let known = failure.parts().into_iter().filter_map(|(label, part)| Some((label, part?)));
+    let known = known.chain(failure.facts()).map(|(label, part)| (label.to_owned(), part.into()));
     let error: Map<_, _> = [("code".to_owned(), failure.code().to_string().into())].into_iter().chain(known).collect();
     json!({ "error": error, "exit_status": failure.exit_status() })
 }
