@@ -93,6 +93,43 @@ fn results_are_printed_in_the_form_asked_for() {
 }
 
 #[test]
+fn help_tells_what_a_watch_prints_and_what_the_environment_is_read_for() {
+    let words = |args: &[&str]| said(args).split_whitespace().collect::<Vec<_>>().join(" ");
+    let watch = words(&["watch", "--help"]);
+    for line in ["created REVISION PATH", "changed REVISION PATH", "deleted REVISION PATH", "gap FROM TO", "A gap says"]
+    {
+        assert!(watch.contains(line), "{line}: {watch}");
+    }
+    let root = words(&["--help"]);
+    let environment = root.split_once("Environment").expect("a section").1;
+    let names = ["ENDPOINTS", "TIMEOUT", "AUTH", "CONFIG", "LOG", "OUTPUT", "CELL", "RESUME"];
+    for name in names.map(|name| format!("QUORATE_{name} ")).into_iter().chain(["NO_COLOR ".to_owned()]) {
+        assert!(environment.contains(&name), "{name}: {environment}");
+    }
+}
+
+#[test]
+fn a_cell_that_was_not_named_is_not_waited_for_any_longer() {
+    // Nothing listens on the discard port of a test's host, or its name would be known.
+    let done = run(&["get", "/a", "--endpoints", "127.0.0.1:9", "--timeout", "200ms", "--json"]);
+    let object: serde_json::Value = serde_json::from_slice(&done.stderr).expect("an object");
+    assert_eq!((done.status.code(), &object["error"]["kind"]), (Some(3), &"Unreachable".into()), "{object}");
+    assert_eq!(object["error"]["outcome"], "not_applied", "{object}");
+    assert!(!object["error"]["fix"].to_string().contains("--timeout"), "{object}");
+}
+
+#[test]
+fn short_names_do_what_the_long_ones_do() {
+    for (short, long) in [("rm", "delete"), ("put", "set")] {
+        assert_eq!(said(&[short, "--help"]), said(&[long, "--help"]));
+        assert!(
+            said(&["--help"]).contains(&format!("[aliases: {short}]"))
+                || said(&["--help"]).contains(&format!("[alias: {short}]"))
+        );
+    }
+}
+
+#[test]
 fn an_error_s_code_is_explained_by_the_table_that_the_errors_use() {
     let all = said(&["explain"]);
     assert!(all.lines().count() > 20 && all.contains("E031  another process holds the folder"), "{all}");

@@ -67,7 +67,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A replicated coordination appliance: files and sessions on a Multi-Paxos log.
 #[derive(Parser)]
-#[command(name = "quorate", version, max_term_width = 120, after_long_help = exit_statuses())]
+#[command(name = "quorate", version, max_term_width = 120, after_long_help = format!("{ENVIRONMENT}\n\n{}", exit_statuses()))]
 struct Cli {
     /// In which form the result is printed
     #[arg(long, global = true, env = "QUORATE_OUTPUT", value_name = "FORM", value_enum, default_value = "simple")]
@@ -100,8 +100,10 @@ enum Command {
     /// Prints a node's data
     Get(get::Args),
     /// Replaces a node's data
+    #[command(visible_alias = "put")]
     Set(set::Args),
     /// Removes a node without children
+    #[command(visible_alias = "rm")]
     Delete(delete::Args),
     /// Removes a node and all below it
     DeleteTree(delete_tree::Args),
@@ -304,6 +306,19 @@ fn abort_on_panic() {
         std::process::abort();
     }));
 }
+
+/// What is read of the environment.
+const ENVIRONMENT: &str = "Environment (a flag wins over its variable):
+  QUORATE_ENDPOINTS    --endpoints: the cell's client addresses
+  QUORATE_CELL         --cell: refuse to talk to any other
+  QUORATE_TIMEOUT      --timeout: how long opening the session, and each answer, may take
+  QUORATE_AUTH         --auth: whom to stand for
+  QUORATE_RESUME       --resume: the file of the session to do it in
+  QUORATE_OUTPUT       --output: simple, table or json
+  QUORATE_CONFIG       --config of commands that have it: the cell's configuration
+  QUORATE_SECTION_KEY  a setting laid over the configuration, like QUORATE_PAXOS_LEASE=300ms
+  QUORATE_LOG          diagnostics on standard error: error, warn, info, debug, trace or off; info for start, off for all else
+  NO_COLOR             no colours in help, if it is set and not empty";
 
 fn exit_statuses() -> String {
     let mut text = String::from("Exit status:\n    0  done");

@@ -11,7 +11,12 @@ use super::output::Rows;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate watch /app/config\n  quorate watch --children --json /services\n  \
-                        quorate watch --recursive --from 0 /app")]
+                        quorate watch --recursive --from 0 /app\n\n\
+                        It prints `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`, \
+                        `over-quota REVISION PATH` (something below would pass its quota), `wanted REVISION PATH` (with \
+                        --lock: somebody waits for it), or `gap FROM TO`. A gap says that the cell can no longer tell \
+                        what happened after revision FROM and up to TO: read what is there now, and go on with the events that \
+                        follow. Once it watches it says so on standard error, with the revision from which on.")]
 pub struct Args {
     #[command(flatten)]
     what: What,
@@ -44,9 +49,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
 }
 
-/// Prints one event a line until the session ends, the count is full, or nobody reads any more:
-/// `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`,
-/// `over-quota REVISION PATH`, `wanted REVISION PATH`, `gap FROM TO`.
+/// Prints one event a line until the session ends, the count is full, or nobody reads any more.
 fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let options = match (what.recursive, what.children, what.lock) {
         (true, ..) => WatchOptions::recursive(),
