@@ -13,7 +13,7 @@ use super::output::Rows;
 #[command(after_help = "Examples:\n  quorate watch /app/config\n  quorate watch --children --json /services\n  \
                         quorate watch --recursive --from 0 /app\n\n\
                         It prints `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`, \
-                        `over-quota REVISION PATH` (something below would pass its quota), `wanted REVISION PATH` (with \
+                        `over-quota REVISION PATH` (a soft bound of its quota is passed), `wanted REVISION PATH` (with \
                         --lock: somebody waits for it), or `gap FROM TO`. A gap says that the cell can no longer tell \
                         what happened after revision FROM and up to TO: read what is there now, and go on with the events that \
                         follow. Once it watches it says so on standard error, with the revision from which on.")]
