@@ -1,6 +1,8 @@
 //! The command line where no cell is needed: help, explanations, completions, man pages, configurations.
 #![allow(clippy::disallowed_methods, reason = "these tests run the program and read what it wrote")]
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -91,6 +93,41 @@ fn results_are_printed_in_the_form_asked_for() {
 }
 
 #[test]
+fn help_tells_what_a_watch_prints_and_what_the_environment_is_read_for() {
+    let words = |args: &[&str]| said(args).split_whitespace().collect::<Vec<_>>().join(" ");
+    let watch = words(&["watch", "--help"]);
+    for line in ["created REVISION PATH", "changed REVISION PATH", "deleted REVISION PATH", "gap FROM TO", "A gap says"]
+    {
+        assert!(watch.contains(line), "{line}: {watch}");
+    }
+    let root = words(&["--help"]);
+    let environment = root.split_once("Environment").expect("a section").1;
+    let names = ["ENDPOINTS", "TIMEOUT", "AUTH", "CONFIG", "LOG", "OUTPUT", "CELL", "RESUME"];
+    for name in names.map(|name| format!("QUORATE_{name} ")).into_iter().chain(["NO_COLOR ".to_owned()]) {
+        assert!(environment.contains(&name), "{name}: {environment}");
+    }
+}
+
+#[test]
+fn where_nothing_listens_no_more_time_is_advised() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let done = run(&["get", "/a", "--endpoints", &format!("127.0.0.1:{port}"), "--timeout", "200ms", "--json"]);
+    let object: serde_json::Value = serde_json::from_slice(&done.stderr).expect("an object");
+    assert_eq!((done.status.code(), &object["error"]["kind"]), (Some(3), &"Unreachable".into()), "{object}");
+    assert_eq!(object["error"]["outcome"], "not_applied", "{object}");
+    assert!(!object["error"]["fix"].to_string().contains("--timeout"), "{object}");
+}
+
+#[test]
+fn short_names_do_what_the_long_ones_do() {
+    for (short, long) in [("rm", "delete"), ("put", "set")] {
+        assert_eq!(said(&[short, "--help"]), said(&[long, "--help"]));
+        assert!(said(&["--help"]).contains(&format!(": {short}]")), "{short} is named beside {long}");
+    }
+}
+
+#[test]
 fn an_error_s_code_is_explained_by_the_table_that_the_errors_use() {
     let all = said(&["explain"]);
     assert!(all.lines().count() > 20 && all.contains("E031  another process holds the folder"), "{all}");
@@ -119,6 +156,45 @@ fn a_mistake_on_the_command_line_has_a_code_like_any_other() {
         assert_eq!((done.status.code(), &object["exit_status"]), (Some(2), &2.into()), "{object}");
         assert!(done.stdout.is_empty() && object["error"]["code"] == "E002", "{object}");
     }
+}
+
+#[test]
+fn what_is_no_text_is_a_mistake_or_none_of_ours() {
+    let bytes = OsStr::from_bytes(b"x\xff");
+    let program = || Command::new(env!("CARGO_BIN_EXE_quorate"));
+    for args in [&["get"][..], &["get", "--stael"], &["ls", "--endpoints"]] {
+        let done = program().args(args).arg(bytes).output().expect("the program runs");
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {words}");
+        assert!(words.starts_with("error[E002]: "), "{args:?}: {words}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = written(folder.path(), CELL);
+    let checked = |name: &OsStr| {
+        let done = program().args(["check-config", &file]).env(name, bytes).output().expect("the program runs");
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    for name in [OsStr::new("SOMEBODY_ELSES"), bytes] {
+        assert_eq!(checked(name), (Some(0), String::new()), "{name:?}");
+    }
+    let (status, words) = checked(OsStr::new("QUORATE_PAXOS_LEASE"));
+    assert_eq!(status, Some(11), "{words}");
+    assert!(words.contains("QUORATE_PAXOS_LEASE is no text"), "{words}");
+}
+
+#[test]
+fn what_nobody_reads_ends_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let done = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["check-config", &written(folder.path(), CELL)])
+        .env("QUORATE_WEATHER_TODAY", "rain")
+        .stderr(writer)
+        .output()
+        .expect("the program runs");
+    assert_eq!(done.status.code(), Some(0), "it is warned of the variable, and there is nobody to hear it");
+    assert!(String::from_utf8_lossy(&done.stdout).contains("is sound"), "{done:?}");
 }
 
 #[test]

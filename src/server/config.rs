@@ -561,7 +561,7 @@ lease = "300ms"
     fn the_environment_wins_over_the_file_and_flags_over_both() {
         let variables =
             [("QUORATE_PAXOS_LEASE", "400ms"), ("QUORATE_SERVER_CORES", "[0, 1]"), ("QUORATE_ENDPOINTS", "x")];
-        let variables = variables.iter().map(|(name, text)| (name.to_string(), text.to_string()));
+        let variables = variables.iter().map(|(name, text)| (name.into(), text.into()));
         let mut overrides = Override::from_variables(variables).unwrap();
         assert_eq!(overrides.len(), 2, "only what names a section is a setting: {overrides:?}");
         let config = Config::parse(THREE, "cell.toml", &overrides).unwrap();
@@ -572,13 +572,12 @@ lease = "300ms"
         let wrong = Override::from_variables([("QUORATE_PAXOS_LEESE".into(), "1s".into())].into_iter()).unwrap();
         let report = Config::parse(THREE, "cell.toml", &wrong).unwrap_err().report();
         assert!(report.contains("QUORATE_PAXOS_LEESE") && report.contains("`lease`"), "{report}");
-        let report = |name: &str| {
-            Override::from_variables([(name.to_owned(), "1s".to_owned())].into_iter()).unwrap_err().report()
-        };
+        let report =
+            |name: &str| Override::from_variables([(name.into(), "1s".into())].into_iter()).unwrap_err().report();
         assert!(report("QUORATE_PAXO_LEASE").contains("did you mean `QUORATE_PAXOS_LEASE`?"));
         assert!(report("QUORATE_ENDPOINT").contains("did you mean `QUORATE_ENDPOINTS`?"));
         let foreign = || [("QUORATE_WEATHER_TODAY", "1s"), ("QUORATE_PAXOS_LEASE", "1s"), ("QUORATE_ENDPOINTS", "x")];
-        let foreign = || foreign().map(|(name, text)| (name.to_owned(), text.to_owned())).into_iter();
+        let foreign = || foreign().map(|(name, text)| (name.into(), text.into())).into_iter();
         assert_eq!(Override::from_variables(foreign()).unwrap().len(), 1, "somebody else's variable stops nothing");
         assert_eq!(Override::strangers(foreign()), ["QUORATE_WEATHER_TODAY"]);
     }

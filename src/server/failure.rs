@@ -21,13 +21,15 @@ pub struct Failure {
     needed: Option<Box<str>>,
     why: Option<Box<str>>,
     fix: Option<Box<str>>,
+    /// What only programs are told, each under its name.
+    facts: Vec<(&'static str, Box<str>)>,
 }
 
 impl Failure {
     /// A failure of that kind; `what` says what failed and where, as a sentence without a final stop.
     #[must_use]
     pub fn new(code: Code, what: impl Into<String>) -> Self {
-        Self { code, what: what.into().into(), found: None, needed: None, why: None, fix: None }
+        Self { code, what: what.into().into(), found: None, needed: None, why: None, fix: None, facts: Vec::new() }
     }
 
     /// An operation on a file that the system refused. Full disks and missing permissions get their own fix.
@@ -71,6 +73,18 @@ impl Failure {
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into().into());
         self
+    }
+
+    /// Something that a program may decide by, and that the words say in their way.
+    #[must_use]
+    pub fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.facts.push((name, value.into().into()));
+        self
+    }
+
+    /// What only programs are told, each under its name.
+    pub fn facts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.facts.iter().map(|(name, value)| (*name, &**value))
     }
 
     /// Its kind.

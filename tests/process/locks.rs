@@ -1,9 +1,12 @@
 //! Locks between real processes: held across a fail-over, passed on after a death, handed over to hundreds in turn.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use quorate::client::{Client, CreateOptions, Error, Expect, LockGuard, LockOptions, Watch, WatchEvent};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::cell::{Cell, PATIENCE, QUORATE};
 
@@ -27,11 +30,17 @@ fn run_locked(cell: &Cell, options: &[&str], session: &str, program: &[&str]) ->
         .args(options)
         .arg("--")
         .args(program)
+        // Never in the foreground, whoever runs the tests.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts")
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("it can be signalled");
 }
 
 fn wait_until_held(cell: &Cell, client: &Client) {
@@ -202,6 +211,44 @@ fn a_program_runs_under_the_lock_and_ends_when_it_is_lost() {
     cell.kill_all();
     let ended = holder.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(9), "without a cell the lease runs out: {ended:?}");
+}
+
+#[test]
+fn a_lost_lock_leaves_nothing_of_the_program_behind() {
+    let mut cell = Cell::start(3, "");
+    let watcher = connect(&cell, "10s");
+    // Neither it nor what it started ends when it is told to, and nobody reads what is said of that.
+    let script = "trap '' TERM; sleep 1000 & echo $!; wait";
+    let mut holder = run_locked(&cell, &["--timeout", "100s"], "2s", &["sh", "-c", script]);
+    drop(holder.stderr.take());
+    let mut started = String::new();
+    BufReader::new(holder.stdout.as_mut().expect("piped")).read_line(&mut started).expect("its number");
+    wait_until_held(&cell, &watcher);
+    cell.kill_all();
+    // Nor does it wait for answers that cannot come.
+    let ended = cell.wait("the end", |_| holder.try_wait().expect("a child"));
+    assert_eq!(ended.code(), Some(128 + Signal::KILL.as_raw()));
+    cell.wait("the end of what it started", |_| {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", started.trim()));
+        stat.map_or(true, |stat| stat.contains(") Z ")).then_some(())
+    });
+}
+
+#[test]
+fn signals_to_a_lock_are_its_program_s() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    for (passed, status) in [(Signal::INT, 7), (Signal::TERM, 8), (Signal::HUP, 8)] {
+        let script = "trap 'exit 7' INT; trap 'exit 8' TERM; echo ready; while :; do sleep 0.05; done";
+        let mut holder = run_locked(&cell, &[], "10s", &["sh", "-c", script]);
+        BufReader::new(holder.stdout.as_mut().expect("piped")).read_line(&mut String::new()).expect("it is ready");
+        // Whoever has just started it may not listen yet.
+        let ended = cell.wait("the end", |_| {
+            signal(&holder, passed);
+            holder.try_wait().expect("a child")
+        });
+        assert_eq!(ended.code(), Some(status), "{passed:?}: {ended:?}");
+    }
 }
 
 #[test]

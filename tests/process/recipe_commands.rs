@@ -1,6 +1,9 @@
 //! Recipes, locks and revisions as a shell script meets them.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::cell::{Cell, QUORATE};
 
@@ -63,6 +66,50 @@ fn what_is_had_while_a_program_runs_is_gone_after_it() {
     };
     let both = [begin("one"), begin("two")].map(|child| child.wait_with_output().expect("it ends"));
     assert!(both.iter().all(|done| done.status.success()), "{both:?}");
+}
+
+#[test]
+fn whoever_waits_for_the_others_to_leave_can_be_ended() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let begin = |program: &[&str]| {
+        let args = [&["recipe", "together", "--count", "2", "/step", "--"], program].concat();
+        let mut command = Command::new(QUORATE);
+        command.args(args).env("QUORATE_ENDPOINTS", cell.endpoints()).spawn().expect("it starts")
+    };
+    let mut long = begin(&["sleep", "1000"]);
+    // Its program ends by itself with 0; if it is told to before that, the signal is the program's, and the next is not.
+    let mut short = begin(&["sh", "-c", "trap '' TERM"]);
+    let ended = cell.wait("the end", |_| {
+        kill_process(Pid::from_child(&short), Signal::TERM).expect("it can be signalled");
+        short.try_wait().expect("a child")
+    });
+    assert_eq!(ended.signal(), Some(Signal::TERM.as_raw()), "{ended:?}");
+    long.kill().expect("it runs");
+    long.wait().expect("it was killed");
+}
+
+#[test]
+fn a_name_is_waited_for_until_its_former_member_is_gone() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let endpoints = format!("quorate://{}?session=2s", cell.endpoints());
+    let join = |options: &[&str], program: &[&str]| {
+        let args = ["recipe", "join", "--name", "seven", "/web", "--endpoints", &endpoints];
+        let mut command = Command::new(QUORATE);
+        command.args(args).args(options).arg("--").args(program).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).spawn().expect("it starts")
+    };
+    let mut former = join(&[], &["sleep", "1000"]);
+    cell.wait("a member", |cell| (!printed(cell, &["recipe", "members", "/web"]).is_empty()).then_some(()));
+    let refused = join(&["--wait", "200ms"], &["true"]).wait_with_output().expect("it ends");
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{words}");
+    assert!(words.contains("/web/seven is there already"), "{words}");
+    former.kill().expect("it runs");
+    former.wait().expect("it was killed");
+    let next = join(&["--wait", "30s"], &["echo", "joined"]).wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&next.stdout), "joined\n", "{}", String::from_utf8_lossy(&next.stderr));
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn get(Get { path, target }: &Get) -> Result<(), Failure> {
         None => vec!["world:anyone:rwcdal".to_owned()],
     };
     if inherit {
-        eprintln!("children made from now on get the same list");
+        crate::tell(format_args!("children made from now on get the same list"));
     }
     let object = || json!({ "entries": entries, "inherit": inherit, "open": open, "acl_version": stat.acl_version });
     output::show(|| entries.join("\n"), object)

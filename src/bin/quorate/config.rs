@@ -44,9 +44,9 @@ pub struct Show {
 
 /// What is laid over the file, in order: the environment, then flags.
 pub fn overrides(flags: &[Override]) -> Result<Vec<Override>, Failure> {
-    let mut overrides = Override::from_variables(std::env::vars())?;
-    for name in Override::strangers(std::env::vars()) {
-        eprintln!("warning: the variable {name} means nothing here, and is ignored");
+    let mut overrides = Override::from_variables(std::env::vars_os())?;
+    for name in Override::strangers(std::env::vars_os()) {
+        crate::tell(format_args!("warning: the variable {name} means nothing here, and is ignored"));
     }
     overrides.extend(flags.iter().cloned());
     Ok(overrides)
@@ -58,7 +58,10 @@ pub fn check(args: &Check) -> Result<(), Failure> {
     for replica in &config.replicas {
         for address in [&replica.client, &replica.peer] {
             if let Err(error) = address.resolve() {
-                eprintln!("note: {address} of replica {} cannot be looked up on this host: {error}", replica.id);
+                crate::tell(format_args!(
+                    "note: {address} of replica {} cannot be looked up on this host: {error}",
+                    replica.id
+                ));
             }
         }
     }

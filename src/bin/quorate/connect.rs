@@ -24,11 +24,14 @@ pub const VARIABLES: [(&str, &str); 6] = [
 /// What the commands have in common stands apart in their help.
 const THE_CELL: &str = "The cell, and who asks it";
 
+/// Where a cell is looked for that is not named: the first replica of `quorate dev`, unless others have its ports.
+const DEFAULT_ENDPOINTS: &str = "127.0.0.1:7400";
+
 /// Which cell, and how long to try.
 #[derive(clap::Args, Clone)]
 pub struct Target {
     /// The cell's client addresses, like 10.0.0.1:7400,10.0.0.2:7400; one that answers is enough
-    #[arg(long, env = "QUORATE_ENDPOINTS", default_value = "127.0.0.1:7400", global = true)]
+    #[arg(long, env = "QUORATE_ENDPOINTS", default_value = DEFAULT_ENDPOINTS, global = true)]
     #[arg(help_heading = THE_CELL)]
     pub endpoints: String,
     /// Refuse to talk to any other cell than this
@@ -130,14 +133,18 @@ impl Target {
             let kept = Kept::open(file)?;
             let client = connected(builder.resume(kept.saved), self.timeout)?;
             let done = work(&client, self.timeout);
-            // One that cannot be left now is taken over all the same.
-            let _ = client.hand_over().wait_timeout(self.timeout);
+            if client.is_safe() {
+                // One that cannot be left now is taken over all the same.
+                let _ = client.hand_over().wait_timeout(self.timeout);
+            }
             return done;
         }
         let client = connected(builder, self.timeout)?;
         let done = work(&client, self.timeout);
-        // A session that cannot be closed now ends by itself when its time is over.
-        let _ = client.close().wait_timeout(self.timeout);
+        if client.is_safe() {
+            // A session that cannot be closed now ends by itself when its time is over.
+            let _ = client.close().wait_timeout(self.timeout);
+        }
         done
     }
 }
@@ -157,6 +164,21 @@ pub fn first_read(endpoints: &str, patience: Duration) -> Result<(), Failure> {
 
 /// What a client's error means for a command that changes nothing.
 pub fn failed(error: &Error) -> Failure {
+    tagged(explained(error), error)
+}
+
+/// The failure, with what programs decide by.
+fn tagged(failure: Failure, error: &Error) -> Failure {
+    let debug = format!("{error:?}");
+    let kind = debug.split(|c: char| !c.is_ascii_alphanumeric()).next().expect("a split text has a first part");
+    let outcome = match error.outcome() {
+        Outcome::NotApplied => "not_applied",
+        Outcome::Unknown => "unknown",
+    };
+    failure.fact("kind", kind).fact("outcome", outcome)
+}
+
+fn explained(error: &Error) -> Failure {
     let code = match error {
         Error::NoNode { .. }
         | Error::NoParent { .. }
@@ -193,11 +215,10 @@ pub fn failed(error: &Error) -> Failure {
         _ => Code::Unavailable,
     };
     if let Error::Unreachable { after, why } = error {
-        return Failure::new(code, format!("no replica gave a session within {after:?}"))
+        let failure = Failure::new(code, format!("no replica gave a session within {after:?}"))
             .found(why.replace("; ", "\n"))
-            .needed("one replica that answers and reaches a leader")
-            .why("a majority of the replicas has to agree to every answer")
-            .fix("check --endpoints and `quorate status`; give it more time with --timeout");
+            .needed("one replica that answers and reaches a leader");
+        return unreachable_by(why, failure);
     }
     let failure = Failure::new(code, error.to_string());
     if code != Code::Unavailable {
@@ -208,14 +229,33 @@ pub fn failed(error: &Error) -> Failure {
         .fix("see `quorate status`; give it more time with --timeout")
 }
 
+/// What to do about the troubles that were met at all addresses.
+fn unreachable_by(troubles: &str, failure: Failure) -> Failure {
+    let refused = |trouble: &str| trouble.contains("onnection refused");
+    if !troubles.split("; ").all(refused) {
+        return failure
+            .why("a majority of the replicas has to agree to every answer")
+            .fix("check --endpoints and `quorate status`; give it more time with --timeout");
+    }
+    let untold =
+        troubles.strip_prefix(DEFAULT_ENDPOINTS).is_some_and(|rest| rest.starts_with(": ") && !rest.contains("; "));
+    if untold {
+        return failure
+            .why("nothing listens there, which is where a command looks that is told of no cell")
+            .fix("export QUORATE_ENDPOINTS=..., as `quorate dev` printed it, or give --endpoints");
+    }
+    failure.why("nothing listens there").fix("start the replicas, or name their client addresses with --endpoints")
+}
+
 /// What a client's error means for a command that changes something.
 pub fn change_failed(error: &Error) -> Failure {
     if error.outcome() == Outcome::NotApplied {
         return failed(error);
     }
-    Failure::new(Code::OutcomeUnknown, error.to_string())
+    let failure = Failure::new(Code::OutcomeUnknown, error.to_string())
         .why("a change that was sent may have been made before its answer was lost")
-        .fix("read what is there before doing it again")
+        .fix("read what is there before doing it again");
+    tagged(failure, error)
 }
 
 #[cfg(test)]
@@ -238,5 +278,35 @@ mod tests {
         let code = |error: Error| failed(&error).exit_status();
         assert_eq!(code(Error::BadArgument { why: "the path \"a\" is not absolute".into() }), 2);
         assert_eq!(code(Error::NoNode { path: "/a".into() }), 1);
+    }
+
+    #[test]
+    fn programs_are_told_an_error_s_name_and_outcome() {
+        let facts = |failure: &Failure| {
+            let value = crate::output::failure(failure);
+            (value["error"]["kind"].clone(), value["error"]["outcome"].clone(), value["exit_status"].clone())
+        };
+        let exists = Error::NodeExists { path: "/a".into() };
+        assert_eq!(facts(&failed(&exists)), ("NodeExists".into(), "not_applied".into(), 1.into()));
+        assert_eq!(facts(&change_failed(&exists)), facts(&failed(&exists)));
+        let late = Error::Deadline { after: Duration::from_secs(1) };
+        assert_eq!(facts(&change_failed(&late)), ("Deadline".into(), "unknown".into(), 4.into()));
+        assert_eq!(facts(&failed(&Error::NotSuper)).0, "NotSuper");
+        let other = Failure::new(Code::Usage, "no answer of a cell");
+        assert_eq!(facts(&other), (serde_json::Value::Null, serde_json::Value::Null, 2.into()));
+        assert!(!failed(&exists).report().contains("not_applied"), "people are told in words");
+    }
+
+    #[test]
+    fn more_time_is_advised_only_where_it_may_help() {
+        let advice =
+            |why: &str| failed(&Error::Unreachable { after: Duration::from_secs(10), why: why.to_owned() }).report();
+        let slow = advice("127.0.0.1:7400: no answer; 10.0.0.2:7400: Connection refused (os error 111)");
+        assert!(slow.contains("--timeout"), "{slow}");
+        let default = advice("127.0.0.1:7400: Connection refused (os error 111)");
+        assert!(default.contains("export QUORATE_ENDPOINTS=") && !default.contains("--timeout"), "{default}");
+        let named = advice("10.0.0.1:7400: Connection refused (os error 111); 10.0.0.2:7400: connection refused");
+        assert!(named.contains("nothing listens there") && !named.contains("--timeout"), "{named}");
+        assert!(!named.contains("export"), "{named}");
     }
 }

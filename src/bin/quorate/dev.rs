@@ -83,7 +83,7 @@ pub fn run(args: Args) -> Result<u8, Failure> {
     }
     let quiet = args.exec.is_some();
     if let Some(note) = cell.note() {
-        eprintln!("note: {note}");
+        crate::tell(format_args!("note: {note}"));
     }
     say(quiet, &headline(&cell))?;
     let ended = serve(&args, &mut cell, &happened, events, started);
@@ -206,7 +206,11 @@ fn stop(cell: &mut Cell, happened: &Receiver<Event>) -> Result<(), Failure> {
     while cell.is_running() {
         if receive_until(happened, deadline).is_none() {
             let late: Vec<String> = ids(cell).iter().filter_map(|id| Some(cell.pid(*id)?.to_string())).collect();
-            eprintln!("killing {}: not ended {} s after SIGTERM", late.join(" "), STOP_PATIENCE.as_secs());
+            crate::tell(format_args!(
+                "killing {}: not ended {} s after SIGTERM",
+                late.join(" "),
+                STOP_PATIENCE.as_secs()
+            ));
             cell.signal_all(Signal::KILL);
             // What is killed is waited for when the cell is dropped.
             return Ok(());
@@ -219,11 +223,11 @@ fn stop(cell: &mut Cell, happened: &Receiver<Event>) -> Result<(), Failure> {
 /// Says which replicas ended by themselves, and starts them again if that is wanted.
 pub fn tell_ended(cell: &mut Cell, restart: bool) -> Result<(), Failure> {
     for (id, status) in cell.reap() {
-        eprintln!("replica {} ended: {}", id.0, describe(status));
+        crate::tell(format_args!("replica {} ended: {}", id.0, describe(status)));
         if restart {
             cell.start(id)?;
         } else {
-            eprintln!("{}", cell.way_back(id));
+            crate::tell(format_args!("{}", cell.way_back(id)));
         }
     }
     Ok(())
@@ -290,7 +294,7 @@ fn headline(cell: &Cell) -> String {
 /// The cell's story is the result, unless a command's output is. Whoever has read enough of it leaves the cell running.
 fn say(quiet: bool, text: &str) -> Result<(), Failure> {
     if quiet {
-        eprintln!("{text}");
+        crate::tell(format_args!("{text}"));
         Ok(())
     } else {
         crate::print_line(text)

@@ -9,14 +9,16 @@ use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
 use super::connect::{Target, change_failed, failed, span};
-use super::lock;
+use super::lock::{self, PROMISE};
 use super::output::Rows;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate elect /services/db -- ./serve.sh\n  quorate elect --value 10.0.0.7:5432 /services/db -- ./serve.sh\n  \
-                  quorate elect --observe /services/db\n\nThe exit status is the program's own. With --observe it prints \
-                  `leader TERM VALUE` or `none`, now and whenever that changes."
+    after_help = format!("Examples:\n  quorate elect /services/db -- ./serve.sh\n  quorate elect --value 10.0.0.7:5432 /services/db -- ./serve.sh\n  \
+                  quorate elect --observe /services/db\n\n{PROMISE} Another may \
+                  lead within that half second: unlike `quorate lock`, this has no --lock-delay that keeps others out until the \
+                  program is gone.\n\nThe exit status is the program's own. With --observe it prints \
+                  `leader TERM VALUE` or `none`, now and whenever that changes.")
 )]
 pub struct Args {
     /// The election's path; made if there is none
@@ -66,7 +68,7 @@ fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) ->
             .ok_or_else(|| late(format!("did not come to lead {} within {patience:?}", args.path)))?
             .map_err(|error| change_failed(&error))?,
     };
-    eprintln!("leads {} since revision {}", args.path, leadership.term());
+    crate::tell(format_args!("leads {} since revision {}", args.path, leadership.term()));
     let status = lock::hold(&args.program, &args.path, leadership.guard())?;
     if client.is_safe() {
         // If it was lost, there is nothing to step down from, and no answer in time.

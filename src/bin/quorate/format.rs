@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::read(&args.config, &Override::from_variables(std::env::vars())?)?;
+    let config = Config::read(&args.config, &Override::from_variables(std::env::vars_os())?)?;
     if config.cell.id != args.cell {
         return Err(Failure::new(Code::OtherCell, format!("{} is of another cell", args.config.display()))
             .found(config.cell.id.to_string())

@@ -50,7 +50,12 @@ fn keep_reading(client: &Client, what: &What, times: u64, timeout: Duration) -> 
     }
     perform(client, what, timeout)?;
     let stats = client.cache_stats();
-    eprintln!("{} reads: {} of what was kept, {} asked for", stats.hits + stats.misses, stats.hits, stats.misses);
+    crate::tell(format_args!(
+        "{} reads: {} of what was kept, {} asked for",
+        stats.hits + stats.misses,
+        stats.hits,
+        stats.misses
+    ));
     Ok(())
 }
 

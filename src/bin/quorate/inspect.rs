@@ -77,7 +77,9 @@ impl Journal {
                     return Err(Failure::new(Code::NewerFormat, format!("{} is in format {version}", path.display()))
                         .fix("use the newer program"));
                 }
-                Inspected::Segment(SegmentHead::Damaged) => eprintln!("{}: the first block is damaged", path.display()),
+                Inspected::Segment(SegmentHead::Damaged) => {
+                    crate::tell(format_args!("{}: the first block is damaged", path.display()))
+                }
                 Inspected::Segment(SegmentHead::Known { .. } | SegmentHead::Blank) => {}
                 Inspected::Record { head, header, trailer, validity } if self.is_wanted(&head, validity) => {
                     let state = state(header, trailer, validity);
@@ -86,7 +88,7 @@ impl Journal {
                 }
                 Inspected::Record { .. } | Inspected::Nothing { zeros: true, .. } => {}
                 Inspected::Nothing { offset, bytes, zeros: false } => {
-                    eprintln!("{}: {bytes} bytes from {offset} on are no records", path.display());
+                    crate::tell(format_args!("{}: {bytes} bytes from {offset} on are no records", path.display()));
                 }
             }
         }
@@ -174,7 +176,10 @@ fn keep_away(dir: &Path) -> Option<File> {
     let lock = File::open(dir.join("lock")).ok()?;
     let kept = flock(&lock, FlockOperation::NonBlockingLockShared).is_ok();
     if !kept {
-        eprintln!("warning: another process holds {}; its last records may be seen half-written", dir.display());
+        crate::tell(format_args!(
+            "warning: another process holds {}; its last records may be seen half-written",
+            dir.display()
+        ));
     }
     kept.then_some(lock)
 }

@@ -1,8 +1,9 @@
 //! `quorate lock`: runs a program while it holds a lock.
 //!
 //! The program ends before the lock can be anybody else's, as far as this host is asked in time: it is told to when the
-//! session's lease runs out here, and killed a little later; it dies with this process. What it started itself is its own
-//! affair, and what it has sent is on its way: for those there is `--lock-delay`, and the token.
+//! session's lease runs out here, and killed a little later, and the lock delay keeps others out for longer than that. What
+//! it started in groups of its own is its own affair, and what it has sent is on its way: for those there is a longer delay,
+//! and the token.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -15,8 +16,10 @@ use super::program;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate lock /app/backup -- rsync -a /data /backup\n  quorate lock --wait 0s /app/cron -- ./nightly.sh\n  \
-                  quorate lock --shared --lock-delay 10s /app/schema -- ./serve.sh\n\nThe exit status is the program's own."
+    after_help = format!("Examples:\n  quorate lock /app/backup -- rsync -a /data /backup\n  quorate lock --wait 0s /app/cron -- ./nightly.sh\n  \
+                  quorate lock --shared --lock-delay 10s /app/schema -- ./serve.sh\n\n{PROMISE} Nobody else gets \
+                  the lock before --lock-delay is over: by default the program is gone by then. Ask for more if its \
+                  requests stay on their way for longer.\n\nThe exit status is the program's own.")
 )]
 pub struct Args {
     /// The path of the node whose lock it is; made if there is none
@@ -27,9 +30,9 @@ pub struct Args {
     /// How long to wait for the lock; without this, as long as it takes. With 0s, not at all
     #[arg(long, value_parser = span)]
     wait: Option<Duration>,
-    /// How long nobody else gets the lock if this session is lost, a minute at most
-    #[arg(long, value_parser = span, default_value = "0s")]
-    lock_delay: Duration,
+    /// How long nobody else gets the lock if this session is lost, a minute at most [default: 2s]
+    #[arg(long, value_parser = span)]
+    lock_delay: Option<Duration>,
     /// The program and its arguments. It finds QUORATE_LOCK_PATH and QUORATE_LOCK_TOKEN in its environment
     #[arg(last = true, required = true)]
     program: Vec<OsString>,
@@ -37,20 +40,33 @@ pub struct Args {
     target: Target,
 }
 
+/// What is done to the program of `lock` and of `elect` when its time is over before it is.
+pub const PROMISE: &str = "If the session is lost, or its lease runs out as the cell does not answer, the program and all in \
+                           its process group are sent SIGTERM, and SIGKILL half a second later. (In the foreground of a \
+                           terminal, which the program shares with this command, it alone is.) What must never be \
+                           touched by two has to compare QUORATE_LOCK_TOKEN, which rises with each holder.";
+
+/// Keeps others out until the program is gone.
+const LOCK_DELAY: Duration = Duration::from_secs(2);
+
+const _: () = assert!(LOCK_DELAY.as_millis() > program::GRACE.as_millis());
+
 /// Answers with the program's own exit status.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     args.target.with_client(|client, timeout| {
         let guard = take(client, args)?;
         let status = hold(&args.program, &args.path, &guard)?;
-        // If it was lost, there is nothing to be released, and no answer in time.
-        let _ = guard.release().wait_timeout(timeout);
+        if guard.is_held() {
+            // If it was lost, there is nothing to be released, and no answer in time.
+            let _ = guard.release().wait_timeout(timeout);
+        }
         Ok(status)
     })
 }
 
 fn take(client: &Client, args: &Args) -> Result<LockGuard, Failure> {
     let options = if args.shared { LockOptions::shared() } else { LockOptions::exclusive() };
-    let options = options.lock_delay(args.lock_delay);
+    let options = options.lock_delay(args.lock_delay.unwrap_or(LOCK_DELAY));
     let busy = || Failure::new(Code::Refused, format!("{} is locked by others", args.path));
     match args.wait {
         None => client.lock(&args.path, options).wait().map_err(|error| change_failed(&error)),

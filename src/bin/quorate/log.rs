@@ -1,6 +1,6 @@
 //! `quorate log`: nodes that hold records, to be appended to, read and followed.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::time::Duration;
 
 use quorate::client::{Client, CreateOptions, Error, Log, Stat, Tailed};
@@ -244,7 +244,7 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
         None => log_stat(&log, &args.path, timeout)?.version,
     };
     // A script may wait for this before it does what is to be seen.
-    let _ = writeln!(io::stderr(), "following {} from position {from} on", args.path);
+    crate::tell(format_args!("following {} from position {from} on", args.path));
     let (mut left, rows) = (args.form.count.unwrap_or(u64::MAX), Rows::default());
     if left == 0 {
         return Ok(());
@@ -258,7 +258,7 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
                 }
             }
             Tailed::Trimmed { from, first } => {
-                let _ = writeln!(io::stderr(), "records before {first} are trimmed, those from {from} on with them");
+                crate::tell(format_args!("records before {first} are trimmed, those from {from} on with them"));
                 let told = json!({ "trimmed_from": from, "first": first }).to_string();
                 if output::is_json() && !crate::is_printed(format!("{told}\n").as_bytes())? {
                     return Ok(());
@@ -291,7 +291,7 @@ fn stat(client: &Client, args: &Numbers, timeout: Duration) -> Result<(), Failur
 fn first_left(log: &Log, path: &str, timeout: Duration) -> Result<u64, Failure> {
     let first = log_stat(log, path, timeout)?.log.map_or(0, |log| log.first);
     if first > 0 {
-        let _ = writeln!(io::stderr(), "records before {first} are trimmed");
+        crate::tell(format_args!("records before {first} are trimmed"));
     }
     Ok(first)
 }

@@ -61,7 +61,7 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
         left = left.map(|left| left - u32::try_from(page.entries.len()).expect("a page is no longer than asked for"));
     }
     if what.limit != Some(0) {
-        eprintln!("more follow: quorate ls --after {after:?} {:?} goes on", what.path);
+        crate::tell(format_args!("more follow: quorate ls --after {after:?} {:?} goes on", what.path));
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! `quorate`: the server, the tools and the load generator, one file a subcommand.
 //!
 //! House rules: standard output carries the result and nothing else, in the form that `--output` asks for (`output`);
-//! everything for a person's eyes goes to standard error. The exit status is the number of the failure's code
+//! everything for a person's eyes goes to standard error, by [`tell`]. The exit status is the number of the failure's code
 //! (`quorate::server::failure`).
+
+#![deny(clippy::print_stderr, reason = "it ends the program if nobody reads: see `tell`")]
 
 mod acl;
 mod bench;
@@ -48,6 +50,7 @@ mod tune;
 mod txn;
 mod watch;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -64,7 +67,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A replicated coordination appliance: files and sessions on a Multi-Paxos log.
 #[derive(Parser)]
-#[command(name = "quorate", version, max_term_width = 120, after_long_help = exit_statuses())]
+#[command(name = "quorate", version, max_term_width = 120, after_long_help = format!("{ENVIRONMENT}\n\n{}", exit_statuses()))]
 struct Cli {
     /// In which form the result is printed
     #[arg(long, global = true, env = "QUORATE_OUTPUT", value_name = "FORM", value_enum, default_value = "simple")]
@@ -97,8 +100,10 @@ enum Command {
     /// Prints a node's data
     Get(get::Args),
     /// Replaces a node's data
+    #[command(visible_alias = "put")]
     Set(set::Args),
     /// Removes a node without children
+    #[command(visible_alias = "rm")]
     Delete(delete::Args),
     /// Removes a node and all below it
     DeleteTree(delete_tree::Args),
@@ -275,7 +280,7 @@ fn usage(line: &str) -> String {
 
 /// Whether a command line that could not be read asked for JSON all the same.
 fn asks_for_json() -> bool {
-    let args: Vec<_> = std::env::args().skip(1).take_while(|arg| arg != "--").collect();
+    let args: Vec<_> = std::env::args_os().skip(1).take_while(|arg| arg != "--").collect();
     args.iter().any(|arg| arg == "--json" || arg == "--output=json")
         || args.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json")
         || std::env::var("QUORATE_OUTPUT").is_ok_and(|form| form == "json")
@@ -284,8 +289,13 @@ fn asks_for_json() -> bool {
 /// Tells what went wrong, on standard error; in the form that was asked for.
 fn complain(failure: &Failure) {
     let text = if output::is_json() { output::failure(failure).to_string() } else { failure.report() };
-    // Standard error may be gone as well; there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{text}");
+    tell(format_args!("{text}"));
+}
+
+/// Writes a line for a person's eyes to standard error. Whoever reads it may be gone: then there is nobody to be told, and what
+/// is to be done is done all the same.
+fn tell(words: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{words}");
 }
 
 /// A replica that failed half-way must not go on, whichever thread it was and however the program was built.
@@ -296,6 +306,19 @@ fn abort_on_panic() {
         std::process::abort();
     }));
 }
+
+/// What is read of the environment.
+const ENVIRONMENT: &str = "Environment (a flag wins over its variable):
+  QUORATE_ENDPOINTS    --endpoints: the cell's client addresses
+  QUORATE_CELL         --cell: refuse to talk to any other
+  QUORATE_TIMEOUT      --timeout: how long opening the session, and each answer, may take
+  QUORATE_AUTH         --auth: whom to stand for
+  QUORATE_RESUME       --resume: the file of the session to do it in
+  QUORATE_OUTPUT       --output: simple, table or json
+  QUORATE_CONFIG       --config of commands that have it: the cell's configuration
+  QUORATE_SECTION_KEY  a setting laid over the configuration, like QUORATE_PAXOS_LEASE=300ms
+  QUORATE_LOG          diagnostics on standard error: error, warn, info, debug, trace or off; info for start, off for all else
+  NO_COLOR             no colours in help, if it is set and not empty";
 
 fn exit_statuses() -> String {
     let mut text = String::from("Exit status:\n    0  done");

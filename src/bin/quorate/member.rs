@@ -137,7 +137,7 @@ pub fn make(change: &MemberChange, waiting: Waiting, target: &Target) -> Result<
                     .fix("see `quorate member list`; give it more time with --patience"));
             }
             Progress::Waits(what) if what != told => {
-                eprintln!("replica {replica}: {what}");
+                crate::tell(format_args!("replica {replica}: {what}"));
                 told = what;
             }
             Progress::Waits(_) => {}

@@ -63,8 +63,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             }
             None
         })?;
-        // If its session is over it is closed, and there is no answer in time.
-        let _ = handle.close().wait_timeout(timeout);
+        if client.is_safe() {
+            // If its session is over it is closed, and there is no answer in time.
+            let _ = handle.close().wait_timeout(timeout);
+        }
         Ok(status)
     })
 }

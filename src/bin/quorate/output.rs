@@ -9,7 +9,7 @@
 //! A command that prints a table anyway, or a page, prints the same where a table is asked for. A node's data is printed as it is
 //! but in JSON, where it is text, or base64 if it is none.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 
 use base64::Engine;
@@ -73,9 +73,12 @@ pub fn done(value: impl FnOnce() -> Value) -> Result<(), Failure> {
 /// Entries that are printed one after the other, as they come.
 #[derive(Default)]
 pub struct Rows {
-    /// The widths of the table's columns, once there is one; nothing printed is taken back.
-    widths: OnceCell<Vec<Cell<usize>>>,
+    /// The table's columns so far, from left to right, with their widths; nothing printed is taken back.
+    columns: RefCell<Vec<(String, Cell<usize>)>>,
 }
+
+/// The columns to begin with, if there are any of those names: what an entry is told by.
+const FIRST: [&str; 3] = ["name", "version", "data_bytes"];
 
 impl Rows {
     /// Prints an entry; whether anybody reads on.
@@ -89,21 +92,25 @@ impl Rows {
         crate::is_printed(&line)
     }
 
-    /// The entry's fields, and above the first their names.
+    /// The entry's fields, each under its name. The names are printed above the first entry, and above each that has fields
+    /// no entry before it had.
     fn row(&self, value: &Value) -> String {
-        let (names, cells): (Vec<String>, Vec<String>) = named(value).into_iter().unzip();
-        let (mut head, mut row) = (None, String::new());
-        let widths = self.widths.get_or_init(|| {
-            let widths: Vec<_> =
-                names.iter().zip(&cells).map(|(name, cell)| Cell::new(width(name).max(width(cell)))).collect();
-            head = Some(names.iter().zip(&widths).map(|(name, width)| padded(name, width)).collect::<String>());
-            widths
-        });
-        for (index, cell) in cells.iter().enumerate() {
-            row += &widths.get(index).map_or_else(|| cell.clone(), |width| padded(cell, width));
+        let mut fields = named(value);
+        fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+        let mut columns = self.columns.borrow_mut();
+        let known = columns.len();
+        for (name, cell) in &fields {
+            if !columns.iter().any(|(column, _)| column == name) {
+                columns.push((name.clone(), Cell::new(width(name).max(width(cell)))));
+            }
         }
-        let head = head.map_or_else(String::new, |head| format!("{}\n", head.trim_end()));
-        format!("{head}{}", row.trim_end())
+        let cell = |name: &str| fields.iter().find(|(field, _)| field == name).map_or("-", |(_, cell)| cell);
+        let row: String = columns.iter().map(|(name, width)| padded(cell(name), width)).collect();
+        if columns.len() == known {
+            return row.trim_end().to_owned();
+        }
+        let head: String = columns.iter().map(|(name, width)| padded(name, width)).collect();
+        format!("{}\n{}", head.trim_end(), row.trim_end())
     }
 }
 
@@ -115,9 +122,11 @@ pub fn data(data: &[u8]) -> (&'static str, Value) {
     }
 }
 
-/// A failure: its code, and all that is said of it.
+/// A failure: its code, and all that is said of it; of an answer of the cell or the library also `kind`, the name of the
+/// library's error, and `outcome`: `not_applied` if the call certainly had no effect, and otherwise `unknown`.
 pub fn failure(failure: &Failure) -> Value {
-    let known = failure.parts().into_iter().filter_map(|(label, part)| Some((label.to_owned(), part?.into())));
+    let known = failure.parts().into_iter().filter_map(|(label, part)| Some((label, part?)));
+    let known = known.chain(failure.facts()).map(|(label, part)| (label.to_owned(), part.into()));
     let error: Map<_, _> = [("code".to_owned(), failure.code().to_string().into())].into_iter().chain(known).collect();
     json!({ "error": error, "exit_status": failure.exit_status() })
 }
@@ -183,9 +192,23 @@ mod tests {
         let value = json!({ "path": "/a\nb", "stat": { "version": 3, "owner": null }, "names": ["x", "y"] });
         assert_eq!(fields(&value), "names         x, y\npath          /a\\nb\nstat.owner    -\nstat.version  3");
         let rows = Rows::default();
-        assert_eq!(rows.row(&json!({ "a": 1, "name": "first" })), "a  name\n1  first");
-        assert_eq!(rows.row(&json!({ "a": 10000, "name": "x" })), "10000  x");
-        assert_eq!(rows.row(&json!({ "a": 2, "name": "y" })), "2      y");
+        assert_eq!(rows.row(&json!({ "a": 1, "name": "first" })), "name   a\nfirst  1");
+        assert_eq!(rows.row(&json!({ "a": 10000, "name": "x" })), "x      10000");
+        assert_eq!(rows.row(&json!({ "a": 2, "name": "y" })), "y      2");
+    }
+
+    #[test]
+    fn a_row_of_another_kind_leaves_every_number_under_its_name() {
+        let rows = Rows::default();
+        let file = json!({ "children": 4, "data_bytes": 5, "name": "file", "version": 3 });
+        assert_eq!(rows.row(&file), "name  version  data_bytes  children\nfile  3        5           4");
+        let log = json!({ "children": 0, "data_bytes": 9, "log_end": 7, "name": "log", "version": 7 });
+        assert_eq!(
+            rows.row(&log),
+            "name  version  data_bytes  children  log_end\nlog   7        9           0         7",
+            "it has a field that is not named yet"
+        );
+        assert_eq!(rows.row(&file), "file  3        5           4         -");
     }
 
     #[test]

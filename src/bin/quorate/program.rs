@@ -1,78 +1,127 @@
 //! Runs a program for as long as something is held, and ends it when that is lost.
 //!
-//! The program is told to end as soon as the loss is seen here, and killed a little later; it dies with this process.
+//! The program is told to end as soon as the loss is seen here, and killed within [`GRACE`]; it dies with this process. It
+//! gets a process group of its own, and all in it is told and killed with it, what it started and left behind too. Only in
+//! the foreground of a terminal it stays in this process's group, as the terminal's keys are for that one: there it is
+//! told alone.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::fs::File;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use quorate::server::{Code, Failure};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, kill_process_group, waitid};
+use rustix::termios::tcgetpgrp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 /// Something happened while the program ran.
 enum Event {
-    Ended(std::io::Result<ExitStatus>),
+    Ended,
     Told(i32),
 }
 
+/// The program at work. Until it is waited for, which is last, its number is nobody else's.
+struct Running {
+    child: Child,
+    pid: Pid,
+    has_group: bool,
+}
+
 /// Runs the program until it ends, or `loss` says that there is one; the program's exit status. It finds `environment` in its
-/// own.
+/// own. Signals are the program's until it has ended, and from then on do what they do to any process.
 pub fn run(
     program: &[OsString],
     environment: &[(&str, String)],
     mut loss: impl FnMut() -> Option<String>,
 ) -> Result<u8, Failure> {
-    let cannot = |why: String| Failure::new(Code::RunFailed, format!("cannot run {:?}", program[0])).found(why);
-    let this = std::env::current_exe().map_err(|error| cannot(error.to_string()))?;
-    let mut child = Command::new(this)
-        .args(["supervised", "--parent", &std::process::id().to_string(), "--"])
-        .args(program)
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .spawn()
-        .map_err(|error| cannot(error.to_string()))?;
-    let pid = Pid::from_child(&child);
-    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| cannot(error.to_string()))?;
-    let tell = |signal: Signal| {
-        // It may just have ended.
-        let _ = pidfd_send_signal(&process, signal);
+    let cannot = |why: std::io::Error| {
+        Failure::new(Code::RunFailed, format!("cannot run {:?}", program[0])).found(why.to_string())
     };
+    let mut running = Running::start(program, environment).map_err(cannot)?;
     let (sender, events) = mpsc::channel();
-    let ended = sender.clone();
-    std::thread::spawn(move || ended.send(Event::Ended(child.wait())));
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| cannot(error.to_string()))?;
-    std::thread::spawn(move || signals.forever().try_for_each(|signal| sender.send(Event::Told(signal))));
+    let (ended, pid) = (sender.clone(), running.pid);
+    std::thread::spawn(move || {
+        // It is only looked at: its group is to be killed, perhaps, while its number still says which that is.
+        let look = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        retry_on_intr(look).expect("a child can be waited for");
+        // Whoever does not listen has failed before.
+        let _ = ended.send(Event::Ended);
+    });
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(cannot)?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(Event::Told(signal)).is_err() {
+                emulate_default_handler(signal).expect("a signal that was caught has a default");
+            }
+        }
+    });
     let mut patience = None;
     loop {
         match events.recv_timeout(LOOK_EVERY) {
-            Ok(Event::Ended(status)) => {
-                let status = status.map_err(|error| cannot(error.to_string()))?;
-                return Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()) as u8);
-            }
-            // A terminal's interrupt reaches the program by itself.
-            Ok(Event::Told(SIGINT)) => {}
-            Ok(Event::Told(_)) => tell(Signal::TERM),
+            Ok(Event::Ended) => return running.finish(patience.is_some()).map_err(cannot),
+            // A terminal's interrupt reaches whoever is in its foreground by itself.
+            Ok(Event::Told(SIGINT)) if !running.has_group => {}
+            Ok(Event::Told(SIGINT)) => running.tell(Signal::INT),
+            Ok(Event::Told(_)) => running.tell(Signal::TERM),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => unreachable!("whoever waits for the program tells of its end"),
+            Err(RecvTimeoutError::Disconnected) => unreachable!("whoever hears signals never ends"),
         }
-        look(&mut loss, &mut patience, tell);
+        look(&mut loss, &mut patience, &running);
     }
 }
 
+impl Running {
+    fn start(program: &[OsString], environment: &[(&str, String)]) -> std::io::Result<Self> {
+        let has_group = !is_in_foreground();
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["supervised", "--parent", &std::process::id().to_string(), "--"]).args(program);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        if has_group {
+            command.process_group(0);
+        }
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        Ok(Self { child, pid, has_group })
+    }
+
+    fn tell(&self, signal: Signal) {
+        // It may just have ended.
+        let _ = if self.has_group { kill_process_group(self.pid, signal) } else { kill_process(self.pid, signal) };
+    }
+
+    /// Its exit status, once it has ended. After a loss nothing is left of its group either.
+    fn finish(&mut self, lost: bool) -> std::io::Result<u8> {
+        if lost {
+            self.tell(Signal::KILL);
+        }
+        let status = self.child.wait()?;
+        Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()) as u8)
+    }
+}
+
+/// Whether a terminal's keys are for this process.
+fn is_in_foreground() -> bool {
+    File::open("/dev/tty").is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+}
+
 /// Ends the program if there is a loss: first politely, and after a number of looks for good.
-fn look(loss: &mut impl FnMut() -> Option<String>, patience: &mut Option<u32>, tell: impl Fn(Signal)) {
+fn look(loss: &mut impl FnMut() -> Option<String>, patience: &mut Option<u32>, running: &Running) {
     match patience {
         None => {
             if let Some(loss) = loss() {
-                eprintln!("quorate: {loss}: ending the program");
-                tell(Signal::TERM);
+                // The deed before the word, which may take its time.
+                running.tell(Signal::TERM);
                 *patience = Some(LOOKS_BEFORE_KILL);
+                crate::tell(format_args!("quorate: {loss}: ending the program"));
             }
         }
-        Some(0) => tell(Signal::KILL),
+        Some(0) => running.tell(Signal::KILL),
         Some(looks) => *looks -= 1,
     }
 }
@@ -81,4 +130,7 @@ fn look(loss: &mut impl FnMut() -> Option<String>, patience: &mut Option<u32>, t
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// From the polite end to the other: short, as others may have soon what was lost.
-const LOOKS_BEFORE_KILL: u32 = 20;
+const LOOKS_BEFORE_KILL: u32 = 10;
+
+/// From the loss to the end of the program, on a host that is not overloaded. Whoever can keep others out for so long should.
+pub const GRACE: Duration = LOOK_EVERY.saturating_mul(LOOKS_BEFORE_KILL + 2);

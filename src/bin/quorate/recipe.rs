@@ -1,11 +1,13 @@
 //! `quorate recipe`: the library's recipes from a shell. What a session has only while it lives, it has while a program runs.
 
 use std::ffi::OsString;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::time::Duration;
 
-use quorate::client::recipes::{Barrier, Counter, DoubleBarrier, Group, Queue, Rendezvous, Semaphore};
-use quorate::client::{Client, Error, block_on, block_on_timeout};
+use futures_core::Stream;
+use quorate::client::recipes::{Barrier, Counter, DoubleBarrier, Group, Membership, Queue, Rendezvous, Semaphore};
+use quorate::client::{Client, Error, Outcome, WatchOptions, block_on, block_on_timeout};
 use quorate::server::{Code, Failure};
 use serde_json::{Map, json};
 
@@ -40,7 +42,7 @@ pub enum Args {
     },
     /// Runs a program as a member of a group
     #[command(
-        after_help = "Example:\n  quorate recipe join --name web-7 --value 10.0.0.7:80 /services/web -- ./serve.sh\n\nThe exit status is the program's own."
+        after_help = "Example:\n  quorate recipe join --name web-7 --value 10.0.0.7:80 /services/web -- ./serve.sh\n\nWhile a member of that name lives, it waits for it to go, as --wait says: one whose process died lives on for up to its session's time-out.\n\nThe exit status is the program's own."
     )]
     Join {
         /// The member's name
@@ -143,9 +145,7 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
             run.while_had(async |client, path| Semaphore::new(client, path, *permits).acquire("").await)
         }
         Args::Together { count, run } => together(*count, run),
-        Args::Join { name, value, run } => {
-            run.while_had(async |client, path| Group::new(client, path).join(name, value.clone()).await)
-        }
+        Args::Join { name, value, run } => run.while_had(async |client, path| join(client, path, name, value).await),
         Args::Announce { word, run } => {
             run.while_had(async |client, path| Rendezvous::new(client, path).announce(word.clone()).await)
         }
@@ -201,6 +201,26 @@ fn at_once(args: &Args) -> Result<(), Failure> {
             })?;
             output::show(|| number.to_string(), || json!({ "path": path, "number": number }))
         }
+    }
+}
+
+/// Joins the group, once nobody else is in it under that name.
+async fn join(client: &Client, path: &str, name: &str, value: &str) -> Result<Membership, Error> {
+    loop {
+        let member = match Group::new(client, path).join(name, value.to_owned()).await {
+            Err(Error::NodeExists { path }) => path,
+            joined => return joined,
+        };
+        let mut watch = client.watch(&member, WatchOptions::node()).await?;
+        if client.exists(&member).await?.is_none() {
+            continue;
+        }
+        crate::tell(format_args!(
+            "{member} is there already, and goes with its session: if its process is dead, when that has timed out; waiting"
+        ));
+        let event = poll_fn(|context| Pin::new(&mut watch).poll_next(context)).await;
+        // Whatever happened to it, joining tells whether it is gone.
+        event.unwrap_or(Err(Error::Closed { outcome: Outcome::NotApplied }))?;
     }
 }
 

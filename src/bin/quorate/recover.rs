@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::read(&args.config, &Override::from_variables(std::env::vars())?)?;
+    let config = Config::read(&args.config, &Override::from_variables(std::env::vars_os())?)?;
     let replica = ReplicaId(args.replica);
     let Some(section) = config.replica(replica) else {
         return Err(Failure::new(Code::UnknownReplica, format!("cannot recover replica {replica}"))
@@ -84,8 +84,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let incarnation = folder(&config, replica, args)?;
     let (folder, file) = (args.dir.display(), args.config.display());
-    eprintln!("replica {replica} in {folder}: incarnation {incarnation}; unless it runs, start it now, on this host:");
-    eprintln!("  quorate start --config {file} {folder}");
+    crate::tell(format_args!(
+        "replica {replica} in {folder}: incarnation {incarnation}; unless it runs, start it now, on this host:"
+    ));
+    crate::tell(format_args!("  quorate start --config {file} {folder}"));
     let addresses = addresses(section, before, &rows);
     let change = match before {
         Some(_) => MemberChange::Replace { replica, incarnation, addresses },

@@ -255,7 +255,7 @@ fn tell(file: &Path, manifest: &Manifest, counted: Option<(usize, usize)>) -> Re
 fn restore(args: &Restore) -> Result<(), Failure> {
     let Restore { file, dir, .. } = args;
     let config = match &args.config {
-        Some(path) => Config::read(path, &Override::from_variables(std::env::vars())?)?,
+        Some(path) => Config::read(path, &Override::from_variables(std::env::vars_os())?)?,
         None => {
             cell::new_configuration(&cell::Plan { replicas: args.replicas, port_base: None, settings: Vec::new() })?
         }

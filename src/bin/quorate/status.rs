@@ -67,7 +67,7 @@ pub fn print(endpoints: &str, cell: Option<CellId>, timeout: Duration) -> Result
     for row in rows.iter().filter(|row| healthy || !row.is_foreign()) {
         if let Err(error) = &row.answer {
             let who = row.replica.map_or_else(String::new, |replica| format!("replica {replica} at "));
-            eprintln!("warning: {who}{} does not tell its status: {}", row.address, why(error));
+            crate::tell(format_args!("warning: {who}{} does not tell its status: {}", row.address, why(error)));
         }
     }
     if healthy { Ok(()) } else { Err(unhealthy(&rows, voting, leader)) }

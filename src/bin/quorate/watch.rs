@@ -1,6 +1,5 @@
 //! `quorate watch`: prints what happens to a node, or around it.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use quorate::client::{Client, WatchEvent, WatchOptions};
@@ -12,7 +11,12 @@ use super::output::Rows;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate watch /app/config\n  quorate watch --children --json /services\n  \
-                        quorate watch --recursive --from 0 /app")]
+                        quorate watch --recursive --from 0 /app\n\n\
+                        It prints `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`, \
+                        `over-quota REVISION PATH` (a soft bound of its quota is passed), `wanted REVISION PATH` (with \
+                        --lock: somebody waits for it), or `gap FROM TO`. A gap says that the cell can no longer tell \
+                        what happened after revision FROM and up to TO: read what is there now, and go on with the events that \
+                        follow. Once it watches it says so on standard error, with the revision from which on.")]
 pub struct Args {
     #[command(flatten)]
     what: What,
@@ -45,9 +49,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
 }
 
-/// Prints one event a line until the session ends, the count is full, or nobody reads any more:
-/// `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`,
-/// `over-quota REVISION PATH`, `wanted REVISION PATH`, `gap FROM TO`.
+/// Prints one event a line until the session ends, the count is full, or nobody reads any more.
 fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let options = match (what.recursive, what.children, what.lock) {
         (true, ..) => WatchOptions::recursive(),
@@ -58,7 +60,7 @@ fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failur
     let options = what.from.into_iter().fold(options, WatchOptions::from_revision);
     let watch = client.watch(&what.path, options).wait_timeout(timeout).map_err(|error| failed(&error))?;
     // A script may wait for this before it does what is to be seen.
-    let _ = writeln!(io::stderr(), "watching {} from revision {} on", what.path, watch.revision());
+    crate::tell(format_args!("watching {} from revision {} on", what.path, watch.revision()));
     let count = what.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
     let rows = Rows::default();
     for event in watch.take(count) {

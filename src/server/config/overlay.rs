@@ -1,5 +1,6 @@
 //! Settings of the environment and of flags, laid over the file.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::{Code, Config, Failure, misread, nearest};
@@ -18,10 +19,10 @@ pub struct Override {
 }
 
 /// The sections a setting can be laid over, as they are spelt in variables.
-const SECTIONS: [&str; 5] = ["server", "paxos", "journal", "session", "acl"];
+const SECTIONS: [&str; 6] = ["server", "paxos", "journal", "session", "acl", "throttle"];
 
 /// What else the names of our variables go on with: the command line's, those it sets for others, and the tests'.
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 19] = [
     "AUTH",
     "CELL",
     "CONFIG",
@@ -29,8 +30,11 @@ const OTHERS: [&str; 16] = [
     "ENDPOINTS",
     "FUZZ",
     "GOLDEN",
+    "HANDLE",
     "LOCK",
     "LOG",
+    "OUTPUT",
+    "PATH",
     "RESUME",
     "REWRITE",
     "SEED",
@@ -52,11 +56,13 @@ impl Override {
     /// # Errors
     ///
     /// One whose name is nearly a setting's was meant to have an effect, and would have none. (One that merely begins like
-    /// ours is somebody else's: see [`Self::strangers`].)
-    pub fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<Self>, Failure> {
+    /// ours is somebody else's: see [`Self::strangers`].) A setting's value that is no text means nothing.
+    pub fn from_variables(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<Self>, Failure> {
         let mut found = Vec::new();
         for (name, text) in variables {
-            let Some(rest) = name.strip_prefix("QUORATE_") else { continue };
+            // A name that is no text is none of ours.
+            let Some(rest) = name.to_str().and_then(|name| name.strip_prefix("QUORATE_")) else { continue };
+            let name = format!("QUORATE_{rest}");
             let (section, key) = rest.split_once('_').unwrap_or((rest, ""));
             if OTHERS.contains(&section) {
                 continue;
@@ -67,7 +73,14 @@ impl Override {
                     None => continue,
                 }
             };
-            found.push(Self { section: (*known).into(), key: key.to_ascii_lowercase(), text, origin: name });
+            let (section, key) = ((*known).to_owned(), key.to_ascii_lowercase());
+            let text = text.into_string().map_err(|bytes| {
+                Failure::new(Code::ConfigInvalid, format!("the variable {name} is no text"))
+                    .found(bytes.to_string_lossy())
+                    .needed("UTF-8, as in the file")
+                    .fix(format!("set {name} anew, or unset it"))
+            })?;
+            found.push(Self { origin: name, section, key, text });
         }
         found.sort_by(|a, b| a.origin.cmp(&b.origin));
         Ok(found)
@@ -75,14 +88,15 @@ impl Override {
 
     /// The names of variables that begin like ours and mean nothing to us, in order.
     #[must_use]
-    pub fn strangers(variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    pub fn strangers(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
         let is_strange = |name: &String| {
             name.strip_prefix("QUORATE_").is_some_and(|rest| {
                 let section = rest.split_once('_').map_or(rest, |(section, _)| section);
                 !OTHERS.contains(&section) && !SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(section))
             })
         };
-        let mut found: Vec<String> = variables.map(|(name, _)| name).filter(is_strange).collect();
+        let mut found: Vec<String> =
+            variables.filter_map(|(name, _)| name.into_string().ok()).filter(is_strange).collect();
         found.sort();
         found
     }
@@ -173,7 +187,31 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
+
+    #[test]
+    fn a_variable_that_is_no_text_matters_only_if_it_is_a_setting() {
+        let bytes = || OsString::from_vec(vec![b'x', 0xff]);
+        let foreign = [(OsString::from("LESS"), bytes()), (bytes(), bytes()), ("QUORATE_WEATHER".into(), bytes())];
+        let ours = ("QUORATE_JOURNAL_MAX".into(), "8GiB".into());
+        let variables = foreign.into_iter().chain([ours]);
+        let read = Override::from_variables(variables.clone()).expect("somebody else's stops nothing");
+        assert_eq!(read, [Override::flag("QUORATE_JOURNAL_MAX", "journal", "max", "8GiB")]);
+        assert_eq!(Override::strangers(variables), ["QUORATE_WEATHER"]);
+        let wrong = Override::from_variables([("QUORATE_JOURNAL_MAX".into(), bytes())].into_iter()).unwrap_err();
+        assert_eq!(wrong.code(), Code::ConfigInvalid);
+        assert!(wrong.report().contains("the variable QUORATE_JOURNAL_MAX is no text"), "{}", wrong.report());
+    }
+
+    #[test]
+    fn what_the_command_line_reads_is_no_stranger() {
+        let variables = ["OUTPUT", "HANDLE", "HANDLE_PATH", "PATH", "ENDPOINTS", "LOG"];
+        let variables = variables.map(|name| (format!("QUORATE_{name}").into(), "x".into()));
+        assert_eq!(Override::from_variables(variables.clone().into_iter()), Ok(Vec::new()));
+        assert_eq!(Override::strangers(variables.into_iter()), Vec::<String>::new());
+    }
 
     #[test]
     fn each_setting_says_where_it_comes_from() {

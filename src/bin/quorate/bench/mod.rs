@@ -188,7 +188,9 @@ impl Session {
         bar.set_style(style.progress_chars("=> "));
         let results = Results {
             schema: SCHEMA,
-            commands: vec![std::env::args().collect::<Vec<_>>().join(" ")],
+            commands: vec![
+                std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" "),
+            ],
             started: wall_s(),
             program: bench::program(),
             host: Host::here(load.data.as_deref()),

@@ -92,7 +92,7 @@ fn examine(args: &Args) -> Vec<Finding> {
 }
 
 fn configuration(path: &std::path::Path, findings: &mut Vec<Finding>) -> Option<Config> {
-    let read = Override::from_variables(std::env::vars()).and_then(|laid| Config::read(path, &laid));
+    let read = Override::from_variables(std::env::vars_os()).and_then(|laid| Config::read(path, &laid));
     let (found, severity) = match &read {
         Ok(config) => (format!("a cell of {}", config.replicas.len()), Severity::Ok),
         Err(failure) => (failure.report(), Severity::Fatal),

@@ -55,14 +55,18 @@ const FILE_BYTES: u64 = 64 << 20;
 pub fn run(args: &Args) -> Result<(), Failure> {
     refuse_a_running_replica(&args.dir)?;
     let mount = Mount::of(&args.dir).map_err(|error| Failure::io(Code::DiskFailed, "find", &args.dir, &error))?;
-    eprintln!("writing {} with zeros once", Size(FILE_BYTES));
+    crate::tell(format_args!("writing {} with zeros once", Size(FILE_BYTES)));
     let trial = Trial::open(&args.dir, FILE_BYTES)?;
     let budget = Budget { time: args.time.into(), writes: u64::MAX };
     let mut runs = Vec::new();
     for method in Method::ALL {
         for bytes in SIZES {
             for depth in DEPTHS {
-                eprintln!("measuring {} writes of {}, {depth} at a time", method.name(), Size(bytes as u64));
+                crate::tell(format_args!(
+                    "measuring {} writes of {}, {depth} at a time",
+                    method.name(),
+                    Size(bytes as u64)
+                ));
                 runs.push(trial.measure(method, bytes, depth, budget)?);
             }
         }
@@ -70,7 +74,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let measured = describe(&mount, runs);
     let path = args.out.clone().unwrap_or_else(|| args.dir.join(measured::FILE));
     std::fs::write(&path, measured.to_toml()).map_err(|error| Failure::io(Code::DiskFailed, "write", &path, &error))?;
-    eprintln!("written to {}", path.display());
+    crate::tell(format_args!("written to {}", path.display()));
     if crate::output::is_json() {
         return crate::print_line(&json!(measured).to_string());
     }

@@ -71,7 +71,7 @@ fn perform(
         }
     };
     if let Err(failure) = done {
-        eprintln!("{}", failure.report());
+        crate::tell(format_args!("{}", failure.report()));
     }
     Ok(None)
 }
@@ -125,7 +125,7 @@ fn forward_lines(endpoints: String, events: Sender<Event>) -> Sender<()> {
     let (next, told) = channel();
     std::thread::spawn(move || {
         if let Err(failure) = read_lines(endpoints, &events, &told) {
-            eprintln!("{}", failure.report());
+            crate::tell(format_args!("{}", failure.report()));
         }
         // If nobody listens any more, the cell is being stopped.
         let _ = events.send(Event::NoMoreLines);

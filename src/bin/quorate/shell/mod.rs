@@ -89,7 +89,7 @@ fn cannot_run(error: io::Error) -> Failure {
 
 fn unfinished() -> u8 {
     let failure = Failure::new(Code::Usage, "a quotation mark is missing").fix("end what '...' or \"...\" holds");
-    eprintln!("{}", failure.report());
+    crate::tell(format_args!("{}", failure.report()));
     failure.exit_status()
 }
 

@@ -68,7 +68,7 @@ impl Prompt {
                     return Ok(Some(line));
                 }
                 Err(ReadlineError::Eof) => return Ok(None),
-                Err(ReadlineError::Interrupted) => eprintln!("`exit` or Ctrl-D ends this"),
+                Err(ReadlineError::Interrupted) => crate::tell(format_args!("`exit` or Ctrl-D ends this")),
                 Err(error) => {
                     return Err(Failure::new(Code::Usage, "cannot read standard input").found(error.to_string()));
                 }

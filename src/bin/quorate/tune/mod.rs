@@ -194,7 +194,9 @@ fn told(report: &apply::Report) -> Result<u8, Failure> {
     let lines = if report.lines.is_empty() { vec![nothing] } else { report.lines.clone() };
     crate::print_line(&lines.join("\n"))?;
     if report.failed {
-        eprintln!("not all of it could be done; settings of a host are its administrator's: run it as root");
+        crate::tell(format_args!(
+            "not all of it could be done; settings of a host are its administrator's: run it as root"
+        ));
     }
     Ok(u8::from(report.failed))
 }
