@@ -434,9 +434,12 @@ impl<'v> Fold<'v> {
             Some(last) => tail.index.end_with(last.segment),
             None => tail.index = Index::default(),
         }
-        if !self.known.image_is_led_to && self.claimed_upto < self.known.image_upto {
-            tail.jumped = true;
-            tail.index.forget_all(Slot(0), self.known.image_upto);
+        if self.claimed_upto < self.known.image_upto {
+            // Nothing of the log says that its newest record of such a slot is of what was chosen: damage that looks like
+            // the torn tail of a crash may have taken that.
+            tail.jumped = !self.known.image_is_led_to;
+            let from = if tail.jumped { Slot(0) } else { self.claimed_upto.next() };
+            tail.index.forget_all(from, self.known.image_upto);
         }
         let synced = |start: u64| self.claims.get(&start).max(self.closed.get(&start)).copied().unwrap_or(0);
         let alarms = self.alarms.into_iter().filter(|(sequence, start, _)| *sequence <= synced(*start));

@@ -58,17 +58,7 @@ impl Judged {
             );
         }
         assert_eq!(self.recovery.chosen_upto, story.image_upto.plus(self.emitted.len() as u64), "{what}");
-        // What a peer is sent, or the scrub relies on.
-        for slot in (1..=self.recovery.chosen_upto.0).map(Slot) {
-            let Some(place) = self.recovery.tail.index.place_of(slot) else { continue };
-            let (from, upto) = (place.offset as usize, (place.offset + u64::from(place.bytes)) as usize);
-            let value = place.value(IDENTITY, &story.disk.files[&place.segment][from..upto]);
-            let chosen = story.chosen.get(&slot).map(Value::hash);
-            assert!(
-                value.is_none_or(|value| Some(value.hash()) == chosen),
-                "{what}: slot {slot} has another value there"
-            );
-        }
+        self.sends_what_was_chosen(story, what);
         let last = story.told.iter().map(|told| told.name.slot).max().unwrap_or(Slot(0));
         for slot in (1..=last.0).map(Slot) {
             let of_slot: Vec<_> = story.told.iter().filter(|told| told.name.slot == slot).collect();
@@ -85,6 +75,20 @@ impl Judged {
                     assert!(newest.is_none_or(|newest| known >= newest), "{what}: {said:?} is not the newest");
                 }
             }
+        }
+    }
+
+    /// What the index has of the slots that are chosen is sent to peers, and the scrub relies on it.
+    fn sends_what_was_chosen(&self, story: &Story, what: &str) {
+        for slot in (1..=self.recovery.chosen_upto.0).map(Slot) {
+            let Some(place) = self.recovery.tail.index.place_of(slot) else { continue };
+            let (from, upto) = (place.offset as usize, (place.offset + u64::from(place.bytes)) as usize);
+            let value = place.value(IDENTITY, &story.disk.files[&place.segment][from..upto]);
+            let chosen = story.chosen.get(&slot).map(Value::hash);
+            assert!(
+                value.is_none_or(|value| Some(value.hash()) == chosen),
+                "{what}: slot {slot} has another value there"
+            );
         }
     }
 
@@ -389,6 +393,26 @@ fn one_bad_sector_anywhere_costs_at_most_its_own_record() {
                 let what = format!("seed {seed}: {how:?} at {at:?}");
                 harms_only(&story, &harm(&story, at, how), &[at], &what);
             }
+        }
+    }
+}
+
+/// Of the second its successor tells the name, of the first nothing is left; among the newest records, two that are lost look
+/// as if they had never been written. An image holds what was chosen, and the log behind it must not pass an older record
+/// off as that.
+#[test]
+fn two_neighbours_that_are_lost_whole_leave_no_older_record_in_their_place() {
+    for seed in 400..430 {
+        let story = durable_story(seed);
+        for pair in story.told.windows(2) {
+            let mut lost = story.clone();
+            for told in pair {
+                let extent = told.extent.clone().expect("every record was handed to the disk");
+                lost.disk.put(&Extent { bytes: vec![0; extent.bytes.len()], ..extent });
+            }
+            lost.image_upto = story.chosen_upto;
+            Judged::of(&lost)
+                .sends_what_was_chosen(&lost, &format!("seed {seed}: {:?} and {:?}", pair[0].name, pair[1].name));
         }
     }
 }
