@@ -62,10 +62,8 @@ pub(super) struct ImageWriter {
 /// Reads an image, given its bytes in order, cut anywhere.
 #[derive(Debug)]
 pub struct ImageReader {
-    check: ImageCheck,
+    unpacker: ImageUnpacker,
     rows: ImageLoader,
-    /// Room for a chunk.
-    chunk: Vec<u8>,
 }
 
 /// Unpacks the rows of an image, given its bytes in order, cut anywhere; who takes the rows in may be another thread.
@@ -176,46 +174,46 @@ impl ImageReader {
     /// Nothing read yet. `seed` is as in [`Namespace::new`].
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { check: ImageCheck::default(), rows: ImageLoader::new(seed), chunk: Vec::new() }
+        Self { unpacker: ImageUnpacker::default(), rows: ImageLoader::new(seed) }
     }
 
     /// Takes the file's next bytes.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), ImageFileError> {
-        let Self { check, rows, chunk } = self;
-        check.take(bytes, &mut |at, body| {
-            let chunk = unpacked(body, chunk).ok_or(ImageFileError::Damaged { at })?;
-            Ok(rows.add(chunk)?)
-        })
+        let Self { unpacker, rows } = self;
+        unpacker.add(bytes, &mut |chunk| Ok(rows.add(&chunk)?))
     }
 
     /// What the image says of itself, once its first piece is in.
     #[must_use]
     pub fn head(&self) -> Option<&ImageHead> {
-        self.check.head.as_ref()
+        self.unpacker.check.head.as_ref()
     }
 
     /// The image, once all of the file is in; it is of that cell.
     pub fn finish(self, cell: CellId) -> Result<(ImageHead, Namespace), ImageFileError> {
-        let head = self.check.into_head_of(cell)?;
+        let head = self.unpacker.finish(cell)?;
         Ok((head, self.rows.finish()?))
     }
 }
 
 impl ImageUnpacker {
     /// Takes the file's next bytes, and hands on each chunk of rows, for an [`ImageLoader`].
-    pub fn add(&mut self, bytes: &[u8], hand_on: &mut dyn FnMut(Vec<u8>)) -> Result<(), ImageFileError> {
+    pub fn add(
+        &mut self,
+        bytes: &[u8],
+        hand_on: &mut dyn FnMut(Vec<u8>) -> Result<(), ImageFileError>,
+    ) -> Result<(), ImageFileError> {
         self.check.take(bytes, &mut |at, body| {
             let mut chunk = Vec::new();
-            let length = unpacked(body, &mut chunk).ok_or(ImageFileError::Damaged { at })?.len();
-            chunk.truncate(length);
-            hand_on(chunk);
-            Ok(())
+            if unpack(body, &mut chunk) { hand_on(chunk) } else { Err(ImageFileError::Damaged { at }) }
         })
     }
 
     /// What the image says of itself, once all of the file is in; it is of that cell.
     pub fn finish(self, cell: CellId) -> Result<ImageHead, ImageFileError> {
-        self.check.into_head_of(cell)
+        let bytes = self.check.taken + self.check.buffer.len() as u64;
+        let head = self.check.into_head().ok_or(ImageFileError::Cut { bytes })?;
+        if head.identity.cell == cell { Ok(head) } else { Err(ImageFileError::Foreign { found: head.identity }) }
     }
 }
 
@@ -235,12 +233,6 @@ impl ImageCheck {
     #[must_use]
     pub fn into_head(self) -> Option<ImageHead> {
         if self.is_whole() { self.head } else { None }
-    }
-
-    fn into_head_of(self, cell: CellId) -> Result<ImageHead, ImageFileError> {
-        let bytes = self.taken + self.buffer.len() as u64;
-        let head = self.into_head().ok_or(ImageFileError::Cut { bytes })?;
-        if head.identity.cell == cell { Ok(head) } else { Err(ImageFileError::Foreign { found: head.identity }) }
     }
 
     fn take(&mut self, bytes: &[u8], rows: &mut TakeRows<'_>) -> Result<(), ImageFileError> {
@@ -272,17 +264,15 @@ impl ImageCheck {
     }
 }
 
-/// The chunk in the body of rows, made in `room`.
-fn unpacked<'r>(body: &[u8], room: &'r mut Vec<u8>) -> Option<&'r [u8]> {
-    let (length, packed) = body.split_first_chunk()?;
+/// Makes the chunk in the body of rows, in `room`. Whether there is one.
+fn unpack(body: &[u8], room: &mut Vec<u8>) -> bool {
+    let Some((length, packed)) = body.split_first_chunk() else { return false };
     let length = u32::from_le_bytes(*length) as usize;
     if length > CHUNK_BYTES_MAX.min(packed.len() * LZ4_RATIO_MAX) {
-        return None;
+        return false;
     }
-    room.resize(room.len().max(length), 0);
-    let chunk = &mut room[..length];
-    let made = lz4_flex::block::decompress_into(packed, chunk).ok()?;
-    (made == length).then_some(chunk)
+    room.resize(length, 0);
+    lz4_flex::block::decompress_into(packed, room).is_ok_and(|made| made == length)
 }
 
 fn sum_of(head: &[u8], body: &[u8]) -> u32 {
@@ -379,12 +369,12 @@ mod tests {
         assert!(piece.len() < chunk.len() / 10, "{} bytes of {}", piece.len(), chunk.len());
         let mut room = Vec::new();
         let mut body = piece[PIECE_HEAD_BYTES..].to_vec();
-        assert_eq!(unpacked(&body, &mut room), Some(&chunk[..]));
+        assert!(unpack(&body, &mut room) && room == chunk);
         for length in [0, chunk.len() - 1, chunk.len() + 1, 255 * piece.len(), CHUNK_BYTES_MAX + 1, u32::MAX as usize] {
             body[..4].copy_from_slice(&(length as u32).to_le_bytes());
-            assert_eq!(unpacked(&body, &mut room), None, "{length} is not its length");
+            assert!(!unpack(&body, &mut room), "{length} is not its length");
+            assert!(room.len() <= 255 * piece.len(), "{length} is no reason to take so much memory");
         }
-        assert!(room.len() <= 255 * piece.len());
     }
 
     #[test]

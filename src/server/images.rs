@@ -165,7 +165,10 @@ fn unpack(mut file: File, cell: CellId, hand_on: &SyncSender<Vec<u8>>) -> Result
         if count == 0 {
             break;
         }
-        unpacker.add(&buffer[..count], &mut |chunk| is_wanted &= hand_on.send(chunk).is_ok())?;
+        unpacker.add(&buffer[..count], &mut |chunk| {
+            is_wanted &= hand_on.send(chunk).is_ok();
+            Ok(())
+        })?;
     }
     Ok(unpacker.finish(cell)?)
 }
