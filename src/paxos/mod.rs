@@ -187,8 +187,7 @@ impl Paxos {
         message: Message,
         out: &mut Vec<Output>,
     ) {
-        self.hear_stranger(from);
-        if let Some(index) = self.links.iter().position(|link| link.replica == from) {
+        if let Some(index) = self.link_to(from) {
             let known = self.links[index].up && self.links[index].incarnation == Some(incarnation);
             self.links[index].up = true;
             self.meet(now, index, incarnation);
@@ -236,8 +235,7 @@ impl Paxos {
 
     /// There is a link to that replica, and that disk is at its other end.
     pub fn peer_up(&mut self, now: Instant, replica: ReplicaId, incarnation: Incarnation, out: &mut Vec<Output>) {
-        self.hear_stranger(replica);
-        let Some(index) = self.links.iter().position(|link| link.replica == replica) else { return };
+        let Some(index) = self.link_to(replica) else { return };
         (self.links[index].up, self.links[index].up_since) = (true, now);
         self.meet(now, index, incarnation);
         let chosen_upto = self.log.chosen_upto();
@@ -455,16 +453,21 @@ impl Paxos {
         (leading.next.0..=leading.recovered_upto.0).map(Slot).filter(undecided).collect()
     }
 
-    /// A disk that its newest list does not name is to learn a later one, and started, it may be, from an image that is older
-    /// than whoever leads by now: it hears whoever speaks to it.
-    fn hear_stranger(&mut self, replica: ReplicaId) {
-        let named = self.configs.newest().names(self.settings.me, self.settings.incarnation);
-        let known = replica == self.settings.me || self.links.iter().any(|link| link.replica == replica);
-        // Who leads under the list before, and is left out by the newest, knows whom that has.
-        let learns = self.leader.is_none() && !self.configs.newest().is_unfounded();
-        if !named && !known && learns {
+    /// The link to who speaks, if he is heard: a member. A disk that its newest list does not name is to learn a later one, and
+    /// started, it may be, from an image that is older than whoever leads by now: it hears everybody.
+    fn link_to(&mut self, replica: ReplicaId) -> Option<usize> {
+        let known = self.links.iter().position(|link| link.replica == replica);
+        let newest = self.configs.newest();
+        let learns = || {
+            let named = newest.names(self.settings.me, self.settings.incarnation);
+            // Who leads under the list before, and is left out by the newest, knows whom that has.
+            !named && self.leader.is_none() && !newest.is_unfounded() && replica != self.settings.me
+        };
+        if known.is_none() && learns() {
             self.links.push(Link { replica, incarnation: None, up: true, up_since: Instant::ZERO });
+            return Some(self.links.len() - 1);
         }
+        known
     }
 
     /// Gives up the links of those that were left out, once they were told that the old list is done with.
