@@ -16,8 +16,8 @@ pub(super) fn with_parents(operation: Operation, path: Option<&String>, then: Th
 }
 
 impl Client {
-    /// Makes a node, and of that what its caller is to hold: also for a caller who waits no longer, so that dropping it takes the
-    /// node back.
+    /// Makes a node, and then what its caller is to hold of it: also for a caller who waits no longer, so that dropping it
+    /// takes the node back.
     pub(super) fn create_held<T: Send + 'static>(
         &self,
         path: &str,

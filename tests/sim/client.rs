@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::client::SessionState;
-use quorate::client::machine::{Answered, CacheSettings, Effect, Machine, Prefer, Saved, Shelf};
+use quorate::client::machine::{ANSWERED_BACK, Answered, CacheSettings, Effect, Machine, Prefer, Saved, Shelf};
 use quorate::namespace::command::{Answer, Done, Operation, Read, Refusal, Revision, SessionId};
 use quorate::time::Instant;
 use quorate::wire::client::Consistency;
@@ -249,7 +249,7 @@ impl Client {
                 }
                 Effect::Disconnect => {
                     let troubles = self.machine.troubles();
-                    assert!(!troubles.contains("was answered at revision"), "client {}: {troubles}", self.index);
+                    assert!(!troubles.contains(ANSWERED_BACK), "client {}: {troubles}", self.index);
                     if let Some((conn, _)) = self.conn.take() {
                         around.network.close(around.world, conn, Host::Client(self.index));
                     }

@@ -59,6 +59,7 @@ pub fn look(run: &mut Run) {
     let Some(task) = run.task else { return };
     let lists = &run.oracle.lists;
     let (newest, settled) = (lists.newest(), lists.is_settled());
+    let mut delay = run.plan.lease;
     match task {
         Task::Remove(node) if settled && newest.member(replica(node)).is_none() => {
             run.removals += 1;
@@ -72,9 +73,7 @@ pub fn look(run: &mut Run) {
             // In haste: the next change is asked for too, and refused until this one is in force.
             if let Some(Task::Remove(next)) = run.tasks_ahead.front().copied() {
                 ask(run, MemberChange::Remove { replica: replica(next) });
-                let delay = run.world.random.below(IN_HASTE);
-                run.world.after(delay, Event::Operator);
-                return;
+                delay = IN_HASTE;
             }
         }
         Task::Join(node) => {
@@ -95,12 +94,12 @@ pub fn look(run: &mut Run) {
             }
         }
     }
-    let delay = run.world.random.around(run.plan.lease);
+    let delay = run.world.random.around(delay);
     run.world.after(delay, Event::Operator);
 }
 
 /// About as long as a chosen list takes to be in force.
-const IN_HASTE: u64 = 4 * MILLI;
+const IN_HASTE: u64 = 2 * MILLI;
 
 /// Asks everybody who takes itself for the leader: there may be two.
 fn ask(run: &mut Run, change: MemberChange) {

@@ -1,6 +1,6 @@
 //! What each of the server's messages makes the machine do.
 
-use super::ending::{Ending, Trouble, fault, unreadable};
+use super::ending::{Ending, Trouble, fault, goes_forward, unreadable};
 use super::queue::{AnsweredRead, Fit, Wish};
 use super::sizes::Sizes;
 use super::{Answered, Effect, Link, Machine, Prefer, Session};
@@ -203,10 +203,7 @@ impl Machine {
             Fit::Unasked => return Err(Trouble::Leave(format!("request {number} was answered, but never sent"))),
             Fit::Next => {}
         }
-        if revision < self.seen_request {
-            let seen = self.seen_request;
-            return Err(Trouble::Leave(format!("request {number} was answered at revision {revision}, after {seen}")));
-        }
+        goes_forward(format_args!("request {number}"), revision, self.seen_request)?;
         let outcome = codec::decode_outcome(outcome).map_err(|error| unreadable(&error))?;
         if outcome == Err(Refusal::NoSession) {
             let Session::Live { id, .. } = self.session else { unreachable!("only a session is answered") };
@@ -228,10 +225,7 @@ impl Machine {
     }
 
     fn read_reply(&mut self, now: Instant, number: u64, revision: Revision, answer: &[u8]) -> Result<(), Trouble> {
-        if revision < self.seen {
-            let seen = self.seen;
-            return Err(Trouble::Leave(format!("a read was answered at revision {revision}, after {seen}")));
-        }
+        goes_forward(format_args!("a read"), revision, self.seen)?;
         let answer = codec::decode_read_outcome(answer).map_err(|error| unreadable(&error))?;
         let Some(AnsweredRead { tag, .. }) = self.queue.read_answered(number) else { return Ok(()) };
         self.progressed(now, revision);

@@ -1,7 +1,9 @@
 //! How connections, and the machine itself, come to an end.
 
+use std::fmt;
+
 use crate::client::error::{Error, Outcome as Known};
-use crate::namespace::command::SessionId;
+use crate::namespace::command::{Revision, SessionId};
 use crate::time::Duration;
 use crate::wire::client::{FaultCode, MessageError};
 use crate::wire::frame::FrameError;
@@ -57,6 +59,17 @@ impl From<MessageError> for Trouble {
     fn from(error: MessageError) -> Self {
         unreadable(&error)
     }
+}
+
+/// What a client says of a replica whose answers went back.
+pub const ANSWERED_BACK: &str = "was answered at revision";
+
+/// A replica that answers of an older state than it, or another, showed before is left.
+pub(super) fn goes_forward(what: fmt::Arguments<'_>, revision: Revision, seen: Revision) -> Result<(), Trouble> {
+    if revision < seen {
+        return Err(Trouble::Leave(format!("{what} {ANSWERED_BACK} {revision}, after {seen}")));
+    }
+    Ok(())
 }
 
 /// Sound bytes that mean nothing: another connection would bring the same.

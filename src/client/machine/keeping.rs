@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::ending::{Trouble, unreadable};
+use super::ending::{Trouble, goes_forward, unreadable};
 use super::shelf::Shelve;
 use super::{Answered, Effect, Machine, Session};
 use crate::client::error::Error;
@@ -143,10 +143,7 @@ impl Machine {
         (revision, keep): (Revision, bool),
         answer: &[u8],
     ) -> Result<(), Trouble> {
-        if revision < self.seen {
-            let seen = self.seen;
-            return Err(Trouble::Leave(format!("a read was answered at revision {revision}, after {seen}")));
-        }
+        goes_forward(format_args!("a read"), revision, self.seen)?;
         let answer = codec::decode_read_outcome(answer).map_err(|error| unreadable(&error))?;
         let Some(answered) = self.queue.read_answered(number) else { return Ok(()) };
         self.progressed(now, revision);

@@ -50,6 +50,7 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 use self::awaiting::{Awaiting, is_release};
+pub use self::ending::ANSWERED_BACK;
 use self::ending::{Ending, Trouble};
 pub use self::handing::Saved;
 use self::keeping::Keeping;
@@ -299,7 +300,8 @@ impl Machine {
         self.heard_at = now;
     }
 
-    /// What the last attempt at each endpoint met, if it was not what it should be; for people.
+    /// What the last attempt at each endpoint met, if it was not what it should be; for people. [`ANSWERED_BACK`] is in it
+    /// if an answer went back behind an earlier one.
     #[must_use]
     pub fn troubles(&self) -> String {
         self.route.troubles()

@@ -54,7 +54,8 @@ impl Group {
         Self { client: client.clone(), path: path.into() }
     }
 
-    /// Joins; dropping the future gives that up, at any moment. [`Error::NodeExists`] if there is a member of that name: after a crash, until its old session has ended.
+    /// Joins; dropping the future gives that up, at any moment. [`Error::NodeExists`] if there is a member of that name:
+    /// after a crash, until its old session has ended.
     pub async fn join(&self, name: &str, value: impl Into<Bytes>) -> Result<Membership> {
         found(&self.client, &self.path).await?;
         let (client, node) = (self.client.clone(), format!("{}/{name}", self.path));

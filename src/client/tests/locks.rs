@@ -24,6 +24,15 @@ fn release_under(path: &str, mode: LockMode) -> Operation {
     Operation::Guarded { sequencer: sequencer(path, mode), operation: Box::new(release(path)) }
 }
 
+/// Paths by what the server answers to who asks for their locks, and what is released of it if nobody wants it any more.
+fn answers() -> [(&'static str, Vec<Operation>); 3] {
+    [
+        ("/granted", vec![release_under("/granted", LockMode::Shared)]),
+        ("/queued", vec![release("/queued")]),
+        ("/twice", vec![]),
+    ]
+}
+
 /// What was released once all calls so far are answered, and what they brought about.
 fn releases(server: &Server, client: &Client) -> Vec<Operation> {
     for _ in 0..2 {
@@ -34,11 +43,7 @@ fn releases(server: &Server, client: &Client) -> Vec<Operation> {
 
 #[test]
 fn a_lock_given_up_before_the_answer_is_released_as_the_answer_says() {
-    for (path, released) in [
-        ("/granted", vec![release_under("/granted", LockMode::Shared)]),
-        ("/queued", vec![release("/queued")]),
-        ("/twice", vec![]),
-    ] {
+    for (path, released) in answers() {
         let server = Server::start(&[]);
         let client = server.connect("");
         let held = server.held.lock().expect("no test thread panics with it");
@@ -94,11 +99,7 @@ fn a_place_that_may_not_be_looked_at_is_left() {
 
 #[test]
 fn a_lock_given_up_twice_before_the_answer_is_released_once() {
-    for (path, released) in [
-        ("/granted", vec![release_under("/granted", LockMode::Shared)]),
-        ("/queued", vec![release("/queued")]),
-        ("/twice", vec![]),
-    ] {
+    for (path, released) in answers() {
         let server = Server::start(&[]);
         let client = server.connect("");
         let held = server.held.lock().expect("no test thread panics with it");
