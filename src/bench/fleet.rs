@@ -44,13 +44,16 @@ pub enum Word {
 /// Clients that share a thread.
 pub struct Fleet {
     epoll: OwnedFd,
+    /// Those that have begun; the others do so in waves.
     clients: Vec<Client>,
+    /// How many there are to be.
+    count: usize,
     /// What they are told of the cell.
     settings: Settings,
-    /// All before this one have begun.
-    next_to_begin: usize,
     /// So many have begun and have no session yet.
     under_way: usize,
+    /// Nobody begins any more.
+    closes: bool,
     ready: Vec<epoll::Event>,
     received: Box<[u8]>,
     /// Clients that have something to send, or effects to be looked at.
@@ -65,7 +68,6 @@ pub struct Fleet {
 struct Client {
     machine: Machine,
     socket: Socket,
-    begun: bool,
     touched: bool,
     connected_before: bool,
     opened: Option<Instant>,
@@ -89,21 +91,13 @@ impl Fleet {
     /// `count` clients, which go round the endpoints of `settings` in the order given.
     pub fn new(count: usize, settings: &Settings, consistency: Consistency) -> io::Result<Self> {
         let now = now();
-        let clients = (0..count).map(|index| Client {
-            machine: starting_at(now, settings, index),
-            socket: Socket::None,
-            begun: false,
-            touched: false,
-            connected_before: false,
-            opened: None,
-            over: false,
-        });
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            clients: clients.collect(),
+            clients: Vec::with_capacity(count),
+            count,
             settings: settings.clone(),
-            next_to_begin: 0,
             under_way: 0,
+            closes: false,
             ready: Vec::with_capacity(count.clamp(READY, 1024)),
             received: vec![0; READ_BYTES].into_boxed_slice(),
             touched: Vec::with_capacity(count.min(WAVE)),
@@ -117,7 +111,7 @@ impl Fleet {
     /// When this client's session was first there.
     #[must_use]
     pub fn opened(&self, client: usize) -> Option<Instant> {
-        self.clients[client].opened
+        self.clients.get(client)?.opened
     }
 
     /// Looks at few sockets a turn from now on: what clients are told of at once is then heard one after the other, as it
@@ -129,14 +123,15 @@ impl Fleet {
     /// Why this client's session is over, or never came about.
     #[must_use]
     pub fn ending(&self, client: usize) -> Option<Error> {
-        self.clients[client].machine.ending()
+        self.clients.get(client)?.machine.ending()
     }
 
     /// Whether this client's session lives for certain, by its own careful clock.
     #[must_use]
     pub fn is_safe(&self, client: usize) -> bool {
-        let machine = &self.clients[client].machine;
-        machine.state() == SessionState::Safe && now() < machine.lease_until()
+        let is_safe =
+            |Client { machine, .. }: &Client| machine.state() == SessionState::Safe && now() < machine.lease_until();
+        self.clients.get(client).is_some_and(is_safe)
     }
 
     /// Messages that have reached the clients.
@@ -203,10 +198,7 @@ impl Fleet {
 
     /// Tells a client what time it is, if that matters to it.
     fn tick(&mut self, client: usize) -> io::Result<()> {
-        let is_due = |fleet: &Self| {
-            let Client { begun, machine, .. } = &fleet.clients[client];
-            *begun && machine.next_deadline() <= fleet.now
-        };
+        let is_due = |fleet: &Self| fleet.clients[client].machine.next_deadline() <= fleet.now;
         if is_due(self) {
             // Nobody is called silent whose answer lies unread here, nor absent who is just not looked at yet: to connect
             // many clients takes longer than any of them waits.
@@ -239,9 +231,8 @@ impl Fleet {
 
     /// Has further clients begin, while few are under way.
     fn begin_more(&mut self) {
-        while self.next_to_begin < self.clients.len() && self.under_way < WAVE {
-            self.touch(self.next_to_begin);
-            self.next_to_begin += 1;
+        while self.clients.len() < self.count && self.under_way < WAVE && !self.closes {
+            self.touch(self.clients.len());
         }
     }
 
@@ -371,12 +362,21 @@ impl Fleet {
         self.touch(client);
     }
 
-    /// There is something to do for a client: it begins, if it has not yet, and is looked at before the next wait.
+    /// There is something to do for a client: it begins, if it has not yet, and all before it; and it is looked at before the
+    /// next wait.
     fn touch(&mut self, client: usize) {
-        if !self.clients[client].begun {
+        while self.clients.len() <= client {
+            let index = self.clients.len();
             // Its patience begins now.
-            self.clients[client].machine = starting_at(self.now, &self.settings, client);
-            self.clients[client].begun = true;
+            self.clients.push(Client {
+                machine: starting_at(self.now, &self.settings, index),
+                socket: Socket::None,
+                touched: true,
+                connected_before: false,
+                opened: None,
+                over: false,
+            });
+            self.touched.push(index);
             self.under_way += 1;
         }
         if !std::mem::replace(&mut self.clients[client].touched, true) {
@@ -415,17 +415,15 @@ impl System for Fleet {
     }
 
     fn clients(&self) -> usize {
-        self.clients.len()
+        self.count
     }
 
     fn is_over(&self, client: usize) -> bool {
-        self.clients[client].over
+        self.clients.get(client).map_or(self.closes, |client| client.over)
     }
 
     fn close(&mut self) {
-        for client in self.clients.iter_mut().filter(|client| !client.begun) {
-            client.over = true;
-        }
+        self.closes = true;
         for client in 0..self.clients.len() {
             if !self.clients[client].over {
                 self.touch(client);
