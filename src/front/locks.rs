@@ -109,7 +109,7 @@ impl LockWaits {
 impl Front {
     /// Tells those whose turn has come.
     pub(super) fn locks_changed(&mut self, changes: &[Change]) {
-        for change in changes {
+        for change in changes.iter().filter(|_| !cfg!(bug = "39")) {
             for id in self.lock_waits.concerned(change) {
                 self.say(id, &ServerMessage::LockTurn { path: &change.path });
             }

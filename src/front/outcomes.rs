@@ -65,7 +65,8 @@ impl Front {
                         connection.session = None;
                     }
                     // The client knows best which of its connections it wants: if it is this one, it takes the session up again.
-                    self.fault(old, FaultCode::Unavailable, "the session was taken up on another connection");
+                    let code = if cfg!(bug = "40") { FaultCode::OutOfTurn } else { FaultCode::Unavailable };
+                    self.fault(old, code, "the session was taken up on another connection");
                 }
                 if let Some(id) = entered {
                     let applied_upto = last_number;

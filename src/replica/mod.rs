@@ -262,6 +262,7 @@ impl Replica {
             Input::ImageRead { to, image, offset, bytes } => self.lent(to, (image, offset), bytes, effects),
             Input::ReadBack { bytes } => self.read_back(now, bytes.as_deref(), effects),
             Input::LogRead { to, from, values } => self.log_read(now, to, from, values, effects),
+            Input::NotForwarded { .. } if cfg!(bug = "42") => {}
             Input::NotForwarded { submission } => self.refuse(submission.requests(), true, effects),
             Input::Tick => self.tick(now),
             Input::HandOver => self.paxos.hand_over(now, None, &mut self.outputs),
@@ -345,6 +346,12 @@ impl Replica {
     #[must_use]
     pub fn log_reaches_back_to(&self) -> Slot {
         self.images.sure_upto()
+    }
+
+    /// What must hold between two steps; a debug build looks at it by itself at the end of each turn.
+    pub fn invariants(&self) {
+        self.paxos.invariants();
+        self.cache.iter().for_each(|cache| cache.invariants());
     }
 
     /// The leader lease, as fronts may use it: none before the reign's first entry is applied.
@@ -532,7 +539,7 @@ impl Replica {
         self.paxos.set_cramped(now, self.storage.is_cramped());
         self.storage.writes(now, effects);
         #[cfg(debug_assertions)]
-        self.paxos.invariants();
+        self.invariants();
     }
 
     /// Whether an entry may leave beside those in flight.

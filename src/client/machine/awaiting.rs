@@ -91,11 +91,12 @@ impl Machine {
     }
 }
 
-/// Whether all that it does is to give a lock, or the place in its queue, up.
-pub(super) fn is_release(operation: &Operation) -> bool {
+/// The lock that it gives up, or its place in the queue, if that is all it does.
+pub(super) fn released(operation: &Operation) -> Option<&str> {
     match operation {
-        Operation::Release { .. } => true,
-        Operation::Guarded { operation, .. } => is_release(operation),
-        _ => false,
+        Operation::Release { path } => Some(path),
+        Operation::Guarded { .. } | Operation::Through { .. } if cfg!(bug = "41") => None,
+        Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => released(operation),
+        _ => None,
     }
 }

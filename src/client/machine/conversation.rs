@@ -1,5 +1,6 @@
 //! What each of the server's messages makes the machine do.
 
+use super::awaiting::released;
 use super::ending::{Ending, Trouble, fault, goes_forward, unreadable};
 use super::queue::{AnsweredRead, Fit, Wish};
 use super::sizes::Sizes;
@@ -211,10 +212,13 @@ impl Machine {
         }
         let (tag, wish) = self.queue.answered();
         match &wish {
-            Wish::Operation(Operation::Release { path }) => self.lock_turned(path),
+            Wish::Operation(operation) => {
+                if let Some(path) = released(operation) {
+                    self.lock_turned(path);
+                }
+            }
             // Other nodes are to be seen from here on than what is kept was seen by.
             Wish::Stand(_) => self.keep_nothing(),
-            Wish::Operation(_) => {}
         }
         self.seen_request = revision;
         self.watches_after(number, revision);

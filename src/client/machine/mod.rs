@@ -49,7 +49,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use self::awaiting::{Awaiting, is_release};
+use self::awaiting::{Awaiting, released};
 pub use self::ending::ANSWERED_BACK;
 use self::ending::{Ending, Trouble};
 pub use self::handing::Saved;
@@ -235,7 +235,7 @@ impl Machine {
     /// Queues a mutation. `tag` comes back with what it came to. A release is taken beyond the bound of calls: refused,
     /// it would leave the lock shut for as long as the session lives.
     pub fn request(&mut self, now: Instant, tag: u64, operation: Operation) -> Result<(), Error> {
-        if is_release(&operation) {
+        if released(&operation).is_some() {
             self.admit_unbounded()?
         } else {
             self.admit()?

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::CONNECTION_LOCK_WAITS_MAX;
-use crate::namespace::command::{LockMode, Sequencer};
+use crate::namespace::command::{Handle, HandleMode, LockMode, LockPlace, Sequencer};
 
 fn release() -> Operation {
     Operation::Release { path: "/l".to_owned() }
@@ -35,4 +35,30 @@ fn no_more_locks_are_waited_for_than_a_server_remembers() {
     }
     let refused = machine.await_lock(test.now, 1 << 20, "/l".to_owned());
     assert!(matches!(refused, Err(Error::TooManyLockWaits { limit: CONNECTION_LOCK_WAITS_MAX })), "{refused:?}");
+}
+
+/// Or the call that waits for a place which is given up would wait for ever.
+#[test]
+fn who_waits_for_a_lock_asks_again_when_a_release_of_his_own_is_answered_however_it_was_made() {
+    let sequencer = Sequencer { path: "/l".to_owned(), instance: 1, mode: LockMode::Exclusive, generation: 2 };
+    let mode = HandleMode::ALL;
+    let handle = Handle { path: "/l".to_owned(), instance: 1, session: SESSION, opened: 3, reign: 1, mode, digits: 4 };
+    for release in [
+        release(),
+        Operation::Guarded { sequencer, operation: Box::new(release()) },
+        Operation::Through { handle, operation: Box::new(release()) },
+    ] {
+        let mut test = Test::open();
+        test.machine.await_lock(test.now, 1, "/l".to_owned()).expect("there is room");
+        let Some(Said::Read { number: asked }) = test.said().pop() else { panic!("it asks where it stands") };
+        let mut answer = BytesMut::new();
+        encode_read_outcome(&Ok(Answer::LockPlace { place: LockPlace::Waiting }), &mut answer);
+        test.say(&ServerMessage::ReadReply { number: asked, revision: 5, answer: &answer });
+        test.machine.request(test.now, 2, release.clone()).expect("there is room");
+        _ = test.said();
+        let mut outcome = BytesMut::new();
+        encode_outcome(&Ok(Done::Released), &mut outcome);
+        test.say(&ServerMessage::Reply { number: 1, revision: 6, outcome: &outcome });
+        assert_eq!(test.said(), [Said::Read { number: asked + 1 }], "{release:?}");
+    }
 }
