@@ -1,11 +1,12 @@
 //! A client: the library's session machine, a host's clock, and somebody who calls.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use quorate::client::SessionState;
 use quorate::client::machine::{ANSWERED_BACK, Answered, CacheSettings, Effect, Machine, Prefer, Saved, Shelf};
+use quorate::client::{Error, SessionState};
 use quorate::namespace::command::{Answer, Done, Operation, Read, Refusal, Revision, SessionId};
-use quorate::time::Instant;
+use quorate::paxos::Slot;
+use quorate::time::{Duration, Instant};
 use quorate::wire::client::Consistency;
 
 use super::acls;
@@ -28,11 +29,12 @@ pub struct Client {
     conn: Option<(u64, bool)>,
     /// Calls without an answer, by tag: their place in the history.
     waiting: BTreeMap<u64, usize>,
-    /// Those of them that wait for a lock, and locks to be waited for.
-    awaiting: BTreeSet<u64>,
+    /// Those of them that wait for a lock, by its path, and locks to be waited for.
+    awaiting: BTreeMap<u64, String>,
     queued: Vec<String>,
-    /// It has given up, at the end, every lock it may have.
-    gave_up: bool,
+    /// At the end: it gives up every lock it may have, and those it comes to have later.
+    gives_up: bool,
+    given_up: Vec<String>,
     tags: u64,
     /// The last request made in this session.
     number: u64,
@@ -42,8 +44,11 @@ pub struct Client {
     prefer: Prefer,
     next_call: Moment,
     known: workload::Known,
-    /// Answers in the present session.
-    answered: u64,
+    /// At the end: the cell has shown that it serves this session.
+    proved: bool,
+    /// Until when its session was safe, by its own clock, and how long it waits from then on until it takes it for over.
+    lease_until: Instant,
+    grace: Duration,
     phase: Phase,
     wake: Moment,
     calls: u64,
@@ -84,12 +89,15 @@ pub struct Around<'a> {
     pub network: &'a mut Network,
     pub history: &'a mut History,
     pub plan: &'a Plan,
+    /// Every slot up to here is chosen.
+    pub chosen_upto: Slot,
 }
 
 impl Client {
     pub fn new(index: usize, world: &mut World, plan: &Plan, clock: HostClock) -> Self {
         let (reads, prefer) = plan.role(&mut world.random);
         let settings = plan.client(&mut world.random, prefer);
+        let grace = settings.grace;
         let machine = Machine::new(clock.read(world.now), settings);
         Self {
             index,
@@ -98,9 +106,10 @@ impl Client {
             lives: 0,
             conn: None,
             waiting: BTreeMap::new(),
-            awaiting: BTreeSet::new(),
+            awaiting: BTreeMap::new(),
             queued: Vec::new(),
-            gave_up: false,
+            gives_up: false,
+            given_up: Vec::new(),
             tags: 0,
             number: 0,
             left: plan.calls,
@@ -108,7 +117,9 @@ impl Client {
             prefer,
             next_call: 0,
             known: workload::Known::default(),
-            answered: 0,
+            proved: false,
+            lease_until: Instant::ZERO,
+            grace,
             phase: Phase::Calling,
             wake: Moment::MAX,
             calls: 0,
@@ -130,7 +141,6 @@ impl Client {
     pub fn wind_up(&mut self, around: &mut Around<'_>) {
         self.left = 0;
         self.phase = Phase::Proving;
-        self.answered = 0;
         self.go_on(around);
     }
 
@@ -171,9 +181,10 @@ impl Client {
     pub fn story(&self) -> String {
         let (phase, state) = (self.phase, self.machine.state());
         format!(
-            "client {}: {phase:?}, session {state:?}, {} calls wait, {} left",
+            "client {}: {phase:?}, session {state:?}, {} calls wait, those for locks of {:?}, {} left",
             self.index,
             self.waiting.len(),
+            self.awaiting.values(),
             self.left
         )
     }
@@ -216,6 +227,7 @@ impl Client {
     pub fn go_on(&mut self, around: &mut Around<'_>) {
         self.effects(around);
         if self.machine.is_over() && self.phase != Phase::Done {
+            self.ended_honestly(around);
             self.begin_anew(around);
         }
         self.call_what_is_due(around);
@@ -230,7 +242,24 @@ impl Client {
         if let Some(session) = self.machine.session() {
             around.history.sessions.insert(self.life(), session);
         }
+        self.lease_until = self.machine.lease_until();
         self.sleep(around.world);
+    }
+
+    /// A machine comes to its end only if the session did, or the cell was away for long.
+    fn ended_honestly(&mut self, around: &mut Around<'_>) {
+        let ending = self.machine.ending().expect("it is over");
+        let taken_late = self.clock.read(around.world.now) >= self.lease_until + self.grace;
+        match ending {
+            Error::SessionExpired { session, .. } if !taken_late => {
+                around.history.told_over.push((self.life(), session, around.chosen_upto));
+            }
+            Error::SessionExpired { .. } | Error::Unreachable { .. } => {}
+            // A process that went on from the same line before it, and died, may have asked for the session later.
+            Error::SessionTaken { .. } if self.line.is_some() => {}
+            Error::Closed { .. } if self.phase == Phase::Closing => {}
+            ending => panic!("{} ended by {ending}", self.story()),
+        }
     }
 
     fn life(&self) -> Life {
@@ -256,7 +285,9 @@ impl Client {
                 }
                 Effect::Done { tag, result } => {
                     let place = self.waiting.remove(&tag).expect("a call ends once");
-                    self.awaiting.remove(&tag);
+                    if let Some(path) = self.awaiting.remove(&tag).filter(|_| self.gives_up) {
+                        self.given_up.push(path);
+                    }
                     let call = &mut around.history.calls[place];
                     self.unanswered -= u64::from(matches!(call.asked, Asked::Request { .. }));
                     around.world.trace.mix_bytes(format!("{result:?}").as_bytes());
@@ -268,7 +299,6 @@ impl Client {
                         if *outcome == Ok(Done::Queued) {
                             self.queued.extend(locked(&call.asked));
                         }
-                        self.answered += 1;
                     }
                     if let Ok(Answered::Read { answer, .. }) = &result {
                         workload::learn_answer(&mut self.known, answer);
@@ -337,7 +367,8 @@ impl Client {
 
     fn live_again(&mut self, around: &mut Around<'_>, saved: Option<Saved>) {
         self.lives += 1;
-        (self.number, self.began, self.answered) = (0, 0, 0);
+        (self.number, self.began, self.proved) = (0, 0, false);
+        self.given_up.clear();
         self.queued.clear();
         self.watching = Watching::default();
         self.shelf = self.shelf.as_ref().map(|_| new_shelf());
@@ -348,6 +379,7 @@ impl Client {
         if let Some(Saved { session, secret, .. }) = saved {
             (settings.resume, settings.secret) = (Some(session), secret);
         }
+        (self.grace, self.lease_until) = (settings.grace, Instant::ZERO);
         self.machine = Machine::new(self.clock.read(around.world.now), settings);
         self.effects(around);
     }
@@ -368,6 +400,9 @@ impl Client {
         }
         for path in std::mem::take(&mut self.queued) {
             self.call(around, workload::Wish::AwaitLock(path));
+        }
+        for path in std::mem::take(&mut self.given_up) {
+            self.call(around, workload::Wish::Request(Operation::Release { path }));
         }
         match self.phase {
             Phase::Calling => {
@@ -390,18 +425,21 @@ impl Client {
                     self.call(around, asked);
                 }
             }
-            Phase::Proving if !std::mem::replace(&mut self.gave_up, true) => {
-                // Two may wait for each other.
+            Phase::Proving if !std::mem::replace(&mut self.gives_up, true) => {
+                // Two may wait for each other. What each waits for comes to it when the others have given it up.
                 for path in (0..workload::LOCKS).map(|name| format!("/n{name}")) {
-                    self.call(around, workload::Wish::Request(Operation::Release { path }));
+                    if self.awaiting.values().all(|awaited| *awaited != path) {
+                        self.call(around, workload::Wish::Request(Operation::Release { path }));
+                    }
                 }
             }
-            Phase::Proving if self.waiting.is_empty() && self.answered == 0 => {
+            Phase::Proving if self.waiting.is_empty() && !std::mem::replace(&mut self.proved, true) => {
                 self.call(around, workload::Wish::Request(Operation::Sync));
                 let read = Read::Exists { path: "/".to_owned() };
                 self.call(around, workload::Wish::Read(read, Consistency::Linearizable));
             }
             Phase::Proving if self.waiting.is_empty() => {
+                self.watching.are_open(&around.history.watched);
                 self.phase = Phase::Closing;
                 self.call(around, workload::Wish::Request(Operation::CloseSession));
             }
@@ -455,8 +493,8 @@ impl Client {
                 (Asked::Read { read, consistency, behind: self.number }, taken)
             }
         };
-        if matches!(&asked, Asked::Read { read: Read::AwaitLock { .. }, .. }) {
-            self.awaiting.insert(tag);
+        if let Asked::Read { read: Read::AwaitLock { path, .. }, .. } = &asked {
+            self.awaiting.insert(tag, path.clone());
         }
         let life = self.life();
         taken.unwrap_or_else(|error| panic!("client {life:?} may call: {error}"));

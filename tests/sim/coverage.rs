@@ -160,7 +160,7 @@ pub const BEYOND: [(&str, &str); 7] = [
 pub const PHASES: [&str; 6] = ["no leader", "probing", "phase 1", "taking over", "phase 2", "catching up"];
 
 /// Faults that chance brings by the way, beside the misfortunes.
-pub const CHANCES: [&str; 15] = [
+pub const CHANCES: [&str; 16] = [
     "lost-packet",
     "dropped-frame",
     "doubled-frame",
@@ -176,6 +176,7 @@ pub const CHANCES: [&str; 15] = [
     "clog",
     "front-pause",
     "slow-ring",
+    "crowded-link",
 ];
 
 /// A fault and a phase that do not meet, and why.

@@ -2,18 +2,22 @@
 //!
 //! The samples are what a run left: frames as they crossed the network, disks as they were at its end. Each is changed in
 //! a few places and decoded again, half the time with its checksums made right: they would keep most changes from what lies
-//! deeper. (What lies behind those of streams, frames and batches, is decoded by itself.) Who believes a length that no limit
-//! allows, and makes room for it, gets none and ends: the process has been bound to less.
+//! deeper. (What lies behind those of streams, frames and batches, is decoded by itself.) Who believes a length and makes room
+//! for what did not come gets none and ends: all this happens in a process of its own, which is bound to little more than it
+//! has.
 //!
 //! ```text
 //! QUORATE_FUZZ_INPUTS=1000000 cargo test --test sim decoders     so many inputs to each decoder, 5,000 unless told
 //! ```
 
+use std::env::current_exe;
+use std::process::Command;
+
 use quorate::journal::hard_state::{HardStateFile, STRIDE_BYTES};
 use quorate::journal::record::Block;
 use quorate::journal::segment::SegmentHead;
 use quorate::limits::{BLOCK_BYTES, CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, RECORD_HEADER_BYTES};
-use quorate::namespace::codec::{Batch, OperationRef, decode_outcome};
+use quorate::namespace::codec::{Batch, OperationRef, ReadRef, decode_outcome, decode_read_outcome};
 use quorate::paxos::{Config as Members, Value};
 use quorate::replica::ImageReader;
 use quorate::server::config::Config;
@@ -36,14 +40,26 @@ type Seal = fn(&mut [u8]);
 
 #[test]
 fn no_decoder_gives_way() {
+    let mut alone = Command::new(current_exe().expect("it runs"));
+    alone.args(["decoders::every_input_is_answered", "--exact", "--ignored", "--nocapture"]);
+    let done = alone.output().expect("it starts");
+    println!("{}", String::from_utf8_lossy(&done.stdout));
+    assert!(done.status.success(), "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+#[ignore = "the test above has it run in a process of its own"]
+fn every_input_is_answered() {
     let Samples { client_bytes, peer_bytes, hard_states, segments, images, values } = samples(7..12, &Cuts::default());
     let client_bodies = bodies(CLIENT_MAGIC, &client_bytes);
     let peer_bodies = bodies(PEER_MAGIC, &peer_bytes);
     let blocks: Vec<Vec<u8>> = segments.iter().flat_map(|s| s.chunks(BLOCK_BYTES).map(<[u8]>::to_vec)).collect();
     let used: Vec<Vec<u8>> = blocks.into_iter().filter(|block| block.iter().any(|byte| *byte != 0)).collect();
     let outcomes = client_bodies.iter().filter_map(|body| outcome_in(body)).collect();
+    let questions = client_bodies.iter().filter_map(|body| question_in(body)).collect();
+    let answers = client_bodies.iter().filter_map(|body| answer_in(body)).collect();
     let short = images.iter().filter(|image| image.len() <= IMAGE_BYTES).cloned().collect();
-    let decoders: [(&str, Decoder, Seal, Vec<Vec<u8>>); 12] = [
+    let decoders: [(&str, Decoder, Seal, Vec<Vec<u8>>); 14] = [
         ("client stream", |bytes| stream(CLIENT_MAGIC, CLIENT_FRAME_BYTES_MAX, bytes), |_| (), client_bytes),
         ("peer stream", |bytes| stream(PEER_MAGIC, PEER_FRAME_BYTES_MAX, bytes), |_| (), peer_bytes),
         ("client frame", client_frame, |_| (), client_bodies),
@@ -51,6 +67,8 @@ fn no_decoder_gives_way() {
         ("batch", batch, |_| (), values.clone()),
         ("member list", |bytes| Members::from_value(&Value::copy_of(bytes)).is_some(), |_| (), values),
         ("outcome", |bytes| decode_outcome(bytes).is_ok(), |_| (), outcomes),
+        ("question", |bytes| ReadRef::decode(bytes).is_ok(), |_| (), questions),
+        ("answer", |bytes| decode_read_outcome(bytes).is_ok(), |_| (), answers),
         ("journal block", block, |bytes| seal_at(bytes, RECORD_HEADER_BYTES - 4), used.clone()),
         ("segment head", segment_head, |bytes| seal_at(bytes, SEGMENT_SUM_AT), used),
         ("hard state", |bytes| HardStateFile::open(CELL, bytes).is_ok(), seal_copies, hard_states),
@@ -59,9 +77,9 @@ fn no_decoder_gives_way() {
     ];
     let inputs = number_of("QUORATE_FUZZ_INPUTS").unwrap_or(5_000);
     let mut random = Random::new(number_of("QUORATE_FUZZ_BASE").unwrap_or(1));
+    let most = size_of_process() + ROOM_BYTES;
+    setrlimit(Resource::As, Rlimit { current: Some(most), ..getrlimit(Resource::As) }).expect("it takes less");
     println!("{inputs} inputs to each of {} decoders", decoders.len());
-    let bounded = Rlimit { current: Some(ADDRESSES), ..getrlimit(Resource::As) };
-    setrlimit(Resource::As, bounded).expect("a process may take less than it is given");
     for (name, decoder, seal, samples) in decoders {
         assert!(!samples.is_empty(), "there are samples of a {name}");
         let sound = samples.iter().filter(|sample| decoder(sample)).count();
@@ -76,6 +94,13 @@ fn no_decoder_gives_way() {
         println!("{name}: {} samples, {sound} sound; {inputs} inputs, {meant} meant something", samples.len());
         assert!(sound > 0, "the samples of a {name} are decoded as they are");
     }
+}
+
+/// The addresses that this process takes, in bytes.
+fn size_of_process() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a process may look at itself");
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
+    size.and_then(|size| size.parse::<u64>().ok()).expect("its size is told") << 10
 }
 
 /// The CRC-32 of all before it.
@@ -185,6 +210,20 @@ fn outcome_in(body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+fn question_in(body: &[u8]) -> Option<Vec<u8>> {
+    match ClientMessage::decode(framed(body)?) {
+        Ok(ClientMessage::Read { read, .. }) => Some(read.to_vec()),
+        _ => None,
+    }
+}
+
+fn answer_in(body: &[u8]) -> Option<Vec<u8>> {
+    match ServerMessage::decode(framed(body)?) {
+        Ok(ServerMessage::ReadReply { answer, .. }) => Some(answer.to_vec()),
+        _ => None,
+    }
+}
+
 fn peer_frame(bytes: &[u8]) -> bool {
     let Some(frame) = framed(bytes) else { return false };
     peer::decode_hello(&frame).is_ok_and(|hello| hello.is_some()) || peer::decode(&frame).is_ok()
@@ -212,8 +251,8 @@ fn configuration(bytes: &[u8]) -> bool {
     Config::parse(&String::from_utf8_lossy(bytes), "the test", &[]).is_ok()
 }
 
-/// What all tests of this process take, many times over, and less than the lengths that are tried.
-const ADDRESSES: u64 = 2 << 30;
+/// What decoders may take beside what the process has: many times the longest input, and less than the lengths that are tried.
+const ROOM_BYTES: u64 = 64 << 20;
 
 /// Where a segment's head has its sum.
 const SEGMENT_SUM_AT: usize = 60;

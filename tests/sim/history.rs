@@ -12,6 +12,7 @@ use quorate::namespace::acl::Principals;
 use quorate::namespace::command::{
     Answer, Done, LockPlace, Operation, Outcome, Read, Refusal, Revision, Scanned, SessionId, Stat, StepDone,
 };
+use quorate::paxos::Slot;
 use quorate::wire::client::Consistency;
 
 use super::model::Model;
@@ -55,6 +56,8 @@ pub struct History {
     pub watched: Vec<Watched>,
     /// Lives whose session another process took over, and the last of their requests that it was told to be applied.
     pub taken_over: Vec<(Life, u64, u64)>,
+    /// Lives that the cell told that their session is over, and what was chosen by then.
+    pub told_over: Vec<(Life, SessionId, Slot)>,
 }
 
 /// How much a history holds.
@@ -122,6 +125,9 @@ impl History {
             }
         }
         self.taken_over_exactly(model);
+        for (life, session, upto) in &self.told_over {
+            assert!(model.was_over(*session, *upto), "{life:?} was told that {session:?} is over, and it was not");
+        }
         self.real_time(model);
         super::locks::judge(self);
         super::handles::judge(self);

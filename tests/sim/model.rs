@@ -11,6 +11,7 @@ use quorate::namespace::command::{
     Command, Done, Expect, Expiry, Lifetime, LockPlace, Operation, Outcome, Quota, Refusal, Resume, Revision,
     Sequencer, SessionId, Stat,
 };
+use quorate::paxos::Slot;
 use quorate::wire::watch::EventKind;
 
 use super::acls::{Eyes, LOOK};
@@ -77,6 +78,10 @@ pub struct Model {
     pub tree: Tree,
     pub past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
     sessions: BTreeMap<SessionId, Session>,
+    /// Where each session that is over ended.
+    over: BTreeMap<SessionId, Slot>,
+    /// The one of the batch at work.
+    slot: Slot,
     revision: Revision,
     pub instances: u64,
     commands: u64,
@@ -101,6 +106,8 @@ impl Model {
             tree: Tree::new(),
             past: BTreeMap::from([past]),
             sessions: BTreeMap::new(),
+            over: BTreeMap::new(),
+            slot: Slot(0),
             revision: 0,
             instances: 0,
             commands: 0,
@@ -114,8 +121,9 @@ impl Model {
         }
     }
 
-    /// Applies the body of one batch.
-    pub fn apply(&mut self, batch: &[u8]) {
+    /// Applies the body of one batch, that of this slot.
+    pub fn apply(&mut self, slot: Slot, batch: &[u8]) {
+        self.slot = slot;
         let batch = Batch::decode(batch).expect("a batch is well made");
         self.log_time_ns = self.log_time_ns.max(batch.log_time_ns);
         for command in batch {
@@ -134,6 +142,11 @@ impl Model {
         let all = self.whos.get(&session).map_or(&[][..], Vec::as_slice);
         let first = all.partition_point(|(number, _)| *number <= behind).saturating_sub(1);
         all[first..].iter().map(|(_, who)| who.clone()).collect()
+    }
+
+    /// Whether a session was over when everything up to that slot was applied.
+    pub fn was_over(&self, session: SessionId, upto: Slot) -> bool {
+        self.over.get(&session).is_some_and(|slot| *slot <= upto)
     }
 
     pub fn revision(&self) -> Revision {
@@ -374,6 +387,7 @@ impl Model {
 
     fn end_session(&mut self, session: SessionId, lost_ns: Option<u64>) {
         self.sessions.remove(&session);
+        self.over.insert(session, self.slot);
         let owned: Vec<String> =
             self.tree.iter().filter(|(_, node)| node.owner == Some(session)).map(|(path, _)| path.clone()).collect();
         owned.iter().for_each(|path| self.remove(path));

@@ -7,7 +7,7 @@ use quorate::journal::Place;
 use quorate::paxos::{CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
 use quorate::replica::Replica;
 use quorate::replica::exchange::{
-    Borrower, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Trust,
+    Borrower, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Submission, Trust,
 };
 use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
@@ -366,6 +366,9 @@ impl Node {
         for effect in others {
             self.perform(running, effect, around);
         }
+        if !running.effects.is_empty() {
+            self.wake_at(around.world, around.world.now);
+        }
         for conn in &running.closes {
             around.network.close(around.world, *conn, Host::Node(self.index));
         }
@@ -374,6 +377,12 @@ impl Node {
     fn perform(&mut self, running: &mut Running, effect: Effect, around: &mut Around<'_>) {
         let of = (self.index, self.life);
         match effect {
+            Effect::Peer { message: PeerMessage::Forward { count, run }, .. }
+                if around.world.chance("crowded-link", around.plan.crowded) =>
+            {
+                let now = self.clock.read(around.world.now);
+                running.step(now, Input::NotForwarded { submission: Submission { run, count } });
+            }
             Effect::Peer { to, message } => {
                 if let PeerMessage::Paxos(Message::Promise { ballot, .. }) = &message {
                     let proved = around.oracle.proved(self.index);
@@ -532,6 +541,7 @@ impl Running {
 
     fn step(&mut self, now: Instant, input: Input) {
         self.replica.step(now, input, &mut self.effects);
+        self.replica.invariants();
     }
 
     fn front_asks(&mut self, now: Instant, front: usize, request: FrontRequest) {

@@ -71,6 +71,7 @@ struct Seen {
     /// The highest ballot of any durable record: a restart promises at least that.
     proved: Ballot,
     applied_upto: Slot,
+    chosen_upto: Slot,
     ballot: Ballot,
 }
 
@@ -81,6 +82,7 @@ impl Seen {
             durable: BTreeMap::new(),
             proved: Ballot::NONE,
             applied_upto: Slot(0),
+            chosen_upto: Slot(0),
             ballot: Ballot::NONE,
         }
     }
@@ -210,7 +212,7 @@ impl Oracle {
     /// A node's process died.
     pub fn crashed(&mut self, node: usize) {
         let seen = &mut self.seen[node];
-        (seen.applied_upto, seen.ballot) = (Slot(0), Ballot::NONE);
+        (seen.applied_upto, seen.chosen_upto, seen.ballot) = (Slot(0), Slot(0), Ballot::NONE);
     }
 
     /// A node ended a turn.
@@ -220,8 +222,11 @@ impl Oracle {
         let seen = &mut self.seen[node];
         assert!(ballot >= seen.ballot, "node {node} went back from {:?} to {ballot:?}", seen.ballot);
         assert!(applied_upto >= seen.applied_upto, "node {node} went back from {:?}", seen.applied_upto);
+        let chosen_upto = replica.paxos().chosen_upto();
+        assert!(chosen_upto >= seen.chosen_upto, "node {node} went back from {:?} chosen", seen.chosen_upto);
         let applied = applied_upto > seen.applied_upto;
-        (seen.applied_upto, seen.ballot) = (applied_upto, ballot);
+        (seen.applied_upto, seen.chosen_upto, seen.ballot) = (applied_upto, chosen_upto, ballot);
+        self.is_chosen_upto(node, chosen_upto);
         if applied {
             assert!(applied_upto <= self.chosen_upto, "node {node} applied {applied_upto:?}, which is not chosen");
             let digest = replica.namespace().digest();
@@ -260,7 +265,8 @@ impl Oracle {
         self.chosen_upto
     }
 
-    /// What waits for a log time waits at least that long: between two of them no less time passes than they say.
+    /// What waits for a log time waits at least that long: between two of them no less time passes than they say. (An entry
+    /// is seen when it is said, which a slow leader does up to a second after it read its clock.)
     fn log_time_keeps_pace(&mut self, node: usize, log_time: u64) {
         // A state from before the first entry has a time too: zero, which nobody said then.
         let Some(said_at) = self.said.get(&log_time).copied().filter(|_| log_time > 0) else { return };

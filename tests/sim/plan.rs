@@ -79,6 +79,8 @@ pub struct Plan {
     pub torn_starts: u64,
     /// Pauses in the middle of a turn, in a thousand.
     pub hiccups: u64,
+    /// How often, in a thousand, a link has no room for what is to be forwarded.
+    pub crowded: u64,
     /// Between two misfortunes, on average.
     pub misfortune_every: Moment,
     /// Changes of members wait for a leader beside whom some node is in that phase.
@@ -168,6 +170,7 @@ impl Plan {
         if plan.nodes >= 3 && plan.victim.is_none() && more.below(16) == 0 {
             plan.go_beyond_repair(&mut more);
         }
+        plan.crowded = more.pick(&[0, 0, 10, 100]);
         plan
     }
 
@@ -238,6 +241,7 @@ impl Plan {
             tears: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
+            crowded: 0,
             ambush: more.pick(&[None, Some("probing"), Some("phase 1"), Some("taking over"), Some("catching up")]),
             slow_rings: more.pick(&[0, 20, 200]),
             rumours: more.pick(&[0, 0, 100, 500]),

@@ -94,12 +94,15 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
 }
 
 /// Slots from `sure` on, which the log reaches back to, of which a start would find that it held a value, and not the value.
-/// (What holds no value, as a seal, is read by starts alone.)
+/// (What holds no value, as a seal, is read by starts alone.) Where the log jumped to its newest image the records before it
+/// lead nowhere: whoever starts below has to ask others anyhow.
 pub fn lost(disk: &mut Disk, sure: Slot) -> Vec<Slot> {
     let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
     let recovery = journal::recover(&mut Segments(disk), known(&hard_state, sure), &mut |_, _| ());
     let recovery = recovery.unwrap_or_else(|error| panic!("damage never makes a journal unusable: {error}"));
-    recovery.maybe.iter().chain(&recovery.lost).map(|name| name.slot).collect()
+    let jumped_upto = hard_state.contents().image.filter(|image| !image.is_led_to).map_or(Slot(0), |image| image.slot);
+    let slots = recovery.maybe.iter().chain(&recovery.lost).map(|name| name.slot);
+    slots.filter(|slot| *slot > jumped_upto).collect()
 }
 
 /// What the hard state says of the log, if everything up to there is in an image.

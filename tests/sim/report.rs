@@ -35,7 +35,7 @@ pub struct Report {
     pub watches: WatchTally,
     /// Nodes that ended because their time was over.
     pub ended: u64,
-    /// Nodes whose operations were searched for an order.
+    /// Operations that were searched for an order.
     pub searched: u64,
     /// What of the protocol was exercised.
     pub words: BTreeSet<&'static str>,

@@ -230,13 +230,21 @@ impl Run {
 
     fn judge(&self) -> Report {
         let mut model = Model::new();
-        for (_, value) in self.oracle.log() {
+        for (slot, value) in self.oracle.log() {
             if value.first() == Some(&COMMANDS) {
-                model.apply(&value[1..]);
+                model.apply(slot, &value[1..]);
             }
         }
         let tally = self.history.judge(&model);
         let watches = watching::judge(&self.history, &model);
+        // What a replica can no longer tell it forgot in a restart.
+        let none_forgot =
+            self.nodes.iter().all(|node| node.life <= 1 && node.transfers == 0) && self.plan.past_bytes >= 1 << 20;
+        assert!(
+            !none_forgot || watches.gaps == 0,
+            "nobody started again, and watches were told of {} gaps",
+            watches.gaps
+        );
         let is_whole = !self.plan.beyond_repair || self.is_settled();
         if is_whole {
             assert_eq!(model.waiting(), [""; 0], "in the calm everything that was due is done");
@@ -509,8 +517,9 @@ impl Run {
     }
 
     pub fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
+        let chosen_upto = self.oracle.chosen_upto();
         let Self { world, network, history, plan, clients, .. } = self;
-        act(&mut clients[index], &mut client::Around { world, network, history, plan });
+        act(&mut clients[index], &mut client::Around { world, network, history, plan, chosen_upto });
         for path in clients[index].take_rumours() {
             // It is not on the way for long: what was answered is seen by whoever asks from now on.
             let apart = 1 + world.random.below(clients.len().max(2) as u64 - 1) as usize;

@@ -112,10 +112,18 @@ impl Watching {
     pub fn told(&mut self, watched: &mut [Watched], name: u64, told: WatchTold) {
         // What was under way when the watch was ended may still be told.
         let Some(place) = self.held.get(&name) else { return };
-        if matches!(told, WatchTold::Over(_) | WatchTold::Refused(_)) {
-            self.held.remove(&name);
-        } else {
-            watched[*place].heard.push(Heard::Told(told));
+        match told {
+            WatchTold::Refused(refusal) => panic!("{:?} is refused: {refusal:?}", watched[*place]),
+            WatchTold::Over(_) => _ = self.held.remove(&name),
+            told => watched[*place].heard.push(Heard::Told(told)),
+        }
+    }
+
+    /// Every watch was opened: more was asked for since, and answered.
+    pub fn are_open(&self, watched: &[Watched]) {
+        for watched in self.held.values().map(|place| &watched[*place]) {
+            let opened = |heard: &Heard| matches!(heard, Heard::Told(WatchTold::Opened { .. }));
+            assert!(watched.heard.iter().any(opened), "{watched:?} was never opened");
         }
     }
 
@@ -172,7 +180,8 @@ impl Watched {
                     (cursor, over) = (*revision, self.wish.once);
                 }
                 Heard::Told(WatchTold::Gap { from, to }) if *to > begins => {
-                    assert!(!over && to > from && *to > cursor, "{from} to {to} is no gap after {cursor}: {self:?}");
+                    let is_one = to > from && *to > cursor && *to <= model.revision();
+                    assert!(!over && is_one, "{from} to {to} is no gap after {cursor}: {self:?}");
                     self.nothing_between(cursor, *from, view);
                     tally.gaps += 1;
                     (cursor, over) = (*to, self.wish.once);

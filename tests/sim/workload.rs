@@ -49,6 +49,9 @@ impl Known {
 
 /// The next call. `reads`: in a thousand; `known`: what this client last saw; `seen`: the newest revision it was told.
 pub fn draw(random: &mut Random, plan: &Plan, reads: u64, known: &Known, seen: u64) -> Wish {
+    if random.permille(PLAIN) {
+        return plain(random, reads);
+    }
     let path = path(random, plan.names);
     if random.permille(reads) {
         let read = if random.below(8) == 0 {
@@ -78,6 +81,20 @@ pub fn draw(random: &mut Random, plan: &Plan, reads: u64, known: &Known, seen: u
     Wish::Request(match guard {
         Some(sequencer) => Operation::Guarded { sequencer, operation: Box::new(operation) },
         None => operation,
+    })
+}
+
+/// A call on one of few nodes that nothing else touches, so that their story can be told from answers alone.
+fn plain(random: &mut Random, reads: u64) -> Wish {
+    let path = format!("/p{}", random.below(2));
+    if random.permille(reads.clamp(200, 600)) {
+        return Wish::Read(Read::Get { path }, Consistency::Linearizable);
+    }
+    let data = data(random);
+    Wish::Request(match random.below(8) {
+        0..3 => Operation::Create { path, data, lifetime: Lifetime::Permanent, sequential: false },
+        3..7 => Operation::Set { path, data, expect: Expect::Any },
+        _ => Operation::Delete { path, expect: Expect::Any },
     })
 }
 
@@ -146,7 +163,14 @@ fn opening(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
         (0 | 1, Some(handle)) => {
             let own = handle.path.clone();
             let below = format!("{}/m{}", own.trim_end_matches('/'), random.below(3));
-            let operation = match random.below(7) {
+            let operation = match random.below(10) {
+                7 => Operation::Release { path: own },
+                8 => Operation::SetAcl {
+                    path: own,
+                    acl: (random.below(3) > 0).then(|| acls::acl(random)),
+                    expect: Expect::Any,
+                },
+                9 => logging(random, known, own),
                 0 => Operation::Delete { path: own, expect: Expect::Any },
                 1 => Operation::Create {
                     path: below,
@@ -401,3 +425,6 @@ fn consistency(random: &mut Random, seen: u64) -> Consistency {
         _ => Consistency::Linearizable,
     }
 }
+
+/// Calls, in a thousand, on nodes that nothing else touches.
+const PLAIN: u64 = 120;
