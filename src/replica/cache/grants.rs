@@ -101,7 +101,6 @@ impl Grants {
         self.bytes
     }
 
-    #[cfg(any(test, debug_assertions))]
     pub fn get(&self, path: &str, session: SessionId) -> Option<Grant> {
         self.by_path.get(path)?.get(&session).copied()
     }
@@ -146,7 +145,6 @@ impl Blocked {
             || is_below(first_of(Touch::Subtree(below.as_str().into())))
     }
 
-    #[cfg(any(test, debug_assertions))]
     pub fn is_empty(&self) -> bool {
         self.touches.is_empty()
     }

@@ -451,7 +451,6 @@ impl Cache {
     }
 
     /// What must hold between turns.
-    #[cfg(any(test, debug_assertions))]
     pub(super) fn invariants(&self) {
         let paths: usize = self.holders.values().map(|holder| holder.paths.len()).sum();
         assert_eq!(paths, self.grants.count(), "every grant is known by its holder");
