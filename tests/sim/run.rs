@@ -517,9 +517,9 @@ impl Run {
     }
 
     pub fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
-        let chosen_upto = self.oracle.chosen_upto();
+        let (chosen_upto, all_sound) = (self.oracle.chosen_upto(), self.rotten == 0);
         let Self { world, network, history, plan, clients, .. } = self;
-        act(&mut clients[index], &mut client::Around { world, network, history, plan, chosen_upto });
+        act(&mut clients[index], &mut client::Around { world, network, history, plan, chosen_upto, all_sound });
         for path in clients[index].take_rumours() {
             // It is not on the way for long: what was answered is seen by whoever asks from now on.
             let apart = 1 + world.random.below(clients.len().max(2) as u64 - 1) as usize;
