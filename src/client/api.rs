@@ -103,6 +103,13 @@ impl Client {
         self.inner.observed.is_safe()
     }
 
+    /// For how long the session's lease holds at least, by this host's clock, if the cell is not heard again; zero when it is
+    /// not [safe](Client::is_safe). Whoever needs time to stop begins when so much is left.
+    #[must_use]
+    pub fn safe_for(&self) -> Duration {
+        self.inner.observed.safe_for()
+    }
+
     /// The changes of the session's state from now on.
     #[must_use]
     pub fn session_events(&self) -> SessionEvents {

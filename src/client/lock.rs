@@ -86,7 +86,8 @@ pub struct Lost {
 #[derive(Debug)]
 pub struct Guarded<'a> {
     client: &'a Client,
-    sequencer: &'a Sequencer,
+    /// With the path as the cell calls it.
+    sequencer: Sequencer,
 }
 
 impl Client {
@@ -149,6 +150,13 @@ impl Client {
         self.ask(&sequencer.path, Consistency::Linearizable, read, pick)
     }
 
+    /// Writes that the cell refuses once the lock of that sequencer, which its holder handed over, is lost.
+    /// [`Error::BadArgument`] if its path is none.
+    pub fn guarded_by(&self, sequencer: &Sequencer) -> Result<Guarded<'_>, Error> {
+        let path = self.inward(&sequencer.path)?;
+        Ok(Guarded { client: self, sequencer: Sequencer { path, ..sequencer.clone() } })
+    }
+
     /// Gives a lock up, whatever comes of it.
     pub(super) fn release_quietly(&self, release: Operation) {
         self.call(Call::Request(release), Then::nothing());
@@ -209,6 +217,13 @@ impl LockGuard {
         self.client.observed().is_safe()
     }
 
+    /// For how long the lock is held at least, by this host's clock, if the cell is not heard again; zero when it is not
+    /// [held](LockGuard::is_held). Whoever needs time to stop begins when so much is left.
+    #[must_use]
+    pub fn held_for(&self) -> Duration {
+        self.client.safe_for()
+    }
+
     /// Completes when the lock is lost, or may be.
     pub fn lost(&self) -> Lost {
         let events = self.client.session_events();
@@ -232,7 +247,7 @@ impl LockGuard {
     /// Writes that the cell refuses once the lock is lost.
     #[must_use]
     pub fn guarded(&self) -> Guarded<'_> {
-        Guarded { client: &self.client, sequencer: &self.sequencer }
+        Guarded { client: &self.client, sequencer: self.sequencer.clone() }
     }
 
     /// Gives the lock up, and tells when that is done: [`Error::Fenced`], or [`Error::NoNode`], if it was lost before.

@@ -97,6 +97,7 @@ mod op;
 mod quota;
 pub mod recipes;
 mod saved;
+mod sequencer;
 mod session;
 mod snapshot;
 mod socket;

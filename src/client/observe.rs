@@ -84,13 +84,18 @@ impl Observed {
         if self.is_here() { lock(&self.view).state } else { SessionState::Closed }
     }
 
-    /// Whether the session's lease holds now: the clock is asked, not the driver, which may not have had its turn.
-    pub(super) fn is_safe(&self) -> bool {
+    /// For how long the session's lease holds from now on: the clock is asked, not the driver, which may not have had its turn.
+    pub(super) fn safe_for(&self) -> Duration {
         if !self.is_here() {
-            return false;
+            return Duration::ZERO;
         }
-        let View { state, lease_until, closing, .. } = *lock(&self.view);
-        state == SessionState::Safe && !closing && clock::now() < lease_until
+        let View { state, lease_until, closing } = *lock(&self.view);
+        if state == SessionState::Safe && !closing { (lease_until - clock::now()).into() } else { Duration::ZERO }
+    }
+
+    /// Whether the session's lease holds now.
+    pub(super) fn is_safe(&self) -> bool {
+        self.safe_for() > Duration::ZERO
     }
 
     /// The kept answers. A forked child has none: it would not hear that they changed.

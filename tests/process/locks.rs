@@ -214,6 +214,41 @@ fn a_program_runs_under_the_lock_and_ends_when_it_is_lost() {
 }
 
 #[test]
+fn a_program_under_a_lock_writes_under_it_and_nobody_does_with_what_it_left_behind() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let client = connect(&cell, "10s");
+    client.create("/state", "idle", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    let under = "--under \"$QUORATE_LOCK_SEQUENCER\"";
+    let txn = "\"if lock $QUORATE_LOCK_SEQUENCER\" 'then set /state done'";
+    let script = format!(
+        "set -e; {QUORATE} set {under} /state busy; {QUORATE} create {under} /state/part 1; \
+         {QUORATE} delete {under} /state/part; {QUORATE} txn {txn} 2>&1; echo \"$QUORATE_LOCK_SEQUENCER\""
+    );
+    let endpoints = cell.endpoints();
+    let mut command = Command::new(QUORATE);
+    command.args(["lock", "/l", "--", "sh", "-c", &script]).env("QUORATE_ENDPOINTS", &endpoints);
+    let done = command.output().expect("it starts");
+    assert!(done.status.success(), "{done:?}");
+    let said = String::from_utf8(done.stdout).expect("text");
+    let sequencer = said.lines().last().expect("it says it last");
+    let (data, stat) = client.get("/state").wait_timeout(PATIENCE).expect("it is there");
+    assert_eq!((&data[..], stat.version), (&b"done"[..], 2));
+
+    for late in [
+        vec!["set", "--under", sequencer, "/state", "late"],
+        vec!["create", "--under", sequencer, "/late"],
+        vec!["delete", "--under", sequencer, "/state"],
+    ] {
+        let done = Command::new(QUORATE).args(&late).env("QUORATE_ENDPOINTS", &endpoints).output().expect("it starts");
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert!(!done.status.success() && told.contains("is not held with token"), "{late:?}: {told}");
+    }
+    let stat = client.exists("/state").wait_timeout(PATIENCE).expect("it answers").expect("it is there");
+    assert_eq!(stat.version, 2, "what came late changed nothing");
+}
+
+#[test]
 fn a_lost_lock_leaves_nothing_of_the_program_behind() {
     let mut cell = Cell::start(3, "");
     let watcher = connect(&cell, "10s");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Acl, AclEntry, Client, CreateOptions};
+use quorate::client::{Acl, AclEntry, Client, CreateOptions, Sequencer};
 use quorate::server::{Code, Failure};
 
 use super::connect::{Target, change_failed, span};
@@ -44,6 +44,9 @@ pub struct What {
     /// Make missing parents as well
     #[arg(long, short)]
     parents: bool,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER", conflicts_with = "parents")]
+    under: Option<Sequencer>,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -71,7 +74,12 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     if !what.acl.is_empty() {
         options = options.acl(Acl::new(what.acl.iter().cloned()));
     }
-    let made = client.create(&what.path, what.data.read()?, options).wait_timeout(timeout);
+    let data = what.data.read()?;
+    let create = match &what.under {
+        Some(lock) => client.guarded_by(lock).map_err(|error| change_failed(&error))?.create(&what.path, data, options),
+        None => client.create(&what.path, data, options),
+    };
+    let made = create.wait_timeout(timeout);
     let made = made.map_err(|error| change_failed(&error))?;
     output::show(|| made.path.clone(), || output::version(&made.path, made.stat.version))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Expect};
+use quorate::client::{Client, Expect, Sequencer};
 use quorate::server::Failure;
 use serde_json::json;
 
@@ -25,6 +25,9 @@ pub struct What {
     /// Only if the node has this version
     #[arg(long)]
     version: Option<u64>,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -34,6 +37,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Prints nothing, in the simple form.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let expect = what.version.map_or(Expect::Any, Expect::Version);
-    client.delete(&what.path, expect).wait_timeout(timeout).map_err(|error| change_failed(&error))?;
+    let delete = match &what.under {
+        Some(lock) => client.guarded_by(lock).map_err(|error| change_failed(&error))?.delete(&what.path, expect),
+        None => client.delete(&what.path, expect),
+    };
+    delete.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
     output::done(|| json!({ "path": what.path, "nodes": 1 }))
 }

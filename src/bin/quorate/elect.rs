@@ -15,9 +15,8 @@ use super::output::Rows;
 #[derive(clap::Args)]
 #[command(
     after_help = format!("Examples:\n  quorate elect /services/db -- ./serve.sh\n  quorate elect --value 10.0.0.7:5432 /services/db -- ./serve.sh\n  \
-                  quorate elect --observe /services/db\n\n{PROMISE} Another may \
-                  lead within that half second: unlike `quorate lock`, this has no --lock-delay that keeps others out until the \
-                  program is gone.\n\nThe exit status is the program's own. With --observe it prints \
+                  quorate elect --observe /services/db\n\n{PROMISE} Unlike `quorate lock`, this has no --lock-delay: after a loss that \
+                  comes at once, as when this host was stopped for a while, another may lead within that half second.\n\nThe exit status is the program's own. With --observe it prints \
                   `leader TERM VALUE` or `none`, now and whenever that changes.")
 )]
 pub struct Args {
@@ -35,7 +34,8 @@ pub struct Args {
     /// End after so many lines
     #[arg(long, short = 'n', requires = "observe")]
     count: Option<u64>,
-    /// The program and its arguments. It finds QUORATE_LOCK_PATH and QUORATE_LOCK_TOKEN in its environment
+    /// The program and its arguments. It finds QUORATE_LOCK_PATH, QUORATE_LOCK_TOKEN and QUORATE_LOCK_SEQUENCER
+    /// in its environment
     #[arg(last = true, required_unless_present = "observe")]
     program: Vec<OsString>,
     #[command(flatten)]

@@ -1,7 +1,8 @@
 //! `quorate lock`: runs a program while it holds a lock.
 //!
 //! The program ends before the lock can be anybody else's, as far as this host is asked in time: it is told to when the
-//! session's lease runs out here, and killed a little later, and the lock delay keeps others out for longer than that. What
+//! session's lease is about to run out here, and killed before it has. Of a loss that comes at once, as when this host was
+//! stopped for a while, the lock delay keeps others out for longer than that takes. What
 //! it started in groups of its own is its own affair, and what it has sent is on its way: for those there is a longer delay,
 //! and the token.
 
@@ -12,7 +13,7 @@ use quorate::client::{Client, LockGuard, LockLost, LockOptions};
 use quorate::server::{Code, Failure};
 
 use super::connect::{Target, change_failed, span};
-use super::program;
+use super::program::{self, Held};
 
 #[derive(clap::Args)]
 #[command(
@@ -33,7 +34,8 @@ pub struct Args {
     /// How long nobody else gets the lock if this session is lost, a minute at most [default: 2s]
     #[arg(long, value_parser = span)]
     lock_delay: Option<Duration>,
-    /// The program and its arguments. It finds QUORATE_LOCK_PATH and QUORATE_LOCK_TOKEN in its environment
+    /// The program and its arguments. It finds QUORATE_LOCK_PATH, QUORATE_LOCK_TOKEN and QUORATE_LOCK_SEQUENCER
+    /// in its environment
     #[arg(last = true, required = true)]
     program: Vec<OsString>,
     #[command(flatten)]
@@ -42,9 +44,12 @@ pub struct Args {
 
 /// What is done to the program of `lock` and of `elect` when its time is over before it is.
 pub const PROMISE: &str = "If the session is lost, or its lease runs out as the cell does not answer, the program and all in \
-                           its process group are sent SIGTERM, and SIGKILL half a second later. (In the foreground of a \
+                           its process group are sent SIGTERM, and SIGKILL half a second later: of a lease that runs \
+                           out, both before it has. (In the foreground of a \
                            terminal, which the program shares with this command, it alone is.) What must never be \
-                           touched by two has to compare QUORATE_LOCK_TOKEN, which rises with each holder.";
+                           touched by two has to compare QUORATE_LOCK_TOKEN, which rises with each holder; what is \
+                           written here is refused to who lost the lock if it is given with \
+                           --under \"$QUORATE_LOCK_SEQUENCER\".";
 
 /// Keeps others out until the program is gone.
 const LOCK_DELAY: Duration = Duration::from_secs(2);
@@ -83,11 +88,15 @@ fn take(client: &Client, args: &Args) -> Result<LockGuard, Failure> {
 
 /// Runs the program while the lock of the node at `path` is held; the program's exit status.
 pub fn hold(program: &[OsString], path: &str, guard: &LockGuard) -> Result<u8, Failure> {
-    let environment = [("QUORATE_LOCK_PATH", path.to_owned()), ("QUORATE_LOCK_TOKEN", guard.token().to_string())];
+    let environment = [
+        ("QUORATE_LOCK_PATH", path.to_owned()),
+        ("QUORATE_LOCK_TOKEN", guard.token().to_string()),
+        ("QUORATE_LOCK_SEQUENCER", guard.sequencer().to_string()),
+    ];
     let mut lost = guard.lost();
     program::run(program, &environment, || {
         // Whoever was stopped for a while finds the clock past the lease before anybody tells of it.
         let loss = lost.wait_timeout(Duration::ZERO).or_else(|| (!guard.is_held()).then_some(LockLost::Jeopardy));
-        loss.map(|loss| format!("the lock is lost: {loss}"))
+        loss.map_or_else(|| Held::For(guard.held_for()), |loss| Held::Lost(format!("the lock is lost: {loss}")))
     })
 }

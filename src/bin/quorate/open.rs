@@ -11,7 +11,7 @@ use quorate::server::{Code, Failure};
 
 use super::connect::{Target, change_failed};
 use super::input::Data;
-use super::program;
+use super::program::{self, Held};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate open --transient --parents /services/web/7 10.0.0.7:80 -- ./serve.sh\n  \
@@ -58,10 +58,11 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
         let status = program::run(&args.program, &environment, || {
             while let Some(event) = events.next_timeout(Duration::ZERO) {
                 if let HandleEvent::Invalid(why) = event {
-                    return Some(format!("the handle is good for nothing more ({why:?})"));
+                    return Held::Lost(format!("the handle is good for nothing more ({why:?})"));
                 }
             }
-            None
+            // A handle is good through jeopardy, and is told of its end.
+            Held::For(Duration::MAX)
         })?;
         if client.is_safe() {
             // If its session is over it is closed, and there is no answer in time.

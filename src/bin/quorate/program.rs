@@ -1,7 +1,7 @@
-//! Runs a program for as long as something is held, and ends it when that is lost.
+//! Runs a program for as long as something is held, and ends it before that is lost.
 //!
-//! The program is told to end as soon as the loss is seen here, and killed within [`GRACE`]; it dies with this process. It
-//! gets a process group of its own, and all in it is told and killed with it, what it started and left behind too. Only in
+//! When no more than [`GRACE`] is left of what is surely held the program is told to end, and killed before that is over; of a
+//! sudden loss it is told as soon as it is seen here, and killed within the same time. It dies with this process. It gets a process group of its own, and all in it is told and killed with it, what it started and left behind too. Only in
 //! the foreground of a terminal it stays in this process's group, as the terminal's keys are for that one: there it is
 //! told alone.
 
@@ -26,6 +26,14 @@ enum Event {
     Told(i32),
 }
 
+/// What becomes of that for which the program runs.
+pub enum Held {
+    /// It is held for so long at least.
+    For(Duration),
+    /// It is held no more, or perhaps not; why.
+    Lost(String),
+}
+
 /// The program at work. Until it is waited for, which is last, its number is nobody else's.
 struct Running {
     child: Child,
@@ -33,12 +41,12 @@ struct Running {
     has_group: bool,
 }
 
-/// Runs the program until it ends, or `loss` says that there is one; the program's exit status. It finds `environment` in its
-/// own. Signals are the program's until it has ended, and from then on do what they do to any process.
+/// Runs the program until it ends, or `held_for` says that its time is over; the program's exit status. It finds `environment`
+/// in its own. Signals are the program's until it has ended, and from then on do what they do to any process.
 pub fn run(
     program: &[OsString],
     environment: &[(&str, String)],
-    mut loss: impl FnMut() -> Option<String>,
+    mut held_for: impl FnMut() -> Held,
 ) -> Result<u8, Failure> {
     let cannot = |why: std::io::Error| {
         Failure::new(Code::RunFailed, format!("cannot run {:?}", program[0])).found(why.to_string())
@@ -61,7 +69,7 @@ pub fn run(
             }
         }
     });
-    let mut patience = None;
+    let (mut patience, mut longest) = (None, Duration::ZERO);
     loop {
         match events.recv_timeout(LOOK_EVERY) {
             Ok(Event::Ended) => return running.finish(patience.is_some()).map_err(cannot),
@@ -72,7 +80,7 @@ pub fn run(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => unreachable!("whoever hears signals never ends"),
         }
-        look(&mut loss, &mut patience, &running);
+        look(held_for().over(&mut longest), &mut patience, &running);
     }
 }
 
@@ -110,19 +118,33 @@ fn is_in_foreground() -> bool {
     File::open("/dev/tty").is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
 }
 
-/// Ends the program if there is a loss: first politely, and after a number of looks for good.
-fn look(loss: &mut impl FnMut() -> Option<String>, patience: &mut Option<u32>, running: &Running) {
-    match patience {
-        None => {
-            if let Some(loss) = loss() {
-                // The deed before the word, which may take its time.
-                running.tell(Signal::TERM);
-                *patience = Some(LOOKS_BEFORE_KILL);
-                crate::tell(format_args!("quorate: {loss}: ending the program"));
-            }
+/// Ends the program if its time is over: first politely, and after a number of looks for good.
+fn look(over: Option<String>, patience: &mut Option<u32>, running: &Running) {
+    match (patience.as_mut(), over) {
+        (None, None) => {}
+        (None, Some(why)) => {
+            // The deed before the word, which may take its time.
+            running.tell(Signal::TERM);
+            *patience = Some(LOOKS_BEFORE_KILL);
+            crate::tell(format_args!("quorate: {why}: ending the program"));
         }
-        Some(0) => running.tell(Signal::KILL),
-        Some(looks) => *looks -= 1,
+        (Some(0), _) => running.tell(Signal::KILL),
+        (Some(looks), _) => *looks -= 1,
+    }
+}
+
+impl Held {
+    /// Why the program's time is over, if it is. `longest` is what was left at best so far.
+    fn over(self, longest: &mut Duration) -> Option<String> {
+        match self {
+            Self::For(left) => {
+                *longest = left.max(*longest);
+                // Of a lease that is short altogether some has to be left to work in.
+                (left <= GRACE.min(*longest / 4))
+                    .then(|| format!("the cell does not answer: it may be lost in {left:.1?}"))
+            }
+            Self::Lost(why) => Some(why),
+        }
     }
 }
 
@@ -132,5 +154,28 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// From the polite end to the other: short, as others may have soon what was lost.
 const LOOKS_BEFORE_KILL: u32 = 10;
 
-/// From the loss to the end of the program, on a host that is not overloaded. Whoever can keep others out for so long should.
+/// From the polite end to that of all there is of the program, on a host that is not overloaded. Whoever can keep others out
+/// for so long after a sudden loss should.
 pub const GRACE: Duration = LOOK_EVERY.saturating_mul(LOOKS_BEFORE_KILL + 2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The looks at a lease that is renewed once and then runs out: what was left when the program's time was over.
+    fn left_at_the_end(lease: Duration) -> Duration {
+        let renewed = (0..=lease.as_millis() as u64 / 3).rev().map(|gone| lease - Duration::from_millis(gone));
+        let runs_out = (0..=lease.as_millis() as u64).map(|gone| lease - Duration::from_millis(gone));
+        let mut longest = Duration::ZERO;
+        let over = renewed.chain(runs_out).find(|left| Held::For(*left).over(&mut longest).is_some());
+        over.expect("nothing is left at last")
+    }
+
+    #[test]
+    fn a_program_ends_while_what_it_runs_for_is_still_held() {
+        assert_eq!(left_at_the_end(Duration::from_secs(9)), GRACE);
+        assert_eq!(left_at_the_end(Duration::from_secs(2)), Duration::from_millis(500));
+        let lost = Held::Lost("the session has expired".to_owned()).over(&mut Duration::from_secs(9));
+        assert_eq!(lost.as_deref(), Some("the session has expired"));
+    }
+}

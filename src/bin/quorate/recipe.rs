@@ -14,7 +14,7 @@ use serde_json::{Map, json};
 use super::connect::{Target, change_failed, span};
 use super::input::NewData;
 use super::output::{self, Rows};
-use super::program;
+use super::program::{self, Held};
 
 #[derive(clap::Subcommand)]
 pub enum Args {
@@ -248,7 +248,10 @@ impl Run {
     fn program(&self, client: &Client) -> Result<u8, Failure> {
         let environment = [("QUORATE_PATH", self.waiting.place.path.clone())];
         program::run(&self.program, &environment, || {
-            (!client.is_safe()).then(|| "the session's lease ran out, and others may take its place".to_owned())
+            if client.is_safe() {
+                return Held::For(client.safe_for());
+            }
+            Held::Lost("the session's lease ran out, and others may take its place".to_owned())
         })
     }
 }

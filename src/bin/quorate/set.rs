@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Expect};
+use quorate::client::{Client, Expect, Sequencer};
 use quorate::server::Failure;
 
 use super::connect::{Target, change_failed};
@@ -11,7 +11,7 @@ use super::output;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate set /app/config '{\"colour\": \"green\"}'\n  quorate set /app/config - < config.json\n  quorate set --version 3 /app/config new"
+    after_help = "Examples:\n  quorate set /app/config '{\"colour\": \"green\"}'\n  quorate set /app/config - < config.json\n  quorate set --version 3 /app/config new\n  quorate lock /app -- sh -c 'quorate set --under \"$QUORATE_LOCK_SEQUENCER\" /app/state busy'"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -29,6 +29,9 @@ pub struct What {
     /// Only if the node has this version
     #[arg(long)]
     version: Option<u64>,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -38,7 +41,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Prints the node's new version.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let expect = what.version.map_or(Expect::Any, Expect::Version);
-    let stat = client.set(&what.path, what.data.read()?, expect).wait_timeout(timeout);
+    let data = what.data.read()?;
+    let set = match &what.under {
+        Some(lock) => client.guarded_by(lock).map_err(|error| change_failed(&error))?.set(&what.path, data, expect),
+        None => client.set(&what.path, data, expect),
+    };
+    let stat = set.wait_timeout(timeout);
     let version = stat.map_err(|error| change_failed(&error))?.version;
     output::show(|| format!("version {version}"), || output::version(&what.path, version))
 }

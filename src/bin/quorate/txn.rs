@@ -3,10 +3,8 @@
 use std::io::Read;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use clap::Parser;
-use quorate::client::{Appended, Client, CreateOptions, Expect, Revision, Txn, TxnOutcome, TxnReply};
+use quorate::client::{Appended, Client, CreateOptions, Expect, Revision, Sequencer, Txn, TxnOutcome, TxnReply};
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
@@ -17,7 +15,7 @@ use super::shell::line::words;
 #[derive(clap::Args)]
 #[command(after_help = "A line is one step; quotation marks keep spaces together:
   if        what follows are conditions; nothing is done unless all hold
-    exists PATH  |  absent PATH  |  version PATH N
+    exists PATH  |  absent PATH  |  version PATH N  |  lock SEQUENCER
   then      what is done if they do, all of it or, if one step fails, nothing
     create PATH [DATA] [--sequential]
     set PATH DATA [--version N]
@@ -60,6 +58,9 @@ enum Step {
     Version {
         path: String,
         version: u64,
+    },
+    Lock {
+        sequencer: Sequencer,
     },
     Create {
         path: String,
@@ -188,10 +189,8 @@ fn object(step: &Step, reply: &TxnReply) -> Value {
         TxnReply::Deleted => json!({ "result": "deleted", "path": path }),
         TxnReply::Got(Some((data, stat))) => {
             let mut got = json!({ "result": "got", "path": path, "version": stat.version });
-            match std::str::from_utf8(data) {
-                Ok(text) => got["data"] = text.into(),
-                Err(_) => got["data_base64"] = BASE64_STANDARD.encode(data).into(),
-            }
+            let (name, value) = output::data(data);
+            got[name] = value;
             got
         }
         TxnReply::Appended(Appended { first, end }) => {
@@ -249,7 +248,7 @@ impl Plan {
 
 impl Step {
     fn is_condition(&self) -> bool {
-        matches!(self, Self::Exists { .. } | Self::Absent { .. } | Self::Version { .. })
+        matches!(self, Self::Exists { .. } | Self::Absent { .. } | Self::Version { .. } | Self::Lock { .. })
     }
 
     fn path(&self) -> &str {
@@ -262,6 +261,7 @@ impl Step {
             | Self::Delete { path, .. }
             | Self::Append { path, .. }
             | Self::Get { path } => path,
+            Self::Lock { sequencer } => &sequencer.path,
         }
     }
 
@@ -271,6 +271,7 @@ impl Step {
             Self::Exists { path } => txn.check(path, Expect::Any),
             Self::Absent { path } => txn.check(path, Expect::Absent),
             Self::Version { path, version } => txn.check(path, Expect::Version(*version)),
+            Self::Lock { sequencer } => txn.check_lock(sequencer),
             Self::Create { path, data, sequential } => {
                 let options = CreateOptions::permanent();
                 txn.create(path, data.clone(), if *sequential { options.sequential() } else { options })
@@ -296,7 +297,10 @@ mod tests {
     fn a_line_is_a_step_of_the_section_it_stands_in() {
         assert_eq!(counts("set /a 'x y'\n\nget /a"), (0, 2, None));
         assert_eq!(counts("if\n exists /a\n version /a 3\nthen\n delete /a\nelse\n get /a\n# done"), (2, 1, Some(1)));
-        assert_eq!(counts("if absent /a\nthen create /a -1 --sequential\nexists /b\nelse"), (1, 2, Some(0)));
+        assert_eq!(
+            counts("if absent /a\nlock shared:1:2:/l\nthen create /a -1 --sequential\nexists /b\nelse"),
+            (2, 2, Some(0))
+        );
     }
 
     #[test]
@@ -306,6 +310,7 @@ mod tests {
             ("else get /a", "no steps"),
             ("get /a\nfrobnicate /a", "line 2"),
             ("if get /a", "no condition"),
+            ("if lock /a", "is no sequencer"),
             ("set /a", "line 1"),
             ("set /a", "not provided: <DATA>"),
             ("version /a x", "line 1"),
