@@ -46,6 +46,11 @@ fn a_scan_goes_on_in_order_while_leaders_die_and_nodes_go() {
     }
     assert_eq!(seen, paths);
     assert_eq!(said(&cell, &["scan", "/s"]).lines().count(), 7, "the parents are left");
+    let part = said(&cell, &["scan", "--data", "--after", "/s/00", "--limit", "2", "/s"]);
+    assert_eq!(part, "/s/01 \n/s/02 \n", "their data are empty");
+    let row = said(&cell, &["scan", "--json", "--data", "--limit", "1", "/s"]);
+    let row: serde_json::Value = serde_json::from_str(&row).expect("an object a line");
+    assert_eq!((&row["path"], &row["data"], &row["children"]), (&"/s".into(), &"".into(), &6.into()));
     let listed = said(&cell, &["ls", "-l", "--after", "01", "--limit", "2", "/s"]);
     let names: Vec<_> = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
     assert!(names.len() == 2 && names[0][5] == "02" && names[1][..3] == ["0", "0", "0"], "{listed}");

@@ -175,8 +175,7 @@ impl Plan {
     }
 
     fn draw_most(random: &mut Random, more: &mut Random) -> Self {
-        let storm = random.within(500, 6000) * MILLI;
-        let calls = random.pick(&[10, 40, 100, 300]);
+        let (storm, calls) = (random.within(500, 6000) * MILLI, random.pick(&[10, 40, 100, 300]));
         let lease = random.within(40, 400) * MILLI;
         // A cell whose disks or network take as long as its lease elects for ever; that is a matter of configuration.
         let latency = random.pick(&[20 * MICRO, 100 * MICRO, 500 * MICRO, 2 * MILLI]).min(lease / 100);

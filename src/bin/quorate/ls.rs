@@ -87,7 +87,8 @@ impl Form {
         Ok(())
     }
 
-    fn line(&self, name: &str, stat: &Stat) -> String {
+    /// A node's line, by its name or path.
+    pub fn line(&self, name: &str, stat: &Stat) -> String {
         if !self.long {
             return name.to_owned();
         }
