@@ -165,7 +165,7 @@ impl From<FrameError> for Fault {
         let code = match error {
             FrameError::TooLarge { .. } => FaultCode::TooLarge,
             FrameError::Version { .. } => FaultCode::Version,
-            _ => FaultCode::Malformed,
+            FrameError::Magic { .. } | FrameError::Checksum { .. } => FaultCode::Damaged,
         };
         Self { code, text: error.to_string() }
     }

@@ -18,9 +18,9 @@ use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
 use crate::time::{Duration, Instant};
 use crate::wire::cache::CacheAsk;
 use crate::wire::client::{
-    ClientMessage, Consistency, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage, SessionsPage,
+    ClientMessage, Consistency, FaultCode, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Reason, ServerMessage, SessionsPage,
 };
-use crate::wire::frame::{CLIENT_MAGIC, FrameReader};
+use crate::wire::frame::{CLIENT_MAGIC, FrameReader, HEADER_BYTES};
 
 const CLIENT: ConnectionId = ConnectionId(1);
 const SESSION: SessionId = SessionId(7);
@@ -84,6 +84,27 @@ fn heard(front: &mut Front) -> (Vec<String>, bool) {
 }
 
 const RESUME: Resume = Resume { session: SESSION, secret: 9, holder: 1, takes_over: false };
+
+#[test]
+fn a_frame_with_any_bit_turned_over_is_called_damaged_and_nothing_of_it_is_done() {
+    let mut ping = BytesMut::new();
+    ClientMessage::Ping { number: 1 }.encode(&mut ping);
+    for bit in 0..8 * ping.len() {
+        let mut front = front_with(None);
+        front.received(START, CLIENT, &hello(None));
+        heard(&mut front);
+        let mut bytes = ping.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        front.received(START, CLIENT, &bytes);
+        let (mut code, mut closed) = (None, false);
+        front.take_output(|output| match output {
+            Output::Close { .. } => closed = true,
+            Output::Send { bytes, .. } => code = Some(bytes[HEADER_BYTES]),
+        });
+        assert_eq!((code, closed), (Some(FaultCode::Damaged.tag()), true), "bit {bit}");
+        assert!(front.pings.is_empty(), "bit {bit}");
+    }
+}
 
 #[test]
 fn sessions_are_opened_no_faster_than_their_principal_may_ask() {

@@ -203,7 +203,7 @@ pub enum FaultCode {
     WrongCell,
     /// No protocol in common.
     Version,
-    /// A frame or a body cannot be read.
+    /// A body cannot be read.
     Malformed,
     /// A frame or an operation is past a limit.
     TooLarge,
@@ -219,6 +219,8 @@ pub enum FaultCode {
     PeerPort,
     /// Another process took the session over.
     Taken,
+    /// Bytes were damaged or lost on their way, or are of another protocol: nothing of that frame was done.
+    Damaged,
 }
 
 /// Why a frame is no message of this protocol.
@@ -581,6 +583,7 @@ impl FaultCode {
             Self::Unavailable => 8,
             Self::PeerPort => 9,
             Self::Taken => 10,
+            Self::Damaged => 11,
         }
     }
 
@@ -596,6 +599,7 @@ impl FaultCode {
             8 => Self::Unavailable,
             9 => Self::PeerPort,
             10 => Self::Taken,
+            11 => Self::Damaged,
             tag => return Err(DecodeError::UnknownTag { what: "code", tag }),
         })
     }

@@ -81,7 +81,7 @@ pub(super) fn unreadable(error: &dyn std::error::Error) -> Trouble {
 pub(super) fn fault(code: FaultCode, text: &str) -> Trouble {
     match code {
         FaultCode::WrongCell => Trouble::End(Ending::WrongCell(text.to_owned())),
-        FaultCode::Unavailable | FaultCode::PeerPort => Trouble::Leave(text.to_owned()),
+        FaultCode::Unavailable | FaultCode::PeerPort | FaultCode::Damaged => Trouble::Leave(text.to_owned()),
         FaultCode::Version => Trouble::End(Ending::Version(text.to_owned())),
         FaultCode::Malformed
         | FaultCode::TooLarge

@@ -12,7 +12,7 @@ use super::*;
 use crate::namespace::codec::{encode_outcome, encode_read_outcome};
 use crate::namespace::command::{Expect, Stat, Step};
 use crate::wire::cache::CacheAsk;
-use crate::wire::client::{MemberAddress, Reason};
+use crate::wire::client::{FaultCode, MemberAddress, Reason};
 
 const SESSION: SessionId = SessionId(77);
 const CELL: CellId = CellId(5);
@@ -559,6 +559,20 @@ fn a_replica_that_forgot_what_was_answered_is_left() {
     test.reconnect(0);
     assert_eq!(test.disconnects, 1);
     assert_eq!(test.machine.state(), SessionState::Safe, "the session is not given up for it");
+}
+
+#[test]
+fn bytes_damaged_on_their_way_cost_a_connection_and_no_session() {
+    let mut test = Test::open();
+    test.set(1);
+    test.say(&ServerMessage::Fault { code: FaultCode::Damaged, text: "a frame failed its checksum" });
+    assert_eq!((test.disconnects, test.done.len()), (1, 0), "the call waits for the next connection");
+    test.redial();
+    let said = test.connect();
+    assert_eq!(said[0], Said::Hello { seen: 0, resume: true });
+    test.say(&resumed(0));
+    assert!(test.said().contains(&request(1, 0)), "it is sent again");
+    assert_eq!(test.machine.state(), SessionState::Safe);
 }
 
 #[test]
