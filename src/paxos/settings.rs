@@ -148,6 +148,13 @@ impl Lease {
         self.ballot != Ballot::NONE && now < self.until
     }
 
+    /// Whether what was read under this lease may be answered, where the lease was looked at again after that, and then the
+    /// clock: the reign is the same, and its lease was not over.
+    #[must_use]
+    pub fn still_holds(self, seen: Self, now: Instant) -> bool {
+        seen.ballot == self.ballot && now < seen.until
+    }
+
     /// Whether a tree that has come to `own` may be read under it, where the replica has applied everything up to
     /// `applied`: what lies between, clients may have been told of already through another tree of the same replica.
     #[must_use]

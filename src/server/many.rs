@@ -211,10 +211,7 @@ impl FrontCore {
         let leased = lease.lets_read(now, self.applied_upto, wanted);
         self.waiting.extend(self.clients.prepare(now, leased));
         let published = &self.published;
-        let still_leased = || {
-            let lease_now = published.lease();
-            lease_now.ballot == lease.ballot && clock::now() < lease_now.until
-        };
+        let still_leased = || lease.still_holds(published.lease(), clock::now());
         if self.clients.finish(now, &self.tree, leased, still_leased) {
             self.waiting.push_back(FrontRequest::LeaseUsed);
         }

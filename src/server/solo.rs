@@ -96,10 +96,7 @@ impl Solo {
                 notices.for_each(|(_, notice)| clients.notice(notice, replica.tree()));
             })?;
             let replica = &self.core.replica;
-            let still_leased = || {
-                let lease_now = replica.lease();
-                lease_now.ballot == lease.ballot && clock::now() < lease_now.until
-            };
+            let still_leased = || lease.still_holds(replica.lease(), clock::now());
             if clients.finish(now, replica.tree(), leased, still_leased) {
                 self.core.front_asks(now, FrontId(0), FrontRequest::LeaseUsed);
             }
