@@ -21,14 +21,13 @@ use super::stop::Stop;
 use crate::journal::{Identity, SegmentId};
 use crate::limits::{DISK_STALL_MAX, REQUEST_BYTES_MAX};
 use crate::paxos::{self, ReplicaId, Slot};
-use crate::replica::Replica;
 use crate::replica::exchange::{
     Borrower, DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
 };
+use crate::replica::{Process, Replica};
 use crate::runtime::background::Job;
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
-use crate::wire::client::{Role, Status};
 use crate::wire::peer::PeerMessage;
 
 /// A replica and everything it needs of its core.
@@ -179,7 +178,10 @@ impl Core {
     /// One of our fronts asks.
     pub(super) fn front_asks(&mut self, now: Instant, front: FrontId, request: FrontRequest) {
         if let FrontRequest::Status { ticket } = request {
-            let status = Box::new(self.status(now));
+            let identity = self.identity;
+            let process =
+                Process { cell: identity.cell, incarnation: identity.incarnation, started_at: self.started_at };
+            let status = Box::new(self.replica.status(now, process));
             self.effects.push(Effect::Front { front, notice: FrontNotice::Status { ticket, status } });
         } else {
             self.step(now, Input::Front { front, request });
@@ -523,36 +525,6 @@ impl Core {
         }
         if self.inputs.is_empty() {
             self.inputs = inputs;
-        }
-    }
-
-    fn status(&self, now: Instant) -> Status {
-        let (paxos, namespace) = (self.replica.paxos().status(), self.replica.namespace());
-        Status {
-            replica: self.identity.replica,
-            incarnation: self.identity.incarnation,
-            cell: self.identity.cell,
-            role: match paxos.role {
-                paxos::Role::Follower => Role::Follower,
-                paxos::Role::Probing | paxos::Role::Preparing => Role::Candidate,
-                paxos::Role::Leading => Role::Leader,
-            },
-            votes: paxos.votes,
-            leader: paxos.leader,
-            ballot: paxos.promised,
-            chosen_upto: paxos.chosen_upto,
-            applied_upto: self.replica.applied_upto(),
-            trimmed_upto: paxos.trimmed_upto,
-            revision: namespace.revision(),
-            sessions: namespace.session_count() as u64,
-            nodes: namespace.tree().len() as u64,
-            connections: 0,
-            throttled: 0,
-            journal_bytes: self.replica.storage().journal().bytes_beyond(Slot(0)),
-            lease_remaining_us: self.replica.lease().until.since(now).as_nanos() / 1_000,
-            uptime_ms: now.since(self.started_at).as_millis(),
-            cache: self.replica.cache_account(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 }
