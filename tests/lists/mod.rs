@@ -37,6 +37,11 @@ impl Lists {
         &at.expect("the operator's list is in force from the beginning").1
     }
 
+    /// The list that counts from that slot on, if one does.
+    pub fn beginning(&self, from: Slot) -> Option<&Config> {
+        self.lists.iter().find(|(begins, _)| *begins == from).map(|(_, config)| config)
+    }
+
     /// The newest list.
     pub fn newest(&self) -> &Config {
         &self.lists.last().expect("there is always a list").1

@@ -24,9 +24,12 @@ const USERS: [&str; 3] = ["alice", "bob", "carol"];
 /// The password of everybody.
 const PASSWORD: &str = "open sesame";
 
+/// The name and the password of who may do everything.
+pub const SUPER: (&str, &str) = ("root", PASSWORD);
+
 /// Who may do everything.
 pub fn super_user() -> User {
-    User::new("root", PASSWORD)
+    User::new(SUPER.0, SUPER.1)
 }
 
 /// From where a client connects.
@@ -37,7 +40,7 @@ pub fn address(client: usize) -> IpAddr {
 /// Somebody for a client to be as well.
 pub fn credentials(random: &mut Random) -> Credentials {
     match random.below(8) {
-        0 => Credentials::new("root", PASSWORD),
+        0 => Credentials::new(SUPER.0, SUPER.1),
         1 => Credentials::new("root", "guessed"),
         which => Credentials::new(USERS[which as usize % USERS.len()], PASSWORD),
     }

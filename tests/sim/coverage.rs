@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate::client::machine::Answered;
-use quorate::namespace::command::{Birth, Expect, Lifetime, LockMode, Operation, Read, Refusal, Step};
+use quorate::client::machine::{Answered, WatchWish};
+use quorate::namespace::command::{Birth, Expect, HandleMode, Lifetime, LockMode, Operation, Read, Refusal, Step};
 use quorate::paxos::Role;
 use quorate::wire::client::Consistency;
+use quorate::wire::watch::Scope;
 
+use super::enquirer;
 use super::history::{Asked, History};
 use super::misfortune::KINDS;
 use super::node::Node;
@@ -69,6 +71,92 @@ words! { OPERATIONS, operation_word: Operation,
     Operation::Seal { .. } => "seal",
     Operation::Sync => "sync",
     Operation::CloseSession => "close session",
+}
+
+words! { SCOPES, scope_word: Scope,
+    Scope::Node => "watch a node",
+    Scope::Children => "watch children",
+    Scope::Entries => "watch entries",
+    Scope::Subtree => "watch a subtree",
+    Scope::Lock => "watch a lock",
+}
+
+/// Options that several operations have, or that go with others.
+pub const OPTIONS: &[&str] = &[
+    "acquire: wait",
+    "acquire: at once or not at all",
+    "acquire: create",
+    "acquire: where a node is",
+    "acquire: lock-delay",
+    "open to read",
+    "open to write",
+    "open to do all",
+    "open for nothing",
+    "open: must be new",
+    "open: need not be new",
+    "open: sequential",
+    "watch from a revision",
+    "watch with data",
+    "guarded: set",
+    "guarded: multi",
+    "guarded: acquire",
+    "guarded: release",
+    "through a handle: set a quota",
+    "through a handle: delete a tree",
+    "through a handle: set a list",
+    "through a handle: release",
+    "through a handle: append",
+];
+
+/// The options of an operation.
+fn options(operation: &Operation) -> Vec<&'static str> {
+    match operation {
+        Operation::Acquire { wait, create, lock_delay_ms, .. } => {
+            let mut options = vec![
+                if *wait { "acquire: wait" } else { "acquire: at once or not at all" },
+                if *create { "acquire: create" } else { "acquire: where a node is" },
+            ];
+            options.extend((*lock_delay_ms > 0).then_some("acquire: lock-delay"));
+            options
+        }
+        Operation::Open { mode, birth, .. } => {
+            let mut options = vec![match *mode {
+                HandleMode::READ => "open to read",
+                HandleMode::WRITE => "open to write",
+                HandleMode::NONE => "open for nothing",
+                _ => "open to do all",
+            }];
+            if let Some(Birth { must, sequential, .. }) = birth {
+                options.push(if *must { "open: must be new" } else { "open: need not be new" });
+                options.extend(sequential.then_some("open: sequential"));
+            }
+            options
+        }
+        Operation::Guarded { operation, .. } => match **operation {
+            Operation::Set { .. } => vec!["guarded: set"],
+            Operation::Multi { .. } => vec!["guarded: multi"],
+            Operation::Acquire { .. } => vec!["guarded: acquire"],
+            Operation::Release { .. } => vec!["guarded: release"],
+            _ => Vec::new(),
+        },
+        Operation::Through { operation, .. } => match **operation {
+            Operation::SetQuota { .. } => vec!["through a handle: set a quota"],
+            Operation::DeleteTree { .. } => vec!["through a handle: delete a tree"],
+            Operation::SetAcl { .. } => vec!["through a handle: set a list"],
+            Operation::Release { .. } => vec!["through a handle: release"],
+            Operation::Append { .. } => vec!["through a handle: append"],
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// What a watch was opened for.
+pub fn watch_words(wish: &WatchWish) -> Vec<&'static str> {
+    let mut words = vec![scope_word(&wish.scope)];
+    words.extend(wish.from.is_some().then_some("watch from a revision"));
+    words.extend(wish.with_data.then_some("watch with data"));
+    words
 }
 
 words! { STEPS, step_word: Step,
@@ -160,12 +248,14 @@ pub const BEYOND: [(&str, &str); 7] = [
 pub const PHASES: [&str; 6] = ["no leader", "probing", "phase 1", "taking over", "phase 2", "catching up"];
 
 /// Faults that chance brings by the way, beside the misfortunes.
-pub const CHANCES: [&str; 16] = [
+pub const CHANCES: [&str; 18] = [
     "lost-packet",
     "dropped-frame",
     "doubled-frame",
     "reordered-frame",
     "replayed-frame",
+    "flipped-bit",
+    "crash-within",
     "slow-write",
     "write-error",
     "torn-write",
@@ -217,7 +307,7 @@ pub fn table(struck: &Struck) -> String {
 
 /// Every word a run may reach.
 pub fn everything() -> BTreeSet<&'static str> {
-    let all = [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS].concat();
+    let all = [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS, OPTIONS, SCOPES, enquirer::WORDS].concat();
     all.into_iter().filter(|word| BEYOND.iter().all(|(beyond, _)| beyond != word)).collect()
 }
 
@@ -229,6 +319,7 @@ pub fn of(history: &History) -> BTreeSet<&'static str> {
         match &call.asked {
             Asked::Request { operation, .. } => {
                 words.insert(operation_word(operation));
+                words.extend(options(operation));
                 if let Operation::Multi { steps } = operation {
                     words.extend(steps.iter().map(step_word));
                 }
@@ -244,6 +335,7 @@ pub fn of(history: &History) -> BTreeSet<&'static str> {
             _ => {}
         }
     }
+    words.extend(history.watched.iter().flat_map(|watched| watched.words()));
     words
 }
 

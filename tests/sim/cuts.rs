@@ -19,9 +19,10 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault; one that chance brings is in the table ([`super::coverage::CHANCES`]) under its name in the singular.
-pub const FAULTS: [Fault; 42] = [
+pub const FAULTS: [Fault; 44] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
+    ("crash-within", |plan| plan.weights.crash_within = 0),
     ("pause", |plan| plan.weights.pause = 0),
     ("isolate", |plan| plan.weights.isolate = 0),
     ("one-way", |plan| plan.weights.one_way = 0),
@@ -43,6 +44,7 @@ pub const FAULTS: [Fault; 42] = [
     ("doubled-frames", |plan| plan.network.doubled = 0),
     ("reordered-frames", |plan| plan.network.reordered = 0),
     ("replayed-frames", |plan| plan.network.replayed = 0),
+    ("flipped-bits", |plan| plan.network.flipped = 0),
     ("cut-streams", |plan| plan.network.cut = false),
     ("slow-writes", |plan| plan.disk.slow = 0),
     ("torn-starts", |plan| plan.torn_starts = 0),

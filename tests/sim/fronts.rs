@@ -211,7 +211,7 @@ impl Apart {
         let leased = lease.lets_read(now, self.applied_upto, slot);
         let mut requests = Vec::new();
         self.seat.front.prepare(now, leased, &mut requests);
-        if self.seat.front.finish(now, &self.tree, leased, || now < lease.until) {
+        if self.seat.front.finish(now, &self.tree, leased, || lease.still_holds(lease, now)) {
             requests.push(FrontRequest::LeaseUsed);
         }
         for request in requests {

@@ -14,8 +14,8 @@
 //! and knows what is chosen; [`run`] itself holds leases against the disks they rest on, and sessions against what their
 //! clients were told; the [`history`] holds what clients were told, by their watches too ([`watching`]), against an
 //! independent [`model`] fed with the chosen log; and a search for one [`linearizable`] order asks of single nodes the
-//! same without trusting any revision. Clients tell each other what they were answered: whoever hears of it looks for
-//! himself at once, through whatever front he has.
+//! same without trusting any revision. An [`enquirer`] asks single replicas what they answer out of themselves. Clients
+//! tell each other what they were answered: whoever hears of it looks for himself at once, through whatever front he has.
 //!
 //! What the runs exercise is counted ([`coverage`]), so that an operation or a fault nobody draws any more is noticed.
 //! A seed that fails can be made smaller ([`cuts`]).
@@ -42,6 +42,7 @@ mod damage;
 mod decoders;
 mod disk;
 mod divergence;
+mod enquirer;
 mod fronts;
 mod handles;
 mod history;
@@ -216,6 +217,10 @@ fn nothing_is_left_out() {
         if words.is_subset(&total.words) && empty_cells(&total).is_empty() {
             println!("all within {seed} seeds: {total}");
             break;
+        }
+        if seed % 500 == 0 {
+            let missed: Vec<_> = words.difference(&total.words).collect();
+            println!("after {seed} seeds: never exercised {missed:?}, never struck in {:?}", empty_cells(&total));
         }
     }
     print!("{}", coverage::table(&total.struck));

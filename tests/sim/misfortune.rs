@@ -56,7 +56,7 @@ pub fn strike(run: &mut Run) {
     }
     run.misfortunes += 1;
     let w = run.plan.weights.clone();
-    let kinds: [(u64, &'static str, Act); KINDS.len() + 2] = [
+    let kinds: [(u64, &'static str, Act); KINDS.len() + 3] = [
         (w.crash, "crash", crash_one),
         (w.crash_all, "crash-all", crash_all),
         (w.away, "away", away),
@@ -78,6 +78,7 @@ pub fn strike(run: &mut Run) {
         (w.damage, "damage", damage_log),
         (w.jump_wall, "jump-wall", jump_wall),
         (w.put_back, "put-back", old_copy::put_back),
+        (w.crash_within, "crash-within", crash_within),
     ];
     let total: u64 = kinds.iter().map(|(weight, ..)| weight).sum();
     if total == 0 {
@@ -133,6 +134,7 @@ pub fn end_all(run: &mut Run) {
         run.nodes[node].disk.stalled_until = 0;
         run.nodes[node].disk.full_until = 0;
         run.nodes[node].disk.fails_next = false;
+        run.nodes[node].ends_within = None;
     }
     run.absent = absentees(run);
     for node in run.absent.iter().filter(|_| run.plan.cramped) {
@@ -173,10 +175,14 @@ pub fn crash(run: &mut Run, node: usize) -> bool {
     let running = run.nodes[node].running.is_some();
     let host_lives = run.world.random.below(3) > 0;
     run.with_node(node, |node, around| node.crash(around, host_lives));
+    come_back(run, node);
+    running
+}
+
+fn come_back(run: &mut Run, node: usize) {
     let mean = run.world.random.pick(&[MILLI, 50 * MILLI, 500 * MILLI]);
     let delay = run.world.random.around(mean);
     run.world.after(delay, Event::Start { node });
-    running
 }
 
 fn leads(node: &Node) -> bool {
@@ -338,6 +344,19 @@ fn fail_write(run: &mut Run) -> bool {
     false
 }
 
+/// The process ends in the middle of a turn, with some of its effects done and others not, and then this has struck.
+fn crash_within(run: &mut Run) -> bool {
+    let node = any_node(run);
+    run.nodes[node].ends_within = run.nodes[node].running.is_some().then(|| run.world.random.below(EFFECTS));
+    false
+}
+
+/// It ended so, and comes back.
+pub fn ended_within(run: &mut Run, node: usize) {
+    run.strikes("crash-within");
+    come_back(run, node);
+}
+
 fn stall_disk(run: &mut Run) -> bool {
     let node = any_node(run);
     let until = run.world.now + run.world.random.below(10 * run.plan.lease);
@@ -444,5 +463,8 @@ fn hand_over(run: &mut Run) -> bool {
 
 /// More records than are in flight at once.
 const SPARED: usize = 16;
+
+/// Effects after which a process ends, at most: those of several turns.
+const EFFECTS: u64 = 30;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;

@@ -78,6 +78,8 @@ pub struct Model {
     pub tree: Tree,
     pub past: BTreeMap<String, Vec<(Revision, Option<Node>)>>,
     sessions: BTreeMap<SessionId, Session>,
+    /// Where each session began.
+    begun: BTreeMap<SessionId, Slot>,
     /// Where each session that is over ended.
     over: BTreeMap<SessionId, Slot>,
     /// The one of the batch at work.
@@ -106,6 +108,7 @@ impl Model {
             tree: Tree::new(),
             past: BTreeMap::from([past]),
             sessions: BTreeMap::new(),
+            begun: BTreeMap::new(),
             over: BTreeMap::new(),
             slot: Slot(0),
             revision: 0,
@@ -147,6 +150,16 @@ impl Model {
     /// Whether a session was over when everything up to that slot was applied.
     pub fn was_over(&self, session: SessionId, upto: Slot) -> bool {
         self.over.get(&session).is_some_and(|slot| *slot <= upto)
+    }
+
+    /// Where a session began, and where it ended.
+    pub fn lived(&self, session: SessionId) -> Option<(Slot, Option<Slot>)> {
+        Some((*self.begun.get(&session)?, self.over.get(&session).copied()))
+    }
+
+    /// Every session there ever was, with that.
+    pub fn lives(&self) -> impl Iterator<Item = (SessionId, (Slot, Option<Slot>))> {
+        self.begun.iter().map(|(session, from)| (*session, (*from, self.over.get(session).copied())))
     }
 
     pub fn revision(&self) -> Revision {
@@ -199,6 +212,7 @@ impl Model {
                     self.whos.insert(SessionId(self.revision), vec![(0, who.clone())]);
                     let session = Session { token, secret, holder: token, former: None, counter: 1, last: 0, who };
                     self.sessions.insert(SessionId(self.revision), session);
+                    self.begun.insert(SessionId(self.revision), self.slot);
                 }
             }
             Command::ResumeSession { resume: Resume { session, secret, holder, takes_over }, address, .. } => {

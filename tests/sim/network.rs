@@ -35,6 +35,8 @@ pub struct Conduct {
     pub doubled: u64,
     pub reordered: u64,
     pub replayed: u64,
+    /// Deliveries in which a bit is another one, in a thousand.
+    pub flipped: u64,
     /// Bytes are delivered in pieces of their own.
     pub cut: bool,
 }
@@ -47,6 +49,7 @@ impl Conduct {
     /// No faults any more.
     pub fn calm_down(&mut self) {
         (self.loss, self.dropped, self.doubled, self.reordered, self.replayed) = (0, 0, 0, 0, 0);
+        self.flipped = 0;
     }
 }
 
@@ -300,6 +303,9 @@ impl Network {
         if let Some((at, _)) = stream.pieces.front() {
             world.at((*at).max(world.now), Event::Flow { conn, side });
         }
+        if self.conduct.flipped > 0 && !bytes.is_empty() && world.chance("flipped-bit", self.conduct.flipped) {
+            bytes = flipped(world, &bytes);
+        }
         (!bytes.is_empty()).then_some(Arrival::Bytes { conn, at: to, bytes })
     }
 
@@ -362,6 +368,14 @@ impl Network {
             if world.chance("lost-packet", self.conduct.loss) { world.random.around(30 * MILLI) } else { 0 };
         world.random.around(self.conduct.latency) + sent_again
     }
+}
+
+/// The bytes with one bit turned over.
+fn flipped(world: &mut World, bytes: &[u8]) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let bit = world.random.below(8 * bytes.len() as u64) as usize;
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    bytes.into()
 }
 
 impl Conn {

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use quorate::front::{Facts, Front};
 use quorate::journal::Place;
 use quorate::paxos::{CellId, Config, Incarnation, MemberChange, Message, ReplicaId, Slot, Value};
-use quorate::replica::Replica;
 use quorate::replica::exchange::{
     Borrower, Diverged, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Submission, Trust,
 };
+use quorate::replica::{Process, Replica};
 use quorate::time::Instant;
 use quorate::wire::client::MemberAddress;
 use quorate::wire::peer::PeerMessage;
@@ -61,12 +61,16 @@ pub struct Node {
     pub is_old: bool,
     /// It ended because it was reminded of what its disk does not hold.
     pub forgot: bool,
+    /// How many more effects its process has before it ends, and whether it just did.
+    pub ends_within: Option<u64>,
+    pub ended_within: bool,
 }
 
 /// A process.
 #[derive(Debug)]
 pub struct Running {
     pub replica: Replica,
+    process: Process,
     /// The front on the replica's core, or those on their own.
     seat: Option<Seat>,
     pub apart: Vec<Apart>,
@@ -134,6 +138,8 @@ impl Node {
             copy: None,
             is_old: false,
             forgot: false,
+            ends_within: None,
+            ended_within: false,
         }
     }
 
@@ -195,6 +201,7 @@ impl Node {
         let apart = (0..fronts).map(|_| Apart::new(front(random.draw()), started.tree().twin(random.draw()))).collect();
         self.running = Some(Running {
             replica: started,
+            process: Process { cell: CELL, incarnation: self.incarnation, started_at: now },
             seat,
             apart,
             published: Published::default(),
@@ -225,6 +232,7 @@ impl Node {
             (self.busy_until, self.stopped_until) = (0, 0);
         }
         self.wake = None;
+        self.ends_within = None;
         self.calls += 1;
     }
 
@@ -269,6 +277,12 @@ impl Node {
         pass(around);
         around.oracle.now = around.world.now;
         let restless = self.settle(&mut running, around);
+        if self.ended_within {
+            around.world.now = begun;
+            self.running = Some(running);
+            let host_lives = around.world.random.below(3) > 0;
+            return self.crash(around, host_lives);
+        }
         if !self.rotten {
             around.oracle.looked_at(self.index, &running.replica);
         }
@@ -323,14 +337,16 @@ impl Node {
             running.seat().front.prepare(now, leased, &mut requests);
             requests.into_iter().for_each(|request| running.front_asks(now, 0, request));
             self.end_turn(running, now, around);
+            if self.ended_within {
+                return false;
+            }
             let Running { replica, seat, .. } = running;
             let (replica, clock) = (&*replica, &self.clock);
             let front = &mut seat.as_mut().expect("it shares this core").front;
             let mut held = false;
             let still_leased = || {
                 pass(around);
-                let lease_now = replica.lease();
-                held = lease_now.ballot == lease.ballot && clock.read(around.world.now) < lease_now.until;
+                held = lease.still_holds(replica.lease(), clock.read(around.world.now));
                 held
             };
             let answered = front.finish(now, replica.tree(), leased, still_leased);
@@ -364,6 +380,9 @@ impl Node {
         pass(around);
         running.links.dial(around.world, around.network);
         for effect in others {
+            if self.ends_here() {
+                return;
+            }
             self.perform(running, effect, around);
         }
         if !running.effects.is_empty() {
@@ -372,6 +391,13 @@ impl Node {
         for conn in &running.closes {
             around.network.close(around.world, *conn, Host::Node(self.index));
         }
+    }
+
+    /// Whether the process ends before its next effect.
+    fn ends_here(&mut self) -> bool {
+        self.ended_within = self.ends_within == Some(0);
+        self.ends_within = self.ends_within.and_then(|left| left.checked_sub(1));
+        self.ended_within
     }
 
     fn perform(&mut self, running: &mut Running, effect: Effect, around: &mut Around<'_>) {
@@ -545,6 +571,11 @@ impl Running {
     }
 
     fn front_asks(&mut self, now: Instant, front: usize, request: FrontRequest) {
+        if let FrontRequest::Status { ticket } = request {
+            let status = Box::new(self.replica.status(now, self.process));
+            let notice = FrontNotice::Status { ticket, status };
+            return self.effects.push(Effect::Front { front: FrontId(front as u8), notice });
+        }
         self.step(now, Input::Front { front: FrontId(front as u8), request });
     }
 

@@ -41,7 +41,7 @@ pub fn put_back(run: &mut Run) -> bool {
     }
     let copy = run.nodes[node].copy.take().expect("it was just seen");
     run.plan.tears = false;
-    run.nodes.iter_mut().for_each(|node| node.disk.fails_next = false);
+    run.nodes.iter_mut().for_each(|node| (node.disk.fails_next, node.ends_within) = (false, None));
     run.with_node(node, |node, around| node.crash(around, false));
     run.nodes[node].disk.put_back(copy.files);
     run.nodes[node].is_old = true;

@@ -70,6 +70,8 @@ pub struct Plan {
     pub watches: u64,
     /// Sends to a client after which its watches hear nothing for a while, in a thousand.
     pub clogs: u64,
+    /// Between two questions to single replicas, on average, if somebody asks any.
+    pub enquire_every: Option<Moment>,
     pub network: network::Conduct,
     pub disk: disk::Conduct,
     /// A crash tears what is being written. While a disk is lost none does: of a torn vote only all members together can
@@ -107,6 +109,8 @@ pub struct Plan {
 pub struct Weights {
     pub crash: u64,
     pub crash_all: u64,
+    /// A process ends in the middle of what it is doing.
+    pub crash_within: u64,
     pub away: u64,
     pub pause: u64,
     pub isolate: u64,
@@ -155,6 +159,20 @@ fn frames(harsh: bool, random: &mut Random) -> u64 {
     if harsh { random.below(101) } else { 0 }
 }
 
+/// A network that treats so many frames of a thousand badly, each in its own way.
+fn conduct(random: &mut Random, latency: Moment, (dropped, doubled, reordered): (u64, u64, u64)) -> network::Conduct {
+    network::Conduct {
+        latency,
+        loss: random.pick(&[0, 0, 10, 100]),
+        dropped,
+        doubled,
+        reordered,
+        replayed: 0,
+        flipped: 0,
+        cut: random.below(2) == 0,
+    }
+}
+
 impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
@@ -171,6 +189,9 @@ impl Plan {
             plan.go_beyond_repair(&mut more);
         }
         plan.crowded = more.pick(&[0, 0, 10, 100]);
+        plan.network.flipped = more.pick(&[0, 0, 0, 1, 10]);
+        plan.enquire_every = more.pick(&[None, None, Some(plan.storm / 100)]);
+        plan.weights.crash_within = more.pick(&[0, 0, 4, 10]);
         plan
     }
 
@@ -227,15 +248,8 @@ impl Plan {
             saving: random.pick(&[0, 500, 1000]),
             heirs: false,
             clogs: random.pick(&[0, 0, 20, 200]),
-            network: network::Conduct {
-                latency,
-                loss: random.pick(&[0, 0, 10, 100]),
-                dropped,
-                doubled,
-                reordered,
-                replayed: 0,
-                cut: random.below(2) == 0,
-            },
+            enquire_every: None,
+            network: conduct(random, latency, (dropped, doubled, reordered)),
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
             tears: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
@@ -338,6 +352,7 @@ impl Weights {
         Self {
             crash: weight(10),
             crash_all: weight(2),
+            crash_within: 0,
             away: weight(5),
             pause: weight(10),
             isolate: weight(6),

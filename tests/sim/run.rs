@@ -10,6 +10,7 @@ use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
 use super::client::{self, Client};
 use super::coverage::{self, Struck};
 use super::cuts::Cuts;
+use super::enquirer::{self, Enquirer};
 use super::fronts::Inbound;
 use super::history::{History, plain};
 use super::linearizable;
@@ -33,6 +34,7 @@ pub struct Run {
     pub clients: Vec<Client>,
     pub oracle: Oracle,
     pub history: History,
+    pub enquirer: Enquirer,
     pub plan: Plan,
     pub calm: bool,
     /// Misfortunes that last, by their number.
@@ -132,6 +134,9 @@ impl Run {
             world.after(2, Event::Client { client, call: 0 });
         }
         world.after(plan.misfortune_every, Event::Misfortune);
+        if let Some(every) = plan.enquire_every {
+            world.after(every, Event::Enquire);
+        }
         Self {
             world,
             network,
@@ -139,6 +144,7 @@ impl Run {
             clients,
             oracle,
             history: History::default(),
+            enquirer: Enquirer::default(),
             plan,
             calm: false,
             lasting: BTreeMap::new(),
@@ -237,6 +243,9 @@ impl Run {
         }
         let tally = self.history.judge(&model);
         let watches = watching::judge(&self.history, &model);
+        if self.rotten == 0 {
+            enquirer::judge(&self.enquirer, &model);
+        }
         // What a replica can no longer tell it forgot in a restart.
         let none_forgot =
             self.nodes.iter().all(|node| node.life <= 1 && node.transfers == 0) && self.plan.past_bytes >= 1 << 20;
@@ -259,7 +268,8 @@ impl Run {
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
         let transfers = self.nodes.iter().map(|node| node.transfers).sum();
         let no_room = self.nodes.iter().map(|node| node.disk.refused).sum();
-        let (words, struck) = (coverage::of(&self.history), self.struck.clone());
+        let (mut words, struck) = (coverage::of(&self.history), self.struck.clone());
+        words.extend(&self.enquirer.words);
         let searched = linearizable::judge(&self.history);
         Report {
             trace,
@@ -329,6 +339,9 @@ impl Run {
             }
             Event::Turn { node, call } if self.nodes[node].is_called(call) => {
                 self.with_node(node, Node::turn);
+                if std::mem::take(&mut self.nodes[node].ended_within) {
+                    return misfortune::ended_within(self, node);
+                }
                 let own = &self.nodes[node];
                 assert!(
                     own.diverged.is_none() || self.rotten > 0,
@@ -356,6 +369,7 @@ impl Run {
                 }
             }
             Event::Operator => operator::look(self),
+            Event::Enquire => enquirer::enquire(self),
             Event::Misfortune => misfortune::strike(self),
             Event::Relief { what } => misfortune::relieve(self, what),
             others => self.reaches_process(others),
@@ -496,6 +510,14 @@ impl Run {
             }
             Arrival::Failed { conn, at: Host::Node(node) } | Arrival::Closed { conn, at: Host::Node(node) } => {
                 self.nodes[node].happens(&mut self.world, Happening::Closed { conn });
+            }
+            Arrival::Connected { at: Host::Client(client), .. }
+            | Arrival::Bytes { at: Host::Client(client), .. }
+            | Arrival::Failed { at: Host::Client(client), .. }
+            | Arrival::Closed { at: Host::Client(client), .. }
+                if client == self.clients.len() =>
+            {
+                enquirer::reached(self, &arrival);
             }
             Arrival::Connected { conn, at: Host::Client(client) } => {
                 self.with_client(client, |client, around| client.connected(around, conn));

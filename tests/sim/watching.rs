@@ -14,6 +14,7 @@ use quorate::namespace::command::{Done, Operation, Revision, SessionId};
 use quorate::time::Instant;
 use quorate::wire::watch::{EventKind, Scope};
 
+use super::coverage;
 use super::history::{History, Life};
 use super::model::Model;
 use super::workload;
@@ -145,6 +146,12 @@ pub fn judge(history: &History, model: &Model) -> WatchTally {
 }
 
 impl Watched {
+    /// What of the protocol it has exercised: nothing before it stood.
+    pub fn words(&self) -> Vec<&'static str> {
+        let stood = self.heard.iter().any(|heard| matches!(heard, Heard::Told(WatchTold::Opened { .. })));
+        if stood { coverage::watch_words(&self.wish) } else { Vec::new() }
+    }
+
     fn judge(&self, history: &History, model: &Model, tally: &mut WatchTally) {
         // Watches are opened again after every resumption, and an event may be told long after: any of them may count.
         let whos = history.sessions.get(&self.life).map_or(Vec::new(), |session| model.stood_for(*session, 0));

@@ -85,8 +85,16 @@ pub struct Simulated {
 impl Simulated {
     pub fn new() -> Self {
         // The harsher of what its runs have, as far as TCP has it.
-        let conduct =
-            Conduct { latency: MILLI, loss: 100, dropped: 0, doubled: 0, reordered: 0, replayed: 0, cut: true };
+        let conduct = Conduct {
+            latency: MILLI,
+            loss: 100,
+            dropped: 0,
+            doubled: 0,
+            reordered: 0,
+            replayed: 0,
+            flipped: 0,
+            cut: true,
+        };
         Self { world: World::new(11), network: Network::new(conduct), diallers: BTreeMap::new() }
     }
 

@@ -163,7 +163,9 @@ fn opening(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
         (0 | 1, Some(handle)) => {
             let own = handle.path.clone();
             let below = format!("{}/m{}", own.trim_end_matches('/'), random.below(3));
-            let operation = match random.below(10) {
+            let operation = match random.below(12) {
+                10 => Operation::SetQuota { path: own, quota: quota(random) },
+                11 => Operation::DeleteTree { path: own, expect: Expect::Any, part: 0 },
                 7 => Operation::Release { path: own },
                 8 => Operation::SetAcl {
                     path: own,
@@ -396,11 +398,12 @@ fn lifetime(random: &mut Random) -> Lifetime {
 }
 
 fn quota(random: &mut Random) -> Option<Quota> {
+    let most = random.pick(&[3, 20, 60]);
     let mut bounds = |nodes: u64| QuotaBounds {
         nodes: (random.below(3) > 0).then(|| random.below(nodes)),
         bytes: (random.below(3) == 0).then(|| random.below(6000)),
     };
-    let quota = Quota { hard: bounds(60), soft: bounds(10) };
+    let quota = Quota { hard: bounds(most), soft: bounds(10) };
     // Where none is set, or nothing is bounded, nothing stands in the way of the other calls.
     (random.below(2) == 0).then_some(quota)
 }

@@ -61,6 +61,8 @@ pub enum Event {
     Start { node: usize },
     /// Whoever changes the members looks at them.
     Operator,
+    /// Somebody asks a single replica something.
+    Enquire,
     /// A misfortune is due.
     Misfortune,
     /// A misfortune that lasts is over.
