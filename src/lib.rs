@@ -104,6 +104,8 @@
 //! | `tests/model` | the rules of leases and elections alone, every state of a small model |
 //! | `tests/cell`, `tests/lists` | what several of these share: Paxos cores in one thread, and an oracle's list of members |
 //! | `tests/mutants.tsv` | mistakes which the tests must notice |
+//! | `tests/sim/corpus.txt` | every seed of the simulator that ever failed: they run first |
+//! | `tests/ledger.tsv` | what `scripts/long-run`, which searches for hours, came to, violations included |
 //!
 //! `cfg!(bug = "09")` in the code is such a mistake: `scripts/mutants` builds it in to see that it is noticed, and no
 //! other build has any.

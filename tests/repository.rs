@@ -204,6 +204,32 @@ fn unreasoned_dependencies(text: &str) -> Vec<String> {
     complaints
 }
 
+/// Rows of mutants that are planted nowhere or elsewhere, and mutants that have no row.
+fn misplaced_mutants(table: &str, sources: &BTreeMap<String, String>) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split('\t').collect()).collect();
+    let planted = |bug: &str, text: &str| text.contains(&format!("bug = \"{bug}\""));
+    for row in &rows {
+        let [bug, stands, _, place] = row[..] else {
+            complaints.push(format!("tests/mutants.tsv: `{}` has not four fields", row.join(" ")));
+            continue;
+        };
+        let is_there = sources.get(&format!("src/{place}")).is_some_and(|text| planted(bug, text));
+        if stands == "yes" && !is_there {
+            complaints.push(format!("tests/mutants.tsv: mutant {bug} is not planted in src/{place}"));
+        }
+    }
+    for (name, text) in sources {
+        for (at, _) in text.match_indices("bug = \"") {
+            let bug: String = text[at + 7..].chars().take_while(|c| *c != '"').collect();
+            if !rows.iter().any(|row| row[0] == bug && row[1] == "yes") {
+                complaints.push(format!("{name}: mutant {bug} has no row in tests/mutants.tsv"));
+            }
+        }
+    }
+    complaints
+}
+
 #[test]
 fn the_top_level_holds_what_the_design_lists() {
     let status = fs::read_to_string(root().join(".gitignore")).unwrap_or_default();
@@ -268,6 +294,12 @@ fn each_dependency_has_its_reason() {
 }
 
 #[test]
+fn each_mutant_is_planted_where_its_row_says() {
+    let table = fs::read_to_string(root().join("tests/mutants.tsv")).expect("the table is there");
+    none(misplaced_mutants(&table, &files("src", ".rs")));
+}
+
+#[test]
 fn every_rule_can_be_broken() {
     assert_eq!(too_long("a.rs", &"//\n".repeat(701)).len(), 1);
     assert_eq!(too_long("a.rs", &format!("    pub fn f() {{\n{}    }}\n", "        x;\n".repeat(79))).len(), 1);
@@ -282,5 +314,9 @@ fn every_rule_can_be_broken() {
     assert_eq!(unargued_unsafe("src/runtime/ring.rs", "// SAFETY: it is so\nlet x = unsafe { y() };").len(), 0);
     assert_eq!(dated("src/client/clock.rs", "let now = clock_gettime(ClockId::Realtime);").len(), 1);
     assert_eq!(no_essay("src/paxos/mod.rs", "//! Paxos.\n").len(), 1);
+    let sources = BTreeMap::from([("src/a.rs".to_owned(), "cfg!(bug = \"01\")".to_owned())]);
+    assert_eq!(misplaced_mutants("bug\n01\tyes\twrong\ta.rs", &sources).len(), 0);
+    assert_eq!(misplaced_mutants("bug\n01\tyes\twrong\tb.rs", &sources).len(), 1);
+    assert_eq!(misplaced_mutants("bug\n02\tno\twrong\tit cannot be", &sources).len(), 1);
     assert_eq!(unreasoned_dependencies("[dependencies]\nbytes = \"1\"\nrtrb = \"0.4\" # rings\n").len(), 1);
 }

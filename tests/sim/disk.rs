@@ -57,9 +57,8 @@ pub struct Disk {
     pub recycled: u64,
     /// How often there was no room.
     pub refused: u64,
-    /// Places that were read back and found damaged, and how often everything was read.
+    /// Places that were read back and found damaged.
     pub found_damaged: u64,
-    pub scrubbed: u64,
     /// Copies of the hard state that were found damaged, and written again.
     pub copies_repaired: u64,
 }
@@ -102,7 +101,6 @@ impl Disk {
             recycled: 0,
             refused: 0,
             found_damaged: 0,
-            scrubbed: 0,
             copies_repaired: 0,
         }
     }

@@ -236,6 +236,7 @@ fn nothing_is_left_out() {
     let WatchTally { brought, bare, wanted, .. } = total.watches;
     assert!(wanted > 0, "watches of locks are told who comes to wait");
     assert!(total.put_back > 0, "old copies of disks are put back, and noticed");
+    assert!(total.mended > 0, "what lies still is read, and its damage found");
     assert!(total.stood_still > 0, "some cells lose more than can be repaired, and stand still");
     assert!(total.ended > 0, "nodes end by themselves");
     assert!(total.tally.records > 0, "records are appended and read");

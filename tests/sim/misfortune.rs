@@ -12,11 +12,8 @@ use super::operator::{self, Task};
 use super::run::Run;
 use super::world::{Event, MILLI, Moment, SECOND};
 
-/// A misfortune that lasts until it is relieved.
-#[derive(Clone, Debug)]
-pub enum Lasting {
-    Blocked(Vec<(Host, Host)>),
-}
+/// Paths on which nothing goes until that is relieved.
+pub type Blocked = Vec<(Host, Host)>;
 
 /// One kind of misfortune. False: there was nothing for it to strike, or it strikes later and says so then.
 pub type Act = fn(&mut Run) -> bool;
@@ -54,7 +51,6 @@ pub fn strike(run: &mut Run) {
     if old_copy::is_about(run) {
         return;
     }
-    run.misfortunes += 1;
     let w = run.plan.weights.clone();
     let kinds: [(u64, &'static str, Act); KINDS.len() + 3] = [
         (w.crash, "crash", crash_one),
@@ -104,6 +100,7 @@ fn strike_with(run: &mut Run, (name, act): (&'static str, Act)) -> bool {
     let phases = coverage::phases(&run.nodes);
     let struck = act(run);
     if struck {
+        run.misfortunes += 1;
         phases.into_iter().for_each(|phase| *run.struck.entry((name, phase)).or_default() += 1);
     }
     struck
@@ -119,14 +116,14 @@ pub fn spring(run: &mut Run) {
 
 /// A misfortune is over.
 pub fn relieve(run: &mut Run, what: u64) {
-    if run.lasting.remove(&what).is_some() {
+    if run.blocked.remove(&what).is_some() {
         block_what_lasts(run);
     }
 }
 
 /// No misfortune any more, and everybody runs, or as many as are enough.
 pub fn end_all(run: &mut Run) {
-    run.lasting.clear();
+    run.blocked.clear();
     run.network.unblock_all();
     run.network.conduct.calm_down();
     (run.plan.hiccups, run.plan.slow_rings, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0, 0);
@@ -320,16 +317,17 @@ fn block(run: &mut Run, paths: Vec<(Host, Host)>) -> bool {
 }
 
 fn block_for(run: &mut Run, paths: Vec<(Host, Host)>, delay: Moment) {
-    let what = run.misfortunes;
-    run.lasting.insert(what, Lasting::Blocked(paths));
+    run.blocks += 1;
+    let what = run.blocks;
+    run.blocked.insert(what, paths);
     run.world.after(delay, Event::Relief { what });
     block_what_lasts(run);
 }
 
 fn block_what_lasts(run: &mut Run) {
     run.network.unblock_all();
-    for Lasting::Blocked(paths) in run.lasting.values() {
-        paths.iter().for_each(|(from, to)| run.network.block(*from, *to));
+    for (from, to) in run.blocked.values().flatten() {
+        run.network.block(*from, *to);
     }
 }
 
@@ -353,6 +351,7 @@ fn crash_within(run: &mut Run) -> bool {
 
 /// It ended so, and comes back.
 pub fn ended_within(run: &mut Run, node: usize) {
+    run.misfortunes += 1;
     run.strikes("crash-within");
     come_back(run, node);
 }

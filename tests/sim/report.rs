@@ -12,6 +12,8 @@ pub struct Report {
     pub trace: u64,
     pub events: u64,
     pub misfortunes: u64,
+    /// Damage that was found by reading what lay still.
+    pub mended: u64,
     pub slots: u64,
     pub images: u64,
     pub recycled: u64,
@@ -47,6 +49,7 @@ impl Report {
     pub fn add(&mut self, other: Self) {
         self.events += other.events;
         self.misfortunes += other.misfortunes;
+        self.mended += other.mended;
         self.slots += other.slots;
         self.images += other.images;
         self.recycled += other.recycled;
@@ -87,6 +90,7 @@ impl std::fmt::Display for Report {
         let Self {
             events,
             misfortunes,
+            mended,
             slots,
             images,
             recycled,
@@ -111,7 +115,7 @@ impl std::fmt::Display for Report {
         )?;
         write!(
             f,
-            "{damaged} blocks damaged ({doubts} starts in doubt), {joins} joined, {removals} removed, {put_back} put back, {stood_still} stood still, "
+            "{damaged} blocks damaged ({doubts} starts in doubt, {mended} found by reading), {joins} joined, {removals} removed, {put_back} put back, {stood_still} stood still, "
         )?;
         write!(
             f,

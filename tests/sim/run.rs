@@ -37,12 +37,14 @@ pub struct Run {
     pub enquirer: Enquirer,
     pub plan: Plan,
     pub calm: bool,
-    /// Misfortunes that last, by their number.
-    pub lasting: BTreeMap<u64, misfortune::Lasting>,
+    /// What is blocked, by its number, and how often something was.
+    pub blocked: BTreeMap<u64, misfortune::Blocked>,
+    pub blocks: u64,
     /// Nodes that stay down in the calm, or whose disks stay full.
     pub absent: BTreeSet<usize>,
     /// Blocks of logs that were damaged.
     pub damaged: u64,
+    /// Misfortunes that struck.
     pub misfortunes: u64,
     /// The change of members that is under way, and how many came to their end.
     pub task: Option<Task>,
@@ -147,7 +149,8 @@ impl Run {
             enquirer: Enquirer::default(),
             plan,
             calm: false,
-            lasting: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            blocks: 0,
             absent: BTreeSet::new(),
             damaged: 0,
             misfortunes: 0,
@@ -265,6 +268,7 @@ impl Run {
         let Slot(slots) = self.oracle.chosen_upto();
         let (trace, events, misfortunes) = (self.world.trace.hash(), self.events, self.misfortunes);
         let images = self.nodes.iter().map(|node| node.disk.images_taken).sum();
+        let mended = self.nodes.iter().map(|node| node.disk.found_damaged + node.disk.copies_repaired).sum();
         let recycled = self.nodes.iter().map(|node| node.disk.recycled).sum();
         let transfers = self.nodes.iter().map(|node| node.transfers).sum();
         let no_room = self.nodes.iter().map(|node| node.disk.refused).sum();
@@ -285,6 +289,7 @@ impl Run {
             stood_still: u64::from(!is_whole),
             no_room,
             damaged: self.damaged,
+            mended,
             doubts: self.nodes.iter().map(|node| node.doubts).sum(),
             front_turns: self.nodes.iter().map(|node| node.front_turns).sum(),
             tally,
@@ -481,6 +486,7 @@ impl Run {
     fn written(&mut self, node: usize, token: u64) {
         if std::mem::take(&mut self.nodes[node].disk.fails_next) {
             // Nothing is known of what it left there, and the process ends at once.
+            self.misfortunes += 1;
             self.strikes("write-error");
             _ = misfortune::crash(self, node);
             return;
