@@ -39,6 +39,8 @@ pub struct Report {
     pub ended: u64,
     /// Operations that were searched for an order.
     pub searched: u64,
+    /// Calls that met another client's.
+    pub conflicts: u64,
     /// What of the protocol was exercised.
     pub words: BTreeSet<&'static str>,
     pub struck: Struck,
@@ -78,6 +80,7 @@ impl Report {
         self.watches.wanted += other.watches.wanted;
         self.ended += other.ended;
         self.searched += other.searched;
+        self.conflicts += other.conflicts;
         self.words.extend(other.words);
         for (cell, times) in other.struck {
             *self.struck.entry(cell).or_default() += times;
@@ -103,6 +106,7 @@ impl std::fmt::Display for Report {
             put_back,
             stood_still,
             searched,
+            conflicts,
             ended,
             front_turns,
             ..
@@ -123,7 +127,7 @@ impl std::fmt::Display for Report {
         )?;
         write!(
             f,
-            "{watches} watches ({told} told, {brought} with data, {bare} changed since, {gaps} gaps, {wanted} locks wanted), {searched} searched"
+            "{watches} watches ({told} told, {brought} with data, {bare} changed since, {gaps} gaps, {wanted} locks wanted), {searched} searched, {conflicts} calls met"
         )
     }
 }

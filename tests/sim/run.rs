@@ -8,6 +8,7 @@ use quorate::replica::Replica;
 use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
 
 use super::client::{self, Client};
+use super::conflicts;
 use super::coverage::{self, Struck};
 use super::cuts::Cuts;
 use super::enquirer::{self, Enquirer};
@@ -275,6 +276,7 @@ impl Run {
         let (mut words, struck) = (coverage::of(&self.history), self.struck.clone());
         words.extend(&self.enquirer.words);
         let searched = linearizable::judge(&self.history);
+        let conflicts = conflicts::count(&self.history);
         Report {
             trace,
             events,
@@ -296,6 +298,7 @@ impl Run {
             watches,
             ended: model.ended,
             searched,
+            conflicts,
             words,
             struck,
         }
