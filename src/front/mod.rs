@@ -205,10 +205,7 @@ impl Front {
             }
         }
         if let Err(fault) = result {
-            let greeted = self.connections.get(&id).is_some_and(|connection| connection.greeted);
-            // Who was greeted speaks this version: what says another was damaged.
-            let code = if greeted && fault.code == FaultCode::Version { FaultCode::Damaged } else { fault.code };
-            self.fault(id, code, &fault.text);
+            self.fault(id, fault.code, &fault.text);
         }
     }
 

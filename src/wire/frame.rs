@@ -8,7 +8,8 @@
 //!     4      4    body bytes  not counting the header
 //!     8      8    number      what is being asked or answered; its meaning is the kind's
 //!    16      4    CRC-32      of the whole frame with these four bytes as zeros
-//!    20      4    CRC-32      of the first 16 bytes, so that no damaged length is waited for
+//!    20      4    CRC-32      of the first 16 bytes, in every version: no damaged length is waited for, and none of the
+//!                            bytes is taken for another version's
 //!    24      .    body
 //! ```
 //!
@@ -173,12 +174,12 @@ impl FrameReader {
         if found != self.magic {
             return Err(FrameError::Magic { expected: self.magic, found });
         }
-        if header[2] != VERSION {
-            return Err(FrameError::Version { found: header[2] });
-        }
         let (found, computed) = (u32_at(header, FIELDS_CRC_AT), fields_crc(header));
         if found != computed {
             return Err(FrameError::Checksum { kind: header[3], found, computed });
+        }
+        if header[2] != VERSION {
+            return Err(FrameError::Version { found: header[2] });
         }
         let size = HEADER_BYTES as u64 + u64::from(u32_at(header, BODY_BYTES_AT));
         if size > max as u64 {
@@ -348,12 +349,18 @@ mod tests {
             read(&mut FrameReader::new(CLIENT_MAGIC), &bad).expect_err("damaged")
         };
         assert!(matches!(with(0, b'G'), FrameError::Magic { .. }));
-        assert!(matches!(with(2, 9), FrameError::Version { found: 9 }));
+        assert!(matches!(with(2, 9), FrameError::Checksum { kind: 3, .. }));
         assert!(matches!(with(7, 0x7f), FrameError::Checksum { kind: 3, .. }));
         assert!(matches!(with(24, b'x'), FrameError::Checksum { kind: 3, .. }));
         let large = unsealed(CLIENT_MAGIC, 3, 4, MAX as u32);
         let large = read(&mut FrameReader::new(CLIENT_MAGIC), &large).expect_err("too large");
         assert_eq!(large, FrameError::TooLarge { bytes: (MAX + HEADER_BYTES) as u64, limit: MAX as u64 });
+        let mut newer = unsealed(CLIENT_MAGIC, 3, 4, 0);
+        newer[2] = 9;
+        let crc = fields_crc(&newer);
+        newer[FIELDS_CRC_AT..].copy_from_slice(&crc.to_le_bytes());
+        let newer = read(&mut FrameReader::new(CLIENT_MAGIC), &newer).expect_err("another version");
+        assert_eq!(newer, FrameError::Version { found: 9 });
         let peer = read(&mut FrameReader::new(PEER_MAGIC), &good).expect_err("another protocol");
         assert!(matches!(peer, FrameError::Magic { expected: PEER_MAGIC, found: CLIENT_MAGIC }));
     }

@@ -253,11 +253,7 @@ fn heard(run: &mut Run, message: ServerMessage<'_>) {
         (ServerMessage::Leader { .. } | ServerMessage::Progress { .. }, _) => {}
         (ServerMessage::Refused { .. } | ServerMessage::SessionOver { .. }, _) => hang_up(run),
         (ServerMessage::Fault { code: FaultCode::Unavailable, .. }, _) => hang_up(run),
-        (ServerMessage::Fault { code: FaultCode::Damaged | FaultCode::Version, .. }, _)
-            if run.plan.network.flipped > 0 =>
-        {
-            hang_up(run);
-        }
+        (ServerMessage::Fault { code: FaultCode::Damaged, .. }, _) if run.plan.network.flipped > 0 => hang_up(run),
         (other, _) => panic!("an enquirer that is {stage_now:?} was told {other:?}"),
     }
 }
