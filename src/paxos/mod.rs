@@ -302,6 +302,12 @@ impl Paxos {
         self.log.chosen_upto()
     }
 
+    /// Values up to here are only to be had as an image.
+    #[must_use]
+    pub fn trimmed_upto(&self) -> Slot {
+        self.log.trimmed_upto()
+    }
+
     /// The member list of the newest chosen config entry.
     #[must_use]
     pub fn config(&self) -> &Config {

@@ -6,8 +6,8 @@
 //! 2. Any replica with an image answers, out of the file: the image that was asked for if it still has it, else its newest
 //!    from the beginning. While it lends one it takes new images seldom, so that the log behind the lent one stays.
 //!    Only an image is lent behind which a majority has said that it has the same state (`digests`): a wrong one would make
-//!    two wrong replicas of one, and a majority of three. Where none is, the log is made to go on, so that states are
-//!    compared; where that cannot be, since too few are there, the image is lent [`LENT_UNAGREED_AFTER`] all the same.
+//!    two wrong replicas of one, and a majority of three; and only one from which the log goes on. Where none is, the log
+//!    is made to go on, so that states are compared; where that cannot be, since too few are there, the image is lent [`LENT_UNAGREED_AFTER`] all the same.
 //! 3. Pieces go to a file under a partial name. Their sums and their order are checked as they come. What is lost is asked
 //!    for again from where the file ends; whoever does not answer, or sends rubbish, is left for another.
 //!    So is an image that finds no room on the disk, and after a while the whole is tried again.
@@ -148,7 +148,9 @@ impl Replica {
     /// The newest image that may be lent. As long as none is, the states are to be compared.
     fn newest_to_lend(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Option<Slot> {
         let agreed_upto = self.digests.agreed_upto();
-        let agreed = self.images.kept().iter().rev().copied().find(|image| *image <= agreed_upto);
+        let log_begins = self.paxos.trimmed_upto();
+        let leads_on = |image: &Slot| *image <= agreed_upto && *image >= log_begins;
+        let agreed = self.images.kept().iter().rev().copied().find(leads_on);
         if agreed.is_some() {
             self.transfer.withheld = None;
             return agreed;

@@ -32,6 +32,13 @@ fn replica() -> Replica {
 
 /// That one, whose log is damaged up to there.
 pub(in crate::replica) fn started(damaged_upto: Slot) -> Replica {
+    let mut digests = Digests::every(1024);
+    digests.applied(IMAGE.next(), Some(Kind::Noop), || 7);
+    started_with(vec![IMAGE], digests, damaged_upto)
+}
+
+/// That one, with these images and these digests of what it applied.
+fn started_with(images: Vec<Slot>, digests: Digests, damaged_upto: Slot) -> Replica {
     let identity = Identity { cell: CellId(1), replica: ReplicaId(1), incarnation: Incarnation(1) };
     let bind = |config: Config, n: u8| config.bound(ReplicaId(n), Incarnation(u128::from(n)));
     let config = (1..=3).fold(Config::of_voters((1..=3).map(ReplicaId)), bind);
@@ -58,8 +65,6 @@ pub(in crate::replica) fn started(damaged_upto: Slot) -> Replica {
     }
     let bounds =
         Bounds { image_after_bytes: 1 << 30, journal_bytes_max: 16 * SEGMENT_BYTES, keep_bytes: 16 * SEGMENT_BYTES };
-    let mut digests = Digests::every(1024);
-    digests.applied(IMAGE.next(), Some(Kind::Noop), || 7);
     let paxos = paxos::Recovered {
         hard_state: state,
         chosen_upto: IMAGE.next(),
@@ -73,7 +78,7 @@ pub(in crate::replica) fn started(damaged_upto: Slot) -> Replica {
     let recovered = Recovered {
         paxos,
         namespace: Namespace::new(7),
-        images: vec![IMAGE],
+        images,
         bounds,
         scrub_period: None,
         damaged_upto,
@@ -133,6 +138,24 @@ fn an_image_with_which_nobody_can_agree_is_lent_after_a_while() {
     let next = LENT_UNAGREED_AFTER + WITHHELD_ANEW_AFTER;
     assert_eq!(newest(next), None, "for the next who asks an agreement is looked for anew");
     assert_eq!(newest(next + LENT_UNAGREED_AFTER), Some(IMAGE));
+}
+
+#[test]
+fn an_image_behind_which_the_log_is_gone_is_of_no_use_to_anybody() {
+    let older = Slot(3);
+    let mut digests = Digests::every(1);
+    digests.applied(older, Some(Kind::Noop), || 7);
+    digests.applied(IMAGE.next(), Some(Kind::Noop), || 8);
+    let mut lender = started_with(vec![older, IMAGE], digests, Slot(0));
+    let (from, incarnation) = (ReplicaId(3), Incarnation(3));
+    let message = PeerMessage::Digest { slot: older, digest: 7 };
+    lender.step(Instant::ZERO, Input::Peer { from, incarnation, message }, &mut Vec::new());
+    lender.step(Instant::ZERO, Input::TurnEnd { wall_ms: 0 }, &mut Vec::new());
+    assert_eq!(lender.digests.agreed_upto(), older, "two of three had the same state there");
+    let newest = |lender: &mut Replica, now| lender.newest_to_lend(now, &mut Vec::new());
+    assert_eq!(newest(&mut lender, Instant::ZERO), None, "the older one does not lead to where the log begins");
+    let later = Instant::from_nanos(LENT_UNAGREED_AFTER.as_nanos());
+    assert_eq!(newest(&mut lender, later), Some(IMAGE), "the newer one may be what all the others wait for");
 }
 
 #[test]
