@@ -20,7 +20,7 @@ use super::workload::{Operation as Written, VALUE_BYTES_MIN, Workload};
 use super::wrong::Wrong;
 use crate::client::Error;
 use crate::client::machine::{Answered, Happening, WatchTold, WatchWish};
-use crate::namespace::command::{Answer, Done, Expect, Lifetime, Operation, Read, Revision};
+use crate::namespace::command::{Answer, Done, Expect, Lifetime, Operation, Read, Refusal, Revision};
 use crate::time::Instant;
 use crate::wire::watch::{EventKind, Scope};
 
@@ -356,6 +356,7 @@ impl FanOut {
                 self.workload.has_read(&read, &data, stat.version);
                 self.workload.has_ended_at(0, stat.version);
             }
+            Ok(Answered::Read { answer: Err(Refusal::NoNode { .. }), .. }) => self.workload.has_vanished(0),
             other => self.failures.note(|| format!("{other:?}")),
         }
         if let Stage::Reading(left) = self.stage {

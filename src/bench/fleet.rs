@@ -448,6 +448,8 @@ fn told(answered: Answered) -> Told {
         Answered::Request { outcome: Ok(Done::Created { .. }), .. } => Told::Made,
         Answered::Request { outcome: Ok(Done::Deleted), .. } => Told::Deleted,
         Answered::Request { outcome: Err(Refusal::NodeExists { .. }), .. } => Told::There,
+        Answered::Request { outcome: Err(Refusal::NoNode { .. }), .. }
+        | Answered::Read { answer: Err(Refusal::NoNode { .. }), .. } => Told::Missing,
         Answered::Request { outcome: Err(refusal), .. } => refused(refusal),
         Answered::Read { answer: Ok(Answer::Node { data, stat }), .. } => Told::Value { data, order: stat.version },
         Answered::Read { answer: Ok(Answer::Exists { stat }), .. } => {

@@ -19,7 +19,7 @@
 //! fan_out    one writer and many who watch;   telling   whether each was told of every write once, in order
 //! course     what those two have in common: their folder, their windows, their end
 //! tally      counts and latencies;   cost   CPU seconds and memory of the servers;   report   one measured point;
-//! wrong      what no correct system answers
+//! wrong      what no correct system answers;   stand_in   a system of memory alone, for tests of the generator
 //! results    a folder of points with all that repeats them;   host   what has to be known of the host
 //! compare    results against results;   figure, plots, page   SVG, which plots there are, and one page with everything
 //! ```
@@ -71,6 +71,8 @@ mod report;
 mod results;
 mod run;
 mod session;
+#[cfg(test)]
+mod stand_in;
 mod system;
 mod tally;
 mod telling;

@@ -339,6 +339,7 @@ impl<'a> Run<'a> {
                 self.workload.has_read(&operation, data, *order);
                 self.tally.done(&operation, now);
             }
+            Ok(Told::Missing) => self.workload.has_missed(&operation),
             Ok(other) => {
                 self.tally.errors += 1;
                 self.tally.note(|| format!("{other:?}"));
@@ -398,7 +399,50 @@ pub fn run<'a>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::stand_in::{StandIn, plan};
     use super::*;
+
+    /// Runs the plan on a system of memory alone.
+    fn measured(plan: &Plan, mut system: StandIn) -> Report {
+        let stop = AtomicBool::new(false);
+        let mut watch = Watch { stop: &stop, progress: &mut |_| () };
+        run(plan, &mut system, &mut watch, 0.0).expect("it can be measured").0
+    }
+
+    #[test]
+    fn a_right_system_is_found_right() {
+        let report = measured(&plan(2, 4, None), StandIn::new(2));
+        assert_eq!((report.wrong_answers, report.errors), (0, 0), "{:?} {:?}", report.wrong, report.first_error);
+        assert!(report.unverified.is_none() && report.invalid.is_none(), "{report:?}");
+        assert!((9_000.0..=10_000.0).contains(&report.ops_per_s), "{}", report.ops_per_s);
+    }
+
+    #[test]
+    fn a_key_that_vanishes_is_a_wrong_answer_while_read_written_and_at_the_end() {
+        let hiding = |hides: fn(&Ask) -> bool| {
+            let mut system = StandIn::new(2);
+            system.spoil = Box::new(move |_, ask, told| Ok(if hides(ask) { Told::Missing } else { told }));
+            system
+        };
+        let says_so = |report: &Report| report.wrong.first().is_some_and(|wrong| wrong.contains("no such key"));
+        let read = measured(&plan(2, 4, None), hiding(|ask| matches!(ask, Ask::Read { .. })));
+        assert!(says_so(&read) && read.errors == 0, "{:?}", read.wrong);
+        let written = measured(&plan(2, 4, None), hiding(|ask| matches!(ask, Ask::Write { .. })));
+        assert!(says_so(&written) && written.errors == 0, "{:?}", written.wrong);
+        let old = Plan { old_allowed: true, ..plan(2, 4, None) };
+        let allowed = measured(&old, hiding(|ask| matches!(ask, Ask::Read { .. })));
+        assert!(allowed.wrong_answers == 0 && allowed.old_answers > 0, "{:?}", allowed.wrong);
+        // Each key is looked at once before the load and once after it; of reads alone no write is missed.
+        let mut only_reads = plan(2, 4, None);
+        only_reads.point.read_pct = 100;
+        let (mut gone, mut looks) = (StandIn::new(2), 0);
+        gone.spoil = Box::new(move |_, ask, told| {
+            looks += u32::from(matches!(ask, Ask::Look { .. }));
+            Ok(if looks == 20 { Told::Seen(None) } else { told })
+        });
+        let gone = measured(&only_reads, gone);
+        assert!(says_so(&gone) && gone.wrong_answers == 1, "{:?}", gone.wrong);
+    }
 
     #[test]
     fn a_rate_that_was_not_kept_is_called_so() {

@@ -180,6 +180,23 @@ impl Workload {
         }
     }
 
+    /// An operation was told that there is no such key. Every key was made before the load, and nobody takes one away:
+    /// only who may answer with what was long ago may say so.
+    pub fn has_missed(&mut self, operation: &Operation) {
+        if operation.is_read && self.old_allowed {
+            self.old_count += 1;
+        } else {
+            self.is_wrong(operation, "no such key, though it was made before".into());
+        }
+    }
+
+    /// At the end, asked as fresh as can be: there is no such key.
+    pub fn has_vanished(&mut self, key: u32) {
+        let acked = self.keys[key as usize].acked;
+        let operation = self.operation(true, key, Instant::ZERO);
+        self.is_wrong(&operation, format!("no such key at the end, after {acked} acknowledged writes"));
+    }
+
     /// How many answers were wrong, and the first of them.
     #[must_use]
     pub fn wrong(&self) -> &Wrong {
@@ -286,6 +303,15 @@ mod tests {
         assert_eq!(workload.wrong().count, seen, "an unknown write may have been done");
         workload.allow_old();
         workload.has_read(&workload.operation(true, 3, Instant::ZERO), &mine, 1);
-        assert_eq!((workload.wrong().count, workload.old()), (seen, 2), "an old answer that is allowed is counted");
+        workload.has_missed(&later);
+        assert_eq!((workload.wrong().count, workload.old()), (seen, 3), "an old answer that is allowed is counted");
+        let mut is_seen = |workload: &Workload, what: &str| {
+            seen += 1;
+            assert_eq!(workload.wrong().count, seen, "{what} is seen");
+        };
+        workload.has_missed(&workload.operation(false, 3, Instant::ZERO));
+        is_seen(&workload, "a key that is missing where it is written");
+        workload.has_vanished(3);
+        is_seen(&workload, "a key that is gone at the end, even where no write was acknowledged");
     }
 }
