@@ -21,6 +21,7 @@
 //! tally      counts and latencies;   cost   CPU seconds and memory of the servers;   report   one measured point;
 //! wrong      what no correct system answers;   stand_in   a system of memory alone, for tests of the generator
 //! results    a folder of points with all that repeats them;   host   what has to be known of the host
+//! judgement  for what a command fails, whatever its figures
 //! compare    results against results;   figure, plots, page   SVG, which plots there are, and one page with everything
 //! ```
 //!
@@ -28,7 +29,8 @@
 //!
 //! 1. **Every answer is checked**, always: that a value was written to its key, that nothing is older than what this
 //!    process had seen before it asked, that at the end each key counts each acknowledged write exactly once. A run
-//!    with a wrong answer fails, whatever its figures. Where old answers are allowed (stale reads, ZooKeeper) they are
+//!    with a wrong answer fails, whatever its figures, and so does one that did nothing or in which more than 0.1 % of
+//!    what was asked came to nothing. Where old answers are allowed (stale reads, ZooKeeper) they are
 //!    counted. Of locks: that no two hold one at once, by this process' clock nor by the log's, each holder has a later
 //!    generation, and all are free at the end. Of watches: that each watcher is told of every write once, in order, or
 //!    of a gap, and reads the last value at the end.
@@ -61,6 +63,7 @@ mod fan_out;
 mod figure;
 mod fleet;
 mod host;
+mod judgement;
 mod lock;
 mod page;
 #[cfg(feature = "peers")]
@@ -87,6 +90,7 @@ pub use failover::{Blow, FailoverReport, failover};
 pub use fan_out::{FanOutReport, IdleWatches, Watched, fan_out};
 pub use fleet::{Fleet, Word, now};
 pub use host::{Disk, Host, program};
+pub use judgement::{ERRORS_PCT_MAX, Fault, FaultKind, faults};
 pub use lock::{LockReport, locks};
 pub use prepare::CHORES_UNDER_WAY;
 pub use report::{Point, Repeat, Report};

@@ -54,7 +54,7 @@ fn stamps(results: &Results) -> Vec<String> {
         );
     }
     for report in &results.points {
-        let name = format!("{}, {}", report.point.series(), report.point.shape());
+        let name = report.name();
         stamps.extend(report.invalid.as_ref().map(|why| format!("INVALID {name}: {why}")));
         if report.generator_bound {
             stamps.push(format!("{name}: the generator was busy all the time, and these are its figures"));
@@ -66,9 +66,7 @@ fn stamps(results: &Results) -> Vec<String> {
             stamps.push(format!("{name}: cut short"));
         }
     }
-    let named = results.locks.iter().map(|locks| (format!("{} clients with locks", locks.clients), &locks.measured));
-    let watches = results.watches.iter().map(|of| (format!("{} watchers", of.watchers), &of.measured));
-    for (name, measured) in named.chain(watches) {
+    for (name, measured) in results.of_their_own() {
         if measured.generator_bound {
             stamps.push(format!("{name}: the generator was busy all the time, and these are its figures"));
         }

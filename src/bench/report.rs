@@ -124,10 +124,16 @@ impl Report {
         (operations > 0 && cpu > 0.0).then(|| cpu / operations as f64 * 1e5)
     }
 
+    /// What it is called where several are told of.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}, {}", self.point.series(), self.point.shape())
+    }
+
     /// Operations finished in all repeats.
     #[must_use]
     pub fn operations(&self) -> u64 {
-        [&self.reads, &self.writes].into_iter().flatten().map(|latencies| latencies.count).sum()
+        self.repeats.iter().map(|repeat| (repeat.ops_per_s * repeat.seconds).round() as u64).sum()
     }
 
     /// A latency of reads and writes together, in microseconds.

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::course::Named;
+use super::course::{Measured, Named};
 use super::dying::DyingReport;
 use super::failover::FailoverReport;
 use super::fan_out::FanOutReport;
@@ -141,6 +141,13 @@ impl Results {
             }
         }
         values
+    }
+
+    /// What loads that are not of reads and overwrites have in common, by name.
+    pub(super) fn of_their_own(&self) -> Vec<(String, &Measured)> {
+        let locks = self.locks.iter().map(|locks| (format!("{} clients with locks", locks.clients), &locks.measured));
+        let watches = self.watches.iter().map(|of| (format!("{} watchers", of.watchers), &of.measured));
+        locks.chain(watches).collect()
     }
 
     pub(super) fn lock_lines(&self) -> Vec<Vec<Named>> {

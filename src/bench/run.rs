@@ -215,6 +215,9 @@ impl<'a> Run<'a> {
         let wrong = self.workload.wrong();
         (report.wrong_answers, report.wrong) = (wrong.count, wrong.first.clone());
         report.old_answers = self.workload.old();
+        // What was under way at the end, and never answered, came to nothing as well.
+        report.errors = self.tally.errors;
+        report.first_error = report.first_error.take().or_else(|| self.tally.first_error.clone());
         Ok(())
     }
 
