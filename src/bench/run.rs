@@ -177,11 +177,17 @@ impl<'a> Run<'a> {
         let Some(mut arrivals) = self.arrivals.take() else { return Instant::FOREVER };
         arrivals.arrive(now);
         while let Some(slot) = self.free.pop_front() {
+            if self.system.is_over(slot / self.plan.point.depth) {
+                // It takes nothing more; another client does.
+                continue;
+            }
             let Some(due) = arrivals.take() else {
                 self.free.push_front(slot);
                 break;
             };
-            self.begin(slot, due);
+            if !self.begin(slot, due) {
+                self.free.push_back(slot);
+            }
         }
         let next = arrivals.next_due();
         self.arrivals = Some(arrivals);
@@ -304,11 +310,11 @@ impl<'a> Run<'a> {
         self.last_error.as_ref().map_or_else(|| "none could be used".into(), ToString::to_string)
     }
 
-    /// Begins the next operation of a slot, if its client lives.
-    fn begin(&mut self, slot: usize, due: Instant) {
+    /// Begins the next operation of a slot, if its client lives. True if it is under way.
+    fn begin(&mut self, slot: usize, due: Instant) -> bool {
         let client = slot / self.plan.point.depth;
         if self.system.is_over(client) {
-            return;
+            return false;
         }
         let operation = self.workload.next(due, self.system.now());
         let path = self.workload.path(operation.key).to_owned();
@@ -321,8 +327,12 @@ impl<'a> Run<'a> {
             Ok(()) => {
                 self.slots[slot] = Some(operation);
                 self.under_way += 1;
+                true
             }
-            Err(lost) => self.failed(lost),
+            Err(lost) => {
+                self.failed(lost);
+                false
+            }
         }
     }
 
@@ -364,10 +374,11 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Why a window of an open loop does not count: more was asked for than came back, and not because it was under way.
+/// Why a window of an open loop does not count: more was due than was done, and not because it was under way. What was
+/// refused or lost is not done: a system that sheds load does not keep the rate.
 fn missed((arrived, waiting): (u64, usize), finished: u64, under_way: usize) -> Option<String> {
     let unfinished = waiting as u64 + under_way as u64;
-    (unfinished > (arrived / 100).max(ARRIVALS_UNFINISHED) || finished * 100 < arrived * 99 && waiting > 0).then(|| {
+    (unfinished > (arrived / 100).max(ARRIVALS_UNFINISHED) || (finished + unfinished) * 100 < arrived * 99).then(|| {
         format!("the rate was not kept: {arrived} operations were due, {finished} were done, {waiting} not even begun")
     })
 }
@@ -453,5 +464,23 @@ mod tests {
         assert_eq!(missed((100, 0), 98, 2), None, "a short window, and all of it begun");
         assert!(missed((10_000, 400), 9_500, 100).is_some(), "the queue grows");
         assert!(missed((10_000, 0), 9_000, 1_000).is_some(), "what is under way grows");
+        assert!(missed((10_000, 0), 9_800, 10).is_some(), "the rest was refused");
+    }
+
+    #[test]
+    fn a_system_that_sheds_load_does_not_keep_the_rate() {
+        let refusing = |each: u32| {
+            let (mut system, mut asked) = (StandIn::new(2), 0);
+            system.spoil = Box::new(move |_, ask, told| {
+                asked += u32::from(matches!(ask, Ask::Read { .. } | Ask::Write { .. }));
+                let why = || Lost { why: "too busy".into(), maybe_done: true };
+                if asked % each == each - 1 { Err(why()) } else { Ok(told) }
+            });
+            measured(&plan(2, 16, Some(2_000.0)), system)
+        };
+        let few = refusing(500);
+        assert!(few.errors > 0 && few.invalid.is_none(), "{} errors, {:?}", few.errors, few.invalid);
+        let many = refusing(20);
+        assert!(many.invalid.is_some(), "one in twenty was refused, and {} of 2000/s done", many.ops_per_s);
     }
 }
