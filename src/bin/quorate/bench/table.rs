@@ -201,6 +201,10 @@ fn locks(report: &LockReport) -> String {
     for (name, latencies) in [("acquire", &report.acquire), ("pair", &report.pair), ("hand on", &report.hand_over)] {
         text += &latencies.as_ref().map(|latencies| row(name, latencies)).unwrap_or_default();
     }
+    if report.locks_unverified > 0 {
+        let (lost, all) = (report.locks_unverified, report.locks);
+        text += &format!("\n{lost} of {all} locks were not verified at the end: a client of theirs was lost");
+    }
     text + &ending(measured)
 }
 
