@@ -60,15 +60,16 @@ pub fn plots(results: &Results) -> Vec<Plot> {
     figures.extend(fan_outs(results));
     figures.extend(timelines(results));
     let drawn = figures.into_iter().map(|(name, figure)| Plot { name, svg: figure.svg() });
-    let mut plots: Vec<Plot> = drawn.filter(|plot| !plot.svg.is_empty()).collect();
-    for at in 1..plots.len() {
-        // Several plots of one kind are numbered.
-        let same = plots[..at]
-            .iter()
-            .filter(|before| before.name.trim_end_matches(char::is_numeric) == plots[at].name)
-            .count();
-        if same > 0 {
-            plots[at].name = format!("{}-{}", plots[at].name, same + 1);
+    numbered(drawn.filter(|plot| !plot.svg.is_empty()).collect())
+}
+
+/// Several plots of one kind are numbered, so that none takes the file of another.
+fn numbered(mut plots: Vec<Plot>) -> Vec<Plot> {
+    let kinds: Vec<String> = plots.iter().map(|plot| plot.name.clone()).collect();
+    for (at, plot) in plots.iter_mut().enumerate() {
+        let before = kinds[..at].iter().filter(|kind| **kind == kinds[at]).count();
+        if before > 0 {
+            plot.name = format!("{}-{}", kinds[at], before + 1);
         }
     }
     plots
@@ -227,4 +228,17 @@ fn timelines(results: &Results) -> Vec<(String, Figure)> {
         figures.push(("timeline-latency".into(), Figure { title, x: x(), y, lines, marks }));
     }
     figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_plot_of_a_kind_has_a_file_of_its_own() {
+        let names = ["mix", "percentiles", "mix", "mix", "percentiles", "mix"];
+        let plots = names.map(|name| Plot { name: name.into(), svg: String::new() });
+        let named: Vec<String> = numbered(plots.into()).into_iter().map(|plot| plot.name).collect();
+        assert_eq!(named, ["mix", "percentiles", "mix-2", "mix-3", "percentiles-2", "mix-4"]);
+    }
 }
