@@ -270,9 +270,10 @@ impl FanOut {
 
     fn write(&mut self, fleet: &mut Fleet) {
         let handed = now();
-        self.under_way = Some(self.workload.operation(false, 0, handed));
+        let mut write = self.workload.operation(false, 0, handed);
+        let (path, data) = (self.path.clone(), self.workload.value_of(&mut write));
+        self.under_way = Some(write);
         self.telling.writes();
-        let (path, data) = (self.path.clone(), self.workload.value(0));
         if let Err(error) = fleet.request(WRITER, 0, Operation::Set { path, data, expect: Expect::Any }) {
             self.failures.note(|| error.to_string());
             self.stage = Stage::Over;

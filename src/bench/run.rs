@@ -316,12 +316,12 @@ impl<'a> Run<'a> {
         if self.system.is_over(client) {
             return false;
         }
-        let operation = self.workload.next(due, self.system.now());
+        let mut operation = self.workload.next(due, self.system.now());
         let path = self.workload.path(operation.key).to_owned();
         let ask = if operation.is_read {
             Ask::Read { path }
         } else {
-            Ask::Write { path, data: self.workload.value(operation.key) }
+            Ask::Write { path, data: self.workload.value_of(&mut operation) }
         };
         match self.system.ask(client, slot as u64, ask) {
             Ok(()) => {
