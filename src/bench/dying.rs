@@ -15,7 +15,7 @@ use super::fleet::now;
 use super::report::{Repeat, Report};
 use super::run::{Plan, Run, RunError, Watch};
 use super::system::System;
-use super::tally::{TICK_MS, Tick, rounded};
+use super::tally::{TICK_MS, Tick, Window, rounded};
 use crate::client::status;
 use crate::time::{Duration, Instant};
 
@@ -155,8 +155,8 @@ fn window(run: &mut Run<'_>, load: impl FnOnce(&mut Run<'_>) -> Result<(), RunEr
     load(run)?;
     let ended = run.system.now();
     let seconds = seconds(ended.since(began));
-    let (count, p50_us, p99_us) = run.tally.end_window(ended);
-    let ops_per_s = rounded(count as f64 / seconds.max(1e-9));
+    let Window { answered, p50_us, p99_us, .. } = run.tally.end_window(ended);
+    let ops_per_s = rounded(answered as f64 / seconds.max(1e-9));
     Ok(Repeat { seconds, ops_per_s, p50_us, p99_us, servers_cpu_s_per_100k: 0.0 })
 }
 

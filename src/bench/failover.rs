@@ -7,7 +7,7 @@ use super::cost::Meter;
 use super::report::{Repeat, Report};
 use super::run::{Plan, Run, RunError, Watch};
 use super::system::System;
-use super::tally::rounded;
+use super::tally::{Window, rounded};
 use crate::time::{Duration, Instant};
 
 /// What is done to whom, and when.
@@ -64,8 +64,8 @@ pub fn failover<'a>(
     let ended = run.system.now();
     let seconds = ended.since(began).as_nanos() as f64 / 1e9;
     let acks = run.tally.acks.take().unwrap_or_default();
-    let (count, p50_us, p99_us) = run.tally.end_window(ended);
-    let ops_per_s = rounded(count as f64 / seconds);
+    let Window { answered, p50_us, p99_us, .. } = run.tally.end_window(ended);
+    let ops_per_s = rounded(answered as f64 / seconds);
     let repeat = Repeat { seconds, ops_per_s, p50_us, p99_us, servers_cpu_s_per_100k: 0.0 };
     let mut report = run.report(vec![repeat], meter.read());
     report.marks.push((dealt.since(began).as_millis(), format!("signal {}", blow.signal.as_raw())));

@@ -39,8 +39,9 @@
 //!    they can be killed.
 //! 3. Latency runs from handing an operation to its client, or in an open loop from when it was due, until its answer
 //!    is decoded: retries, moves to another replica and waiting for a leader are part of it.
-//! 4. What ends after the window is checked but not counted. An open loop that could not keep its rate is called
-//!    invalid.
+//! 4. What ends after the window is checked but not counted. Only in an open loop the latency of all that was due in the
+//!    window counts, however late it is answered, and its throughput is what was answered in it. One that could not keep
+//!    its rate is called invalid.
 //! 5. **Histograms are merged, percentiles never averaged**: results carry the histograms, so that repeats and commands
 //!    can be put together later.
 //! 6. All systems are asked by the same loop; only the clients differ. Sessions, locks and watches are Quorate's alone,

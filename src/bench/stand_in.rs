@@ -14,6 +14,9 @@ use crate::time::{Duration, Instant};
 /// What becomes of an answer: it is given the time, the question, and the right answer.
 type Spoil = Box<dyn FnMut(Instant, &Ask, Told) -> Result<Told, Lost>>;
 
+/// Its clock when it is made.
+const BEGAN: Instant = Instant::from_nanos(1_000_000_000);
+
 /// Holds keys, each with its value and the number of its writes.
 pub struct StandIn {
     now: Instant,
@@ -26,6 +29,8 @@ pub struct StandIn {
     pub busy_until: Instant,
     /// How long each question keeps it: one after the other.
     pub service: Duration,
+    /// So long after its beginning it stands still once, for so long.
+    pub stall: Option<(Duration, Duration)>,
     /// What it does to answers.
     pub spoil: Spoil,
     troubles: Troubles,
@@ -35,13 +40,14 @@ impl StandIn {
     /// Answers rightly, and ten thousand questions a second.
     pub fn new(clients: usize) -> Self {
         Self {
-            now: Instant::ZERO + Duration::from_secs(1),
+            now: BEGAN,
             clients,
             closed: false,
             keys: BTreeMap::new(),
             answers: VecDeque::new(),
             busy_until: Instant::ZERO,
             service: Duration::from_micros(100),
+            stall: None,
             spoil: Box::new(|_, _, told| Ok(told)),
             troubles: Troubles::default(),
         }
@@ -75,6 +81,9 @@ impl System for StandIn {
     fn ask(&mut self, client: usize, tag: u64, ask: Ask) -> Result<(), Lost> {
         let told = self.answer(&ask);
         let result = (self.spoil)(self.now, &ask, told);
+        if let Some((_, span)) = self.stall.take_if(|(after, _)| self.now >= BEGAN + *after) {
+            self.busy_until = self.busy_until.max(self.now) + span;
+        }
         self.busy_until = self.busy_until.max(self.now) + self.service;
         self.answers.push_back((self.busy_until, Finished { client, tag, result }));
         Ok(())
