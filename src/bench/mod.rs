@@ -34,8 +34,8 @@
 //!    counted. Of locks: that no two hold one at once, by this process' clock nor by the log's, each holder has a later
 //!    generation, and all are free at the end. Of watches: that each watcher is told of every write once, in order, or
 //!    of a gap, and reads the last value at the end.
-//! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it was
-//!    busy nearly all the time is called the generator's. Only clients that are to die are other processes', so that
+//! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it worked
+//!    or waited for a core nearly all the time is called the generator's. Only clients that are to die are other processes', so that
 //!    they can be killed.
 //! 3. Latency runs from handing an operation to its client, or in an open loop from when it was due, until its answer
 //!    is decoded: retries, moves to another replica and waiting for a leader are part of it.

@@ -57,7 +57,9 @@ fn stamps(results: &Results) -> Vec<String> {
         let name = report.name();
         stamps.extend(report.invalid.as_ref().map(|why| format!("INVALID {name}: {why}")));
         if report.generator_bound {
-            stamps.push(format!("{name}: the generator was busy all the time, and these are its figures"));
+            stamps.push(format!(
+                "{name}: the generator worked or waited for a core nearly all the time, and these are its figures"
+            ));
         }
         if report.wrong_answers > 0 {
             stamps.push(format!("WRONG ANSWERS {name}: {}", report.wrong.join("; ")));
@@ -68,7 +70,9 @@ fn stamps(results: &Results) -> Vec<String> {
     }
     for (name, measured) in results.of_their_own() {
         if measured.generator_bound {
-            stamps.push(format!("{name}: the generator was busy all the time, and these are its figures"));
+            stamps.push(format!(
+                "{name}: the generator worked or waited for a core nearly all the time, and these are its figures"
+            ));
         }
         if measured.wrong_answers > 0 {
             stamps.push(format!("WRONG ANSWERS {name}: {}", measured.wrong.join("; ")));

@@ -42,7 +42,7 @@ pub struct Report {
     pub reconnects: u64,
     /// The first thing that went wrong.
     pub first_error: Option<String>,
-    /// Whether the generator was busy nearly all the time: then the figures are its own.
+    /// Whether the generator worked or waited for a core nearly all the time: then the figures are its own.
     pub generator_bound: bool,
     /// What it cost.
     #[serde(flatten)]

@@ -99,9 +99,6 @@ pub(super) const TELL: Duration = Duration::from_millis(100);
 /// How long answers are waited for when no more is asked.
 pub(super) const DRAIN: Duration = Duration::from_secs(30);
 
-/// A generator busy for more than this share of the time measures itself.
-pub(super) const BUSY_SHARE: f64 = 0.9;
-
 /// What arrives in so many seconds may be unanswered when a window ends: a stall at its very end is no lack of speed.
 const BEHIND_S: f64 = 0.1;
 
@@ -290,7 +287,7 @@ impl<'a> Run<'a> {
             errors: self.tally.errors,
             reconnects: self.system.troubles().reconnects,
             first_error,
-            generator_bound: cost.client_cpu_s > BUSY_SHARE * seconds,
+            generator_bound: cost.is_the_generators(seconds),
             cost,
             timeline: self.tally.timeline().to_vec(),
             ..Report::default()

@@ -11,7 +11,8 @@ const IN_FULL_MAX: usize = 1;
 /// Above the rows of latencies.
 const HEADER: &str = "          count       per s     p50 us     p90 us     p99 us   p99.9 us     max us";
 
-const GENERATOR_BOUND: &str = "\nthe generator was busy nearly all the time: these are its figures, not the cell's";
+const GENERATOR_BOUND: &str =
+    "\nthe generator worked or waited for a core nearly all the time: these are its figures, not the cell's";
 
 pub fn of(results: &Results) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -89,8 +90,13 @@ fn row(name: &str, of: &Latencies) -> String {
 fn costs(cost: &Cost, seconds: f64) -> String {
     let share = cost.client_cpu_s / seconds.max(1e-9) * 100.0;
     let mut text = format!("\nCPU: client {} s ({share:.0} % of a core)", cost.client_cpu_s);
+    text += &format!(" and {} s waiting for one", cost.client_waited_s);
     if !cost.servers_cpu_s.is_empty() {
         text += &format!(", servers {:?} s; resident {:?} MiB", cost.servers_cpu_s, cost.servers_rss_mib);
+    }
+    text += &format!("\nthe machine: busy {} s, idle {} s", cost.machine_busy_s, cost.machine_idle_s);
+    if cost.machine_stolen_s > 0.0 {
+        text += &format!(", {} s stolen by others on its hardware", cost.machine_stolen_s);
     }
     text
 }
