@@ -30,7 +30,7 @@ const READY: usize = 16;
 
 /// So many clients are on the way to their sessions at one time: a server waits for a hello no longer than it must, and
 /// all the sockets of a large fleet take longer to connect.
-const WAVE: usize = 1024;
+pub(super) const WAVE: usize = 1024;
 
 /// Something a client of Quorate was told.
 #[derive(Debug)]

@@ -64,6 +64,11 @@ pub fn faults(results: &Results, errors_pct_max: f64) -> Vec<Fault> {
         let found = format!("{} of {}; {} were told why: {why}", storm.opened, storm.sessions, storm.refused);
         faults.push(Fault::failed("not all sessions came about", found));
     }
+    for storm in results.sessions.iter().filter(|storm| storm.lost > 0) {
+        let trouble = storm.trouble.as_ref().map_or(String::new(), |trouble| format!("; last trouble: {trouble}"));
+        let found = format!("{} of {} in {} s{trouble}", storm.lost, storm.opened, storm.idle_s);
+        faults.push(Fault::failed("sessions were lost while they did nothing", found));
+    }
     for (name, measured) in results.of_their_own() {
         faults.extend(of_answers(&name, measured.wrong_answers, &measured.wrong, measured.unverified.as_ref()));
         faults.extend(of_errors(&name, &Asked::of_its_own(measured), errors_pct_max));
@@ -128,7 +133,7 @@ fn of_errors(name: &str, asked: &Asked<'_>, errors_pct_max: f64) -> Option<Fault
 mod tests {
     use super::super::report::Repeat;
     use super::*;
-    use crate::bench::LockReport;
+    use crate::bench::{LockReport, SessionReport};
 
     fn point(done: u64, errors: u64) -> Report {
         let repeats = vec![Repeat { seconds: 2.0, ops_per_s: done as f64 / 2.0, ..Repeat::default() }];
@@ -158,6 +163,17 @@ mod tests {
         assert_eq!(kinds(&of(10_000, 5)), []);
         assert_eq!(kinds(&of(10_000, 50)), [FaultKind::Failed]);
         assert_eq!(kinds(&of(0, 8)), [FaultKind::Failed]);
+    }
+
+    #[test]
+    fn a_session_that_is_lost_while_it_is_held_is_a_fault() {
+        let of = |opened, lost| {
+            let storm = SessionReport { sessions: 10, opened, lost, ..SessionReport::default() };
+            Results { sessions: vec![storm], ..Results::default() }
+        };
+        assert_eq!(kinds(&of(10, 0)), []);
+        assert_eq!(kinds(&of(10, 1)), [FaultKind::Failed]);
+        assert_eq!(kinds(&of(9, 0)), [FaultKind::Failed]);
     }
 
     #[test]

@@ -68,6 +68,10 @@ fn stamps(results: &Results) -> Vec<String> {
             stamps.push(format!("{name}: cut short"));
         }
     }
+    for storm in results.sessions.iter().filter(|storm| storm.generator_bound) {
+        let sessions = storm.sessions;
+        stamps.push(format!("{sessions} sessions: the generator was busy while they opened, and the time is its own"));
+    }
     for (name, measured) in results.of_their_own() {
         if measured.generator_bound {
             stamps.push(format!(
@@ -213,9 +217,10 @@ fn sessions(page: &mut String, results: &Results) {
     for storm in &results.sessions {
         let _ = writeln!(
             page,
-            "<h2>{} sessions at once</h2><p>{} open after {} s; held for {} s, {} lost, {} CPU seconds of the servers for \
+            "<h2>{} sessions, {} at once</h2><p>{} open after {} s; held for {} s, {} lost, {} CPU seconds of the servers for \
              each second and 10,000 of them; memory {:?} MiB before, {:?} after.</p>",
             storm.sessions,
+            storm.wave,
             storm.opened,
             storm.all_open_s,
             storm.idle_s,

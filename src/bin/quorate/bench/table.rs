@@ -145,7 +145,7 @@ fn failover(report: &FailoverReport) -> String {
 
 fn storm(report: &SessionReport) -> String {
     let mut text =
-        format!("{} sessions at once: {} open after {} s", report.sessions, report.opened, report.all_open_s);
+        format!("{} sessions{}: {} open after {} s", report.sessions, waves(report), report.opened, report.all_open_s);
     if let Some(times) = &report.until_open {
         text += &format!(" (p50 {:.0} us, p99 {:.0} us)", times.p50_us, times.p99_us);
     }
@@ -166,10 +166,21 @@ fn storm(report: &SessionReport) -> String {
             report.resident_bytes_each
         );
     }
+    if report.generator_bound {
+        text += GENERATOR_BOUND;
+    }
     if let Some(refusal) = &report.refusal {
         text += &format!("\n{} were told why they did not open: {refusal}", report.refused);
     }
     text + &report.trouble.as_ref().map(|trouble| format!("\nlast trouble: {trouble}")).unwrap_or_default()
+}
+
+/// How many of them open at one time.
+fn waves(report: &SessionReport) -> String {
+    match report.wave {
+        wave if (1..report.sessions).contains(&wave) => format!(", {wave} on the way at a time"),
+        _ => " at once".into(),
+    }
 }
 
 fn dying(report: &DyingReport) -> String {
