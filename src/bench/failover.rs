@@ -24,7 +24,7 @@ pub struct Blow {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FailoverReport {
     /// The signal's number.
     pub signal: i32,

@@ -83,7 +83,7 @@ mod telling;
 mod workload;
 mod wrong;
 
-pub use compare::{Change, Verdict, compare};
+pub use compare::{Change, Comparison, REPEATS_MIN, Verdict, compare};
 pub use cost::{Cost, Meter};
 pub use course::{Course, Measured};
 pub use dying::{Crowd, Dying, DyingReport, dying};

@@ -1,8 +1,8 @@
 //! Results for a person.
 
 use quorate::bench::{
-    Change, Cost, DyingReport, FailoverReport, FanOutReport, Latencies, LockReport, Measured, Report, Results,
-    SessionReport, Verdict,
+    Comparison, Cost, DyingReport, FailoverReport, FanOutReport, Latencies, LockReport, Measured, REPEATS_MIN, Report,
+    Results, SessionReport, Verdict,
 };
 
 /// More points than this are told in a line each.
@@ -273,14 +273,15 @@ fn ending(measured: &Measured) -> String {
     text
 }
 
-pub fn changes(changes: &[Change], alone: usize) -> String {
-    let wide = changes.iter().map(|change| change.point.len()).max().unwrap_or(0);
+pub fn changes(found: &Comparison) -> String {
+    let wide = found.changes.iter().map(|change| change.point.len()).max().unwrap_or(0);
     let mut text = format!("{:wide$} {:<13} {:>12} {:>12} {:>6}", "", "", "before", "after", "ratio");
-    for change in changes {
+    for change in &found.changes {
         let verdict = match change.verdict {
             Verdict::Better => "better",
             Verdict::Same => "",
             Verdict::Worse => "WORSE",
+            Verdict::NotJudged => "not judged",
         };
         text += &format!(
             "\n{:wide$} {:<13} {:>12.2} {:>12.2} {:>6.2} {verdict}",
@@ -291,8 +292,13 @@ pub fn changes(changes: &[Change], alone: usize) -> String {
             change.ratio()
         );
     }
-    if alone > 0 {
-        text += &format!("\n{alone} points are in one of them only");
+    if found.with(Verdict::NotJudged).next().is_some() {
+        text += &format!("\nnot judged: fewer than {REPEATS_MIN} repeats say nothing of their noise");
+    }
+    text += &found.missing.iter().map(|point| format!("\nMISSING afterwards: {point}")).collect::<String>();
+    text += &found.invalid.iter().map(|point| format!("\nINVALID afterwards: {point}")).collect::<String>();
+    if found.added > 0 {
+        text += &format!("\n{} points were not measured before", found.added);
     }
     text
 }
