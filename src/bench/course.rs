@@ -228,6 +228,8 @@ impl Measured {
             ("generator_bound".to_owned(), self.generator_bound.to_string()),
             ("errors".to_owned(), self.errors.to_string()),
             ("wrong_answers".to_owned(), self.wrong_answers.to_string()),
+            ("first_error".to_owned(), self.first_error.clone().unwrap_or_default()),
+            ("unverified".to_owned(), self.unverified.clone().unwrap_or_default()),
         ]);
         named
     }

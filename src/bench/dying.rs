@@ -10,7 +10,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{Cost, Meter};
-use super::course::seconds;
+use super::course::{Named, seconds};
 use super::fleet::now;
 use super::report::{Repeat, Report};
 use super::run::{Plan, Run, RunError, Watch};
@@ -74,6 +74,25 @@ pub struct DyingReport {
     /// The whole run of writes.
     #[serde(flatten)]
     pub run: Report,
+}
+
+impl DyingReport {
+    /// All figures under their names.
+    pub(super) fn named(&self) -> Vec<Named> {
+        let seconds = |of: Option<f64>| of.map_or("never".to_owned(), |seconds| seconds.to_string());
+        let figures = [
+            ("died", self.died.to_string()),
+            ("all_open_s", self.all_open_s.to_string()),
+            ("timeout_s", self.timeout_s.to_string()),
+            ("first_gone_s", seconds(self.first_gone_s)),
+            ("last_gone_s", seconds(self.last_gone_s)),
+            ("writes_per_s_before", self.writes_per_s_before.to_string()),
+            ("writes_per_s_meanwhile", self.writes_per_s_meanwhile.to_string()),
+            ("fall_pct", self.fall_pct.to_string()),
+            ("slowest_second_per_s", self.slowest_second_per_s.to_string()),
+        ];
+        figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).chain(self.run.outcome()).collect()
+    }
 }
 
 /// Asks a replica how many sessions there are, all the time.

@@ -4,6 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::cost::Meter;
+use super::course::Named;
 use super::report::{Repeat, Report};
 use super::run::{Plan, Run, RunError, Watch};
 use super::system::System;
@@ -41,6 +42,23 @@ pub struct FailoverReport {
     /// The whole run.
     #[serde(flatten)]
     pub run: Report,
+}
+
+impl FailoverReport {
+    /// All figures under their names.
+    pub(super) fn named(&self) -> Vec<Named> {
+        let Self { signal, recovered, outage_ms, kill_to_first_new_ack_ms, rate_before, rate_after_1s, run } = self;
+        let figures = [
+            ("point", run.name()),
+            ("signal", signal.to_string()),
+            ("recovered", recovered.to_string()),
+            ("outage_ms", outage_ms.to_string()),
+            ("kill_to_first_new_ack_ms", kill_to_first_new_ack_ms.to_string()),
+            ("rate_before", rate_before.to_string()),
+            ("rate_after_1s", rate_after_1s.to_string()),
+        ];
+        figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).chain(run.outcome()).collect()
+    }
 }
 
 /// Puts writes on, deals the blow, goes on, verifies.

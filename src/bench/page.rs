@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::course::Named;
 use super::figure::escaped;
+use super::judgement::{ERRORS_PCT_MAX, FaultKind, faults};
 use super::plots::plots;
 use super::report::{Point, Report};
 use super::results::Results;
@@ -31,6 +32,7 @@ pub fn page(results: &Results) -> String {
     heat(&mut page, results);
     failovers(&mut page, results);
     sessions(&mut page, results);
+    special(&mut page, "Sessions that die together", &results.dying_lines());
     special(&mut page, "Locks taken and given up", &results.lock_lines());
     special(&mut page, "Watches told of one writer's writes", &results.watch_lines());
     for plot in plots(results) {
@@ -53,6 +55,12 @@ fn stamps(results: &Results) -> Vec<String> {
             "All servers and the load on one host, over loopback: ratios mean something, capacity does not.".into(),
         );
     }
+    // An invalid point is told of below, even if it is no fault since it was looked for.
+    let faults = faults(results, ERRORS_PCT_MAX).into_iter().filter(|fault| fault.kind != FaultKind::Invalid);
+    stamps.extend(faults.map(|fault| {
+        let label = if fault.kind == FaultKind::Wrong { "WRONG ANSWERS: " } else { "FAILED: " };
+        format!("{label}{}: {}", fault.what, fault.found.replace('\n', "; "))
+    }));
     for report in &results.points {
         let name = report.name();
         stamps.extend(report.invalid.as_ref().map(|why| format!("INVALID {name}: {why}")));
@@ -60,9 +68,6 @@ fn stamps(results: &Results) -> Vec<String> {
             stamps.push(format!(
                 "{name}: the generator worked or waited for a core nearly all the time, and these are its figures"
             ));
-        }
-        if report.wrong_answers > 0 {
-            stamps.push(format!("WRONG ANSWERS {name}: {}", report.wrong.join("; ")));
         }
         if report.interrupted {
             stamps.push(format!("{name}: cut short"));
@@ -77,9 +82,6 @@ fn stamps(results: &Results) -> Vec<String> {
             stamps.push(format!(
                 "{name}: the generator worked or waited for a core nearly all the time, and these are its figures"
             ));
-        }
-        if measured.wrong_answers > 0 {
-            stamps.push(format!("WRONG ANSWERS {name}: {}", measured.wrong.join("; ")));
         }
         if measured.interrupted {
             stamps.push(format!("{name}: cut short"));
@@ -239,14 +241,14 @@ fn special(page: &mut String, title: &str, lines: &[Vec<Named>]) {
     first.iter().for_each(|(name, _)| *page += &format!("<th>{}", name.replace('_', " ")));
     for line in lines {
         *page += "\n<tr>";
-        line.iter().for_each(|(_, figure)| *page += &format!("<td>{figure}"));
+        line.iter().for_each(|(_, figure)| *page += &format!("<td>{}", escaped(figure)));
     }
     *page += "</table>\n";
 }
 
 fn points(page: &mut String, results: &Results) {
     *page += "<h2>All points</h2><table><tr><th>point<th>operations/s<th>spread %<th>reads p50<th>p99<th>p99.9 us\
-              <th>writes p50<th>p99<th>p99.9 us<th>CPU s/100k<th>generator CPU<th>errors\n";
+              <th>writes p50<th>p99<th>p99.9 us<th>CPU s/100k<th>generator CPU<th>errors<th>first of them<th>at the end\n";
     for report in &results.points {
         let _ = write!(page, "<tr><td>{}, {}", escaped(&report.point.series()), escaped(&report.point.shape()));
         let _ = write!(page, "<td>{:.0}<td>{}", report.ops_per_s, report.spread_pct);
@@ -259,7 +261,10 @@ fn points(page: &mut String, results: &Results) {
         }
         let cpu = report.cpu_per_100k().map_or("-".to_owned(), |cpu| format!("{cpu:.2}"));
         let share = report.cost.client_cpu_s / report.seconds.max(1e-9) * 100.0;
-        let _ = writeln!(page, "<td>{cpu}<td>{share:.0} %<td>{}", report.errors);
+        let first = escaped(report.first_error.as_deref().unwrap_or_default());
+        let end =
+            report.unverified.as_ref().map_or("verified".to_owned(), |why| format!("NOT VERIFIED: {}", escaped(why)));
+        let _ = writeln!(page, "<td>{cpu}<td>{share:.0} %<td>{}<td>{first}<td>{end}", report.errors);
     }
     *page += "</table>\n";
 }

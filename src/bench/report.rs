@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cost::Cost;
+use super::course::Named;
 use super::tally::{Latencies, Tick};
 
 /// What was measured, at one point of one curve.
@@ -128,6 +129,16 @@ impl Report {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}, {}", self.point.series(), self.point.shape())
+    }
+
+    /// What went wrong, under names.
+    pub(super) fn outcome(&self) -> Vec<Named> {
+        vec![
+            ("errors".to_owned(), self.errors.to_string()),
+            ("wrong_answers".to_owned(), self.wrong_answers.to_string()),
+            ("first_error".to_owned(), self.first_error.clone().unwrap_or_default()),
+            ("unverified".to_owned(), self.unverified.clone().unwrap_or_default()),
+        ]
     }
 
     /// Operations finished in all repeats.

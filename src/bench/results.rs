@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! result.json     every point, its repeats and histograms; the command, the host, the configuration
-//! points.csv      the figures of every point, one a line;   locks.csv, watches.csv   the same of those, if there are any
+//! points.csv      the figures of every point, one a line; if there are any, the same of locks.csv, watches.csv,
+//!                 failovers.csv, dyings.csv
 //! NN.hdr          histogram log of the point with that number in points.csv
 //! NAME.svg        plots
 //! report.html     all of it on one page that needs no other file
@@ -87,7 +88,13 @@ impl Results {
             ("points.csv".to_owned(), self.csv()),
             ("report.html".to_owned(), super::page::page(self)),
         ];
-        for (name, lines) in [("locks.csv", self.lock_lines()), ("watches.csv", self.watch_lines())] {
+        let of_their_own = [
+            ("locks.csv", self.lock_lines()),
+            ("watches.csv", self.watch_lines()),
+            ("failovers.csv", self.failovers.iter().map(FailoverReport::named).collect()),
+            ("dyings.csv", self.dying_lines()),
+        ];
+        for (name, lines) in of_their_own {
             if !lines.is_empty() {
                 files.push((name.to_owned(), csv_of(&lines)));
             }
@@ -154,6 +161,10 @@ impl Results {
         self.locks.iter().map(LockReport::named).collect()
     }
 
+    pub(super) fn dying_lines(&self) -> Vec<Vec<Named>> {
+        self.dyings.iter().map(DyingReport::named).collect()
+    }
+
     pub(super) fn watch_lines(&self) -> Vec<Vec<Named>> {
         self.watches.iter().map(FanOutReport::named).collect()
     }
@@ -163,7 +174,7 @@ impl Results {
             "number,workload,system,consistency,replicas,connections,depth,rate,read_pct,value_bytes,keys,seconds,\
              ops_per_s,spread_pct,valid,generator_bound,p50_us,p99_us,reads_per_s,reads_p50_us,reads_p99_us,\
              reads_p999_us,writes_per_s,writes_p50_us,writes_p99_us,writes_p999_us,servers_cpu_s_per_100k,\
-             servers_rss_mib,errors,wrong_answers,old_answers\n",
+             servers_rss_mib,errors,wrong_answers,old_answers,first_error,unverified,invalid\n",
         );
         for (index, report) in self.points.iter().enumerate() {
             let point = &report.point;
@@ -190,7 +201,7 @@ impl Results {
                 report.seconds,
             );
             text += &format!(
-                "{},{},{},{},{:.1},{:.1},{},{},{},{:.0},{},{},{}\n",
+                "{},{},{},{},{:.1},{:.1},{},{},{},{:.0},{},{},{},{},{},{}\n",
                 report.ops_per_s,
                 report.spread_pct,
                 report.invalid.is_none(),
@@ -204,16 +215,61 @@ impl Results {
                 report.errors,
                 report.wrong_answers,
                 report.old_answers,
+                quoted(report.first_error.as_deref().unwrap_or_default()),
+                quoted(report.unverified.as_deref().unwrap_or_default()),
+                quoted(report.invalid.as_deref().unwrap_or_default()),
             );
         }
         text
     }
 }
 
+/// Text as it may stand between commas.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
 /// A header of the names, and a line for each.
 fn csv_of(lines: &[Vec<Named>]) -> String {
-    let joined = |of: fn(&Named) -> &String, line: &[Named]| line.iter().map(of).cloned().collect::<Vec<_>>().join(",");
+    let joined = |of: fn(&Named) -> &String, line: &[Named]| {
+        line.iter().map(|named| quoted(of(named))).collect::<Vec<_>>().join(",")
+    };
     let mut text = lines.first().map_or(String::new(), |line| joined(|(name, _)| name, line)) + "\n";
     lines.iter().for_each(|line| text += &(joined(|(_, figure)| figure, line) + "\n"));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_is_in_the_table_and_on_the_page() {
+        let unverified = Some("a key could not be looked at: \"gone\", it says".to_owned());
+        let first_error = Some("the disk is full".to_owned());
+        let report = Report { errors: 7, unverified, first_error, ..Report::default() };
+        let failover = FailoverReport {
+            recovered: true,
+            kill_to_first_new_ack_ms: 1234.5,
+            run: report.clone(),
+            ..Default::default()
+        };
+        let dying = DyingReport { died: 40, last_gone_s: Some(12.25), run: report.clone(), ..DyingReport::default() };
+        let results =
+            Results { points: vec![report], failovers: vec![failover], dyings: vec![dying], ..Results::default() };
+        let folder = tempfile::tempdir().expect("a folder");
+        results.write(folder.path(), &[]).expect("it can be written");
+        let file = |name: &str| fs::read_to_string(folder.path().join(name)).expect("it was written");
+        let (points, page) = (file("points.csv"), file("report.html"));
+        assert!(points.ends_with(",7,0,0,the disk is full,\"a key could not be looked at: \"\"gone\"\", it says\",\n"));
+        let columns = |line: &str| line.split(',').count();
+        assert_eq!(
+            columns(points.lines().next().unwrap_or_default()) + 1,
+            columns(points.lines().last().unwrap_or_default())
+        );
+        assert!(page.contains("could not be verified") && page.contains("could not be looked at"), "{page}");
+        assert!(page.contains("the disk is full"), "{page}");
+        assert!(file("failovers.csv").contains("1234.5") && file("dyings.csv").contains("12.25"));
+        assert!(page.contains("1234.5") && page.contains("12.25"), "{page}");
+    }
 }
