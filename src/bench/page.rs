@@ -41,7 +41,11 @@ pub fn page(results: &Results) -> String {
     points(&mut page, results);
     let host = serde_json::to_string_pretty(&results.host).expect("a host is numbers and texts");
     let repeat = [("Commands", results.commands.join("\n")), ("Program", results.program.clone()), ("Host", host)];
-    for (title, text) in repeat.into_iter().chain(results.config.clone().map(|text| ("Configuration", text))) {
+    let repeat = repeat.into_iter().map(|(title, text)| (title.to_owned(), text));
+    let config = results.config.iter().map(|text| ("Configuration".to_owned(), text.clone()));
+    let configs =
+        results.configs.iter().map(|(count, text)| (format!("Configuration of {count} replicas"), text.clone()));
+    for (title, text) in repeat.chain(config).chain(configs) {
         let _ = writeln!(page, "<h2>{title}</h2><pre>{}</pre>", escaped(&text));
     }
     page + "</html>\n"
@@ -55,6 +59,7 @@ fn stamps(results: &Results) -> Vec<String> {
             "All servers and the load on one host, over loopback: ratios mean something, capacity does not.".into(),
         );
     }
+    stamps.extend(results.mixed.iter().map(|difference| format!("Not measured alike, {difference}")));
     // An invalid point is told of below, even if it is no fault since it was looked for.
     let faults = faults(results, ERRORS_PCT_MAX).into_iter().filter(|fault| fault.kind != FaultKind::Invalid);
     stamps.extend(faults.map(|fault| {

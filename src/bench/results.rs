@@ -9,6 +9,7 @@
 //! report.html     all of it on one page that needs no other file
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -42,6 +43,12 @@ pub struct Results {
     pub single_host: bool,
     /// The cell's configuration, where it was given.
     pub config: Option<String>,
+    /// Those of this command's own cells, by their number of replicas.
+    #[serde(default)]
+    pub configs: BTreeMap<u8, String>,
+    /// Where what was put together was measured differently.
+    #[serde(default)]
+    pub mixed: Vec<String>,
     pub seed: u64,
     pub points: Vec<Report>,
     pub failovers: Vec<FailoverReport>,
@@ -116,10 +123,19 @@ impl Results {
             *self = other;
             return;
         }
+        for difference in self.differences(&other).into_iter().chain(other.mixed.clone()) {
+            if !self.mixed.contains(&difference) {
+                self.mixed.push(difference);
+            }
+        }
         self.commands.extend(other.commands);
         self.started = self.started.min(other.started);
-        self.single_host &= other.single_host;
+        // What was measured on one host says nothing of three, in whatever company it is shown.
+        self.single_host |= other.single_host;
         self.config = self.config.take().or(other.config);
+        for (replicas, config) in other.configs {
+            self.configs.entry(replicas).or_insert(config);
+        }
         self.host.disk = self.host.disk.take().or(other.host.disk);
         for report in other.points {
             match self.points.iter_mut().find(|mine| mine.point == report.point) {
@@ -132,6 +148,33 @@ impl Results {
         self.dyings.extend(other.dyings);
         self.locks.extend(other.locks);
         self.watches.extend(other.watches);
+    }
+
+    /// In what the two were measured differently, so that a difference of their figures may be of that.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut held = |what: &str, mine: String, others: String| {
+            if mine != others {
+                found.push(format!("{what}: {mine} and {others}"));
+            }
+        };
+        // Some of what is put together does not say where the servers keep their data.
+        let disk =
+            |results: &Self| results.host.disk.as_ref().map(|disk| (disk.device.clone(), disk.filesystem.clone()));
+        if let (Some(mine), Some(others)) = (disk(self), disk(other)) {
+            held("different disks", mine.0 + " " + &mine.1, others.0 + " " + &others.1);
+        }
+        let host = |results: &Self| {
+            let Host { kernel, cpu, cores, governor, memory_mib, .. } = &results.host;
+            format!("{cpu}, {cores} cores, {memory_mib} MiB, kernel {kernel}, governor {governor}")
+        };
+        held("different hosts", host(self), host(other));
+        held("different programs", self.program.clone(), other.program.clone());
+        let place =
+            |results: &Self| if results.single_host { "on one host" } else { "on hosts of their own" }.to_owned();
+        held("servers in different places", place(self), place(other));
+        found
     }
 
     /// The points with that shape, one a series at most.
@@ -242,6 +285,30 @@ fn csv_of(lines: &[Vec<Named>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_measured_differently_is_told_where_it_is_put_together() {
+        let of = |cpu: &str, program: &str, single_host| Results {
+            commands: vec!["quorate bench".into()],
+            host: Host { cpu: cpu.into(), ..Host::default() },
+            program: program.into(),
+            single_host,
+            ..Results::default()
+        };
+        let mut same = of("a", "1", false);
+        same.merge(of("a", "1", false));
+        assert!(same.mixed.is_empty() && !same.single_host, "{:?}", same.mixed);
+        let mut all = of("a", "1", false);
+        all.configs.insert(3, "three".into());
+        let mut other = of("b", "2", true);
+        other.configs.insert(5, "five".into());
+        all.merge(other);
+        assert_eq!(all.mixed.len(), 3, "hosts, programs, places: {:?}", all.mixed);
+        assert!(all.single_host, "what was measured on one host stays so");
+        assert_eq!(all.configs.len(), 2, "each number of replicas has its own");
+        let page = super::super::page::page(&all);
+        assert!(page.contains("different programs: 1 and 2") && page.contains("five"), "{page}");
+    }
 
     #[test]
     fn what_went_wrong_is_in_the_table_and_on_the_page() {

@@ -35,6 +35,9 @@ pub struct Merge {
 pub fn run(args: &Compare) -> Result<(), Failure> {
     let before = Results::read(&args.before).map_err(unusable)?;
     let after = Results::read(&args.after).map_err(unusable)?;
+    for difference in before.differences(&after) {
+        crate::tell(format_args!("not measured alike, {difference}"));
+    }
     let found = compare(&before, &after, args.threshold / 100.0);
     if found.changes.is_empty() && found.missing.is_empty() {
         return Err(Failure::new(Code::RunFailed, "the two have no point in common").found(format!(
@@ -82,6 +85,9 @@ pub fn merge(args: &Merge) -> Result<(), Failure> {
         all.merge(Results::read(path).map_err(unusable)?);
     }
     all.write(&args.out, &[]).map_err(unusable)?;
+    for difference in &all.mixed {
+        crate::tell(format_args!("not measured alike, {difference}"));
+    }
     crate::print_line(&table::of(&all))
 }
 

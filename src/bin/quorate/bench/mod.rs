@@ -278,7 +278,7 @@ impl Session {
         let Some(count) = replicas else { return load.servers() };
         self.bar.set_message(format!("starting {count} replicas"));
         let servers = local::start(count, load.data.as_deref())?;
-        self.results.config = Some(servers.config.clone());
+        self.results.configs.insert(count, servers.config.clone());
         self.results.host = Host::here(servers.folder());
         Ok(servers)
     }
