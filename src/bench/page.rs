@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::course::Named;
+use super::failover::FailoverReport;
 use super::figure::escaped;
 use super::judgement::{ERRORS_PCT_MAX, FaultKind, faults};
 use super::plots::plots;
@@ -199,9 +200,9 @@ fn failovers(page: &mut String, results: &Results) {
     if results.failovers.is_empty() {
         return;
     }
-    *page +=
-        "<h2>Fail-over</h2><table><tr><th>system<th>signal<th>trials<th>to next write, ms: median<th>least<th>most\n";
-    let key = |failover: &super::FailoverReport| (failover.run.point.series(), failover.signal);
+    *page += "<h2>Fail-over</h2><table><tr><th>system<th>signal<th>trials<th>never ended<th>to next write, ms: median\
+              <th>least<th>most<th>errors\n";
+    let key = |failover: &FailoverReport| (failover.run.name(), failover.signal);
     let mut keys: Vec<_> = Vec::new();
     for failover in &results.failovers {
         if !keys.contains(&key(failover)) {
@@ -209,13 +210,19 @@ fn failovers(page: &mut String, results: &Results) {
         }
     }
     for of in keys {
-        let trials = results.failovers.iter().filter(|failover| key(failover) == of);
-        let mut ms: Vec<f64> = trials.map(|failover| failover.kill_to_first_new_ack_ms).collect();
+        let trials: Vec<_> = results.failovers.iter().filter(|failover| key(failover) == of).collect();
+        // A trial that never ended has no time that could be put beside the others.
+        let ended = trials.iter().filter(|failover| failover.recovered);
+        let mut ms: Vec<f64> = ended.map(|failover| failover.kill_to_first_new_ack_ms).collect();
         ms.sort_by(f64::total_cmp);
-        let (median, count) = (super::report::median(&ms), ms.len());
-        let (series, signal) = of;
-        let (least, most) = (ms[0], ms[count - 1]);
-        let _ = writeln!(page, "<tr><td>{}<td>{signal}<td>{count}<td>{median}<td>{least}<td>{most}", escaped(&series));
+        let errors: u64 = trials.iter().map(|failover| failover.run.errors).sum();
+        let never = trials.len() - ms.len();
+        let figure = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| ms.to_string());
+        let median = (!ms.is_empty()).then(|| super::report::median(&ms));
+        let [median, least, most] = [median, ms.first().copied(), ms.last().copied()].map(figure);
+        let (class, name) = (if never > 0 { " class=\"lost\"" } else { "" }, escaped(&of.0));
+        let _ = write!(page, "<tr{class}><td>{name}<td>{}<td>{}<td>{never}<td>{median}", of.1, trials.len());
+        let _ = writeln!(page, "<td>{least}<td>{most}<td>{errors}");
     }
     *page += "</table>\n";
 }
@@ -272,4 +279,30 @@ fn points(page: &mut String, results: &Results) {
         let _ = writeln!(page, "<td>{cpu}<td>{share:.0} %<td>{}<td>{first}<td>{end}", report.errors);
     }
     *page += "</table>\n";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(system: &str, recovered: bool, ms: f64) -> FailoverReport {
+        let point = Point { system: system.into(), ..Point::default() };
+        let run = Report { point, ..Report::default() };
+        FailoverReport { recovered, kill_to_first_new_ack_ms: ms, signal: 9, run, ..FailoverReport::default() }
+    }
+
+    #[test]
+    fn a_fail_over_that_never_ended_is_counted_and_not_averaged() {
+        let failovers = vec![trial("a", true, 200.0), trial("a", true, 300.0), trial("a", false, 9000.0)];
+        let mut html = String::new();
+        failovers_of(&mut html, failovers);
+        assert!(html.contains("<td>9<td>3<td>1<td>250<td>200<td>300"), "{html}");
+        html.clear();
+        failovers_of(&mut html, vec![trial("a", false, 9000.0)]);
+        assert!(html.contains("<td>9<td>1<td>1<td>-<td>-<td>-"), "{html}");
+    }
+
+    fn failovers_of(html: &mut String, failovers: Vec<FailoverReport>) {
+        super::failovers(html, &Results { failovers, ..Results::default() });
+    }
 }

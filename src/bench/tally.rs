@@ -151,6 +151,12 @@ impl Tally {
         }
     }
 
+    /// The timeline goes on until now, though nothing is answered any more.
+    pub fn stretch(&mut self, now: Instant) {
+        let ticks = (now.since(self.began).as_millis() / TICK_MS) as usize;
+        self.timeline.resize(ticks.max(self.timeline.len()), Tick::default());
+    }
+
     /// Something went wrong; the first of it is kept for the report.
     pub fn note(&mut self, why: impl FnOnce() -> String) {
         if self.first_error.is_none() {
@@ -333,5 +339,7 @@ mod tests {
         let intervals = entries.filter(|entry| matches!(entry, LogEntry::Interval(_))).count();
         assert_eq!(intervals, 6, "three seconds begun, reads and writes");
         assert_eq!(tally.timeline().iter().map(|tick| tick.ops).sum::<u32>(), 250);
+        tally.stretch(at(4_000));
+        assert_eq!(tally.timeline().len(), 40, "silence until the end is seen");
     }
 }

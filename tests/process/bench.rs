@@ -98,6 +98,8 @@ fn writes_go_on_after_the_leader_is_killed_and_sessions_come_and_go() {
     assert_eq!((status, &failover["recovered"]), (Some(0), &true.into()), "{failover}\n{}", cell.logs());
     assert_eq!(failover["wrong_answers"], 0, "no write was lost or done twice");
     assert_eq!(failover["marks"].as_array().map(Vec::len), Some(1), "the signal is in the timeline");
+    let more = run(&[&["bench"], &args[..], &["--repeat", "2", "--endpoints", &cell.endpoints()]].concat());
+    assert_eq!(more.status.code(), Some(2), "an option that says nothing is refused before a process is signalled");
     cell.wait_for_end(leader);
 }
 

@@ -257,6 +257,14 @@ impl Session {
 
     fn failover(&mut self, load: &Load, pid: i32, signal: i32) -> Result<(), Failure> {
         let usage = |what: String| Failure::new(Code::Usage, what);
+        let linearizable = load.consistency[..] == [Freshness::Linearizable];
+        let unfit =
+            [("--replicas", load.replicas.is_some()), ("--repeat", load.repeat != 1), ("--consistency", !linearizable)];
+        if let Some((option, _)) = unfit.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(usage(format!("{option} says nothing to a fail-over"))
+                .why("one process of a cell that runs is signalled once, under writes")
+                .fix(format!("leave {option} out")));
+        }
         let blow = Blow {
             pid: Pid::from_raw(pid).filter(|_| pid > 1).ok_or_else(|| usage(format!("{pid} is no process")))?,
             signal: Signal::from_named_raw(signal).ok_or_else(|| usage(format!("{signal} is no signal")))?,
@@ -267,7 +275,12 @@ impl Session {
         let (shape, freshness) = (load.one_shape()[0], Freshness::Linearizable);
         let plan = load.plan(&servers, freshness, &shape, "failover", 0)?;
         let mut system = load.system(&servers, freshness, &shape)?;
-        let mut watch = Watch { stop: &self.stop, progress: &mut |_| () };
+        let bar = self.bar.clone();
+        let mut progress = |progress: &bench::Progress| {
+            bar.set_position((progress.share * 1000.0) as u64);
+            bar.set_message(format!("fail-over: {}, {} done", progress.phase, progress.operations));
+        };
+        let mut watch = Watch { stop: &self.stop, progress: &mut progress };
         let report = bench::failover(&plan, &blow, &mut *system, &mut watch).map_err(run_failed)?;
         self.results.failovers.push(report);
         Ok(())
