@@ -157,8 +157,10 @@ fn replicas(page: &mut String, results: &Results) {
 
 /// What is outstanding against the size of values, where both vary: the darker, the more bytes a second.
 fn heat(page: &mut String, results: &Results) {
-    for (series, read_pct) in results.each(|point| (point.series(), point.read_pct)) {
-        let of = |report: &&Report| report.point.series() == series && report.point.read_pct == read_pct;
+    let key = |point: &Point| (point.series(), point.read_pct, point.workload.clone(), point.keys);
+    for this in results.each(key) {
+        let (series, read_pct, ..) = &this;
+        let of = |report: &&Report| key(&report.point) == this;
         let reports: Vec<&Report> = results.points.iter().filter(of).filter(|r| r.point.rate.is_none()).collect();
         let each = |value: fn(&Point) -> usize| {
             let mut values: Vec<usize> = reports.iter().map(|report| value(&report.point)).collect();
@@ -172,8 +174,7 @@ fn heat(page: &mut String, results: &Results) {
         }
         let bytes = |report: &Report| report.ops_per_s * report.point.value_bytes as f64;
         let most = reports.iter().map(|report| bytes(report)).fold(1.0, f64::max);
-        let _ =
-            write!(page, "<h2>{}, {read_pct}% reads: operations/s</h2><table><tr><th>outstanding", escaped(&series));
+        let _ = write!(page, "<h2>{}, {read_pct}% reads: operations/s</h2><table><tr><th>outstanding", escaped(series));
         columns.iter().for_each(|bytes| *page += &format!("<th>{bytes} B"));
         for row in rows {
             let _ = write!(page, "\n<tr><td>{row}");

@@ -112,7 +112,8 @@ impl Point {
             curve @ ("mix" | "failover") => format!("{curve}, "),
             _ => String::new(),
         };
-        format!("{kind}{}% reads, {connections} x {depth}, {} B{rate}", self.read_pct, self.value_bytes)
+        let Self { read_pct, value_bytes, keys, .. } = self;
+        format!("{kind}{read_pct}% reads, {connections} x {depth}, {value_bytes} B, {keys} keys{rate}")
     }
 }
 
