@@ -98,42 +98,52 @@ fn stamps(results: &Results) -> Vec<String> {
 
 /// Points of the same shape side by side; the first series against each other one.
 fn ratios(page: &mut String, results: &Results) {
-    let header = "<h2>Side by side</h2><table><tr><th>shape<th>system<th>operations/s<th>ratio<th>p50 us<th>p99 us\
-                  <th>CPU s/100k<th>ratio<th>memory MiB\n";
     let mut rows = String::new();
     for shape in results.each(Point::shape) {
         let reports: Vec<&Report> = results.at(&shape).collect();
-        let [first, others @ ..] = &reports[..] else { continue };
-        if others.is_empty() {
-            continue;
-        }
+        let [first, _, ..] = &reports[..] else { continue };
         for (index, report) in reports.iter().enumerate() {
-            let cpu = report.cpu_per_100k();
-            let ratio = first.ops_per_s / report.ops_per_s;
-            let cpu_ratio = cpu.zip(first.cpu_per_100k()).map(|(theirs, ours)| theirs / ours);
-            let lost = index > 0 && (ratio < 1.0 || cpu_ratio.is_some_and(|ratio| ratio < 1.0));
-            let optional = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
-            let _ = writeln!(
-                rows,
-                "<tr{}><td>{}<td>{}<td>{:.0}<td>{ratio:.2}<td>{:.0}<td>{:.0}<td>{}<td>{}<td>{:.0}",
-                if lost { " class=\"lost\"" } else { "" },
-                escaped(&shape),
-                escaped(&report.point.series()),
-                report.ops_per_s,
-                report.latency_us(0.5),
-                report.latency_us(0.99),
-                optional(cpu),
-                optional(cpu_ratio),
-                report.cost.rss_mib(),
-            );
+            let cells = compared(first, report);
+            let lost = index > 0 && cells.iter().any(|(_, ratio)| ratio.is_some_and(|ratio| ratio < 1.0));
+            let class = if lost { " class=\"lost\"" } else { "" };
+            let _ = write!(rows, "<tr{class}><td>{}<td>{}", escaped(&shape), escaped(&report.point.series()));
+            for (figure, ratio) in cells {
+                let optional = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+                let _ = write!(rows, "<td>{}<td>{}", optional(figure), marked(optional(ratio), ratio));
+            }
+            rows.push('\n');
         }
     }
     if !rows.is_empty() {
-        let _ = writeln!(
-            page,
-            "{header}{rows}</table><p>Ratios: how many times the other's figure the first one reaches. Marked: where it does not.</p>"
-        );
+        *page += "<h2>Side by side</h2><table><tr><th>shape<th>system";
+        for figure in ["operations/s", "p50 us", "p99 us", "CPU s/100k", "memory MiB"] {
+            let _ = write!(page, "<th>{figure}<th>ratio");
+        }
+        let _ = writeln!(page, "\n{rows}</table>{HOW_RATIOS_ARE_READ}");
     }
+}
+
+/// Said below each table of ratios.
+const HOW_RATIOS_ARE_READ: &str = "<p>Ratios: how many times better the first one's figure is than this one's, whether more \
+                                   of it is better or less. Marked: where it is worse.</p>";
+
+/// Each figure of a point, where it is known, and how many times better the first system's is.
+fn compared(first: &Report, report: &Report) -> [(Option<f64>, Option<f64>); 5] {
+    let known = |figure: f64| Some(figure).filter(|figure| *figure > 0.0);
+    let of = |report: &Report| {
+        let [p50, p99] = [0.5, 0.99].map(|quantile| known(report.latency_us(quantile)));
+        [known(report.ops_per_s), p50, p99, report.cpu_per_100k(), known(report.cost.rss_mib())]
+    };
+    let (ours, theirs) = (of(first), of(report));
+    std::array::from_fn(|at| {
+        let ratio = ours[at].zip(theirs[at]).map(|(ours, theirs)| if at == 0 { ours / theirs } else { theirs / ours });
+        (theirs[at], ratio)
+    })
+}
+
+/// A ratio that is lost stands out in its row.
+fn marked(text: String, ratio: Option<f64>) -> String {
+    if ratio.is_some_and(|ratio| ratio < 1.0) { format!("<b>{text}</b>") } else { text }
 }
 
 /// Reading scales with replicas, writing does not: 1 % and 100 % writes, by their number.
@@ -202,7 +212,7 @@ fn failovers(page: &mut String, results: &Results) {
         return;
     }
     *page += "<h2>Fail-over</h2><table><tr><th>system<th>signal<th>trials<th>never ended<th>to next write, ms: median\
-              <th>least<th>most<th>errors\n";
+              <th>ratio<th>least<th>most<th>errors\n";
     let key = |failover: &FailoverReport| (failover.run.name(), failover.signal);
     let mut keys: Vec<_> = Vec::new();
     for failover in &results.failovers {
@@ -210,6 +220,8 @@ fn failovers(page: &mut String, results: &Results) {
             keys.push(key(failover));
         }
     }
+    // Of each signal and shape the first system, against which the others are held.
+    let mut firsts: Vec<(i32, String, Option<f64>)> = Vec::new();
     for of in keys {
         let trials: Vec<_> = results.failovers.iter().filter(|failover| key(failover) == of).collect();
         // A trial that never ended has no time that could be put beside the others.
@@ -220,12 +232,22 @@ fn failovers(page: &mut String, results: &Results) {
         let never = trials.len() - ms.len();
         let figure = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| ms.to_string());
         let median = (!ms.is_empty()).then(|| super::report::median(&ms));
+        let shape = trials[0].run.point.shape();
+        let first =
+            firsts.iter().find(|(signal, of_shape, _)| (*signal, of_shape) == (of.1, &shape)).map(|first| first.2);
+        let ours = first.unwrap_or_else(|| {
+            firsts.push((of.1, shape, median));
+            median
+        });
+        let ratio = ours.zip(median).map(|(ours, theirs)| theirs / ours);
+        let lost = never > 0 || ratio.is_some_and(|ratio| ratio < 1.0);
+        let ratio = marked(ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")), ratio);
         let [median, least, most] = [median, ms.first().copied(), ms.last().copied()].map(figure);
-        let (class, name) = (if never > 0 { " class=\"lost\"" } else { "" }, escaped(&of.0));
+        let (class, name) = (if lost { " class=\"lost\"" } else { "" }, escaped(&of.0));
         let _ = write!(page, "<tr{class}><td>{name}<td>{}<td>{}<td>{never}<td>{median}", of.1, trials.len());
-        let _ = writeln!(page, "<td>{least}<td>{most}<td>{errors}");
+        let _ = writeln!(page, "<td>{ratio}<td>{least}<td>{most}<td>{errors}");
     }
-    *page += "</table>\n";
+    let _ = writeln!(page, "</table>{HOW_RATIOS_ARE_READ}");
 }
 
 fn sessions(page: &mut String, results: &Results) {
@@ -297,10 +319,39 @@ mod tests {
         let failovers = vec![trial("a", true, 200.0), trial("a", true, 300.0), trial("a", false, 9000.0)];
         let mut html = String::new();
         failovers_of(&mut html, failovers);
-        assert!(html.contains("<td>9<td>3<td>1<td>250<td>200<td>300"), "{html}");
+        assert!(html.contains("<td>9<td>3<td>1<td>250<td>1.00<td>200<td>300"), "{html}");
         html.clear();
         failovers_of(&mut html, vec![trial("a", false, 9000.0)]);
-        assert!(html.contains("<td>9<td>1<td>1<td>-<td>-<td>-"), "{html}");
+        assert!(html.contains("<td>9<td>1<td>1<td>-<td>-<td>-<td>-"), "{html}");
+    }
+
+    /// A point with one latency, one rate and so much memory.
+    fn point(system: &str, us: u64, ops_per_s: f64, rss_mib: f64) -> Report {
+        let mut writes = super::super::tally::empty();
+        writes.saturating_record(us * 1_000);
+        let point = Point { system: system.into(), ..Point::default() };
+        let writes = super::super::Latencies::of(&writes, 1.0);
+        let cost = super::super::Cost { servers_rss_mib: vec![rss_mib], ..Default::default() };
+        Report { point, ops_per_s, writes, cost, ..Report::default() }
+    }
+
+    #[test]
+    fn whatever_is_lost_to_another_system_is_marked() {
+        let of = |theirs: Report| {
+            let mut html = String::new();
+            ratios(&mut html, &Results { points: vec![point("a", 1500, 1000.0, 50.0), theirs], ..Results::default() });
+            html
+        };
+        let won = of(point("b", 3000, 500.0, 100.0));
+        assert!(!won.contains("class=\"lost\"") && won.matches("<td>2.00").count() == 4, "{won}");
+        let slower = of(point("b", 750, 500.0, 100.0));
+        assert_eq!(slower.matches("<b>0.50</b>").count(), 2, "p50 and p99 are lost: {slower}");
+        let larger = of(point("b", 3000, 500.0, 25.0));
+        assert!(larger.contains("class=\"lost\"") && larger.matches("<b>0.50</b>").count() == 1, "{larger}");
+        let mut html = String::new();
+        failovers_of(&mut html, vec![trial("a", true, 200.0), trial("b", true, 100.0), trial("c", true, 800.0)]);
+        assert_eq!(html.matches("class=\"lost\"").count(), 1, "{html}");
+        assert!(html.contains("<td>100<td><b>0.50</b>") && html.contains("<td>800<td>4.00"), "{html}");
     }
 
     fn failovers_of(html: &mut String, failovers: Vec<FailoverReport>) {
