@@ -335,7 +335,7 @@ mod tests {
             columns(points.lines().last().unwrap_or_default())
         );
         assert!(page.contains("could not be verified") && page.contains("could not be looked at"), "{page}");
-        assert!(page.contains("the disk is full"), "{page}");
+        assert!(page.contains("the disk is full") && page.contains("nothing was done"), "{page}");
         assert!(file("failovers.csv").contains("1234.5") && file("dyings.csv").contains("12.25"));
         assert!(page.contains("1234.5") && page.contains("12.25"), "{page}");
     }

@@ -519,6 +519,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_never_answered_is_an_error_even_at_the_very_end() {
+        let mut dead = StandIn::new(2);
+        dead.stall = Some((Duration::from_millis(1_050), Duration::from_secs(200)));
+        let report = measured(&plan(2, 4, None), dead);
+        assert_eq!(report.errors, 8, "all that was under way: {:?}", report.first_error);
+        assert!(report.first_error.is_some() && report.unverified.is_some(), "{report:?}");
+    }
+
+    #[test]
     fn a_rate_that_was_not_kept_is_called_so() {
         let missed = |due, behind, never, done| Unanswered { due, behind, never }.missed(done, 1_000.0);
         assert_eq!(missed(10_000, 10, 0, 10_000), None);
