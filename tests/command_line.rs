@@ -295,3 +295,38 @@ fn each_setting_tells_where_it_comes_from() {
     let plain = said(&["config", "show", "--config", &file]);
     assert!(plain.contains("lease = \"300ms\"") && plain.contains("heartbeat = \"25ms\""), "{plain}");
 }
+
+/// Results of one point, with so many operations a second in each repeat.
+fn measured(folder: &Path, rates: &[f64]) -> String {
+    use quorate::bench::{Repeat, Report, Results, SCHEMA};
+    let repeat = |rate: &f64| Repeat { seconds: 1.0, ops_per_s: *rate, ..Repeat::default() };
+    let mut report = Report { repeats: rates.iter().map(repeat).collect(), ..Report::default() };
+    report.conclude_repeats();
+    let results = Results { schema: SCHEMA, points: vec![report], ..Results::default() };
+    results.write(folder, &[]).expect("a folder can be written");
+    folder.display().to_string()
+}
+
+#[test]
+fn a_comparison_ends_with_the_status_of_what_it_found() {
+    let home = tempfile::tempdir().expect("a folder");
+    let results = |name: &str, rates: &[f64]| measured(&home.path().join(name), rates);
+    let before = results("before", &[100.0, 101.0, 102.0]);
+    let compared = |after: &str| {
+        let output = run(&["bench", "compare", &before, after]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(compared(&before).0, Some(0), "nothing is worse than itself");
+    assert_eq!(compared(&results("faster", &[200.0, 201.0, 202.0])).0, Some(0));
+    let failed = |after: &str, why: &str| {
+        let (status, told) = compared(after);
+        assert!(status == Some(61) && told.contains(why), "{status:?} {told}");
+    };
+    failed(&results("slower", &[50.0, 51.0, 52.0]), "1 of 1 figures are worse");
+    failed(&results("dead", &[0.0, 0.0, 0.0]), "1 of 1 figures are worse");
+    failed(&results("once", &[50.0]), "no figure could be judged");
+    let elsewhere = home.path().join("elsewhere");
+    let none = quorate::bench::Results { schema: quorate::bench::SCHEMA, ..Default::default() };
+    none.write(&elsewhere, &[]).expect("a folder can be written");
+    failed(&elsewhere.display().to_string(), "not measured again");
+}

@@ -10,7 +10,7 @@ pub struct Arrivals {
     random: u64,
     next: Instant,
     due: VecDeque<Instant>,
-    /// Arrivals since the last reset.
+    /// Arrivals since counting began.
     counted: u64,
 }
 
@@ -34,10 +34,13 @@ impl Arrivals {
         }
     }
 
-    /// Starts to count anew, with what waits forgotten: a window begins without the debts of the one before.
-    pub fn reset(&mut self, now: Instant) {
-        self.due.clear();
+    /// Counts from here on. What waits goes on waiting: a window has the debts of what was before it.
+    pub fn count_anew(&mut self) {
         self.counted = 0;
+    }
+
+    /// Nothing arrived since they were last asked for: the next one comes after `now`.
+    pub fn resume(&mut self, now: Instant) {
         self.next = now + self.gap();
     }
 
@@ -52,10 +55,15 @@ impl Arrivals {
         self.next
     }
 
-    /// How many came since the last reset, and how many of them still wait to be handed to a client.
+    /// How many came since counting began.
     #[must_use]
-    pub fn counted(&self) -> (u64, usize) {
-        (self.counted, self.due.len())
+    pub fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// Those that wait to be handed to a client.
+    pub fn waiting(&self) -> impl ExactSizeIterator<Item = Instant> {
+        self.due.iter().copied()
     }
 
     /// The time between two independent arrivals is distributed exponentially.
@@ -73,8 +81,11 @@ mod tests {
     fn arrivals_keep_their_rate_and_their_times() {
         let mut arrivals = Arrivals::new(10_000.0, 3, Instant::ZERO);
         arrivals.arrive(Instant::ZERO + Duration::from_secs(10));
-        let (count, waiting) = arrivals.counted();
-        assert!((98_000..102_000).contains(&count) && waiting as u64 == count, "{count} in ten seconds");
+        let (count, waiting) = (arrivals.counted(), arrivals.waiting().len() as u64);
+        assert!((98_000..102_000).contains(&count) && waiting == count, "{count} in ten seconds");
+        arrivals.count_anew();
+        arrivals.resume(Instant::ZERO + Duration::from_secs(20));
+        assert_eq!((arrivals.counted(), arrivals.waiting().len() as u64), (0, waiting), "debts stay");
         let mut before = Instant::ZERO;
         while let Some(due) = arrivals.take() {
             assert!(due >= before, "in order");

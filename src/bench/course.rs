@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cost::{Cost, Meter};
 use super::fleet::{Fleet, Word};
 use super::report::median_and_spread;
-use super::run::{BUSY_SHARE, DRAIN, Progress, RunError, TELL, Watch};
+use super::run::{DRAIN, Progress, RunError, TELL, Watch};
 use super::session::hold;
 use super::system::{System, Troubles};
 use super::tally::{Latencies, rounded};
@@ -56,7 +56,7 @@ pub struct Measured {
     pub messages: u64,
     /// Whether it was cut short.
     pub interrupted: bool,
-    /// Whether the generator was busy nearly all the time: then the figures are its own.
+    /// Whether the generator worked or waited for a core nearly all the time: then the figures are its own.
     pub generator_bound: bool,
     /// Questions refused, or of unknown outcome.
     pub errors: u64,
@@ -158,7 +158,7 @@ impl Course {
         }
         measured.count = cycle.count();
         (measured.per_s, measured.spread_pct) = median_and_spread(&measured.repeats_per_s);
-        measured.generator_bound = measured.cost.client_cpu_s > BUSY_SHARE * measured.seconds;
+        measured.generator_bound = measured.cost.is_the_generators(measured.seconds);
         Ok(measured)
     }
 
@@ -224,9 +224,12 @@ impl Measured {
             ("servers_cpu_s".to_owned(), rounded(servers).to_string()),
             ("servers_rss_mib".to_owned(), rounded(self.cost.rss_mib()).to_string()),
             ("generator_cpu_pct".to_owned(), format!("{generator_pct:.0}")),
+            ("generator_waited_s".to_owned(), self.cost.client_waited_s.to_string()),
             ("generator_bound".to_owned(), self.generator_bound.to_string()),
             ("errors".to_owned(), self.errors.to_string()),
             ("wrong_answers".to_owned(), self.wrong_answers.to_string()),
+            ("first_error".to_owned(), self.first_error.clone().unwrap_or_default()),
+            ("unverified".to_owned(), self.unverified.clone().unwrap_or_default()),
         ]);
         named
     }

@@ -10,12 +10,12 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{Cost, Meter};
-use super::course::seconds;
+use super::course::{Named, seconds};
 use super::fleet::now;
 use super::report::{Repeat, Report};
 use super::run::{Plan, Run, RunError, Watch};
 use super::system::System;
-use super::tally::{TICK_MS, Tick, rounded};
+use super::tally::{TICK_MS, Tick, Window, rounded};
 use crate::client::status;
 use crate::time::{Duration, Instant};
 
@@ -74,6 +74,25 @@ pub struct DyingReport {
     /// The whole run of writes.
     #[serde(flatten)]
     pub run: Report,
+}
+
+impl DyingReport {
+    /// All figures under their names.
+    pub(super) fn named(&self) -> Vec<Named> {
+        let seconds = |of: Option<f64>| of.map_or("never".to_owned(), |seconds| seconds.to_string());
+        let figures = [
+            ("died", self.died.to_string()),
+            ("all_open_s", self.all_open_s.to_string()),
+            ("timeout_s", self.timeout_s.to_string()),
+            ("first_gone_s", seconds(self.first_gone_s)),
+            ("last_gone_s", seconds(self.last_gone_s)),
+            ("writes_per_s_before", self.writes_per_s_before.to_string()),
+            ("writes_per_s_meanwhile", self.writes_per_s_meanwhile.to_string()),
+            ("fall_pct", self.fall_pct.to_string()),
+            ("slowest_second_per_s", self.slowest_second_per_s.to_string()),
+        ];
+        figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).chain(self.run.outcome()).collect()
+    }
 }
 
 /// Asks a replica how many sessions there are, all the time.
@@ -143,8 +162,10 @@ pub fn dying<'a>(
     (report.writes_per_s_before, report.writes_per_s_meanwhile) = (living.ops_per_s, dead.ops_per_s);
     report.fall_pct = rounded((1.0 - dead.ops_per_s / living.ops_per_s.max(1e-9)) * 100.0);
     report.slowest_second_per_s = slowest_second(&run.tally.timeline()[dead_from..]);
-    report.run = run.report(vec![living, dead], meter.read());
-    report.run.marks.push((seconds_ms(report.run.repeats[0].seconds), "they die".into()));
+    report.run = run.report(vec![together(&living, &dead)], meter.read());
+    let [p50_us, p99_us] = [0.5, 0.99].map(|quantile| report.run.latency_us(quantile));
+    report.run.repeats[0] = Repeat { p50_us, p99_us, ..report.run.repeats[0] };
+    report.run.marks.push((seconds_ms(living.seconds), "they die".into()));
     run.finish(&mut report.run)?;
     Ok(report)
 }
@@ -155,9 +176,16 @@ fn window(run: &mut Run<'_>, load: impl FnOnce(&mut Run<'_>) -> Result<(), RunEr
     load(run)?;
     let ended = run.system.now();
     let seconds = seconds(ended.since(began));
-    let (count, p50_us, p99_us) = run.tally.end_window(ended);
-    let ops_per_s = rounded(count as f64 / seconds.max(1e-9));
+    let Window { answered, p50_us, p99_us, .. } = run.tally.end_window(ended);
+    let ops_per_s = rounded(answered as f64 / seconds.max(1e-9));
     Ok(Repeat { seconds, ops_per_s, p50_us, p99_us, servers_cpu_s_per_100k: 0.0 })
+}
+
+/// The rate over both: they differ by what is looked for, and are no repeats of each other whose middle said anything.
+fn together(living: &Repeat, dead: &Repeat) -> Repeat {
+    let seconds = living.seconds + dead.seconds;
+    let count = living.ops_per_s * living.seconds + dead.ops_per_s * dead.seconds;
+    Repeat { seconds, ops_per_s: rounded(count / seconds.max(1e-9)), ..Repeat::default() }
 }
 
 fn slowest_second(timeline: &[Tick]) -> f64 {
@@ -228,3 +256,15 @@ const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// So long after their timeout it is no use to wait for the end of sessions.
 const TOO_LATE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_of_all_is_what_was_written_by_the_time_it_took() {
+        let of = |seconds, ops_per_s| Repeat { seconds, ops_per_s, ..Repeat::default() };
+        let all = together(&of(1.0, 1_000.0), &of(9.0, 100.0));
+        assert_eq!((all.seconds, all.ops_per_s), (10.0, 190.0), "no middle of the two");
+    }
+}

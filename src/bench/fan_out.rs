@@ -20,7 +20,7 @@ use super::workload::{Operation as Written, VALUE_BYTES_MIN, Workload};
 use super::wrong::Wrong;
 use crate::client::Error;
 use crate::client::machine::{Answered, Happening, WatchTold, WatchWish};
-use crate::namespace::command::{Answer, Done, Expect, Lifetime, Operation, Read, Revision};
+use crate::namespace::command::{Answer, Done, Expect, Lifetime, Operation, Read, Refusal, Revision};
 use crate::time::Instant;
 use crate::wire::watch::{EventKind, Scope};
 
@@ -270,9 +270,10 @@ impl FanOut {
 
     fn write(&mut self, fleet: &mut Fleet) {
         let handed = now();
-        self.under_way = Some(self.workload.operation(false, 0, handed));
+        let mut write = self.workload.operation(false, 0, handed);
+        let (path, data) = (self.path.clone(), self.workload.value_of(&mut write));
+        self.under_way = Some(write);
         self.telling.writes();
-        let (path, data) = (self.path.clone(), self.workload.value(0));
         if let Err(error) = fleet.request(WRITER, 0, Operation::Set { path, data, expect: Expect::Any }) {
             self.failures.note(|| error.to_string());
             self.stage = Stage::Over;
@@ -356,6 +357,7 @@ impl FanOut {
                 self.workload.has_read(&read, &data, stat.version);
                 self.workload.has_ended_at(0, stat.version);
             }
+            Ok(Answered::Read { answer: Err(Refusal::NoNode { .. }), .. }) => self.workload.has_vanished(0),
             other => self.failures.note(|| format!("{other:?}")),
         }
         if let Stage::Reading(left) = self.stage {

@@ -30,7 +30,7 @@ const READY: usize = 16;
 
 /// So many clients are on the way to their sessions at one time: a server waits for a hello no longer than it must, and
 /// all the sockets of a large fleet take longer to connect.
-const WAVE: usize = 1024;
+pub(super) const WAVE: usize = 1024;
 
 /// Something a client of Quorate was told.
 #[derive(Debug)]
@@ -448,6 +448,8 @@ fn told(answered: Answered) -> Told {
         Answered::Request { outcome: Ok(Done::Created { .. }), .. } => Told::Made,
         Answered::Request { outcome: Ok(Done::Deleted), .. } => Told::Deleted,
         Answered::Request { outcome: Err(Refusal::NodeExists { .. }), .. } => Told::There,
+        Answered::Request { outcome: Err(Refusal::NoNode { .. }), .. }
+        | Answered::Read { answer: Err(Refusal::NoNode { .. }), .. } => Told::Missing,
         Answered::Request { outcome: Err(refusal), .. } => refused(refusal),
         Answered::Read { answer: Ok(Answer::Node { data, stat }), .. } => Told::Value { data, order: stat.version },
         Answered::Read { answer: Ok(Answer::Exists { stat }), .. } => {

@@ -79,19 +79,31 @@ impl Disk {
     }
 }
 
-/// Which program this is: the commit it was built from if it lies in a working tree, and a digest of its file in any case.
+/// Which program this is: the commit that whoever built it named (`QUORATE_COMMIT`, as the scripts that measure do), and a
+/// digest of its file in any case. Where none was named the working tree it lies in may have moved on since.
 #[must_use]
 pub fn program() -> String {
     let version = env!("CARGO_PKG_VERSION");
     let Ok(path) = std::env::current_exe() else { return version.to_owned() };
     let digest = fs::read(&path).map(|bytes| xxhash_rust::xxh3::xxh3_64(&bytes)).unwrap_or_default();
     let folder = path.parent().unwrap_or(Path::new("/"));
+    let commit = COMMIT.map_or_else(|| unnamed(folder), |commit| format!("built from {commit}"));
+    format!("{version}, {commit}, file {digest:016x}")
+}
+
+/// Named when this was compiled.
+const COMMIT: Option<&str> = option_env!("QUORATE_COMMIT");
+
+fn unnamed(folder: &Path) -> String {
     let mut describe = Command::new("git");
     describe.arg("-C").arg(folder).args(["describe", "--always", "--dirty", "--abbrev=40"]);
-    let commit = describe.output().ok().filter(|output| output.status.success());
-    let commit =
-        commit.map_or_else(|| "no working tree".into(), |out| String::from_utf8_lossy(&out.stdout).into_owned());
-    format!("{version}, {}, file {digest:016x}", commit.trim())
+    match describe.output().ok().filter(|output| output.status.success()) {
+        Some(output) => {
+            let tree = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            format!("built from a commit that was not named, its working tree when it ran at {tree}")
+        }
+        None => "built from a commit that was not named".into(),
+    }
 }
 
 fn read(path: &str) -> String {
@@ -106,6 +118,9 @@ mod tests {
     fn this_host_is_known() {
         let host = Host::here(Some(Path::new(env!("CARGO_MANIFEST_DIR"))));
         assert!(host.cores > 0 && host.memory_mib > 0 && host.kernel.contains('.'), "{host:?}");
-        assert!(program().starts_with(env!("CARGO_PKG_VERSION")));
+        let program = program();
+        let commit = COMMIT.unwrap_or("a commit that was not named");
+        let start = format!("{}, built from {commit}", env!("CARGO_PKG_VERSION"));
+        assert!(program.starts_with(&start), "no other commit passes for the one it was built from: {program}");
     }
 }

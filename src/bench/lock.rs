@@ -37,6 +37,9 @@ pub struct LockReport {
     pub hand_over: Option<Latencies>,
     /// Messages to all clients each time a lock was taken and given up.
     pub messages_each: f64,
+    /// Locks of which nobody knows how they must stand at the end, since a client of theirs was lost.
+    #[serde(default)]
+    pub locks_unverified: usize,
     #[serde(flatten)]
     pub measured: Measured,
 }
@@ -56,6 +59,8 @@ struct Locks {
     given_up_at: Vec<Option<Instant>>,
     pairs: u64,
     failures: Failures,
+    /// Locks that were not held against what was told of them at the end.
+    unverified: usize,
     /// Told so in this turn. They are given up when all that it brought was heard, so that a second holder would be met.
     held: Vec<(usize, Sequencer)>,
     stopping: bool,
@@ -111,6 +116,7 @@ pub fn locks(
         pair: Latencies::of(&pair, seconds),
         hand_over: Latencies::of(&hand_over, seconds),
         messages_each,
+        locks_unverified: locks.unverified,
         measured,
     })
 }
@@ -123,6 +129,7 @@ impl LockReport {
             ("clients".to_owned(), self.clients.to_string()),
             ("locks".to_owned(), self.locks.to_string()),
             ("messages_each".to_owned(), self.messages_each.to_string()),
+            ("locks_unverified".to_owned(), self.locks_unverified.to_string()),
         ];
         let latencies = [("acquire", &self.acquire), ("pair", &self.pair), ("hand_over", &self.hand_over)];
         named.extend(self.measured.named(&latencies));
@@ -147,6 +154,7 @@ impl Locks {
             given_up_at: vec![None; count],
             pairs: 0,
             failures: Failures::default(),
+            unverified: 0,
             held: Vec::new(),
             stopping: false,
         }
@@ -201,10 +209,25 @@ impl Locks {
         self.exclusion.lost(self.slots[slot].lock, slot / self.depth);
     }
 
-    /// Every lock is free, and its last holder was told.
+    /// The locks all of whose clients heard to the end what became of them: of these it is known how they must stand.
+    fn known(&self) -> Vec<usize> {
+        let mut known = vec![true; self.paths.len()];
+        for slot in &self.slots {
+            known[slot.lock] &= matches!(slot.stage, Stage::Idle);
+        }
+        (0..known.len()).filter(|lock| known[*lock]).collect()
+    }
+
+    /// Every lock that is known is free, and its last holder was told.
     fn verify(&mut self, fleet: &mut Fleet) -> Result<(), RunError> {
-        let is_whole = self.slots.iter().all(|slot| matches!(slot.stage, Stage::Idle));
-        for lock in (0..self.paths.len()).filter(|_| is_whole) {
+        let known = self.known();
+        self.unverified = self.paths.len() - known.len();
+        if known.is_empty() {
+            return Err(RunError::Errand(
+                "of every lock a client was lost: how they stand at the end says nothing".into(),
+            ));
+        }
+        for lock in known {
             let read = |read| move |fleet: &mut Fleet, client, tag| fleet.read(client, tag, read);
             let path = self.paths[lock].clone();
             let holders = answer(fleet, read(Read::LockHolders { path: path.clone() }))?;
@@ -288,5 +311,23 @@ impl Cycle for Locks {
 
     fn is_idle(&self) -> bool {
         self.slots.iter().all(|slot| matches!(slot.stage, Stage::Idle | Stage::Over))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_client_hides_its_own_locks_at_the_end_and_no_others() {
+        let mut own = Locks::new("/locks", 3, false, 2);
+        assert_eq!(own.known(), [0, 1, 2, 3, 4, 5]);
+        own.slots[2].stage = Stage::Over;
+        own.slots[5].stage = Stage::Queued { at: Instant::ZERO };
+        assert_eq!(own.known(), [0, 1, 3, 4]);
+        let mut one = Locks::new("/locks", 3, true, 1);
+        assert_eq!(one.known(), [0]);
+        one.slots[1].stage = Stage::Over;
+        assert!(one.known().is_empty(), "whoever was lost may hold it still");
     }
 }

@@ -19,8 +19,9 @@
 //! fan_out    one writer and many who watch;   telling   whether each was told of every write once, in order
 //! course     what those two have in common: their folder, their windows, their end
 //! tally      counts and latencies;   cost   CPU seconds and memory of the servers;   report   one measured point;
-//! wrong      what no correct system answers
+//! wrong      what no correct system answers;   stand_in   a system of memory alone, for tests of the generator
 //! results    a folder of points with all that repeats them;   host   what has to be known of the host
+//! judgement  for what a command fails, whatever its figures
 //! compare    results against results;   figure, plots, page   SVG, which plots there are, and one page with everything
 //! ```
 //!
@@ -28,17 +29,19 @@
 //!
 //! 1. **Every answer is checked**, always: that a value was written to its key, that nothing is older than what this
 //!    process had seen before it asked, that at the end each key counts each acknowledged write exactly once. A run
-//!    with a wrong answer fails, whatever its figures. Where old answers are allowed (stale reads, ZooKeeper) they are
+//!    with a wrong answer fails, whatever its figures, and so does one that did nothing or in which more than 0.1 % of
+//!    what was asked came to nothing. Where old answers are allowed (stale reads, ZooKeeper) they are
 //!    counted. Of locks: that no two hold one at once, by this process' clock nor by the log's, each holder has a later
 //!    generation, and all are free at the end. Of watches: that each watcher is told of every write once, in order, or
 //!    of a gap, and reads the last value at the end.
-//! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it was
-//!    busy nearly all the time is called the generator's. Only clients that are to die are other processes', so that
+//! 2. **One thread** for all clients, so that the generator's cost can be told, and is small. A run in which it worked
+//!    or waited for a core nearly all the time is called the generator's. Only clients that are to die are other processes', so that
 //!    they can be killed.
 //! 3. Latency runs from handing an operation to its client, or in an open loop from when it was due, until its answer
 //!    is decoded: retries, moves to another replica and waiting for a leader are part of it.
-//! 4. What ends after the window is checked but not counted. An open loop that could not keep its rate is called
-//!    invalid.
+//! 4. What ends after the window is checked but not counted. Only in an open loop the latency of all that was due in the
+//!    window counts, however late it is answered, and its throughput is what was answered in it. One that could not keep
+//!    its rate is called invalid.
 //! 5. **Histograms are merged, percentiles never averaged**: results carry the histograms, so that repeats and commands
 //!    can be put together later.
 //! 6. All systems are asked by the same loop; only the clients differ. Sessions, locks and watches are Quorate's alone,
@@ -61,6 +64,7 @@ mod fan_out;
 mod figure;
 mod fleet;
 mod host;
+mod judgement;
 mod lock;
 mod page;
 #[cfg(feature = "peers")]
@@ -71,13 +75,15 @@ mod report;
 mod results;
 mod run;
 mod session;
+#[cfg(test)]
+mod stand_in;
 mod system;
 mod tally;
 mod telling;
 mod workload;
 mod wrong;
 
-pub use compare::{Change, Verdict, compare};
+pub use compare::{Change, Comparison, REPEATS_MIN, Verdict, compare};
 pub use cost::{Cost, Meter};
 pub use course::{Course, Measured};
 pub use dying::{Crowd, Dying, DyingReport, dying};
@@ -85,6 +91,7 @@ pub use failover::{Blow, FailoverReport, failover};
 pub use fan_out::{FanOutReport, IdleWatches, Watched, fan_out};
 pub use fleet::{Fleet, Word, now};
 pub use host::{Disk, Host, program};
+pub use judgement::{ERRORS_PCT_MAX, Fault, FaultKind, faults};
 pub use lock::{LockReport, locks};
 pub use prepare::CHORES_UNDER_WAY;
 pub use report::{Point, Repeat, Report};

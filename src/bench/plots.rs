@@ -60,15 +60,16 @@ pub fn plots(results: &Results) -> Vec<Plot> {
     figures.extend(fan_outs(results));
     figures.extend(timelines(results));
     let drawn = figures.into_iter().map(|(name, figure)| Plot { name, svg: figure.svg() });
-    let mut plots: Vec<Plot> = drawn.filter(|plot| !plot.svg.is_empty()).collect();
-    for at in 1..plots.len() {
-        // Several plots of one kind are numbered.
-        let same = plots[..at]
-            .iter()
-            .filter(|before| before.name.trim_end_matches(char::is_numeric) == plots[at].name)
-            .count();
-        if same > 0 {
-            plots[at].name = format!("{}-{}", plots[at].name, same + 1);
+    numbered(drawn.filter(|plot| !plot.svg.is_empty()).collect())
+}
+
+/// Several plots of one kind are numbered, so that none takes the file of another.
+fn numbered(mut plots: Vec<Plot>) -> Vec<Plot> {
+    let kinds: Vec<String> = plots.iter().map(|plot| plot.name.clone()).collect();
+    for (at, plot) in plots.iter_mut().enumerate() {
+        let before = kinds[..at].iter().filter(|kind| **kind == kinds[at]).count();
+        if before > 0 {
+            plot.name = format!("{}-{}", kinds[at], before + 1);
         }
     }
     plots
@@ -88,9 +89,11 @@ fn curves(
     rest: impl Fn(&Point) -> String,
 ) -> Vec<(String, Figure)> {
     let mut figures = Vec::new();
-    for of in results.each(&rest) {
+    // What a curve passes through is another measurement than a point alone, and so is one over more keys.
+    let all_else = |p: &Point| format!("{}, {}, {} keys", p.workload, rest(p), p.keys);
+    for of in results.each(all_else) {
         let mut lines: Vec<Line> = Vec::new();
-        for report in results.points.iter().filter(|report| rest(&report.point) == of) {
+        for report in results.points.iter().filter(|report| all_else(&report.point) == of) {
             // Replica counts are lines of every other plot, and the axis of their own.
             let series = if name == "replicas" { report.point.consistency.clone() } else { report.point.series() };
             let point = (x(&report.point), report.ops_per_s);
@@ -114,7 +117,8 @@ fn curves(
 
 /// Latency over offered load, up to where it is no longer met.
 fn hockey_sticks(results: &Results) -> Vec<(String, Figure)> {
-    let group = |p: &Point| (p.series(), p.read_pct, p.connections, p.depth, p.value_bytes);
+    let unrated = |p: &Point| Point { rate: None, ..p.clone() };
+    let group = |p: &Point| (p.series(), unrated(p).shape());
     let mut figures = Vec::new();
     for of in results.each(group) {
         let open = |report: &&Report| group(&report.point) == of && report.point.rate.is_some();
@@ -128,9 +132,11 @@ fn hockey_sticks(results: &Results) -> Vec<(String, Figure)> {
             points: reports.iter().map(|r| (r.point.rate.unwrap_or(0.0), r.latency_us(quantile))).collect(),
         };
         let lines = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)].map(line).to_vec();
-        let kept = reports.iter().rev().find(|report| report.invalid.is_none()).and_then(|report| report.point.rate);
+        // A rate that was kept above one that was not is luck.
+        let kept = reports.iter().take_while(|report| report.invalid.is_none()).last();
+        let kept = kept.and_then(|report| report.point.rate);
         let marks = kept.map(|rate| (rate, "kept up to here".to_owned())).into_iter().collect();
-        let title = format!("{}, {}% reads, {} B: latency from when it was due", of.0, of.1, of.4);
+        let title = format!("{}, {}: latency from when it was due", of.0, of.1);
         let (x, y) = (Axis::linear("offered operations/s"), Axis::logarithmic("us"));
         figures.push(("offered-load".to_owned(), Figure { title, x, y, lines, marks }));
     }
@@ -227,4 +233,49 @@ fn timelines(results: &Results) -> Vec<(String, Figure)> {
         figures.push(("timeline-latency".into(), Figure { title, x: x(), y, lines, marks }));
     }
     figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_plot_of_a_kind_has_a_file_of_its_own() {
+        let names = ["mix", "percentiles", "mix", "mix", "percentiles", "mix"];
+        let plots = names.map(|name| Plot { name: name.into(), svg: String::new() });
+        let named: Vec<String> = numbered(plots.into()).into_iter().map(|plot| plot.name).collect();
+        assert_eq!(named, ["mix", "percentiles", "mix-2", "mix-3", "percentiles-2", "mix-4"]);
+    }
+
+    fn report(workload: &str, keys: u32, read_pct: u8, rate: Option<f64>) -> Report {
+        let point = Point { workload: workload.into(), keys, read_pct, rate, ..Point::default() };
+        Report { point, ops_per_s: 100.0, ..Report::default() }
+    }
+
+    #[test]
+    fn a_curve_is_of_one_workload_and_one_number_of_keys() {
+        let mix = [0, 50].map(|pct| report("mix", 100, pct, None));
+        let more_keys = [0, 50].map(|pct| report("mix", 900, pct, None));
+        let alone = report("write", 100, 0, None);
+        let points = mix.into_iter().chain(more_keys).chain([alone]).collect();
+        let results = Results { points, ..Results::default() };
+        let figures = curves(&results, "mix", "", false, |p| f64::from(p.read_pct), |_| String::new());
+        assert_eq!(figures.len(), 2, "a single point is no curve");
+        assert!(figures.iter().all(|(_, figure)| figure.lines.len() == 1 && figure.lines[0].points.len() == 2));
+    }
+
+    #[test]
+    fn a_rate_is_marked_as_kept_only_below_the_first_that_was_not() {
+        let invalid = |rate: f64, is_kept: bool| Report {
+            invalid: (!is_kept).then(String::new),
+            ..report("sweep", 100, 0, Some(rate))
+        };
+        let marks = |kept: [bool; 3]| {
+            let points = [3.0, 1.0, 2.0].map(|rate| invalid(rate, kept[rate as usize - 1])).into();
+            hockey_sticks(&Results { points, ..Results::default() })[0].1.marks.clone()
+        };
+        assert_eq!(marks([true, true, true])[0].0, 3.0);
+        assert_eq!(marks([true, false, true])[0].0, 1.0, "what was kept above is luck");
+        assert!(marks([false, true, true]).is_empty());
+    }
 }

@@ -50,9 +50,8 @@ impl Run<'_> {
         let keys = self.plan.point.keys as usize;
         let mut unseen = None;
         self.chores("verifying", keys, Self::look, |run, key, result| match result {
-            Ok(Told::Seen(numbers)) => {
-                run.workload.has_ended_at(key as u32, numbers.map_or(0, |numbers| numbers.writes))
-            }
+            Ok(Told::Seen(Some(numbers))) => run.workload.has_ended_at(key as u32, numbers.writes),
+            Ok(Told::Seen(None)) => run.workload.has_vanished(key as u32),
             other => unseen = Some(format!("a key could not be looked at: {other:?}")),
         })?;
         if !self.plan.keep {
@@ -153,6 +152,7 @@ impl Run<'_> {
 fn done(result: Result<Told, Lost>) -> Result<(), String> {
     match result {
         Ok(Told::Refused(why)) => Err(why),
+        Ok(Told::Missing) => Err("a key that was just there is missing".into()),
         Ok(_) => Ok(()),
         Err(lost) => Err(lost.to_string()),
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cost::Cost;
+use super::course::Named;
 use super::tally::{Latencies, Tick};
 
 /// What was measured, at one point of one curve.
@@ -42,7 +43,7 @@ pub struct Report {
     pub reconnects: u64,
     /// The first thing that went wrong.
     pub first_error: Option<String>,
-    /// Whether the generator was busy nearly all the time: then the figures are its own.
+    /// Whether the generator worked or waited for a core nearly all the time: then the figures are its own.
     pub generator_bound: bool,
     /// What it cost.
     #[serde(flatten)]
@@ -111,7 +112,8 @@ impl Point {
             curve @ ("mix" | "failover") => format!("{curve}, "),
             _ => String::new(),
         };
-        format!("{kind}{}% reads, {connections} x {depth}, {} B{rate}", self.read_pct, self.value_bytes)
+        let Self { read_pct, value_bytes, keys, .. } = self;
+        format!("{kind}{read_pct}% reads, {connections} x {depth}, {value_bytes} B, {keys} keys{rate}")
     }
 }
 
@@ -124,10 +126,26 @@ impl Report {
         (operations > 0 && cpu > 0.0).then(|| cpu / operations as f64 * 1e5)
     }
 
+    /// What it is called where several are told of.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}, {}", self.point.series(), self.point.shape())
+    }
+
+    /// What went wrong, under names.
+    pub(super) fn outcome(&self) -> Vec<Named> {
+        vec![
+            ("errors".to_owned(), self.errors.to_string()),
+            ("wrong_answers".to_owned(), self.wrong_answers.to_string()),
+            ("first_error".to_owned(), self.first_error.clone().unwrap_or_default()),
+            ("unverified".to_owned(), self.unverified.clone().unwrap_or_default()),
+        ]
+    }
+
     /// Operations finished in all repeats.
     #[must_use]
     pub fn operations(&self) -> u64 {
-        [&self.reads, &self.writes].into_iter().flatten().map(|latencies| latencies.count).sum()
+        self.repeats.iter().map(|repeat| (repeat.ops_per_s * repeat.seconds).round() as u64).sum()
     }
 
     /// A latency of reads and writes together, in microseconds.

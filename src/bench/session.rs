@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::{Cost, Meter};
 use super::course::seconds;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, WAVE};
 use super::run::{Progress, RunError, Watch};
 use super::system::System;
 use super::tally::{Latencies, empty, rounded};
@@ -14,8 +14,11 @@ use crate::time::{Duration, Instant};
 /// What a storm of sessions came to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SessionReport {
-    /// How many were asked for, all at the same moment.
+    /// How many were asked for, as fast as they open.
     pub sessions: usize,
+    /// So many of them at most are on the way at one time: the others begin when one of these is there.
+    #[serde(default)]
+    pub wave: usize,
     /// How many came about.
     pub opened: usize,
     /// How many did not, and were told why.
@@ -43,6 +46,10 @@ pub struct SessionReport {
     pub opening: Cost,
     /// What holding them took.
     pub idle: Cost,
+    /// Whether the generator worked or waited for a core nearly all the time while they opened: then the time until they
+    /// were open is its own.
+    #[serde(default)]
+    pub generator_bound: bool,
     /// Whether it was cut short.
     pub interrupted: bool,
     /// The first thing that went wrong.
@@ -63,7 +70,7 @@ pub fn storm(
     let before = meter.read();
     let is_settled = |fleet: &Fleet, client| fleet.opened(client).is_some() || fleet.is_over(client);
     hold(fleet, "opening", began + patience, watch, |fleet| (0..sessions).all(|client| is_settled(fleet, client)))?;
-    let opening = meter.read();
+    let (opening, opening_s) = (meter.read(), seconds(fleet.now().since(began)));
     let mut times: Histogram<u64> = empty();
     let mut last = began;
     for at in (0..sessions).filter_map(|client| fleet.opened(client)) {
@@ -89,6 +96,7 @@ pub fn storm(
     let cpu: f64 = idle_cost.servers_cpu_s.iter().sum();
     Ok(SessionReport {
         sessions,
+        wave: sessions.min(WAVE),
         opened,
         refused,
         refusal,
@@ -99,6 +107,7 @@ pub fn storm(
         lost,
         idle_s: rounded(idle_s),
         idle_cpu_s_per_s_10k: (cpu / idle_s.max(1e-9) / opened.max(1) as f64 * 1e4 * 1e5).round() / 1e5,
+        generator_bound: opening.is_the_generators(opening_s),
         opening,
         idle: idle_cost,
         interrupted: watch.stop.load(std::sync::atomic::Ordering::Relaxed),

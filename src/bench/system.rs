@@ -62,6 +62,8 @@ pub enum Told {
     Seen(Option<Numbers>),
     /// The key or folder is gone.
     Deleted,
+    /// There is no such key to be read or overwritten.
+    Missing,
     /// No, and why.
     Refused(String),
 }

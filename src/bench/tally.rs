@@ -18,6 +18,11 @@ pub const TICK_MS: u64 = 100;
 /// Counts and latencies since the last reset.
 pub struct Tally {
     began: Instant,
+    /// Whatever is due in the window is recorded, however late it is answered; in a closed loop all is due when it is asked.
+    window_began: Instant,
+    window_ended: Instant,
+    /// Operations answered in the window, whenever they were due.
+    answered: u64,
     interval_began: Instant,
     interval: Pair,
     window: Pair,
@@ -41,6 +46,19 @@ pub struct Tick {
     pub ops: u32,
     /// The slowest of them.
     pub max_us: u32,
+}
+
+/// What one repeat came to.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Window {
+    /// Operations answered in it.
+    pub answered: u64,
+    /// Operations whose latency was recorded: in an open loop those due in it.
+    pub recorded: u64,
+    /// Half of these took at most this, reads and writes together.
+    pub p50_us: f64,
+    /// Ninety-nine in a hundred.
+    pub p99_us: f64,
 }
 
 /// One interval of the log, for one kind of operation.
@@ -88,6 +106,9 @@ impl Tally {
         let pair = Pair { reads: empty(), writes: empty() };
         Self {
             began: now,
+            window_began: now,
+            window_ended: Instant::FOREVER,
+            answered: 0,
             interval_began: now,
             interval: pair.clone(),
             window: pair.clone(),
@@ -113,17 +134,27 @@ impl Tally {
         }
         let tick = &mut self.timeline[tick];
         *tick = Tick { ops: tick.ops + 1, max_us: tick.max_us.max((nanos / 1000).min(u64::from(u32::MAX)) as u32) };
+        if let Some(acks) = self.acks.as_mut().filter(|_| !operation.is_read) {
+            acks.push(now);
+        }
+        self.answered += u64::from(now <= self.window_ended);
+        if self.service.is_some() && !(self.window_began..=self.window_ended).contains(&operation.begun) {
+            return;
+        }
         if operation.is_read {
             self.interval.reads.saturating_record(nanos);
         } else {
             self.interval.writes.saturating_record(nanos);
-            if let Some(acks) = &mut self.acks {
-                acks.push(now);
-            }
         }
         if let Some(service) = &mut self.service {
             service.saturating_record(now.since(operation.handed).as_nanos());
         }
+    }
+
+    /// The timeline goes on until now, though nothing is answered any more.
+    pub fn stretch(&mut self, now: Instant) {
+        let ticks = (now.since(self.began).as_millis() / TICK_MS) as usize;
+        self.timeline.resize(ticks.max(self.timeline.len()), Tick::default());
     }
 
     /// Something went wrong; the first of it is kept for the report.
@@ -139,14 +170,27 @@ impl Tally {
         *self = Self { acks, ..Self::new(self.service.is_some(), now) };
     }
 
-    /// Ends one repeat. Gives its count of operations, and its half and 99 % latencies over reads and writes together.
-    pub fn end_window(&mut self, now: Instant) -> (u64, f64, f64) {
+    /// A repeat begins.
+    pub fn begin_window(&mut self, now: Instant) {
+        (self.window_began, self.window_ended, self.answered) = (now, Instant::FOREVER, 0);
+        self.interval_began = now;
+    }
+
+    /// The time of a repeat is over. What was due in it is recorded until [`Self::end_window`].
+    pub fn close_window(&mut self, now: Instant) {
+        self.window_ended = now;
+    }
+
+    /// Ends one repeat.
+    pub fn end_window(&mut self, now: Instant) -> Window {
         self.end_interval(now);
         let mut all = self.window.reads.clone();
         all.add(&self.window.writes).expect("both have the same bounds");
         self.total.add(&self.window);
         self.window.reset();
-        (all.len(), us(all.value_at_quantile(0.5)), us(all.value_at_quantile(0.99)))
+        let answered = std::mem::take(&mut self.answered);
+        let [p50_us, p99_us] = [0.5, 0.99].map(|quantile| us(all.value_at_quantile(quantile)));
+        Window { answered, recorded: all.len(), p50_us, p99_us }
     }
 
     fn end_interval(&mut self, now: Instant) {
@@ -283,9 +327,9 @@ mod tests {
         for ms in (0..2_500).step_by(10) {
             tally.done(&workload.operation(ms % 20 == 0, 0, at(ms)), at(ms + 3));
         }
-        let (count, p50, p99) = tally.end_window(at(2_500));
-        assert_eq!(count, 250);
-        assert!((2_990.0..3_010.0).contains(&p50) && (2_990.0..3_010.0).contains(&p99), "{p50} {p99}");
+        let Window { answered, recorded, p50_us, p99_us } = tally.end_window(at(2_500));
+        assert_eq!((answered, recorded), (250, 250));
+        assert!((2_990.0..3_010.0).contains(&p50_us) && (2_990.0..3_010.0).contains(&p99_us), "{p50_us} {p99_us}");
         let reads = tally.reads(2.5).expect("there were some");
         assert_eq!((reads.count, reads.per_s), (125, 50.0));
         assert_eq!(reads.histogram().expect("it is ours").len(), 125, "the histogram survives the trip");
@@ -295,5 +339,7 @@ mod tests {
         let intervals = entries.filter(|entry| matches!(entry, LogEntry::Interval(_))).count();
         assert_eq!(intervals, 6, "three seconds begun, reads and writes");
         assert_eq!(tally.timeline().iter().map(|tick| tick.ops).sum::<u32>(), 250);
+        tally.stretch(at(4_000));
+        assert_eq!(tally.timeline().len(), 40, "silence until the end is seen");
     }
 }

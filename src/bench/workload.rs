@@ -37,6 +37,10 @@ pub struct Workload {
 struct Key {
     /// The highest order any finished operation told of.
     seen: u64,
+    /// The number of the write that made that order; 0 where it is not known.
+    number: u64,
+    /// The number of the newest write that was asked for.
+    asked: u64,
     /// Its writes when the run began.
     base: u64,
     /// Writes acknowledged since.
@@ -58,6 +62,8 @@ pub struct Operation {
     pub handed: Instant,
     /// The order that was known already then.
     seen: u64,
+    /// Of a write, its number.
+    number: u64,
 }
 
 impl Workload {
@@ -113,12 +119,20 @@ impl Workload {
     /// A given operation.
     #[must_use]
     pub fn operation(&self, is_read: bool, key: u32, now: Instant) -> Operation {
-        Operation { is_read, key, begun: now, handed: now, seen: self.keys[key as usize].seen }
+        Operation { is_read, key, begun: now, handed: now, seen: self.keys[key as usize].seen, number: 0 }
+    }
+
+    /// What this write is to write.
+    pub fn value_of(&mut self, write: &mut Operation) -> Bytes {
+        let value = self.value(write.key);
+        write.number = self.writes_begun;
+        value
     }
 
     /// A value for `key` that was never written before.
     pub fn value(&mut self, key: u32) -> Bytes {
         self.writes_begun += 1;
+        self.keys[key as usize].asked = self.writes_begun;
         let mut value = BytesMut::with_capacity(VALUE_BYTES_MIN + self.filler.len());
         value.put_u64_le(u64::from(key));
         value.put_u64_le(self.writes_begun);
@@ -126,10 +140,11 @@ impl Workload {
         value.freeze()
     }
 
-    /// The key's numbers before the run: what filling made.
+    /// The key's numbers before the run: what filling made, with the value it asked for last.
     pub fn begin_at(&mut self, key: u32, numbers: Numbers) {
         let key = &mut self.keys[key as usize];
-        *key = Key { seen: numbers.order, base: numbers.writes, acked: 0, unknown: 0 };
+        let number = key.asked;
+        *key = Key { seen: numbers.order, number, asked: number, base: numbers.writes, acked: 0, unknown: 0 };
     }
 
     /// A read came back with this.
@@ -143,10 +158,13 @@ impl Workload {
         let (own, filler) = data.split_at(VALUE_BYTES_MIN.min(data.len()));
         if filler != self.filler || own.len() != VALUE_BYTES_MIN || own[..8] != u64::from(operation.key).to_le_bytes() {
             self.is_wrong(operation, format!("{} bytes that were never written to this key", data.len()));
-        } else if u64::from_le_bytes(own[8..].try_into().expect("8 bytes")) > self.writes_begun {
+            return self.saw(operation, order, 0);
+        }
+        let number = u64::from_le_bytes(own[8..].try_into().expect("8 bytes"));
+        if number > self.writes_begun {
             self.is_wrong(operation, "a value that was not sent yet".into());
         }
-        self.saw(operation.key, order);
+        self.saw(operation, order, number);
     }
 
     /// A write was acknowledged with this order.
@@ -155,7 +173,7 @@ impl Workload {
             self.is_wrong(operation, format!("made {order} when {} was there", operation.seen));
         }
         self.keys[operation.key as usize].acked += 1;
-        self.saw(operation.key, order);
+        self.saw(operation, order, operation.number);
     }
 
     /// Nobody knows whether the write was done.
@@ -180,6 +198,23 @@ impl Workload {
         }
     }
 
+    /// An operation was told that there is no such key. Every key was made before the load, and nobody takes one away:
+    /// only who may answer with what was long ago may say so.
+    pub fn has_missed(&mut self, operation: &Operation) {
+        if operation.is_read && self.old_allowed {
+            self.old_count += 1;
+        } else {
+            self.is_wrong(operation, "no such key, though it was made before".into());
+        }
+    }
+
+    /// At the end, asked as fresh as can be: there is no such key.
+    pub fn has_vanished(&mut self, key: u32) {
+        let acked = self.keys[key as usize].acked;
+        let operation = self.operation(true, key, Instant::ZERO);
+        self.is_wrong(&operation, format!("no such key at the end, after {acked} acknowledged writes"));
+    }
+
     /// How many answers were wrong, and the first of them.
     #[must_use]
     pub fn wrong(&self) -> &Wrong {
@@ -192,9 +227,18 @@ impl Workload {
         self.old_count
     }
 
-    fn saw(&mut self, key: u32, order: u64) {
-        let seen = &mut self.keys[key as usize].seen;
-        *seen = order.max(*seen);
+    /// An answer told that the key's value of that order is of the write with that number. Whatever else tells of the same
+    /// order must tell of the same write; of those that are past only the order is remembered.
+    fn saw(&mut self, operation: &Operation, order: u64, number: u64) {
+        let key = &mut self.keys[operation.key as usize];
+        if order > key.seen {
+            (key.seen, key.number) = (order, number);
+        } else if order == key.seen && key.number == 0 {
+            key.number = number;
+        } else if order == key.seen && number != 0 && number != key.number {
+            let known = key.number;
+            self.is_wrong(operation, format!("{order} is write {number}, and was write {known} before"));
+        }
     }
 
     fn is_wrong(&mut self, operation: &Operation, how: String) {
@@ -242,13 +286,49 @@ mod tests {
     #[test]
     fn an_answer_that_can_be_true_is_not_wrong() {
         let mut workload = workload();
-        let value = workload.value(3);
-        let write = workload.operation(false, 3, Instant::ZERO);
+        let filled = workload.value(3);
+        workload.begin_at(3, Numbers { order: 0, writes: 0 });
+        let mut write = workload.operation(false, 3, Instant::ZERO);
+        let value = workload.value_of(&mut write);
         let concurrent = workload.operation(true, 3, Instant::ZERO);
+        // The write is read before it is acknowledged, and what was there before after it.
+        workload.has_read(&concurrent, &value, 1);
         workload.has_written(&write, 1);
-        workload.has_read(&concurrent, &value, 0);
+        workload.has_read(&concurrent, &filled, 0);
+        workload.has_read(&workload.operation(true, 3, Instant::ZERO), &value, 1);
         workload.has_ended_at(3, 1);
         assert_eq!(workload.wrong().count, 0, "{:?}", workload.wrong().first);
+    }
+
+    #[test]
+    fn a_value_belongs_to_its_version() {
+        let mut workload = workload();
+        let filled = workload.value(3);
+        workload.begin_at(3, Numbers { order: 7, writes: 7 });
+        let mut seen = 0;
+        let mut is_seen = |workload: &Workload, what: &str| {
+            seen += 1;
+            assert_eq!(workload.wrong().count, seen, "{what} is seen: {:?}", workload.wrong().first);
+        };
+        let mut first = workload.operation(false, 3, Instant::ZERO);
+        let value = workload.value_of(&mut first);
+        let read = workload.operation(true, 3, Instant::ZERO);
+        workload.has_read(&read, &value, 7);
+        is_seen(&workload, "a later value under the version that filling made");
+        workload.has_written(&first, 8);
+        workload.has_read(&read, &filled, 8);
+        is_seen(&workload, "an old value under the version of an acknowledged write");
+        workload.has_read(&read, &value, 8);
+        let mut second = workload.operation(false, 3, Instant::ZERO);
+        let newer = workload.value_of(&mut second);
+        workload.has_read(&read, &newer, 9);
+        workload.has_written(&second, 9);
+        workload.has_read(&read, &value, 9);
+        is_seen(&workload, "two values read under one version");
+        let mut third = workload.operation(false, 3, Instant::ZERO);
+        workload.value_of(&mut third);
+        workload.has_written(&Operation { seen: 0, ..third }, 9);
+        is_seen(&workload, "a write acknowledged as the version under which another was read");
     }
 
     #[test]
@@ -286,6 +366,15 @@ mod tests {
         assert_eq!(workload.wrong().count, seen, "an unknown write may have been done");
         workload.allow_old();
         workload.has_read(&workload.operation(true, 3, Instant::ZERO), &mine, 1);
-        assert_eq!((workload.wrong().count, workload.old()), (seen, 2), "an old answer that is allowed is counted");
+        workload.has_missed(&later);
+        assert_eq!((workload.wrong().count, workload.old()), (seen, 3), "an old answer that is allowed is counted");
+        let mut is_seen = |workload: &Workload, what: &str| {
+            seen += 1;
+            assert_eq!(workload.wrong().count, seen, "{what} is seen");
+        };
+        workload.has_missed(&workload.operation(false, 3, Instant::ZERO));
+        is_seen(&workload, "a key that is missing where it is written");
+        workload.has_vanished(3);
+        is_seen(&workload, "a key that is gone at the end, even where no write was acknowledged");
     }
 }

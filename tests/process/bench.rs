@@ -35,7 +35,7 @@ fn a_curve_is_measured_verified_and_written_down() {
     let out = home.path().join("one");
     let small = ["--connections", "3", "--depth", "4", "--keys", "50", "--seconds", "0.3", "--warmup", "0.1"];
     let mut args =
-        vec!["mix", "--read-pct", "0,50,100", "--repeat", "2", "--consistency", "linearizable,stale", "--out"];
+        vec!["mix", "--read-pct", "0,50,100", "--repeat", "3", "--consistency", "linearizable,stale", "--out"];
     args.push(path(&out));
     args.extend(small);
     let (status, results) = bench(&cell, &args);
@@ -45,7 +45,7 @@ fn a_curve_is_measured_verified_and_written_down() {
     for point in points {
         assert_eq!((&point["wrong_answers"], &point["errors"]), (&0.into(), &0.into()), "{point}");
         assert!(point["ops_per_s"].as_f64() > Some(0.0) && point["unverified"].is_null(), "{point}");
-        assert_eq!(point["repeats"].as_array().map(Vec::len), Some(2));
+        assert_eq!(point["repeats"].as_array().map(Vec::len), Some(3));
     }
     assert_eq!(results["single_host"], true);
     for file in ["result.json", "points.csv", "report.html", "01.hdr", "06.hdr", "mix.svg", "percentiles.svg"] {
@@ -58,7 +58,7 @@ fn a_curve_is_measured_verified_and_written_down() {
     assert_eq!(merged.status.code(), Some(0), "{}", String::from_utf8_lossy(&merged.stderr));
     let text = std::fs::read_to_string(twice.join("result.json")).expect("it was written");
     let merged: Value = serde_json::from_str(&text).expect("it is JSON");
-    assert_eq!(merged["points"][0]["repeats"].as_array().map(Vec::len), Some(4), "repeats of both");
+    assert_eq!(merged["points"][0]["repeats"].as_array().map(Vec::len), Some(6), "repeats of both");
     let count = |results: &Value| results["points"][0]["writes"]["count"].as_u64().expect("writes were counted");
     assert_eq!(count(&merged), 2 * count(&results), "histograms are merged");
 }
@@ -98,6 +98,8 @@ fn writes_go_on_after_the_leader_is_killed_and_sessions_come_and_go() {
     assert_eq!((status, &failover["recovered"]), (Some(0), &true.into()), "{failover}\n{}", cell.logs());
     assert_eq!(failover["wrong_answers"], 0, "no write was lost or done twice");
     assert_eq!(failover["marks"].as_array().map(Vec::len), Some(1), "the signal is in the timeline");
+    let more = run(&[&["bench"], &args[..], &["--repeat", "2", "--endpoints", &cell.endpoints()]].concat());
+    assert_eq!(more.status.code(), Some(2), "an option that says nothing is refused before a process is signalled");
     cell.wait_for_end(leader);
 }
 

@@ -191,18 +191,18 @@ async fn asked(open: Open, ask: Ask, serializable: bool) -> Result<Told, String>
         Err(Trouble::Lost(why)) => Err(why),
     };
     let message = |fields: &[(u8, &[u8])]| envelope(fields, false);
-    let (key, body) = match &ask {
+    let body = match &ask {
         // Keys need no folders.
         Ask::Folder { .. } => return Ok(Told::Made),
         Ask::Make { path, data } | Ask::Write { path, data } => {
             let body = message(&[(1, path.as_bytes()), (2, data)]);
-            (path, unary(&open.send, open.put, body).await)
+            unary(&open.send, open.put, body).await
         }
         Ask::Read { path } | Ask::Look { path } => {
             let local = serializable && matches!(ask, Ask::Read { .. });
-            (path, unary(&open.send, open.range, envelope(&[(1, path.as_bytes())], local)).await)
+            unary(&open.send, open.range, envelope(&[(1, path.as_bytes())], local)).await
         }
-        Ask::Delete { path } => (path, unary(&open.send, open.delete, message(&[(1, path.as_bytes())])).await),
+        Ask::Delete { path } => unary(&open.send, open.delete, message(&[(1, path.as_bytes())])).await,
     };
     let body = match refused(body)? {
         Ok(body) => body,
@@ -214,7 +214,7 @@ async fn asked(open: Open, ask: Ask, serializable: bool) -> Result<Told, String>
         Ask::Write { .. } => Told::Written { order: header_revision(&body)? },
         Ask::Read { .. } => match found(&body)? {
             Some((data, numbers)) => Told::Value { data, order: numbers.order },
-            None => Told::Refused(format!("{key} is not there")),
+            None => Told::Missing,
         },
         Ask::Look { .. } => Told::Seen(found(&body)?.map(|(_, numbers)| numbers)),
     })

@@ -408,6 +408,7 @@ fn told(kind: i32, body: &Bytes) -> Told {
             let end = (RESULT + 4).saturating_add(number(body, RESULT).max(0) as usize).min(body.len());
             Told::Value { data: body.slice(RESULT + 4..end), order: version(end) }
         }
+        (GET_DATA | SET_DATA, NO_NODE) => Told::Missing,
         (_, error) => Told::Refused(format!("ZooKeeper error {error}")),
     }
 }

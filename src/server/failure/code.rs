@@ -385,8 +385,9 @@ const ROWS: [Row; 32] = [
         code: Code::RunFailed,
         number: 61,
         meaning: "a load run or a program could not be run",
-        more: "The run could not be done as asked, or was over too early to say anything; or the program that was to be run \
-               could not be started.",
+        more: "The run could not be done as asked, was over too early to say anything, or much of what it asked came to \
+               nothing; or its figures are worse than those it is held against; or the program that was to be run could \
+               not be started.",
     },
 ];
 

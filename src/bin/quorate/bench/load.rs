@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use quorate::bench::{CHORES_UNDER_WAY, Fleet, Plan, Point, System, VALUE_BYTES_MIN};
+use quorate::bench::{CHORES_UNDER_WAY, ERRORS_PCT_MAX, Fleet, Plan, Point, System, VALUE_BYTES_MIN};
 use quorate::client::machine::{Prefer, Settings};
 use quorate::client::{Consistency, Target as Place};
 use quorate::server::{Code, Failure};
@@ -40,6 +40,9 @@ pub struct Load {
     /// How often to measure
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repeat: u32,
+    /// Fail if more of the operations come to nothing, in percent; of fail-overs none are counted
+    #[arg(long, default_value_t = ERRORS_PCT_MAX, value_name = "PERCENT", value_parser = percent)]
+    pub errors_max: f64,
     /// Whom to connect to: any replica, the leader, or a follower
     #[arg(long, default_value = "any", value_parser = prefer)]
     pub prefer: Prefer,
@@ -333,6 +336,11 @@ fn measured_seconds(text: &str) -> Result<f64, String> {
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = span(text)?.as_secs_f64();
     if seconds <= 86_400.0 { Ok(seconds) } else { Err("a day is the longest".into()) }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "it is a number from 0 to 100".into())
 }
 
 fn prefer(text: &str) -> Result<Prefer, String> {

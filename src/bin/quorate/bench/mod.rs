@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use quorate::bench::{self, Blow, Host, Results, RunError, SCHEMA, Watch, Watched};
+use quorate::bench::{self, Blow, FaultKind, Host, Results, RunError, SCHEMA, Watch, Watched};
 use quorate::server::{Code, Failure};
 use rustix::process::{Pid, Resource, Signal, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -170,7 +170,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     // What was measured is told and written whatever came after it.
     session.bar.finish_and_clear();
     let told = session.tell(load);
-    ended.and(told).and_then(|()| session.judge())
+    ended.and(told).and_then(|()| session.judge(load))
 }
 
 impl Session {
@@ -257,6 +257,14 @@ impl Session {
 
     fn failover(&mut self, load: &Load, pid: i32, signal: i32) -> Result<(), Failure> {
         let usage = |what: String| Failure::new(Code::Usage, what);
+        let linearizable = load.consistency[..] == [Freshness::Linearizable];
+        let unfit =
+            [("--replicas", load.replicas.is_some()), ("--repeat", load.repeat != 1), ("--consistency", !linearizable)];
+        if let Some((option, _)) = unfit.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(usage(format!("{option} says nothing to a fail-over"))
+                .why("one process of a cell that runs is signalled once, under writes")
+                .fix(format!("leave {option} out")));
+        }
         let blow = Blow {
             pid: Pid::from_raw(pid).filter(|_| pid > 1).ok_or_else(|| usage(format!("{pid} is no process")))?,
             signal: Signal::from_named_raw(signal).ok_or_else(|| usage(format!("{signal} is no signal")))?,
@@ -267,7 +275,12 @@ impl Session {
         let (shape, freshness) = (load.one_shape()[0], Freshness::Linearizable);
         let plan = load.plan(&servers, freshness, &shape, "failover", 0)?;
         let mut system = load.system(&servers, freshness, &shape)?;
-        let mut watch = Watch { stop: &self.stop, progress: &mut |_| () };
+        let bar = self.bar.clone();
+        let mut progress = |progress: &bench::Progress| {
+            bar.set_position((progress.share * 1000.0) as u64);
+            bar.set_message(format!("fail-over: {}, {} done", progress.phase, progress.operations));
+        };
+        let mut watch = Watch { stop: &self.stop, progress: &mut progress };
         let report = bench::failover(&plan, &blow, &mut *system, &mut watch).map_err(run_failed)?;
         self.results.failovers.push(report);
         Ok(())
@@ -278,7 +291,7 @@ impl Session {
         let Some(count) = replicas else { return load.servers() };
         self.bar.set_message(format!("starting {count} replicas"));
         let servers = local::start(count, load.data.as_deref())?;
-        self.results.config = Some(servers.config.clone());
+        self.results.configs.insert(count, servers.config.clone());
         self.results.host = Host::here(servers.folder());
         Ok(servers)
     }
@@ -297,50 +310,22 @@ impl Session {
         crate::print_line(&text)
     }
 
-    /// A run that saw a wrong answer is no success, whatever its figures.
-    fn judge(&self) -> Result<(), Failure> {
-        let results = &self.results;
-        if let Some(storm) = results.sessions.iter().find(|storm| storm.opened < storm.sessions && !storm.interrupted) {
-            let why = storm.refusal.as_ref().or(storm.trouble.as_ref()).map_or("", |why| why);
-            return Err(Failure::new(Code::RunFailed, "not all sessions came about")
-                .found(format!("{} of {}; {} were told why: {why}", storm.opened, storm.sessions, storm.refused)));
-        }
-        if let Some(dying) = results.dyings.iter().find(|dying| dying.last_gone_s.is_none() && !dying.run.interrupted) {
-            return Err(Failure::new(Code::RunFailed, "sessions of dead clients did not come to their end")
-                .found(format!("{} had a timeout of {} s", dying.died, dying.timeout_s)));
-        }
-        if let Some(failover) = results.failovers.iter().find(|failover| !failover.recovered) {
-            return Err(Failure::new(Code::RunFailed, "writes did not go on")
-                .found(format!("nothing acknowledged for {} ms at the end", failover.outage_ms)));
-        }
-        let (locks, watches) = (results.locks.iter(), results.watches.iter());
-        for measured in locks.map(|of| &of.measured).chain(watches.map(|of| &of.measured)) {
-            verified(measured.wrong_answers, &measured.wrong, measured.unverified.as_ref())?;
-        }
-        let runs =
-            results.failovers.iter().map(|failover| &failover.run).chain(results.dyings.iter().map(|of| &of.run));
-        for report in results.points.iter().chain(runs) {
-            verified(report.wrong_answers, &report.wrong, report.unverified.as_ref())?;
-            if let Some(why) = report.invalid.as_ref().filter(|_| results.points.len() == 1) {
-                return Err(Failure::new(Code::RunFailed, "the run is invalid")
-                    .found(why)
-                    .fix("ask for a lower --rate, or give it more --connections and --depth"));
+    /// A run that saw a wrong answer is no success, whatever its figures, nor is one that lost much of what it asked.
+    fn judge(&self, load: &Load) -> Result<(), Failure> {
+        let faults = bench::faults(&self.results, load.errors_max);
+        let Some(worst) = faults.first() else { return Ok(()) };
+        let more = if faults.len() > 1 { format!("\nand {} more", faults.len() - 1) } else { String::new() };
+        let failure = |code| Failure::new(code, worst.what.clone()).found(format!("{}{more}", worst.found));
+        Err(match worst.kind {
+            FaultKind::Wrong => failure(Code::WrongAnswer)
+                .why("a cell that gives one has lost or doubled a write, served an old one, or let two hold one lock")
+                .fix("keep the replicas' folders and logs, and report it"),
+            FaultKind::Failed => failure(Code::RunFailed),
+            FaultKind::Invalid => {
+                failure(Code::RunFailed).fix("ask for a lower --rate, or give it more --connections and --depth")
             }
-        }
-        Ok(())
+        })
     }
-}
-
-/// Fails for an answer that cannot be true, and where that could not be seen.
-fn verified(wrong_answers: u64, wrong: &[String], unverified: Option<&String>) -> Result<(), Failure> {
-    if wrong_answers > 0 {
-        return Err(Failure::new(Code::WrongAnswer, format!("{wrong_answers} answers cannot be true"))
-            .found(wrong.join("\n"))
-            .why("a cell that gives one has lost or doubled a write, served an old one, or let two hold one lock")
-            .fix("keep the replicas' folders and logs, and report it"));
-    }
-    let unseen = |why: &String| Failure::new(Code::RunFailed, "the end could not be verified").found(why);
-    unverified.map_or(Ok(()), |why| Err(unseen(why)))
 }
 
 /// The figures of a single point stand at the top as well: whoever measured one thing need not look into a list.

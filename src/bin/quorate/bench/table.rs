@@ -1,8 +1,8 @@
 //! Results for a person.
 
 use quorate::bench::{
-    Change, Cost, DyingReport, FailoverReport, FanOutReport, Latencies, LockReport, Measured, Report, Results,
-    SessionReport, Verdict,
+    Comparison, Cost, DyingReport, FailoverReport, FanOutReport, Latencies, LockReport, Measured, REPEATS_MIN, Report,
+    Results, SessionReport, Verdict,
 };
 
 /// More points than this are told in a line each.
@@ -11,7 +11,8 @@ const IN_FULL_MAX: usize = 1;
 /// Above the rows of latencies.
 const HEADER: &str = "          count       per s     p50 us     p90 us     p99 us   p99.9 us     max us";
 
-const GENERATOR_BOUND: &str = "\nthe generator was busy nearly all the time: these are its figures, not the cell's";
+const GENERATOR_BOUND: &str =
+    "\nthe generator worked or waited for a core nearly all the time: these are its figures, not the cell's";
 
 pub fn of(results: &Results) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -89,8 +90,13 @@ fn row(name: &str, of: &Latencies) -> String {
 fn costs(cost: &Cost, seconds: f64) -> String {
     let share = cost.client_cpu_s / seconds.max(1e-9) * 100.0;
     let mut text = format!("\nCPU: client {} s ({share:.0} % of a core)", cost.client_cpu_s);
+    text += &format!(" and {} s waiting for one", cost.client_waited_s);
     if !cost.servers_cpu_s.is_empty() {
         text += &format!(", servers {:?} s; resident {:?} MiB", cost.servers_cpu_s, cost.servers_rss_mib);
+    }
+    text += &format!("\nthe machine: busy {} s, idle {} s", cost.machine_busy_s, cost.machine_idle_s);
+    if cost.machine_stolen_s > 0.0 {
+        text += &format!(", {} s stolen by others on its hardware", cost.machine_stolen_s);
     }
     text
 }
@@ -139,7 +145,7 @@ fn failover(report: &FailoverReport) -> String {
 
 fn storm(report: &SessionReport) -> String {
     let mut text =
-        format!("{} sessions at once: {} open after {} s", report.sessions, report.opened, report.all_open_s);
+        format!("{} sessions{}: {} open after {} s", report.sessions, waves(report), report.opened, report.all_open_s);
     if let Some(times) = &report.until_open {
         text += &format!(" (p50 {:.0} us, p99 {:.0} us)", times.p50_us, times.p99_us);
     }
@@ -160,10 +166,21 @@ fn storm(report: &SessionReport) -> String {
             report.resident_bytes_each
         );
     }
+    if report.generator_bound {
+        text += GENERATOR_BOUND;
+    }
     if let Some(refusal) = &report.refusal {
         text += &format!("\n{} were told why they did not open: {refusal}", report.refused);
     }
     text + &report.trouble.as_ref().map(|trouble| format!("\nlast trouble: {trouble}")).unwrap_or_default()
+}
+
+/// How many of them open at one time.
+fn waves(report: &SessionReport) -> String {
+    match report.wave {
+        wave if (1..report.sessions).contains(&wave) => format!(", {wave} on the way at a time"),
+        _ => " at once".into(),
+    }
 }
 
 fn dying(report: &DyingReport) -> String {
@@ -200,6 +217,10 @@ fn locks(report: &LockReport) -> String {
     );
     for (name, latencies) in [("acquire", &report.acquire), ("pair", &report.pair), ("hand on", &report.hand_over)] {
         text += &latencies.as_ref().map(|latencies| row(name, latencies)).unwrap_or_default();
+    }
+    if report.locks_unverified > 0 {
+        let (lost, all) = (report.locks_unverified, report.locks);
+        text += &format!("\n{lost} of {all} locks were not verified at the end: a client of theirs was lost");
     }
     text + &ending(measured)
 }
@@ -252,14 +273,15 @@ fn ending(measured: &Measured) -> String {
     text
 }
 
-pub fn changes(changes: &[Change], alone: usize) -> String {
-    let wide = changes.iter().map(|change| change.point.len()).max().unwrap_or(0);
+pub fn changes(found: &Comparison) -> String {
+    let wide = found.changes.iter().map(|change| change.point.len()).max().unwrap_or(0);
     let mut text = format!("{:wide$} {:<13} {:>12} {:>12} {:>6}", "", "", "before", "after", "ratio");
-    for change in changes {
+    for change in &found.changes {
         let verdict = match change.verdict {
             Verdict::Better => "better",
             Verdict::Same => "",
             Verdict::Worse => "WORSE",
+            Verdict::NotJudged => "not judged",
         };
         text += &format!(
             "\n{:wide$} {:<13} {:>12.2} {:>12.2} {:>6.2} {verdict}",
@@ -270,8 +292,13 @@ pub fn changes(changes: &[Change], alone: usize) -> String {
             change.ratio()
         );
     }
-    if alone > 0 {
-        text += &format!("\n{alone} points are in one of them only");
+    if found.with(Verdict::NotJudged).next().is_some() {
+        text += &format!("\nnot judged: fewer than {REPEATS_MIN} repeats say nothing of their noise");
+    }
+    text += &found.missing.iter().map(|point| format!("\nMISSING afterwards: {point}")).collect::<String>();
+    text += &found.invalid.iter().map(|point| format!("\nINVALID afterwards: {point}")).collect::<String>();
+    if found.added > 0 {
+        text += &format!("\n{} points were not measured before", found.added);
     }
     text
 }
