@@ -86,7 +86,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     // Last, since threads inherit where their maker may run.
     pin_first(cores)?;
     let core = Core::new(config, started, service, &mut ring)?;
-    ReplicaCore { core, fronts: ends, published, stop }.run(&mut ring)
+    ReplicaCore { core, fronts: ends, requests: Vec::new(), published, stop }.run(&mut ring)
 }
 
 /// What a front's thread is given, and gives back once it listens.
