@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use super::clients::Clients;
 use super::core::{Core, Ended};
+use super::effort::Effort;
 use super::ends::loop_failed;
 use super::failure::{Code, Failure};
 use super::published::Published;
@@ -66,6 +67,7 @@ pub(super) struct Heart {
 impl ReplicaCore {
     /// Runs until it is stopped, or it or a front fails.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<Ended, Failure> {
+        let mut effort = Effort::of("the replica's loop");
         loop {
             let deadline = self.next_deadline();
             let mut outcome = Ok(());
@@ -79,6 +81,7 @@ impl ReplicaCore {
             .map_err(|error| loop_failed(&error))?;
             outcome?;
             let now = clock::now();
+            effort.turned(now, ring.counters());
             if self.stop.begins(now) {
                 self.core.hand_over(now);
             }
@@ -179,6 +182,7 @@ impl FrontCore {
 
     /// Runs until it fails; it ends with its process.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
+        let mut effort = Effort::of(std::thread::current().name().unwrap_or("a front"));
         loop {
             let deadline = if self.clients.is_restless() { Instant::ZERO } else { self.next_deadline() };
             let mut now = None;
@@ -195,6 +199,7 @@ impl FrontCore {
             .map_err(|error| loop_failed(&error))?;
             let now = clock::now();
             self.heart.pulse.beat(now);
+            effort.turned(now, ring.counters());
             self.end_turn(now, ring);
         }
     }
