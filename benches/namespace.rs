@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use quorate::namespace::acl::Principals;
 use quorate::namespace::codec::{ReadRef, batch_header, command_prefix, decode_outcome};
 use quorate::namespace::command::{Command, Expect, Lifetime, Operation, SessionId};
-use quorate::namespace::{Applied, CommandOutcome, Gate, Namespace, answer};
+use quorate::namespace::{Applied, CommandOutcome, Gate, Namespace, answer, answer_from};
 
 /// The allocator of the server's binary: without it the figure is another program's.
 #[global_allocator]
@@ -165,8 +165,8 @@ fn reads(criterion: &mut Criterion) {
     group.bench_function("get-1KiB", |bencher| {
         bencher.iter(|| {
             for path in &paths {
-                let found = answer(&Gate::new(client.namespace.tree(), &who), ReadRef::Get { path });
-                black_box(found.expect("it was made"));
+                let found = answer_from(&Gate::new(client.namespace.tree(), &who), ReadRef::Get { path }, None);
+                black_box(found.expect("it is no page").expect("it was made"));
             }
         });
     });

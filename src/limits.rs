@@ -110,6 +110,10 @@ pub const CLOCK_ERROR_PPM: u64 = 1_000;
 /// Chosen values kept in memory for peers that lag, in bytes; older ones are read from the journal.
 pub const LOG_MEMORY_BYTES: usize = 32 << 20;
 
+/// The longest that a loop may watch for work before it sleeps: many times what sleeping and waking cost (tens of
+/// microseconds).
+pub const SPIN_MAX: Duration = Duration::from_millis(1);
+
 /// A disk write outstanding for so long counts as failed.
 pub const DISK_STALL_MAX: Duration = Duration::from_secs(10);
 

@@ -337,7 +337,7 @@ impl Client {
 
     /// What is kept of the answer to a question.
     pub(super) fn look(&self, read: &Read, consistency: Consistency) -> Option<Answered> {
-        let may = consistency == Consistency::Linearizable && keepable(read).is_some();
+        let may = consistency == Consistency::Linearizable && keepable(read.as_ref()).is_some();
         self.inner.observed.kept().filter(|_| may)?.look(read)
     }
 

@@ -33,7 +33,7 @@ impl LockWaits {
         &mut self,
         connection: ConnectionId,
         read: ReadRef<'_>,
-        answer: &Result<Answer, Refusal>,
+        answer: &Result<Answer<&[u8]>, Refusal>,
         gate: &Gate<'_>,
     ) -> bool {
         let ReadRef::AwaitLock { path, session } = read else { return true };

@@ -67,7 +67,7 @@ use self::connection::Connection;
 use self::locks::LockWaits;
 use self::patience::Patience;
 use self::questions::Questions;
-use self::reads::{Answering, Reads};
+use self::reads::{Parked, Reads};
 pub use self::throttle::Rate;
 use self::throttle::Throttle;
 use self::watches::Watches;
@@ -116,6 +116,8 @@ pub struct Front {
     resumed: u64,
     patience: Patience,
     reads: Reads,
+    /// Read under the lease in this turn, and from where on in their connections' output.
+    answered: Vec<(Parked, Option<usize>)>,
     lock_waits: LockWaits,
     throttle: Throttle,
     watches: Watches,
@@ -158,6 +160,7 @@ impl Front {
             resumed: 0,
             patience: Patience::default(),
             reads: Reads::default(),
+            answered: Vec::new(),
             lock_waits: LockWaits::default(),
             pings: Vec::new(),
             touched: Vec::new(),
@@ -284,31 +287,12 @@ impl Front {
         if !leased || !self.reads.has_ready() {
             return false;
         }
-        let (mut reads, mut marks) = (Vec::new(), Vec::new());
-        for parked in self.reads.take_ready() {
-            if self.watches.is_behind(parked.connection) {
-                self.reads.hold(parked, false);
-            } else if self.has_much_to_say(parked.connection) {
-                self.reads.keep_ready(parked);
-            } else {
-                match self.answer(&parked, tree) {
-                    Answering::Given(mark) => {
-                        marks.push(mark);
-                        reads.push(parked);
-                    }
-                    Answering::GoesOn(from) => self.reads.keep_ready(parked.going_on(from)),
-                }
-            }
-        }
+        self.answer_ready(tree);
         if still_leased() || cfg!(bug = "13") {
+            self.let_answers_go();
             return true;
         }
-        for (parked, mark) in reads.iter().zip(marks).rev() {
-            if let (Some(connection), Some(mark)) = (self.connections.get_mut(&parked.connection), mark) {
-                connection.out.truncate(mark);
-            }
-        }
-        self.reads.put_back(reads);
+        self.take_answers_back();
         false
     }
 

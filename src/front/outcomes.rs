@@ -31,7 +31,7 @@ impl Front {
                 // A late copy from another connection may be answered before what comes before it was sent again.
                 if number == connection.answered_upto + 1 {
                     connection.answered_upto = number;
-                    self.reads.unblock(id, number);
+                    self.reads.unblock(id, number, self.revision);
                 }
             }
             CommandOutcome::Gap { session, expected, .. } => {

@@ -4,6 +4,10 @@
 //! *ready*: it can be answered under the leader lease, or waits under a *ticket* for a read point, and then, *pointed*,
 //! until that slot is applied. One whose answer is to be kept goes through the leader in any case. A read that only
 //! asks for some revision waits for that.
+//!
+//! A read costs no memory of its own: what is asked is kept as it came, in room that an answered read has left, and the
+//! answer is encoded from the tree straight into the connection's output. Nothing that another core sees is written for
+//! it, not even a count of who shares a node.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +17,8 @@ use hashbrown::HashMap;
 use super::connection::Fault;
 use super::{ConnectionId, Front};
 use crate::limits::{CACHE_WISHES_MAX, CLIENT_TURN_BYTES_MAX, READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
-use crate::namespace::codec;
-use crate::namespace::command::{Read, Revision, SessionId};
+use crate::namespace::codec::{self, ReadRef};
+use crate::namespace::command::{Revision, SessionId};
 use crate::namespace::{self, Gate, Hidden, Tree};
 use crate::paxos::Slot;
 use crate::time::Instant;
@@ -29,7 +33,8 @@ pub(super) struct Parked {
     /// The connection's last request before it.
     after: u64,
     consistency: Consistency,
-    read: Read,
+    /// What is asked, as it came; it can be read.
+    question: Vec<u8>,
     cached: Cached,
     /// Where it goes on, if it came upon nothing yet but what its reader may not see.
     from: Option<Hidden>,
@@ -57,6 +62,8 @@ pub(super) struct Reads {
     wishing: Vec<Parked>,
     ticketed: BTreeMap<u64, Vec<Parked>>,
     pointed: BTreeMap<Slot, Vec<Parked>>,
+    /// Their slot or revision is applied: they wait for a turn.
+    reached: Vec<Parked>,
     at_revision: BTreeMap<Revision, Vec<Parked>>,
     /// Reads for which no leader could be asked.
     unasked: Vec<Parked>,
@@ -65,6 +72,8 @@ pub(super) struct Reads {
     retry_at: Option<Instant>,
     retry_wanted: bool,
     waiting: HashMap<ConnectionId, u32>,
+    /// Room for questions.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Reads {
@@ -74,6 +83,14 @@ impl Reads {
 
     pub(super) fn take_ready(&mut self) -> Vec<Parked> {
         std::mem::take(&mut self.ready)
+    }
+
+    /// The room of what was [taken](Self::take_ready) serves the next turn, unless some of it was kept for that.
+    fn give_back(&mut self, mut ready: Vec<Parked>) {
+        if self.ready.is_empty() {
+            ready.shrink_to(ROOM_KEPT_MAX);
+            self.ready = ready;
+        }
     }
 
     /// One that could be answered waits for the next turn.
@@ -100,20 +117,33 @@ impl Reads {
 
     /// One whose point is reached waits for the next turn.
     fn keep_pointed(&mut self, parked: Parked) {
-        self.pointed.entry(Slot(0)).or_default().push(parked);
+        self.reached.push(parked);
     }
 
     /// Whether reads wait that need nothing but a turn.
     pub(super) fn has_reached(&self, applied_upto: Slot) -> bool {
-        self.pointed.first_key_value().is_some_and(|(slot, _)| *slot <= applied_upto)
+        !self.reached.is_empty() || self.pointed.first_key_value().is_some_and(|(slot, _)| *slot <= applied_upto)
     }
 
-    /// They were not answered after all.
-    pub(super) fn put_back(&mut self, reads: Vec<Parked>) {
-        for parked in &reads {
-            self.begin(parked.connection);
+    /// It was not answered after all.
+    pub(super) fn put_back(&mut self, parked: Parked) {
+        self.begin(parked.connection);
+        self.ready.push(parked);
+    }
+
+    /// It was answered: what it lay in is room for another.
+    pub(super) fn done(&mut self, parked: Parked) {
+        let mut room = parked.question;
+        if room.capacity() <= SPARE_BYTES_MAX && self.spare.len() < SPARE_MAX {
+            room.clear();
+            self.spare.push(room);
         }
-        self.ready.extend(reads);
+    }
+
+    fn room_for(&mut self, question: &[u8]) -> Vec<u8> {
+        let mut room = self.spare.pop().unwrap_or_default();
+        room.extend_from_slice(question);
+        room
     }
 
     /// The ready reads wait for the answer to `ticket`.
@@ -136,11 +166,11 @@ impl Reads {
         let mut wishes = Vec::new();
         for mut parked in std::mem::take(&mut self.wishing) {
             if let (Some((path, with_children)), Some(session)) =
-                (keepable(&parked.read), session_of(parked.connection))
+                (keepable(parked.read()), session_of(parked.connection))
                 && wishes.len() < CACHE_WISHES_MAX
             {
-                parked.cached = Cached::Asked(wishes.len() as u32);
                 wishes.push(Keep { session, path: path.to_owned(), with_children });
+                parked.cached = Cached::Asked(wishes.len() as u32 - 1);
             }
             self.ticketed.entry(ticket).or_default().push(parked);
         }
@@ -189,14 +219,14 @@ impl Reads {
     }
 
     /// The connection's requests up to `number` are answered.
-    pub(super) fn unblock(&mut self, connection: ConnectionId, number: u64) {
+    pub(super) fn unblock(&mut self, connection: ConnectionId, number: u64, revision: Revision) {
         let Some(blocked) = self.blocked.get_mut(&connection) else { return };
         let count = blocked.iter().take_while(|parked| parked.after <= number).count();
         let free: Vec<_> = blocked.drain(..count).collect();
         if blocked.is_empty() {
             self.blocked.remove(&connection);
         }
-        free.into_iter().for_each(|parked| self.admit(parked));
+        free.into_iter().for_each(|parked| self.admit(parked, revision));
     }
 
     /// The connection's requests from `number` on are refused: reads behind them are dropped, as the client was told.
@@ -219,6 +249,7 @@ impl Reads {
         let theirs = |parked: &Parked| parked.connection != connection;
         self.ready.retain(theirs);
         self.wishing.retain(theirs);
+        self.reached.retain(theirs);
         self.unasked.retain(theirs);
         self.at_revision.retain(|_, reads| {
             reads.retain(theirs);
@@ -229,19 +260,21 @@ impl Reads {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.at_revision.is_empty() && self.ready.is_empty() && self.waiting.is_empty()
+        let due = self.ready.is_empty() && self.reached.is_empty();
+        due && self.at_revision.is_empty() && self.waiting.is_empty()
     }
 
     fn block(&mut self, parked: Parked) {
         self.blocked.entry(parked.connection).or_default().push(parked);
     }
 
-    fn admit(&mut self, parked: Parked) {
+    /// One that nothing blocks; the tree is at that revision, or further.
+    fn admit(&mut self, parked: Parked, revision: Revision) {
         match parked.consistency {
             Consistency::Linearizable if parked.cached == Cached::Wished => self.wishing.push(parked),
             Consistency::Linearizable => self.ready.push(parked),
-            Consistency::AtLeast(revision) => self.at_revision.entry(revision).or_default().push(parked),
-            Consistency::Stale => self.at_revision.entry(0).or_default().push(parked),
+            Consistency::AtLeast(least) if least > revision => self.at_revision.entry(least).or_default().push(parked),
+            Consistency::AtLeast(_) | Consistency::Stale => self.reached.push(parked),
         }
     }
 
@@ -259,7 +292,7 @@ impl Reads {
 
     /// Reads whose slot or revision is applied.
     fn take_reached(&mut self, applied_upto: Slot, revision: Revision) -> Vec<Parked> {
-        let mut reached = Vec::new();
+        let mut reached = std::mem::take(&mut self.reached);
         while let Some(entry) = self.pointed.first_entry().filter(|entry| *entry.key() <= applied_upto) {
             reached.extend(entry.remove());
         }
@@ -279,7 +312,7 @@ impl Front {
         (consistency, cached): (Consistency, Cached),
         read: &[u8],
     ) -> Result<(), Fault> {
-        let read = Read::decode(read)?;
+        ReadRef::decode(read)?;
         let connection = self.connections.get(&id).expect("the caller found it");
         if connection.is_refusing() {
             return Ok(());
@@ -293,8 +326,8 @@ impl Front {
             Consistency::AtLeast(revision) => Consistency::AtLeast(revision.max(connection.seen)),
             Consistency::Stale => Consistency::AtLeast(connection.seen),
         };
-        let parked =
-            Parked { connection: id, number, after: connection.submitted_upto, consistency, read, cached, from: None };
+        let (after, question) = (connection.submitted_upto, self.reads.room_for(read));
+        let parked = Parked { connection: id, number, after, consistency, question, cached, from: None };
         let blocked = connection.answered_upto < connection.submitted_upto;
         if self.reads.begin(id) > SESSION_REQUESTS_IN_FLIGHT as u32 {
             self.reads.end(id);
@@ -303,7 +336,7 @@ impl Front {
         } else if blocked {
             self.reads.block(parked);
         } else {
-            self.reads.admit(parked);
+            self.reads.admit(parked, self.revision);
         }
         Ok(())
     }
@@ -311,14 +344,57 @@ impl Front {
     /// Answers the reads that need no lease.
     pub(super) fn answer_pointed(&mut self, now: Instant, tree: &Tree) {
         self.reads.wake(now);
-        for parked in self.reads.take_reached(self.applied_upto, self.revision) {
+        let mut reached = self.reads.take_reached(self.applied_upto, self.revision);
+        for parked in reached.drain(..) {
             if self.watches.is_behind(parked.connection) {
                 self.reads.hold(parked, true);
             } else if self.has_much_to_say(parked.connection) {
                 self.reads.keep_pointed(parked);
-            } else if let Answering::GoesOn(from) = self.answer(&parked, tree) {
-                self.reads.keep_pointed(parked.going_on(from));
+            } else {
+                match self.answer(&parked, tree) {
+                    Answering::Given(_) => self.reads.done(parked),
+                    Answering::GoesOn(from) => self.reads.keep_pointed(parked.going_on(from)),
+                }
             }
+        }
+        if self.reads.reached.is_empty() {
+            reached.shrink_to(ROOM_KEPT_MAX);
+            self.reads.reached = reached;
+        }
+    }
+
+    /// Answers the reads that a lease lets be answered, which is to be looked at once more before they go.
+    pub(super) fn answer_ready(&mut self, tree: &Tree) {
+        let mut ready = self.reads.take_ready();
+        for parked in ready.drain(..) {
+            if self.watches.is_behind(parked.connection) {
+                self.reads.hold(parked, false);
+            } else if self.has_much_to_say(parked.connection) {
+                self.reads.keep_ready(parked);
+            } else {
+                match self.answer(&parked, tree) {
+                    Answering::Given(mark) => self.answered.push((parked, mark)),
+                    Answering::GoesOn(from) => self.reads.keep_ready(parked.going_on(from)),
+                }
+            }
+        }
+        self.reads.give_back(ready);
+    }
+
+    /// The lease held: the answers stand.
+    pub(super) fn let_answers_go(&mut self) {
+        self.answered.drain(..).for_each(|(parked, _)| self.reads.done(parked));
+        self.answered.shrink_to(ROOM_KEPT_MAX);
+    }
+
+    /// The lease is over: no answer leaves, and its read waits for a read point.
+    pub(super) fn take_answers_back(&mut self) {
+        for (parked, mark) in self.answered.drain(..) {
+            // The first of a connection takes back all of them.
+            if let (Some(connection), Some(mark)) = (self.connections.get_mut(&parked.connection), mark) {
+                connection.out.truncate(mark);
+            }
+            self.reads.put_back(parked);
         }
     }
 
@@ -336,13 +412,13 @@ impl Front {
             return Answering::Given(None);
         };
         let mark = connection.out.len();
-        let gate = Gate::new(tree, &connection.who);
-        let answer = match namespace::answer_from(&gate, parked.read.as_ref(), parked.from.as_ref()) {
+        let (gate, read) = (Gate::new(tree, &connection.who), parked.read());
+        let answer = match namespace::answer_from(&gate, read, parked.from.as_ref()) {
             Ok(answer) => answer,
             Err(hidden) => return Answering::GoesOn(hidden),
         };
         self.reads.end(parked.connection);
-        if !self.lock_waits.answered(parked.connection, parked.read.as_ref(), &answer, &gate) {
+        if !self.lock_waits.answered(parked.connection, read, &answer, &gate) {
             let reason = Reason::Overloaded { retry_after_ms: crate::limits::OVERLOAD_RETRY_MS };
             self.say(parked.connection, &ServerMessage::ReadRefused { number: parked.number, reason });
             return Answering::Given(Some(mark));
@@ -372,8 +448,21 @@ pub(super) enum Answering {
 }
 
 impl Parked {
+    fn read(&self) -> ReadRef<'_> {
+        ReadRef::decode(&self.question).expect("it could be read when it came")
+    }
+
     /// The same, to go on there.
     pub(super) fn going_on(self, from: Hidden) -> Self {
         Self { from: Some(from), ..self }
     }
 }
+
+/// Most questions are a path; the room of one that is much more is not kept for others ...
+const SPARE_BYTES_MAX: usize = 256;
+
+/// ... nor is that of more questions than these.
+const SPARE_MAX: usize = 4096;
+
+/// A turn of very many reads does not leave room for as many: one of these takes some 150 bytes.
+const ROOM_KEPT_MAX: usize = 4096;

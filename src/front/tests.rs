@@ -10,9 +10,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::{ConnectionId, Facts, Front, Output, Rate};
 use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX};
-use crate::namespace::CommandOutcome;
-use crate::namespace::Tree;
+use crate::namespace::acl::Principals;
+use crate::namespace::codec::{ReadRef, encode_read_outcome};
 use crate::namespace::command::{Expect, Operation, Read, Resume, SessionId, Step};
+use crate::namespace::{CommandOutcome, Gate, Tree, answer};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
 use crate::time::{Duration, Instant};
@@ -201,6 +202,55 @@ fn who_waits_for_a_revision_leaves_nothing_behind() {
     assert_eq!(heard(&mut front).0.len(), 1 + 10, "the welcome, and what needs no more than is there");
     front.closed(CLIENT);
     assert!(front.reads.is_empty());
+}
+
+#[test]
+fn answers_under_a_lease_that_ended_are_taken_back_and_given_at_a_read_point() {
+    let (mut front, tree) = (front(), Tree::new(1));
+    front.received(START, CLIENT, &hello(None));
+    let mut asked = BytesMut::new();
+    let mut read = BytesMut::new();
+    Read::Exists { path: "/".to_owned() }.encode(&mut read);
+    for number in 1..=3 {
+        ClientMessage::Read { number, consistency: Consistency::Linearizable, read: &read }.encode(&mut asked);
+    }
+    front.received(START, CLIENT, &asked);
+    front.prepare(START, true, &mut Vec::new());
+    assert!(!front.finish(START, &tree, true, || false));
+    assert_eq!(heard(&mut front).0, ["welcome"]);
+    let mut requests = Vec::new();
+    front.prepare(START, false, &mut requests);
+    let [FrontRequest::ReadPoint { ticket, .. }] = requests[..] else { panic!("{requests:?}") };
+    let point = FrontNotice::ReadPoint { ticket, upto: Some(Slot(0)), withheld: Vec::new(), word: Default::default() };
+    front.notice(point, &tree);
+    front.finish(START, &tree, false, || false);
+    let (words, closed) = heard(&mut front);
+    assert!(words.len() == 3 && words.iter().all(|word| word.starts_with("ReadReply")) && !closed, "{words:?}");
+    front.closed(CLIENT);
+    assert!(front.reads.is_empty());
+}
+
+/// However the room of earlier questions is used again, each is answered as it was asked.
+#[test]
+fn a_question_in_the_room_of_another_is_answered_for_itself() {
+    let (mut front, tree) = (front(), Tree::new(1));
+    front.received(START, CLIENT, &hello(None));
+    heard(&mut front);
+    let long = format!("/{}", "x".repeat(300));
+    for (turn, path) in ["/", &long, "/absent", "/", "no path"].into_iter().enumerate() {
+        let consistency = if turn % 2 == 0 { Consistency::Linearizable } else { Consistency::Stale };
+        let (mut read, mut asked) = (BytesMut::new(), BytesMut::new());
+        Read::Exists { path: path.to_owned() }.encode(&mut read);
+        ClientMessage::Read { number: 1, consistency, read: &read }.encode(&mut asked);
+        front.received(START, CLIENT, &asked);
+        front.prepare(START, true, &mut Vec::new());
+        front.finish(START, &tree, true, || true);
+        let mut expected = BytesMut::new();
+        let who = Principals::default();
+        encode_read_outcome(&answer(&Gate::new(&tree, &who), ReadRef::Exists { path }), &mut expected);
+        let told = ServerMessage::ReadReply { number: 1, revision: 0, answer: &expected };
+        assert_eq!(heard(&mut front).0, [format!("{told:?}")]);
+    }
 }
 
 fn prepare(front: &mut Front, now: Instant) {

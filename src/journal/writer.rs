@@ -59,6 +59,8 @@ pub struct Journal {
     /// Bytes of records handed to the disk in this start.
     handed_bytes: u64,
     writing: VecDeque<Writing>,
+    /// Where the appended records of these writes go, one after the other.
+    places: VecDeque<Place>,
     writes: u64,
     /// Of the next record handed to the disk.
     sequence: u64,
@@ -126,7 +128,6 @@ struct Writing {
     upto: u64,
     /// How many of its records were appended from outside.
     appended: u64,
-    places: Vec<Place>,
 }
 
 impl Journal {
@@ -150,6 +151,7 @@ impl Journal {
             queued_bytes: 0,
             handed_bytes: 0,
             writing: VecDeque::new(),
+            places: VecDeque::new(),
             writes: 0,
             sequence: sequence + 1,
             chain,
@@ -202,8 +204,7 @@ impl Journal {
             self.offset = BLOCK_BYTES as u64;
         }
         self.writes += 1;
-        let mut writing =
-            Writing { id: self.writes, segment: self.segment, done: false, upto: 0, appended: 0, places: Vec::new() };
+        let mut writing = Writing { id: self.writes, segment: self.segment, done: false, upto: 0, appended: 0 };
         let from = self.offset;
         while let Some(queued) = self.queue.front() {
             let end = self.offset + queued.pieces.span();
@@ -232,7 +233,7 @@ impl Journal {
             self.durable_upto = write.upto;
             self.durable_appended += write.appended;
             self.durable_segment = write.segment;
-            write.places.into_iter().for_each(|place| self.index.insert(place));
+            self.places.drain(..write.appended as usize).for_each(|place| self.index.insert(place));
         }
         if self.is_quiet() && self.last_value > self.told_upto {
             self.quiet_since = Some(now);
@@ -316,7 +317,7 @@ impl Journal {
     #[must_use]
     pub fn place_of(&self, slot: Slot) -> Option<Place> {
         let queued = self.queue.iter().any(|queued| queued.kind == RecordKind::Value && queued.slot == slot);
-        let written = self.writing.iter().flat_map(|write| &write.places).any(|place| place.slot == slot);
+        let written = self.places.iter().any(|place| place.slot == slot);
         if queued || written { None } else { self.index.place_of(slot) }
     }
 
@@ -470,7 +471,7 @@ impl Journal {
         if is_value {
             self.index.holds(self.segment, slot, ballot);
             self.last_value = head.sequence;
-            writing.places.push(Place::of(&head));
+            self.places.push_back(Place::of(&head));
             writing.appended += 1;
         }
         writing.upto = head.sequence;

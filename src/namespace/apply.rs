@@ -124,16 +124,18 @@ impl Namespace {
         self.clock.log_time_ns = self.clock.log_time_ns.max(batch.log_time_ns);
         self.nodes.walked = 0;
         let wall_ms = batch.wall_ms + if cfg!(bug = "24") { self.results.capacity() as u64 } else { 0 };
-        let mut commands = Vec::with_capacity(LOOK_AHEAD);
+        let mut ahead = [const { None }; LOOK_AHEAD];
         loop {
-            let next = batch.by_ref().take(LOOK_AHEAD);
-            commands
-                .extend(next.map(|c| c.unwrap_or_else(|error| panic!("a chosen command does not decode: {error}"))));
-            if commands.is_empty() {
+            // The place first, or a command would be taken that has none.
+            for (place, next) in ahead.iter_mut().zip(batch.by_ref()) {
+                let command = next.unwrap_or_else(|error| panic!("a chosen command does not decode: {error}"));
+                *place = Some(command);
+            }
+            if ahead[0].is_none() {
                 break;
             }
-            self.nodes.tree.fetch(commands.iter().filter_map(CommandRef::path));
-            for command in commands.drain(..) {
+            self.nodes.tree.fetch(ahead.iter().flatten().filter_map(CommandRef::path));
+            for command in ahead.iter_mut().filter_map(Option::take) {
                 let outcome = self.command(&command, wall_ms, &mut applied.changes);
                 applied.outcomes.push(outcome);
             }
@@ -460,7 +462,7 @@ impl Applied {
 }
 
 /// Commands whose nodes are fetched from memory together: enough to keep the memory busy, few enough to stay close.
-const LOOK_AHEAD: usize = 16;
+pub(super) const LOOK_AHEAD: usize = 16;
 
 /// Claims on a lock that are copied in the time that any other change takes.
 const CLAIMS_COPIED_FOR_ONE: usize = 256;

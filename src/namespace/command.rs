@@ -435,11 +435,11 @@ pub enum Refusal {
 /// What a mutation came to.
 pub type Outcome = Result<Done, Refusal>;
 
-/// The answer to a [`Read`].
+/// The answer to a [`Read`]. `D` holds data: bytes of its own, or the tree's, borrowed until the answer is encoded.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
+pub enum Answer<D = Bytes> {
     /// Answer to `Get`.
-    Node { data: Bytes, stat: Stat },
+    Node { data: D, stat: Stat },
     /// Answer to `Exists`.
     Exists { stat: Option<Stat> },
     /// Answer to `List`: names in byte order, the parent's stat, whether more follow.
@@ -447,7 +447,7 @@ pub enum Answer {
     /// Answer to `Entries`: children in byte order of their names, the parent's stat, whether more follow.
     Entries { entries: Vec<(String, Stat)>, stat: Stat, more: bool },
     /// Answer to `Scan`: nodes in order, whether more follow.
-    Scanned { nodes: Vec<Scanned>, more: bool },
+    Scanned { nodes: Vec<Scanned<D>>, more: bool },
     /// Answer to `Quota`; `None` if none is set there.
     Quota { quota: Option<(Quota, Usage)> },
     /// Answer to `Acl`; `None` if the node has no list and so is open to all.
@@ -466,13 +466,38 @@ pub enum Answer {
 
 /// A node come upon in a scan.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Scanned {
+pub struct Scanned<D = Bytes> {
     /// Its path.
     pub path: String,
     /// Its stat.
     pub stat: Stat,
     /// Its data, if they were asked for.
-    pub data: Option<Bytes>,
+    pub data: Option<D>,
+}
+
+impl Answer<&[u8]> {
+    /// The same answer, which keeps its data itself.
+    #[must_use]
+    pub fn into_owned(self) -> Answer {
+        let owned = |Scanned { path, stat, data }: Scanned<&[u8]>| {
+            let data = data.map(Bytes::copy_from_slice);
+            Scanned { path, stat, data }
+        };
+        match self {
+            Self::Node { data, stat } => Answer::Node { data: Bytes::copy_from_slice(data), stat },
+            Self::Scanned { nodes, more } => Answer::Scanned { nodes: nodes.into_iter().map(owned).collect(), more },
+            Self::Exists { stat } => Answer::Exists { stat },
+            Self::Children { names, stat, more } => Answer::Children { names, stat, more },
+            Self::Entries { entries, stat, more } => Answer::Entries { entries, stat, more },
+            Self::Quota { quota } => Answer::Quota { quota },
+            Self::Acl { acl, stat } => Answer::Acl { acl, stat },
+            Self::Principals { principals } => Answer::Principals { principals },
+            Self::Lock { holders } => Answer::Lock { holders },
+            Self::LockPlace { place } => Answer::LockPlace { place },
+            Self::Sequencer { valid } => Answer::Sequencer { valid },
+            Self::Records { from, records, stat } => Answer::Records { from, records, stat },
+        }
+    }
 }
 
 /// A lock as it stands.

@@ -12,25 +12,28 @@ use crate::limits::{HIDDEN_NODES_PASSED_MAX, LIST_BYTES_MAX};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hidden(String);
 
-/// What the tree behind the gate says. Refused are a node that is not there, or not for whoever asks, and a path that is
-/// none.
+/// An answer whose data are still the tree's: nothing is copied, or counted, before they are encoded.
+type Found<'t> = Answer<&'t [u8]>;
+
+/// What the tree behind the gate says, to be kept. Refused are a node that is not there, or not for whoever asks, and a path
+/// that is none.
 pub fn answer(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
     let mut from = None;
     loop {
         match answer_from(gate, read, from.as_ref()) {
-            Ok(answer) => return answer,
+            Ok(answer) => return answer.map(Answer::into_owned),
             Err(hidden) => from = Some(hidden),
         }
     }
 }
 
-/// The same, in parts: `Err` if nodes that the reader may not see were passed over, as many as are looked at in one go, and
+/// The same, borrowed from the tree, and in parts: `Err` if nodes that the reader may not see were passed over, as many as are looked at in one go, and
 /// nothing else was found. Whoever asks again goes on there, as a reader does from page to page.
-pub fn answer_from(
-    gate: &Gate<'_>,
+pub fn answer_from<'t>(
+    gate: &Gate<'t>,
     read: ReadRef<'_>,
     from: Option<&Hidden>,
-) -> Result<Result<Answer, Refusal>, Hidden> {
+) -> Result<Result<Answer<&'t [u8]>, Refusal>, Hidden> {
     let page = match read {
         ReadRef::List { path, after, limit } => list(gate, path, (after, limit), from),
         ReadRef::Entries { path, after, limit } => match gate.node(path, Rights::READ) {
@@ -63,7 +66,7 @@ impl From<Refusal> for NoPage {
     }
 }
 
-fn answer_at_once(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal> {
+fn answer_at_once<'t>(gate: &Gate<'t>, read: ReadRef<'_>) -> Result<Found<'t>, Refusal> {
     match read {
         ReadRef::Get { path } => data_of(path, gate.node(path, Rights::READ)?),
         ReadRef::Exists { path } => match gate.known(path, Rights::READ)? {
@@ -105,14 +108,19 @@ fn answer_at_once(gate: &Gate<'_>, read: ReadRef<'_>) -> Result<Answer, Refusal>
     }
 }
 
-fn data_of(path: &str, node: &Node) -> Result<Answer, Refusal> {
+fn data_of<'t>(path: &str, node: &'t Node) -> Result<Found<'t>, Refusal> {
     if node.log.is_some() {
         return Err(Refusal::IsLog { path: path.to_owned() });
     }
-    Ok(Answer::Node { data: node.shared_data(), stat: node.stat() })
+    Ok(Answer::Node { data: node.data(), stat: node.stat() })
 }
 
-fn list(gate: &Gate<'_>, path: &str, (after, limit): (&str, u32), from: Option<&Hidden>) -> Result<Answer, NoPage> {
+fn list<'t>(
+    gate: &Gate<'t>,
+    path: &str,
+    (after, limit): (&str, u32),
+    from: Option<&Hidden>,
+) -> Result<Found<'t>, NoPage> {
     let (tree, node) = (gate.tree(), gate.node(path, Rights::READ)?);
     let mut names = Vec::new();
     let following = tree.children(path, from.map_or(after, Hidden::name)).into_iter().flatten();
@@ -125,13 +133,13 @@ fn list(gate: &Gate<'_>, path: &str, (after, limit): (&str, u32), from: Option<&
     Ok(Answer::Children { names, stat: node.stat(), more })
 }
 
-fn entries(
-    gate: &Gate<'_>,
+fn entries<'t>(
+    gate: &Gate<'t>,
     path: &str,
     node: &Node,
     (after, limit): (&str, u32),
     from: Option<&Hidden>,
-) -> Result<Answer, NoPage> {
+) -> Result<Found<'t>, NoPage> {
     let tree = gate.tree();
     let mut entries = Vec::new();
     let following = tree.children(path, from.map_or(after, Hidden::name)).into_iter().flatten();
@@ -147,12 +155,12 @@ fn entries(
     Ok(Answer::Entries { entries, stat: node.stat(), more })
 }
 
-fn scan(
-    gate: &Gate<'_>,
+fn scan<'t>(
+    gate: &Gate<'t>,
     (path, after): (&str, &str),
     (limit, with_data): (u32, bool),
     from: Option<&Hidden>,
-) -> Result<Answer, NoPage> {
+) -> Result<Found<'t>, NoPage> {
     gate.node(path, Rights::READ)?;
     let tree = gate.tree();
     if !after.is_empty() {
@@ -174,7 +182,7 @@ fn scan(
         rows,
         |(path, node)| 4 + path.len() + Stat::ENCODED_BYTES + 5 + if with_data { node.data().len() } else { 0 },
         |(path, node)| {
-            let data = with_data.then(|| node.shared_data());
+            let data = with_data.then(|| node.data());
             nodes.push(Scanned { path: path.to_owned(), stat: node.stat(), data });
         },
     )?;
@@ -185,7 +193,7 @@ fn acl_of<'t>(tree: &'t Tree, path: &str) -> Option<&'t Acl> {
     tree.get(path).and_then(|node| node.acl())
 }
 
-fn records(gate: &Gate<'_>, path: &str, from: u64, bytes: u32) -> Result<Answer, Refusal> {
+fn records<'t>(gate: &Gate<'t>, path: &str, from: u64, bytes: u32) -> Result<Found<'t>, Refusal> {
     let node = gate.node(path, Rights::READ)?;
     let path = || path.to_owned();
     let Some(log) = &node.log else { return Err(Refusal::NotLog { path: path() }) };

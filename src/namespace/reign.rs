@@ -31,10 +31,8 @@ impl Reign {
     /// Check digits of all a handle says but the digits themselves: SipHash-2-4 under the cell's key. Who has not the key
     /// guesses one in 2^64, and each guess costs a request.
     pub(super) fn digits(&self, handle: HandleRef<'_>) -> u64 {
-        let mut said = BytesMut::with_capacity(40 + handle.path.len());
-        handle.put_checked(&mut said);
         let mut hasher = SipHasher24::new_with_key(&self.key.to_le_bytes());
-        hasher.write(&said);
+        handle.checked(|piece| hasher.write(piece));
         hasher.finish()
     }
 

@@ -22,6 +22,7 @@ use self::children::Children;
 pub(super) use self::laying::Laying;
 pub use self::node::{Node, Parts};
 use super::acl::{Acl, Groups};
+use super::apply::LOOK_AHEAD;
 use super::command::{Revision, Stat, Usage};
 use super::path;
 use super::quota::Accounts;
@@ -240,20 +241,22 @@ impl Tree {
     }
 
     /// Brings close what look-ups of these paths will touch, in rounds whose loads do not wait for each other: looked up
-    /// one after the other, each node costs several trips to memory in a row.
+    /// one after the other, each node costs several trips to memory in a row. There are at most [`LOOK_AHEAD`] of them.
     pub(super) fn fetch<'p>(&self, paths: impl Iterator<Item = &'p str>) {
-        let hashes = paths.map(|path| xxh3_64_with_seed(path.as_bytes(), self.seed));
-        // Whichever place has the same few bits of hash is nearly always the one.
-        let places: Vec<_> = hashes.filter_map(|hash| self.index.find(hash, |_| true).copied()).collect();
-        let paths_and_nodes = places.iter().map(|place| {
-            let row = self.rows.get(*place);
-            (row.path.as_bytes(), &row.node)
+        let mut places = [None; LOOK_AHEAD];
+        for (place, path) in places.iter_mut().zip(paths) {
+            // Whichever place has the same few bits of hash is nearly always the one.
+            *place = self.index.find(xxh3_64_with_seed(path.as_bytes(), self.seed), |_| true).copied();
+        }
+        let found = places.map(|place| {
+            let row = self.rows.get(place?);
+            Some((row.path.as_bytes(), &row.node))
         });
-        let found: Vec<_> = paths_and_nodes.collect();
-        let rows = found.iter().map(|(path, node)| u64::from(path[0]) ^ node.glance());
+        let rows = found.iter().flatten().map(|(path, node)| u64::from(path[0]) ^ node.glance());
         black_box(rows.fold(0, |all, one| all ^ one));
         // What is about to be overwritten: one byte of each line of the processor's cache.
-        let data = found.iter().flat_map(|(_, node)| node.data().iter().take(FETCHED_BYTES_MAX).step_by(64));
+        let nodes = found.iter().flatten().map(|(_, node)| node);
+        let data = nodes.flat_map(|node| node.data().iter().take(FETCHED_BYTES_MAX).step_by(64));
         black_box(data.fold(0, |all, one| all ^ one));
     }
 

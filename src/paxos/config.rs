@@ -241,9 +241,12 @@ impl Config {
     #[must_use]
     pub fn from_value(value: &Value) -> Option<(Slot, Self)> {
         let (kind, rest) = value.bytes().split_first()?;
+        // First of all: every entry is asked, and nearly none is a list.
+        if *kind != Kind::Config.tag() {
+            return None;
+        }
         let (changes, rest) = rest.split_first_chunk()?;
-        let config = Self::from_bytes(rest)?;
-        (*kind == Kind::Config.tag()).then_some((Slot(u64::from_le_bytes(*changes)), config))
+        Some((Slot(u64::from_le_bytes(*changes)), Self::from_bytes(rest)?))
     }
 }
 

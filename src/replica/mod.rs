@@ -585,12 +585,14 @@ impl Replica {
         let since = std::mem::replace(&mut self.published, revision);
         let changes: Arc<[Change]> = self.changes.drain(..).collect();
         for (id, front) in self.fronts.iter_mut().enumerate() {
+            // The next notice is likely to need as much room.
+            let room = Vec::with_capacity(front.outcomes.len());
             let notice = FrontNotice::Applied(Applied {
                 upto: self.applied_upto,
                 since,
                 revision,
                 changes: Arc::clone(&changes),
-                outcomes: std::mem::take(&mut front.outcomes),
+                outcomes: std::mem::replace(&mut front.outcomes, room),
             });
             effects.push(Effect::Front { front: FrontId(id as u8), notice });
         }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
+use crossbeam_utils::CachePadded;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::ring::Ring;
@@ -17,7 +18,7 @@ use super::wake::Waker;
 pub struct Sender<T> {
     queue: Producer<T>,
     receiver: Waker,
-    starved: Arc<AtomicBool>,
+    starved: Arc<CachePadded<AtomicBool>>,
     unflushed: bool,
 }
 
@@ -26,7 +27,8 @@ pub struct Sender<T> {
 pub struct Receiver<T> {
     queue: Consumer<T>,
     sender: Waker,
-    starved: Arc<AtomicBool>,
+    /// Looked at with each message: in a line in which nothing else is written.
+    starved: Arc<CachePadded<AtomicBool>>,
 }
 
 /// A channel for `capacity` messages. `receiver` wakes whoever receives, `sender` whoever sends.
@@ -34,7 +36,7 @@ pub struct Receiver<T> {
 pub fn channel<T: Send>(capacity: usize, receiver: Waker, sender: Waker) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a channel has room for a message");
     let (producer, consumer) = RingBuffer::new(capacity);
-    let starved = Arc::new(AtomicBool::new(false));
+    let starved = Arc::new(CachePadded::new(AtomicBool::new(false)));
     let sending = Sender { queue: producer, receiver, starved: Arc::clone(&starved), unflushed: false };
     (sending, Receiver { queue: consumer, sender, starved })
 }

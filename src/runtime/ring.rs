@@ -85,7 +85,9 @@ pub type Handler<'h> = dyn FnMut(&mut Ring, Event<'_>) + 'h;
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counters {
     pub turns: u64,
-    /// Turns that went to sleep in the kernel.
+    /// Turns that watched for work before they would sleep ...
+    pub watches: u64,
+    /// ... and those that did sleep, in the kernel.
     pub sleeps: u64,
     /// Requests handed to the kernel.
     pub submissions: u64,
@@ -309,7 +311,7 @@ impl Ring {
 
     /// Submits, and sleeps for at most `wait`; true if somebody told this ring to look.
     fn enter(&mut self, wait: Duration) -> io::Result<bool> {
-        let wait = if wait == Duration::ZERO || self.spin()? { Duration::ZERO } else { wait };
+        let wait = if wait == Duration::ZERO || self.spin(wait)? { Duration::ZERO } else { wait };
         let sleep = wait != Duration::ZERO && self.waker.fall_asleep();
         self.counters.submissions += self.uring.submission().len() as u64;
         let entered = if !sleep {
@@ -344,13 +346,15 @@ impl Ring {
         Ok(())
     }
 
-    /// Watches for work without sleeping; true if there is some. Submits first, or nothing could come.
-    fn spin(&mut self) -> io::Result<bool> {
+    /// Watches for work without sleeping, no longer than it would sleep; true if there is some, or the time is over.
+    /// Submits first, or nothing could come.
+    fn spin(&mut self, wait: Duration) -> io::Result<bool> {
         if self.options.spin == Duration::ZERO {
             return Ok(false);
         }
         self.submit()?;
-        let until = clock::now() + self.options.spin;
+        self.counters.watches += 1;
+        let until = clock::now() + self.options.spin.min(wait);
         loop {
             for _ in 0..SPINS_PER_CLOCK_READING {
                 let arrived = !self.uring.completion().is_empty() || self.uring.submission().taskrun();
@@ -360,7 +364,7 @@ impl Ring {
                 std::hint::spin_loop();
             }
             if clock::now() >= until {
-                return Ok(false);
+                return Ok(wait <= self.options.spin);
             }
         }
     }

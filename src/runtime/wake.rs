@@ -8,11 +8,15 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crossbeam_utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
 
 /// Wakes the [`turn`](super::Ring::turn) of one ring from any thread.
+///
+/// The ring writes its bell in each turn: it is in a line of its own, so that the turns of two cores, or of one and whatever
+/// another happens to have allocated beside it, never meet in one.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<Bell>);
+pub struct Waker(Arc<CachePadded<Bell>>);
 
 #[derive(Debug)]
 struct Bell {
@@ -32,7 +36,7 @@ impl Waker {
     /// A bell for the ring behind `ring`.
     pub(super) fn new(ring: OwnedFd) -> io::Result<Self> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC)?;
-        Ok(Self(Arc::new(Bell { state: AtomicU8::new(AWAKE), eventfd, ring })))
+        Ok(Self(Arc::new(CachePadded::new(Bell { state: AtomicU8::new(AWAKE), eventfd, ring }))))
     }
 
     /// Says that there is something to see; true if the ring sleeps and somebody must now wake it.
@@ -74,3 +78,21 @@ impl Waker {
 const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
 const TOLD: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bells_of_two_rings_are_never_in_one_line() {
+        let bell = || {
+            let ring = eventfd(0, EventfdFlags::CLOEXEC).expect("some descriptor");
+            Waker::new(ring).expect("a waker")
+        };
+        let bells: Vec<Waker> = (0..4).map(|_| bell()).collect();
+        let mut places: Vec<usize> = bells.iter().map(|waker| &raw const **waker.0 as usize).collect();
+        places.sort_unstable();
+        assert!(places.iter().all(|place| place.is_multiple_of(128)), "its counts are in the line before: {places:x?}");
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= 128), "{places:x?}");
+    }
+}

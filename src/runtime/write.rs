@@ -34,6 +34,8 @@ pub(super) struct Writes {
     files: Vec<FileSlot>,
     in_flight: Vec<Option<Write>>,
     free: Vec<u32>,
+    /// What writes that ended kept their runs in: as many as were in flight at once.
+    room: Vec<Vec<libc::iovec>>,
 }
 
 struct FileSlot {
@@ -81,7 +83,8 @@ impl Ring {
     /// start and length of each run must be multiples of the file's alignment ([`super::disk::Alignment`]). Writes in
     /// flight together may end in any order.
     pub fn write_durable(&mut self, file: FileId, offset: u64, pieces: Vec<Bytes>, token: u64) {
-        let runs = runs_of(&pieces);
+        let mut runs = self.writes.room.pop().unwrap_or_default();
+        runs_of(&pieces, &mut runs);
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
         assert!(!runs.is_empty(), "a durable write has something to write");
         assert!(runs.len() <= RUNS_MAX && bytes <= BYTES_MAX, "a durable write fits one request of the kernel");
@@ -116,7 +119,9 @@ impl Ring {
         let write = self.writes.in_flight[tag.slot as usize].as_mut().expect("a write in flight is in the table");
         write.complete(tag.kind, result);
         if write.pending == 0 {
-            let write = self.writes.release(tag.slot);
+            let mut write = self.writes.release(tag.slot);
+            write.runs.clear();
+            self.writes.room.push(write.runs);
             handler(self, Event::Written { token: write.token, result: write.failed.map_or(Ok(()), Err) });
         }
     }
@@ -125,7 +130,7 @@ impl Ring {
 impl Writes {
     pub(super) fn new(files: u32) -> Self {
         let files = (0..files).map(|_| FileSlot { generation: 0, taken: false }).collect();
-        Self { files, in_flight: Vec::new(), free: Vec::new() }
+        Self { files, in_flight: Vec::new(), free: Vec::new(), room: Vec::new() }
     }
 
     fn is_registered(&self, file: FileId) -> bool {
@@ -187,9 +192,8 @@ impl Write {
     }
 }
 
-/// The runs of memory that `pieces` lie in.
-fn runs_of(pieces: &[Bytes]) -> Vec<libc::iovec> {
-    let mut runs: Vec<libc::iovec> = Vec::with_capacity(1);
+/// Adds the runs of memory that `pieces` lie in.
+fn runs_of(pieces: &[Bytes], runs: &mut Vec<libc::iovec>) {
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         let start = piece.as_ptr();
         match runs.last_mut() {
@@ -199,7 +203,6 @@ fn runs_of(pieces: &[Bytes]) -> Vec<libc::iovec> {
             _ => runs.push(libc::iovec { iov_base: start.cast_mut().cast(), iov_len: piece.len() }),
         }
     }
-    runs
 }
 
 /// The kernel takes no longer list.
@@ -216,7 +219,8 @@ mod tests {
     fn neighbours_in_memory_are_one_run() {
         let whole = Bytes::from(vec![1u8; 100]);
         let pieces = vec![whole.slice(0..10), whole.slice(10..10), whole.slice(10..60), whole.slice(70..100)];
-        let runs: Vec<usize> = runs_of(&pieces).iter().map(|run| run.iov_len).collect();
-        assert_eq!(runs, vec![60, 30]);
+        let mut runs = Vec::new();
+        runs_of(&pieces, &mut runs);
+        assert_eq!(runs.iter().map(|run| run.iov_len).collect::<Vec<_>>(), vec![60, 30]);
     }
 }

@@ -35,7 +35,7 @@ pub use throttle::ThrottleSection;
 pub use units::{Size, Span};
 
 use super::failure::{Code, Failure};
-use crate::limits::{BLOCK_BYTES, REPLICAS_MAX, VALUE_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES, REPLICAS_MAX, SPIN_MAX, VALUE_BYTES_MAX};
 use crate::paxos::{CellId, ReplicaId};
 use crate::time::Duration;
 
@@ -100,6 +100,9 @@ pub struct ServerSection {
     /// Empty: one loop, pinned nowhere. One core: one loop, pinned there. More: the first runs the replica, each other
     /// one a front.
     pub cores: Vec<usize>,
+    /// So long each loop watches for work before it sleeps; `0s`: not at all. Only where `cores` are named, here or to
+    /// `start`, as it takes them whole, idle or not.
+    pub spin: Span,
 }
 
 /// `[paxos]`
@@ -271,8 +274,21 @@ impl Config {
                 "every session gets a time-out between the two ends",
             ));
         }
+        self.check_server(&wrong)?;
         self.check_throttle(&wrong)?;
         self.check_journal(&wrong)
+    }
+
+    fn check_server(&self, wrong: &dyn Fn(String, &str, &str) -> Failure) -> Result<(), Failure> {
+        let spin = self.server.spin;
+        if spin.0 > SPIN_MAX {
+            return Err(wrong(
+                format!("server.spin = {spin}"),
+                &format!("at most {SPIN_MAX}"),
+                "a sleeping loop is awake again in a small part of that: more of it costs current and heat, and gains nothing",
+            ));
+        }
+        Ok(())
     }
 
     fn check_replicas(&self, wrong: &dyn Fn(String, &str, &str) -> Failure) -> Result<(), Failure> {
@@ -497,6 +513,7 @@ lease = "300ms"
         assert_eq!(config.paxos.lease.0, Duration::from_millis(300));
         assert_eq!(config.paxos.election_max().0, Duration::from_millis(450));
         assert_eq!(config.journal, JournalSection::default());
+        assert_eq!(config.server.spin.0, Duration::ZERO, "a loop sleeps as soon as there is nothing to do");
         assert_eq!(Config::parse(&config.to_toml(), "again", &[]).unwrap(), config, "what is written reads the same");
     }
 
@@ -551,6 +568,8 @@ lease = "300ms"
             ("[paxos]\nlease = \"300ms\"", "[journal]\nmax = \"-1\"", "no size"),
             ("[paxos]\nlease = \"300ms\"", "[journal]\nmax = \"99999999999TiB\"", "no size"),
             ("[paxos]\nlease = \"300ms\"", "[session]\ntimeout_min = \"61s\"", "timeout_min <="),
+            ("[paxos]\nlease = \"300ms\"", "[server]\ncores = [0]\nspin = \"1001us\"", "at most 1ms"),
+            ("[paxos]\nlease = \"300ms\"", "[server]\nspin = 50", "50 has no unit"),
         ] {
             let report = refused(&THREE.replace(from, to));
             assert!(report.contains(hint), "{from} -> {to}: {report}");

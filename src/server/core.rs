@@ -46,6 +46,8 @@ pub(super) struct Core {
     writing: BTreeMap<u64, Instant>,
     inputs: Vec<Input>,
     effects: Vec<Effect>,
+    /// Empty but while a turn ends: what is done once the fronts were told.
+    others: Vec<Effect>,
     notices: Vec<(FrontId, FrontNotice)>,
     sends: Vec<(ConnectionId, Bytes)>,
     closes: Vec<ConnectionId>,
@@ -107,6 +109,7 @@ impl Core {
             writing: BTreeMap::new(),
             inputs: Vec::new(),
             effects: Vec::new(),
+            others: Vec::new(),
             notices: Vec::new(),
             sends: Vec::new(),
             closes: Vec::new(),
@@ -229,8 +232,7 @@ impl Core {
         self.tell_leader();
         self.tell_of_members()?;
         self.tell_voteless();
-        let mut effects = std::mem::take(&mut self.effects);
-        let mut others = Vec::with_capacity(effects.len());
+        let (mut effects, mut others) = (std::mem::take(&mut self.effects), std::mem::take(&mut self.others));
         for effect in effects.drain(..) {
             match effect {
                 Effect::Front { front, notice } => self.notices.push((front, notice)),
@@ -253,9 +255,10 @@ impl Core {
             ring.close(connection);
             self.closed(now, connection);
         }
-        for effect in others {
+        for effect in others.drain(..) {
             self.perform(now, effect, ring);
         }
+        self.others = others;
         if let Some(fatal) = self.fatal.take() {
             // What the peers are told of it leaves with one more look at the ring, whatever else that finds.
             _ = ring.turn(Some(Instant::ZERO), &mut |_, _| {});

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use super::clients::Clients;
 use super::core::{Core, Ended};
+use super::effort::Effort;
 use super::ends::loop_failed;
 use super::failure::{Code, Failure};
 use super::published::Published;
@@ -28,6 +29,8 @@ use crate::time::{Duration, Instant};
 pub(super) struct ReplicaCore {
     pub(super) core: Core,
     pub(super) fronts: Vec<FrontEnd>,
+    /// Empty but while a turn takes in what the fronts ask.
+    pub(super) requests: Vec<(FrontId, FrontRequest)>,
     pub(super) published: Arc<Published>,
     pub(super) stop: Stop,
 }
@@ -64,6 +67,7 @@ pub(super) struct Heart {
 impl ReplicaCore {
     /// Runs until it is stopped, or it or a front fails.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<Ended, Failure> {
+        let mut effort = Effort::of("the replica's loop");
         loop {
             let deadline = self.next_deadline();
             let mut outcome = Ok(());
@@ -77,6 +81,7 @@ impl ReplicaCore {
             .map_err(|error| loop_failed(&error))?;
             outcome?;
             let now = clock::now();
+            effort.turned(now, ring.counters());
             if self.stop.begins(now) {
                 self.core.hand_over(now);
             }
@@ -113,8 +118,8 @@ impl ReplicaCore {
 
     /// Ends the turn; when that was.
     fn end_turn(&mut self, ring: &mut Ring) -> Result<Instant, Failure> {
-        let (now, requests) = asked(&mut self.fronts);
-        for (front, request) in requests {
+        let now = asked(&mut self.fronts, &mut self.requests);
+        for (front, request) in self.requests.drain(..) {
             self.core.front_asks(now, front, request);
         }
         let fronts = &mut self.fronts;
@@ -137,11 +142,10 @@ impl ReplicaCore {
     }
 }
 
-/// What the fronts ask, and a time that all of it is older than. The fronts go on meanwhile: with a time read before, a lease
-/// that had run out when a client spoke could be taken for one that holds, and what the client was given for longer than
-/// it was.
-fn asked(fronts: &mut [FrontEnd]) -> (Instant, Vec<(FrontId, FrontRequest)>) {
-    let mut requests = Vec::new();
+/// Takes in what the fronts ask, and tells a time that all of it is older than. The fronts go on meanwhile: with a time read
+/// before, a lease that had run out when a client spoke could be taken for one that holds, and what the client was given for
+/// longer than it was.
+fn asked(fronts: &mut [FrontEnd], requests: &mut Vec<(FrontId, FrontRequest)>) -> Instant {
     for (id, front) in fronts.iter_mut().enumerate() {
         front.push_waiting();
         while front.waiting.is_empty()
@@ -150,7 +154,7 @@ fn asked(fronts: &mut [FrontEnd]) -> (Instant, Vec<(FrontId, FrontRequest)>) {
             requests.push((FrontId(id as u8), request));
         }
     }
-    (clock::now(), requests)
+    clock::now()
 }
 
 impl FrontEnd {
@@ -178,6 +182,7 @@ impl FrontCore {
 
     /// Runs until it fails; it ends with its process.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<(), Failure> {
+        let mut effort = Effort::of(std::thread::current().name().unwrap_or("a front"));
         loop {
             let deadline = if self.clients.is_restless() { Instant::ZERO } else { self.next_deadline() };
             let mut now = None;
@@ -194,6 +199,7 @@ impl FrontCore {
             .map_err(|error| loop_failed(&error))?;
             let now = clock::now();
             self.heart.pulse.beat(now);
+            effort.turned(now, ring.counters());
             self.end_turn(now, ring);
         }
     }
@@ -254,21 +260,21 @@ mod tests {
         let ring = || Ring::new(Options { files: 0, ..Options::default() }).expect("a ring");
         let (own, theirs) = (ring(), ring());
         let (notices, _noticed) = mesh::channel(1, theirs.waker(), own.waker());
-        let (mut requests, requested) = mesh::channel(64, own.waker(), theirs.waker());
+        let (mut asking, requested) = mesh::channel(64, own.waker(), theirs.waker());
         let thread = std::thread::spawn(move || {
             for _ in 0..20_000 {
-                while requests.push(FrontRequest::Status { ticket: clock::now().as_nanos() }).is_err() {
+                while asking.push(FrontRequest::Status { ticket: clock::now().as_nanos() }).is_err() {
                     std::thread::yield_now();
                 }
             }
             Ok(())
         });
         let mut fronts = [FrontEnd { requests: requested, notices, waiting: VecDeque::new(), thread }];
-        let mut taken = 0;
+        let (mut taken, mut requests) = (0, Vec::new());
         while taken < 20_000 {
-            let (now, requests) = asked(&mut fronts);
+            let now = asked(&mut fronts, &mut requests);
             taken += requests.len();
-            for (_, request) in requests {
+            for (_, request) in requests.drain(..) {
                 let FrontRequest::Status { ticket } = request else { panic!("{request:?}") };
                 assert!(ticket <= now.as_nanos(), "asked at {ticket}, taken in at {now:?}");
             }

@@ -20,6 +20,7 @@
 //! | `clients` | a front's core: client connections |
 //! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
 //! | `published` | what the replica's core shows the fronts' cores |
+//! | `effort` | what the loops ask of the kernel |
 //! | `service` | what the service manager is told: ready, status, signs of life |
 //! | `stop` | SIGTERM: the leadership is handed over first |
 //!
@@ -36,6 +37,7 @@
 mod clients;
 pub mod config;
 mod core;
+mod effort;
 mod ends;
 pub mod failure;
 pub mod folder;

@@ -67,9 +67,33 @@ fn unpack(word: u64) -> Ballot {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
     use std::sync::Arc;
 
     use super::*;
+    use crate::server::service::Pulse;
+
+    /// Two lines: the processor fetches them in pairs.
+    const APART: usize = 128;
+
+    /// A front that reads loads both facts and writes its pulse. None of the three is in the line of another, nor in that of
+    /// the counts of who shares it.
+    #[test]
+    fn what_a_read_loads_shares_no_line_with_what_is_written_for_something_else() {
+        assert!(offset_of!(Published, applied_upto).abs_diff(offset_of!(Published, lease)) >= APART);
+        assert!(size_of::<LeaseWord>() <= 64, "ballot and deadline come in one line");
+        let published = Arc::new(Published::default());
+        let pulses: Vec<Arc<Pulse>> = (0..4).map(|_| Arc::default()).collect();
+        let facts = [&raw const published.applied_upto as usize, &raw const published.lease as usize];
+        let pulses = pulses.iter().map(|pulse| Arc::as_ptr(pulse) as usize);
+        let mut places: Vec<usize> = facts.into_iter().chain(pulses).collect();
+        assert!(
+            places.iter().all(|place| place.is_multiple_of(APART)),
+            "each begins a line, and its counts are before it"
+        );
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= APART), "{places:x?}");
+    }
 
     #[test]
     fn a_reader_never_pairs_a_ballot_with_another_ones_deadline() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use super::clients::Clients;
-use super::config::{Address, Config, Durability};
+use super::config::{Address, Config, Durability, ServerSection};
 use super::core::{Core, Ended};
 use super::failure::{Code, Failure};
 use super::folder::random_u128;
@@ -41,7 +41,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
     let files = config.journal.max.0 / config.journal.segment.0 + there + 8;
     let durability = durability(config, folder)?;
-    let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX), durability)?;
+    let mut ring = new_ring(config, u32::try_from(files).unwrap_or(u32::MAX), durability)?;
     let background = Background::start(None, ring.waker()).map_err(|error| no_background(&error))?;
     let fronts = cores.len().saturating_sub(1).max(1);
     let started = start(config, folder, background, &service, fronts as u8)?;
@@ -72,6 +72,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
         let heart = Heart { pulse: Arc::new(Pulse::default()), every: service.pulse_every() };
         service.watch(Arc::clone(&heart.pulse));
         let given = FrontStart {
+            config: config.clone(),
             clients: Clients::new(facts(config, me)),
             tree,
             core: *core,
@@ -86,11 +87,12 @@ pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     // Last, since threads inherit where their maker may run.
     pin_first(cores)?;
     let core = Core::new(config, started, service, &mut ring)?;
-    ReplicaCore { core, fronts: ends, published, stop }.run(&mut ring)
+    ReplicaCore { core, fronts: ends, requests: Vec::new(), published, stop }.run(&mut ring)
 }
 
 /// What a front's thread is given, and gives back once it listens.
 struct FrontStart {
+    config: Config,
     clients: Clients,
     tree: crate::namespace::Tree,
     core: usize,
@@ -119,9 +121,9 @@ type Ends = (Receiver<FrontRequest>, Sender<FrontNotice>);
 
 /// A front's thread. Its ring is made here, because only the thread that made it may use it.
 fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Failure> {
-    let FrontStart { clients, tree, core, address, published, replica, heart } = given;
+    let FrontStart { config, clients, tree, core, address, published, replica, heart } = given;
     pin(core)?;
-    let mut ring = new_ring(0, Method::Flush)?;
+    let mut ring = new_ring(&config, 0, Method::Flush)?;
     listen(&mut ring, address, true)?;
     heart.pulse.beat(clock::now());
     let (requests, requested) = mesh::channel(MESH_CAPACITY, replica.clone(), ring.waker());
@@ -179,14 +181,29 @@ fn introduce(config: &Config, folder: &Path, started: &Started) {
     );
 }
 
-fn new_ring(files: u32, durability: Method) -> Result<Ring, Failure> {
-    Ring::new(runtime::Options { files, durability: durability.into(), ..runtime::Options::default() }).map_err(
-        |error| {
-            let code =
-                if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
-            Failure::new(code, error.to_string())
-        },
-    )
+fn new_ring(config: &Config, files: u32, durability: Method) -> Result<Ring, Failure> {
+    let (durability, spin) = (durability.into(), spin(config)?);
+    Ring::new(runtime::Options { files, durability, spin, ..runtime::Options::default() }).map_err(|error| {
+        let code = if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
+        Failure::new(code, error.to_string())
+    })
+}
+
+/// How long a loop watches for work before it sleeps. Whether that makes sense is seen here and not in the configuration:
+/// the cores may be named by a flag, as hosts differ.
+fn spin(config: &Config) -> Result<Duration, Failure> {
+    let ServerSection { cores, spin } = &config.server;
+    if spin.0 > Duration::ZERO && cores.is_empty() {
+        return Err(Failure::new(
+            Code::ConfigInvalid,
+            "the loops are to watch for work on cores that are not their own",
+        )
+        .found(format!("server.spin = {spin}, server.cores = []"))
+        .needed("cores for this replica alone")
+        .why("a loop that watches takes its core from whatever else is to run there, the other loops included")
+        .fix("name cores in [server] cores, or with --cores; or leave `spin` out"));
+    }
+    Ok(spin.0)
 }
 
 /// How the journal's writes become durable.
@@ -251,3 +268,28 @@ fn listen(ring: &mut Ring, address: SocketAddr, shared: bool) -> Result<(runtime
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
 const LINGER_LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::config::Override;
+
+    #[test]
+    fn a_loop_watches_before_it_sleeps_where_the_configuration_says_so() {
+        let text = "[cell]\nid = \"5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11\"\n\
+                    [[replica]]\nid = 1\nclient = \"127.0.0.1:0\"\npeer = \"127.0.0.1:0\"\n[server]\ncores = [0]\n";
+        let watches = |overrides: &[Override]| {
+            let config = Config::parse(text, "cell.toml", overrides).expect("it is sound");
+            let mut ring = new_ring(&config, 0, Method::Flush).expect("a ring");
+            ring.turn(Some(clock::now() + Duration::from_millis(50)), &mut |_, _| {}).expect("a turn");
+            ring.counters().watches
+        };
+        assert_eq!(watches(&[]), 0);
+        assert_eq!(watches(&[Override::flag("QUORATE_SERVER_SPIN", "server", "spin", "50us")]), 1);
+        let shared = ["cores = []", "spin = \"50us\""].map(|line| format!("{line}\n")).concat();
+        let config =
+            Config::parse(&text.replace("cores = [0]\n", &shared), "cell.toml", &[]).expect("flags may follow");
+        let refused = new_ring(&config, 0, Method::Flush).map(drop).expect_err("it would starve others").report();
+        assert!(refused.starts_with("error[E011]") && refused.contains("--cores"), "{refused}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::clients::Clients;
 use super::core::{Core, Ended};
+use super::effort::Effort;
 use super::ends::loop_failed;
 use super::failure::Failure;
 use super::stop::Stop;
@@ -21,7 +22,7 @@ pub(super) struct Solo {
 impl Solo {
     /// Runs until it is stopped, or fails.
     pub(super) fn run(mut self, ring: &mut Ring) -> Result<Ended, Failure> {
-        let mut restless = true;
+        let (mut restless, mut effort) = (true, Effort::of("the loop"));
         loop {
             let deadline = if restless { Instant::ZERO } else { self.next_deadline() };
             let mut outcome = Ok(());
@@ -36,6 +37,7 @@ impl Solo {
             .map_err(|error| loop_failed(&error))?;
             outcome?;
             let now = clock::now();
+            effort.turned(now, ring.counters());
             if self.stop.begins(now) {
                 self.core.hand_over(now);
             }

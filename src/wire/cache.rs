@@ -9,8 +9,8 @@ use super::frame::{self, CLIENT_MAGIC, Frame};
 use crate::limits::CACHE_RECALL_PATHS_MAX;
 #[cfg(feature = "server")]
 use crate::limits::{CACHE_WISHES_MAX, SESSIONS_MAX};
-use crate::namespace::codec::{DecodeError, Reader, put_text};
-use crate::namespace::command::{Read, Revision, SessionId};
+use crate::namespace::codec::{DecodeError, ReadRef, Reader, put_text};
+use crate::namespace::command::{Revision, SessionId};
 use crate::paxos::ballot::{Ballot, ReplicaId};
 
 /// What a client that keeps answers says.
@@ -99,10 +99,10 @@ pub struct CacheAccount {
 /// What a client may keep of the answer to a question: the node, and whether the stats of its children are in it. `None`:
 /// nothing, as it tells of more.
 #[must_use]
-pub fn keepable(read: &Read) -> Option<(&str, bool)> {
+pub fn keepable(read: ReadRef<'_>) -> Option<(&str, bool)> {
     match read {
-        Read::Get { path } | Read::Exists { path } | Read::List { path, .. } => Some((path, false)),
-        Read::Entries { path, .. } => Some((path, true)),
+        ReadRef::Get { path } | ReadRef::Exists { path } | ReadRef::List { path, .. } => Some((path, false)),
+        ReadRef::Entries { path, .. } => Some((path, true)),
         _ => None,
     }
 }

@@ -39,7 +39,7 @@ impl Default for Keeping {
 impl Machine {
     /// Queues a linearizable question, as [`read`](Self::read) does, whose answer is to be kept if the cell allows it.
     pub fn read_and_keep(&mut self, now: Instant, tag: u64, read: Read) -> Result<(), Error> {
-        if keepable(&read).is_none() {
+        if keepable(read.as_ref()).is_none() {
             return self.read(now, tag, read, Consistency::Linearizable);
         }
         self.admit()?;
@@ -130,7 +130,7 @@ impl Machine {
             self.queue.taint(|_| true);
             self.effects.push_back(Effect::Shelve(Shelve::Clear));
         } else {
-            self.queue.taint(|read| keepable(read).is_some_and(|(of, _)| is_among(of, &paths)));
+            self.queue.taint(|read| keepable(read.as_ref()).is_some_and(|(of, _)| is_among(of, &paths)));
             self.effects.push_back(Effect::Shelve(Shelve::Drop(paths)));
         }
         ClientMessage::Cache(CacheAsk::Recalled { reign, number }).encode(&mut self.outgoing);

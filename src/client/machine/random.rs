@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -269,7 +270,7 @@ impl World {
                     return self.say(&ServerMessage::ReadRefused { number, reason });
                 }
                 let mut answer = BytesMut::new();
-                encode_read_outcome(&Ok(Answer::Exists { stat: None }), &mut answer);
+                encode_read_outcome(&Ok(Answer::<Bytes>::Exists { stat: None }), &mut answer);
                 self.say(&ServerMessage::ReadReply { number, revision: self.applied, answer: &answer });
             }
             Heard::Read(_) => {}

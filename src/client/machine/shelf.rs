@@ -85,7 +85,7 @@ impl Shelf {
     /// only if it shows an earlier time, the answer held when it was found.
     #[must_use]
     pub fn find(&self, read: &Read) -> Option<(Answered, Instant)> {
-        let (path, _) = keepable(read)?;
+        let (path, _) = keepable(read.as_ref())?;
         let kept = self.by_path.get(path)?.iter().find(|kept| kept.read == *read)?;
         Some((Answered::Read { revision: kept.revision, answer: (*kept.answer).clone() }, self.until))
     }
@@ -109,7 +109,7 @@ impl Shelf {
     }
 
     fn keep(&mut self, read: Read, revision: Revision, answer: Box<Result<Answer, Refusal>>) {
-        let Some((path, _)) = keepable(&read) else { return };
+        let Some((path, _)) = keepable(read.as_ref()) else { return };
         let bytes = path.len() + bytes_of(&answer);
         if bytes > self.settings.bytes_max || self.settings.answers_max == 0 {
             return;

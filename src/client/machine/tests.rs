@@ -143,7 +143,7 @@ impl Test {
 
     fn read_reply(&mut self, number: u64, revision: Revision) {
         let mut answer = BytesMut::new();
-        encode_read_outcome(&Ok(Answer::Exists { stat: None }), &mut answer);
+        encode_read_outcome(&Ok(Answer::<Bytes>::Exists { stat: None }), &mut answer);
         self.say(&ServerMessage::ReadReply { number, revision, answer: &answer });
     }
 

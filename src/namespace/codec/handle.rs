@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::operation::{put_lifetime, take_lifetime};
-use super::reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
+use super::reader::{DecodeError, Reader, put_bytes, put_maybe};
 use crate::namespace::acl::Acl;
 use crate::namespace::command::{Lifetime, SessionId};
 use crate::namespace::handle::{Birth, Handle, HandleMode};
@@ -39,18 +39,18 @@ impl<'a> HandleRef<'a> {
     }
 
     pub(super) fn put(self, out: &mut BytesMut) {
-        self.put_checked(out);
+        self.checked(|piece| out.put_slice(piece));
         out.put_u64_le(self.digits);
     }
 
-    /// All that the check digits are of.
-    pub(in crate::namespace) fn put_checked(self, out: &mut BytesMut) {
-        put_text(out, self.path);
-        out.put_u64_le(self.instance);
-        out.put_u64_le(self.session.0);
-        out.put_u64_le(self.opened);
-        out.put_u64_le(self.reign);
-        out.put_u8(self.mode.bits());
+    /// All that the check digits are of, as it is encoded, piece by piece.
+    pub(in crate::namespace) fn checked(self, mut take: impl FnMut(&[u8])) {
+        let length = u32::try_from(self.path.len()).expect("a path is far shorter than 4 GiB");
+        take(&length.to_le_bytes());
+        take(self.path.as_bytes());
+        let numbers = [self.instance, self.session.0, self.opened, self.reign];
+        numbers.iter().for_each(|number| take(&number.to_le_bytes()));
+        take(&[self.mode.bits()]);
     }
 
     pub(super) fn take(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {

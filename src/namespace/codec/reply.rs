@@ -37,7 +37,7 @@ pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
 }
 
 /// Appends a read's answer, or its refusal.
-pub fn encode_read_outcome(outcome: &Result<Answer, Refusal>, out: &mut BytesMut) {
+pub fn encode_read_outcome<D: AsRef<[u8]>>(outcome: &Result<Answer<D>, Refusal>, out: &mut BytesMut) {
     match outcome {
         Ok(answer) => {
             out.put_u8(0);
@@ -271,9 +271,10 @@ fn put_positions(out: &mut BytesMut, tag: u8, first: u64, end: u64) {
     out.put_u64_le(end);
 }
 
-fn put_answer(out: &mut BytesMut, answer: &Answer) {
+fn put_answer<D: AsRef<[u8]>>(out: &mut BytesMut, answer: &Answer<D>) {
     match answer {
         Answer::Node { data, stat } => {
+            let data = data.as_ref();
             out.reserve(1 + Stat::ENCODED_BYTES + 4 + data.len());
             put_stat(out, NODE, stat);
             put_bytes(out, data);
@@ -299,7 +300,7 @@ fn put_answer(out: &mut BytesMut, answer: &Answer) {
             for node in nodes {
                 put_text(out, &node.path);
                 node.stat.encode(out);
-                put_maybe(out, node.data.as_ref(), |out, data| put_bytes(out, data));
+                put_maybe(out, node.data.as_ref(), |out, data| put_bytes(out, data.as_ref()));
             }
         }
         Answer::Quota { quota } => {

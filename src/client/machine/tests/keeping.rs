@@ -1,5 +1,7 @@
 //! What is kept is never wrong: leases, recalls, and answers that were on their way.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::paxos::ballot::{Ballot, ReplicaId};
 use crate::wire::cache::{CacheTold, Recall};
@@ -21,7 +23,7 @@ impl Test {
 
     fn kept_reply(&mut self, number: u64, keep: bool) {
         let mut answer = BytesMut::new();
-        encode_read_outcome(&Ok(Answer::Exists { stat: None }), &mut answer);
+        encode_read_outcome(&Ok(Answer::<Bytes>::Exists { stat: None }), &mut answer);
         self.say(&ServerMessage::Cache(CacheTold::Reply { number, revision: 10, keep, answer: &answer }));
     }
 

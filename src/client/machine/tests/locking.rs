@@ -1,5 +1,7 @@
 //! Locks at the bounds of what a client may have under way.
 
+use bytes::Bytes;
+
 use super::*;
 use crate::limits::CONNECTION_LOCK_WAITS_MAX;
 use crate::namespace::command::{Handle, HandleMode, LockMode, LockPlace, Sequencer};
@@ -52,7 +54,7 @@ fn who_waits_for_a_lock_asks_again_when_a_release_of_his_own_is_answered_however
         test.machine.await_lock(test.now, 1, "/l".to_owned()).expect("there is room");
         let Some(Said::Read { number: asked }) = test.said().pop() else { panic!("it asks where it stands") };
         let mut answer = BytesMut::new();
-        encode_read_outcome(&Ok(Answer::LockPlace { place: LockPlace::Waiting }), &mut answer);
+        encode_read_outcome(&Ok(Answer::<Bytes>::LockPlace { place: LockPlace::Waiting }), &mut answer);
         test.say(&ServerMessage::ReadReply { number: asked, revision: 5, answer: &answer });
         test.machine.request(test.now, 2, release.clone()).expect("there is room");
         _ = test.said();
