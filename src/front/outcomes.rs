@@ -142,6 +142,9 @@ impl Front {
     fn end_session(&mut self, id: ConnectionId, session: SessionId) {
         self.leave_session(id, Some(session));
         self.watches.forget(id);
+        // What reads waited for in it will not come any more.
+        self.reads.let_go(id);
+        self.reads.unblock(id, u64::MAX, self.revision);
         let connection = self.connections.get_mut(&id).expect("a session's connection is open");
         connection.session = None;
         self.say(id, &ServerMessage::SessionOver { session });

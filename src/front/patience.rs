@@ -65,7 +65,7 @@ impl Front {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             let waits = connection.reader.as_ref().is_some_and(|reader| reader.buffered() > 0);
             if waits && connection.frames == frames {
-                self.fault(id, FaultCode::Damaged, "a frame was begun and not whole within 30 s");
+                self.fault(id, FaultCode::Malformed, "a frame was begun and not whole within 30 s");
             } else if waits {
                 self.patience.begun(id, connection.frames);
             } else {

@@ -5,7 +5,7 @@
 //! until that slot is applied. One whose answer is to be kept goes through the leader in any case. A read that only
 //! asks for some revision waits for that.
 //!
-//! A read costs no memory of its own: what is asked is kept as it came, in room that an answered read has left, and the
+//! A read of one node under the lease costs no memory of its own: what is asked is kept as it came, in room that an answered read has left, and the
 //! answer is encoded from the tree straight into the connection's output. Nothing that another core sees is written for
 //! it, not even a count of who shares a node.
 

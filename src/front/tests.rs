@@ -253,6 +253,26 @@ fn a_question_in_the_room_of_another_is_answered_for_itself() {
     }
 }
 
+#[test]
+fn reads_behind_requests_of_a_session_that_ends_are_answered_all_the_same() {
+    let (mut front, tree) = (resumed_at(front(), 0, 0), Tree::new(1));
+    heard(&mut front);
+    let (mut bytes, mut encoded, mut read) = (BytesMut::new(), BytesMut::new(), BytesMut::new());
+    Operation::Sync.encode(&mut encoded);
+    ClientMessage::Request { number: 1, acked_upto: 0, operation: &encoded }.encode(&mut bytes);
+    Read::Exists { path: "/".to_owned() }.encode(&mut read);
+    ClientMessage::Read { number: 1, consistency: Consistency::Linearizable, read: &read }.encode(&mut bytes);
+    front.received(START, CLIENT, &bytes);
+    let answered = |front: &mut Front| {
+        front.prepare(START, true, &mut Vec::new());
+        front.finish(START, &tree, true, || true);
+        heard(front).0.iter().filter(|word| word.starts_with("ReadReply")).count()
+    };
+    assert_eq!(answered(&mut front), 0, "the request before it is not answered");
+    applied(&mut front, CommandOutcome::SessionExpired { session: SESSION });
+    assert_eq!(answered(&mut front), 1, "nothing is waited for any more");
+}
+
 fn prepare(front: &mut Front, now: Instant) {
     front.prepare(now, false, &mut Vec::new());
 }
