@@ -137,7 +137,8 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         let Some(newest) = self.newest_to_lend(now, effects) else { return };
-        let is_kept = image <= newest && self.images.kept().contains(&image);
+        let leads_on = image >= self.paxos.trimmed_upto();
+        let is_kept = leads_on && image <= newest && self.images.kept().contains(&image);
         let (image, offset) = if is_kept { (image, offset) } else { (newest, 0) };
         if !self.transfer.reading.contains(to) {
             self.transfer.reading.insert(to);
