@@ -125,7 +125,8 @@ fn a_submission_queue_of_four_entries_loses_nothing() {
 
 #[test]
 fn a_spinning_ring_does_the_same() {
-    run_echo(Options { spin: Duration::from_micros(50), connections: 128, ..Options::default() }, 64);
+    let counters = run_echo(Options { spin: Duration::from_micros(50), connections: 128, ..Options::default() }, 64);
+    assert!(counters.watches > 0, "it watched for work before it slept");
 }
 
 #[test]

@@ -311,7 +311,7 @@ impl Ring {
 
     /// Submits, and sleeps for at most `wait`; true if somebody told this ring to look.
     fn enter(&mut self, wait: Duration) -> io::Result<bool> {
-        let wait = if wait == Duration::ZERO || self.spin(wait)? { Duration::ZERO } else { wait };
+        let wait = if wait == Duration::ZERO { wait } else { self.spin(wait)? };
         let sleep = wait != Duration::ZERO && self.waker.fall_asleep();
         self.counters.submissions += self.uring.submission().len() as u64;
         let entered = if !sleep {
@@ -346,25 +346,28 @@ impl Ring {
         Ok(())
     }
 
-    /// Watches for work without sleeping, no longer than it would sleep; true if there is some, or the time is over.
+    /// Watches for work without sleeping, no longer than it would sleep; what is left of `wait`: nothing, if there is some.
     /// Submits first, or nothing could come.
-    fn spin(&mut self, wait: Duration) -> io::Result<bool> {
+    fn spin(&mut self, wait: Duration) -> io::Result<Duration> {
         if self.options.spin == Duration::ZERO {
-            return Ok(false);
+            return Ok(wait);
         }
         self.submit()?;
         self.counters.watches += 1;
-        let until = clock::now() + self.options.spin.min(wait);
+        let begun = clock::now();
+        let until = begun + self.options.spin.min(wait);
         loop {
             for _ in 0..SPINS_PER_CLOCK_READING {
                 let arrived = !self.uring.completion().is_empty() || self.uring.submission().taskrun();
                 if arrived || self.waker.is_told() {
-                    return Ok(true);
+                    return Ok(Duration::ZERO);
                 }
                 std::hint::spin_loop();
             }
-            if clock::now() >= until {
-                return Ok(wait <= self.options.spin);
+            let now = clock::now();
+            if now >= until {
+                let forever = wait.as_nanos() == u64::MAX;
+                return Ok(if forever { wait } else { (begun + wait).since(now) });
             }
         }
     }

@@ -8,8 +8,8 @@
 //!     4      4    body bytes  not counting the header
 //!     8      8    number      what is being asked or answered; its meaning is the kind's
 //!    16      4    CRC-32      of the whole frame with these four bytes as zeros
-//!    20      4    CRC-32      of the first 16 bytes, in every version: no damaged length is waited for, and none of the
-//!                            bytes is taken for another version's
+//!    20      4    CRC-32      of the first 16 bytes, from version 2 on: no damaged length is waited for, and
+//!                            no damaged byte is taken for another version's
 //!    24      .    body
 //! ```
 //!
