@@ -29,12 +29,13 @@ pub fn count(history: &History) -> u64 {
         let mut active: Vec<Active> = Vec::new();
         for at in calls {
             let call = &history.calls[*at];
+            // What was never answered, as its client died, would meet everything after it.
+            let Some((ends, _)) = call.ended else { continue };
             let (client, changes) = (call.life.0, matches!(call.asked, Asked::Request { .. }));
             active.retain(|other| other.ends >= call.made);
             for other in active.iter().filter(|other| other.client != client && (changes || other.changes)) {
                 met.extend([*at, other.call]);
             }
-            let ends = call.ended.as_ref().map_or(Moment::MAX, |(ended, _)| *ended);
             active.push(Active { call: *at, client, ends, changes });
         }
     }

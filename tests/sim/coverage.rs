@@ -108,7 +108,7 @@ pub const OPTIONS: &[&str] = &[
     "through a handle: append",
 ];
 
-/// The options of an operation.
+/// The options of an operation, which count where it was done.
 fn options(operation: &Operation) -> Vec<&'static str> {
     match operation {
         Operation::Acquire { wait, create, lock_delay_ms, .. } => {
@@ -319,7 +319,8 @@ pub fn of(history: &History) -> BTreeSet<&'static str> {
         match &call.asked {
             Asked::Request { operation, .. } => {
                 words.insert(operation_word(operation));
-                words.extend(options(operation));
+                let done = matches!(answered, Answered::Request { outcome: Ok(_), .. });
+                words.extend(options(operation).into_iter().filter(|_| done));
                 if let Operation::Multi { steps } = operation {
                     words.extend(steps.iter().map(step_word));
                 }

@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault; one that chance brings is in the table ([`super::coverage::CHANCES`]) under its name in the singular.
-pub const FAULTS: [Fault; 44] = [
+pub const FAULTS: [Fault; 45] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("crash-within", |plan| plan.weights.crash_within = 0),
@@ -62,6 +62,7 @@ pub const FAULTS: [Fault; 44] = [
     ("jump-wall", |plan| plan.weights.jump_wall = 0),
     ("absent", |plan| plan.absent = 0),
     ("cramped", |plan| plan.cramped = false),
+    ("enquirer", |plan| plan.enquire_every = None),
     ("wild-clocks", |plan| plan.clock_error_ppm = CLOCK_ERROR_PPM),
     ("misfortunes", |plan| plan.weights = Weights::default()),
 ];

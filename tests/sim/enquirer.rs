@@ -26,6 +26,8 @@ use super::world::{Event, Moment, Random, SECOND};
 pub struct Enquirer {
     line: Option<Line>,
     pages: Vec<Page>,
+    /// In the calm: of which nodes an answer is still wanted.
+    pub due: Vec<usize>,
     /// What was asked and answered.
     pub words: Vec<&'static str>,
 }
@@ -85,6 +87,13 @@ enum Answer {
     Snapshot(SnapshotAnswer),
 }
 
+impl Enquirer {
+    /// Whether everybody has answered who had to.
+    pub fn is_done(&self) -> bool {
+        self.due.is_empty()
+    }
+}
+
 /// The words of questions and of answers to them.
 pub const WORDS: &[&str] = &[
     "status",
@@ -103,15 +112,18 @@ pub const WORDS: &[&str] = &[
 /// It is time to ask something.
 pub fn enquire(run: &mut Run) {
     let Some(every) = run.plan.enquire_every else { return };
-    if run.calm {
+    if run.calm && run.enquirer.is_done() {
         return hang_up(run);
     }
     let delay = run.world.random.around(every);
     run.world.after(delay, Event::Enquire);
     match &run.enquirer.line {
-        None => dial(run),
+        None => {
+            let any = run.world.random.below(run.nodes.len() as u64) as usize;
+            dial(run, run.enquirer.due.last().copied().unwrap_or(any));
+        }
         Some(line) if line.stage == Stage::Ready && line.asked.is_none() => {
-            if run.world.random.below(12) == 0 {
+            if !run.calm && run.world.random.below(12) == 0 {
                 hang_up(run);
             } else {
                 ask(run);
@@ -119,6 +131,14 @@ pub fn enquire(run: &mut Run) {
         }
         Some(line) if run.world.now > line.dialled_at + PATIENCE => hang_up(run),
         Some(_) => {}
+    }
+}
+
+/// Nothing fails any more: every replica that runs has to answer once.
+pub fn be_sure(run: &mut Run) {
+    if run.plan.enquire_every.is_some() {
+        hang_up(run);
+        run.enquirer.due = run.nodes.iter().filter(|node| node.running.is_some()).map(|node| node.index).collect();
     }
 }
 
@@ -136,8 +156,7 @@ fn is_mine(run: &Run, conn: u64) -> bool {
     run.enquirer.line.as_ref().is_some_and(|line| line.conn == conn)
 }
 
-fn dial(run: &mut Run) {
-    let node = run.world.random.below(run.nodes.len() as u64) as usize;
+fn dial(run: &mut Run, node: usize) {
     let me = me(run);
     let conn = run.network.dial(&mut run.world, me, Host::Node(node), Port::Clients);
     run.enquirer.line = Some(Line {
@@ -272,8 +291,7 @@ fn answered(run: &mut Run, number: u64, answer: Answer) {
     let line = run.enquirer.line.as_mut().expect("it has a line");
     let (question, applied) = line.asked.take().expect("nobody answers unasked");
     assert_eq!(number, NUMBER, "an answer names its question");
-    // A process that was dialled late is another one.
-    line.life = line.life.max(run.nodes[line.node].life);
+    let node = line.node;
     let word = match (question, answer) {
         (Question::Status, Answer::Status(status)) => told_status(run, &status),
         (Question::Members(change), Answer::Members(members)) => told_members(run, change.is_some(), &members),
@@ -286,6 +304,10 @@ fn answered(run: &mut Run, number: u64, answer: Answer) {
         (question, _) => panic!("{question:?} was answered with something else"),
     };
     run.enquirer.words.push(word);
+    if run.enquirer.due.last() == Some(&node) {
+        run.enquirer.due.pop();
+        hang_up(run);
+    }
 }
 
 fn told_status(run: &mut Run, status: &Status) -> &'static str {
@@ -294,7 +316,11 @@ fn told_status(run: &mut Run, status: &Status) -> &'static str {
     assert_eq!((status.cell, status.replica), (CELL, replica(line.node)), "a replica knows who it is");
     assert!(status.applied_upto <= status.chosen_upto, "what is applied is chosen: {status:?}");
     assert!(status.chosen_upto <= chosen_upto, "what is told to be chosen is, up to {chosen_upto:?}: {status:?}");
-    assert!((status.applied_upto, status.revision) >= line.heard, "a replica does not go back: {status:?}");
+    assert!(status.trimmed_upto <= status.applied_upto, "what is not to be had is applied: {status:?}");
+    let (applied, revision) = line.heard;
+    assert!(status.applied_upto >= applied && status.revision >= revision, "a replica does not go back: {status:?}");
+    let node = &run.nodes[line.node];
+    assert!(node.life != line.life || status.incarnation == node.incarnation(), "a replica knows its disk: {status:?}");
     line.heard = (status.applied_upto, status.revision);
     let leads = status.role == Role::Leader;
     assert!(!leads || status.leader == Some(status.replica), "who leads follows itself: {status:?}");
@@ -303,8 +329,10 @@ fn told_status(run: &mut Run, status: &Status) -> &'static str {
 
 fn told_members(run: &Run, is_change: bool, members: &Members) -> &'static str {
     assert!(members.chosen_upto <= run.oracle.chosen_upto(), "what is told to be chosen is: {members:?}");
-    let named = run.oracle.lists.beginning(members.in_force_from).filter(|_| members.config_slot > Slot(0));
-    if let Some(named) = named {
+    assert!(members.config_slot <= run.oracle.chosen_upto(), "a list that is told is chosen: {members:?}");
+    if members.config_slot > Slot(0) {
+        let named = run.oracle.lists.beginning(members.in_force_from);
+        let named = named.unwrap_or_else(|| panic!("no list is in force from there: {members:?}"));
         let told =
             members.members.iter().map(|told| (told.member.replica, told.member.incarnation, told.member.standing));
         let known = named.members().iter().map(|member| (member.replica, member.incarnation, member.standing));
@@ -335,7 +363,7 @@ fn told_snapshot(run: &mut Run, question: SnapshotQuestion, answer: &SnapshotAns
         (SnapshotQuestion::Piece { image, .. }, SnapshotAnswer::Gone { image: gone }) => {
             assert_eq!(image, *gone, "what is gone is what was asked for");
             line.image = None;
-            "image: not yet"
+            "image: gone"
         }
         (SnapshotQuestion::Piece { image, offset }, SnapshotAnswer::Piece { image: of, offset: at, bytes }) => {
             assert_eq!((image, offset), (*of, *at), "a piece is the one that was asked for");

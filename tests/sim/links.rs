@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use quorate::limits::PEER_FRAME_BYTES_MAX;
-use quorate::paxos::{Acknowledged, CellId, Incarnation, ReplicaId};
+use quorate::paxos::{Acknowledged, Incarnation, ReplicaId};
 use quorate::replica::exchange::Input;
 use quorate::wire::frame::{FrameReader, PEER_MAGIC};
 use quorate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerError, PeerMessage};
 
 use super::network::{Host, Network, Port};
+use super::node::CELL;
+use super::plan::Plan;
 use super::world::{MILLI, Moment, World};
 
 /// Every link of one node.
@@ -20,6 +22,8 @@ pub struct Links {
     hello: Hello,
     peers: BTreeMap<ReplicaId, Peer>,
     incoming: BTreeMap<u64, Incoming>,
+    /// Bits may turn over on the way.
+    flips: bool,
     /// Links from peers that dialled anew.
     stale: Vec<u64>,
     scratch: BytesMut,
@@ -41,21 +45,22 @@ struct Incoming {
 }
 
 impl Links {
-    pub fn new(me: usize, cell: CellId, incarnation: Incarnation, nodes: usize) -> Self {
+    pub fn new(me: usize, incarnation: Incarnation, plan: &Plan) -> Self {
         let hello = Hello {
             protocol: PEER_PROTOCOL,
-            cell,
+            cell: CELL,
             from: replica(me),
             incarnation,
             to: replica(me),
             acknowledged: None,
         };
-        let peers = (0..nodes).filter(|node| *node != me).map(|node| (replica(node), Peer::default())).collect();
+        let peers = (0..plan.nodes).filter(|node| *node != me).map(|node| (replica(node), Peer::default())).collect();
         Self {
             me: Host::Node(me),
             hello,
             peers,
             incoming: BTreeMap::new(),
+            flips: plan.network.flipped > 0,
             stale: Vec::new(),
             scratch: BytesMut::new(),
         }
@@ -131,6 +136,8 @@ impl Links {
             Ok::<(), PeerError>(())
         });
         incoming.from = from;
+        let damaged = matches!(result, Err(PeerError::Frame(_)));
+        assert!(self.flips || !damaged, "a replica sends frames whose sums are right: {result:?}");
         result.is_ok()
     }
 

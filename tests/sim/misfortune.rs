@@ -101,7 +101,7 @@ fn strike_with(run: &mut Run, (name, act): (&'static str, Act)) -> bool {
     let struck = act(run);
     if struck {
         run.misfortunes += 1;
-        phases.into_iter().for_each(|phase| *run.struck.entry((name, phase)).or_default() += 1);
+        run.struck_in(name, phases);
     }
     struck
 }
@@ -350,9 +350,9 @@ fn crash_within(run: &mut Run) -> bool {
 }
 
 /// It ended so, and comes back.
-pub fn ended_within(run: &mut Run, node: usize) {
+pub fn ended_within(run: &mut Run, node: usize, phases: BTreeSet<&'static str>) {
     run.misfortunes += 1;
-    run.strikes("crash-within");
+    run.struck_in("crash-within", phases);
     come_back(run, node);
 }
 

@@ -205,7 +205,7 @@ impl Node {
             seat,
             apart,
             published: Published::default(),
-            links: Links::new(self.index, CELL, self.incarnation, plan.nodes),
+            links: Links::new(self.index, self.incarnation, plan),
             inbox: Vec::new(),
             inputs: Vec::new(),
             effects: Vec::new(),

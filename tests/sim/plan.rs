@@ -176,7 +176,7 @@ fn conduct(random: &mut Random, latency: Moment, (dropped, doubled, reordered): 
 impl Plan {
     /// The plan of a seed.
     pub fn draw(random: &mut Random) -> Self {
-        // What came to plans later is drawn apart, so that seeds mean what they meant.
+        // What came to plans later is drawn apart, so that a seed's sizes and its mix stay what they were.
         let mut more = Random::new(random.clone().draw());
         let mut plan = Self::draw_most(random, &mut more);
         if plan.network.is_harsh() {

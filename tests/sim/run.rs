@@ -183,13 +183,14 @@ impl Run {
     fn calm(&mut self) {
         self.calm = true;
         misfortune::end_all(self);
+        enquirer::be_sure(self);
         let until = self.world.now + if self.plan.beyond_repair { PATIENCE / 6 } else { PATIENCE };
         for index in 0..self.clients.len() {
             self.with_client(index, Client::wind_up);
         }
         let (mut look_at, mut mends) = (0, self.plan.victim.is_some() && self.plan.scrub_period.is_some());
         loop {
-            let done = self.clients.iter().all(Client::is_done);
+            let done = self.clients.iter().all(Client::is_done) && self.enquirer.is_done();
             if done && self.events.is_multiple_of(64) && self.is_settled() && self.events >= look_at {
                 // Damage to the log's end is mended too, when nobody writes any more.
                 if std::mem::take(&mut mends) {
@@ -207,9 +208,10 @@ impl Run {
         }
         let stories: Vec<String> = self.clients.iter().filter(|c| !c.is_done()).map(Client::story).collect();
         let states: Vec<String> = self.nodes.iter().map(Node::story).collect();
-        let (task, lost) = (self.task, self.lost());
+        let (task, lost, unasked) = (self.task, self.lost(), &self.enquirer.due);
         panic!(
-            "{}s after the last fault, not everything is done: {stories:#?} {states:#?} {task:?}, damaged {lost:?}",
+            "{}s after the last fault, not everything is done: {stories:#?} {states:#?} {task:?}, damaged {lost:?}, \
+             not heard of {unasked:?}",
             PATIENCE / SECOND
         );
     }
@@ -318,7 +320,13 @@ impl Run {
 
     /// A fault struck now.
     pub fn strikes(&mut self, fault: &'static str) {
-        for phase in coverage::phases(&self.nodes) {
+        let phases = coverage::phases(&self.nodes);
+        self.struck_in(fault, phases);
+    }
+
+    /// A fault struck when the cell was in these phases.
+    pub fn struck_in(&mut self, fault: &'static str, phases: BTreeSet<&'static str>) {
+        for phase in phases {
             *self.struck.entry((fault, phase)).or_default() += 1;
         }
     }
@@ -346,9 +354,11 @@ impl Run {
                 self.arrives(arrival);
             }
             Event::Turn { node, call } if self.nodes[node].is_called(call) => {
+                // The phases of before: who ended within its turn is in none any more.
+                let phases = self.nodes[node].ends_within.map(|_| coverage::phases(&self.nodes));
                 self.with_node(node, Node::turn);
                 if std::mem::take(&mut self.nodes[node].ended_within) {
-                    return misfortune::ended_within(self, node);
+                    return misfortune::ended_within(self, node, phases.unwrap_or_default());
                 }
                 let own = &self.nodes[node];
                 assert!(
