@@ -198,7 +198,7 @@ pub fn judge(history: &History) -> u64 {
         let Some((_, Ok(Answered::Request { outcome: Ok(done), .. }))) = &call.ended else { continue };
         let Asked::Request { operation, .. } = &call.asked else { continue };
         let operation = match operation {
-            Operation::Guarded { operation, .. } => operation,
+            Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => operation,
             operation => operation,
         };
         let (Operation::Append { path, records, .. }, Done::Appended { first, end }) = (operation, done) else {

@@ -67,6 +67,8 @@ pub enum Arrival {
 #[derive(Debug)]
 pub struct Network {
     pub conduct: Conduct,
+    /// Frames leave the order of their links, or did: some may still be on their way.
+    strays: bool,
     conns: BTreeMap<u64, Conn>,
     /// Who dialled each connection there ever was, and whom.
     ends: BTreeMap<u64, [Host; 2]>,
@@ -99,6 +101,7 @@ struct Stream {
 impl Network {
     pub fn new(conduct: Conduct) -> Self {
         Self {
+            strays: conduct.is_harsh(),
             conduct,
             conns: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -276,7 +279,7 @@ impl Network {
         let c = self.conns.get_mut(&conn)?;
         let (from, to) = (c.ends[side], c.ends[1 - side]);
         // A stray frame may come between two whole frames, not into the middle of one.
-        let whole = c.port == Port::Peers && self.conduct.is_harsh();
+        let whole = c.port == Port::Peers && self.strays;
         let (cut, receiver_open) = (self.conduct.cut && !whole, c.open[1 - side]);
         let stream = &mut c.sent[side];
         if !receiver_open {

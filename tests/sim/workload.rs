@@ -172,7 +172,10 @@ fn opening(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
                     acl: (random.below(3) > 0).then(|| acls::acl(random)),
                     expect: Expect::Any,
                 },
-                9 => logging(random, known, own),
+                9 => {
+                    let (end, lifetime) = (known.ends.get(&own).copied().unwrap_or(0), lifetime(random));
+                    logs::operation(random, own, end, lifetime)
+                }
                 0 => Operation::Delete { path: own, expect: Expect::Any },
                 1 => Operation::Create {
                     path: below,
@@ -194,6 +197,8 @@ fn opening(random: &mut Random, plan: &Plan, known: &Known) -> Operation {
             Operation::Through { handle, operation: Box::new(operation) }
         }
         (2, Some(handle)) => Operation::Close { handle },
+        // A log is opened as it is: whatever made one here would make a plain node.
+        _ if random.below(8) == 0 => Operation::Open { path: logs::path(random), mode: HandleMode::ALL, birth: None },
         _ => {
             let path = path(random, plan.names);
             open(random, path)
