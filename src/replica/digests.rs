@@ -99,9 +99,10 @@ impl Digests {
         });
         let digests = &mut self.told[index].digests;
         // A replica that started anew tells again what it replayed, and its newer word counts.
-        digests.retain(|(known, _)| *known != slot);
-        let at = digests.partition_point(|(known, _)| *known < slot);
-        digests.insert(at, (slot, digest));
+        match digests.binary_search_by_key(&slot, |(known, _)| *known) {
+            Ok(at) => digests[at].1 = digest,
+            Err(at) => digests.insert(at, (slot, digest)),
+        }
         if digests.len() > DIGESTS_KEPT {
             digests.pop_front();
         }
@@ -116,7 +117,8 @@ impl Digests {
     /// The digest of a voter at `slot`, if it told.
     fn of(&self, replica: ReplicaId, incarnation: Incarnation, slot: Slot) -> Option<u128> {
         let told = self.told.iter().find(|told| told.replica == replica && told.incarnation == incarnation)?;
-        told.digests.iter().find(|(known, _)| *known == slot).map(|(_, digest)| *digest)
+        let at = told.digests.binary_search_by_key(&slot, |(known, _)| *known).ok()?;
+        Some(told.digests[at].1)
     }
 
     /// Judges one slot. `is_last`: whoever has not told by now is not waited for.
