@@ -85,6 +85,10 @@ use report::Report;
 use run::{plan_of, run};
 use watching::WatchTally;
 
+/// The one that the server's binary has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs a seed; a failure tells how to repeat it.
 fn run_or_tell(seed: u64) -> Report {
     run_cut_or_tell(seed, &Cuts::default())

@@ -35,7 +35,7 @@ pub struct Node {
     /// How far its calendar is ahead of a point that nobody knows.
     pub wall_ahead_ms: u64,
     pub disk: Disk,
-    pub running: Option<Running>,
+    pub running: Option<Box<Running>>,
     /// The processor does nothing before.
     pub busy_until: Moment,
     /// Nor does any core of it, fronts' included.
@@ -199,7 +199,7 @@ impl Node {
         let random = &mut around.world.random;
         let seat = (fronts == 0).then(|| Seat::new(front(random.draw())));
         let apart = (0..fronts).map(|_| Apart::new(front(random.draw()), started.tree().twin(random.draw()))).collect();
-        self.running = Some(Running {
+        self.running = Some(Box::new(Running {
             replica: started,
             process: Process { cell: CELL, incarnation: self.incarnation, started_at: now },
             seat,
@@ -213,7 +213,7 @@ impl Node {
             starts_again: false,
             diverged: None,
             forgot: false,
-        });
+        }));
         around.network.started(Host::Node(self.index));
         self.wake_at(around.world, around.world.now);
     }
