@@ -86,13 +86,11 @@ pub fn compare(before: &Results, after: &Results, threshold: f64) -> Comparison 
         });
         found.changes.extend(changes);
     }
-    for (name, rates) in rates(before) {
-        let Some((_, others)) = rates_of(after, &name) else { continue };
-        found.changes.extend(change(name, "times/s", true, [rates, others].map(spread), threshold));
+    for (name, values) in in_both(&rates(before), rates(after)) {
+        found.changes.extend(change(name, "times/s", true, values.map(spread), threshold));
     }
-    for (name, trials) in trials(before) {
-        let Some((_, others)) = trials_of(after, &name) else { continue };
-        found.changes.extend(change(name, "outage ms", false, [trials, others].map(middle_half), threshold));
+    for (name, values) in in_both(&trials(before), trials(after)) {
+        found.changes.extend(change(name, "outage ms", false, values.map(middle_half), threshold));
     }
     found
 }
@@ -123,12 +121,12 @@ fn trials(results: &Results) -> Vec<Named> {
     gathered(results.failovers.iter().map(named))
 }
 
-fn rates_of(results: &Results, name: &str) -> Option<Named> {
-    rates(results).into_iter().find(|found| found.0 == name)
-}
-
-fn trials_of(results: &Results, name: &str) -> Option<Named> {
-    trials(results).into_iter().find(|found| found.0 == name)
+/// What has the same name on both sides.
+fn in_both(before: &[Named], after: Vec<Named>) -> impl Iterator<Item = (String, [Vec<f64>; 2])> {
+    after.into_iter().filter_map(|(name, later)| {
+        let (_, earlier) = before.iter().find(|(known, _)| *known == name)?;
+        Some((name, [earlier.clone(), later]))
+    })
 }
 
 fn gathered(all: impl Iterator<Item = Named>) -> Vec<Named> {

@@ -81,43 +81,35 @@ impl Reads {
         !self.ready.is_empty()
     }
 
-    pub(super) fn take_ready(&mut self) -> Vec<Parked> {
-        std::mem::take(&mut self.ready)
-    }
-
-    /// The room of what was [taken](Self::take_ready) serves the next turn, unless some of it was kept for that.
-    fn give_back(&mut self, mut ready: Vec<Parked>) {
-        if self.ready.is_empty() {
-            ready.shrink_to(ROOM_KEPT_MAX);
-            self.ready = ready;
-        }
+    /// Those that want nothing but a turn, their point *reached*, or nothing but the lease.
+    fn at_hand(&mut self, reached: bool) -> &mut Vec<Parked> {
+        if reached { &mut self.reached } else { &mut self.ready }
     }
 
     /// One that could be answered waits for the next turn.
-    pub(super) fn keep_ready(&mut self, parked: Parked) {
-        self.ready.push(parked);
+    fn keep(&mut self, parked: Parked, reached: bool) {
+        self.at_hand(reached).push(parked);
     }
 
-    /// One that could be answered waits until the connection's watches have been told what it would show. `pointed`:
-    /// its point is reached.
-    pub(super) fn hold(&mut self, parked: Parked, pointed: bool) {
-        self.held.entry(parked.connection).or_default().push((parked, pointed));
+    /// The room of those that were taken serves the next turn, unless some were kept for it.
+    fn give_back(&mut self, mut room: Vec<Parked>, reached: bool) {
+        let at_hand = self.at_hand(reached);
+        if at_hand.is_empty() {
+            room.shrink_to(ROOM_KEPT_MAX);
+            *at_hand = room;
+        }
+    }
+
+    /// One that could be answered waits until the connection's watches have been told what it would show.
+    fn hold(&mut self, parked: Parked, reached: bool) {
+        self.held.entry(parked.connection).or_default().push((parked, reached));
     }
 
     /// The connection's watches have been told everything.
     pub(super) fn let_go(&mut self, connection: ConnectionId) {
-        for (parked, pointed) in self.held.remove(&connection).unwrap_or_default() {
-            if pointed {
-                self.keep_pointed(parked);
-            } else {
-                self.ready.push(parked);
-            }
+        for (parked, reached) in self.held.remove(&connection).unwrap_or_default() {
+            self.keep(parked, reached);
         }
-    }
-
-    /// One whose point is reached waits for the next turn.
-    fn keep_pointed(&mut self, parked: Parked) {
-        self.reached.push(parked);
     }
 
     /// Whether reads wait that need nothing but a turn.
@@ -148,7 +140,7 @@ impl Reads {
 
     /// The ready reads wait for the answer to `ticket`.
     pub(super) fn ask(&mut self, ticket: u64) {
-        let reads = self.take_ready();
+        let reads = std::mem::take(&mut self.ready);
         self.ticketed.entry(ticket).or_default().extend(reads);
     }
 
@@ -344,41 +336,32 @@ impl Front {
     /// Answers the reads that need no lease.
     pub(super) fn answer_pointed(&mut self, now: Instant, tree: &Tree) {
         self.reads.wake(now);
-        let mut reached = self.reads.take_reached(self.applied_upto, self.revision);
-        for parked in reached.drain(..) {
-            if self.watches.is_behind(parked.connection) {
-                self.reads.hold(parked, true);
-            } else if self.has_much_to_say(parked.connection) {
-                self.reads.keep_pointed(parked);
-            } else {
-                match self.answer(&parked, tree) {
-                    Answering::Given(_) => self.reads.done(parked),
-                    Answering::GoesOn(from) => self.reads.keep_pointed(parked.going_on(from)),
-                }
-            }
-        }
-        if self.reads.reached.is_empty() {
-            reached.shrink_to(ROOM_KEPT_MAX);
-            self.reads.reached = reached;
-        }
+        let reached = self.reads.take_reached(self.applied_upto, self.revision);
+        self.answer_all(reached, true, tree);
     }
 
     /// Answers the reads that a lease lets be answered, which is to be looked at once more before they go.
     pub(super) fn answer_ready(&mut self, tree: &Tree) {
-        let mut ready = self.reads.take_ready();
-        for parked in ready.drain(..) {
+        let ready = std::mem::take(&mut self.reads.ready);
+        self.answer_all(ready, false, tree);
+    }
+
+    /// Answers what can be answered now. An answer to a read whose point is *reached* stands; others may be taken back.
+    fn answer_all(&mut self, mut reads: Vec<Parked>, reached: bool, tree: &Tree) {
+        for parked in reads.drain(..) {
             if self.watches.is_behind(parked.connection) {
-                self.reads.hold(parked, false);
+                self.reads.hold(parked, reached);
             } else if self.has_much_to_say(parked.connection) {
-                self.reads.keep_ready(parked);
+                self.reads.keep(parked, reached);
             } else {
                 match self.answer(&parked, tree) {
+                    Answering::Given(_) if reached => self.reads.done(parked),
                     Answering::Given(mark) => self.answered.push((parked, mark)),
-                    Answering::GoesOn(from) => self.reads.keep_ready(parked.going_on(from)),
+                    Answering::GoesOn(from) => self.reads.keep(parked.going_on(from), reached),
                 }
             }
         }
-        self.reads.give_back(ready);
+        self.reads.give_back(reads, reached);
     }
 
     /// The lease held: the answers stand.

@@ -56,6 +56,14 @@ fn hello(resume: Option<Resume>) -> BytesMut {
     bytes
 }
 
+/// Asks whether there is a node.
+fn is_there(number: u64, consistency: Consistency, path: &str) -> BytesMut {
+    let (mut read, mut bytes) = (BytesMut::new(), BytesMut::new());
+    Read::Exists { path: path.to_owned() }.encode(&mut read);
+    ClientMessage::Read { number, consistency, read: &read }.encode(&mut bytes);
+    bytes
+}
+
 fn applied(front: &mut Front, outcome: CommandOutcome) {
     let (upto, since, changes) = (Slot(1), front.revision, Arc::from([]));
     let applied = Applied { upto, since, revision: 1, changes, outcomes: vec![outcome] };
@@ -189,13 +197,9 @@ fn questions_about_the_cell_are_put_a_few_at_a_time_and_each_connection_has_one(
 fn who_waits_for_a_revision_leaves_nothing_behind() {
     let mut front = front();
     front.received(START, CLIENT, &hello(None));
-    let mut read = BytesMut::new();
-    Read::Exists { path: "/a".to_owned() }.encode(&mut read);
     for number in 1..=20 {
         let consistency = Consistency::AtLeast(1_000 * (number % 4));
-        let mut bytes = BytesMut::new();
-        ClientMessage::Read { number, consistency, read: &read }.encode(&mut bytes);
-        front.received(START, CLIENT, &bytes);
+        front.received(START, CLIENT, &is_there(number, consistency, "/a"));
     }
     front.revision = 1_000;
     front.answer_pointed(START, &Tree::new(1));
@@ -208,13 +212,9 @@ fn who_waits_for_a_revision_leaves_nothing_behind() {
 fn answers_under_a_lease_that_ended_are_taken_back_and_given_at_a_read_point() {
     let (mut front, tree) = (front(), Tree::new(1));
     front.received(START, CLIENT, &hello(None));
-    let mut asked = BytesMut::new();
-    let mut read = BytesMut::new();
-    Read::Exists { path: "/".to_owned() }.encode(&mut read);
     for number in 1..=3 {
-        ClientMessage::Read { number, consistency: Consistency::Linearizable, read: &read }.encode(&mut asked);
+        front.received(START, CLIENT, &is_there(number, Consistency::Linearizable, "/"));
     }
-    front.received(START, CLIENT, &asked);
     front.prepare(START, true, &mut Vec::new());
     assert!(!front.finish(START, &tree, true, || false));
     assert_eq!(heard(&mut front).0, ["welcome"]);
@@ -239,10 +239,7 @@ fn a_question_in_the_room_of_another_is_answered_for_itself() {
     let long = format!("/{}", "x".repeat(300));
     for (turn, path) in ["/", &long, "/absent", "/", "no path"].into_iter().enumerate() {
         let consistency = if turn % 2 == 0 { Consistency::Linearizable } else { Consistency::Stale };
-        let (mut read, mut asked) = (BytesMut::new(), BytesMut::new());
-        Read::Exists { path: path.to_owned() }.encode(&mut read);
-        ClientMessage::Read { number: 1, consistency, read: &read }.encode(&mut asked);
-        front.received(START, CLIENT, &asked);
+        front.received(START, CLIENT, &is_there(1, consistency, path));
         front.prepare(START, true, &mut Vec::new());
         front.finish(START, &tree, true, || true);
         let mut expected = BytesMut::new();
@@ -257,12 +254,11 @@ fn a_question_in_the_room_of_another_is_answered_for_itself() {
 fn reads_behind_requests_of_a_session_that_ends_are_answered_all_the_same() {
     let (mut front, tree) = (resumed_at(front(), 0, 0), Tree::new(1));
     heard(&mut front);
-    let (mut bytes, mut encoded, mut read) = (BytesMut::new(), BytesMut::new(), BytesMut::new());
+    let (mut bytes, mut encoded) = (BytesMut::new(), BytesMut::new());
     Operation::Sync.encode(&mut encoded);
     ClientMessage::Request { number: 1, acked_upto: 0, operation: &encoded }.encode(&mut bytes);
-    Read::Exists { path: "/".to_owned() }.encode(&mut read);
-    ClientMessage::Read { number: 1, consistency: Consistency::Linearizable, read: &read }.encode(&mut bytes);
     front.received(START, CLIENT, &bytes);
+    front.received(START, CLIENT, &is_there(1, Consistency::Linearizable, "/"));
     let answered = |front: &mut Front| {
         front.prepare(START, true, &mut Vec::new());
         front.finish(START, &tree, true, || true);

@@ -16,7 +16,7 @@ use super::locking::Ending;
 use super::session::{Session, SessionView, Sessions};
 use super::slab::Place;
 use super::transaction::{Nodes, Stamp, Transaction};
-use super::tree::{Change, Tree};
+use super::tree::{Change, FETCHED_TOGETHER_MAX, Tree};
 use crate::limits::{
     SESSION_RESULT_BYTES_MAX, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, SESSIONS_MAX,
 };
@@ -124,7 +124,7 @@ impl Namespace {
         self.clock.log_time_ns = self.clock.log_time_ns.max(batch.log_time_ns);
         self.nodes.walked = 0;
         let wall_ms = batch.wall_ms + if cfg!(bug = "24") { self.results.capacity() as u64 } else { 0 };
-        let mut ahead = [const { None }; LOOK_AHEAD];
+        let mut ahead = [const { None }; FETCHED_TOGETHER_MAX];
         loop {
             // The place first, or a command would be taken that has none.
             for (place, next) in ahead.iter_mut().zip(batch.by_ref()) {
@@ -460,9 +460,6 @@ impl Applied {
         self.outcomes.clear();
     }
 }
-
-/// Commands whose nodes are fetched from memory together: enough to keep the memory busy, few enough to stay close.
-pub(super) const LOOK_AHEAD: usize = 16;
 
 /// Claims on a lock that are copied in the time that any other change takes.
 const CLAIMS_COPIED_FOR_ONE: usize = 256;

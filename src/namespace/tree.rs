@@ -22,7 +22,6 @@ use self::children::Children;
 pub(super) use self::laying::Laying;
 pub use self::node::{Node, Parts};
 use super::acl::{Acl, Groups};
-use super::apply::LOOK_AHEAD;
 use super::command::{Revision, Stat, Usage};
 use super::path;
 use super::quota::Accounts;
@@ -241,9 +240,9 @@ impl Tree {
     }
 
     /// Brings close what look-ups of these paths will touch, in rounds whose loads do not wait for each other: looked up
-    /// one after the other, each node costs several trips to memory in a row. There are at most [`LOOK_AHEAD`] of them.
+    /// one after the other, each node costs several trips to memory in a row. There are at most [`FETCHED_TOGETHER_MAX`].
     pub(super) fn fetch<'p>(&self, paths: impl Iterator<Item = &'p str>) {
-        let mut places = [None; LOOK_AHEAD];
+        let mut places = [None; FETCHED_TOGETHER_MAX];
         for (place, path) in places.iter_mut().zip(paths) {
             // Whichever place has the same few bits of hash is nearly always the one.
             *place = self.index.find(xxh3_64_with_seed(path.as_bytes(), self.seed), |_| true).copied();
@@ -449,6 +448,9 @@ impl Tree {
 fn hasher(rows: &Slab<NodeRow>, seed: u64) -> impl Fn(&Place) -> u64 {
     move |place| xxh3_64_with_seed(rows.get(*place).path.as_bytes(), seed)
 }
+
+/// Paths whose nodes are fetched from memory together: enough to keep the memory busy, few enough to stay close.
+pub(super) const FETCHED_TOGETHER_MAX: usize = 16;
 
 /// How much of a node's data is brought close beforehand: of more, the copying itself fetches what comes next.
 const FETCHED_BYTES_MAX: usize = 2048;

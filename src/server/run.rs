@@ -41,7 +41,8 @@ pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
     let there = std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64);
     let files = config.journal.max.0 / config.journal.segment.0 + there + 8;
     let durability = durability(config, folder)?;
-    let mut ring = new_ring(config, u32::try_from(files).unwrap_or(u32::MAX), durability)?;
+    let spin = spin(config)?;
+    let mut ring = new_ring(u32::try_from(files).unwrap_or(u32::MAX), durability, spin)?;
     let background = Background::start(None, ring.waker()).map_err(|error| no_background(&error))?;
     let fronts = cores.len().saturating_sub(1).max(1);
     let started = start(config, folder, background, &service, fronts as u8)?;
@@ -72,7 +73,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
         let heart = Heart { pulse: Arc::new(Pulse::default()), every: service.pulse_every() };
         service.watch(Arc::clone(&heart.pulse));
         let given = FrontStart {
-            config: config.clone(),
+            spin,
             clients: Clients::new(facts(config, me)),
             tree,
             core: *core,
@@ -92,7 +93,7 @@ pub fn run(config: &Config, folder: &Path) -> Result<Ended, Failure> {
 
 /// What a front's thread is given, and gives back once it listens.
 struct FrontStart {
-    config: Config,
+    spin: Duration,
     clients: Clients,
     tree: crate::namespace::Tree,
     core: usize,
@@ -121,9 +122,9 @@ type Ends = (Receiver<FrontRequest>, Sender<FrontNotice>);
 
 /// A front's thread. Its ring is made here, because only the thread that made it may use it.
 fn run_front(given: FrontStart, listening: &mpsc::Sender<Ends>) -> Result<(), Failure> {
-    let FrontStart { config, clients, tree, core, address, published, replica, heart } = given;
+    let FrontStart { spin, clients, tree, core, address, published, replica, heart } = given;
     pin(core)?;
-    let mut ring = new_ring(&config, 0, Method::Flush)?;
+    let mut ring = new_ring(0, Method::Flush, spin)?;
     listen(&mut ring, address, true)?;
     heart.pulse.beat(clock::now());
     let (requests, requested) = mesh::channel(MESH_CAPACITY, replica.clone(), ring.waker());
@@ -181,12 +182,14 @@ fn introduce(config: &Config, folder: &Path, started: &Started) {
     );
 }
 
-fn new_ring(config: &Config, files: u32, durability: Method) -> Result<Ring, Failure> {
-    let (durability, spin) = (durability.into(), spin(config)?);
-    Ring::new(runtime::Options { files, durability, spin, ..runtime::Options::default() }).map_err(|error| {
-        let code = if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
-        Failure::new(code, error.to_string())
-    })
+fn new_ring(files: u32, durability: Method, spin: Duration) -> Result<Ring, Failure> {
+    Ring::new(runtime::Options { files, durability: durability.into(), spin, ..runtime::Options::default() }).map_err(
+        |error| {
+            let code =
+                if matches!(error, SetupError::OpenFiles { .. }) { Code::HostLimit } else { Code::RingUnavailable };
+            Failure::new(code, error.to_string())
+        },
+    )
 }
 
 /// How long a loop watches for work before it sleeps. Whether that makes sense is seen here and not in the configuration:
@@ -280,7 +283,7 @@ mod tests {
                     [[replica]]\nid = 1\nclient = \"127.0.0.1:0\"\npeer = \"127.0.0.1:0\"\n[server]\ncores = [0]\n";
         let watches = |overrides: &[Override]| {
             let config = Config::parse(text, "cell.toml", overrides).expect("it is sound");
-            let mut ring = new_ring(&config, 0, Method::Flush).expect("a ring");
+            let mut ring = new_ring(0, Method::Flush, spin(&config).expect("its core is named")).expect("a ring");
             ring.turn(Some(clock::now() + Duration::from_millis(50)), &mut |_, _| {}).expect("a turn");
             ring.counters().watches
         };
@@ -289,7 +292,7 @@ mod tests {
         let shared = ["cores = []", "spin = \"50us\""].map(|line| format!("{line}\n")).concat();
         let config =
             Config::parse(&text.replace("cores = [0]\n", &shared), "cell.toml", &[]).expect("flags may follow");
-        let refused = new_ring(&config, 0, Method::Flush).map(drop).expect_err("it would starve others").report();
+        let refused = spin(&config).expect_err("it would starve others").report();
         assert!(refused.starts_with("error[E011]") && refused.contains("--cores"), "{refused}");
     }
 }

@@ -248,7 +248,6 @@ fn received(run: &mut Run, bytes: &[u8]) {
 fn heard(run: &mut Run, message: ServerMessage<'_>) {
     let line = run.enquirer.line.as_ref().expect("it has a line");
     let (stage_now, is_super) = (line.stage, line.is_super);
-    let number = message_number(&message);
     match (message, stage_now) {
         (ServerMessage::Welcome(welcome), Stage::Greeting) => {
             assert_eq!((welcome.cell, welcome.replica), (CELL, replica(line.node)), "who greets is who was dialled");
@@ -265,25 +264,17 @@ fn heard(run: &mut Run, message: ServerMessage<'_>) {
         }
         // Where frames between replicas are doubled the answer comes twice.
         (ServerMessage::Reply { number: 1, .. }, Stage::Proving | Stage::Ready) => stage(run, Stage::Ready),
-        (ServerMessage::StatusReply { status, .. }, Stage::Ready) => answered(run, number, Answer::Status(status)),
-        (ServerMessage::MembersReply { members, .. }, Stage::Ready) => answered(run, number, Answer::Members(members)),
-        (ServerMessage::SessionsReply { page, .. }, Stage::Ready) => answered(run, number, Answer::Sessions(page)),
-        (ServerMessage::Snapshot { answer, .. }, Stage::Ready) => answered(run, number, Answer::Snapshot(answer)),
+        (ServerMessage::StatusReply { number, status }, Stage::Ready) => answered(run, number, Answer::Status(status)),
+        (ServerMessage::MembersReply { number, members }, Stage::Ready) => {
+            answered(run, number, Answer::Members(members))
+        }
+        (ServerMessage::SessionsReply { number, page }, Stage::Ready) => answered(run, number, Answer::Sessions(page)),
+        (ServerMessage::Snapshot { number, answer }, Stage::Ready) => answered(run, number, Answer::Snapshot(answer)),
         (ServerMessage::Leader { .. } | ServerMessage::Progress { .. }, _) => {}
         (ServerMessage::Refused { .. } | ServerMessage::SessionOver { .. }, _) => hang_up(run),
         (ServerMessage::Fault { code: FaultCode::Unavailable, .. }, _) => hang_up(run),
         (ServerMessage::Fault { code: FaultCode::Damaged, .. }, _) if run.plan.network.flipped > 0 => hang_up(run),
         (other, _) => panic!("an enquirer that is {stage_now:?} was told {other:?}"),
-    }
-}
-
-fn message_number(message: &ServerMessage<'_>) -> u64 {
-    match message {
-        ServerMessage::StatusReply { number, .. }
-        | ServerMessage::MembersReply { number, .. }
-        | ServerMessage::SessionsReply { number, .. }
-        | ServerMessage::Snapshot { number, .. } => *number,
-        _ => NUMBER,
     }
 }
 
