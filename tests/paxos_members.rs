@@ -296,6 +296,67 @@ fn who_decided_under_the_old_list_knows_of_it_after_a_restart() {
     assert!(leader(&cell).is_some(), "A and C are a majority of the new list");
 }
 
+/// All forget that the founding entry was chosen, but not the list in it; and one stays away. Whoever leads then hears a quorum,
+/// and goes on until that entry is chosen again, however long it takes: a reign that ends at once leaves its votes in the logs
+/// and nothing else.
+#[test]
+fn who_leads_a_cell_that_forgot_its_founding_goes_on_until_it_is_chosen_again() {
+    let mut cell = Cell::new(3, 7, true);
+    cell.run(Duration::from_millis(2000));
+    for id in [A, B, C] {
+        cell.crash(id);
+        forget_chosen(&mut cell, id, Slot(0));
+    }
+    cell.restart(A);
+    cell.restart(B);
+    cell.lost = |message| matches!(message, Message::Accepted { .. });
+    cell.run(Duration::from_millis(3000));
+    let leads = [A, B].into_iter().find(|id| cell.role(*id) == Role::Leading).expect("A and B are a majority");
+    let ballot = promised(&mut cell, leads);
+    cell.run(Duration::from_millis(3000));
+    assert_eq!(cell.role(leads), Role::Leading);
+    assert_eq!(promised(&mut cell, leads), ballot, "nobody has a reason to end its reign");
+    cell.lost = |_| false;
+    cell.run(Duration::from_millis(1000));
+    assert!(cell.with(leads, |paxos, _, _| paxos.chosen_upto()) > Some(Slot(0)));
+}
+
+/// C knows by its hard state of a list whose entry its log does not know to be chosen, so it may not lead; and who leads by now
+/// joined later, so it does not hear him. It asks those whom it knows.
+#[test]
+fn who_may_not_lead_and_does_not_know_who_does_asks_the_others() {
+    let mut cell = Cell::new(3, 7, true);
+    cell.run(Duration::from_millis(2000));
+    let add = |cell: &mut Cell| {
+        let joined = cell.newcomer();
+        cell.restart(joined);
+        let incarnation = cell.node(joined).incarnation;
+        change(cell, &MemberChange::Add { replica: joined, incarnation, addresses: None });
+        cell.run(Duration::from_millis(2000));
+        assert!(votes(cell, joined));
+        joined
+    };
+    add(&mut cell);
+    cell.crash(C);
+    forget_chosen(&mut cell, C, Slot(1));
+    cell.run(Duration::from_millis(1000));
+    let joined = add(&mut cell);
+    cell.with(leader(&cell).expect("somebody leads"), |paxos, now, out| paxos.hand_over(now, Some(joined), out));
+    cell.run(Duration::from_millis(1000));
+    assert_eq!(leader(&cell), Some(joined), "whom C does not know");
+    cell.restart(C);
+    cell.run(Duration::from_millis(10_000));
+    let chosen = |cell: &mut Cell, id| cell.with(id, |paxos: &mut Paxos, _, _| paxos.chosen_upto());
+    assert_eq!(chosen(&mut cell, C), chosen(&mut cell, joined), "it has caught up");
+}
+
+/// What lies on its disk does not say any more that anything above `upto` is chosen.
+fn forget_chosen(cell: &mut Cell, id: ReplicaId, upto: Slot) {
+    for record in &mut cell.node(id).disk.records {
+        record.chosen_upto = record.chosen_upto.min(upto);
+    }
+}
+
 /// Whether A takes that removal.
 fn removes(cell: &mut Cell, leaves: ReplicaId) -> bool {
     let remove = MemberChange::Remove { replica: leaves };

@@ -127,11 +127,14 @@ impl Paxos {
 
     /// Whether this replica's disk may lead at all: the cell's members name it, or none is named yet.
     pub(super) fn may_lead(&self) -> bool {
+        // A hard state further than the log: who voted in the next slot is forgotten, and it was decided.
+        self.is_named() && self.configs.knows(self.log.chosen_upto().next())
+    }
+
+    fn is_named(&self) -> bool {
         let config = self.configs.newest();
         let (me, incarnation) = (self.settings.me, self.settings.incarnation);
-        let named = config.counts(me, incarnation) || config.is_unfounded() && config.has_voter(me);
-        // A hard state further than the log: who voted in the next slot is forgotten, and it was decided.
-        named && self.configs.knows(self.log.chosen_upto().next())
+        config.counts(me, incarnation) || config.is_unfounded() && config.has_voter(me)
     }
 
     /// A frame of the leader of `ballot`, which nothing promised here forbids.
@@ -209,11 +212,9 @@ impl Paxos {
         match &mut self.leader {
             None if now >= due => {
                 self.following.leader = None;
-                if self.may_lead() {
-                    self.probe(now, out);
-                } else {
-                    self.lose_leader(now);
-                }
+                // Who is named and may not lead, because it lacks the list for the next slot, asks all the same: it may hear
+                // nobody who leads by a later list, and those whom it asks tell it of that.
+                if self.is_named() { self.probe(now, out) } else { self.lose_leader(now) }
             }
             None => {}
             Some(Leader { phase: Phase::Probing { until, .. } | Phase::Preparing { until, .. }, .. })
@@ -264,8 +265,9 @@ impl Paxos {
         let patience = self.settings.election_max;
         let heard = self.quorum_of(now, |peer| peer.heard_at);
         let stuck = self.acceptor.oldest_unflushed_at().is_some_and(|at| now.since(at) > patience);
-        let founded = self.configs.newest_slot() > Slot(0);
-        let deaf = if founded { now.since(heard) > patience } else { !self.hears_listed(now) };
+        // The founding list may be known, from the hard state, before its entry is known to be chosen.
+        let unfounded = self.configs.at(self.log.chosen_upto().next()).is_unfounded();
+        let deaf = if unfounded { !self.hears_listed(now) } else { now.since(heard) > patience };
         // Who reported a value and cannot send it any more lost it since: another phase 1 will hear so.
         let fetching = self.leading().and_then(|(_, leading)| leading.fetching_since);
         let in_vain = fetching.is_some_and(|since| now.since(since) > patience.scaled(4, 1));
@@ -329,9 +331,10 @@ impl Paxos {
         let answers = if yes { &mut *granted } else { &mut *refused };
         answers.insert(from);
         let config = self.configs.at(next);
-        if config.is_quorum(*granted) {
+        let (granted, refused) = (config.is_quorum(*granted), refused.len() > config.spare());
+        if granted && self.may_lead() {
             self.prepare(now, None, out);
-        } else if refused.len() > config.spare() {
+        } else if granted || refused {
             self.back_off(now, out);
         }
     }
