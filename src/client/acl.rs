@@ -63,9 +63,13 @@ impl Client {
         })
     }
 
-    /// Proves to be each of them, then keeps the promise of a client.
-    pub(super) fn introduce(self, mut credentials: Vec<Credentials>, promise: Promise<Self>) {
-        match introduction(&mut credentials) {
+    /// Proves to be each of them, then keeps the promise of a client. A proof is a request, and has a number: a session that was
+    /// `resumed` is asked first for whom it stands, so that what it knows is not proved again.
+    pub(super) fn introduce(self, mut credentials: Vec<Credentials>, resumed: bool, promise: Promise<Self>) {
+        let who_am_i = || Call::Read(Read::WhoAmI, Consistency::Linearizable);
+        let asks = resumed && !credentials.is_empty();
+        let first = if asks { Some(who_am_i()) } else { introduction(&mut credentials) };
+        match first {
             None => promise.keep(Ok(self)),
             Some(first) => {
                 let client = self.clone();
@@ -89,12 +93,22 @@ impl Introducing {
     }
 
     fn take(mut self, result: Result<Answered>) -> Next {
-        match result.and_then(|answered| done(answered, "")) {
+        match result.and_then(|answered| self.told(answered)) {
             Err(error) => self.promise.finish(Err(error)),
-            Ok(_) => match introduction(&mut self.credentials) {
+            Ok(()) => match introduction(&mut self.credentials) {
                 None => self.promise.finish(Ok(self.client)),
                 Some(next) => Next::Call(next, self.then()),
             },
+        }
+    }
+
+    fn told(&mut self, answered: Answered) -> Result<()> {
+        match answered {
+            Answered::Read { answer: Ok(Answer::Principals { principals }), .. } => {
+                self.credentials.retain(|credentials| !principals.users.contains(&credentials.user()));
+                Ok(())
+            }
+            answered => done(answered, "").map(|_| ()),
         }
     }
 }

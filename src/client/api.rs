@@ -261,7 +261,8 @@ impl Client {
     }
 
     /// Ends the session once all calls made before are answered: its ephemeral nodes and locks go at once, none is held
-    /// from now on, and later calls on any clone fail.
+    /// from now on, and later calls on any clone fail. [`Error::SessionExpired`] if the cell was not heard of until the grace was
+    /// over: then it ends the session when nobody has been heard for its timeout.
     pub fn close(self) -> Op<()> {
         self.inner.observed.close();
         self.submit(Call::Close, |_| Ok(()))

@@ -132,7 +132,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Proves to be that user before anything else; said again, that one too.
+    /// Proves to be that user before anything else; said again, that one too. A session that is [resumed](Self::resume) and stands
+    /// for the user already proves nothing, and so makes no request.
     pub fn auth(mut self, credentials: Credentials) -> Self {
         self.credentials.push(credentials);
         self
@@ -170,14 +171,14 @@ impl ClientBuilder {
         let root = self.target.chroot.as_str().into();
         let mut credentials = self.credentials.clone();
         credentials.reverse();
-        let (deadline, cache, io_cpu) = (self.deadline, self.cache, self.io_cpu);
+        let (deadline, cache, io_cpu, resumed) = (self.deadline, self.cache, self.io_cpu, self.resume.is_some());
         let settings = match self.settings() {
             Ok(settings) => settings,
             Err(error) => return Op::ready(Err(error)),
         };
         let (client, id, observed) = Client::begin(&driver, root, deadline, cache);
         let opened = move |opened: Result<()>| match opened {
-            Ok(()) => client.introduce(credentials, promise),
+            Ok(()) => client.introduce(credentials, resumed, promise),
             Err(error) => promise.keep(Err(error)),
         };
         driver.open(id, (settings, io_cpu), observed, Box::new(opened));

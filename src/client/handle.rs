@@ -33,6 +33,7 @@
 //!
 //! [transient]: super::CreateOptions::transient
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -91,8 +92,10 @@ struct Calls {
     waiting: Vec<Waiting>,
     /// Calls that have ended are swept out when there are so many.
     sweep_at: usize,
-    /// Streams of events that wait.
-    wakers: Vec<Waker>,
+    /// Streams of events that wait, by their numbers.
+    wakers: BTreeMap<u64, Waker>,
+    /// Streams of events so far.
+    streams: u64,
 }
 
 struct Waiting {
@@ -357,13 +360,28 @@ impl Held {
         self.ask(|handle| Read::HandleStat { handle }, pick)
     }
 
-    /// Whether it was poisoned; if not, `waker` is woken when it is.
-    pub(super) fn is_poisoned_or_wakes(&self, waker: &Waker) -> bool {
+    /// A number for a stream of its events.
+    pub(super) fn name_stream(&self) -> u64 {
         let mut calls = self.lock();
-        if !calls.poisoned && !calls.wakers.iter().any(|other| other.will_wake(waker)) {
-            calls.wakers.push(waker.clone());
+        calls.streams += 1;
+        calls.streams
+    }
+
+    /// Whether it was poisoned; if not, `waker` is woken when it is, and nobody else for that stream.
+    pub(super) fn is_poisoned_or_wakes(&self, stream: u64, waker: &Waker) -> bool {
+        let mut calls = self.lock();
+        if !calls.poisoned {
+            calls.wakers.insert(stream, waker.clone());
         }
         calls.poisoned
+    }
+
+    /// That stream is gone.
+    pub(super) fn forget_stream(&self, stream: u64) {
+        // In a forked child the lock may be held by a thread that is not there.
+        if self.client.forked().is_none() {
+            self.lock().wakers.remove(&stream);
+        }
     }
 
     fn poison(&self) {
@@ -380,7 +398,7 @@ impl Held {
                 }
             }
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_values().for_each(Waker::wake);
     }
 
     fn poisoned(&self, outcome: Known) -> Error {

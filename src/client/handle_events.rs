@@ -49,6 +49,8 @@ pub enum HandleLost {
 #[derive(Debug)]
 pub struct HandleEvents {
     held: Arc<Held>,
+    /// Its number among the handle's.
+    stream: u64,
     path: String,
     watch: Watch,
     session: SessionEvents,
@@ -61,12 +63,12 @@ impl HandleEvents {
     /// The events of a handle from its opening on.
     pub(super) fn begin(held: &Arc<Held>, options: WatchOptions) -> Op<Self> {
         let (op, promise) = Op::new();
-        let (held, path) = (Arc::clone(held), held.path());
+        let (held, stream, path) = (Arc::clone(held), held.name_stream(), held.path());
         let session = held.client.session_events();
         let client = held.client.clone();
         let (options, watched) = (options.forever().from_revision(held.token.opened), path.clone());
         client.watch_then(&watched, options, move |watch| {
-            promise.keep(watch.map(|watch| Self { held, path, watch, session, check: None, over: false }));
+            promise.keep(watch.map(|watch| Self { held, stream, path, watch, session, check: None, over: false }));
         });
         op
     }
@@ -113,6 +115,12 @@ impl HandleEvents {
     }
 }
 
+impl Drop for HandleEvents {
+    fn drop(&mut self) {
+        self.held.forget_stream(self.stream);
+    }
+}
+
 impl Stream for HandleEvents {
     type Item = HandleEvent;
 
@@ -120,7 +128,7 @@ impl Stream for HandleEvents {
         if self.over {
             return Poll::Ready(None);
         }
-        if self.held.is_poisoned_or_wakes(context.waker()) {
+        if self.held.is_poisoned_or_wakes(self.stream, context.waker()) {
             return self.end(HandleLost::Poisoned);
         }
         if let Some(check) = &mut self.check

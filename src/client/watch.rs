@@ -315,9 +315,12 @@ impl Client {
 
 impl Watch {
     /// Everything up to this revision was taken from it: where to go on with
-    /// [`from_revision`](WatchOptions::from_revision), in another session too.
+    /// [`from_revision`](WatchOptions::from_revision), in another session too. 0 in a forked process.
     #[must_use]
     pub fn revision(&self) -> Revision {
+        if !self.is_here() {
+            return 0;
+        }
         let told = self.feed.lock();
         if told.events.is_empty() { told.upto } else { told.taken }
     }
@@ -334,6 +337,9 @@ impl Watch {
     /// Whether nothing more will come.
     #[must_use]
     pub fn is_over(&self) -> bool {
+        if !self.is_here() {
+            return self.told_forked;
+        }
         let told = self.feed.lock();
         told.over && told.events.is_empty() && told.ended.is_none()
     }

@@ -28,6 +28,11 @@ pub(super) struct LockWaits {
 }
 
 impl LockWaits {
+    /// Whether nobody waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.by_path.is_empty() && self.by_connection.is_empty()
+    }
+
     /// Takes note of the answer to a question. False if one was told to wait for whom there is no room.
     pub(super) fn answered(
         &mut self,

@@ -334,6 +334,14 @@ impl Front {
         }
     }
 
+    /// Whether nothing is kept for any client: none is connected, and none that was left anything behind.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let nobody = self.connections.is_empty() && self.sessions.is_empty() && self.opening.is_empty();
+        let unasked = self.askers.is_empty() && self.questions.is_empty() && self.awaiting_pings.is_empty();
+        nobody && unasked && self.reads.is_idle() && self.lock_waits.is_idle() && self.watches.is_idle()
+    }
+
     /// How many clients are connected.
     #[must_use]
     pub fn connections(&self) -> usize {

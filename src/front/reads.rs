@@ -77,6 +77,15 @@ pub(super) struct Reads {
 }
 
 impl Reads {
+    /// Whether no read waits for anything.
+    pub(super) fn is_idle(&self) -> bool {
+        let Self { blocked, ready, wishing, ticketed, pointed, reached, at_revision, unasked, held, waiting, .. } =
+            self;
+        let counted = waiting.is_empty() && blocked.is_empty() && held.is_empty();
+        let parked = ready.len() + wishing.len() + reached.len() + unasked.len();
+        counted && parked == 0 && ticketed.is_empty() && pointed.is_empty() && at_revision.is_empty()
+    }
+
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }

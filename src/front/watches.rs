@@ -83,6 +83,11 @@ struct Registered {
 type Seen<'a> = (EventKind, &'a str, Option<&'a Node>);
 
 impl Watches {
+    /// Whether nobody watches anything.
+    pub(super) fn is_idle(&self) -> bool {
+        self.index.is_empty() && self.connections.is_empty() && self.due.is_empty()
+    }
+
     pub(super) fn new(seed: u64, past_bytes_max: usize) -> Self {
         Self {
             seed,

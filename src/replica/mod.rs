@@ -331,6 +331,13 @@ impl Replica {
         &self.storage
     }
 
+    /// Whether nothing is kept for any session's connection, and nobody waits for a read point.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let nobody = self.attached.is_empty() && self.watching.is_empty();
+        nobody && self.reads.is_idle() && self.cache.as_ref().is_none_or(Cache::is_forsaken)
+    }
+
     /// What clients keep, if this replica leads.
     #[must_use]
     pub fn cache_account(&self) -> CacheAccount {

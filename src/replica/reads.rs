@@ -39,6 +39,11 @@ pub(super) struct ReadPoints {
 }
 
 impl ReadPoints {
+    /// Whether nobody waits for one.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// A new request; its ticket.
     pub(super) fn ask(&mut self, asked: Asked) -> u64 {
         self.next_ticket += 1;

@@ -46,6 +46,8 @@ pub struct Client {
     known: workload::Known,
     /// At the end: the cell has shown that it serves this session.
     proved: bool,
+    /// It has asked for the end of its session, and asks for nothing more in it.
+    leaves: bool,
     /// Until when its session was safe, by its own clock, and how long it waits from then on until it takes it for over.
     lease_until: Instant,
     grace: Duration,
@@ -120,6 +122,7 @@ impl Client {
             next_call: 0,
             known: workload::Known::default(),
             proved: false,
+            leaves: false,
             lease_until: Instant::ZERO,
             grace,
             phase: Phase::Calling,
@@ -158,8 +161,8 @@ impl Client {
 
     /// The session that it was told to be safe, unless it is about to close it.
     pub fn relies_on(&self) -> Option<SessionId> {
-        let safe = self.machine.state() == SessionState::Safe && !matches!(self.phase, Phase::Closing | Phase::Done);
-        self.machine.session().filter(|_| safe)
+        let closes = self.leaves || matches!(self.phase, Phase::Closing | Phase::Done);
+        self.machine.session().filter(|_| self.machine.state() == SessionState::Safe && !closes)
     }
 
     /// Every answer that it might give to a caller at this moment.
@@ -259,7 +262,7 @@ impl Client {
             Error::SessionExpired { .. } | Error::Unreachable { .. } => {}
             // A process that went on from the same line before it, and died, may have asked for the session later.
             Error::SessionTaken { .. } if self.line.is_some() => {}
-            Error::Closed { .. } if self.phase == Phase::Closing => {}
+            Error::Closed { .. } if self.phase == Phase::Closing || self.leaves => {}
             _ if !around.all_sound => {}
             ending => panic!("{} ended by {ending}", self.story()),
         }
@@ -308,8 +311,13 @@ impl Client {
                         workload::learn_answer(&mut self.known, answer);
                     }
                     let closes = matches!(call.asked, Asked::Request { operation: Operation::CloseSession, .. });
-                    if closes && result.is_ok() && self.phase == Phase::Closing {
-                        self.phase = Phase::Done;
+                    if closes && result.is_ok() {
+                        let life = (self.index, self.lives);
+                        let session = around.history.sessions.get(&life).copied();
+                        around.history.told_over.extend(session.map(|id| (life, id, around.chosen_upto)));
+                        if self.phase == Phase::Closing {
+                            self.phase = Phase::Done;
+                        }
                     }
                     if let Ok(Answered::Read { revision, .. }) = &result {
                         self.watching.saw(&mut around.history.watched, *revision);
@@ -371,7 +379,7 @@ impl Client {
 
     fn live_again(&mut self, around: &mut Around<'_>, saved: Option<Saved>) {
         self.lives += 1;
-        (self.number, self.began, self.proved) = (0, 0, false);
+        (self.number, self.began, self.proved, self.leaves) = (0, 0, false, false);
         self.given_up.clear();
         self.queued.clear();
         self.watching = Watching::default();
@@ -399,7 +407,7 @@ impl Client {
     }
 
     fn call_what_is_due(&mut self, around: &mut Around<'_>) {
-        if self.is_taking_over(around) {
+        if self.is_taking_over(around) || self.leaves {
             return;
         }
         for path in std::mem::take(&mut self.queued) {
@@ -416,6 +424,11 @@ impl Client {
                 {
                     self.left -= 1;
                     let random = &mut around.world.random;
+                    if self.machine.session().is_some() && random.permille(CLOSES) {
+                        // Another session comes after it.
+                        self.leaves = true;
+                        return self.call(around, workload::Wish::Request(Operation::CloseSession));
+                    }
                     self.next_call = around.world.now + random.around(around.plan.think);
                     self.watching.stir(
                         random,
@@ -536,7 +549,8 @@ impl Client {
     /// busy with too much.
     pub fn hears(&mut self, around: &mut Around<'_>, path: String) {
         let waiting = (self.waiting.len() - self.awaiting.len()) as u64;
-        if self.phase == Phase::Calling && self.taking_over.is_none() && waiting < around.plan.depth + HEARD_MAX {
+        let may = self.phase == Phase::Calling && self.taking_over.is_none() && !self.leaves;
+        if may && waiting < around.plan.depth + HEARD_MAX {
             self.call(around, workload::Wish::Read(Read::Get { path }, Consistency::Linearizable));
             self.go_on(around);
         }
@@ -558,6 +572,9 @@ impl Client {
 }
 
 /// Small enough to be full at times.
+/// Calls that end the session, in a thousand.
+const CLOSES: u64 = 5;
+
 fn new_shelf() -> Shelf {
     Shelf::new(CacheSettings { answers_max: 12, bytes_max: 64 << 10 })
 }

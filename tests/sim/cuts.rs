@@ -55,7 +55,7 @@ pub const FAULTS: [Fault; 45] = [
     ("stray-writes", |plan| plan.astray = 0),
     ("ambush", |plan| plan.ambush = None),
     ("clogs", |plan| plan.clogs = 0),
-    ("torn-writes", |plan| plan.tears = false),
+    ("torn-writes", |plan| (plan.tears, plan.may_tear) = (false, false)),
     ("crowded-links", |plan| plan.crowded = 0),
     ("beyond-repair", |plan| plan.beyond_repair = false),
     ("put-back", |plan| plan.weights.put_back = 0),
@@ -63,7 +63,7 @@ pub const FAULTS: [Fault; 45] = [
     ("absent", |plan| plan.absent = 0),
     ("cramped", |plan| plan.cramped = false),
     ("enquirer", |plan| plan.enquire_every = None),
-    ("wild-clocks", |plan| plan.clock_error_ppm = CLOCK_ERROR_PPM),
+    ("wild-clocks", |plan| (plan.clock_error_ppm, plan.told_error_ppm) = (CLOCK_ERROR_PPM, CLOCK_ERROR_PPM)),
     ("misfortunes", |plan| plan.weights = Weights::default()),
 ];
 

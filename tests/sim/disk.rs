@@ -31,6 +31,8 @@ pub struct Disk {
     /// Images, whole and under their names.
     pub images: BTreeMap<Slot, Vec<u8>>,
     pub segment_bytes: usize,
+    /// Images of which a bit was turned over.
+    pub spoiled: BTreeSet<Slot>,
     /// Records of which a block was damaged, by where they begin.
     pub damaged: BTreeSet<(SegmentId, usize)>,
     /// Blocks that the device does not read until they are written again.
@@ -85,6 +87,7 @@ impl Disk {
             hard_state,
             segments,
             images: BTreeMap::new(),
+            spoiled: BTreeSet::new(),
             segment_bytes,
             damaged: BTreeSet::new(),
             unreadable: BTreeSet::new(),
@@ -115,6 +118,7 @@ impl Disk {
     pub fn put_back(&mut self, files: Files) {
         Files { hard_state: self.hard_state, segments: self.segments, images: self.images } = files;
         self.damaged.clear();
+        self.spoiled.clear();
         self.unreadable.clear();
     }
 
@@ -203,6 +207,7 @@ impl Disk {
                 let Some(image) = self.partial(*slot, full).map(std::mem::take) else { return false };
                 self.images_taken += 1;
                 self.partial.remove(slot);
+                self.spoiled.remove(slot);
                 self.images.insert(*slot, image);
             }
             Chore::RemoveImage { slot } => _ = self.images.remove(slot).expect("an image is removed once"),
@@ -275,7 +280,8 @@ impl Disk {
         // What a replica says its log reaches back to excuses it only where it may have been stuck without room.
         let excused = plan.may_be_stuck() && self.images.keys().next().is_some_and(|older| *older < reached);
         if self.images.len() == 2 && led_to && !excused && world.chance("damaged-image", plan.damaged_images) {
-            let newest = self.images.values_mut().next_back().expect("there are two");
+            let (slot, newest) = self.images.iter_mut().next_back().expect("there are two");
+            self.spoiled.insert(*slot);
             let at = world.random.below(newest.len() as u64) as usize;
             newest[at] ^= 1 << world.random.below(8);
         }

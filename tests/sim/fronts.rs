@@ -150,6 +150,10 @@ pub enum Inbound {
 }
 
 impl Apart {
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
     pub fn new(front: Front, tree: Tree) -> Self {
         Self {
             seat: Seat::new(front),

@@ -127,6 +127,7 @@ pub fn end_all(run: &mut Run) {
     run.network.unblock_all();
     run.network.conduct.calm_down();
     (run.plan.hiccups, run.plan.slow_rings, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0, 0);
+    (run.plan.crowded, run.plan.clogs, run.plan.damaged_images) = (0, 0, 0);
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
         run.nodes[node].disk.full_until = 0;

@@ -177,7 +177,7 @@ impl Node {
         if self.rotten {
             divergence::rot(&mut found.recovered.namespace, self.index);
         }
-        let settings = around.plan.settings(self.index, self.incarnation, seed);
+        let settings = around.plan.settings(&mut around.world.random, self.index, self.incarnation);
         let fronts = around.plan.fronts_apart;
         let started = Replica::start(now, settings, found.recovered, fronts.max(1) as u8, u128::from(seed));
         let plan = around.plan;
@@ -475,10 +475,18 @@ impl Node {
         let (used, free, waits) = (journal.used_bytes(), journal.free_bytes(), journal.queued_bytes());
         format!(
             "node {}: {status:?}, {lease:?}, inbox {inbox}, {sessions} sessions, journal {used}, {free} free, {waits} wait, \
-             images {:?}",
+             images {:?}, idle: {}, fronts {:?}",
             self.index,
-            self.disk.images.keys()
+            self.disk.images.keys(),
+            running.replica.is_idle(),
+            running.seats().map(|seat| (seat.front.connections(), seat.front.is_idle())).collect::<Vec<_>>()
         )
+    }
+
+    /// Whether it keeps nothing for any client.
+    pub fn is_idle(&self) -> bool {
+        let idle = |running: &Running| running.replica.is_idle() && running.seats().all(|seat| seat.front.is_idle());
+        self.running.as_ref().is_none_or(|running| idle(running))
     }
 
     /// The background read of a lagging peer's values.
@@ -489,6 +497,11 @@ impl Node {
 }
 
 impl Running {
+    /// Its fronts, with it on its core or apart.
+    fn seats(&self) -> impl Iterator<Item = &Seat> {
+        self.apart.iter().map(Apart::seat).chain(&self.seat)
+    }
+
     fn event(&mut self, now: Instant, around: &mut Around<'_>, happening: Happening) {
         match happening {
             Happening::Accepted { conn, port: Port::Peers } => self.links.accepted(conn),

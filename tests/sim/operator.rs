@@ -82,7 +82,7 @@ pub fn look(run: &mut Run) {
                 run.joins += 1;
                 run.task = run.tasks_ahead.pop_front();
                 if run.task.is_none() {
-                    run.plan.tears = run.plan.absent == 0 && !run.plan.beyond_repair;
+                    run.plan.tears = run.plan.may_tear;
                     return;
                 }
             }

@@ -77,6 +77,8 @@ pub struct Plan {
     /// A crash tears what is being written. While a disk is lost none does: of a torn vote only all members together can
     /// say that it was none.
     pub tears: bool,
+    /// It may, when no disk is lost.
+    pub may_tear: bool,
     /// Starts that crash again before they are through, in a thousand.
     pub torn_starts: u64,
     /// Pauses in the middle of a turn, in a thousand.
@@ -100,6 +102,8 @@ pub struct Plan {
     /// What two clocks' rates may differ from true time, in parts per million. Beyond what the cell is told no lease and no
     /// session is safe; what is chosen is, and what is read without a lease.
     pub clock_error_ppm: u64,
+    /// What the cell is told of how far two clocks' rates may differ.
+    pub told_error_ppm: u64,
     /// The phase with faults is not longer.
     pub storm: Moment,
 }
@@ -188,6 +192,10 @@ impl Plan {
         if plan.nodes >= 3 && plan.victim.is_none() && more.below(16) == 0 {
             plan.go_beyond_repair(&mut more);
         }
+        if plan.lease_reads && more.below(6) == 0 {
+            // What their makers promise no clock keeps by far, and the cell knows: its own leases hold. Those of clients do not.
+            (plan.clock_error_ppm, plan.told_error_ppm, plan.caching) = (25_000, 50_000, 0);
+        }
         plan.crowded = more.pick(&[0, 0, 10, 100]);
         plan.network.flipped = more.pick(&[0, 0, 0, 1, 10]);
         plan.enquire_every = more.pick(&[None, None, Some(plan.storm / 100)]);
@@ -252,6 +260,7 @@ impl Plan {
             network: conduct(random, latency, (dropped, doubled, reordered)),
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
             tears: victim.is_none() && absent == 0,
+            may_tear: victim.is_none() && absent == 0,
             torn_starts: random.pick(&[0, 0, 200]),
             hiccups: random.pick(&[0, 0, 1, 10]),
             crowded: 0,
@@ -265,13 +274,15 @@ impl Plan {
             cramped: more.pick(&[false, true]),
             weights: Weights { put_back: if victim.is_none() { more.pick(&[0, 0, 10]) } else { 0 }, ..weights },
             clock_error_ppm,
+            told_error_ppm: CLOCK_ERROR_PPM,
             storm,
         }
     }
 
     /// Every node's log is damaged, and disks are lost several at a time. As with one victim no vote is torn beside that.
     fn go_beyond_repair(&mut self, random: &mut Random) {
-        (self.beyond_repair, self.tears, self.absent, self.damaged_images) = (true, false, 0, 0);
+        (self.beyond_repair, self.absent, self.damaged_images) = (true, 0, 0);
+        (self.tears, self.may_tear) = (false, false);
         self.weights.damage = random.within(2, 20);
         self.weights.lose_disk = random.within(0, 5);
         (self.weights.remove, self.weights.remove_two, self.weights.put_back) = (0, 0, 0);
@@ -295,27 +306,30 @@ impl Plan {
         }
     }
 
-    pub fn settings(&self, node: usize, incarnation: Incarnation, seed: u64) -> Settings {
+    /// How a node is set up in one of its lives: an operator may have it ask for a shorter lease than before, or for none.
+    pub fn settings(&self, random: &mut Random, node: usize, incarnation: Incarnation) -> Settings {
+        let lease = span(self.lease / random.pick(&[1, 1, 1, 2]));
         Settings {
             me: replica(node),
             incarnation,
             heartbeat: span(self.heartbeat),
-            lease: span(self.lease),
-            lease_reads: self.lease_reads,
+            lease,
+            lease_reads: self.lease_reads && random.below(8) > 0,
             margin: span(self.margin),
-            clock_error_ppm: CLOCK_ERROR_PPM,
-            election_min: span(self.lease),
+            clock_error_ppm: self.told_error_ppm,
+            election_min: lease,
             election_max: span(self.lease * 3 / 2),
             log_memory_bytes: self.log_memory_bytes,
-            seed,
+            seed: random.draw(),
         }
     }
 
     /// What a client is for: reads in a thousand, and whom it likes to be connected to. One that only reads stays with a
     /// leader that can do nothing else any more, and one that only writes is first at the next.
     pub fn role(&self, random: &mut Random) -> (u64, Prefer) {
-        match random.below(4) {
+        match random.below(5) {
             0 => (1000, Prefer::Leader),
+            2 => (self.reads, Prefer::Follower),
             1 => (0, Prefer::Any),
             _ => (self.reads, random.pick(&[Prefer::Leader, Prefer::Leader, Prefer::Any])),
         }

@@ -126,10 +126,15 @@ fn load_image(disk: &Disk, identity: Identity, upto: Slot, random: &mut Random) 
         let file = &disk.images[&slot];
         let cut = random.below(file.len() as u64 + 1) as usize;
         let read = reader.add(&file[..cut]).and_then(|()| reader.add(&file[cut..]));
-        if let Ok((head, namespace)) = read.and_then(|()| reader.finish(identity.cell)) {
-            assert!(head.slot == slot && namespace.revision() == head.revision, "an image is what its name says");
-            let kept = slots.last().copied().into_iter().chain([slot]).collect();
-            return (namespace, kept);
+        match read.and_then(|()| reader.finish(identity.cell)) {
+            Ok((head, namespace)) => {
+                assert!(head.slot == slot && namespace.revision() == head.revision, "an image is what its name says");
+                let kept = slots.last().copied().into_iter().chain([slot]).collect();
+                return (namespace, kept);
+            }
+            Err(error) => {
+                assert!(disk.spoiled.contains(&slot), "the image of {slot:?} is sound, and was not read: {error}")
+            }
         }
     }
     (Namespace::new(random.draw()), Vec::new())

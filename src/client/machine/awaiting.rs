@@ -23,6 +23,8 @@ struct Awaited {
     asked: bool,
     /// It is to be asked again: the answer under way may be of before.
     again: bool,
+    /// Its place was given up: the next answer is the last, whatever it says. The session may stand in the queue anew by then.
+    last: bool,
 }
 
 impl Awaiting {
@@ -41,7 +43,7 @@ impl Machine {
         if self.awaiting.locks.len() >= CONNECTION_LOCK_WAITS_MAX {
             return Err(Error::TooManyLockWaits { limit: CONNECTION_LOCK_WAITS_MAX });
         }
-        self.awaiting.locks.insert(tag, Awaited { path: path.clone(), asked: false, again: false });
+        self.awaiting.locks.insert(tag, Awaited { path: path.clone(), asked: false, again: false, last: false });
         self.ask_of_locks(|awaited| awaited.path == path);
         self.send(now);
         Ok(())
@@ -55,6 +57,14 @@ impl Machine {
         self.ask_of_locks(|awaited| awaited.path == path);
     }
 
+    /// A release of that lock by this session was answered; `done`: whoever waited for it until now has lost his place.
+    pub(super) fn lock_released(&mut self, path: &str, done: bool) {
+        for awaited in self.awaiting.locks.values_mut().filter(|awaited| awaited.path == path) {
+            awaited.last |= done;
+        }
+        self.lock_turned(path);
+    }
+
     /// A new connection: the server knows of nobody who waits.
     pub(super) fn locks_unknown(&mut self) {
         self.ask_of_locks(|_| true);
@@ -63,7 +73,7 @@ impl Machine {
     /// Takes the answer to a call, if it is that of a lock still waited for.
     pub(super) fn still_waits(&mut self, tag: u64, answer: &Result<Answer, Refusal>) -> bool {
         let Some(awaited) = self.awaiting.locks.get_mut(&tag) else { return false };
-        if !matches!(answer, Ok(Answer::LockPlace { place: LockPlace::Waiting })) {
+        if awaited.last || !matches!(answer, Ok(Answer::LockPlace { place: LockPlace::Waiting })) {
             self.awaiting.locks.remove(&tag);
             return false;
         }

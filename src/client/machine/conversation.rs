@@ -214,7 +214,7 @@ impl Machine {
         match &wish {
             Wish::Operation(operation) => {
                 if let Some(path) = released(operation) {
-                    self.lock_turned(path);
+                    self.lock_released(path, outcome.is_ok());
                 }
             }
             // Other nodes are to be seen from here on than what is kept was seen by.

@@ -12,9 +12,15 @@ use crate::wire::frame::FrameError;
 #[derive(Clone, Debug)]
 pub(super) enum Ending {
     Closed,
+    /// The cell said so.
     Expired(SessionId),
+    /// Nothing was heard of the cell for so long that the session may be over, for all one knows.
+    GraceOver(SessionId),
     Taken(SessionId),
-    Unreachable { after: Duration, why: String },
+    Unreachable {
+        after: Duration,
+        why: String,
+    },
     WrongCell(String),
     Version(String),
     Protocol(String),
@@ -39,7 +45,7 @@ impl Ending {
         let outcome = if sent { Known::Unknown } else { Known::NotApplied };
         match self {
             Self::Closed => Error::Closed { outcome },
-            Self::Expired(session) => Error::SessionExpired { session: *session, outcome },
+            Self::Expired(session) | Self::GraceOver(session) => Error::SessionExpired { session: *session, outcome },
             Self::Taken(session) => Error::SessionTaken { session: *session, outcome },
             Self::Unreachable { after, why } => Error::Unreachable { after: (*after).into(), why: why.clone() },
             Self::WrongCell(text) => Error::WrongCell { text: text.clone(), outcome },

@@ -414,7 +414,7 @@ impl Machine {
             Session::Wanted { .. } => SessionState::Connecting,
             Session::Live { jeopardy: false, .. } => SessionState::Safe,
             Session::Live { jeopardy: true, .. } => SessionState::Jeopardy,
-            Session::Over(Ending::Expired(_)) => SessionState::Expired,
+            Session::Over(Ending::Expired(_) | Ending::GraceOver(_)) => SessionState::Expired,
             Session::Over(_) => SessionState::Closed,
         }
     }
@@ -493,7 +493,7 @@ impl Machine {
             Session::Live { id, lease_until, jeopardy, .. } => {
                 let expires_at = *lease_until + self.settings.grace;
                 if now >= expires_at {
-                    let ending = Ending::Expired(*id);
+                    let ending = Ending::GraceOver(*id);
                     self.end(ending);
                 } else if now >= *lease_until && !*jeopardy {
                     *jeopardy = true;
@@ -596,10 +596,11 @@ impl Machine {
         }
         self.link = Link::Over;
         self.outgoing.clear();
-        // A session that was to be closed, and is over, was closed.
-        let mut event = if matches!(ending, Ending::Expired(_)) { SessionEvent::Expired } else { SessionEvent::Closed };
+        let expired = matches!(ending, Ending::Expired(_) | Ending::GraceOver(_));
+        let mut event = if expired { SessionEvent::Expired } else { SessionEvent::Closed };
         let mut ending = ending;
         for call in std::mem::take(&mut self.queue).into_calls() {
+            // A session that was to be closed, and of which the cell knows nothing, was closed.
             let closed = call.closes && call.sent && matches!(ending, Ending::Expired(_));
             let result = if closed { Ok(self.closed()) } else { Err(ending.error(call.sent)) };
             if closed {

@@ -1,14 +1,17 @@
 //! A number that many change.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use super::super::error::{Error, Result};
-use super::super::{Client, CreateOptions, Expect};
+use super::super::{Client, CreateOptions, Expect, Handle, HandleMode, OpenOptions};
 
 /// A number in a node, as decimal text; missing, it is 0.
 ///
 #[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/counter.rs"), "```")]
 ///
 /// An addition is a conditional write on the version that was read, made again when somebody else came first: of those who
-/// meet, one always gets on. Each takes effect once, however often it had to be sent.
+/// meet, one always gets on. Each takes effect once, however often it had to be sent. It is made through a [handle](Handle), so
+/// that a counter which is deleted, and begun anew by another, is not taken for the old one.
 ///
 /// # When something fails
 ///
@@ -18,57 +21,72 @@ use super::super::{Client, CreateOptions, Expect};
 pub struct Counter {
     client: Client,
     path: String,
+    /// The node, from the first addition on.
+    node: Arc<Mutex<Option<Arc<Handle>>>>,
 }
 
 impl Counter {
     /// The counter in the node at `path`, which is made by the first addition.
     #[must_use]
     pub fn new(client: &Client, path: impl Into<String>) -> Self {
-        Self { client: client.clone(), path: path.into() }
+        Self { client: client.clone(), path: path.into(), node: Arc::default() }
     }
 
     /// The number now.
     pub async fn get(&self) -> Result<i64> {
-        Ok(self.read().await?.map_or(0, |(value, _)| value))
+        match self.client.get(&self.path).await {
+            Ok((data, _)) => self.number(&data),
+            Err(Error::NoNode { .. }) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds to it; the number after that. [`Error::BadArgument`] if it would leave the range of an `i64`.
     pub async fn add(&self, delta: i64) -> Result<i64> {
         loop {
-            let (value, expect) = match self.read().await? {
-                Some((value, version)) => (value, Some(version)),
-                None => (0, None),
-            };
-            let sum = value.checked_add(delta).ok_or_else(|| Error::BadArgument {
-                why: format!("{value} + {delta} is past the range of the counter {}", self.path),
-            })?;
-            let written = match expect {
-                Some(version) => {
-                    self.client.set(&self.path, sum.to_string(), Expect::Version(version)).await.map(|_| ())
-                }
-                None => {
-                    let options = CreateOptions::permanent().parents();
-                    self.client.create(&self.path, sum.to_string(), options).await.map(|_| ())
-                }
-            };
-            match written {
-                Ok(()) => return Ok(sum),
+            let node = self.open().await?;
+            match self.add_to(&node, delta).await {
                 // Somebody else was faster.
-                Err(Error::BadVersion { .. } | Error::NodeExists { .. } | Error::NoNode { .. }) => {}
-                Err(error) => return Err(error),
+                Err(Error::BadVersion { .. }) => {}
+                // The node was deleted, and perhaps made anew.
+                Err(Error::HandleGone { .. }) => self.leave(&node),
+                result => return result,
             }
         }
     }
 
-    /// The number and its node's version; `None` if there is no node.
-    async fn read(&self) -> Result<Option<(i64, u64)>> {
-        let (data, stat) = match self.client.get(&self.path).await {
-            Ok(read) => read,
-            Err(Error::NoNode { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let value = std::str::from_utf8(&data).ok().and_then(|text| text.parse().ok());
-        let value = value.ok_or_else(|| Error::BadArgument { why: format!("{} holds no number", self.path) })?;
-        Ok(Some((value, stat.version)))
+    async fn add_to(&self, node: &Handle, delta: i64) -> Result<i64> {
+        let (data, stat) = node.get().await?;
+        let value = self.number(&data)?;
+        let sum = value.checked_add(delta).ok_or_else(|| Error::BadArgument {
+            why: format!("{value} + {delta} is past the range of the counter {}", self.path),
+        })?;
+        node.set(sum.to_string(), Expect::Version(stat.version)).await.map(|_| sum)
+    }
+
+    /// The node, made if there is none.
+    async fn open(&self) -> Result<Arc<Handle>> {
+        if let Some(node) = &*self.node() {
+            return Ok(Arc::clone(node));
+        }
+        let options = OpenOptions::mode(HandleMode::READ | HandleMode::WRITE);
+        let options = options.create("0", CreateOptions::permanent().parents());
+        let opened = Arc::new(self.client.open(&self.path, options).await?);
+        // Another clone may have come first.
+        Ok(Arc::clone(self.node().get_or_insert(opened)))
+    }
+
+    /// That node is gone.
+    fn leave(&self, gone: &Arc<Handle>) {
+        self.node().take_if(|node| Arc::ptr_eq(node, gone));
+    }
+
+    fn node(&self) -> MutexGuard<'_, Option<Arc<Handle>>> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number(&self, data: &[u8]) -> Result<i64> {
+        let value = std::str::from_utf8(data).ok().and_then(|text| text.parse().ok());
+        value.ok_or_else(|| Error::BadArgument { why: format!("{} holds no number", self.path) })
     }
 }

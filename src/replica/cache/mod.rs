@@ -155,6 +155,11 @@ struct Settling {
 }
 
 impl Cache {
+    /// Whether nothing is left of whoever kept anything.
+    pub(super) fn is_forsaken(&self) -> bool {
+        self.holders.is_empty() && self.looks.is_empty() && self.marking.is_empty() && self.to_send.is_empty()
+    }
+
     /// A reign begins; the log has marked these sessions, which these processes have. `passed_on`: one of them was another
     /// process's before. `count`: submissions up to now, none of which is in the log.
     pub(super) fn begin(reign: Ballot, marked: BTreeMap<SessionId, u64>, passed_on: bool, count: u64) -> Self {
