@@ -168,7 +168,10 @@ fn fork(client: &Client) {
                 && forked(client.save().wait_timeout(PATIENCE).err());
             // These were under way before: their answers are the parent's.
             let lost = matches!(waiting.wait(), Err(Error::Forked { outcome: Outcome::Unknown }))
+                && !watch.is_over()
                 && forked(watch.next().and_then(Result::err))
+                && watch.is_over()
+                && watch.revision() == 0
                 && watch.next().is_none()
                 && events.next().is_none();
             // Nobody would tell it that what is kept has changed.

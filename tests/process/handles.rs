@@ -1,7 +1,12 @@
 //! Handles between real processes: across the death of leaders, and of those who hold nodes open.
 
 use std::io::{BufRead, BufReader};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Wake, Waker};
+
+use futures_core::Stream;
 
 use quorate::client::{
     Client, CreateOptions, Error, Expect, Handle, HandleEvent, HandleLost, HandleToken, LockMode, LockOptions,
@@ -137,6 +142,32 @@ fn poison_calls_back_what_waits_and_keeps_the_node_open() {
     assert!(lives(&client, "/l"), "poison closes nothing");
     handle.close().wait_timeout(PATIENCE).expect("closing never fails");
     assert!(!lives(&client, "/l"));
+}
+
+/// Whoever polls a stream of events in turn, only the last is woken, and nobody is kept in mind besides.
+#[test]
+fn a_stream_keeps_the_waker_of_who_polled_it_last() {
+    struct Counted;
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {}
+    }
+    let cell = Cell::start(1, "");
+    let client = connect(&cell, "20s");
+    let handle = open(&client, "/n");
+    let mut events = handle.events(WatchOptions::node()).wait_timeout(PATIENCE).expect("a stream");
+    let polled: Vec<Weak<Counted>> = (0..100)
+        .map(|_| {
+            let counted = Arc::new(Counted);
+            let waker = Waker::from(Arc::clone(&counted));
+            assert!(Pin::new(&mut events).poll_next(&mut Context::from_waker(&waker)).is_pending());
+            Arc::downgrade(&counted)
+        })
+        .collect();
+    let alive = || polled.iter().filter(|waker| waker.strong_count() > 0).count();
+    assert_eq!(alive(), 1);
+    drop(events);
+    // The driver lets go of the watch in its own time.
+    cell.wait("the stream to be forgotten", |_| (alive() == 0).then_some(()));
 }
 
 /// `quorate open` at work.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use quorate::client::recipes::{
     Barrier, Counter, DoubleBarrier, Election, Fence, Group, Queue, ReadWriteLock, Rendezvous, Semaphore, Setting,
 };
-use quorate::client::{Client, CreateOptions, Error, Expect, LockOptions, WatchOptions, block_on, block_on_timeout};
+use quorate::client::{
+    Client, CreateOptions, Error, Expect, LockOptions, TxnOutcome, WatchOptions, block_on, block_on_timeout,
+};
 
 use super::actors::Actor;
 use super::cell::{Cell, PATIENCE};
@@ -410,6 +412,36 @@ fn every_addition_counts_once() {
     let past = block_on(Counter::new(&client, "/counters/far").add(i64::MAX))
         .and_then(|_| block_on(Counter::new(&client, "/counters/far").add(1)));
     assert!(matches!(past, Err(Error::BadArgument { .. })), "{past:?}");
+}
+
+/// Of a counter that was deleted, and begun anew with as many changes as the old one had, nothing of the old comes back.
+#[test]
+fn an_addition_to_a_deleted_counter_does_not_reach_the_next_one() {
+    const EACH: i64 = 1 << 32;
+    let trial = Trial::new();
+    let (client, over) = (trial.client(), AtomicBool::new(false));
+    let counter = Counter::new(&client, "/counters/again");
+    done(counter.add(1));
+    scope(|scope| {
+        for _ in 0..3 {
+            let client = trial.client();
+            let over = &over;
+            scope.spawn(move || {
+                let counter = Counter::new(&client, "/counters/again");
+                while !over.load(Ordering::Relaxed) {
+                    done(counter.add(1));
+                }
+            });
+        }
+        for round in 1..300 {
+            let begin = (round * EACH).to_string();
+            let anew = client.txn().delete("/counters/again", Expect::Any);
+            let anew = anew.create("/counters/again", begin, CreateOptions::permanent());
+            anew.commit().wait_timeout(PATIENCE).and_then(TxnOutcome::applied).expect("it is there");
+            assert_eq!(done(counter.get()) / EACH, round, "what was counted before came back");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use quorate::client::{Client, Error, Expect, LockOptions, SavedSession};
+use quorate::client::{Client, Credentials, Error, Expect, LockOptions, SavedSession};
 use rustix::process::Signal;
 
 use super::actors::Actor;
@@ -67,6 +67,30 @@ fn a_killed_process_is_followed_by_one_that_knows_what_it_did() {
     assert!(guard.token() > token);
     let gone = Client::builder(&cell.endpoints()).expect("addresses").resume(handed).connect().wait_timeout(PATIENCE);
     assert!(matches!(gone, Err(Error::SessionExpired { .. })), "{gone:?}");
+}
+
+/// A proof of identity is a request too. A process that only proved again what the session knows, and died, left no trace in the
+/// numbers by which the next one judges whether something was done.
+#[test]
+fn who_takes_a_session_over_and_does_nothing_makes_no_request() {
+    let cell = Cell::start(1, "");
+    let alice = || Credentials::new("alice", "pass");
+    let builder = || Client::builder(&cell.endpoints()).expect("addresses").auth(alice());
+    let first = builder().connect().wait_timeout(PATIENCE).expect("a session");
+    let saved = first.save().wait_timeout(PATIENCE).expect("saved");
+    // None of them is dropped: that would close the session.
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        let next = builder().resume(saved).connect().wait_timeout(PATIENCE).expect("taken over");
+        let principals = next.who_am_i().wait_timeout(PATIENCE).expect("an answer");
+        assert_eq!(principals.users, [alice().user()]);
+        assert_eq!(next.applied_before(), saved.requests(), "nobody has done anything since the line was saved");
+        taken.push(next);
+    }
+    let bob = Credentials::new("bob", "word");
+    let both = builder().auth(bob.clone()).resume(saved).connect().wait_timeout(PATIENCE).expect("taken over");
+    let principals = both.who_am_i().wait_timeout(PATIENCE).expect("an answer");
+    assert_eq!(principals.users, [alice().user(), bob.user()], "who is new to the session is proved");
 }
 
 #[test]

@@ -535,6 +535,25 @@ fn a_close_whose_answer_was_lost_is_done_when_the_session_is_gone() {
     assert_eq!(test.machine.state(), SessionState::Closed);
 }
 
+/// The session's timer stands still while the cell has no leader: only the cell knows whether it is over.
+#[test]
+fn a_close_is_not_acknowledged_because_the_clients_own_grace_is_over() {
+    let mut test = Test::open();
+    test.machine.close(test.now, 1);
+    assert_eq!(test.said().len(), 1, "it was sent");
+    test.machine.disconnected(test.now, "it broke");
+    while !test.machine.is_over() {
+        test.pass(Duration::from_secs(1));
+        if matches!(test.machine.link, Link::Connecting { .. }) {
+            test.machine.disconnected(test.now, "connection refused");
+        }
+    }
+    let [(1, Err(Error::SessionExpired { outcome: Known::Unknown, .. }))] = &test.done[..] else {
+        panic!("{:?}", test.done)
+    };
+    assert_eq!(test.machine.state(), SessionState::Expired);
+}
+
 #[test]
 fn without_a_cell_the_opening_fails_and_says_what_it_met() {
     let mut test = Test::new(&["a:1", "b:1"], Prefer::Leader);
