@@ -433,6 +433,7 @@ fn an_addition_to_a_deleted_counter_does_not_reach_the_next_one() {
                 }
             });
         }
+        let _ends = Ends(&over);
         for round in 1..300 {
             let begin = (round * EACH).to_string();
             let anew = client.txn().delete("/counters/again", Expect::Any);
@@ -440,8 +441,16 @@ fn an_addition_to_a_deleted_counter_does_not_reach_the_next_one() {
             anew.commit().wait_timeout(PATIENCE).and_then(TxnOutcome::applied).expect("it is there");
             assert_eq!(done(counter.get()) / EACH, round, "what was counted before came back");
         }
-        over.store(true, Ordering::Relaxed);
     });
+}
+
+/// Tells others to end, however this thread does.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
