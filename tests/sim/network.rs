@@ -197,7 +197,7 @@ impl Network {
 
     /// A connection breaks; each end learns it in its own time. False if there is none.
     pub fn break_one(&mut self, world: &mut World) -> bool {
-        let all: Vec<u64> = self.conns.keys().copied().collect();
+        let all: Vec<u64> = self.conns.iter().filter(|(_, c)| c.open == [true, true]).map(|(conn, _)| *conn).collect();
         if all.is_empty() {
             return false;
         }
@@ -348,7 +348,8 @@ impl Network {
     }
 
     pub fn break_conn(&mut self, world: &mut World, conn: u64, within: Moment) {
-        let Some(c) = self.conns.get_mut(&conn) else { return };
+        // One that is being dialled is not there yet: its other end could not be told.
+        let Some(c) = self.conns.get_mut(&conn).filter(|c| c.open == [true, true]) else { return };
         for side in [0, 1] {
             if world.random.below(2) == 0 {
                 c.sent[side].pieces.clear();
