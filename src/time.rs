@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
+use std::str::FromStr;
 
 /// A point on one host's boot clock, in nanoseconds.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,8 +48,15 @@ impl Instant {
 
 impl Duration {
     /// The units it is spelt in, and the nanoseconds of each, the largest first.
-    pub const UNITS: [(&'static str, u64); 5] =
-        [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+    pub const UNITS: [(&'static str, u64); 7] = [
+        ("d", 24 * 3_600_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("ns", 1),
+    ];
 
     /// No time at all.
     pub const ZERO: Self = Self(0);
@@ -145,6 +153,19 @@ impl fmt::Display for Duration {
     }
 }
 
+impl FromStr for Duration {
+    type Err = String;
+
+    /// A whole number and its unit: `250ms`, `10s`, `2m`, `12h`, `7d`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let worth = Self::UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, worth)| worth);
+        let nanos = worth.and_then(|worth| number.parse::<u64>().ok()?.checked_mul(*worth));
+        nanos.map(Self).ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s, 2m, 12h or 7d"))
+    }
+}
+
 impl fmt::Debug for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -176,7 +197,10 @@ mod tests {
             (1_500_000, "1500us"),
             (60_000_000_000, "1m"),
             (90_000_000_000, "90s"),
+            (7_200_000_000_000, "2h"),
+            (604_800_000_000_000, "7d"),
         ] {
+            assert_eq!(text.parse(), Ok(Duration::from_nanos(nanos)));
             assert_eq!(Duration::from_nanos(nanos).to_string(), text);
             assert_eq!(format!("{:?}", Duration::from_nanos(nanos)), text);
         }

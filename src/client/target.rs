@@ -103,16 +103,8 @@ pub(super) fn parse_chroot(text: &str) -> Result<String, Error> {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, Error> {
-    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (count, unit) = text.split_at(unit);
-    let millis_each = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => return Err(bad(format!("`{text}` is not a duration; write 500ms, 10s or 1m"))),
-    };
-    let millis = count.parse::<u64>().ok().and_then(|count| count.checked_mul(millis_each));
-    millis.map(Duration::from_millis).ok_or_else(|| bad(format!("`{text}` is not a duration; write 500ms, 10s or 1m")))
+    let span: crate::time::Duration = text.parse().map_err(bad)?;
+    Ok(span.into())
 }
 
 fn parse_cell(text: &str) -> Result<CellId, Error> {

@@ -68,11 +68,13 @@ impl FromStr for Auth {
     }
 }
 
-/// Reads a span of time as every flag takes it: `250ms`, `10s`, `2m`, or a bare number of seconds like `10` or `2.5`.
+/// Reads a span of time as every flag takes it: `250ms`, `10s`, `2m`, `12h`, `7d`, or a bare number of seconds like `10` or `2.5`.
 pub fn span(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let span = seconds.or_else(|| text.parse::<Span>().ok().map(|span| span.0.into()));
-    span.ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s or 2m; a bare number is seconds"))
+    span.ok_or_else(|| {
+        format!("`{text}` is no span of time; write it like 250ms, 10s, 2m, 12h or 7d; a bare number is seconds")
+    })
 }
 
 impl Target {
@@ -264,11 +266,18 @@ mod tests {
 
     #[test]
     fn every_flag_takes_a_span_of_time_in_one_way() {
-        for (text, millis) in [("250ms", 250), ("10s", 10_000), ("2m", 120_000), ("1", 1_000), ("2.5", 2_500), ("0", 0)]
-        {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("1", 1_000),
+            ("2.5", 2_500),
+            ("0", 0),
+        ] {
             assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "-1", "1h", "inf", "nan", "1e300"] {
+        for text in ["", "s", "-1", "1w", "inf", "nan", "1e300"] {
             assert!(span(text).is_err_and(|why| why.contains("a bare number is seconds")), "{text}");
         }
     }
