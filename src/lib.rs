@@ -103,11 +103,11 @@
 //! | `tests/paxos_*.rs`, `tests/golden/` | conversations of replicas, and the bytes of every message, as text to be reviewed |
 //! | `tests/model` | the rules of leases and elections alone, every state of a small model |
 //! | `tests/cell`, `tests/lists` | what several of these share: Paxos cores in one thread, and an oracle's list of members |
-//! | `tests/mutants.tsv` | mistakes which the tests must notice |
-//! | `tests/sim/corpus.txt` | every seed of the simulator that ever failed: they run first |
+//! | `tests/mutants.tsv` | mistakes, *mutants*, which the tests must notice where the code has the mechanism |
+//! | `tests/sim/corpus.txt` | every seed of the simulator that ever failed: each test run goes through them |
 //! | `tests/ledger.tsv` | what `scripts/long-run`, which searches for hours, came to, violations included |
 //!
-//! `cfg!(bug = "09")` in the code is such a mistake: `scripts/mutants` builds it in to see that it is noticed, and no
+//! `cfg!(bug = "09")` in the code is such a mutant: `scripts/mutants` builds it in to see that it is noticed, and no
 //! other build has any.
 
 #[cfg(feature = "server")]

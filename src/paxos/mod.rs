@@ -153,7 +153,8 @@ impl Paxos {
             }
         }
         let million = 1_000_000;
-        let granted = if cfg!(bug = "14") { Duration::ZERO } else { hard_state.lease_max };
+        let granted = if cfg!(bug = "44") { settings.lease } else { hard_state.lease_max };
+        let granted = if cfg!(bug = "14") { Duration::ZERO } else { granted };
         let boot_wait = granted.scaled(million + settings.clock_error_ppm, million);
         let acceptor = Acceptor::new(&hard_state, promised, now + boot_wait, chosen_upto);
         let configs = hard_state.configs;
