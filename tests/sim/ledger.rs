@@ -1,4 +1,8 @@
 //! The ledger of long runs, which only scripts/long-run writes: that it is well formed, and that the README quotes it.
+//!
+//! A line is one run of a suite: `seeds` and `events` are those that it came through, `faults` the misfortunes that struck in
+//! them (not the chances by the way), `violations` whether a seed broke a rule, which ends the run. Of a run that ended so the
+//! three numbers are those at its last whole fifty seeds. A suite's seeds since its last violation are counted over all commits.
 
 use std::path::Path;
 
@@ -31,7 +35,7 @@ fn the_readme_quotes_the_ledger() {
     assert_eq!(ledger.lines().next(), Some(head));
     let (short, long) = (seeds_since_violation(&ledger, "short"), seeds_since_violation(&ledger, "long"));
     let quoted = format!(
-        "Since the last violation in [the ledger](tests/ledger.tsv): {short} short seeds of the simulator (95 % bound: {}) \
+        "Since the last violation of each suite in [the ledger](tests/ledger.tsv): {short} short seeds of the simulator (95 % bound: {}) \
          and {long} long ones ({}).",
         bound(short),
         bound(long)

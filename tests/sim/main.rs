@@ -8,14 +8,28 @@
 //! A run has two phases ([`run`]). In the *storm* [`misfortune`]s of the seed's own mix ([`plan`]) strike: crashes that
 //! tear unfinished writes, hosts that vanish, pauses past the lease in the middle of a turn, partitions one way and
 //! both, connections that break, disks that stall, are damaged or lost. An [`operator`] has lost disks replaced, and
-//! replicas removed and added again, in a third of the seeds. In the *calm* everybody runs and nothing fails any more:
-//! every call must come to its end; but where the seed let more be damaged and lost than can be repaired, the cell may
+//! replicas removed and added again, in a third of the seeds. In the *calm* no misfortune strikes. A minority may
+//! stay away or without room, and a damaged log is damaged once more, to see it mended; but every call must come to its end,
+//! and of whoever is gone nothing may be kept; but where the seed let more be damaged and lost than can be repaired, the cell may
 //! stand still, and nothing that it says may be wrong. Four judges watch: the [`oracle`] sees frames and durable records
 //! and knows what is chosen; [`run`] itself holds leases against the disks they rest on, and sessions against what their
 //! clients were told; the [`history`] holds what clients were told, by their watches too ([`watching`]), against an
 //! independent [`model`] fed with the chosen log; and a search for one [`linearizable`] order asks of single nodes the
 //! same without trusting any revision. An [`enquirer`] asks single replicas what they answer out of themselves. Clients
 //! tell each other what they were answered: whoever hears of it looks for himself at once, through whatever front he has.
+//!
+//! | | |
+//! |---|---|
+//! | the cell | [`world`], [`network`], [`links`], [`disk`], [`node`], [`fronts`], [`recovery`], [`client`] |
+//! | what goes wrong | [`plan`], [`misfortune`], [`damage`], [`old_copy`], [`operator`], [`divergence`]; [`cuts`] leaves it out |
+//! | what is asked | [`workload`], [`watching`], [`enquirer`] |
+//! | the plain model | [`model`], [`tree`], [`steps`], [`answers`], [`locks`], [`handles`], [`logs`], [`quotas`], [`acls`] |
+//! | the judges | [`oracle`], [`run`], [`history`], [`watching`], [`enquirer`], [`linearizable`] |
+//! | what it came to | [`coverage`], [`conflicts`], [`report`], [`ledger`] |
+//! | beside the seeds | [`conformance`] of disks, [`wires`], [`lies`] and [`relay`] of networks, [`decoders`] |
+//!
+//! Another misfortune is a weight in [`plan`] and a row each in [`misfortune`] and [`cuts`]; another operation asks for its
+//! words in [`coverage`], its part in [`model`] and [`workload`], and what it touches in [`linearizable`] and [`handles`].
 //!
 //! What the runs exercise is counted ([`coverage`]), so that an operation or a fault nobody draws any more is noticed.
 //! A seed that fails can be made smaller ([`cuts`]).
@@ -190,7 +204,7 @@ fn fresh_seeds() {
         let report = run_cut_or_tell(base + seeds, &cuts);
         seeds += 1;
         total.add(report);
-        if budget > Duration::from_secs(60) && seeds.is_multiple_of(50) {
+        if seeds.is_multiple_of(50) {
             println!("progress: {seeds} seeds {} events {} faults", total.events, total.misfortunes);
         }
     }

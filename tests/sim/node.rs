@@ -415,6 +415,9 @@ impl Node {
                     let durable = recovery::durable_promise(&self.disk).max(proved);
                     assert!(durable >= *ballot, "node {} promises {ballot:?}, its disk {durable:?}", self.index);
                 }
+                if let PeerMessage::Paxos(Message::HeartbeatReply { chosen_upto, .. }) = &message {
+                    around.oracle.holds(self.index, *chosen_upto, || recovery::pointed_to(&self.disk));
+                }
                 around.oracle.says(self.index, to, &message);
                 running.links.send(around.world, around.network, to, &message);
             }

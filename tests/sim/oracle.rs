@@ -68,6 +68,10 @@ struct Seen {
     incarnation: Incarnation,
     /// The newest durable vote of each slot.
     durable: BTreeMap<Slot, Ballot>,
+    /// Slots above the next field that have a durable record, a vote or a learned value.
+    on_disk: BTreeSet<Slot>,
+    /// Every slot up to here has had one, or is in a durable image.
+    held_upto: Slot,
     /// The highest ballot of any durable record: a restart promises at least that.
     proved: Ballot,
     applied_upto: Slot,
@@ -80,6 +84,8 @@ impl Seen {
         Self {
             incarnation,
             durable: BTreeMap::new(),
+            on_disk: BTreeSet::new(),
+            held_upto: Slot(0),
             proved: Ballot::NONE,
             applied_upto: Slot(0),
             chosen_upto: Slot(0),
@@ -153,6 +159,7 @@ impl Oracle {
             self.is_chosen_upto(node, *chosen_upto);
             let seen = &mut self.seen[node];
             seen.proved = seen.proved.max(*ballot);
+            seen.on_disk.insert(*slot);
             if *learned {
                 self.is_chosen(node, *slot, value);
                 continue;
@@ -172,6 +179,7 @@ impl Oracle {
         for (slot, value) in &found.chosen {
             self.is_chosen(node, *slot, value);
         }
+        self.seen[node].on_disk.extend(found.chosen.iter().map(|(slot, _)| *slot));
         self.recorded(node, &found.accepted);
         self.is_chosen_upto(node, found.image_upto);
         let chosen_upto = found.chosen.last().map_or(found.image_upto, |(slot, _)| *slot);
@@ -186,6 +194,23 @@ impl Oracle {
                 "node {node} had a durable vote in {slot:?} at {ballot:?}, and does not find it any more"
             );
         }
+    }
+
+    /// A node says that its disk has everything up to there; `image_upto`: as its durable image has.
+    pub fn holds(&mut self, node: usize, upto: Slot, image_upto: impl Fn() -> Slot) {
+        let seen = &mut self.seen[node];
+        if upto > seen.held_upto {
+            seen.held_upto = seen.held_upto.max(image_upto());
+            seen.on_disk = seen.on_disk.split_off(&seen.held_upto.next());
+            while seen.on_disk.remove(&seen.held_upto.next()) {
+                seen.held_upto = seen.held_upto.next();
+            }
+        }
+        let held = seen.held_upto;
+        assert!(
+            upto <= held,
+            "node {node} says that its disk has everything up to {upto:?}, which it has up to {held:?}"
+        );
     }
 
     /// A node has another disk: what the one before held is gone, and its votes stay what they were.

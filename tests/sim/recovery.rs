@@ -238,6 +238,12 @@ pub fn newest_is_led_to(disk: &Disk) -> bool {
     hard_state.contents().image.is_some_and(|image| image.is_led_to)
 }
 
+/// Everything up to there is in the image that the hard state names.
+pub fn pointed_to(disk: &Disk) -> Slot {
+    let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
+    hard_state.contents().image.map_or(Slot(0), |image| image.slot)
+}
+
 /// The promise that all four copies of the hard state hold.
 pub fn durable_promise(disk: &Disk) -> Ballot {
     let promises: Vec<Ballot> = hard_state::copies(&disk.hard_state)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quorate::namespace::{Gate, answer};
-use quorate::paxos::Slot;
+use quorate::paxos::{Kind, Slot, Value};
 use quorate::replica::Replica;
 use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
 
@@ -25,7 +25,7 @@ use super::plan::{CLOCK_ERROR_PPM, Plan};
 use super::recovery;
 use super::report::Report;
 use super::watching;
-use super::world::{Event, HostClock, MICRO, MILLI, Moment, SECOND, World};
+use super::world::{Event, HostClock, MICRO, Moment, SECOND, World};
 
 /// A cell, its clients and its weather.
 pub struct Run {
@@ -179,7 +179,7 @@ impl Run {
         }
     }
 
-    /// No more faults: every call must come to its end, and every client must be served.
+    /// No misfortune any more: every call must come to its end, and every client must be served.
     fn calm(&mut self) {
         self.calm = true;
         misfortune::end_all(self);
@@ -246,8 +246,9 @@ impl Run {
     fn judge(&self) -> Report {
         let mut model = Model::new();
         for (slot, value) in self.oracle.log() {
-            if value.first() == Some(&COMMANDS) {
-                model.apply(slot, &value[1..]);
+            let value = Value::copy_of(value);
+            if value.kind() == Some(Kind::Commands) {
+                model.apply(slot, &value.body());
             }
         }
         let tally = self.history.judge(&model);
@@ -592,12 +593,7 @@ fn same_state(node: usize, namespace: &quorate::namespace::Namespace, model: &Mo
     assert!(namespace.tree().len() == count, "node {node} holds more than the model");
 }
 
-/// The kind byte of a batch of commands.
-const COMMANDS: u8 = 1;
-
 /// In the calm everything finishes within this.
 const PATIENCE: Moment = 60 * SECOND;
 
 const EVENTS_MAX: u64 = 20_000_000;
-
-const _: () = assert!(PATIENCE > 1000 * MILLI);
