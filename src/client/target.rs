@@ -169,7 +169,7 @@ mod tests {
             "h/../b",
             "h?session",
             "h?session=10",
-            "h?session=10h",
+            "h?session=10w",
             "h?cell=12",
             "h?prefer=best",
             "h?colour=red",
