@@ -191,7 +191,8 @@ impl Config {
     /// As [`Config::read`], from text; `origin` names it in messages.
     pub fn parse(text: &str, origin: &str, overrides: &[Override]) -> Result<Self, Failure> {
         // First as it stands, so that a mistake in the file is shown with its line; then with what is laid over it.
-        let mut config: Self = toml::from_str(text).map_err(|error| misread(origin, &error))?;
+        let alone: Self = toml::from_str(text).map_err(|error| misread(origin, &error))?;
+        let mut config = alone.clone();
         if !overrides.is_empty() {
             let mut table: toml::Table = toml::from_str(text).map_err(|error| misread(origin, &error))?;
             for setting in overrides {
@@ -200,8 +201,24 @@ impl Config {
             }
         }
         config.replicas.sort_by_key(|replica| replica.id);
-        config.check(origin)?;
+        config.check(&alone.blamed(origin, overrides))?;
         Ok(config)
+    }
+
+    /// Who is at fault if something is wrong, should this stand in the file: the file, unless it is sound without what was laid
+    /// over it.
+    fn blamed(mut self, origin: &str, overrides: &[Override]) -> Blamed {
+        self.replicas.sort_by_key(|replica| replica.id);
+        let file = Blamed {
+            what: format!("{origin} contradicts itself"),
+            fix: format!("edit {origin}; it must be the same on every replica"),
+        };
+        if overrides.is_empty() || self.check(&file).is_err() {
+            return file;
+        }
+        let laid = overrides.iter().map(|setting| setting.origin.as_str()).collect::<Vec<_>>().join(", ");
+        let fix = format!("change or drop {laid}: {origin} is sound without");
+        Blamed { what: format!("what is laid over {origin} by {laid} contradicts it"), fix }
     }
 
     /// The file's text: what `dev` writes.
@@ -229,13 +246,9 @@ impl Config {
         self.replicas.iter().find(|replica| replica.id == id)
     }
 
-    fn check(&self, origin: &str) -> Result<(), Failure> {
+    fn check(&self, Blamed { what, fix }: &Blamed) -> Result<(), Failure> {
         let wrong = |found: String, needed: &str, why: &str| {
-            Failure::new(Code::ConfigInvalid, format!("{origin} contradicts itself"))
-                .found(found)
-                .needed(needed)
-                .why(why)
-                .fix(format!("edit {origin}; it must be the same on every replica"))
+            Failure::new(Code::ConfigInvalid, what).found(found).needed(needed).why(why).fix(fix)
         };
         self.check_replicas(&wrong)?;
         let paxos = &self.paxos;
@@ -483,6 +496,12 @@ fn replica_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ReplicaId, D
     }
 }
 
+/// How a contradiction is told.
+struct Blamed {
+    what: String,
+    fix: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -504,6 +523,19 @@ lease = "300ms"
 
     fn refused(text: &str) -> String {
         Config::parse(text, "cell.toml", &[]).expect_err("it is wrong").report()
+    }
+
+    #[test]
+    fn a_contradiction_is_blamed_on_whoever_brought_it() {
+        let laid = |key: &str, text: &str| Override::flag(&format!("QUORATE_PAXOS_{key}"), "paxos", key, text);
+        let report = |text: &str, overrides: &[Override]| {
+            Config::parse(text, "cell.toml", overrides).expect_err("it is wrong").report()
+        };
+        let by_variable = report(THREE, &[laid("heartbeat", "200ms"), laid("margin", "1ms")]);
+        assert!(by_variable.contains("laid over cell.toml by QUORATE_PAXOS_heartbeat"), "{by_variable}");
+        assert!(by_variable.contains("cell.toml is sound without"), "{by_variable}");
+        let by_file = report(&THREE.replace("\"300ms\"", "\"1ms\""), &[laid("margin", "100us")]);
+        assert!(by_file.contains("cell.toml contradicts itself") && by_file.contains("edit cell.toml"), "{by_file}");
     }
 
     #[test]
