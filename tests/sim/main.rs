@@ -194,7 +194,8 @@ fn every_seed_that_ever_failed_passes() {
 fn fresh_seeds() {
     let budget = Duration::from_secs(number_of("QUORATE_SIM_SECONDS").unwrap_or(20));
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
-    let base = number_of("QUORATE_SIM_BASE").unwrap_or(since_1970.as_secs() << 24);
+    // Two that begin in the same second have seeds of their own.
+    let base = number_of("QUORATE_SIM_BASE").unwrap_or((since_1970.as_micros() as u64) << 12);
     println!("base seed {base}");
     let cuts = Cuts::from_environment();
     let begun = std::time::Instant::now();

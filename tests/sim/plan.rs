@@ -194,7 +194,7 @@ impl Plan {
         }
         if plan.lease_reads && more.below(6) == 0 {
             // What their makers promise no clock keeps by far, and the cell knows: its own leases hold. Those of clients do not.
-            (plan.clock_error_ppm, plan.told_error_ppm, plan.caching) = (25_000, 50_000, 0);
+            (plan.clock_error_ppm, plan.told_error_ppm, plan.caching) = (200_000, 400_000, 0);
         }
         plan.crowded = more.pick(&[0, 0, 10, 100]);
         plan.network.flipped = more.pick(&[0, 0, 0, 1, 10]);
