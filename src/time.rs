@@ -153,16 +153,23 @@ impl fmt::Display for Duration {
     }
 }
 
+/// Splits `12ms` into its number and its unit's worth and multiplies them.
+pub(crate) fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let (_, worth) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*worth)
+}
+
 impl FromStr for Duration {
     type Err = String;
 
     /// A whole number and its unit: `250ms`, `10s`, `2m`, `12h`, `7d`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-        let worth = Self::UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, worth)| worth);
-        let nanos = worth.and_then(|worth| number.parse::<u64>().ok()?.checked_mul(*worth));
-        nanos.map(Self).ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s, 2m, 12h or 7d"))
+        number_with_unit(text, &Self::UNITS)
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no span of time; write it like 250ms, 10s, 2m, 12h or 7d"))
     }
 }
 

@@ -66,9 +66,11 @@ impl Client {
     /// Proves to be each of them, then keeps the promise of a client. A proof is a request, and has a number: a session that was
     /// `resumed` is asked first for whom it stands, so that what it knows is not proved again.
     pub(super) fn introduce(self, mut credentials: Vec<Credentials>, resumed: bool, promise: Promise<Self>) {
-        let who_am_i = || Call::Read(Read::WhoAmI, Consistency::Linearizable);
-        let asks = resumed && !credentials.is_empty();
-        let first = if asks { Some(who_am_i()) } else { introduction(&mut credentials) };
+        let first = if resumed && !credentials.is_empty() {
+            Some(Call::Read(Read::WhoAmI, Consistency::Linearizable))
+        } else {
+            introduction(&mut credentials)
+        };
         match first {
             None => promise.keep(Ok(self)),
             Some(first) => {
@@ -102,6 +104,7 @@ impl Introducing {
         }
     }
 
+    /// Whom the session stands for is not to be proved; or somebody was.
     fn told(&mut self, answered: Answered) -> Result<()> {
         match answered {
             Answered::Read { answer: Ok(Answer::Principals { principals }), .. } => {

@@ -335,7 +335,7 @@ impl Replica {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let nobody = self.attached.is_empty() && self.watching.is_empty();
-        nobody && self.reads.is_idle() && self.cache.as_ref().is_none_or(Cache::is_forsaken)
+        nobody && self.reads.is_idle() && self.cache.as_ref().is_none_or(Cache::is_empty)
     }
 
     /// What clients keep, if this replica leads.

@@ -312,9 +312,8 @@ impl Client {
                     }
                     let closes = matches!(call.asked, Asked::Request { operation: Operation::CloseSession, .. });
                     if closes && result.is_ok() {
-                        let life = (self.index, self.lives);
-                        let session = around.history.sessions.get(&life).copied();
-                        around.history.told_over.extend(session.map(|id| (life, id, around.chosen_upto)));
+                        let session = around.history.sessions.get(&self.life()).copied();
+                        around.history.told_over.extend(session.map(|id| (self.life(), id, around.chosen_upto)));
                         if self.phase == Phase::Closing {
                             self.phase = Phase::Done;
                         }

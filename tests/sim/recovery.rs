@@ -1,6 +1,6 @@
 //! From a disk to a replica, as `server::start` does it; and what the oracle wants to know of a disk's bytes.
 
-use quorate::journal::hard_state::{self, COPIES, CopyState, HardStateFile};
+use quorate::journal::hard_state::{self, COPIES, CopyState, HardStateFile, ImagePointer};
 use quorate::journal::record::{Block, RecordKind, Twin};
 use quorate::journal::{self, Identity, Journal, Known, Place, Recovery, SegmentId, SegmentRead, Settings};
 use quorate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES};
@@ -234,14 +234,16 @@ pub fn records_of(bytes: &[u8]) -> Vec<AcceptedRecord> {
 
 /// Whether the log leads to the image that the hard state points to.
 pub fn newest_is_led_to(disk: &Disk) -> bool {
-    let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
-    hard_state.contents().image.is_some_and(|image| image.is_led_to)
+    pointer(disk).is_some_and(|image| image.is_led_to)
 }
 
 /// Everything up to there is in the image that the hard state names.
 pub fn pointed_to(disk: &Disk) -> Slot {
-    let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
-    hard_state.contents().image.map_or(Slot(0), |image| image.slot)
+    pointer(disk).map_or(Slot(0), |image| image.slot)
+}
+
+fn pointer(disk: &Disk) -> Option<ImagePointer> {
+    HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole").contents().image
 }
 
 /// The promise that all four copies of the hard state hold.

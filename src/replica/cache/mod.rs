@@ -155,8 +155,8 @@ struct Settling {
 }
 
 impl Cache {
-    /// Whether nothing is left of whoever kept anything.
-    pub(super) fn is_forsaken(&self) -> bool {
+    /// Whether nothing is kept for any session: nobody has a lease on answers, and nobody is to be told anything.
+    pub(super) fn is_empty(&self) -> bool {
         self.holders.is_empty() && self.looks.is_empty() && self.marking.is_empty() && self.to_send.is_empty()
     }
 

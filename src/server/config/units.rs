@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::time::Duration;
+use crate::time::{Duration, number_with_unit};
 
 /// A span of time that is written like `250ms`, `10s`, `2m`, `12h` or `7d`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,15 +16,6 @@ pub struct Span(pub Duration);
 pub struct Size(pub u64);
 
 const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-
-/// Splits `12KiB` into its number and its unit's worth and multiplies them.
-fn bytes_with_unit(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let (_, worth) = SIZE_UNITS.iter().find(|(name, _)| *name == unit.trim())?;
-    number.parse::<u64>().ok()?.checked_mul(*worth)
-}
 
 impl FromStr for Span {
     type Err = String;
@@ -38,7 +29,7 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self, String> {
         let plain = text.trim().parse::<u64>().ok();
         plain
-            .or_else(|| bytes_with_unit(text))
+            .or_else(|| number_with_unit(text, &SIZE_UNITS))
             .map(Self)
             .ok_or_else(|| format!("`{text}` is no size; write it like 4096, 64KiB, 64MiB or 1GiB"))
     }
