@@ -350,6 +350,26 @@ fn who_may_not_lead_and_does_not_know_who_does_asks_the_others() {
     assert_eq!(chosen(&mut cell, C), chosen(&mut cell, joined), "it has caught up");
 }
 
+/// What was granted counts, not what is asked for now: an operator shortened the lease, and those who restart have another
+/// leader's longer one outstanding.
+#[test]
+fn who_starts_waits_for_the_lease_it_granted() {
+    let mut cell = Cell::new(3, 7, true);
+    cell.run(Duration::from_millis(2000));
+    let leads = leader(&cell).expect("somebody leads");
+    for id in [A, B, C] {
+        cell.crash(id);
+        let state = cell.node(id).disk.hard_state.as_mut().expect("it granted a lease");
+        state.lease_max = Duration::from_millis(3000);
+    }
+    let others: Vec<ReplicaId> = [A, B, C].into_iter().filter(|id| *id != leads).collect();
+    others.iter().for_each(|id| cell.restart(*id));
+    cell.run(Duration::from_millis(2900));
+    assert_eq!(leader(&cell), None, "the one before may read under its lease");
+    cell.run(Duration::from_millis(3000));
+    assert!(leader(&cell).is_some(), "it is over");
+}
+
 /// What lies on its disk does not say any more that anything above `upto` is chosen.
 fn forget_chosen(cell: &mut Cell, id: ReplicaId, upto: Slot) {
     for record in &mut cell.node(id).disk.records {

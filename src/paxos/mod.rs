@@ -153,8 +153,11 @@ impl Paxos {
             }
         }
         let million = 1_000_000;
-        let granted = if cfg!(bug = "44") { settings.lease } else { hard_state.lease_max };
-        let granted = if cfg!(bug = "14") { Duration::ZERO } else { granted };
+        let granted = match hard_state.lease_max {
+            _ if cfg!(bug = "14") => Duration::ZERO,
+            _ if cfg!(bug = "44") => settings.lease,
+            granted => granted,
+        };
         let boot_wait = granted.scaled(million + settings.clock_error_ppm, million);
         let acceptor = Acceptor::new(&hard_state, promised, now + boot_wait, chosen_upto);
         let configs = hard_state.configs;
