@@ -317,7 +317,7 @@ fn a_program_runs_while_it_leads_and_another_after_it() {
     });
     assert_eq!(second.wait_with_output().expect("it ends").status.code(), Some(7));
     let told = elect(&["--observe", "--count", "1", "--json"], &[]).wait_with_output().expect("it ends");
-    assert_eq!(&told.stdout[..], b"{\"term\":null,\"value\":null}\n");
+    assert_eq!(&told.stdout[..], b"{\"term\":null}\n");
 }
 
 fn next_wanted(watch: &mut Watch) -> u64 {

@@ -169,7 +169,7 @@ fn the_command_line_appends_reads_follows_trims_and_seals() {
     assert_eq!(said(&cell, &["log", "trim", "/app/l", "2"]), "2\n");
     let (status, out, err) = ran(&cell, &["log", "read", "--json", "-n", "1", "/app/l"], "");
     assert_eq!((status, out.as_str()), (Some(0), "{\"data\":\"three\",\"position\":2}\n"), "{err}");
-    assert_eq!(err, "records before 2 are trimmed\n");
+    assert_eq!(err, "{\"note\":\"records before 2 are trimmed\"}\n", "a program reads this too");
     let (status, _, err) = ran(&cell, &["log", "read", "--from", "1", "/app/l"], "");
     assert!(status == Some(1) && err.contains("before position 2 are trimmed"), "{err}");
     let (status, _, err) = ran(&cell, &["get", "/app/l"], "");
@@ -183,7 +183,10 @@ fn the_command_line_appends_reads_follows_trims_and_seals() {
     }
     let told: serde_json::Value =
         serde_json::from_str(&said(&cell, &["log", "stat", "--json", "/app/l"])).expect("JSON");
-    assert_eq!(told, serde_json::json!({ "first": 2, "end": 5, "bytes": 5 + 4 + 3 * 4, "sealed": true }));
+    assert_eq!(
+        told,
+        serde_json::json!({ "path": "/app/l", "first": 2, "end": 5, "data_bytes": 5 + 4 + 3 * 4, "sealed": true })
+    );
     let told: serde_json::Value = serde_json::from_str(&said(&cell, &["stat", "--json", "/app/l"])).expect("JSON");
     assert!(told["kind"] == "log" && told["log_end"] == 5 && told["log_sealed"] == true, "{told}");
     said(&cell, &["log", "create", "/app/m"]);

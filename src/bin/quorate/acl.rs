@@ -141,7 +141,7 @@ fn get(Get { path, target }: &Get) -> Result<(), Failure> {
     if inherit {
         crate::tell(format_args!("children made from now on get the same list"));
     }
-    let object = || json!({ "entries": entries, "inherit": inherit, "open": open, "acl_version": stat.acl_version });
+    let object = || json!({ "path": path, "entries": entries, "inherit": inherit, "open": open, "acl_version": stat.acl_version });
     output::show(|| entries.join("\n"), object)
 }
 

@@ -38,7 +38,7 @@ pub struct Target {
     #[arg(long, env = "QUORATE_CELL", value_parser = parse_cell_id, global = true)]
     #[arg(help_heading = THE_CELL)]
     pub cell: Option<CellId>,
-    /// How long opening the session, and each answer, may take
+    /// How long opening the session, and each answer, may take; a replica that refuses may be starting, and is tried again till then
     #[arg(long, env = "QUORATE_TIMEOUT", default_value = "10s", value_parser = span, global = true)]
     #[arg(help_heading = THE_CELL)]
     pub timeout: Duration,

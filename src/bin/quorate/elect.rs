@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::connect::{Target, change_failed, failed, span};
 use super::lock::{self, PROMISE};
-use super::output::Rows;
+use super::output::{self, Rows};
 
 #[derive(clap::Args)]
 #[command(
@@ -95,8 +95,11 @@ fn line(leader: Option<&Leader>) -> String {
 
 fn object(leader: Option<&Leader>) -> Value {
     leader.map_or_else(
-        || json!({ "term": null, "value": null }),
-        |Leader { value, term }| json!({ "term": term, "value": String::from_utf8_lossy(value) }),
+        || json!({ "term": null }),
+        |Leader { value, term }| {
+            let (name, value) = output::data(value);
+            json!({ "term": term, name: value })
+        },
     )
 }
 

@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     match args {
         Args::Check(Check { which: Which { handle, target } }) => target.with_client(|client, timeout| {
             let found = client.handle(handle.clone()).stat().wait_timeout(timeout).map_err(|error| failed(&error))?;
-            stat::show(&found)
+            stat::show(&handle.path, &found)
         }),
         Args::Get(Which { handle, target }) => target.with_client(|client, timeout| {
             let got = client.handle(handle.clone()).get().wait_timeout(timeout);

@@ -149,12 +149,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Trim(Trim { path, upto, target }) => target.with_client(|client, timeout| {
             let first = client.log(path).trim(*upto).wait_timeout(timeout);
             let first = first.map_err(|error| change_failed(&error))?;
-            output::show(|| first.to_string(), || json!({ "first": first }))
+            output::show(|| first.to_string(), || json!({ "path": path, "first": first }))
         }),
         Args::Seal(Seal { path, target }) => target.with_client(|client, timeout| {
             let end = client.log(path).seal().wait_timeout(timeout);
             let end = end.map_err(|error| change_failed(&error))?;
-            output::show(|| end.to_string(), || json!({ "end": end }))
+            output::show(|| end.to_string(), || json!({ "path": path, "end": end }))
         }),
         Args::Stat(args) => args.target.with_client(|client, timeout| stat(client, args, timeout)),
     }
@@ -185,7 +185,7 @@ fn append(client: &Client, args: &Append, timeout: Duration) -> Result<(), Failu
         };
         let appended = appended.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
         end = end.map(|_| appended.end);
-        let told = || json!({ "first": appended.first, "end": appended.end });
+        let told = || json!({ "path": args.path, "first": appended.first, "end": appended.end });
         rows.add(|| format!("{} {}", appended.first, appended.end).into_bytes(), told).map(drop)
     };
     if args.records != ["-"] {
@@ -276,15 +276,10 @@ fn stat(client: &Client, args: &Numbers, timeout: Duration) -> Result<(), Failur
     let numbers = json!({
         "first": log.first,
         "end": stat.version,
-        "bytes": stat.data_bytes,
+        "data_bytes": stat.data_bytes,
         "sealed": log.sealed,
     });
-    if output::is_json() {
-        return crate::print_line(&numbers.to_string());
-    }
-    let rows = numbers.as_object().expect("it was made as an object");
-    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
-    crate::print_line(&lines.join("\n"))
+    output::numbers(&args.path, numbers)
 }
 
 /// Position of the first record that is not trimmed; that some are is told.

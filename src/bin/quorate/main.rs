@@ -289,12 +289,20 @@ fn asks_for_json() -> bool {
 /// Tells what went wrong, on standard error; in the form that was asked for.
 fn complain(failure: &Failure) {
     let text = if output::is_json() { output::failure(failure).to_string() } else { failure.report() };
-    tell(format_args!("{text}"));
+    say(format_args!("{text}"));
 }
 
-/// Writes a line for a person's eyes to standard error. Whoever reads it may be gone: then there is nobody to be told, and what
-/// is to be done is done all the same.
+/// Tells beside the result what is worth a word: a line on standard error, or in JSON an object with a `note`.
 fn tell(words: fmt::Arguments<'_>) {
+    if output::is_json() {
+        return say(format_args!("{}", serde_json::json!({ "note": words.to_string() })));
+    }
+    say(words);
+}
+
+/// Writes a line to standard error. Whoever reads it may be gone: then there is nobody to be told, and what is to be done is
+/// done all the same.
+fn say(words: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{words}");
 }
 

@@ -268,7 +268,7 @@ fn list(args: &List) -> Result<(), Failure> {
     if output::is_json() {
         let member = |status: &MemberStatus| {
             json!({
-                "id": status.member.replica.0,
+                "replica": status.member.replica.0,
                 "incarnation": status.member.incarnation.map(|incarnation| incarnation.to_string()),
                 "votes": status.member.is_voter(),
                 "answers": status.answers,

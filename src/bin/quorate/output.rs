@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `simple` | what each command's help says, a line or a number; it never changes | scripts |
 //! | `table` | the fields of the JSON form, under their names; a row an entry | people |
-//! | `json` | one object; of a listing or a stream one a line; `--json` is short for it. An error is an object too | programs |
+//! | `json` | one object; of a listing or a stream one a line; `--json` is short for it. Errors and notes are objects on standard error | programs |
 //!
 //! A command that prints a table anyway, or a page, prints the same where a table is asked for. A node's data is printed as it is
 //! but in JSON, where it is text, or base64 if it is none.
@@ -112,6 +112,17 @@ impl Rows {
         let head: String = columns.iter().map(|(name, width)| padded(name, width)).collect();
         format!("{}\n{}", head.trim_end(), row.trim_end())
     }
+}
+
+/// Prints a node's numbers, each behind its name, one a line; in JSON with the path of the node.
+pub fn numbers(path: &str, mut numbers: Value) -> Result<(), Failure> {
+    if is_json() {
+        numbers["path"] = path.into();
+        return crate::print_line(&numbers.to_string());
+    }
+    let rows = numbers.as_object().expect("it was made as an object");
+    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
+    crate::print_line(&lines.join("\n"))
 }
 
 /// Data in JSON: its text, or base64 where it is none.

@@ -115,10 +115,5 @@ fn get(Get { path, target }: &Get) -> Result<(), Failure> {
         "soft_nodes": soft.nodes,
         "soft_bytes": soft.bytes,
     });
-    if output::is_json() {
-        return crate::print_line(&numbers.to_string());
-    }
-    let rows = numbers.as_object().expect("it was made as an object");
-    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
-    crate::print_line(&lines.join("\n"))
+    output::numbers(path, numbers)
 }

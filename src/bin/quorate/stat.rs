@@ -32,18 +32,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let stat = client.exists(&what.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
     let Some(stat) = stat else { return Err(failed(&Error::NoNode { path: what.path.clone() })) };
-    show(&stat)
+    show(&what.path, &stat)
 }
 
-/// Prints a stat, one number a line or as one JSON object.
-pub fn show(stat: &Stat) -> Result<(), Failure> {
-    let numbers = numbers(stat);
-    if output::is_json() {
-        return crate::print_line(&numbers.to_string());
-    }
-    let rows = numbers.as_object().expect("it was made as an object");
-    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<18} {value}")).collect();
-    crate::print_line(&lines.join("\n"))
+/// Prints a stat.
+pub fn show(path: &str, stat: &Stat) -> Result<(), Failure> {
+    output::numbers(path, numbers(stat))
 }
 
 /// A node's numbers as JSON.

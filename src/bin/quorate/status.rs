@@ -208,7 +208,7 @@ fn object(row: &Row) -> Value {
         Ok(report) => {
             let status = &report.status;
             json!({
-                "id": row.replica,
+                "replica": row.replica,
                 "address": row.address,
                 "role": role(status.role),
                 "votes": status.votes,
@@ -230,7 +230,7 @@ fn object(row: &Row) -> Value {
                 "version": status.version,
             })
         }
-        Err(error) => json!({ "id": row.replica, "address": row.address, "role": null, "error": why(error) }),
+        Err(error) => json!({ "replica": row.replica, "address": row.address, "role": null, "error": why(error) }),
     }
 }
 
