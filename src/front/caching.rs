@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::connection::Fault;
+use super::pings::Ping;
 use super::reads::Cached;
 use super::{ConnectionId, Front};
 use crate::limits::CACHE_LEASE;
@@ -14,25 +15,15 @@ use crate::replica::exchange::FrontRequest;
 use crate::wire::cache::{CacheAsk, CacheTold, Recall, Wish, Word};
 use crate::wire::client::{Consistency, ServerMessage};
 
-/// A client's sign of life.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ping {
-    pub(super) number: u64,
-    /// The cache lease is to run on as well.
-    pub(super) renews: bool,
-}
-
 impl Front {
     /// A client that keeps answers says something.
     pub(super) fn cache_asked(&mut self, id: ConnectionId, ask: CacheAsk<'_>) -> Result<(), Fault> {
-        let session = self.connections.get(&id).and_then(|connection| connection.session);
-        let Some(session) = session else {
+        let Some(session) = self.session_of(id) else {
             return Err(Fault::out_of_turn("answers are kept by sessions: open one and wait for it"));
         };
         match ask {
             CacheAsk::Renew { number } => {
-                self.pings.push((id, Ping { number, renews: true }));
-                self.touched.push(session);
+                self.pings.push(id, Ping { number, renews: true });
                 Ok(())
             }
             CacheAsk::Read { number, read } => self.read(id, number, (Consistency::Linearizable, Cached::Wished), read),
@@ -45,27 +36,36 @@ impl Front {
 
     /// What the clients of this ticket wish of the leader's cache.
     pub(super) fn wish(&mut self, ticket: u64) -> Wish {
+        let renewing = self.pings.ready().iter().filter(|(_, ping)| ping.renews);
+        let renew: BTreeSet<_> = renewing.filter_map(|(id, _)| self.session_of(*id)).collect();
         let session_of = |id: ConnectionId| self.connections.get(&id).and_then(|connection| connection.session);
-        let renewing = self.pings.iter().filter(|(_, ping)| ping.renews);
-        let renew: BTreeSet<_> = renewing.filter_map(|(id, _)| session_of(*id)).collect();
-        let renew = renew.into_iter().collect();
-        Wish { renew, keep: self.reads.ask_to_keep(ticket, session_of) }
+        Wish { renew: renew.into_iter().collect(), keep: self.reads.ask_to_keep(ticket, session_of) }
+    }
+
+    fn session_of(&self, id: ConnectionId) -> Option<SessionId> {
+        self.connections.get(&id).and_then(|connection| connection.session)
     }
 
     /// The sessions that spoke, each once: there are never more of them than a message may name, however often they spoke.
-    pub(super) fn take_touched(&mut self) -> Vec<SessionId> {
-        let mut sessions = std::mem::take(&mut self.touched);
-        sessions.sort_unstable();
-        sessions.dedup();
-        sessions
+    pub(super) fn who_spoke(&self) -> Vec<SessionId> {
+        let sessions: BTreeSet<_> = self.pings.ready().iter().filter_map(|(id, _)| self.session_of(*id)).collect();
+        sessions.into_iter().collect()
     }
 
-    /// The leader, having heard those pings, has proved that it leads.
-    pub(super) fn answer_pings(&mut self, ticket: u64, withheld: &[SessionId], word: &Word) {
+    /// The leader, having heard those pings, has proved that it leads; or there is none.
+    pub(super) fn answer_pings(&mut self, ticket: u64, led: bool, withheld: &[SessionId], word: &Word) {
         let renewed: BTreeSet<_> = word.renewed.iter().copied().collect();
-        for (id, Ping { number, renews }) in self.awaiting_pings.remove(&ticket).unwrap_or_default() {
-            let session = self.connections.get(&id).and_then(|connection| connection.session);
-            if session.is_some_and(|session| withheld.contains(&session)) {
+        for (id, ping) in self.pings.take(ticket) {
+            let Ping { number, renews } = ping;
+            let Some(connection) = self.connections.get(&id) else { continue };
+            let session = connection.session;
+            if cfg!(bug = "47") && !led {
+                continue;
+            }
+            if !led || session.is_some_and(|session| withheld.contains(&session)) {
+                // A client does not speak twice while it waits for an answer, however much else it hears.
+                self.pings.was_not_heard(id, ping);
+                self.reads.retry_later();
                 continue;
             }
             if renews && session.is_some_and(|session| renewed.contains(&session)) {

@@ -1,7 +1,7 @@
 //! What clients say: each frame judged by where its connection stands, and passed on to whom it is for.
 
-use super::caching::Ping;
 use super::connection::{Fault, Opening};
+use super::pings::Ping;
 use super::reads::Cached;
 use super::{ConnectionId, Front, who};
 use crate::limits::{
@@ -45,8 +45,7 @@ impl Front {
             ClientMessage::Read { number, consistency, read } => self.read(id, number, (consistency, Cached::No), read),
             ClientMessage::Cache(ask) => self.cache_asked(id, ask),
             ClientMessage::Ping { number } => {
-                self.pings.push((id, Ping { number, renews: false }));
-                self.touched.extend(connection.session);
+                self.pings.push(id, Ping { number, renews: false });
                 Ok(())
             }
             ClientMessage::Watch { watch, registration } => self.watch(id, watch, &registration),

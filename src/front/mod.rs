@@ -46,6 +46,7 @@ mod messages;
 mod outcomes;
 mod past;
 mod patience;
+mod pings;
 mod questions;
 mod reads;
 mod snapshots;
@@ -62,10 +63,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use self::caching::Ping;
 use self::connection::Connection;
 use self::locks::LockWaits;
 use self::patience::Patience;
+use self::pings::Pings;
 use self::questions::Questions;
 use self::reads::{Parked, Reads};
 pub use self::throttle::Rate;
@@ -121,9 +122,7 @@ pub struct Front {
     lock_waits: LockWaits,
     throttle: Throttle,
     watches: Watches,
-    pings: Vec<(ConnectionId, Ping)>,
-    touched: Vec<SessionId>,
-    awaiting_pings: BTreeMap<u64, Vec<(ConnectionId, Ping)>>,
+    pings: Pings,
     next_ticket: u64,
     /// Who asked the replica how it is, or for its sessions, by ticket.
     askers: BTreeMap<u64, (ConnectionId, u64)>,
@@ -162,9 +161,7 @@ impl Front {
             reads: Reads::default(),
             answered: Vec::new(),
             lock_waits: LockWaits::default(),
-            pings: Vec::new(),
-            touched: Vec::new(),
-            awaiting_pings: BTreeMap::new(),
+            pings: Pings::default(),
             next_ticket: 0,
             askers: BTreeMap::new(),
             questions: Questions::new(),
@@ -189,6 +186,7 @@ impl Front {
             self.opening.remove(&opening.token());
         }
         self.reads.forget(id);
+        self.pings.forget(id);
         self.lock_waits.forget(id);
         if !cfg!(bug = "45") {
             self.watches.forget(id);
@@ -220,10 +218,7 @@ impl Front {
             FrontNotice::Applied(applied) => self.applied(applied, tree),
             FrontNotice::ReadPoint { ticket, upto, withheld, word } => {
                 self.reads.point(ticket, upto, &word.kept);
-                if upto.is_some() {
-                    self.answer_pings(ticket, &withheld, &word);
-                }
-                self.awaiting_pings.remove(&ticket);
+                self.answer_pings(ticket, upto.is_some(), &withheld, &word);
             }
             FrontNotice::Recall { session, recall } => self.recall(session, recall),
             FrontNotice::Leader { leader } => self.leader_changed(leader),
@@ -263,20 +258,24 @@ impl Front {
         self.count_watches();
         requests.append(&mut self.requests);
         self.put_questions(requests);
-        self.reads.wake(now);
+        self.wake(now);
         let need_point = !leased && self.reads.has_ready();
-        if need_point || self.reads.has_wishing() || !self.pings.is_empty() {
+        if need_point || self.reads.has_wishing() || !self.pings.ready().is_empty() {
             self.next_ticket += 1;
             let ticket = self.next_ticket;
             if need_point {
                 self.reads.ask(ticket);
             }
-            let wish = self.wish(ticket);
-            if !self.pings.is_empty() {
-                self.awaiting_pings.insert(ticket, std::mem::take(&mut self.pings));
-            }
-            let sessions = self.take_touched();
+            let (wish, sessions) = (self.wish(ticket), self.who_spoke());
+            self.pings.ask(ticket);
             requests.push(FrontRequest::ReadPoint { ticket, sessions, wish });
+        }
+    }
+
+    /// What no leader could be asked is asked again, once its time has come.
+    fn wake(&mut self, now: Instant) {
+        if self.reads.wake(now) {
+            self.pings.retry();
         }
     }
 
@@ -306,7 +305,7 @@ impl Front {
             || self.reads.has_reached(self.applied_upto)
             || !self.requests.is_empty()
             || !self.questions.is_empty()
-            || !self.pings.is_empty()
+            || !self.pings.ready().is_empty()
             || !self.gathering.is_empty()
             || self.watches.has_due()
     }
@@ -340,7 +339,7 @@ impl Front {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let nobody = self.connections.is_empty() && self.sessions.is_empty() && self.opening.is_empty();
-        let unasked = self.askers.is_empty() && self.questions.is_empty() && self.awaiting_pings.is_empty();
+        let unasked = self.askers.is_empty() && self.questions.is_empty() && self.pings.is_empty();
         nobody && unasked && self.reads.is_idle() && self.lock_waits.is_idle() && self.watches.is_idle()
     }
 
@@ -354,6 +353,7 @@ impl Front {
         self.leader = leader;
         self.gathering.clear();
         self.reads.retry_now();
+        self.pings.retry();
         let mut ids: Vec<_> = self.connections.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {

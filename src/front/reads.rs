@@ -196,14 +196,21 @@ impl Reads {
         }
     }
 
-    /// Reads for which no leader could be asked are ready again once their time has come.
-    pub(super) fn wake(&mut self, now: Instant) {
+    /// What no leader could be asked is to be asked again after a while.
+    pub(super) fn retry_later(&mut self) {
+        self.retry_wanted = true;
+    }
+
+    /// Reads for which no leader could be asked are ready again once their time has come; whether it has.
+    pub(super) fn wake(&mut self, now: Instant) -> bool {
         if std::mem::take(&mut self.retry_wanted) && self.retry_at.is_none() {
             self.retry_at = Some(now + READ_RETRY);
         }
-        if self.retry_at.is_some_and(|at| at <= now) {
+        let due = self.retry_at.is_some_and(|at| at <= now);
+        if due {
             self.retry_now();
         }
+        due
     }
 
     pub(super) fn retry_now(&mut self) {
@@ -344,7 +351,7 @@ impl Front {
 
     /// Answers the reads that need no lease.
     pub(super) fn answer_pointed(&mut self, now: Instant, tree: &Tree) {
-        self.reads.wake(now);
+        self.wake(now);
         let reached = self.reads.take_reached(self.applied_upto, self.revision);
         self.answer_all(reached, true, tree);
     }

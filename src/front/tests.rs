@@ -9,10 +9,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::{ConnectionId, Facts, Front, Output, Rate};
-use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX};
+use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX, READ_RETRY};
 use crate::namespace::acl::Principals;
-use crate::namespace::codec::{ReadRef, encode_read_outcome};
-use crate::namespace::command::{Expect, Operation, Read, Resume, SessionId, Step};
+use crate::namespace::codec::{ReadRef, encode_outcome, encode_read_outcome};
+use crate::namespace::command::{Done, Expect, Operation, Read, Resume, SessionId, Step};
 use crate::namespace::{CommandOutcome, Gate, Tree, answer};
 use crate::paxos::{CellId, ReplicaId, Slot};
 use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
@@ -301,6 +301,28 @@ fn what_was_under_way_for_an_earlier_holder_is_not_refused_to_the_next() {
     assert!(requests.iter().any(|request| matches!(request, FrontRequest::Submit(_))), "its own goes on");
 }
 
+/// A request that a peer turned away was applied from an earlier sending: nothing is to be sent again, and no read waits for
+/// that.
+#[test]
+fn what_is_refused_after_it_was_answered_holds_up_no_reads() {
+    let (mut front, tree) = (resumed(0, 0), Tree::new(1));
+    let (mut bytes, mut encoded) = (BytesMut::new(), BytesMut::new());
+    Operation::Sync.encode(&mut encoded);
+    ClientMessage::Request { number: 1, acked_upto: 0, operation: &encoded }.encode(&mut bytes);
+    front.received(START, CLIENT, &bytes);
+    let mut outcome = BytesMut::new();
+    encode_outcome(&Ok(Done::Synced), &mut outcome);
+    let outcome = outcome.freeze();
+    applied(&mut front, CommandOutcome::Replied { session: SESSION, number: 1, revision: 1, outcome, who: None });
+    heard(&mut front);
+    front.notice(FrontNotice::Refused { requests: vec![(SESSION, 1)], overloaded: false }, &tree);
+    front.received(START, CLIENT, &is_there(1, Consistency::Linearizable, "/"));
+    front.prepare(START, true, &mut Vec::new());
+    front.finish(START, &tree, true, || true);
+    let (words, _) = heard(&mut front);
+    assert!(words.len() == 1 && words[0].starts_with("ReadReply"), "{words:?}");
+}
+
 #[test]
 fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
     let mut front = front();
@@ -390,6 +412,46 @@ fn a_session_is_named_once_however_often_it_speaks() {
         _ => None,
     });
     assert_eq!(asked, Some((vec![SESSION], vec![SESSION])));
+}
+
+/// A client waits for an answer to a sign of life before it gives another, and its session lives by them.
+#[test]
+fn a_sign_of_life_that_no_leader_heard_is_told_again() {
+    let (mut front, tree) = (resumed(0, 0), Tree::new(1));
+    heard(&mut front);
+    let mut ping = BytesMut::new();
+    ClientMessage::Ping { number: 7 }.encode(&mut ping);
+    front.received(Instant::ZERO, CLIENT, &ping);
+    let asks = |front: &mut Front, now| {
+        let mut requests = Vec::new();
+        front.prepare(now, false, &mut requests);
+        let sessions = requests.into_iter().find_map(|request| match request {
+            FrontRequest::ReadPoint { ticket, sessions, .. } => Some((ticket, sessions)),
+            _ => None,
+        });
+        sessions.map(|(ticket, sessions)| {
+            assert_eq!(sessions, [SESSION]);
+            ticket
+        })
+    };
+    let point = |ticket, upto, withheld| FrontNotice::ReadPoint { ticket, upto, withheld, word: Default::default() };
+    let first = asks(&mut front, START).expect("it is told at once");
+    front.notice(point(first, None, vec![SESSION]), &tree);
+    assert_eq!(asks(&mut front, START), None, "there was no leader just now");
+    assert!(front.next_deadline() <= START + READ_RETRY && !front.is_restless());
+    let second = asks(&mut front, START + READ_RETRY).expect("it is told again");
+    front.notice(point(second, Some(Slot(0)), vec![SESSION]), &tree);
+    assert_eq!(heard(&mut front).0, [""; 0], "the end of the session is being decided");
+    assert_eq!(asks(&mut front, START + READ_RETRY), None);
+    let third = asks(&mut front, START + READ_RETRY.scaled(2, 1)).expect("it is told again");
+    front.notice(point(third, Some(Slot(0)), Vec::new()), &tree);
+    assert_eq!(heard(&mut front).0, ["Pong { number: 7 }"]);
+    assert!(asks(&mut front, START + READ_RETRY.scaled(9, 1)).is_none() && front.pings.is_empty());
+    front.received(Instant::ZERO, CLIENT, &ping);
+    let last = asks(&mut front, START + READ_RETRY.scaled(9, 1)).expect("it is told");
+    front.notice(point(last, None, Vec::new()), &tree);
+    front.closed(CLIENT);
+    assert!(front.pings.is_empty(), "nothing is kept for who is gone");
 }
 
 #[test]

@@ -144,8 +144,9 @@ impl Machine {
             return Err(Trouble::Leave("a second session was opened unasked".to_owned()));
         }
         let lease = lease(timeout_ms);
-        // Jeopardy, until the lease is found to run.
-        self.session = Session::Live { id, lease, lease_until: asked_at + lease, jeopardy: true };
+        // Jeopardy, until the lease is found to run. It counts from the first time of asking, which may be long ago: the grace
+        // does not begin before there is a session.
+        self.session = Session::Live { id, lease, lease_until: (asked_at + lease).max(now), jeopardy: true };
         self.link = Link::Up;
         self.extend(now, asked_at);
         self.renew_soon(now);

@@ -550,8 +550,12 @@ impl Machine {
     fn silence_ends(&self) -> Instant {
         let heard = if self.is_owed() { self.heard_at + self.patience() } else { Instant::FOREVER };
         // Other things are said all the time, but no call is answered: not the connection is dead, something on it is.
-        let stuck = self.settings.patience.scaled(STUCK_PATIENCES, 1);
-        if self.queue.is_waiting() { heard.min(self.progress_at + stuck) } else { heard }
+        let patiences = |count| self.settings.patience.scaled(count, 1);
+        let stuck =
+            if self.queue.is_waiting() { self.progress_at + patiences(STUCK_PATIENCES) } else { Instant::FOREVER };
+        // Nothing else makes the session live on here, however much is said.
+        let unproved = self.ping.map_or(Instant::FOREVER, |(_, sent_at)| sent_at + patiences(PING_PATIENCES));
+        heard.min(stuck).min(unproved)
     }
 
     fn patience(&self) -> Duration {
@@ -632,3 +636,6 @@ const PATIENCE_DOUBLINGS_MAX: u32 = 4;
 
 /// A connection that speaks but answers no call is given up after this many times the patience.
 const STUCK_PATIENCES: u64 = 20;
+
+/// A connection that speaks but answers no ping is given up after this many times the patience.
+const PING_PATIENCES: u64 = 4;

@@ -508,6 +508,34 @@ fn a_connection_that_speaks_but_answers_nothing_is_given_up_too() {
     panic!("the call waits for ever");
 }
 
+/// A busy client hears all the time; only an answer to its pings makes its session live on.
+#[test]
+fn a_connection_that_speaks_but_answers_no_ping_is_given_up_too() {
+    let mut test = Test::open();
+    for _ in 0..40 {
+        test.pass(Duration::from_millis(300));
+        if test.disconnects > 0 {
+            return assert_eq!(test.machine.state(), SessionState::Safe, "in time");
+        }
+        test.say(&ServerMessage::Leader { leader: Some(ReplicaId(1)) });
+    }
+    panic!("the session is lost, though the cell is there");
+}
+
+#[test]
+fn a_session_that_took_long_to_open_is_not_given_up_before_it_is_tried() {
+    let mut test = Test::new(&["a:1"], Prefer::Any);
+    test.machine.settings.grace = Duration::from_millis(100);
+    test.connect();
+    test.pass(Duration::from_millis(400));
+    test.say(&ServerMessage::SessionOpened { session: SESSION, timeout_ms: 100 });
+    test.pass(Duration::from_millis(1));
+    assert_eq!(test.machine.state(), SessionState::Jeopardy, "by the first time of asking it may be over");
+    assert_eq!(test.said(), [Said::Ping(1)]);
+    test.say(&ServerMessage::Pong { number: 1 });
+    assert_eq!(test.machine.state(), SessionState::Safe);
+}
+
 #[test]
 fn closing_ends_the_session_after_the_calls_before_it() {
     let mut test = Test::open();
