@@ -13,6 +13,7 @@ use super::acls;
 use super::history::{Asked, Call, History, Life};
 use super::network::{Host, Network, Port};
 use super::plan::Plan;
+use super::steady::A_WHILE;
 use super::watching::Watching;
 use super::workload;
 use super::world::{Event, HostClock, MICRO, Moment, World};
@@ -64,6 +65,9 @@ pub struct Client {
     /// Since when its connection stands, and what was asked and answered on it.
     since: Moment,
     answered_here: u64,
+    /// When the connection last brought anything, and whether what is done now is done because of the time.
+    heard: Moment,
+    is_late: bool,
     /// It never proved to be anybody, so that it is asked for by its address alone.
     is_nobody: bool,
     /// Nodes of which it was answered something that it tells others.
@@ -95,6 +99,8 @@ pub struct Around<'a> {
     pub chosen_upto: Slot,
     /// No node's state is wrong.
     pub all_sound: bool,
+    /// In the calm: since when one has led, and everybody has known it.
+    pub led_since: Option<Moment>,
 }
 
 impl Client {
@@ -134,6 +140,8 @@ impl Client {
             taking_over: None,
             since: 0,
             answered_here: 0,
+            heard: 0,
+            is_late: false,
             is_nobody: true,
             rumours: Vec::new(),
             line: None,
@@ -146,6 +154,12 @@ impl Client {
     pub fn wind_up(&mut self, around: &mut Around<'_>) {
         self.left = 0;
         self.phase = Phase::Proving;
+        self.go_on(around);
+    }
+
+    /// Calls more than it was to make.
+    pub fn call_more(&mut self, around: &mut Around<'_>, calls: u64) {
+        self.left += calls;
         self.go_on(around);
     }
 
@@ -201,13 +215,16 @@ impl Client {
     pub fn woken(&mut self, around: &mut Around<'_>) {
         self.wake = Moment::MAX;
         self.machine.tick(self.clock.read(around.world.now));
+        self.is_late = true;
+        self.effects(around);
+        self.is_late = false;
         self.go_on(around);
     }
 
     pub fn connected(&mut self, around: &mut Around<'_>, conn: u64) {
         if self.conn == Some((conn, false)) {
             self.conn = Some((conn, true));
-            (self.since, self.answered_here) = (around.world.now, 0);
+            (self.since, self.answered_here, self.heard) = (around.world.now, 0, around.world.now);
             self.machine.connected(self.clock.read(around.world.now));
             self.go_on(around);
         }
@@ -215,6 +232,7 @@ impl Client {
 
     pub fn received(&mut self, around: &mut Around<'_>, conn: u64, bytes: &[u8]) {
         if self.conn == Some((conn, true)) {
+            self.heard = around.world.now;
             self.machine.received(self.clock.read(around.world.now), bytes);
             self.go_on(around);
         }
@@ -241,6 +259,7 @@ impl Client {
             let outgoing = self.machine.outgoing();
             if !outgoing.is_empty() {
                 let bytes = outgoing.split().freeze();
+
                 around.network.send(around.world, conn, Host::Client(self.index), bytes);
             }
         }
@@ -286,6 +305,7 @@ impl Client {
                     let troubles = self.machine.troubles();
                     let back = around.all_sound && troubles.contains(ANSWERED_BACK);
                     assert!(!back, "client {}: {troubles}", self.index);
+                    self.is_not_left_waiting(around);
                     if let Some((conn, _)) = self.conn.take() {
                         around.network.close(around.world, conn, Host::Client(self.index));
                     }
@@ -339,6 +359,21 @@ impl Client {
                 Effect::Session(_) => {}
             }
         }
+    }
+
+    /// When nothing goes wrong nobody needs his patience.
+    fn is_not_left_waiting(&self, around: &Around<'_>) {
+        let stands = self.conn.is_some_and(|(_, stands)| stands);
+        let well = around.led_since.is_some_and(|since| self.heard > since + A_WHILE);
+        assert!(
+            !(self.is_late && stands && well && around.all_sound),
+            "at {}, when nothing goes wrong, {} leaves a connection that is silent since {}: {}; it waits for {:?}",
+            around.world.now,
+            self.story(),
+            self.heard,
+            self.machine.troubles(),
+            self.waiting.values().map(|place| &around.history.calls[*place]).collect::<Vec<_>>()
+        );
     }
 
     /// The process dies, its calls with it, and another takes its place: with its session, had it one and wrote it down, or with

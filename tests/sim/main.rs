@@ -10,7 +10,8 @@
 //! both, connections that break, disks that stall, are damaged or lost. An [`operator`] has lost disks replaced, and
 //! replicas removed and added again, in a third of the seeds. In the *calm* no misfortune strikes. A minority may
 //! stay away or without room, and a damaged log is damaged once more, to see it mended; but every call must come to its end,
-//! and of whoever is gone nothing may be kept; but where the seed let more be damaged and lost than can be repaired, the cell may
+//! and of whoever is gone nothing may be kept; in some seeds clients call on for a while, and nobody may need his patience then
+//! ([`steady`]). But where the seed let more be damaged and lost than can be repaired, the cell may
 //! stand still, and nothing that it says may be wrong. Four judges watch: the [`oracle`] sees frames and durable records
 //! and knows what is chosen; [`run`] itself holds leases against the disks they rest on, and sessions against what their
 //! clients were told; the [`history`] holds what clients were told, by their watches too ([`watching`]), against an
@@ -24,7 +25,7 @@
 //! | what goes wrong | [`plan`], [`misfortune`], [`damage`], [`old_copy`], [`operator`], [`divergence`]; [`cuts`] leaves it out |
 //! | what is asked | [`workload`], [`watching`], [`enquirer`] |
 //! | the plain model | [`model`], [`tree`], [`steps`], [`answers`], [`locks`], [`handles`], [`logs`], [`quotas`], [`acls`] |
-//! | the judges | [`oracle`], [`run`], [`history`], [`watching`], [`enquirer`], [`linearizable`] |
+//! | the judges | [`oracle`], [`run`], [`history`], [`watching`], [`enquirer`], [`linearizable`], [`steady`] |
 //! | what it came to | [`coverage`], [`conflicts`], [`report`], [`ledger`] |
 //! | beside the seeds | [`conformance`] of disks, [`wires`], [`lies`] and [`relay`] of networks, [`decoders`] |
 //!
@@ -82,6 +83,7 @@ mod recovery;
 mod relay;
 mod report;
 mod run;
+mod steady;
 mod steps;
 mod tree;
 mod watching;

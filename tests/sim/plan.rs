@@ -106,6 +106,8 @@ pub struct Plan {
     pub told_error_ppm: u64,
     /// The phase with faults is not longer.
     pub storm: Moment,
+    /// Calls of one client when the storm is over and one has led for a while.
+    pub serene: u64,
 }
 
 /// The mix of misfortunes.
@@ -200,6 +202,7 @@ impl Plan {
         plan.network.flipped = more.pick(&[0, 0, 0, 1, 10]);
         plan.enquire_every = more.pick(&[None, None, Some(plan.storm / 100)]);
         plan.weights.crash_within = more.pick(&[0, 0, 4, 10]);
+        plan.serene = more.pick(&[0, 0, 0, 20]);
         plan
     }
 
@@ -276,6 +279,7 @@ impl Plan {
             clock_error_ppm,
             told_error_ppm: CLOCK_ERROR_PPM,
             storm,
+            serene: 0,
         }
     }
 

@@ -24,6 +24,7 @@ use super::oracle::Oracle;
 use super::plan::{CLOCK_ERROR_PPM, Plan};
 use super::recovery;
 use super::report::Report;
+use super::steady;
 use super::watching;
 use super::world::{Event, HostClock, MICRO, Moment, SECOND, World};
 
@@ -59,6 +60,8 @@ pub struct Run {
     pub ambush: Option<(&'static str, misfortune::Act)>,
     /// How many nodes hold a wrong state.
     pub rotten: usize,
+    /// In the calm: who leads, and since when everybody knows.
+    pub reign: Option<steady::Reign>,
     /// Faults that struck, by the phases they struck in.
     pub struck: Struck,
     /// Bytes that arrived anywhere, if somebody wants them.
@@ -162,6 +165,7 @@ impl Run {
             put_back: 0,
             ambush: None,
             rotten: 0,
+            reign: None,
             struck: Struck::new(),
             seen: None,
             events: 0,
@@ -185,6 +189,7 @@ impl Run {
         misfortune::end_all(self);
         enquirer::be_sure(self);
         let until = self.world.now + if self.plan.beyond_repair { PATIENCE / 6 } else { PATIENCE };
+        steady::serve(self, self.world.now.midpoint(until));
         for index in 0..self.clients.len() {
             self.with_client(index, Client::wind_up);
         }
@@ -379,6 +384,9 @@ impl Run {
                 self.leases_rest_on_flushes();
                 self.live_sessions_are_kept(node);
                 self.kept_answers_hold(node);
+                if self.calm {
+                    steady::look(self);
+                }
             }
             Event::Client { client, call } if self.clients[client].is_called(call) => {
                 self.with_client(client, Client::woken);
@@ -562,9 +570,13 @@ impl Run {
     }
 
     pub fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
-        let (chosen_upto, all_sound) = (self.oracle.chosen_upto(), self.rotten == 0);
+        let (chosen_upto, all_sound, led_since) =
+            (self.oracle.chosen_upto(), self.rotten == 0, steady::led_since(self));
         let Self { world, network, history, plan, clients, .. } = self;
-        act(&mut clients[index], &mut client::Around { world, network, history, plan, chosen_upto, all_sound });
+        act(
+            &mut clients[index],
+            &mut client::Around { world, network, history, plan, chosen_upto, all_sound, led_since },
+        );
         for path in clients[index].take_rumours() {
             // It is not on the way for long: what was answered is seen by whoever asks from now on.
             let apart = 1 + world.random.below(clients.len().max(2) as u64 - 1) as usize;

@@ -1,0 +1,118 @@
+//! What a cell owes when nothing goes wrong: whoever leads goes on to lead, and who asks is answered on the connection he has.
+//!
+//! When the storm is over and one has led for a while clients make some calls more. A client heals much by itself: it leaves a
+//! connection that is silent and asks again elsewhere, so that an answer which was forgotten comes all the same, only late.
+//! Here it must not have to.
+
+use quorate::limits::CACHE_LEASE;
+use quorate::paxos::ReplicaId;
+
+use super::client::Client;
+use super::links::replica;
+use super::node::Node;
+use super::plan::Plan;
+use super::run::Run;
+use super::world::{Moment, SECOND};
+
+/// One leads, and everybody who is not away knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reign {
+    leader: ReplicaId,
+    round: u64,
+    /// Since when nothing has gone wrong in it.
+    since: Moment,
+}
+
+/// Has clients make calls when one has led for a while, and waits until they are answered; not beyond `until`.
+pub fn serve(run: &mut Run, until: Moment) {
+    if !is_owed(run) {
+        return;
+    }
+    while led_since(run).is_none_or(|since| run.world.now < since + A_WHILE) {
+        let Some(event) = run.world.next(until) else { return };
+        run.event(event);
+    }
+    let calls = run.plan.serene;
+    for index in 0..run.clients.len() {
+        run.with_client(index, |client, around| client.call_more(around, calls));
+    }
+    while !run.clients.iter().all(Client::is_idle) {
+        let Some(event) = run.world.next(until) else { return };
+        run.event(event);
+    }
+}
+
+/// Who holds a wrong state stops. Where links lose frames and stay, an answer that was lost in the storm is waited for until another leads; and who has no room
+/// may lead, but not for good.
+fn is_owed(run: &Run) -> bool {
+    let Plan { serene, beyond_repair, cramped, ref network, .. } = run.plan;
+    let all_have_room = !cramped || run.absent.is_empty();
+    run.rotten == 0 && serene > 0 && !beyond_repair && network.dropped == 0 && all_have_room
+}
+
+/// Since when one has led, and nothing has gone wrong; if it is so.
+pub fn led_since(run: &Run) -> Option<Moment> {
+    run.reign.map(|reign| reign.since)
+}
+
+/// Looks whether it is still so.
+pub fn look(run: &mut Run) {
+    if !is_owed(run) {
+        return;
+    }
+    let now = run.world.now;
+    let found = reign(run);
+    match (&mut run.reign, found) {
+        (Some(was), Some(is)) if (was.leader, was.round) == (is.leader, is.round) => {
+            // Who is that far behind is not up to answering anybody.
+            if run.nodes.iter().any(needs_image) {
+                was.since = now;
+            }
+        }
+        _ => {
+            let needless = run.reign.filter(|was| now >= was.since + A_WHILE && was_left_alone(run));
+            assert!(
+                needless.is_none(),
+                "at {now} nothing goes wrong, and yet {needless:?} came to its end: {found:?} {:#?}",
+                run.nodes.iter().map(Node::story).collect::<Vec<_>>()
+            );
+            run.reign = found;
+        }
+    }
+}
+/// Whether nothing was done to it.
+fn was_left_alone(run: &Run) -> bool {
+    run.task.is_none() && present(run).all(|node| node.running.is_some())
+}
+
+fn needs_image(node: &Node) -> bool {
+    node.running.as_ref().is_some_and(|running| running.replica.paxos().status().needs_image_upto.is_some())
+}
+
+fn present(run: &Run) -> impl Iterator<Item = &Node> {
+    run.nodes.iter().filter(|node| !run.absent.contains(&node.index))
+}
+
+fn reign(run: &Run) -> Option<Reign> {
+    if run.task.is_some() {
+        return None;
+    }
+    let mut leader = None;
+    for node in present(run) {
+        let paxos = node.running.as_ref()?.replica.paxos();
+        if paxos.is_leading() {
+            if leader.is_some() {
+                return None;
+            }
+            leader = Some((replica(node.index), paxos.ballot().round));
+        }
+    }
+    let (leader, round) = leader?;
+    let knows = |node: &Node| {
+        node.running.as_ref().is_some_and(|running| running.replica.paxos().status().leader == Some(leader))
+    };
+    present(run).all(knows).then_some(Reign { leader, round, since: run.world.now })
+}
+
+/// After this time whatever was under way in the storm is over; who kept answers and is gone is not waited for any more.
+pub const A_WHILE: Moment = SECOND / 2 + CACHE_LEASE.as_nanos();
