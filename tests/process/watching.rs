@@ -157,7 +157,7 @@ fn the_command_line_prints_what_happens_across_a_failover() {
     let client = cell.connect();
     client.create("/jobs", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
     let (child, line) = cell.start_watching(&["/jobs", "--recursive", "--count", "3", "--json"]);
-    assert!(line.starts_with("watching /jobs from revision "), "{line}");
+    assert!(line.starts_with(r#"{"note":"watching /jobs from revision "#), "{line}");
     client.create("/jobs/1", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
     let mut revisions = vec![revision_of(&client)];
     let leader = cell.leader();
