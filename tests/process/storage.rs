@@ -48,7 +48,7 @@ fn inspect(cell: &Cell) {
         let shown = run(&["inspect", "journal", "--json", path(cell.folder(index))]);
         let (lines, complaints) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
         // A file that is used again ends with what is left of its former records.
-        let sound = complaints.lines().all(|complaint| complaint.ends_with("are no records"));
+        let sound = complaints.lines().all(|complaint| complaint.contains("are no records"));
         assert!(shown.status.success() && sound, "replica {}: {complaints}", index + 1);
         let damaged = lines.lines().find(|line| !line.contains("\"state\":\"whole\""));
         assert!(damaged.is_none() && lines.lines().count() > 10, "replica {}: {damaged:?}", index + 1);
