@@ -130,7 +130,8 @@ pub fn end_all(run: &mut Run) {
     (run.plan.crowded, run.plan.clogs, run.plan.damaged_images) = (0, 0, 0);
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
-        run.nodes[node].disk.full_until = 0;
+        let full_until = &mut run.nodes[node].disk.full_until;
+        *full_until = (*full_until).min(run.world.now);
         run.nodes[node].disk.fails_next = false;
         run.nodes[node].ends_within = None;
     }

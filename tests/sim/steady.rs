@@ -50,9 +50,12 @@ fn is_owed(run: &Run) -> bool {
     run.rotten == 0 && serene > 0 && !beyond_repair && network.dropped == 0 && all_have_room
 }
 
-/// Since when one has led, and nothing has gone wrong; if it is so.
+/// Since when one has led, and nothing has gone wrong; if it is so. Where a disk was full an image may not have been tried again
+/// yet, and the log be full for want of it.
 pub fn led_since(run: &Run) -> Option<Moment> {
-    run.reign.map(|reign| reign.since)
+    let full_until = run.nodes.iter().map(|node| node.disk.full_until).max().filter(|until| *until > 0);
+    let tried_again = full_until.map_or(0, |until| until + IMAGE_AGAIN_AFTER);
+    run.reign.map(|reign| reign.since.max(tried_again))
 }
 
 /// Looks whether it is still so.
@@ -113,6 +116,9 @@ fn reign(run: &Run) -> Option<Reign> {
     };
     present(run).all(knows).then_some(Reign { leader, round, since: run.world.now })
 }
+
+/// An image for which there was no room is tried again after so long.
+const IMAGE_AGAIN_AFTER: Moment = 5 * SECOND;
 
 /// After this time whatever was under way in the storm is over; who kept answers and is gone is not waited for any more.
 pub const A_WHILE: Moment = SECOND / 2 + CACHE_LEASE.as_nanos();
