@@ -1,22 +1,29 @@
 //! Commands that wait until nobody keeps what they change.
 //!
 //! A session's commands leave in the order they came, so one that waits holds up the later ones of its session, and of no
-//! other.
+//! other. Tens of thousands may wait, and the leader looks here at every slot that is applied: only the first of each session
+//! is looked at, and of those only who is free, or not known yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use super::touch::Touch;
 use crate::namespace::command::SessionId;
 
-/// Every command that waits, in the order they came.
+/// Every command that waits, by its place: in the order they came.
 #[derive(Default, Debug)]
 pub(super) struct Held {
     commands: BTreeMap<u64, Waiting>,
-    by_session: BTreeMap<SessionId, usize>,
+    /// The places of a session's commands; there is one at least.
+    of_session: BTreeMap<SessionId, VecDeque<u64>>,
+    requests: BTreeSet<(SessionId, u64)>,
     /// Who waits for which recall.
     awaited: BTreeMap<(SessionId, u64), Vec<u64>>,
+    /// The first of their sessions that wait for nothing.
+    free: BTreeSet<u64>,
+    /// The first of their sessions whose effect is unknown.
+    unknown: BTreeSet<u64>,
     last: u64,
     bytes: usize,
 }
@@ -53,19 +60,21 @@ impl Held {
     ) {
         self.last += 1;
         self.bytes += command.len();
-        if let Some((session, _)) = request {
-            *self.by_session.entry(session).or_default() += 1;
+        if let Some(request) = request {
+            self.of_session.entry(request.0).or_default().push_back(self.last);
+            self.requests.insert(request);
         }
         self.commands
             .insert(self.last, Waiting { request, command, touches, recalls: recalls.len(), known_after: None });
         for recall in recalls {
             self.awaited.entry(*recall).or_default().push(self.last);
         }
+        self.sort(self.last);
     }
 
     /// Whether a copy of that request waits, whatever it acknowledges.
-    pub fn has_copy_of(&self, (session, number): (SessionId, u64)) -> bool {
-        self.has(session) && self.commands.values().any(|waiting| waiting.request == Some((session, number)))
+    pub fn has_copy_of(&self, request: (SessionId, u64)) -> bool {
+        self.requests.contains(&request)
     }
 
     /// It is known now what that one changes, and for which recalls it waits.
@@ -76,6 +85,7 @@ impl Held {
         for recall in recalls {
             self.awaited.entry(*recall).or_default().push(place);
         }
+        self.sort(place);
     }
 
     /// That recall was answered, or needs no answer any more. True if somebody waited for it.
@@ -83,30 +93,23 @@ impl Held {
         let Some(places) = self.awaited.remove(&(session, number)) else { return false };
         for place in places {
             self.commands.get_mut(&place).expect("who waits is there").recalls -= 1;
+            self.sort(place);
         }
         true
     }
 
-    /// Takes out those that need not wait, with their places.
-    pub fn take_free(&mut self) -> Vec<(u64, Waiting)> {
-        let mut stuck = BTreeSet::new();
-        let mut free = Vec::new();
-        for (place, waiting) in &self.commands {
-            let first = waiting.session().is_none_or(|session| !stuck.contains(&session));
-            if first && waiting.recalls == 0 && waiting.touches.is_some() {
-                free.push(*place);
-            } else {
-                stuck.extend(waiting.session());
-            }
+    /// Takes out those that need not wait.
+    pub fn take_free(&mut self) -> Vec<Waiting> {
+        let mut taken = Vec::new();
+        while let Some(place) = self.free.pop_first() {
+            taken.push(self.remove(place));
         }
-        free.into_iter().map(|place| (place, self.remove(place))).collect()
+        taken
     }
 
     /// The places of those that are the first of their session and whose effect is unknown.
     pub fn unknown(&self) -> Vec<u64> {
-        let mut seen = BTreeSet::new();
-        let first = self.commands.iter().filter(|(_, w)| w.session().is_none_or(|session| seen.insert(session)));
-        first.filter(|(_, waiting)| waiting.touches.is_none()).map(|(place, _)| *place).collect()
+        self.unknown.iter().copied().collect()
     }
 
     pub fn get_mut(&mut self, place: u64) -> &mut Waiting {
@@ -115,7 +118,7 @@ impl Held {
 
     /// Whether a command of that session waits.
     pub fn has(&self, session: SessionId) -> bool {
-        self.by_session.contains_key(&session)
+        self.of_session.contains_key(&session)
     }
 
     pub fn len(&self) -> usize {
@@ -131,16 +134,48 @@ impl Held {
         self.bytes
     }
 
+    /// Puts it where it belongs, if it is the first of its session.
+    fn sort(&mut self, place: u64) {
+        let waiting = &self.commands[&place];
+        let before = waiting.session().is_some_and(|session| self.of_session[&session][0] != place);
+        let (is_known, is_free) = (waiting.touches.is_some(), waiting.recalls == 0);
+        if is_known || before {
+            self.unknown.remove(&place);
+        } else {
+            self.unknown.insert(place);
+        }
+        if is_known && is_free && !before {
+            self.free.insert(place);
+        }
+    }
+
+    /// Takes out the first of its session; the next is the first then.
     fn remove(&mut self, place: u64) -> Waiting {
         let waiting = self.commands.remove(&place).expect("it waits");
         self.bytes -= waiting.command.len();
-        if let Some(session) = waiting.session() {
-            let left = self.by_session.get_mut(&session).expect("it is counted");
-            *left -= 1;
-            if *left == 0 {
-                self.by_session.remove(&session);
+        if let Some(request) = waiting.request {
+            self.requests.remove(&request);
+            let places = self.of_session.get_mut(&request.0).expect("its places are known");
+            places.pop_front();
+            if let Some(next) = places.front().copied() {
+                self.sort(next);
+            } else {
+                self.of_session.remove(&request.0);
             }
         }
         waiting
+    }
+
+    /// What must hold between turns.
+    pub fn invariants(&self) {
+        let firsts = |waits: fn(&Waiting) -> bool| -> BTreeSet<u64> {
+            let mut seen = BTreeSet::new();
+            let first = self.commands.iter().filter(|(_, w)| w.session().is_none_or(|session| seen.insert(session)));
+            first.filter(|(_, waiting)| waits(waiting)).map(|(place, _)| *place).collect()
+        };
+        assert_eq!(self.free, firsts(|w| w.touches.is_some() && w.recalls == 0), "who is free is known");
+        assert_eq!(self.unknown, firsts(|w| w.touches.is_none()), "whose effect is unknown is known");
+        let requests: BTreeSet<_> = self.commands.values().filter_map(|waiting| waiting.request).collect();
+        assert_eq!(self.requests, requests, "every request that waits is known");
     }
 }

@@ -204,7 +204,12 @@ impl Cache {
     /// A session, which the log has marked and `process` has, asks for its lease to run on. `count`: submissions up to now.
     /// False if it must run out.
     pub(super) fn renew(&mut self, (session, process): (SessionId, u64), way: Way, count: u64) -> bool {
-        if self.settling.is_some() {
+        if let Some(settling) = &self.settling {
+            if settling.waiting.contains_key(&session) {
+                // It may have come back since it was asked.
+                let recall = Recall { reign: self.reign, number: EVERYTHING_OF_BEFORE, paths: Vec::new() };
+                self.to_send.push((Whither::One(session, way), recall));
+            }
             return false;
         }
         let looks = &mut self.looks;
@@ -216,6 +221,11 @@ impl Cache {
             holder.way = way;
         }
         if !holder.may_keep() {
+            // What it was asked may have been lost with the connection it had.
+            for (number, paths) in holder.owes.iter().filter(|_| !holder.is_former) {
+                let recall = Recall { reign: self.reign, number: *number, paths: told(paths) };
+                self.to_send.push((Whither::One(session, way), recall));
+            }
             return false;
         }
         self.reading_from.get_or_insert(count);
@@ -246,7 +256,7 @@ impl Cache {
             self.account.denied += 1;
             if may && has_too_many {
                 self.make_room(session);
-            } else if may && is_full {
+            } else if may && is_full && !self.is_making_room() {
                 let most = self.holders.iter().max_by_key(|(_, holder)| holder.paths.len());
                 self.make_room(*most.expect("whoever asks is there").0);
             }
@@ -416,7 +426,7 @@ impl Cache {
     pub(super) fn take_free(&mut self) -> Vec<(Bytes, Vec<Touch>)> {
         let free = self.held.take_free();
         self.stirred |= !free.is_empty() && !self.held.is_empty();
-        free.into_iter().map(|(_, w)| (w.command, w.touches.expect("it is known of what is free"))).collect()
+        free.into_iter().map(|w| (w.command, w.touches.expect("it is known of what is free"))).collect()
     }
 
     /// Recalls to be sent.
@@ -469,6 +479,7 @@ impl Cache {
             }
         }
         assert!(self.reading_from.is_some() || self.blocked.is_empty(), "what is blocked is read");
+        self.held.invariants();
     }
 
     /// Asks for everything back that a change concerns; who must answer.
@@ -500,8 +511,7 @@ impl Cache {
         for (session, (number, paths)) in new {
             let holder = self.holders.get_mut(&session).expect("a grant has its holder");
             if !holder.is_former {
-                let told = if paths.len() > CACHE_RECALL_PATHS_MAX { Vec::new() } else { paths.clone() };
-                let recall = Recall { reign: self.reign, number, paths: told };
+                let recall = Recall { reign: self.reign, number, paths: told(&paths) };
                 self.to_send.push((Whither::One(session, holder.way), recall));
                 self.account.recalls += 1;
             }
@@ -515,9 +525,7 @@ impl Cache {
 
     /// Asks a session for all it keeps, unless some session still owes what it was asked for to make room.
     fn make_room(&mut self, session: SessionId) {
-        let owes =
-            |(session, number)| self.holders.get(&session).is_some_and(|holder| holder.owes.contains_key(&number));
-        if self.making_room.is_some_and(owes) {
+        if self.is_making_room() {
             return;
         }
         self.last_recall += 1;
@@ -532,6 +540,13 @@ impl Cache {
             self.to_send.push((Whither::One(session, holder.way), recall));
             self.account.recalls += 1;
         }
+    }
+
+    /// Whether some session owes what it was asked for to make room.
+    fn is_making_room(&self) -> bool {
+        let owes =
+            |(session, number)| self.holders.get(&session).is_some_and(|holder| holder.owes.contains_key(&number));
+        self.making_room.is_some_and(owes)
     }
 
     /// A session's lease is over.
@@ -574,6 +589,11 @@ impl Holder {
     fn may_keep(&self) -> bool {
         self.owes.is_empty() && !self.is_former
     }
+}
+
+/// What a recall names; nothing: everything its session keeps.
+fn told(paths: &[Arc<str>]) -> Vec<Arc<str>> {
+    if paths.len() > CACHE_RECALL_PATHS_MAX { Vec::new() } else { paths.to_vec() }
 }
 
 /// Answers that a command waits for.

@@ -52,7 +52,8 @@ fn admit(cache: &mut Cache, session: SessionId, touches: &[Touch]) -> Option<Rec
     let recalls = cache.holds(Some(session), Some(touches));
     match &recalls {
         Some(recalls) => {
-            cache.hold(Some((session, 1)), Bytes::from_static(b"\0\0\0\0"), Some(touches.to_vec()), recalls)
+            let number = cache.account().held + 1;
+            cache.hold(Some((session, number)), Bytes::from_static(b"\0\0\0\0"), Some(touches.to_vec()), recalls)
         }
         None => cache.passed(1, touches.to_vec()),
     }
@@ -194,6 +195,22 @@ fn nobody_answers_for_the_process_that_had_the_session_before() {
 }
 
 #[test]
+fn whoever_comes_another_way_is_asked_again() {
+    let mut cache = cache(&[S]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(1, &["/a"]))]);
+    assert!(!cache.renew((S, 1), THERE, 1), "it owes an answer");
+    assert_eq!(sent(&mut cache), [(Whither::One(S, THERE), recall(1, &["/a"]))], "the question may have been lost");
+    cache.recalled(S, REIGN, 1);
+    assert_eq!(freed(&mut cache, ms(2)), 1);
+
+    let mut cache = Cache::begin(REIGN, [(S, 1)].into(), false, 0);
+    assert!(!cache.renew((S, 1), THERE, 0), "it may keep answers of before");
+    assert_eq!(sent(&mut cache), [(Whither::One(S, THERE), recall(EVERYTHING_OF_BEFORE, &[]))]);
+}
+
+#[test]
 fn a_session_ends_only_once_whoever_had_it_before_keeps_nothing() {
     let mut cache = cache(&[S, T]);
     assert!(cache.grant(ms(1), S, HERE, "/a", false) && cache.grant(ms(1), T, HERE, "/a", false));
@@ -235,6 +252,7 @@ fn a_new_leader_asks_everybody_to_drop_everything_first() {
     assert_eq!(admit(&mut cache, T, &[node("/a")]), Some(Recalls::new()));
     assert_eq!(cache.holds(Some(S), Some(&[])), None, "what changes nothing need not wait");
     assert!(!cache.renew((S, 1), HERE, 5), "its lease of before must end");
+    assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(EVERYTHING_OF_BEFORE, &[]))], "it is here");
     cache.recalled(S, REIGN, EVERYTHING_OF_BEFORE);
     assert_eq!(freed(&mut cache, ms(30)), 0);
     assert_eq!(sent(&mut cache), [(Whither::Wherever(vec![T]), recall(EVERYTHING_OF_BEFORE, &[]))], "once more");
@@ -295,8 +313,10 @@ fn who_keeps_too_much_is_asked_to_drop_it_and_may_keep_anew() {
     assert!(cache.grant(ms(1), S, HERE, "/last", false));
     assert!(!cache.grant(ms(1), S, HERE, "/more", false), "there is no room");
     assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(2, &[]))], "so room is made");
-    assert!(!cache.grant(ms(1), S, HERE, "/more", false) && !cache.renew((S, 1), HERE, 1));
+    assert!(!cache.grant(ms(1), S, HERE, "/more", false));
     assert_eq!(sent(&mut cache), [], "once");
+    assert!(!cache.renew((S, 1), HERE, 1));
+    assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(2, &[]))], "and whenever it comes");
     assert_eq!(admit(&mut cache, T, &[node("/n2")]), Some([(S, 2)].into()), "what is asked back is waited for");
     cache.invariants();
     cache.recalled(S, REIGN, 2);
