@@ -239,6 +239,7 @@ impl Log {
         assert!(self.applied_upto <= self.chosen_upto, "applied_upto <= chosen_upto");
         assert!(self.open.iter().all(|open| !open.chosen || open.held.is_some()), "a chosen slot holds its value");
         assert!(self.open.iter().all(|open| !open.unknown || open.held.is_none()), "an unknown slot holds no value");
+        assert!(self.recent_bytes <= self.memory_bytes_max, "what is chosen is kept in bounds");
     }
 }
 

@@ -15,7 +15,8 @@
 //!    that there is something to take a newer one of; a follower asks the leader for one. When not even what waits to be written finds room, the log is given
 //!    up to the newest image: should that one be damaged, the older one and the other replicas remain.
 //! 6. An image is begun for a copy outside the cell, too (`snapshots`); and one after the other, until both end behind what
-//!    was found damaged (`scrub`).
+//!    was found damaged (`scrub`). One that was fetched or restored, which the log does not lead to, soon gets a second:
+//!    a start does not hang on a single file.
 //! 7. Segments below what every member has told are given up; past [`Bounds::keep_bytes`](super::Bounds), and when room is short, those
 //!    that a member may still ask for too, since an image can be sent to it. Their files become the next segments by a rename: blocks
 //!    that were written once are overwritten at the price of the data alone.

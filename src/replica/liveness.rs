@@ -41,6 +41,11 @@ struct Heard {
 }
 
 impl Liveness {
+    /// Whether nobody has a session, and the log is asked to end none.
+    pub(super) fn is_idle(&self) -> bool {
+        self.sessions.is_empty() && self.due.is_empty() && self.asked_work == 0
+    }
+
     /// A reign begins: every session has its whole time.
     pub(super) fn begin(now: Instant, sessions: impl Iterator<Item = (SessionId, Duration)>) -> Self {
         let mut this = Self { looked: now, ..Self::default() };

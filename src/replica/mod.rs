@@ -179,9 +179,12 @@ impl Replica {
     #[must_use]
     pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8, drawn_key: u128) -> Self {
         let me = settings.me;
-        let applied_upto = recovered.paxos.chosen_upto;
+        let (applied_upto, trimmed_upto) = (recovered.paxos.chosen_upto, recovered.paxos.trimmed_upto);
         let mut paxos = Paxos::new(now, settings, recovered.paxos);
         let (storage, bounds) = (recovered.storage, recovered.bounds);
+        // A start that hangs on one image, as the log does not lead there, is to have another.
+        let alone = recovered.images.first().copied().filter(|_| recovered.images.len() == 1 && trimmed_upto > Slot(0));
+        let repair_upto = recovered.damaged_upto.max(alone.unwrap_or_default());
         let images = Images::new(bounds, recovered.images, &storage);
         paxos.set_image_upto(images.sure_upto());
         let published = recovered.namespace.revision();
@@ -192,7 +195,7 @@ impl Replica {
             storage,
             images,
             transfer: Transfer::default(),
-            scrub: Scrub::new(now, recovered.scrub_period, recovered.damaged_upto),
+            scrub: Scrub::new(now, recovered.scrub_period, repair_upto),
             digests: recovered.digests,
             snapshots: Snapshots::new(applied_upto, recovered.namespace.tree().guarded() > 0),
             namespace: recovered.namespace,
@@ -331,11 +334,12 @@ impl Replica {
         &self.storage
     }
 
-    /// Whether nothing is kept for any session's connection, and nobody waits for a read point.
+    /// Whether nothing is kept for any session, nobody waits for a read point, and the log is asked for nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let nobody = self.attached.is_empty() && self.watching.is_empty();
-        nobody && self.reads.is_idle() && self.cache.as_ref().is_none_or(Cache::is_empty)
+        let nothing_asked = self.settling.is_idle() && self.liveness.as_ref().is_none_or(Liveness::is_idle);
+        nobody && nothing_asked && self.reads.is_idle() && self.cache.as_ref().is_none_or(Cache::is_empty)
     }
 
     /// What clients keep, if this replica leads.

@@ -70,7 +70,7 @@ struct Copies {
 }
 
 impl Scrub {
-    /// What the start found damaged is behind `repair_upto`.
+    /// What the start found damaged, or alone, is behind `repair_upto`.
     pub(super) fn new(now: Instant, period: Option<Duration>, repair_upto: Slot) -> Self {
         let next_at = period.map_or(Instant::FOREVER, |period| now + period.scaled(1, FIRST_READ_AFTER));
         Self {
@@ -272,11 +272,18 @@ mod tests {
 
     #[test]
     fn what_the_start_found_damaged_is_left_behind_by_an_image() {
-        let is_begun = |damaged_upto| {
-            let mut effects = Vec::new();
-            started(damaged_upto).step(Instant::ZERO, Input::TurnEnd { wall_ms: 0 }, &mut effects);
-            effects.iter().any(|effect| matches!(effect, Effect::BeginImage { .. }))
-        };
-        assert_eq!([Slot(0), Slot(1), Slot(6)].map(is_begun), [false, true, true]);
+        let is_begun = |damaged_upto| is_begun(&[Slot(4), Slot(5)], damaged_upto);
+        assert_eq!([Slot(0), Slot(4), Slot(5), Slot(6)].map(is_begun), [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_start_that_hangs_on_one_image_takes_another() {
+        assert!(is_begun(&[Slot(5)], Slot(0)), "the log does not lead there, and there is no other");
+    }
+
+    fn is_begun(images: &[Slot], damaged_upto: Slot) -> bool {
+        let mut effects = Vec::new();
+        started(images, damaged_upto).step(Instant::ZERO, Input::TurnEnd { wall_ms: 0 }, &mut effects);
+        effects.iter().any(|effect| matches!(effect, Effect::BeginImage { .. }))
     }
 }

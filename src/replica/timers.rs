@@ -27,6 +27,11 @@ impl Settling {
         }
     }
 
+    /// Whether the log is asked for nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.timers.is_empty()
+    }
+
     fn is_full(&self) -> bool {
         self.room() == 0
     }

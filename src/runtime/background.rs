@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 
 use bytes::{Bytes, BytesMut};
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
-use glommio::{Latency, LocalExecutor, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+use glommio::{GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
 use rustix::process::{Resource, getrlimit};
 
 use super::wake::Waker;
@@ -224,7 +224,7 @@ impl Worker {
         match job {
             Job::ZeroFile { path, bytes } => self.zero(&path, bytes).await,
             Job::ReadFile { path, offset, bytes } | Job::ReadIdly { path, offset, bytes } => {
-                self.read(&path, offset, bytes).await.map(Outcome::Read)
+                self.read(&path, offset, bytes).await.map(Outcome::Read).map_err(plain)
             }
             Job::Rename { from, to } => disk::rename_durably(&from, &to).map(|()| Outcome::Done),
             Job::Remove { path } => {
@@ -273,7 +273,7 @@ impl Worker {
         }
     }
 
-    async fn read(&self, path: &Path, offset: u64, bytes: usize) -> io::Result<Bytes> {
+    async fn read(&self, path: &Path, offset: u64, bytes: usize) -> Result<Bytes, GlommioError<()>> {
         let file = std::fs::metadata(path)?;
         if offset >= file.len() {
             // The kernel has no such positions, if they are large enough, and whoever asks may be anybody.
@@ -415,6 +415,15 @@ async fn abandon(file: DmaFile, path: &Path) -> io::Result<()> {
     std::fs::remove_file(partial(path))
 }
 
+/// The error as the kernel gave it. The executor's own conversion keeps its words and drops its number, and by that is known
+/// what lies on blocks that cannot be read.
+fn plain(error: GlommioError<()>) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.into(),
+    }
+}
+
 /// The same error once more.
 fn again(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
@@ -477,3 +486,17 @@ const RING_DEPTH: usize = 16;
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(1);
 
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_known_by_its_number() {
+        let source = io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
+        let told = GlommioError::EnhancedIoError { source, op: "read", path: None, fd: None };
+        assert!(disk::is_unreadable(&plain(told)));
+        let none = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(plain(GlommioError::IoError(none)).kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -119,6 +119,12 @@ pub fn open_direct(path: &Path, access: Access) -> Result<(File, Alignment), Dis
     Ok((file, alignment))
 }
 
+/// Whether what was to be read lies on blocks that the disk does not read.
+#[must_use]
+pub fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// Fills `buffer` from `position`, a multiple of the block; the file must reach that far.
 pub fn read_exact_at(file: &File, buffer: &mut AlignedBuffer, position: u64) -> io::Result<()> {
     assert_eq!(position % BLOCK_BYTES as u64, 0, "a direct read starts on a block");

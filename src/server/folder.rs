@@ -11,13 +11,15 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::failure::{Code, Failure};
 use super::images::image_path;
-use crate::journal::hard_state::{HardStateError, HardStateFile, ImagePointer};
+use crate::journal::hard_state::{FILE_BYTES, HardStateError, HardStateFile, ImagePointer, STRIDE_BYTES};
 use crate::journal::{Identity, SegmentId};
+use crate::limits::BLOCK_BYTES;
 use crate::namespace::Namespace;
 use crate::paxos::{self, Incarnation, ReplicaId};
 use crate::replica::{ImageHead, write_image};
@@ -207,12 +209,34 @@ pub fn whose(config: &Config, folder: &Path) -> Result<Option<(ReplicaId, Incarn
     if !path.exists() {
         return refuse_content(folder).map(|()| None);
     }
-    let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
+    let bytes = read_hard_state(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
     let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| unreadable(&path, &error))?;
     let Identity { replica, incarnation, .. } = hard_state.contents().identity;
     let members = hard_state.contents().paxos.configs.newest();
     let founds = members.is_unfounded() && members.has_voter(replica);
     Ok(Some((replica, incarnation, if founds { Purpose::Found } else { Purpose::Join })))
+}
+
+/// The file of the hard state, as far as the disk reads it: a copy that it does not read is zeros, and counts as damaged.
+///
+/// # Errors
+///
+/// Why it cannot be read, if that is not for some of its blocks.
+pub fn read_hard_state(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    copies_read(|block, at| file.read_exact_at(block, at))
+}
+
+fn copies_read(mut read: impl FnMut(&mut [u8], u64) -> io::Result<()>) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; FILE_BYTES];
+    for copy in (0..FILE_BYTES).step_by(STRIDE_BYTES) {
+        let block = &mut bytes[copy..copy + BLOCK_BYTES];
+        match read(block, copy as u64) {
+            Err(error) if disk::is_unreadable(&error) || error.kind() == io::ErrorKind::UnexpectedEof => block.fill(0),
+            read => read?,
+        }
+    }
+    Ok(bytes)
 }
 
 /// Why a hard state cannot be gone on from.
@@ -333,3 +357,32 @@ const SEGMENTS_AT_FORMAT: u64 = 2;
 
 /// What is written with zeros at once.
 const ZEROS_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::hard_state::{CopyState, copies};
+    use crate::paxos::{CellId, Config, HardState};
+
+    #[test]
+    fn a_copy_on_blocks_that_cannot_be_read_is_one_of_four() {
+        let identity = Identity { cell: CellId(1), replica: ReplicaId(1), incarnation: Incarnation(1) };
+        let file = HardStateFile::format(identity, &HardState::fresh(Config::of_voters([ReplicaId(1)])));
+        let unreadable = |errno: rustix::io::Errno| {
+            let read = |block: &mut [u8], at: u64| {
+                let from = at as usize;
+                if from == STRIDE_BYTES {
+                    return Err(errno.into());
+                }
+                block.copy_from_slice(&file[from..from + block.len()]);
+                Ok(())
+            };
+            copies_read(read)
+        };
+        let bytes = unreadable(rustix::io::Errno::IO).expect("three copies are there");
+        let whole = copies(&bytes).filter(|copy| matches!(copy, CopyState::Whole { .. })).count();
+        assert_eq!(whole, 3);
+        HardStateFile::open(CellId(1), &bytes).expect("it goes on from them");
+        assert!(unreadable(rustix::io::Errno::ACCESS).is_err(), "that says nothing of the copy");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use super::failure::{Code, Failure};
 use super::service::Service;
 use crate::journal::hard_state::ImagePointer;
-use crate::namespace::{ImageLoader, Namespace};
+use crate::namespace::{ImageError, ImageLoader, Namespace};
 use crate::paxos::{CellId, Slot};
 use crate::replica::{ImageFileError, ImageHead, ImageUnpacker};
 use crate::runtime::{clock, disk};
@@ -58,7 +58,7 @@ pub(super) fn load(
             Err(Unusable::Newer(error)) => {
                 return Err(Failure::new(Code::NewerFormat, format!("{}: {error}", path.display())));
             }
-            Err(Unusable::Io(error)) if error.raw_os_error() == Some(EIO) => {
+            Err(Unusable::Io(error)) if disk::is_unreadable(&error) => {
                 tracing::warn!("{}: {error}; the start goes on from what was before it", path.display());
                 unreadable.push(slot);
             }
@@ -121,7 +121,7 @@ enum Unusable {
 impl From<ImageFileError> for Unusable {
     fn from(error: ImageFileError) -> Self {
         match error {
-            ImageFileError::NewerFormat { .. } => Self::Newer(error),
+            ImageFileError::NewerFormat { .. } | ImageFileError::Rows(ImageError::Version { .. }) => Self::Newer(error),
             _ => Self::Damaged(error.to_string()),
         }
     }
@@ -178,5 +178,3 @@ const CHUNKS_AHEAD: usize = 16;
 
 /// What is read at once.
 const READ_BYTES: usize = 1 << 20;
-
-const EIO: i32 = rustix::io::Errno::IO.raw_os_error();

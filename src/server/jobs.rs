@@ -15,8 +15,8 @@ use super::failure::Failure;
 use crate::journal::{Identity, Place, SegmentId};
 use crate::paxos::{ReplicaId, Slot, Value};
 use crate::replica::exchange::{Borrower, Input};
-use crate::runtime::Ring;
 use crate::runtime::background::{Background, Completion, Job, Outcome, is_for_want_of_room};
+use crate::runtime::{Ring, disk};
 use crate::time::Instant;
 
 /// The background executor, and what it was asked, by ticket.
@@ -136,7 +136,7 @@ impl Core {
 
 /// Whether what was read lies on blocks that the disk does not read, or went away meanwhile.
 fn is_damage_or_gone(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) || error.kind() == io::ErrorKind::NotFound
+    disk::is_unreadable(error) || error.kind() == io::ErrorKind::NotFound
 }
 
 /// The first of these places that lie one behind the other in one segment, so that one read brings them.

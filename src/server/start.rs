@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::config::Config;
 use super::failure::{Code, Failure};
-use super::folder::{Folder, HARD_STATE, random_u128, segment_path, unreadable, zero_file};
+use super::folder::{Folder, HARD_STATE, random_u128, read_hard_state, segment_path, unreadable, zero_file};
 use super::images::{self, Loaded};
 use super::service::Service;
 use crate::journal::hard_state::HardStateFile;
@@ -122,7 +122,7 @@ fn images_lost(folder: &Folder) -> Failure {
 
 fn load_hard_state(config: &Config, folder: &Folder) -> Result<HardStateFile, Failure> {
     let path = folder.path.join(HARD_STATE);
-    let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
+    let bytes = read_hard_state(&path).map_err(|error| Failure::io(Code::DiskFailed, "read", &path, &error))?;
     let hard_state = HardStateFile::open(config.cell.id, &bytes).map_err(|error| unreadable(&path, &error))?;
     let replica = hard_state.contents().identity.replica;
     if config.replica(replica).is_none() {

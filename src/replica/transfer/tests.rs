@@ -27,14 +27,14 @@ impl SegmentRead for Blank {
 
 /// Replica 1 of three, which started from an image and went on to slot 6.
 fn replica() -> Replica {
-    started(Slot(0))
+    started(&[IMAGE.previous(), IMAGE], Slot(0))
 }
 
-/// That one, whose log is damaged up to there.
-pub(in crate::replica) fn started(damaged_upto: Slot) -> Replica {
+/// That one, with these images, whose log is damaged up to there.
+pub(in crate::replica) fn started(images: &[Slot], damaged_upto: Slot) -> Replica {
     let mut digests = Digests::every(1024);
     digests.applied(IMAGE.next(), Some(Kind::Noop), || 7);
-    started_with(vec![IMAGE], digests, damaged_upto)
+    started_with(images.to_vec(), digests, damaged_upto)
 }
 
 /// That one, with these images and these digests of what it applied.

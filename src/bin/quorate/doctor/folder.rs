@@ -6,7 +6,7 @@ use std::path::Path;
 use quorate::journal::hard_state::HardStateFile;
 use quorate::paxos::ReplicaId;
 use quorate::server::Config;
-use quorate::server::folder::HARD_STATE;
+use quorate::server::folder::{HARD_STATE, read_hard_state};
 use rustix::fs::{FlockOperation, flock};
 
 use super::finding::{Finding, Severity};
@@ -24,7 +24,7 @@ pub fn examine(dir: &Path, config: &Config, findings: &mut Vec<Finding>) -> Resi
     let path = dir.join(HARD_STATE);
     let condition = "replica's folder";
     let required = format!("a replica of cell {}", config.cell.id);
-    let file = match fs::read(&path) {
+    let file = match read_hard_state(&path) {
         Ok(file) => file,
         Err(error) => {
             let never = error.kind() == std::io::ErrorKind::NotFound;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use quorate::journal::hard_state::{self, Contents, CopyState};
 use quorate::paxos::{Acknowledged, Config};
-use quorate::server::folder::HARD_STATE;
+use quorate::server::folder::{HARD_STATE, read_hard_state};
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ impl HardState {
     pub fn run(&self) -> Result<(), Failure> {
         let _kept = super::keep_away(&self.dir);
         let path = self.dir.join(HARD_STATE);
-        let bytes = std::fs::read(&path).map_err(|error| Failure::io(Code::NotFormatted, "read", &path, &error))?;
+        let bytes = read_hard_state(&path).map_err(|error| Failure::io(Code::NotFormatted, "read", &path, &error))?;
         for (number, copy) in hard_state::copies(&bytes).enumerate() {
             let shown = if crate::output::is_json() { object(number, &copy).to_string() } else { lines(number, &copy) };
             crate::print_line(&shown)?;
