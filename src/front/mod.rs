@@ -72,7 +72,7 @@ use self::reads::{Parked, Reads};
 pub use self::throttle::Rate;
 use self::throttle::Throttle;
 use self::watches::Watches;
-use crate::limits::{CLIENT_FRAME_BYTES_MAX, OVERLOAD_RETRY_MS};
+use crate::limits::{BATCH_BYTES_TARGET, CLIENT_FRAME_BYTES_MAX, OVERLOAD_RETRY_MS};
 use crate::namespace::Tree;
 use crate::namespace::acl::{Principals, User};
 use crate::namespace::command::{Command, Revision, SessionId};
@@ -182,8 +182,10 @@ impl Front {
     pub fn closed(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(&id) else { return };
         self.leave_session(id, connection.session);
-        if let Some(opening) = connection.opening {
-            self.opening.remove(&opening.token());
+        // A client that came back asks with the same token: that is its new connection's then.
+        let token = connection.opening.map(|opening| opening.token());
+        if let Some(token) = token.filter(|token| self.opening.get(token) == Some(&id)) {
+            self.opening.remove(&token);
         }
         self.reads.forget(id);
         self.pings.forget(id);
@@ -229,7 +231,9 @@ impl Front {
                     Reason::NotReady
                 };
                 for (session, number) in requests {
-                    if let Some(id) = self.sessions.get(&session).copied() {
+                    if number == 0 {
+                        self.opening_refused(session.0, reason);
+                    } else if let Some(id) = self.sessions.get(&session).copied() {
                         self.refuse(id, number, reason);
                     }
                 }
@@ -383,6 +387,9 @@ impl Front {
 
     fn put_command(&mut self, command: &Command) {
         self.gathering.put(command);
+        if self.gathering.len() >= BATCH_BYTES_TARGET {
+            self.cut_run();
+        }
     }
 
     fn cut_run(&mut self) {

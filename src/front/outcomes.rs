@@ -111,13 +111,33 @@ impl Front {
     /// The cell has no room for another session; the client may ask again later.
     fn sessions_full(&mut self, token: u64, secret: u128) {
         let Some(id) = self.opening.get(&token).copied() else { return };
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get(&id) else { return };
         if connection.opening.is_some_and(|opening| opening.is_new_with(secret)) {
-            connection.opening = None;
-            self.opening.remove(&token);
-            let reason = Reason::Overloaded { retry_after_ms: SESSIONS_FULL_RETRY_MS };
-            self.say(id, &ServerMessage::Refused { number: 0, reason });
+            self.open_later(token, id, Reason::Overloaded { retry_after_ms: SESSIONS_FULL_RETRY_MS });
         }
+    }
+
+    /// The command that makes a session, or takes one up, did not reach the log.
+    pub(super) fn opening_refused(&mut self, token: u64, reason: Reason) {
+        let Some(id) = self.opening.get(&token).copied() else { return };
+        let Some(opening) = self.connections.get(&id).and_then(|connection| connection.opening) else { return };
+        match reason {
+            // Whoever leads is asked; as long as nobody does, the next one will be.
+            Reason::NotReady | Reason::Resend if self.leader.is_some() => {
+                self.put_command(&opening.command(self.address_of(id)));
+            }
+            Reason::NotReady | Reason::Resend => {}
+            Reason::Overloaded { .. } | Reason::Throttled { .. } => self.open_later(token, id, reason),
+        }
+    }
+
+    /// The client asks again for its session when it has waited.
+    fn open_later(&mut self, token: u64, id: ConnectionId, reason: Reason) {
+        self.opening.remove(&token);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.opening = None;
+        }
+        self.say(id, &ServerMessage::Refused { number: 0, reason });
     }
 
     /// The session a connection waited for exists.

@@ -58,14 +58,14 @@ impl Front {
     pub(super) fn lose_patience(&mut self, now: Instant) {
         while let Some(id) = self.patience.stranger_due(now) {
             if self.connections.get(&id).is_some_and(|c| !c.greeted) {
-                self.fault(id, FaultCode::OutOfTurn, "no hello came: say it within 5 s of connecting");
+                self.fault(id, FaultCode::Unavailable, "no hello came: say it within 5 s of connecting");
             }
         }
         while let Some((id, frames)) = self.patience.frame_due(now) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             let waits = connection.reader.as_ref().is_some_and(|reader| reader.buffered() > 0);
             if waits && connection.frames == frames {
-                self.fault(id, FaultCode::Malformed, "a frame was begun and not whole within 30 s");
+                self.fault(id, FaultCode::Unavailable, "a frame was begun and not whole within 30 s");
             } else if waits {
                 self.patience.begun(id, connection.frames);
             } else {

@@ -109,7 +109,8 @@ impl Reads {
         }
     }
 
-    /// One that could be answered waits until the connection's watches have been told what it would show.
+    /// One that could be answered waits until the connection's watches have been told what it would show, and what was sent
+    /// to it has left.
     fn hold(&mut self, parked: Parked, reached: bool) {
         self.held.entry(parked.connection).or_default().push((parked, reached));
     }
@@ -365,7 +366,8 @@ impl Front {
     /// Answers what can be answered now. An answer to a read whose point is *reached* stands; others may be taken back.
     fn answer_all(&mut self, mut reads: Vec<Parked>, reached: bool, tree: &Tree) {
         for parked in reads.drain(..) {
-            if self.watches.is_behind(parked.connection) {
+            // Nobody is answered faster than he reads.
+            if self.watches.is_behind(parked.connection) || self.watches.is_clogged(parked.connection) {
                 self.reads.hold(parked, reached);
             } else if self.has_much_to_say(parked.connection) {
                 self.reads.keep(parked, reached);

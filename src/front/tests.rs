@@ -15,7 +15,7 @@ use crate::namespace::codec::{ReadRef, encode_outcome, encode_read_outcome};
 use crate::namespace::command::{Done, Expect, Operation, Read, Resume, SessionId, Step};
 use crate::namespace::{CommandOutcome, Gate, Tree, answer};
 use crate::paxos::{CellId, ReplicaId, Slot};
-use crate::replica::exchange::{Applied, FrontNotice, FrontRequest};
+use crate::replica::exchange::{Applied, FrontNotice, FrontRequest, Submission};
 use crate::time::{Duration, Instant};
 use crate::wire::cache::CacheAsk;
 use crate::wire::client::{
@@ -68,6 +68,14 @@ fn applied(front: &mut Front, outcome: CommandOutcome) {
     let (upto, since, changes) = (Slot(1), front.revision, Arc::from([]));
     let applied = Applied { upto, since, revision: 1, changes, outcomes: vec![outcome] };
     front.notice(FrontNotice::Applied(applied), &Tree::new(1));
+}
+
+/// What the front has the replica propose.
+fn submitted(front: &mut Front) -> Vec<Submission> {
+    let mut requests = Vec::new();
+    front.prepare(START, true, &mut requests);
+    let submission = |request| if let FrontRequest::Submit(submission) = request { Some(submission) } else { None };
+    requests.into_iter().filter_map(submission).collect()
 }
 
 /// What the client hears, one word a message, and whether its connection is closed.
@@ -363,6 +371,52 @@ fn a_cell_without_room_for_a_session_asks_to_wait() {
     assert_eq!(heard(&mut front), (vec!["full".to_owned()], false));
     front.received(Instant::ZERO, CLIENT, &open);
     assert!(!heard(&mut front).1, "it may ask again");
+}
+
+#[test]
+fn who_opens_a_session_is_told_when_that_did_not_reach_the_log() {
+    let mut front = front();
+    front.received(Instant::ZERO, CLIENT, &hello(None));
+    let mut open = BytesMut::new();
+    ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
+    front.received(Instant::ZERO, CLIENT, &open);
+    let refused = |front: &mut Front, overloaded: bool| -> usize {
+        let runs = submitted(front);
+        let requests: Vec<_> = runs.iter().flat_map(Submission::requests).collect();
+        assert!(requests.iter().all(|request| *request == (SessionId(3), 0)), "{requests:?}");
+        front.notice(FrontNotice::Refused { requests: requests.clone(), overloaded }, &Tree::new(1));
+        requests.len()
+    };
+    assert_eq!(refused(&mut front, false), 1, "it is asked for");
+    assert_eq!(refused(&mut front, false), 1, "and again, of whoever leads by now");
+    assert_eq!(heard(&mut front).0, ["welcome"], "it waits");
+    assert_eq!(refused(&mut front, true), 1);
+    assert_eq!(heard(&mut front), (vec!["full".to_owned()], false));
+    assert_eq!(refused(&mut front, true), 0, "the client asks again when it has waited");
+    front.received(Instant::ZERO, CLIENT, &open);
+    assert_eq!(refused(&mut front, false), 1, "as it may");
+}
+
+#[test]
+fn the_end_of_a_connection_takes_nothing_from_the_one_that_took_its_place() {
+    let mut front = front();
+    let mut open = BytesMut::new();
+    ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
+    let again = ConnectionId(CLIENT.0 + 1);
+    front.opened(START, again, None);
+    for id in [CLIENT, again] {
+        front.received(Instant::ZERO, id, &hello(None));
+        front.received(Instant::ZERO, id, &open);
+    }
+    front.closed(CLIENT);
+    let mut is_told = |secret| {
+        let (token, session, timeout_ms) = (3, SESSION, 12_000);
+        let who = Arc::default();
+        applied(&mut front, CommandOutcome::SessionOpened { token, secret, session, timeout_ms, who });
+        heard(&mut front).0.iter().any(|word| word.starts_with("SessionOpened"))
+    };
+    assert!(!is_told(8), "that is the session of somebody who drew the same token");
+    assert!(is_told(9), "what the first asked for is the second's");
 }
 
 #[test]

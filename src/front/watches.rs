@@ -113,6 +113,11 @@ impl Watches {
         self.connections.get(&connection).is_some_and(|registered| !registered.behind.is_empty())
     }
 
+    /// Whether what was sent to the connection has yet to leave.
+    pub(super) fn is_clogged(&self, connection: ConnectionId) -> bool {
+        self.connections.get(&connection).is_some_and(|registered| registered.clogged)
+    }
+
     /// The connection is gone, or its session is.
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         let Some(registered) = self.connections.remove(&connection) else { return };
@@ -121,6 +126,8 @@ impl Watches {
 
     fn insert(&mut self, connection: ConnectionId, watch: u64, registration: &Registration<'_>, cursor: Revision) {
         let Registration { path, scope, with_data, .. } = *registration;
+        // Who may look at a lock need not be allowed to read what its node holds.
+        let with_data = with_data && scope != Scope::Lock;
         let hash = self.hash(path);
         let head = self.index.find(hash, |row| *self.rows[*row].path == *path).copied();
         let path = head.map_or_else(|| Arc::from(path), |head| Arc::clone(&self.rows[head].path));
@@ -208,7 +215,7 @@ impl Watches {
     fn sightings<'a>(
         &self,
         changes: &'a [Change],
-        may_see: impl Fn(ConnectionId, &Change) -> bool,
+        may_see: impl Fn(ConnectionId, Scope, &Change) -> bool,
         sightings: &mut Vec<(ConnectionId, u64, u32, Seen<'a>)>,
     ) {
         for change in changes {
@@ -218,7 +225,7 @@ impl Watches {
                 while at != NONE {
                     let row = &self.rows[at];
                     let concerns = !row.behind && row.cursor < change.revision && covers(row.scope, distance, kind);
-                    if concerns && may_see(row.connection, change) {
+                    if concerns && may_see(row.connection, row.scope, change) {
                         let seen = (kind, &*change.path, change.node.as_ref());
                         sightings.push((row.connection, row.watch, at, seen));
                     }
@@ -308,6 +315,9 @@ impl Front {
         if let Some(registered) = self.watches.connections.get_mut(&id) {
             registered.clogged = false;
             self.watches.queue(id);
+            if !self.watches.is_behind(id) {
+                self.reads.let_go(id);
+            }
         }
     }
 
@@ -325,7 +335,9 @@ impl Front {
         }
         let mut sightings = Vec::new();
         for changes in applied.changes.chunk_by(|one, next| one.revision == next.revision) {
-            let may_see = |id, change: &Change| self.may_see(id, tree, &change.path, change.acl().map(|acl| &**acl));
+            let may_see = |id, scope, change: &Change| {
+                self.may_see(id, scope, tree, &change.path, change.acl().map(|acl| &**acl))
+            };
             self.watches.sightings(changes, may_see, &mut sightings);
             let revision = changes[0].revision;
             for of_connection in sightings.chunk_by(|one, next| one.0 == next.0) {
@@ -392,7 +404,7 @@ impl Front {
                     for at in by_path.get(above).into_iter().flatten() {
                         let row = &self.watches.rows[*at];
                         let concerns = row.cursor < reached && covers(row.scope, distance, kind);
-                        if concerns && self.may_see(id, tree, &trace.path, trace.acl.as_deref()) {
+                        if concerns && self.may_see(id, row.scope, tree, &trace.path, trace.acl.as_deref()) {
                             let node = if row.with_data { trace.node(tree) } else { None };
                             let seen = (kind, &*trace.path, node);
                             sightings.entry(row.watch).or_insert_with(|| (*at, Vec::new())).1.push(seen);
@@ -444,10 +456,11 @@ impl Front {
 
     /// Whether a connection may be told what happened to a node: by the list that the node had then, and by the one it has
     /// now, which may have been set to keep from everybody what it had before.
-    fn may_see(&self, id: ConnectionId, tree: &Tree, path: &str, acl: Option<&Acl>) -> bool {
+    fn may_see(&self, id: ConnectionId, scope: Scope, tree: &Tree, path: &str, acl: Option<&Acl>) -> bool {
         let Some(connection) = self.connections.get(&id) else { return false };
         let gate = Gate::new(tree, &connection.who);
-        gate.sees(acl) && (gate.is_open() || tree.get(path).is_none_or(|node| gate.sees(node.acl())))
+        let sees = |acl| if scope == Scope::Lock { gate.sees_lock(acl) } else { gate.sees(acl) };
+        sees(acl) && (gate.is_open() || tree.get(path).is_none_or(|node| sees(node.acl())))
     }
 
     /// Tells one watch what it sees of one revision.

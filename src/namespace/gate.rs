@@ -61,6 +61,12 @@ impl<'a> Gate<'a> {
         self.may(acl, Rights::READ)
     }
 
+    /// Whether whoever asks may come upon its lock.
+    #[must_use]
+    pub fn sees_lock(&self, acl: Option<&Acl>) -> bool {
+        self.may(acl, LOOK_AT_LOCK)
+    }
+
     /// The node that a read is about.
     pub(super) fn node(&self, path: &str, any_of: Rights) -> Result<&'a Node, Refusal> {
         self.known(path, any_of)?.ok_or_else(|| no_node(path))

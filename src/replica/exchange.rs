@@ -223,7 +223,7 @@ pub enum FrontNotice {
     Sessions { ticket: u64, page: SessionsPage },
     /// The answer to [`FrontRequest::Snapshot`].
     Snapshot { ticket: u64, answer: SnapshotAnswer },
-    /// These requests were not proposed, and will not be.
+    /// These requests were not proposed, and will not be; (token, 0) is an opening.
     Refused { requests: Vec<(SessionId, u64)>, overloaded: bool },
 }
 

@@ -99,8 +99,9 @@ impl Replica {
     pub(super) fn refuse(&mut self, requests: Vec<(SessionId, u64)>, overloaded: bool, effects: &mut Vec<Effect>) {
         for (id, _) in self.fronts.iter().enumerate() {
             let front = FrontId(id as u8);
-            let mine: Vec<_> =
-                requests.iter().filter(|(session, _)| self.attached.get(session) == Some(&front)).copied().collect();
+            // An opening may be any front's.
+            let is_mine = |(session, number): &&_| *number == 0 || self.attached.get(session) == Some(&front);
+            let mine: Vec<_> = requests.iter().filter(is_mine).copied().collect();
             if !mine.is_empty() {
                 effects.push(Effect::Front { front, notice: FrontNotice::Refused { requests: mine, overloaded } });
             }

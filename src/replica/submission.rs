@@ -30,16 +30,20 @@ impl Submission {
         gathering.take()
     }
 
-    /// The sessions' requests it holds: (session, number) each. Commands that cannot be read, and what follows them, are
-    /// left out.
+    /// The sessions' requests it holds: (session, number) each. Whoever opens or resumes a session has no number yet, and
+    /// stands as (his token, 0). Commands that cannot be read, and what follows them, are left out.
     #[must_use]
     pub fn requests(&self) -> Vec<(SessionId, u64)> {
         let mut requests = Vec::new();
         let mut rest = &self.run[..];
         while let Some((length, after)) = rest.split_first_chunk() {
             let Some((command, after)) = after.split_at_checked(u32::from_le_bytes(*length) as usize) else { break };
-            if let Ok(CommandRef::Request { session, number, .. }) = CommandRef::decode(command) {
-                requests.push((session, number));
+            match CommandRef::decode(command) {
+                Ok(CommandRef::Request { session, number, .. }) => requests.push((session, number)),
+                Ok(CommandRef::OpenSession { token, .. } | CommandRef::ResumeSession { token, .. }) => {
+                    requests.push((SessionId(token), 0));
+                }
+                _ => {}
             }
             rest = after;
         }

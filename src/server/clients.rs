@@ -103,7 +103,8 @@ impl Clients {
         self.front.take_output(|output| match output {
             Output::Send { connection: name, bytes } => {
                 let Some(connection) = connections.get(&name).copied() else { return };
-                if ring.queued_bytes(connection) + bytes.len() > CLIENT_OUTPUT_BYTES_MAX {
+                // What is written now it has had no time to read, however much it asked for at once.
+                if ring.queued_bytes(connection) > CLIENT_OUTPUT_BYTES_MAX {
                     tracing::info!("a client does not read what it asked for: dropping its connection");
                     ring.abort(connection);
                     over.push(connection);

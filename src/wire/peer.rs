@@ -54,7 +54,7 @@ pub enum PeerMessage {
     /// Commands of clients that the sender serves, for the leader to propose: a run of `u32 length | command`, `count` of
     /// them. Not answered unless refused: the sender sees their outcome when it applies them.
     Forward { count: u32, run: Bytes },
-    /// The receiver did not propose these requests, and will not.
+    /// The sender did not propose these requests, and will not; (token, 0) is the opening or resumption with that token.
     ForwardRefused { requests: Vec<(SessionId, u64)>, overloaded: bool },
     /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from by the sender and
     /// live on; `wish`: what they ask of the leader's cache.

@@ -1,6 +1,8 @@
 //! `quorate txn`: all or nothing, and otherwise.
 
-use super::cell::{Cell, run};
+use quorate::client::{CreateOptions, TxnOutcome};
+
+use super::cell::{Cell, PATIENCE, run};
 
 #[test]
 fn a_transaction_takes_one_branch_whole() {
@@ -29,4 +31,19 @@ fn a_transaction_takes_one_branch_whole() {
     assert!(code == Some(1) && words.contains("step 2 of `then`"), "{words}");
     let (_, said, _) = txn(&["get /app", "get /none"], &[]);
     assert!(said.ends_with("got /app version 0 blue\nnone /none\n"), "nothing was done: {said}");
+}
+
+/// Each result is in bounds, and so are those of a session together: it is told all of them, though they come at once and are
+/// more than may wait for a client that does not read.
+#[test]
+fn whoever_asks_for_much_at_once_is_told_all_of_it() {
+    let cell = Cell::start(3, "");
+    let client = cell.connect();
+    let made = client.create("/large", vec![7; 999_000], CreateOptions::permanent());
+    made.wait_timeout(PATIENCE).expect("a large node");
+    let asked: Vec<_> = (0..12).map(|_| client.txn().get("/large").get("/large").commit()).collect();
+    for done in asked {
+        let (_, told) = done.wait_timeout(PATIENCE).and_then(TxnOutcome::applied).expect("it is answered");
+        assert_eq!(told.len(), 2);
+    }
 }

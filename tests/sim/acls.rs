@@ -145,7 +145,12 @@ impl<'a> Eyes<'a> {
     }
 
     pub fn sees(self, path: &str) -> bool {
-        self.may(self.node(path).and_then(|node| node.acl.as_ref()), Rights::READ)
+        self.may_at(path, Rights::READ)
+    }
+
+    /// Whether the list that the node has gives any of the rights.
+    fn may_at(self, path: &str, any_of: Rights) -> bool {
+        self.may(self.node(path).and_then(|node| node.acl.as_ref()), any_of)
     }
 
     /// The rights of which a reading needs one, and of which node.
@@ -323,8 +328,8 @@ impl Model {
     }
 
     /// Whether a watcher must have been told of what happened to `path` when its list was `acl`, and whether it may have
-    /// been. `whos`: whom its session stood for, one time or another.
-    pub fn shows(&self, path: &str, (acl, at): Lists<'_>, whos: &[Principals]) -> (bool, bool) {
+    /// been, which any of these rights allows. `whos`: whom its session stood for, one time or another.
+    pub fn shows(&self, path: &str, (acl, at): Lists<'_>, whos: &[Principals], any_of: Rights) -> (bool, bool) {
         let past = self.past.get(path).map_or(&[][..], Vec::as_slice);
         let later = past.iter().filter(|(since, node)| *since >= at && node.as_ref().is_some_and(|n| n.acl.is_some()));
         if acl.is_none() && later.clone().next().is_none() {
@@ -337,7 +342,7 @@ impl Model {
         for revision in times {
             for who in whos {
                 let eyes = Eyes { model: self, revision: Some(revision), who };
-                let seen = eyes.may(acl, Rights::READ) && eyes.sees(path);
+                let seen = eyes.may(acl, any_of) && eyes.may_at(path, any_of);
                 (must, may) = (must && seen, may || seen);
             }
         }

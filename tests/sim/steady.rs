@@ -53,7 +53,7 @@ fn is_owed(run: &Run) -> bool {
 /// Since when one has led, and nothing has gone wrong; if it is so. Where a disk was full an image may not have been tried again
 /// yet, and the log be full for want of it.
 pub fn led_since(run: &Run) -> Option<Moment> {
-    let full_until = run.nodes.iter().map(|node| node.disk.full_until).max().filter(|until| *until > 0);
+    let full_until = present(run).map(|node| node.disk.full_until).max().filter(|until| *until > 0);
     let tried_again = full_until.map_or(0, |until| until + IMAGE_AGAIN_AFTER);
     run.reign.map(|reign| reign.since.max(tried_again))
 }

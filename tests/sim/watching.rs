@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate::client::machine::{Happening, Machine, WatchTold, WatchWish};
-use quorate::namespace::acl::{Acl, Principals};
+use quorate::namespace::acl::{Acl, Principals, Rights};
 use quorate::namespace::command::{Done, Operation, Revision, SessionId};
 use quorate::time::Instant;
 use quorate::wire::watch::{EventKind, Scope};
@@ -224,7 +224,8 @@ impl Watched {
     fn expected<'a>(&self, after: Revision, upto: Revision, view: View<'a>) -> Vec<(&'a ModelEvent, bool)> {
         let about = view.model.events_between(after, upto).iter().filter(|event| self.is_about(event));
         let shown = about.filter_map(|event| {
-            let (must, may) = view.model.shows(&event.path, (event.acl.as_ref(), event.revision), view.whos);
+            let any_of = if self.wish.scope == Scope::Lock { Rights::READ.or(Rights::LOCK) } else { Rights::READ };
+            let (must, may) = view.model.shows(&event.path, (event.acl.as_ref(), event.revision), view.whos, any_of);
             may.then_some((event, must))
         });
         shown.collect()
@@ -261,7 +262,7 @@ impl Watched {
     ) -> bool {
         let mut fits = |told: &Happening, expected: &ModelEvent| {
             let data = told.node.as_ref().map(|(data, _)| data);
-            let wanted = expected.data.as_ref().filter(|_| self.wish.with_data);
+            let wanted = expected.data.as_ref().filter(|_| self.wish.with_data && self.wish.scope != Scope::Lock);
             let bare = data.is_none() && wanted.is_some();
             tally.bare += u64::from(bare);
             tally.brought += u64::from(data.is_some());

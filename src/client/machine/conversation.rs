@@ -40,7 +40,7 @@ impl Machine {
             }
             (ServerMessage::Refused { number: 0, reason }, Link::Opening { .. }) => match reason {
                 Reason::Overloaded { retry_after_ms } => {
-                    self.route.troubled("the cell has no room for another session".to_owned());
+                    self.route.troubled("the cell is overloaded, or has no room for another session".to_owned());
                     Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
                 }
                 Reason::Throttled { retry_after_ms } => {
@@ -62,6 +62,9 @@ impl Machine {
             (ServerMessage::Pong { number }, Link::Up) => {
                 if let Some((_, sent_at)) = self.ping.take_if(|(pinged, _)| *pinged == number) {
                     self.extend(now, sent_at);
+                    if !self.queue.is_waiting() {
+                        self.fruitless = 0;
+                    }
                     self.not_renewed(now);
                 }
                 Ok(())
@@ -244,7 +247,7 @@ impl Machine {
     pub(super) fn progressed(&mut self, now: Instant, revision: Revision) {
         self.seen = self.seen.max(revision);
         self.progress_at = now;
-        self.refusals = 0;
+        (self.refusals, self.fruitless) = (0, 0);
         self.route.succeeded();
     }
 
@@ -287,7 +290,7 @@ pub(super) fn lease(timeout_ms: u32) -> Duration {
 }
 
 /// A lease is renewed this often: two pings may be lost.
-const PINGS_PER_LEASE: u64 = 3;
+pub(super) const PINGS_PER_LEASE: u64 = 3;
 
 /// "Not ready" said this often in a row by one replica: another may know better.
 const REFUSALS_MAX: u32 = 4;

@@ -162,6 +162,8 @@ pub struct Machine {
     hold_until: Instant,
     /// Refusals on this connection since its last answer.
     refusals: u32,
+    /// Connections in a row that stood and were given up for their silence.
+    fruitless: u32,
     /// Messages taken in, on all connections.
     heard: u64,
 }
@@ -225,6 +227,7 @@ impl Machine {
             ping_at: now,
             hold_until: Instant::ZERO,
             refusals: 0,
+            fruitless: 0,
             heard: 0,
             settings,
         };
@@ -352,7 +355,9 @@ impl Machine {
                 self.give_up(now, format!("no connection within {:?}", self.settings.connect_timeout));
             }
             Link::Greeting { .. } | Link::Opening { .. } | Link::Up if now >= self.silence_ends() => {
-                self.give_up(now, format!("no answer within {:?}", self.patience()));
+                let why = format!("no answer within {:?}", self.patience());
+                self.fruitless += u32::from(matches!(self.link, Link::Up));
+                self.give_up(now, why);
             }
             Link::Up => {
                 if now >= self.ping_at && self.ping.is_none() {
@@ -550,16 +555,29 @@ impl Machine {
     fn silence_ends(&self) -> Instant {
         let heard = if self.is_owed() { self.heard_at + self.patience() } else { Instant::FOREVER };
         // Other things are said all the time, but no call is answered: not the connection is dead, something on it is.
-        let patiences = |count| self.settings.patience.scaled(count, 1);
-        let stuck =
-            if self.queue.is_waiting() { self.progress_at + patiences(STUCK_PATIENCES) } else { Instant::FOREVER };
-        // Nothing else makes the session live on here, however much is said.
-        let unproved = self.ping.map_or(Instant::FOREVER, |(_, sent_at)| sent_at + patiences(PING_PATIENCES));
+        let stuck = match self.queue.is_waiting() {
+            true => self.progress_at + self.patience().scaled(STUCK_PATIENCES, 1),
+            false => Instant::FOREVER,
+        };
+        // Nothing else makes the session live on here, however much is said; but its answer may stand behind much.
+        let pong_takes =
+            self.settings.patience.scaled(PING_PATIENCES, 1).max(self.lease().scaled(1, conversation::PINGS_PER_LEASE));
+        let unproved = self.ping.map_or(Instant::FOREVER, |(_, sent_at)| sent_at + pong_takes);
         heard.min(stuck).min(unproved)
     }
 
+    /// What a session's lease comes to from when it was confirmed; nothing without one.
+    fn lease(&self) -> Duration {
+        match self.session {
+            Session::Live { lease, .. } => lease,
+            Session::Wanted { .. } | Session::Over(_) => Duration::ZERO,
+        }
+    }
+
+    /// How long nothing may come: longer where connections came to nothing, and where they stood and still no call was
+    /// answered on them. An answer may take its time, and whoever never waits for it never has it.
     fn patience(&self) -> Duration {
-        let doublings = self.route.attempts().saturating_sub(1).min(PATIENCE_DOUBLINGS_MAX);
+        let doublings = self.route.attempts().saturating_sub(1).max(self.fruitless).min(PATIENCE_DOUBLINGS_MAX);
         self.settings.patience.scaled(1 << doublings, 1)
     }
 

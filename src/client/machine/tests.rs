@@ -494,6 +494,28 @@ fn a_silent_connection_is_given_up_only_while_it_owes_an_answer() {
     assert_eq!(test.disconnects, 1);
 }
 
+/// A leader with much to do, or a line that is slow: whoever asks anew each time before the answer is there never has it.
+#[test]
+fn who_is_not_answered_has_more_patience_on_each_connection() {
+    let mut test = Test::open();
+    test.set(1);
+    for patience in [500, 1_000, 2_000, 4_000] {
+        let before = test.disconnects;
+        test.pass(Duration::from_millis(patience - 1));
+        assert_eq!(test.disconnects, before, "not before {patience} ms");
+        test.pass(Duration::from_millis(1));
+        assert_eq!(test.disconnects, before + 1, "after {patience} ms");
+        test.redial();
+        test.connect();
+        test.say(&resumed(0));
+    }
+    test.reply(1, 10);
+    test.set(2);
+    let before = test.disconnects;
+    test.pass(Duration::from_millis(500));
+    assert_eq!(test.disconnects, before + 1, "an answer makes up for it");
+}
+
 #[test]
 fn a_connection_that_speaks_but_answers_nothing_is_given_up_too() {
     let mut test = Test::open();

@@ -9,7 +9,7 @@ use crate::namespace::command::{Command, Done, Read, Revision, Stat};
 use crate::namespace::{Aspect, Change, Node, Parts};
 use crate::replica::exchange::Submission;
 use crate::wire::client::Consistency;
-use crate::wire::watch::{Registration, Scope};
+use crate::wire::watch::{Event, Registration, Scope};
 
 const HOME: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
 
@@ -18,6 +18,8 @@ struct Test {
     front: Front,
     tree: Tree,
     revision: Revision,
+    /// An event brought what its node holds.
+    brought: bool,
 }
 
 impl Test {
@@ -26,7 +28,7 @@ impl Test {
         front.facts.super_user = super_user;
         front.closed(CLIENT);
         front.opened(START, CLIENT, Some(HOME));
-        let mut test = Self { front, tree: Tree::new(1), revision: 1 };
+        let mut test = Self { front, tree: Tree::new(1), revision: 1, brought: false };
         test.front.received(Instant::ZERO, CLIENT, &hello(None));
         test.say(&ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 });
         test
@@ -94,14 +96,16 @@ impl Test {
     fn told(&mut self) -> Vec<String> {
         self.front.prepare(START, true, &mut Vec::new());
         self.front.finish(START, &self.tree, true, || true);
-        let mut told = Vec::new();
+        let (mut told, mut brought) = (Vec::new(), false);
         let mut reader = FrameReader::new(CLIENT_MAGIC);
         self.front.take_output(|output| {
             let Output::Send { bytes, .. } = output else { return };
             let fed = reader.feed::<crate::wire::client::MessageError>(&bytes, 1 << 20, |frame| {
                 match ServerMessage::decode(frame)? {
                     ServerMessage::Events { events, .. } => {
-                        told.extend(events.iter().map(|event| format!("{:?} {}", event.kind, event.path)));
+                        brought |= events.iter().any(|event| event.node.is_some());
+                        let name = |event: &Event<'_>| format!("{:?} {}", event.kind, event.path);
+                        told.extend(events.iter().map(name));
                     }
                     ServerMessage::ReadReply { answer, .. } => {
                         let answer = crate::namespace::codec::decode_read_outcome(answer).expect("an answer");
@@ -114,6 +118,7 @@ impl Test {
             });
             fed.expect("the front writes whole frames");
         });
+        self.brought |= brought;
         told
     }
 
@@ -128,6 +133,12 @@ impl Test {
 fn alices() -> Arc<Acl> {
     let who = crate::namespace::acl::Who::User(User::new("alice", "a"));
     Arc::new(Acl::new([AclEntry { who, rights: crate::namespace::acl::Rights::ALL }]))
+}
+
+/// A list that lets alice lock, and no more.
+fn lockers() -> Arc<Acl> {
+    let who = crate::namespace::acl::Who::User(User::new("alice", "a"));
+    Arc::new(Acl::new([AclEntry { who, rights: crate::namespace::acl::Rights::LOCK }]))
 }
 
 fn alice() -> Principals {
@@ -199,4 +210,25 @@ fn watches_tell_what_may_be_read_then_and_now() {
     let (live, past) = everything(false);
     assert_eq!(live, ["Created /seen"]);
     assert_eq!(past, ["Created /seen"]);
+}
+
+#[test]
+fn who_may_lock_is_told_of_the_lock_and_not_what_its_node_holds() {
+    let told = |who: Principals, scope: Scope| {
+        let mut test = Test::new(None);
+        test.change("/l", Aspect::Birth, Some(&lockers()));
+        test.enter(who);
+        let registration = Registration { path: "/l", scope, from: None, with_data: true };
+        test.say(&ClientMessage::Watch { watch: 1, registration });
+        test.told();
+        for aspect in [Aspect::Wanted, Aspect::Data, Aspect::Death] {
+            test.change("/l", aspect, Some(&lockers()));
+        }
+        let told = test.told();
+        assert!(!test.brought, "nobody may read it");
+        told
+    };
+    assert_eq!(told(alice(), Scope::Lock), ["Wanted /l", "Deleted /l"]);
+    assert!(told(alice(), Scope::Node).is_empty(), "it may not be read");
+    assert!(told(Principals::default(), Scope::Lock).is_empty(), "who may neither lock nor read hears nothing");
 }
