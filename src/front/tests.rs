@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::{ConnectionId, Facts, Front, Output, Rate};
-use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX, READ_RETRY};
+use crate::limits::{FRAME_TIMEOUT, HELLO_TIMEOUT, NODE_DATA_BYTES_MAX, READ_RETRY, SESSION_REQUESTS_IN_FLIGHT};
 use crate::namespace::acl::Principals;
 use crate::namespace::codec::{ReadRef, encode_outcome, encode_read_outcome};
 use crate::namespace::command::{Done, Expect, Operation, Read, Resume, SessionId, Step};
@@ -371,6 +371,25 @@ fn a_cell_without_room_for_a_session_asks_to_wait() {
     assert_eq!(heard(&mut front), (vec!["full".to_owned()], false));
     front.received(Instant::ZERO, CLIENT, &open);
     assert!(!heard(&mut front).1, "it may ask again");
+}
+
+/// Whoever takes the session over passes over so many numbers: none beyond them may be under way.
+#[test]
+fn a_session_has_no_more_under_way_than_an_heir_passes_over() {
+    let mut front = resumed(0, 0);
+    let _ = (heard(&mut front), submitted(&mut front));
+    let mut bytes = BytesMut::new();
+    let mut sync = BytesMut::new();
+    Operation::Sync.encode(&mut sync);
+    for number in 1..=SESSION_REQUESTS_IN_FLIGHT as u64 + 1 {
+        ClientMessage::Request { number, acked_upto: 0, operation: &sync }.encode(&mut bytes);
+    }
+    front.received(START, CLIENT, &bytes);
+    let asked: usize = submitted(&mut front).iter().map(|submission| submission.requests().len()).sum();
+    assert_eq!(asked, SESSION_REQUESTS_IN_FLIGHT);
+    let (words, closed) = heard(&mut front);
+    let refused = format!("Refused {{ number: {}, reason: Overloaded", SESSION_REQUESTS_IN_FLIGHT + 1);
+    assert!(!closed && words.len() == 1 && words[0].starts_with(&refused), "{words:?}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ struct Test {
     slot: u64,
     /// What the events that were told brought.
     brought: Vec<Option<Vec<u8>>>,
+    /// Of each frame of events that was told, whether more of its revision follow.
+    more: Vec<bool>,
 }
 
 impl Test {
@@ -50,7 +52,7 @@ impl Test {
             rate: None,
         };
         let (front, tree) = (Front::new(facts), Tree::new(1));
-        let mut test = Self { front, tree, revision: 0, slot: 0, brought: Vec::new() };
+        let mut test = Self { front, tree, revision: 0, slot: 0, brought: Vec::new(), more: Vec::new() };
         test.front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) }, &test.tree);
         test
     }
@@ -153,7 +155,8 @@ impl Test {
             {
                 let fed = FrameReader::new(CLIENT_MAGIC).feed(&bytes, CLIENT_FRAME_BYTES_MAX, |frame| {
                     let message = ServerMessage::decode(frame).expect("the front speaks the protocol");
-                    if let ServerMessage::Events { events, .. } = &message {
+                    if let ServerMessage::Events { events, more, .. } = &message {
+                        self.more.push(*more);
                         self.brought.extend(events.iter().map(|event| event.node.map(|(data, _)| data.to_vec())));
                     }
                     told.push(Told::of(message));
@@ -458,4 +461,37 @@ fn a_hundred_thousand_watches_take_two_hundred_bytes_each() {
         test.change(&[(if of_own { "/services/3/000777" } else { "/services" }, Aspect::Data)]);
         assert_eq!(test.told(id).len(), if of_own { 1 } else { 10_000 });
     }
+}
+
+/// What is told to who watches everything when so many nodes with long names are removed at once.
+fn removed(test: &mut Test, id: ConnectionId, count: usize) -> Vec<Told> {
+    test.watch(id, 1, "/", Scope::Subtree);
+    test.told(id);
+    let paths: Vec<_> = (0..count).map(|n| format!("/{n:0>600}")).collect();
+    let changes: Vec<_> = paths.iter().map(|path| (&**path, Aspect::Death)).collect();
+    test.change(&changes);
+    test.turn();
+    test.told(id)
+}
+
+/// A client that takes a part for the whole drops the rest as old.
+#[test]
+fn a_revision_of_several_frames_says_which_is_the_last() {
+    let mut test = Test::new(64 << 20);
+    let id = test.client(1);
+    let told = removed(&mut test, id, 1_000);
+    assert_eq!(test.more, [true, true, false]);
+    let count = |told: &Told| if let Told::Events(1, 1, events) = told { events.len() } else { 0 };
+    assert_eq!(told.iter().map(count).sum::<usize>(), 1_000, "all of it");
+}
+
+#[test]
+fn a_revision_that_is_more_than_a_connection_takes_is_a_gap() {
+    let mut test = Test::new(64 << 20);
+    let id = test.client(1);
+    let told = removed(&mut test, id, 16_000);
+    assert_eq!(told[0], Told::Gap(1, 0, 1), "it is not left out in silence");
+    test.change(&[("/a", Aspect::Birth)]);
+    test.turn();
+    assert_eq!(test.told(id)[0], event(1, 2, Created, "/a"), "and it goes on");
 }
