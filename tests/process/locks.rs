@@ -1,7 +1,7 @@
 //! Locks between real processes: held across a fail-over, passed on after a death, handed over to hundreds in turn.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -211,6 +211,47 @@ fn a_program_runs_under_the_lock_and_ends_when_it_is_lost() {
     cell.kill_all();
     let ended = holder.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(9), "without a cell the lease runs out: {ended:?}");
+}
+
+#[test]
+fn a_program_ends_when_the_node_of_its_lock_is_deleted() {
+    let mut cell = Cell::start(3, "");
+    let client = connect(&cell, "10s");
+    let script = "trap 'exit 9' TERM; while :; do sleep 0.05; done";
+    let holder = run_locked(&cell, &[], "10s", &["sh", "-c", script]);
+    wait_until_held(&cell, &client);
+    // What was not told because the leader died is found out, and a lock that is held is kept.
+    let leader = cell.leader();
+    cell.kill(leader);
+    cell.restart(leader);
+    wait_until_held(&cell, &client);
+    client.delete("/l", Expect::Any).wait_timeout(PATIENCE).expect("a lock is advice");
+    let ended = holder.wait_with_output().expect("it ends");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(9) && told.contains("/l was deleted"), "{ended:?}");
+}
+
+#[test]
+fn who_is_ended_while_he_waits_leaves_nothing_behind() {
+    let cell = Cell::start(3, "");
+    let client = connect(&cell, "10s");
+    let guard = lock(&client, "/l");
+    let waiting = |count| {
+        cell.wait("so many to wait", |_| {
+            let holders = client.lock_holders("/l").wait_timeout(PATIENCE).ok()?;
+            (holders.waiting == count).then_some(())
+        });
+    };
+    for told in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut waiter = run_locked(&cell, &[], "60s", &["true"]);
+        waiting(1);
+        signal(&waiter, told);
+        let status = waiter.wait().expect("it ends");
+        assert_eq!(status.signal(), Some(told.as_raw()), "as any process does");
+        // Long before its session would have been over by itself.
+        waiting(0);
+    }
+    drop(guard);
 }
 
 #[test]

@@ -27,6 +27,9 @@ fn a_transaction_takes_one_branch_whole() {
     let (code, _, words) = txn(&["if version /app 3", "then delete /app"], &[]);
     assert_eq!(code, Some(1), "{words}");
     assert!(words.contains("step 1 of `if` failed, so nothing was done"), "{words}");
+    let (_, _, words) = txn(&["if version /app 3", "then delete /app"], &["--json"]);
+    let told: serde_json::Value = serde_json::from_str(&words).expect("one object");
+    assert_eq!((&told["error"]["kind"], &told["error"]["outcome"]), (&"BadVersion".into(), &"not_applied".into()));
     let (code, _, words) = txn(&["set /app green", "delete /none"], &[]);
     assert!(code == Some(1) && words.contains("step 2 of `then`"), "{words}");
     let (_, said, _) = txn(&["get /app", "get /none"], &[]);

@@ -9,6 +9,7 @@ use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
 use quorate::server::{Code, Failure};
 
+use super::interrupt::Concerned;
 use super::session::Kept;
 
 /// The variables that stand for a flag, and how the parser writes it.
@@ -142,12 +143,18 @@ impl Target {
             return done;
         }
         let client = connected(builder, self.timeout)?;
+        let _concerned = Concerned::session(&client)
+            .map_err(|error| Failure::new(Code::RunFailed, "cannot catch signals").found(error.to_string()))?;
         let done = work(&client, self.timeout);
-        if client.is_safe() {
-            // A session that cannot be closed now ends by itself when its time is over.
-            let _ = client.close().wait_timeout(self.timeout);
-        }
+        close(client, self.timeout);
         done
+    }
+}
+
+/// A session that cannot be closed now ends by itself when its time is over.
+fn close(client: Client, timeout: Duration) {
+    if client.is_safe() {
+        let _ = client.close().wait_timeout(timeout);
     }
 }
 
@@ -158,10 +165,10 @@ pub fn connected(builder: ClientBuilder, timeout: Duration) -> Result<Client, Fa
 
 /// Waits until the cell answers one linearizable read.
 pub fn first_read(endpoints: &str, patience: Duration) -> Result<(), Failure> {
-    let target = Target::at(endpoints, patience);
-    target.with_client(|client, timeout| {
-        client.exists("/").wait_timeout(timeout).map(|_| ()).map_err(|error| failed(&error))
-    })
+    let client = Target::at(endpoints, patience).open(patience)?;
+    let answered = client.exists("/").wait_timeout(patience).map(|_| ()).map_err(|error| failed(&error));
+    close(client, patience);
+    answered
 }
 
 /// What a client's error means for a command that changes nothing.
@@ -170,7 +177,7 @@ pub fn failed(error: &Error) -> Failure {
 }
 
 /// The failure, with what programs decide by.
-fn tagged(failure: Failure, error: &Error) -> Failure {
+pub fn tagged(failure: Failure, error: &Error) -> Failure {
     let debug = format!("{error:?}");
     let kind = debug.split(|c: char| !c.is_ascii_alphanumeric()).next().expect("a split text has a first part");
     let outcome = match error.outcome() {

@@ -69,7 +69,7 @@ fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) ->
             .map_err(|error| change_failed(&error))?,
     };
     crate::tell(format_args!("leads {} since revision {}", args.path, leadership.term()));
-    let status = lock::hold(&args.program, &args.path, leadership.guard())?;
+    let status = lock::hold(&args.program, &args.path, (client, leadership.guard()), timeout)?;
     if client.is_safe() {
         // If it was lost, there is nothing to step down from, and no answer in time.
         let _ = block_on_timeout(leadership.resign(), timeout);

@@ -2,17 +2,17 @@
 //!
 //! The program ends before the lock can be anybody else's, as far as this host is asked in time: it is told to when the
 //! session's lease is about to run out here, and killed before it has. Of a loss that comes at once, as when this host was
-//! stopped for a while, the lock delay keeps others out for longer than that takes. What
-//! it started in groups of its own is its own affair, and what it has sent is on its way: for those there is a longer delay,
+//! stopped for a while, the lock delay keeps others out for longer than that takes. When its node is deleted the lock is gone at
+//! once, and the program is ended as soon as that is told. What it started in groups of its own is its own affair, and what it has sent is on its way: for those there is a longer delay,
 //! and the token.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-use quorate::client::{Client, LockGuard, LockLost, LockOptions};
+use quorate::client::{Client, LockGuard, LockLost, LockOptions, Op, Watch, WatchEvent};
 use quorate::server::{Code, Failure};
 
-use super::connect::{Target, change_failed, span};
+use super::connect::{Target, change_failed, failed, span};
 use super::program::{self, Held};
 
 #[derive(clap::Args)]
@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 /// What is done to the program of `lock` and of `elect` when its time is over before it is.
-pub const PROMISE: &str = "If the session is lost, or its lease runs out as the cell does not answer, the program and all in \
+pub const PROMISE: &str = "If the session is lost, or its lease runs out as the cell does not answer, or the node is deleted, the program and all in \
                            its process group are sent SIGTERM, and SIGKILL half a second later: of a lease that runs \
                            out, both before it has. (In the foreground of a \
                            terminal, which the program shares with this command, it alone is.) What must never be \
@@ -60,7 +60,7 @@ const _: () = assert!(LOCK_DELAY.as_millis() > program::GRACE.as_millis());
 pub fn run(args: &Args) -> Result<u8, Failure> {
     args.target.with_client(|client, timeout| {
         let guard = take(client, args)?;
-        let status = hold(&args.program, &args.path, &guard)?;
+        let status = hold(&args.program, &args.path, (client, &guard), timeout)?;
         if guard.is_held() {
             // If it was lost, there is nothing to be released, and no answer in time.
             let _ = guard.release().wait_timeout(timeout);
@@ -87,16 +87,50 @@ fn take(client: &Client, args: &Args) -> Result<LockGuard, Failure> {
 }
 
 /// Runs the program while the lock of the node at `path` is held; the program's exit status.
-pub fn hold(program: &[OsString], path: &str, guard: &LockGuard) -> Result<u8, Failure> {
+pub fn hold(
+    program: &[OsString],
+    path: &str,
+    (client, guard): (&Client, &LockGuard),
+    timeout: Duration,
+) -> Result<u8, Failure> {
     let environment = [
         ("QUORATE_LOCK_PATH", path.to_owned()),
         ("QUORATE_LOCK_TOKEN", guard.token().to_string()),
         ("QUORATE_LOCK_SEQUENCER", guard.sequencer().to_string()),
     ];
-    let mut lost = guard.lost();
+    let watch = guard.wanted().wait_timeout(timeout).map_err(|error| failed(&error))?;
+    let (mut lost, mut node) = (guard.lost(), Node { client, guard, watch, asked: None });
     program::run(program, &environment, || {
         // Whoever was stopped for a while finds the clock past the lease before anybody tells of it.
         let loss = lost.wait_timeout(Duration::ZERO).or_else(|| (!guard.is_held()).then_some(LockLost::Jeopardy));
-        loss.map_or_else(|| Held::For(guard.held_for()), |loss| Held::Lost(format!("the lock is lost: {loss}")))
+        match loss {
+            Some(loss) => Held::Lost(format!("the lock is lost: {loss}")),
+            None if node.is_gone() => Held::Lost(format!("the lock is lost with its node: {path} was deleted")),
+            None => Held::For(guard.held_for()),
+        }
     })
+}
+
+/// The node whose lock is held, and what is told of it.
+struct Node<'a> {
+    client: &'a Client,
+    guard: &'a LockGuard,
+    watch: Watch,
+    /// Something was not told: whether the lock is held still.
+    asked: Option<Op<bool>>,
+}
+
+impl Node<'_> {
+    /// Whether it was deleted, its lock with it, as far as that is known here.
+    fn is_gone(&mut self) -> bool {
+        while let Some(Ok(event)) = self.watch.next_timeout(Duration::ZERO) {
+            match event {
+                WatchEvent::Deleted { .. } => return true,
+                WatchEvent::Gap { .. } => self.asked = Some(self.client.check_sequencer(&self.guard.sequencer())),
+                _ => {}
+            }
+        }
+        let answered = self.asked.take_if(|asked| asked.is_answered());
+        answered.is_some_and(|answered| matches!(answered.wait(), Ok(false)))
+    }
 }

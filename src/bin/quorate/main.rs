@@ -24,6 +24,7 @@ mod handle;
 mod holders;
 mod input;
 mod inspect;
+mod interrupt;
 mod iotest;
 mod lock;
 mod log;

@@ -16,9 +16,9 @@ use quorate::server::{Code, Failure};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, kill_process_group, waitid};
 use rustix::termios::tcgetpgrp;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
+use signal_hook::consts::SIGINT;
+
+use super::interrupt::Concerned;
 
 /// Something happened while the program ran.
 enum Event {
@@ -42,7 +42,7 @@ struct Running {
 }
 
 /// Runs the program until it ends, or `held_for` says that its time is over; the program's exit status. It finds `environment`
-/// in its own. Signals are the program's until it has ended, and from then on do what they do to any process.
+/// in its own. Signals are the program's until it has ended.
 pub fn run(
     program: &[OsString],
     environment: &[(&str, String)],
@@ -61,15 +61,9 @@ pub fn run(
         // Whoever does not listen has failed before.
         let _ = ended.send(Event::Ended);
     });
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(cannot)?;
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            if sender.send(Event::Told(signal)).is_err() {
-                emulate_default_handler(signal).expect("a signal that was caught has a default");
-            }
-        }
-    });
     let (mut patience, mut longest) = (None, Duration::ZERO);
+    let tell = move |signal| sender.send(Event::Told(signal)).is_ok();
+    let _concerned = Concerned::program(tell).map_err(cannot)?;
     loop {
         match events.recv_timeout(LOOK_EVERY) {
             Ok(Event::Ended) => return running.finish(patience.is_some()).map_err(cannot),

@@ -8,7 +8,7 @@ use quorate::client::{Appended, Client, CreateOptions, Expect, Revision, Sequenc
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
-use super::connect::{Target, change_failed, failed};
+use super::connect::{Target, change_failed, failed, tagged};
 use super::output;
 use super::shell::line::words;
 
@@ -147,8 +147,8 @@ fn commit<'a>(
 
 fn aborted(section: &str, index: usize, error: &quorate::client::Error) -> Failure {
     let cause = failed(error);
-    Failure::new(cause.code(), format!("step {} of `{section}` failed, so nothing was done", index + 1))
-        .found(cause.to_string())
+    let what = format!("step {} of `{section}` failed, so nothing was done", index + 1);
+    tagged(Failure::new(cause.code(), what).found(cause.to_string()), error)
 }
 
 fn print(branch: &str, revision: Revision, steps: &[Step], replies: &[TxnReply]) -> Result<(), Failure> {
