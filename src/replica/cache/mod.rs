@@ -78,6 +78,8 @@ use crate::wire::cache::{CacheAccount, Recall};
 #[derive(Debug)]
 pub(super) struct Cache {
     reign: Ballot,
+    /// When the last turn ended.
+    now: Instant,
     settling: Option<Settling>,
     holders: BTreeMap<SessionId, Holder>,
     /// When each holder's lease is looked at, to see whether it has ended: no later than it does.
@@ -137,6 +139,8 @@ struct Holder {
     look_at: Instant,
     way: Way,
     paths: BTreeSet<Arc<str>>,
+    /// When it is asked once more for what it owes, if it comes.
+    ask_again_at: Instant,
     /// Recalls it has not answered, and what they are about.
     owes: BTreeMap<u64, Vec<Arc<str>>>,
 }
@@ -173,6 +177,7 @@ impl Cache {
         Self {
             reading_from: settling.is_some().then_some(count),
             reign,
+            now: Instant::ZERO,
             settling,
             holders: BTreeMap::new(),
             looks: BTreeSet::new(),
@@ -222,9 +227,12 @@ impl Cache {
         }
         if !holder.may_keep() {
             // What it was asked may have been lost with the connection it had.
-            for (number, paths) in holder.owes.iter().filter(|_| !holder.is_former) {
-                let recall = Recall { reign: self.reign, number: *number, paths: told(paths) };
-                self.to_send.push((Whither::One(session, way), recall));
+            if !holder.is_former && holder.ask_again_at <= self.now {
+                holder.ask_again_at = self.now + CACHE_RECALL_AGAIN;
+                for (number, paths) in &holder.owes {
+                    let recall = Recall { reign: self.reign, number: *number, paths: told(paths) };
+                    self.to_send.push((Whither::One(session, way), recall));
+                }
             }
             return false;
         }
@@ -375,6 +383,7 @@ impl Cache {
 
     /// Ends the turn, at a time that everything taken in is older than.
     pub(super) fn end_turn(&mut self, now: Instant) {
+        self.now = now;
         for session in std::mem::take(&mut self.renewed) {
             if let Some(holder) = self.holders.get_mut(&session) {
                 holder.until = holder.until.max(now + CACHE_LEASE);
@@ -581,8 +590,8 @@ impl Cache {
 
 impl Holder {
     fn new(process: u64, way: Way) -> Self {
-        let (until, look_at, is_former) = (Instant::ZERO, Instant::ZERO, false);
-        Self { process, is_former, until, look_at, way, paths: BTreeSet::new(), owes: BTreeMap::new() }
+        let (until, look_at, ask_again_at, is_former) = (Instant::ZERO, Instant::ZERO, Instant::ZERO, false);
+        Self { process, is_former, until, look_at, way, paths: BTreeSet::new(), ask_again_at, owes: BTreeMap::new() }
     }
 
     /// Whether its lease may be renewed, and answers granted to it.

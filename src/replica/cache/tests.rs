@@ -300,6 +300,28 @@ fn a_request_that_waits_is_known_again_by_its_session_and_number() {
     assert!(!cache.holds_copy_of((T, 1)), "it is on its way");
 }
 
+/// A client that lost its connection asks again from the first request it has no answer to, of which a copy may be applied
+/// while a later one still waits: that one is answered before its turn, which the client cannot take.
+#[test]
+fn what_waits_before_its_turn_is_no_copy_of_what_comes_in_turn() {
+    let mut cache = cache(&[S]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    let mut asks = |number| {
+        if cache.holds_copy_of((T, number)) {
+            return false;
+        }
+        let touches = [node("/a")];
+        let recalls = cache.holds(Some(T), Some(&touches)).expect("it waits");
+        cache.hold(Some((T, number)), Bytes::from_static(b"\0\0\0\0"), Some(touches.to_vec()), &recalls);
+        true
+    };
+    assert_eq!([24, 25, 24, 25].map(&mut asks), [true, true, false, false], "they are asked again, and wait");
+    assert_eq!([23, 24, 25].map(&mut asks), [true, true, true], "who asks from further back is answered in turn");
+    assert_eq!([23, 24, 25].map(&mut asks), [false, false, false]);
+    cache.recalled(S, REIGN, 1);
+    assert_eq!(freed(&mut cache, ms(2)), 5);
+}
+
 #[test]
 fn who_keeps_too_much_is_asked_to_drop_it_and_may_keep_anew() {
     let mut cache = cache(&[S, T]);
