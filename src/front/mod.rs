@@ -114,6 +114,9 @@ pub struct Front {
     sessions: HashMap<SessionId, ConnectionId>,
     /// Connections that wait for their session, by token.
     opening: BTreeMap<u64, ConnectionId>,
+    /// Those of them whose command came to somebody who does not lead, and when they are put again.
+    astray: Vec<u64>,
+    astray_until: Option<Instant>,
     resumed: u64,
     patience: Patience,
     reads: Reads,
@@ -156,6 +159,8 @@ impl Front {
             connections: HashMap::new(),
             sessions: HashMap::new(),
             opening: BTreeMap::new(),
+            astray: Vec::new(),
+            astray_until: None,
             resumed: 0,
             patience: Patience::default(),
             reads: Reads::default(),
@@ -258,6 +263,7 @@ impl Front {
     /// held here, so linearizable reads need no read point.
     pub fn prepare(&mut self, now: Instant, leased: bool, requests: &mut Vec<FrontRequest>) {
         self.lose_patience(now);
+        self.open_astray(now);
         self.cut_run();
         self.count_watches();
         requests.append(&mut self.requests);
@@ -317,7 +323,8 @@ impl Front {
     /// When [`Front::prepare`] is due, unless something happens before.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        self.patience.next_deadline().min(self.reads.next_deadline())
+        let astray = if self.astray.is_empty() { None } else { Some(self.astray_until.unwrap_or(Instant::ZERO)) };
+        self.patience.next_deadline().min(self.reads.next_deadline()).min(astray.unwrap_or(Instant::FOREVER))
     }
 
     /// What is to be sent and closed; at most one send a connection.
@@ -342,7 +349,8 @@ impl Front {
     /// Whether nothing is kept for any client: none is connected, and none that was left anything behind.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let nobody = self.connections.is_empty() && self.sessions.is_empty() && self.opening.is_empty();
+        let nobody = self.connections.is_empty() && self.sessions.is_empty();
+        let nobody = nobody && self.opening.is_empty() && self.astray.is_empty();
         let unasked = self.askers.is_empty() && self.questions.is_empty() && self.pings.is_empty();
         nobody && unasked && self.reads.is_idle() && self.lock_waits.is_idle() && self.watches.is_idle()
     }
@@ -356,6 +364,7 @@ impl Front {
     fn leader_changed(&mut self, leader: Option<ReplicaId>) {
         self.leader = leader;
         self.gathering.clear();
+        self.astray.clear();
         self.reads.retry_now();
         self.pings.retry();
         let mut ids: Vec<_> = self.connections.keys().copied().collect();

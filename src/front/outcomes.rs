@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{ConnectionId, Front};
-use crate::limits::{OVERLOAD_RETRY_MS, SESSIONS_FULL_RETRY_MS};
+use crate::limits::{OVERLOAD_RETRY_MS, READ_RETRY, SESSIONS_FULL_RETRY_MS};
 use crate::namespace::acl::Principals;
 use crate::namespace::command::SessionId;
 use crate::namespace::{CommandOutcome, NotResumed, Tree};
 use crate::replica::exchange::{Applied, FrontRequest};
+use crate::time::Instant;
 use crate::wire::client::{FaultCode, Reason, ServerMessage};
 
 impl Front {
@@ -120,14 +121,24 @@ impl Front {
     /// The command that makes a session, or takes one up, did not reach the log.
     pub(super) fn opening_refused(&mut self, token: u64, reason: Reason) {
         let Some(id) = self.opening.get(&token).copied() else { return };
-        let Some(opening) = self.connections.get(&id).and_then(|connection| connection.opening) else { return };
         match reason {
-            // Whoever leads is asked; as long as nobody does, the next one will be.
-            Reason::NotReady | Reason::Resend if self.leader.is_some() => {
+            // Who leads then is asked; if nobody is known to, the next one will be.
+            Reason::NotReady | Reason::Resend => self.astray.push(token),
+            Reason::Overloaded { .. } | Reason::Throttled { .. } => self.open_later(token, id, reason),
+        }
+    }
+
+    /// Puts those openings again that came to somebody who does not lead, when he may know better who does.
+    pub(super) fn open_astray(&mut self, now: Instant) {
+        if self.astray.is_empty() || now < *self.astray_until.get_or_insert(now + READ_RETRY) {
+            return;
+        }
+        self.astray_until = None;
+        for token in std::mem::take(&mut self.astray) {
+            let Some(id) = self.opening.get(&token).copied().filter(|_| self.leader.is_some()) else { continue };
+            if let Some(opening) = self.connections.get(&id).and_then(|connection| connection.opening) {
                 self.put_command(&opening.command(self.address_of(id)));
             }
-            Reason::NotReady | Reason::Resend => {}
-            Reason::Overloaded { .. } | Reason::Throttled { .. } => self.open_later(token, id, reason),
         }
     }
 

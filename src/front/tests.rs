@@ -72,8 +72,12 @@ fn applied(front: &mut Front, outcome: CommandOutcome) {
 
 /// What the front has the replica propose.
 fn submitted(front: &mut Front) -> Vec<Submission> {
+    submitted_at(front, START)
+}
+
+fn submitted_at(front: &mut Front, now: Instant) -> Vec<Submission> {
     let mut requests = Vec::new();
-    front.prepare(START, true, &mut requests);
+    front.prepare(now, true, &mut requests);
     let submission = |request| if let FrontRequest::Submit(submission) = request { Some(submission) } else { None };
     requests.into_iter().filter_map(submission).collect()
 }
@@ -399,21 +403,25 @@ fn who_opens_a_session_is_told_when_that_did_not_reach_the_log() {
     let mut open = BytesMut::new();
     ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
     front.received(Instant::ZERO, CLIENT, &open);
-    let refused = |front: &mut Front, overloaded: bool| -> usize {
-        let runs = submitted(front);
+    let refused = |front: &mut Front, now: Instant, overloaded: bool| -> usize {
+        let runs = submitted_at(front, now);
         let requests: Vec<_> = runs.iter().flat_map(Submission::requests).collect();
         assert!(requests.iter().all(|request| *request == (SessionId(3), 0)), "{requests:?}");
         front.notice(FrontNotice::Refused { requests: requests.clone(), overloaded }, &Tree::new(1));
         requests.len()
     };
-    assert_eq!(refused(&mut front, false), 1, "it is asked for");
-    assert_eq!(refused(&mut front, false), 1, "and again, of whoever leads by now");
+    let later = START + READ_RETRY;
+    assert_eq!(refused(&mut front, START, false), 1, "it is asked for");
+    assert_eq!(refused(&mut front, START, false), 0, "not at once again");
+    assert_eq!(front.next_deadline(), later);
+    assert_eq!(refused(&mut front, later, false), 1, "but then, of whoever leads by now");
     assert_eq!(heard(&mut front).0, ["welcome"], "it waits");
-    assert_eq!(refused(&mut front, true), 1);
+    assert_eq!(refused(&mut front, later, false), 0);
+    assert_eq!(refused(&mut front, later + READ_RETRY, true), 1);
     assert_eq!(heard(&mut front), (vec!["full".to_owned()], false));
-    assert_eq!(refused(&mut front, true), 0, "the client asks again when it has waited");
+    assert_eq!(refused(&mut front, later + READ_RETRY, true), 0, "the client asks again when it has waited");
     front.received(Instant::ZERO, CLIENT, &open);
-    assert_eq!(refused(&mut front, false), 1, "as it may");
+    assert_eq!(refused(&mut front, later + READ_RETRY, false), 1, "as it may");
 }
 
 #[test]

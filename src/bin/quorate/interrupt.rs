@@ -41,7 +41,12 @@ impl Concerned {
 
     fn of(concern: Concern) -> io::Result<Self> {
         listen()?;
-        Ok(Self { before: std::mem::replace(&mut *concerned(), concern) })
+        let mut concerned = concerned();
+        if IS_ENDING.load(Ordering::Acquire) {
+            drop(concerned);
+            wait_for_the_end();
+        }
+        Ok(Self { before: std::mem::replace(&mut *concerned, concern) })
     }
 }
 
@@ -49,9 +54,15 @@ impl Drop for Concerned {
     fn drop(&mut self) {
         *concerned() = self.before.clone();
         // Whatever the session's end made of the work, the signal is what ends the process.
-        while IS_ENDING.load(Ordering::Acquire) {
-            std::thread::park();
+        if IS_ENDING.load(Ordering::Acquire) {
+            wait_for_the_end();
         }
+    }
+}
+
+fn wait_for_the_end() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 
@@ -59,19 +70,32 @@ impl Drop for Concerned {
 fn listen() -> io::Result<()> {
     static LISTENS: OnceLock<()> = OnceLock::new();
     if LISTENS.get().is_none() {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let ignored = ignored();
+        let heard = [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+        let mut signals = Signals::new(heard)?;
         let _ = LISTENS.set(());
         std::thread::spawn(move || signals.forever().for_each(meet));
     }
     Ok(())
 }
 
+/// The signals that whoever started this process had it ignore, as `nohup` does: one bit each.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 fn meet(signal: i32) {
-    let concern = concerned().clone();
+    let concern = {
+        let concerned = concerned();
+        // From here on nothing is begun that the session's end would take by surprise.
+        IS_ENDING.fetch_or(matches!(*concerned, Concern::Session(_)), Ordering::AcqRel);
+        concerned.clone()
+    };
     match concern {
         Concern::Program(tell) if tell(signal) => return,
         Concern::Session(client) => {
-            IS_ENDING.store(true, Ordering::Release);
             if client.is_safe() {
                 // One that cannot be closed now ends by itself when its time is over.
                 let _ = client.close().wait_timeout(CLOSE_PATIENCE);

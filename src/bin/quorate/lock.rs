@@ -54,6 +54,9 @@ pub const PROMISE: &str = "If the session is lost, or its lease runs out as the 
 /// Keeps others out until the program is gone.
 const LOCK_DELAY: Duration = Duration::from_secs(2);
 
+/// It is asked once a second whether a lock is held still.
+const LOOKS_BETWEEN_QUESTIONS: u32 = (1_000 / program::LOOK_EVERY.as_millis()) as u32;
+
 const _: () = assert!(LOCK_DELAY.as_millis() > program::GRACE.as_millis());
 
 /// Answers with the program's own exit status.
@@ -99,7 +102,7 @@ pub fn hold(
         ("QUORATE_LOCK_SEQUENCER", guard.sequencer().to_string()),
     ];
     let watch = guard.wanted().wait_timeout(timeout).map_err(|error| failed(&error))?;
-    let (mut lost, mut node) = (guard.lost(), Node { client, guard, watch, asked: None });
+    let (mut lost, mut node) = (guard.lost(), Node { client, guard, watch, asked: None, looks: 0 });
     program::run(program, &environment, || {
         // Whoever was stopped for a while finds the clock past the lease before anybody tells of it.
         let loss = lost.wait_timeout(Duration::ZERO).or_else(|| (!guard.is_held()).then_some(LockLost::Jeopardy));
@@ -116,8 +119,10 @@ struct Node<'a> {
     client: &'a Client,
     guard: &'a LockGuard,
     watch: Watch,
-    /// Something was not told: whether the lock is held still.
+    /// Whether the lock is held still, for what the watch was not told: asked now and then.
     asked: Option<Op<bool>>,
+    /// So many looks until it is asked again.
+    looks: u32,
 }
 
 impl Node<'_> {
@@ -126,10 +131,15 @@ impl Node<'_> {
         while let Some(Ok(event)) = self.watch.next_timeout(Duration::ZERO) {
             match event {
                 WatchEvent::Deleted { .. } => return true,
-                WatchEvent::Gap { .. } => self.asked = Some(self.client.check_sequencer(&self.guard.sequencer())),
+                WatchEvent::Gap { .. } => self.looks = 0,
                 _ => {}
             }
         }
+        if self.asked.is_none() && self.looks == 0 {
+            self.asked = Some(self.client.check_sequencer(&self.guard.sequencer()));
+            self.looks = LOOKS_BETWEEN_QUESTIONS;
+        }
+        self.looks = self.looks.saturating_sub(1);
         let answered = self.asked.take_if(|asked| asked.is_answered());
         answered.is_some_and(|answered| matches!(answered.wait(), Ok(false)))
     }

@@ -51,9 +51,13 @@ pub fn run(
     let cannot = |why: std::io::Error| {
         Failure::new(Code::RunFailed, format!("cannot run {:?}", program[0])).found(why.to_string())
     };
-    let mut running = Running::start(program, environment).map_err(cannot)?;
     let (sender, events) = mpsc::channel();
-    let (ended, pid) = (sender.clone(), running.pid);
+    let ended = sender.clone();
+    let tell = move |signal| sender.send(Event::Told(signal)).is_ok();
+    // A signal that comes from here on is the program's, and it is told when it has begun.
+    let _concerned = Concerned::program(tell).map_err(cannot)?;
+    let mut running = Running::start(program, environment).map_err(cannot)?;
+    let pid = running.pid;
     std::thread::spawn(move || {
         // It is only looked at: its group is to be killed, perhaps, while its number still says which that is.
         let look = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
@@ -62,8 +66,6 @@ pub fn run(
         let _ = ended.send(Event::Ended);
     });
     let (mut patience, mut longest) = (None, Duration::ZERO);
-    let tell = move |signal| sender.send(Event::Told(signal)).is_ok();
-    let _concerned = Concerned::program(tell).map_err(cannot)?;
     loop {
         match events.recv_timeout(LOOK_EVERY) {
             Ok(Event::Ended) => return running.finish(patience.is_some()).map_err(cannot),
@@ -143,7 +145,7 @@ impl Held {
 }
 
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// From the polite end to the other: short, as others may have soon what was lost.
 const LOOKS_BEFORE_KILL: u32 = 10;

@@ -556,7 +556,7 @@ impl Machine {
         let heard = if self.is_owed() { self.heard_at + self.patience() } else { Instant::FOREVER };
         // Other things are said all the time, but no call is answered: not the connection is dead, something on it is.
         let stuck = match self.queue.is_waiting() {
-            true => self.progress_at + self.patience().scaled(STUCK_PATIENCES, 1),
+            true => self.progress_at + self.settings.patience.scaled(STUCK_PATIENCES, 1),
             false => Instant::FOREVER,
         };
         // Nothing else makes the session live on here, however much is said; but its answer may stand behind much.
@@ -575,10 +575,11 @@ impl Machine {
     }
 
     /// How long nothing may come: longer where connections came to nothing, and where they stood and still no call was
-    /// answered on them. An answer may take its time, and whoever never waits for it never has it.
+    /// answered on them. An answer may take its time, and whoever never waits for it never has it; but the session must live.
     fn patience(&self) -> Duration {
-        let doublings = self.route.attempts().saturating_sub(1).max(self.fruitless).min(PATIENCE_DOUBLINGS_MAX);
-        self.settings.patience.scaled(1 << doublings, 1)
+        let doubled = |times: u32| self.settings.patience.scaled(1 << times.min(PATIENCE_DOUBLINGS_MAX), 1);
+        let fruitless = doubled(self.fruitless).min(self.lease().scaled(1, 2));
+        doubled(self.route.attempts().saturating_sub(1)).max(fruitless)
     }
 
     fn dial(&mut self, now: Instant) {
