@@ -182,7 +182,9 @@ impl Replica {
         self.digests.sent_upto = self.digests.own.back().map_or(Slot(0), |(slot, _)| *slot);
         let (identity, configs) = (self.storage.about().0, self.paxos.configs());
         let leaving = self.digests.own.len().saturating_sub(DIGESTS_KEPT);
-        for (at, (slot, own)) in self.digests.own.iter().copied().enumerate() {
+        // What is known to be right is not judged again.
+        let open = self.digests.own.partition_point(|(slot, _)| *slot <= self.digests.agreed_upto);
+        for (at, (slot, own)) in self.digests.own.iter().copied().enumerate().skip(open) {
             let me = (identity.replica, identity.incarnation);
             let (verdict, votes) = self.digests.judge(me, configs.at(slot), (slot, own), at < leaving);
             let majority = match verdict {

@@ -260,6 +260,14 @@ impl Node {
         apart.wake_at(world, of, world.now + latency);
     }
 
+    /// All fronts on cores of their own look about.
+    pub fn wake_fronts(&mut self, world: &mut World) {
+        let (node, life, now) = (self.index, self.life, world.now);
+        for (front, apart) in self.running.iter_mut().flat_map(|running| running.apart.iter_mut().enumerate()) {
+            apart.wake_at(world, Of { node, life, front }, now);
+        }
+    }
+
     /// A front's wake-up came.
     pub fn front_turn(&mut self, front: usize, call: u64, around: &mut Around<'_>) {
         let of = Of { node: self.index, life: self.life, front };

@@ -134,6 +134,7 @@ pub fn end_all(run: &mut Run) {
         *full_until = (*full_until).min(run.world.now);
         run.nodes[node].disk.fails_next = false;
         run.nodes[node].ends_within = None;
+        run.nodes[node].goes_on(&mut run.world);
     }
     run.absent = absentees(run);
     for node in run.absent.iter().filter(|_| run.plan.cramped) {

@@ -245,6 +245,15 @@ impl Node {
         around.world.after(delay, Event::Start { node: self.index });
     }
 
+    /// The process was paused, and is no more.
+    pub fn goes_on(&mut self, world: &mut World) {
+        (self.busy_until, self.stopped_until) = (self.busy_until.min(world.now), self.stopped_until.min(world.now));
+        if self.running.is_some() {
+            self.wake_at(world, world.now);
+        }
+        self.wake_fronts(world);
+    }
+
     /// Something happened that the loop will find.
     pub fn happens(&mut self, world: &mut World, happening: Happening) {
         let Some(running) = &mut self.running else { return };

@@ -202,7 +202,7 @@ impl Plan {
         plan.network.flipped = more.pick(&[0, 0, 0, 1, 10]);
         plan.enquire_every = more.pick(&[None, None, Some(plan.storm / 100)]);
         plan.weights.crash_within = more.pick(&[0, 0, 4, 10]);
-        plan.serene = more.pick(&[0, 0, 0, 20]);
+        plan.serene = more.pick(&[0, 0, 0, 0, 0, 0, 0, 20]);
         plan
     }
 

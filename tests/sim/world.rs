@@ -77,7 +77,8 @@ pub struct World {
     pub trace: Trace,
     /// Faults that chance brought while the event under way was dealt with.
     pub chances: Vec<&'static str>,
-    events: BTreeMap<(Moment, u64), Event>,
+    /// By their place in time; boxed, as they are large and are moved about.
+    events: BTreeMap<(Moment, u64), Box<Event>>,
     scheduled: u64,
 }
 
@@ -95,7 +96,7 @@ impl World {
     /// Lets `event` happen at `moment`.
     pub fn at(&mut self, moment: Moment, event: Event) {
         self.scheduled += 1;
-        self.events.insert((moment, self.scheduled), event);
+        self.events.insert((moment, self.scheduled), Box::new(event));
     }
 
     /// Whether a fault strikes, which it does so many times in a thousand; one that does is told of.
@@ -114,7 +115,7 @@ impl World {
         self.now = self.now.max(moment);
         self.trace.mix(moment);
         self.trace.mix(order);
-        Some(event)
+        Some(*event)
     }
 }
 
