@@ -1,5 +1,5 @@
-//! What the library costs its process: CPU of a pipelined request, on a cell of three real processes; and how long a command
-//! takes.
+//! What the library costs its process: CPU of a pipelined request, on a cell of three real processes; how long a read takes
+//! whose answer the client keeps; and how long a command takes.
 //!
 //! One thread keeps so many requests under way, and takes the answers in the order it asked. Counted is everything this
 //! process does: the caller's thread and the library's own, out of the kernel and in it, where the sockets are and the
@@ -15,6 +15,7 @@ mod asking;
 
 use std::process::Command;
 
+use quorate::client::{CacheSettings, Client};
 use rustix::time::{ClockId, clock_gettime};
 
 use self::asking::{Asking, DATA_BYTES, SORTS, beside_a_cell};
@@ -24,6 +25,7 @@ fn main() {
         for _ in 0..asking.rounds {
             SORTS.iter().for_each(|(sort, _)| row(asking, sort));
         }
+        kept_reads(asking.requests, asking.rounds);
         command_line(60 * asking.rounds);
     });
 }
@@ -41,6 +43,31 @@ fn row(asking: &Asking, sort: &str) {
         100.0 * system / (user + system).max(1.0),
         asking.requests as f64 / wall
     );
+}
+
+/// Reads of what the client keeps, one after the other: without a message, as its own count of them says. What the cell
+/// was asked all the same, because the lease had to be renewed meanwhile, is told beside the time.
+fn kept_reads(requests: usize, rounds: usize) {
+    let endpoints = std::env::var("QUORATE_ENDPOINTS").expect("`quorate dev` tells where the cell is");
+    let builder = Client::builder(&endpoints).expect("endpoints").cache(CacheSettings::default());
+    let client = builder.connect().wait().expect("a session");
+    let get = || assert_eq!(client.get("/node").wait().expect("the node is there").0.len(), DATA_BYTES, "its data");
+    let patience = clock(ClockId::Monotonic) + KEPT_WITHIN_S;
+    while client.cache_stats().hits == 0 {
+        assert!(clock(ClockId::Monotonic) < patience, "the answer is kept: {:?}", client.cache_stats());
+        get();
+    }
+    for _ in 0..rounds {
+        let (before, began) = (client.cache_stats(), clock(ClockId::Monotonic));
+        (0..requests).for_each(|_| get());
+        let took = clock(ClockId::Monotonic) - began;
+        let after = client.cache_stats();
+        let (hits, misses) = (after.hits - before.hits, after.misses - before.misses);
+        assert_eq!(hits + misses, requests as u64, "each is counted");
+        assert!(hits > 0, "what is kept is used");
+        println!("kept   depth 1: {:.3} us a read, of which the cell was asked {misses}", took * 1e6 / requests as f64);
+    }
+    client.close().wait().expect("closed");
 }
 
 /// How much of its time this process spent in its own code and in the kernel, in the scheduler's ticks.
@@ -75,6 +102,9 @@ fn command_line(times: usize) {
         at(100)
     );
 }
+
+/// Long enough for a cell that is busy with anything.
+const KEPT_WITHIN_S: f64 = 30.0;
 
 /// Seconds on that clock.
 fn clock(clock: ClockId) -> f64 {

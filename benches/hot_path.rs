@@ -1,16 +1,21 @@
 //! The steps that every write and every read takes, one by one. Each checks what it measures.
 
-use bytes::{BufMut, BytesMut};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use quorate::limits::CLIENT_FRAME_BYTES_MAX;
+use std::hint::black_box;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use quorate::limits::{CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
 use quorate::namespace::acl::Principals;
 use quorate::namespace::codec::{OperationRef, batch_header};
 use quorate::namespace::command::{Command, Expect, Lifetime, Operation, Read, SessionId};
 use quorate::namespace::{Applied, CommandOutcome, Gate, Namespace, answer_from};
-use quorate::paxos::{Draft, Value};
+use quorate::paxos::{Ballot, Draft, Message, ReplicaId, Slot, Value};
 use quorate::replica::exchange::Gathering;
+use quorate::time::Duration;
 use quorate::wire::client::{ClientMessage, encode_request};
-use quorate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader};
+use quorate::wire::frame::{CLIENT_MAGIC, Frame, FrameError, FrameReader, PEER_MAGIC};
+use quorate::wire::peer::{self, PeerMessage};
 
 const VALUE_BYTES: usize = 1024;
 const NODES: u64 = 1000;
@@ -77,6 +82,47 @@ fn frames(c: &mut Criterion) {
     });
 }
 
+/// What goes between replicas for each entry: the leader's Accept, with the value, and a follower's word that it has it.
+fn peers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("peer");
+    let (ballot, slot, chosen_upto) = (Ballot { round: 12, replica: ReplicaId(2) }, Slot(4711), Slot(4710));
+    for bytes in [VALUE_BYTES, 64 << 10] {
+        let value = Value::copy_of(&vec![7; bytes]);
+        let accept = Message::Accept { ballot, slot, value, chosen_upto, lease: Duration::from_millis(250) };
+        travel(&mut group, &format!("an Accept of {} KiB", bytes >> 10), &PeerMessage::Paxos(accept));
+    }
+    let accepted = Message::Accepted { ballot, from: slot, upto: slot, recorded: true };
+    travel(&mut group, "an Accepted", &PeerMessage::Paxos(accepted));
+    group.finish();
+}
+
+fn travel(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, message: &PeerMessage) {
+    let mut scratch = BytesMut::new();
+    let first = peer::encode(message, &mut scratch);
+    let frame = [&first.head[..], first.tail.as_deref().unwrap_or_default()].concat();
+    group.throughput(Throughput::Bytes(frame.len() as u64));
+    group.bench_function(format!("encode {name}"), |b| {
+        b.iter(|| {
+            let encoded = peer::encode(black_box(message), &mut scratch);
+            assert_eq!(encoded.head.len() + encoded.tail.as_ref().map_or(0, Bytes::len), frame.len(), "as before");
+        });
+    });
+    let mut reader = FrameReader::new(PEER_MAGIC);
+    let mut decoded = None;
+    let mut receive = || {
+        decoded = None;
+        let took = |frame: Frame<'_>| {
+            decoded = Some(peer::decode(&frame));
+            Ok::<(), FrameError>(())
+        };
+        reader.feed(black_box(&frame), PEER_FRAME_BYTES_MAX, took).expect("a sound frame");
+        assert!(matches!(decoded, Some(Ok(PeerMessage::Paxos(_)))), "one whole message");
+    };
+    group.bench_function(format!("check and decode {name}"), |b| b.iter(&mut receive));
+    receive();
+    assert_eq!(decoded, Some(Ok(message.clone())), "as it went in");
+}
+
 fn values(c: &mut Criterion) {
     let mut group = c.benchmark_group("value");
     for bytes in [128, 256 << 10] {
@@ -129,5 +175,5 @@ fn applying(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, frames, values, applying);
+criterion_group!(benches, frames, peers, values, applying);
 criterion_main!(benches);

@@ -3,12 +3,13 @@
 //! Each measured batch is checked afterwards: a refusal is cheap, and would make a fine figure that means nothing.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use quorate::namespace::acl::Principals;
 use quorate::namespace::codec::{ReadRef, batch_header, command_prefix, decode_outcome};
-use quorate::namespace::command::{Command, Expect, Lifetime, Operation, SessionId};
+use quorate::namespace::command::{Answer, Command, Done, Expect, Lifetime, LockMode, Operation, SessionId};
 use quorate::namespace::{Applied, CommandOutcome, Gate, Namespace, answer, answer_from};
 
 /// The allocator of the server's binary: without it the figure is another program's.
@@ -24,6 +25,10 @@ const LOG_RECORDS: u64 = 50_000;
 
 /// Names asked for at once, out of the middle of many.
 const LISTED: u32 = 1_000;
+
+/// The lock that is handed on, and how many sessions wait for it.
+const LOCK: &str = "/lock";
+const QUEUES: [usize; 2] = [10, 1_000];
 
 fn batch(commands: impl Iterator<Item = Command>) -> Bytes {
     let mut body = BytesMut::new();
@@ -91,9 +96,14 @@ impl Client {
 }
 
 fn verify(applied: &Applied) {
+    expect_all(applied, |_| true);
+}
+
+fn expect_all(applied: &Applied, fits: impl Fn(&Done) -> bool) {
     for outcome in &applied.outcomes {
         let CommandOutcome::Replied { outcome, .. } = outcome else { panic!("a request has no effect: {outcome:?}") };
-        decode_outcome(outcome).expect("it was just encoded").expect("nothing here is refused");
+        let done = decode_outcome(outcome).expect("it was just encoded").expect("nothing here is refused");
+        assert!(fits(&done), "it came to something else: {done:?}");
     }
 }
 
@@ -141,19 +151,123 @@ fn writes(criterion: &mut Criterion) {
 }
 
 /// Time of applying alone: batches are made before it and verified after it.
-#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
-fn measure(client: &mut Client, rounds: u64, mut operation: impl FnMut(u64) -> Operation) -> std::time::Duration {
-    let mut spent = std::time::Duration::ZERO;
+fn measure(client: &mut Client, rounds: u64, mut operation: impl FnMut(u64) -> Operation) -> Duration {
     let mut applied = Applied::default();
-    for _ in 0..rounds {
+    let round = |_| {
         let bytes = client.requests((0..COMMANDS).map(&mut operation));
-        let start = std::time::Instant::now();
-        client.namespace.apply(black_box(&bytes), &mut applied);
-        spent += start.elapsed();
+        let spent = timed(&mut client.namespace, &bytes, &mut applied);
         verify(&applied);
+        spent
+    };
+    (0..rounds).map(round).sum()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+fn timed(namespace: &mut Namespace, bytes: &Bytes, applied: &mut Applied) -> Duration {
+    applied.clear();
+    let start = std::time::Instant::now();
+    namespace.apply(black_box(bytes), applied);
+    start.elapsed()
+}
+
+/// Sessions of which one holds a lock and the others wait for it, in order.
+struct Crowd {
+    namespace: Namespace,
+    sessions: Vec<SessionId>,
+    /// The last request of each.
+    numbers: Vec<u64>,
+    holder: usize,
+}
+
+impl Crowd {
+    fn new(size: usize) -> Self {
+        let (mut namespace, mut applied) = (Namespace::new(3), Applied::default());
+        let open = |n: u64| Command::OpenSession { token: n, secret: n.into(), timeout_ms: 12_000, address: None };
+        namespace.apply(&batch((0..size as u64).map(open)), &mut applied);
+        let session = |outcome: &CommandOutcome| match outcome {
+            CommandOutcome::SessionOpened { session, .. } => *session,
+            other => panic!("a session opens: {other:?}"),
+        };
+        let sessions = applied.outcomes.iter().map(session).collect();
+        let mut crowd = Self { namespace, sessions, numbers: vec![0; size], holder: 0 };
+        let first = batch((0..size).map(|who| crowd.request(who, acquire(LOCK.to_owned()))));
         applied.clear();
+        crowd.namespace.apply(&first, &mut applied);
+        verify(&applied);
+        crowd
     }
-    spent
+
+    fn request(&mut self, who: usize, operation: Operation) -> Command {
+        let (session, acked_upto) = (self.sessions[who], self.numbers[who]);
+        self.numbers[who] += 1;
+        Command::Request { session, number: acked_upto + 1, acked_upto, operation }
+    }
+
+    /// Holder after holder gives the lock up, and queues for it again.
+    fn turns(&mut self) -> Bytes {
+        let mut commands = Vec::new();
+        for _ in 0..COMMANDS / 2 {
+            let who = self.holder;
+            self.holder = (who + 1) % self.sessions.len();
+            commands.push(self.request(who, Operation::Release { path: LOCK.to_owned() }));
+            commands.push(self.request(who, acquire(LOCK.to_owned())));
+        }
+        batch(commands.into_iter())
+    }
+
+    /// Whether the lock is where so many turns should have brought it, with everybody else in the queue.
+    fn verify(&self) {
+        let who = Principals::default();
+        let asked = answer(&Gate::new(self.namespace.tree(), &who), ReadRef::LockHolders { path: LOCK });
+        let Ok(Answer::Lock { holders }) = asked else { panic!("the lock is there: {asked:?}") };
+        assert_eq!(holders.sessions, [self.sessions[self.holder]], "one after the other");
+        assert_eq!(holders.waiting as usize, self.sessions.len() - 1, "nobody loses a place");
+    }
+}
+
+fn acquire(path: String) -> Operation {
+    Operation::Acquire { path, mode: LockMode::Exclusive, wait: true, create: true, lock_delay_ms: 0 }
+}
+
+fn locks(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("lock");
+    group.throughput(Throughput::Elements(COMMANDS));
+    let mut client = Client::new();
+    let mut turn = 0;
+    group.bench_function("acquire-release-free", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut applied = Applied::default();
+            let round = |_| {
+                let operations = (0..COMMANDS).map(|n| {
+                    turn += (n + 1) % 2;
+                    let path = path(scattered(turn));
+                    if n % 2 == 0 { acquire(path) } else { Operation::Release { path } }
+                });
+                let bytes = client.requests(operations);
+                let spent = timed(&mut client.namespace, &bytes, &mut applied);
+                expect_all(&applied, |done| matches!(done, Done::Granted { .. } | Done::Released));
+                spent
+            };
+            (0..rounds).map(round).sum()
+        });
+    });
+    for waiters in QUEUES {
+        let mut crowd = Crowd::new(waiters + 1);
+        group.bench_function(format!("release-queue-again-{waiters}-waiting"), |bencher| {
+            bencher.iter_custom(|rounds| {
+                let mut applied = Applied::default();
+                let round = |_| {
+                    let bytes = crowd.turns();
+                    let spent = timed(&mut crowd.namespace, &bytes, &mut applied);
+                    expect_all(&applied, |done| matches!(done, Done::Released | Done::Queued));
+                    crowd.verify();
+                    spent
+                };
+                (0..rounds).map(round).sum()
+            });
+        });
+    }
+    group.finish();
 }
 
 fn reads(criterion: &mut Criterion) {
@@ -200,5 +314,5 @@ fn images(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, writes, reads, images);
+criterion_group!(benches, writes, locks, reads, images);
 criterion_main!(benches);

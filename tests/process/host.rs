@@ -145,6 +145,22 @@ fn the_doctor_tells_a_serving_replica_from_a_stranger() {
     assert_eq!((wrong.status.code(), finding(&json(&wrong), "configuration").1), (Some(2), "fatal".into()));
 }
 
+#[test]
+fn the_doctor_calls_no_limit_fatal_under_which_everything_starts() {
+    let examine = |kibibytes: u32| {
+        let command = format!("ulimit -S -l {kibibytes} && exec {QUORATE} doctor --json");
+        json(&Command::new("sh").args(["-c", &command]).output().expect("the shell runs"))
+    };
+    // Less than the executor's buffers, and enough for it to start without them. What the kernel counts for anybody but
+    // root, it counts over all processes of a user: then a ring may be refused for the sake of others, and says so.
+    let report = examine(1024);
+    if finding(&report, "a core's ring").1 == "ok" {
+        assert_eq!(finding(&report, "background executor"), ("started".into(), "ok".into()));
+        assert_ne!(finding(&report, "locked memory").1, "fatal", "{report:#}");
+    }
+    assert_eq!(finding(&examine(256), "locked memory").1, "fatal");
+}
+
 /// A root with some of the files that settings are about.
 fn root() -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a folder");
@@ -269,6 +285,39 @@ fn the_script_does_what_apply_does() {
     let mut after = contents(by_script.path());
     assert_eq!(after.insert("proc/sys/net/core/somaxconn".into(), "128".into()).as_deref(), Some("1000"));
     assert_eq!(after, before);
+    assert!(shell("undo").contains("nothing to undo"));
+}
+
+#[test]
+fn a_script_leaves_alone_what_a_restart_of_the_host_reset() {
+    let root = root();
+    let write = |file: &str, value: &str| {
+        let file = root.path().join(file);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        fs::write(file, format!("{value}\n")).expect("written");
+    };
+    let affinity = "proc/irq/41/smp_affinity_list";
+    write("sys/class/net/eth9/device/msi_irqs/41", "msix");
+    write(affinity, "0-3");
+    write("proc/sys/kernel/random/boot_id", "one");
+    let settings = ["tune", "script", "interrupts", "somaxconn", "--card", "eth9", "--cores", "1"];
+    let script = run(&[&settings[..], &["--root", path(root.path())]].concat());
+    assert!(script.status.success(), "{}", String::from_utf8_lossy(&script.stderr));
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), &script.stdout).expect("written");
+    let shell = |verb: &str| {
+        let done = Command::new("sh").arg(file.path()).arg(verb).env("ROOT", root.path()).output().expect("a shell");
+        assert!(done.status.success(), "{verb}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    shell("apply");
+    assert_eq!(contents(root.path())[affinity], "0,2,3");
+    // In the next start the number is another device's; the line in the sysctl's file has set its value again.
+    write("proc/sys/kernel/random/boot_id", "two");
+    let said = shell("undo");
+    assert!(said.contains("/proc/irq/41/smp_affinity_list: left alone, the host has started since"), "{said}");
+    let after = contents(root.path());
+    assert_eq!((&after[affinity][..], &after["proc/sys/net/core/somaxconn"][..]), ("0,2,3", "128"));
     assert!(shell("undo").contains("nothing to undo"));
 }
 

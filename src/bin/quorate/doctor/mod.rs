@@ -14,7 +14,7 @@
 //! | `mount`, `disk` | what a folder lies on; direct and durable writes, the device's cache, room |
 //! | `folder` | formatted, of this cell, whose |
 //! | `ports` | free or ours |
-//! | `settings` | what `quorate tune` would change |
+//! | `settings` | what `quorate tune` would change; who moves interrupts |
 //!
 //! The exit status is 0 if all is well, 1 for warnings, 2 if something stops a start. With `--quiet`, for units, only what
 //! stops a start is said, and warnings do not count.
@@ -87,7 +87,7 @@ fn examine(args: &Args) -> Vec<Finding> {
         ports::examine(config, resident, &mut findings);
     }
     clocks::examine(clocks, &mut findings);
-    settings::examine(dir, mount.as_ref(), &mut findings);
+    settings::examine(dir, mount.as_ref(), config, &mut findings);
     findings
 }
 

@@ -4,12 +4,14 @@ use quorate::runtime::{Options, background, cores};
 use quorate::server::Config;
 use quorate::server::config::Size;
 use rustix::process::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::finding::{Finding, Severity};
 
 pub fn examine(config: Option<&Config>, findings: &mut Vec<Finding>) {
     let limit = |resource| getrlimit(resource).current.unwrap_or(u64::MAX);
-    findings.push(locked_memory(limit(Resource::Memlock)));
+    let cores_used = config.map_or(1, |config| config.server.cores.len().max(1));
+    findings.push(locked_memory(limit(Resource::Memlock), locks_without_limit(), cores_used));
     findings.push(open_files(config, limit(Resource::Nofile)));
     findings.push(core_files(limit(Resource::Core)));
     if let Some(config) = config {
@@ -17,12 +19,36 @@ pub fn examine(config: Option<&Config>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn locked_memory(limit: u64) -> Finding {
+/// The executor refuses a low limit whoever asks; what it and the rings lock is counted only where the limit is held
+/// against this process. Buffers for which there is no room are left unregistered, which is slower and no more; a ring for
+/// whose queues there is none is refused.
+fn locked_memory(limit: u64, is_exempt: bool, cores: usize) -> Finding {
+    let queues = cores as u64 * QUEUES_BYTES;
+    let counted = if is_exempt { 0 } else { background::LOCKED_BYTES + queues };
+    // The executor takes what its buffers need, if it is there, before the other cores make their rings.
+    let after_the_buffers = limit.checked_sub(background::LOCKED_BYTES).filter(|left| *left >= QUEUES_BYTES);
+    let severity = match limit {
+        _ if limit < EXECUTOR_LIMIT_MIN => Severity::Fatal,
+        _ if limit >= counted => Severity::Ok,
+        _ if after_the_buffers.unwrap_or(limit) < queues => Severity::Fatal,
+        _ => Severity::Warn,
+    };
     let found = if limit == u64::MAX { "unlimited".to_owned() } else { Size(limit).to_string() };
-    let required = format!("at least {}", Size(background::LOCKED_BYTES));
-    Finding::new("locked memory", required, found, Severity::Fatal.unless(limit >= background::LOCKED_BYTES))
-        .why("the executor's buffers are registered with the kernel, which locks them")
+    let found = if is_exempt { format!("{found}, and this process is exempt") } else { found };
+    let required = format!("at least {}", Size(counted.max(EXECUTOR_LIMIT_MIN)));
+    Finding::new("locked memory", required, found, severity)
+        .why(
+            "the queues of rings and the executor's buffers are locked; buffers that are not cost each bulk write time",
+        )
         .fix("LimitMEMLOCK=infinity in the unit; elsewhere: quorate tune apply locked-memory")
+}
+
+/// Whether the kernel counts nothing of what this process locks. It asks for the capability in the host's own user
+/// namespace: the root of a container that has another one has a limit like everybody else.
+fn locks_without_limit() -> bool {
+    let is_able = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::IPC_LOCK));
+    let namespace = std::fs::read_link("/proc/self/ns/user");
+    is_able && namespace.is_ok_and(|namespace| namespace.as_os_str() == HOST_USER_NAMESPACE)
 }
 
 fn open_files(config: Option<&Config>, limit: u64) -> Finding {
@@ -80,6 +106,16 @@ fn parse_list(text: &str) -> Vec<usize> {
     text.trim().split(',').filter_map(range).flatten().collect()
 }
 
+/// The executor does not start below this limit, even where the limit is not held against it.
+const EXECUTOR_LIMIT_MIN: u64 = 512 << 10;
+
+/// What one core's ring locks: 1,024 requests of 64 bytes, four times as many completions of 16, their indices, and the
+/// list of receive buffers. Linux 6.18 counts them; there were kernels that charged them to the control group alone.
+const QUEUES_BYTES: u64 = 140 << 10;
+
+/// The number of the first user namespace is part of the kernel's interface.
+const HOST_USER_NAMESPACE: &str = "user:[4026531837]";
+
 /// Fewer than this serve no cell.
 const CONNECTIONS_MIN: u64 = 32;
 
@@ -89,13 +125,32 @@ mod tests {
 
     #[test]
     fn limits_are_held_against_what_is_taken() {
-        assert_eq!(locked_memory(u64::MAX).severity, Severity::Ok);
-        assert_eq!(locked_memory(64 << 10).severity, Severity::Fatal);
-        assert!(!locked_memory(64 << 10).fix.is_empty());
         assert_eq!(open_files(None, 1 << 20).severity, Severity::Ok);
         assert_eq!(open_files(None, 1024).severity, Severity::Warn);
         assert_eq!(open_files(None, 64).severity, Severity::Fatal);
         assert_eq!((core_files(0).severity, core_files(1).severity), (Severity::Warn, Severity::Ok));
+    }
+
+    #[test]
+    fn a_limit_on_locked_memory_counts_where_it_is_held_against_the_process() {
+        let severity = |limit, is_exempt, cores| locked_memory(limit, is_exempt, cores).severity;
+        let (low, some, usual) = (64 << 10, 1 << 20, 8 << 20);
+        for is_exempt in [false, true] {
+            assert_eq!(severity(low, is_exempt, 1), Severity::Fatal, "the executor refuses it");
+            assert_eq!(severity(usual, is_exempt, 4), Severity::Ok);
+            assert_eq!(severity(u64::MAX, is_exempt, 64), Severity::Ok);
+        }
+        assert_eq!(severity(some, true, 64), Severity::Ok, "nothing is counted");
+        assert_eq!(severity(some, false, 1), Severity::Warn, "its buffers stay unregistered, and it starts");
+        assert_eq!(severity(some, false, 8), Severity::Fatal, "no room for the queues of eight rings");
+        let buffers_and_one = background::LOCKED_BYTES + QUEUES_BYTES;
+        assert_eq!(severity(buffers_and_one, false, 1), Severity::Ok);
+        assert_eq!(
+            severity(buffers_and_one, false, 2),
+            Severity::Fatal,
+            "the buffers leave nothing for the second ring"
+        );
+        assert!(!locked_memory(low, true, 1).fix.is_empty());
     }
 
     #[test]

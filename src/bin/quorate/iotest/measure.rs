@@ -50,6 +50,33 @@ impl Trial {
 
     /// Writes of `bytes` each, `depth` at a time, one behind the other through the file and round again.
     pub fn measure(&self, method: Method, bytes: usize, depth: usize, budget: Budget) -> Result<Run, Failure> {
+        Ok(self.sample(method, bytes, depth, budget)?.run())
+    }
+
+    /// The same by each method, which take turns, and take turns at being first: what else the host does meanwhile happens
+    /// to all of them. The budget is each method's.
+    pub fn compare<const METHODS: usize>(
+        &self,
+        methods: [Method; METHODS],
+        (bytes, depth): (usize, usize),
+        budget: Budget,
+    ) -> Result<[Run; METHODS], Failure> {
+        let slice = Budget {
+            time: Duration::from_nanos(budget.time.as_nanos() / ROUNDS),
+            writes: budget.writes.div_ceil(ROUNDS),
+        };
+        let mut samples: [Option<Sample>; METHODS] = [const { None }; METHODS];
+        for index in turns(METHODS) {
+            let sample = self.sample(methods[index], bytes, depth, slice)?;
+            match &mut samples[index] {
+                Some(earlier) => earlier.add(&sample),
+                first => *first = Some(sample),
+            }
+        }
+        Ok(samples.map(|sample| sample.expect("there is more than one round").run()))
+    }
+
+    fn sample(&self, method: Method, bytes: usize, depth: usize, budget: Budget) -> Result<Sample, Failure> {
         assert!(depth > 0 && (bytes * depth) as u64 <= self.bytes, "writes in flight do not overlap");
         let options = runtime::Options {
             entries: 64,
@@ -86,7 +113,49 @@ impl Trial {
                 return Err(Failure::io(Code::DiskFailed, "write to", &self.path, &error));
             }
         }
-        Ok(summary((method, bytes, depth), &latencies, ended_at.since(began)))
+        Ok(Sample { method, bytes, depth, latencies, took: ended_at.since(began) })
+    }
+}
+
+/// Which of so many is measured next, all rounds long: the first of one round is the last of the next.
+fn turns(methods: usize) -> impl Iterator<Item = usize> {
+    let round =
+        move |round: u64| (0..methods).map(move |at| if round.is_multiple_of(2) { at } else { methods - 1 - at });
+    (0..ROUNDS).flat_map(round)
+}
+
+/// What was measured of one method, at one size and depth.
+struct Sample {
+    method: Method,
+    bytes: usize,
+    depth: usize,
+    latencies: Histogram<u64>,
+    took: Duration,
+}
+
+impl Sample {
+    fn add(&mut self, other: &Self) {
+        self.latencies.add(&other.latencies).expect("the bounds are the same");
+        self.took = self.took + other.took;
+    }
+
+    fn run(&self) -> Run {
+        let Self { method, bytes, depth, latencies, took } = self;
+        let micros = |nanos: u64| (nanos as f64 / 100.0).round() / 10.0;
+        let at = |quantile: f64| micros(latencies.value_at_quantile(quantile));
+        let per_second = latencies.len() as f64 * 1e9 / took.as_nanos().max(1) as f64;
+        Run {
+            method: *method,
+            bytes: *bytes,
+            depth: *depth,
+            writes: latencies.len(),
+            per_second: per_second.round(),
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: micros(latencies.max()),
+        }
     }
 }
 
@@ -131,23 +200,8 @@ fn content(bytes: usize) -> Bytes {
     Bytes::from_owner(Owned(buffer))
 }
 
-fn summary((method, bytes, depth): (Method, usize, usize), latencies: &Histogram<u64>, took: Duration) -> Run {
-    let micros = |nanos: u64| (nanos as f64 / 100.0).round() / 10.0;
-    let at = |quantile: f64| micros(latencies.value_at_quantile(quantile));
-    let per_second = latencies.len() as f64 * 1e9 / took.as_nanos().max(1) as f64;
-    Run {
-        method,
-        bytes,
-        depth,
-        writes: latencies.len(),
-        per_second: per_second.round(),
-        p50_us: at(0.5),
-        p90_us: at(0.9),
-        p99_us: at(0.99),
-        p999_us: at(0.999),
-        max_us: micros(latencies.max()),
-    }
-}
+/// How often each method has its turn in a comparison: an even number, so that each is first as often as last.
+const ROUNDS: u64 = 6;
 
 #[cfg(test)]
 mod tests {
@@ -167,6 +221,21 @@ mod tests {
             }
         }
         assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn what_is_compared_takes_turns() {
+        assert_eq!(turns(2).collect::<Vec<_>>(), [0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0]);
+        assert_eq!(turns(1).count() as u64, ROUNDS);
+        let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+        let trial = Trial::open(folder.path(), 1 << 20).expect("a disk with direct writes");
+        let budget = Budget { time: Duration::from_secs(60), writes: 20 };
+        let runs = trial.compare(Method::ALL, (4096, 2), budget).expect("it writes");
+        for (run, method) in runs.iter().zip(Method::ALL) {
+            assert_eq!((run.method, run.bytes, run.depth), (method, 4096, 2));
+            assert_eq!(run.writes, 24, "six rounds of four, merged");
+            assert!(run.p50_us > 0.0 && run.p50_us <= run.max_us && run.per_second > 0.0, "{run:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! It measures what the journal does, with the journal's own means: direct writes of whole blocks through a ring, into a
 //! file written with zeros once, each made durable. Two methods (a flush linked to the write, a synchronous write), three
-//! sizes (a quiet log's block, a batch, a large batch), one and two writes in flight.
+//! sizes (a quiet log's block, a batch, a large batch), one and two writes in flight. The methods take turns, several times
+//! a second: a host that does something else for a while does it to both.
 //!
 //! The table goes to standard output; the same numbers go to `io.toml` in the folder, whose schema is at
 //! `quorate::server::measured`. A replica started with `[journal] durability = "measured"` takes the method from it, and
@@ -58,19 +59,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     crate::tell(format_args!("writing {} with zeros once", Size(FILE_BYTES)));
     let trial = Trial::open(&args.dir, FILE_BYTES)?;
     let budget = Budget { time: args.time.into(), writes: u64::MAX };
+    let names = Method::ALL.map(Method::name).join(" and ");
     let mut runs = Vec::new();
-    for method in Method::ALL {
-        for bytes in SIZES {
-            for depth in DEPTHS {
-                crate::tell(format_args!(
-                    "measuring {} writes of {}, {depth} at a time",
-                    method.name(),
-                    Size(bytes as u64)
-                ));
-                runs.push(trial.measure(method, bytes, depth, budget)?);
-            }
+    for bytes in SIZES {
+        for depth in DEPTHS {
+            let size = Size(bytes as u64);
+            crate::tell(format_args!("measuring {names} writes of {size} in turn, {depth} at a time"));
+            runs.extend(trial.compare(Method::ALL, (bytes, depth), budget)?);
         }
     }
+    // One method's after the other's, to be read down a column.
+    runs.sort_by_key(|run| Method::ALL.iter().position(|method| *method == run.method));
     let measured = describe(&mount, runs);
     let path = args.out.clone().unwrap_or_else(|| args.dir.join(measured::FILE));
     std::fs::write(&path, measured.to_toml()).map_err(|error| Failure::io(Code::DiskFailed, "write", &path, &error))?;

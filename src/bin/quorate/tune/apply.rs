@@ -3,7 +3,9 @@
 //! 1. What was found is saved, durably, before anything is written.
 //! 2. A value or file that was ours already keeps the old value it was found with; one that somebody has changed since is
 //!    found anew.
-//! 3. `undo` restores only what still is as we wrote it, and says what it left alone.
+//! 3. `undo` restores only what still is as we wrote it, and says what it left alone. What a restart of the host reset, and
+//!    nothing of ours set again, is not ours any more, even if it looks so: the interrupts of one start are numbered
+//!    otherwise in the next.
 
 use std::fs;
 use std::io;
@@ -11,7 +13,7 @@ use std::path::Path;
 
 use quorate::server::Failure;
 
-use super::check::wants_line;
+use super::check::{undoer, wants_line};
 use super::profile::{Kind, Profile, Setting, Value};
 use super::saved::{Saved, SavedFile, SavedLine, SavedValue};
 use super::target::{Host, Unasked, read_value, write_value};
@@ -44,6 +46,13 @@ pub fn apply(profile: &Profile, chosen: &[&Setting], host: &Host, dry: bool) -> 
         let text = format!("{}: {}; takes effect by: {}", file.path, file.verb(), effect(profile, &file.path));
         report.note(text, write_file(&host.below(&file.path), &file.new));
     }
+    for setting in chosen {
+        let Kind::Value(value) = &setting.kind else { continue };
+        if let Some(program) = undoer(profile, value, host) {
+            let remedy = format!("quorate tune apply {program} --cores ..., or systemctl disable --now {program}");
+            report.lines.push(format!("{}: {program} runs, and will change it again: {remedy}", setting.name));
+        }
+    }
     Ok(report)
 }
 
@@ -55,7 +64,10 @@ pub fn undo(profile: &Profile, names: &[String], host: &Host) -> Result<Report, 
     let (values, kept) = saved.values.into_iter().partition(|value: &SavedValue| meant(&value.setting));
     saved.values = kept;
     for value in values {
-        if !value.restore(host, &mut report) {
+        if !saved.is_in_force(&value, host) {
+            let SavedValue { setting, path, .. } = value;
+            report.lines.push(format!("{setting}: {path}: left alone, the host has started since and reset it"));
+        } else if !value.restore(host, &mut report) {
             saved.values.push(value);
         }
     }
@@ -123,7 +135,7 @@ impl Plan {
 
     fn add_values(&mut self, setting: &Setting, value: &Value, host: &Host) -> Result<(), Unasked> {
         let new = host.fill(&value.wanted)?.concat();
-        let paths = host.files(&value.path)?;
+        let paths = value.files(host)?;
         for path in &paths {
             let found = match read_value(&host.below(path)) {
                 Ok(found) => found,
@@ -138,7 +150,8 @@ impl Plan {
             let known = self.saved.values.iter().position(|saved| saved.path == *path);
             let earlier = known.map(|index| self.saved.values.remove(index));
             let old = earlier.filter(|saved| saved.new == found).map_or(found, |saved| saved.old);
-            let change = SavedValue { setting: setting.name.clone(), path: path.clone(), old, new: new.clone() };
+            let (setting, boot) = (setting.name.clone(), host.boot());
+            let change = SavedValue { setting, path: path.clone(), old, new: new.clone(), boot };
             self.saved.values.push(change.clone());
             self.values.push(change);
         }
@@ -190,7 +203,7 @@ impl SavedValue {
 
     /// Whether there is nothing left of it to undo.
     fn restore(&self, host: &Host, report: &mut Report) -> bool {
-        let Self { setting, path, old, new } = self;
+        let Self { setting, path, old, new, .. } = self;
         let place = host.below(path);
         match read_value(&place) {
             Ok(found) if found == *new => {
@@ -360,6 +373,41 @@ mod tests {
         assert_eq!(value(&host, "/proc/sys/net/core/somaxconn"), "128");
         assert_eq!(value(&host, "/etc/security/limits.d/90-quorate.conf"), "mine");
         assert_eq!(report.lines.iter().filter(|line| line.contains("left alone")).count(), 2, "{report:?}");
+        assert_eq!(undo(&profile, &[], &host).expect("undone").lines, ["nothing to undo"]);
+    }
+
+    #[test]
+    fn what_a_restart_of_the_host_reset_is_not_undone() {
+        let (_root, mut host) = host();
+        (host.cards, host.cores) = (vec!["eth0".into()], vec![1]);
+        let write = |path: &str, text: &str| {
+            let path = host.below(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, text).expect("written");
+        };
+        write("/sys/class/net/eth0/device/msi_irqs/41", "msix\n");
+        write("/proc/irq/41/smp_affinity_list", "0-3\n");
+        write("/proc/sys/kernel/random/boot_id", "one\n");
+        let profile = Profile::built_in();
+        let names = ["interrupts", "swappiness", "huge-pages"];
+        let settings = chosen(&profile, &names);
+        apply(&profile, &settings, &host, false).expect("applied");
+        undo(&profile, &[], &host).expect("undone");
+        assert_eq!(value(&host, "/proc/irq/41/smp_affinity_list"), "0-3", "within one start it is undone");
+
+        apply(&profile, &settings, &host, false).expect("applied");
+        // The number is now another device's, of whose interrupts the kernel thinks the same; somebody else's file has
+        // set the huge pages to what we had set them to. Only the sysctl's line is still there, and did its work.
+        write("/proc/sys/kernel/random/boot_id", "two\n");
+        fs::remove_file(host.below("/etc/tmpfiles.d/quorate.conf")).expect("made by us");
+        let report = undo(&profile, &[], &host).expect("undone");
+        assert_eq!(value(&host, "/proc/irq/41/smp_affinity_list"), "0,2,3");
+        assert_eq!(value(&host, "/sys/kernel/mm/transparent_hugepage/enabled"), "madvise");
+        assert_eq!(value(&host, "/proc/sys/vm/swappiness"), "60");
+        let told = |name: &str| {
+            report.lines.iter().any(|line| line.starts_with(name) && line.contains("the host has started since"))
+        };
+        assert_eq!(names.map(told), [true, false, true], "{report:?}");
         assert_eq!(undo(&profile, &[], &host).expect("undone").lines, ["nothing to undo"]);
     }
 

@@ -19,7 +19,7 @@ pub struct Standing {
 pub enum Verdict {
     /// As wanted, now and after a restart of the host.
     Right,
-    /// As wanted now; nothing sets it again when the host starts.
+    /// As wanted now; nothing sets it again when the host starts, or a program that runs changes it.
     NotKept,
     Wrong,
     /// As `Wrong`, for a setting that is applied only when it is named, and was not.
@@ -83,14 +83,14 @@ pub fn standing(profile: &Profile, setting: &Setting, host: &Host) -> Standing {
 /// better, for which the line would be a change when it starts next.
 pub fn wants_line(setting: &Setting, host: &Host) -> bool {
     let Kind::Value(value) = &setting.kind else { return matches!(setting.kind, Kind::Line(_)) };
-    let (Ok(paths), Ok(wanted)) = (host.files(&value.path), host.fill(&value.wanted)) else { return false };
+    let (Ok(paths), Ok(wanted)) = (value.files(host), host.fill(&value.wanted)) else { return false };
     let wanted = wanted.concat();
     let found = paths.iter().filter_map(|path| read_value(&host.below(path)).ok());
     found.into_iter().any(|found| found == wanted || !value.accepts(&found, &wanted))
 }
 
 fn of_value(profile: &Profile, setting: &Setting, value: &Value, host: &Host) -> (String, String, Verdict) {
-    let filled = host.files(&value.path).and_then(|paths| Ok((paths, host.fill(&value.wanted)?.concat())));
+    let filled = value.files(host).and_then(|paths| Ok((paths, host.fill(&value.wanted)?.concat())));
     let (paths, wanted) = match filled {
         Ok(filled) => filled,
         Err(unasked) => return asked_for(unasked),
@@ -108,9 +108,18 @@ fn of_value(profile: &Profile, setting: &Setting, value: &Value, host: &Host) ->
         true if found.iter().all(|found| *found == wanted) && ours_elsewhere(profile, setting, host) => {
             Verdict::NotKept
         }
+        true if undoer(profile, value, host).is_some() => Verdict::NotKept,
         true => Verdict::Right,
     };
-    (found.join(", "), wish, verdict)
+    let note = undoer(profile, value, host).map(|program| format!(" ({program} runs, and changes it)"));
+    (found.join(", ") + &note.unwrap_or_default(), wish, verdict)
+}
+
+/// The program that runs here and would change the value again, unless the setting of its name keeps it from that.
+pub fn undoer<'v>(profile: &Profile, value: &'v Value, host: &Host) -> Option<&'v str> {
+    let program = value.undone_by.as_deref()?;
+    let kept_from_it = || profile.setting(program).map(|setting| standing(profile, setting, host).verdict);
+    (host.runs(program) && kept_from_it() != Some(Verdict::Right)).then_some(program)
 }
 
 /// Whether the value was written by us, and the file that should keep it is gone or another.
@@ -167,6 +176,71 @@ mod tests {
         assert_eq!(verdict("unit").verdict, Verdict::Wrong);
         write("/etc/systemd/system/quorate.service", "[Unit]\n");
         assert_eq!(verdict("unit").found, "another");
+    }
+
+    #[test]
+    fn what_a_daemon_would_undo_does_not_last() {
+        let root = tempfile::tempdir().expect("a folder");
+        let host = Host {
+            cards: vec!["eth0".into()],
+            cores: vec![1],
+            cores_there: 4,
+            root: root.path().to_owned(),
+            ..Host::default()
+        };
+        let profile = Profile::built_in();
+        let named = |name: &str| profile.setting(name).expect("it is there");
+        let write = |path: &str, text: &str| {
+            let path = host.below(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, text).expect("written");
+        };
+        write("/sys/class/net/eth0/device/msi_irqs/41", "msix\n");
+        write("/proc/irq/41/smp_affinity_list", "0,2,3\n");
+        assert_eq!(standing(&profile, named("interrupts"), &host).verdict, Verdict::Right);
+        write("/proc/77/comm", "irqbalance\n");
+        let moved = standing(&profile, named("interrupts"), &host);
+        assert_eq!(moved.verdict, Verdict::NotKept);
+        assert!(moved.found.contains("irqbalance"), "{moved:?}");
+        let report = super::super::apply::apply(&profile, &[named("interrupts")], &host, false).expect("applied");
+        assert!(report.lines.iter().any(|line| line.contains("quorate tune apply irqbalance")), "{report:?}");
+        let both = [named("interrupts"), named("irqbalance")];
+        let report = super::super::apply::apply(&profile, &both, &host, false).expect("applied");
+        assert!(!report.lines.iter().any(|line| line.contains("quorate tune apply irqbalance")), "{report:?}");
+        let dropped = fs::read_to_string(host.below("/etc/systemd/system/irqbalance.service.d/50-quorate.conf"));
+        assert_eq!(dropped.expect("made"), "[Service]\nEnvironment=IRQBALANCE_BANNED_CPULIST=1\n");
+        assert_eq!(standing(&profile, named("interrupts"), &host).verdict, Verdict::Right);
+    }
+
+    #[test]
+    fn waking_is_bounded_only_where_it_is_slow() {
+        let root = tempfile::tempdir().expect("a folder");
+        let host = Host { cores_there: 2, root: root.path().to_owned(), ..Host::default() };
+        let profile = Profile::built_in();
+        let setting = profile.setting("idle-states").expect("it is there");
+        let cpus = "/sys/devices/system/cpu";
+        let write = |path: &str, text: &str| {
+            let path = host.below(&format!("{cpus}/{path}"));
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, text).expect("written");
+        };
+        for core in 0..2 {
+            write(&format!("cpu{core}/power/pm_qos_resume_latency_us"), "0\n");
+            write(&format!("cpu{core}/cpuidle/state0/latency"), "0\n");
+            write(&format!("cpu{core}/cpuidle/state1/latency"), "2\n");
+        }
+        assert_eq!(standing(&profile, setting, &host).verdict, Verdict::Absent, "no state is deep");
+        write("cpu1/cpuidle/state2/latency", "133\n");
+        assert_eq!(standing(&profile, setting, &host).verdict, Verdict::Wrong, "0 is no bound");
+        super::super::apply::apply(&profile, &[setting], &host, false).expect("applied");
+        for core in 0..2 {
+            let bound = read_value(&host.below(&format!("{cpus}/cpu{core}/power/pm_qos_resume_latency_us")));
+            assert_eq!(bound.expect("there"), "10", "every core is bounded");
+        }
+        let kept = fs::read_to_string(host.below("/etc/tmpfiles.d/quorate.conf")).expect("made");
+        assert!(kept.contains("cpu*/power/pm_qos_resume_latency_us - - - - 10\n"), "{kept}");
+        write("cpu0/power/pm_qos_resume_latency_us", "n/a\n");
+        assert_eq!(standing(&profile, setting, &host).verdict, Verdict::Right, "no latency at all is as good");
     }
 
     #[test]

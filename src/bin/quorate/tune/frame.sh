@@ -31,7 +31,18 @@ compare() {
     }'
 }
 
-# NAME RULE WANTED OTHER PATH: sets one value, unless it will do.
+# Which start of the host this is.
+start() {
+  cat "$root/proc/sys/kernel/random/boot_id" 2>/dev/null || say -
+}
+
+# Whether the host has started since start $1, as far as is known.
+restarted() {
+  this=$(start)
+  [ "${1:--}" != - ] && [ "$this" != - ] && [ "$1" != "$this" ]
+}
+
+# NAME RULE WANTED OTHER PATH KEPT: sets one value, unless it will do. KEPT sets it again when the host starts; - is nothing.
 value() {
   file=$root$5
   [ -f "$file" ] || return 0
@@ -39,7 +50,7 @@ value() {
   [ "$old" = "$3" ] && return 0
   [ -n "$4" ] && [ "$old" = "$4" ] && return 0
   [ "$2" != = ] && compare "$2" "$old" "$3" && return 0
-  printf '%s\t%s\t%s\n' "$5" "$old" "$3" >>"$saved/values" || exit 1
+  printf '%s\t%s\t%s\t%s\t%s\n' "$5" "$old" "$3" "$(start)" "$6" >>"$saved/values" || exit 1
   if printf '%s\n' "$3" >"$file"; then say "$1: $5: $old -> $3"; else fail "$1: $5: failed"; fi
 }
 
@@ -59,9 +70,11 @@ undo() {
   if [ -f "$saved/values" ]; then
     # The last first: what was set twice comes back to what it was before the first time.
     awk '{ line[NR] = $0 } END { for (i = NR; i > 0; i--) print line[i] }' "$saved/values" >"$saved/backwards"
-    while IFS=$tab read -r path old new; do
+    while IFS=$tab read -r path old new since kept; do
       now=$(reading "$root$path")
-      if [ "$now" = "$new" ]; then
+      if restarted "$since" && ! cmp -s "$root$kept" "$saved/new$kept"; then
+        say "$path: left alone, the host has started since and reset it"
+      elif [ "$now" = "$new" ]; then
         if printf '%s\n' "$old" >"$root$path"; then say "$path: $new -> $old"; else fail "$path: failed"; fi
       elif [ "$now" != "$old" ]; then
         say "$path: left alone, somebody has set it to $now since"

@@ -174,11 +174,7 @@ impl Choice {
 
 impl Root {
     fn host(&self) -> Host {
-        let host = Host { root: self.root.clone(), ..Host::default() };
-        // Every core that there is, like 0-3, whether or not this process may use it.
-        let present = target::read_value(&host.below("/sys/devices/system/cpu/present")).unwrap_or_default();
-        let last = present.rsplit(['-', ',']).next().and_then(|last| last.parse::<usize>().ok());
-        Host { cores_there: last.map_or(1, |last| last + 1), ..host }
+        Host::at(self.root.clone())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::target::{Host, Unasked, read_value};
+
 /// Every setting, and the files that keep them over a restart of the host.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +61,20 @@ pub struct Value {
     #[serde(default)]
     pub also: Vec<String>,
     pub boot: Boot,
+    /// Where there is something to gain; none: everywhere.
+    #[serde(default)]
+    pub needed: Option<Needed>,
+    /// A program that would change it again, and the setting that keeps the program from it.
+    #[serde(default)]
+    pub undone_by: Option<String>,
+}
+
+/// One of the files that `path` means holds a number above that.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Needed {
+    pub path: String,
+    pub above: u64,
 }
 
 /// Which values will do.
@@ -178,6 +194,19 @@ impl Value {
         }
     }
 
+    /// The files it is about on this host; none if this kernel has no such thing, or where there is nothing to gain.
+    pub fn files(&self, host: &Host) -> Result<Vec<String>, Unasked> {
+        let paths = host.files(&self.path)?;
+        let is_needed = match &self.needed {
+            None => true,
+            Some(needed) => host.files(&needed.path)?.iter().any(|path| {
+                let number = read_value(&host.below(path)).ok().and_then(|number| number.parse::<u64>().ok());
+                number.is_some_and(|number| number > needed.above)
+            }),
+        };
+        Ok(if is_needed { paths } else { Vec::new() })
+    }
+
     /// What is wanted, in words.
     pub fn wish(&self, wanted: &str) -> String {
         let others = self.also.iter().map(|other| format!(" or {other}")).collect::<String>();
@@ -224,7 +253,8 @@ impl TryFrom<Entry> for Setting {
         let Entry { name, subject, why, by_name, sysctl, value, line, whole, advice } = entry;
         let sysctl = sysctl.map(|Sysctl { key, wanted, accept }| {
             let path = format!("/proc/sys/{}", key.replace('.', "/"));
-            Kind::Value(Value { path, wanted, accept, also: Vec::new(), boot: Boot::Sysctl })
+            let (also, boot, needed, undone_by) = (Vec::new(), Boot::Sysctl, None, None);
+            Kind::Value(Value { path, wanted, accept, also, boot, needed, undone_by })
         });
         let kinds =
             [sysctl, value.map(Kind::Value), line.map(Kind::Line), whole.map(Kind::Whole), advice.map(Kind::Advice)];
@@ -258,6 +288,9 @@ mod tests {
                 Kind::Value(value) => {
                     assert!(value.accepts(&value.wanted, &value.wanted), "{}", setting.name);
                     assert!(!value.accepts("something else", &value.wanted), "{}", setting.name);
+                    let remedy = value.undone_by.as_deref().map(|program| profile.setting(program));
+                    let is_whole = |remedy: &Setting| matches!(remedy.kind, Kind::Whole(_));
+                    assert!(remedy.is_none_or(|remedy| remedy.is_some_and(is_whole)), "{}", setting.name);
                 }
                 Kind::Line(line) => assert!(line.text.starts_with("quorate"), "{}", setting.name),
                 Kind::Whole(whole) => assert!(whole.content().starts_with('['), "{}", setting.name),
@@ -287,6 +320,8 @@ mod tests {
             accept,
             also: also.iter().map(|text| (*text).to_owned()).collect(),
             boot: Boot::Never,
+            needed: None,
+            undone_by: None,
         };
         let least = value(Accept::AtLeast, &[]);
         assert!(least.accepts("4096", "4096") && least.accepts("5000", "4096") && !least.accepts("128", "4096"));

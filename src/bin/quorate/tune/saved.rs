@@ -35,6 +35,9 @@ pub struct SavedValue {
     pub path: String,
     pub old: String,
     pub new: String,
+    /// The start of the host it was set in; none where that was not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -97,6 +100,18 @@ impl Saved {
         let mut file = fs::File::create(&made).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         disk::rename_durably(&made, &path).map_err(failed)
+    }
+
+    /// Whether the value is what it is because of us: set since the host started, or when it started, by lines that still
+    /// are where we wrote them. Otherwise the start took ours away, and what is there is somebody else's.
+    pub fn is_in_force(&self, value: &SavedValue, host: &Host) -> bool {
+        let has_restarted = matches!((&value.boot, host.boot()), (Some(then), Some(now)) if *then != now);
+        let mut lines = self.lines.iter().filter(|line| line.setting == value.setting).peekable();
+        let is_there = |line: &SavedLine| {
+            let text = fs::read_to_string(host.below(&line.path)).unwrap_or_default();
+            text.lines().any(|there| there == line.text)
+        };
+        !has_restarted || lines.peek().is_some() && lines.all(is_there)
     }
 
     fn empty() -> Self {

@@ -26,7 +26,7 @@ fn of_setting(profile: &Profile, setting: &Setting, host: &Host) -> String {
     let Setting { name, .. } = setting;
     match &setting.kind {
         Kind::Value(value) => {
-            let (Ok(paths), Ok(wanted)) = (host.files(&value.path), host.fill(&value.wanted)) else {
+            let (Ok(paths), Ok(wanted)) = (value.files(host), host.fill(&value.wanted)) else {
                 return left_out(profile, setting, host);
             };
             let rule = match value.accept {
@@ -35,7 +35,10 @@ fn of_setting(profile: &Profile, setting: &Setting, host: &Host) -> String {
                 Accept::AtMost => "-le",
             };
             let (wanted, other) = (quoted(&wanted.concat()), quoted(&value.also.concat()));
-            paths.iter().map(|path| format!("  value {name} {rule} {wanted} {other} {}\n", quoted(path))).collect()
+            let kept = setting.kept().filter(|_| wants_line(setting, host));
+            let kept = quoted(kept.map_or("-", |(file, _)| &profile.file(file).path));
+            let line = |path: &String| format!("  value {name} {rule} {wanted} {other} {} {kept}\n", quoted(path));
+            paths.iter().map(line).collect()
         }
         Kind::Whole(file) => match host.fill(file.content()) {
             Ok(contents) => whole(&file.path, &contents.concat()),

@@ -25,6 +25,28 @@ pub struct Host {
 pub struct Unasked(pub &'static str);
 
 impl Host {
+    /// The host whose files lie below `root`, of which nothing is said yet.
+    pub fn at(root: PathBuf) -> Self {
+        let host = Self { root, ..Self::default() };
+        // Every core that there is, like 0-3, whether or not this process may use it.
+        let present = read_value(&host.below("/sys/devices/system/cpu/present")).unwrap_or_default();
+        let last = present.rsplit(['-', ',']).next().and_then(|last| last.parse::<usize>().ok());
+        Self { cores_there: last.map_or(1, |last| last + 1), ..host }
+    }
+
+    /// Which start of the host this is; none where the kernel does not tell.
+    pub fn boot(&self) -> Option<String> {
+        read_value(&self.below("/proc/sys/kernel/random/boot_id")).ok()
+    }
+
+    /// Whether a program of that name runs.
+    pub fn runs(&self, program: &str) -> bool {
+        let is_number = |name: &String| name.bytes().all(|letter| letter.is_ascii_digit());
+        let names = self.names("/proc", "", "").into_iter().filter(is_number);
+        let comms = names.map(|number| self.below(&format!("/proc/{number}/comm")));
+        comms.into_iter().any(|comm| read_value(&comm).is_ok_and(|name| name == program))
+    }
+
     /// Where `path`, written from `/`, lies.
     pub fn below(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
@@ -86,9 +108,22 @@ impl Host {
         names
     }
 
+    /// Every interrupt of the cards: each queue has one of its own, or two, and the card itself some.
     fn interrupts(&self) -> Vec<String> {
-        let below = |card: &String| self.names(&format!("/sys/class/net/{card}/device/msi_irqs"), "", "");
-        self.cards.iter().flat_map(below).collect()
+        self.cards.iter().flat_map(|card| self.interrupts_of(&format!("/sys/class/net/{card}/device"))).collect()
+    }
+
+    fn interrupts_of(&self, device: &str) -> Vec<String> {
+        let bus = fs::read_link(self.below(&format!("{device}/subsystem")));
+        // A virtual card has those of the PCI device that carries it.
+        let carrier = if bus.is_ok_and(|bus| bus.ends_with("virtio")) { "/.." } else { "" };
+        let own = self.names(&format!("{device}{carrier}/msi_irqs"), "", "");
+        if !own.is_empty() {
+            return own;
+        }
+        // One interrupt by wire, as old cards have it; 0 is none.
+        let wired = read_value(&self.below(&format!("{device}{carrier}/irq")));
+        wired.into_iter().filter(|number| number != "0").collect()
     }
 }
 
@@ -156,6 +191,57 @@ mod tests {
         assert_eq!(host.files("/proc/sys/not/there"), Ok(vec![]));
         assert_eq!(host.fill("{cores} and {other_cores}"), Ok(vec!["1,2 and 0,3".into()]));
         assert_eq!(host.fill("KERNEL={disk}"), Ok(vec!["KERNEL=sda".into(), "KERNEL=sdb".into()]));
+    }
+
+    #[test]
+    fn all_interrupts_of_a_card_are_meant_wherever_they_are_listed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let link = |to: &str, path: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("made");
+            std::os::unix::fs::symlink(to, path).expect("linked");
+        };
+        // A card with four queues, a virtual one whose carrier has them, and one with a wire.
+        for number in [40, 41, 42, 43] {
+            make(root.path(), &format!("sys/devices/pci/card/msi_irqs/{number}"), "msix");
+        }
+        make(root.path(), "sys/devices/pci/card/irq", "40");
+        for number in [50, 51] {
+            make(root.path(), &format!("sys/devices/pci/carrier/msi_irqs/{number}"), "msix");
+        }
+        fs::create_dir_all(root.path().join("sys/devices/pci/carrier/virtio2")).expect("made");
+        link("../../../../bus/virtio", "sys/devices/pci/carrier/virtio2/subsystem");
+        make(root.path(), "sys/devices/pci/old/irq", "19");
+        make(root.path(), "sys/devices/pci/msi_irqs/99", "the bridge's own");
+        for (card, device) in [("eth0", "card"), ("eth1", "carrier/virtio2"), ("eth2", "old")] {
+            link(&format!("../../../devices/pci/{device}"), &format!("sys/class/net/{card}/device"));
+        }
+        for number in [40, 41, 42, 43, 50, 51, 19, 99] {
+            make(root.path(), &format!("proc/irq/{number}/smp_affinity_list"), "0-3");
+        }
+        let of = |card: &str| {
+            let host = Host { cards: vec![card.into()], ..host(root.path()) };
+            host.files("/proc/irq/{irq}/smp_affinity_list").expect("the card has some").len()
+        };
+        assert_eq!((of("eth0"), of("eth1"), of("eth2")), (4, 2, 1));
+        let both = Host { cards: vec!["eth1".into(), "eth2".into()], ..host(root.path()) };
+        assert_eq!(both.fill("{irq}"), Ok(vec!["50".into(), "51".into(), "19".into()]));
+    }
+
+    #[test]
+    fn a_program_that_runs_and_a_start_are_known_by_the_kernels_files() {
+        let root = tempfile::tempdir().expect("a folder");
+        let host = Host::at(root.path().to_owned());
+        assert_eq!((host.boot(), host.runs("irqbalance"), host.cores_there), (None, false, 1));
+        make(root.path(), "proc/sys/kernel/random/boot_id", "829fb15d\n");
+        make(root.path(), "proc/self/comm", "irqbalance\n");
+        make(root.path(), "proc/77/comm", "irqbalance-ui\n");
+        make(root.path(), "sys/devices/system/cpu/present", "0-3\n");
+        let host = Host::at(root.path().to_owned());
+        assert_eq!((host.boot(), host.cores_there), (Some("829fb15d".into()), 4));
+        assert!(!host.runs("irqbalance"), "a number's, and the whole name");
+        make(root.path(), "proc/412/comm", "irqbalance\n");
+        assert!(host.runs("irqbalance"));
     }
 
     #[test]
