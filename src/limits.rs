@@ -32,6 +32,10 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The deepest path, in components.
 pub const PATH_DEPTH_MAX: usize = 64;
 
+/// Children of one node: to list them all takes hundreds of pages, and each replica keeps more than a GiB of them. Whoever
+/// makes so many by mistake, as a queue that nobody empties does, is stopped before every replica's memory is full.
+pub const NODE_CHILDREN_MAX: usize = 4 << 20;
+
 /// The largest client request, in bytes: a node's data with its path, or a `multi` of some smaller ones.
 pub const REQUEST_BYTES_MAX: usize = 2 << 20;
 
@@ -291,6 +295,8 @@ const _: () = assert!(
 );
 const _: () = assert!(PENDING_BYTES_MAX >= 4 * VALUE_BYTES_MAX);
 const _: () = assert!(NAME_BYTES_MAX < PATH_BYTES_MAX);
+const _: () = assert!(NODE_CHILDREN_MAX < u32::MAX as usize, "a stat counts a node's children");
+const _: () = assert!(NODE_CHILDREN_MAX > MULTI_OPS_MAX, "one transaction fills no folder");
 const _: () = assert!(REPLY_BYTES_MAX + 4096 <= CLIENT_FRAME_BYTES_MAX, "the largest result fits a frame");
 const _: () = assert!(NODE_DATA_BYTES_MAX + 4096 <= REPLY_BYTES_MAX, "a full node fits a result");
 const _: () = assert!(LOG_BYTES_MAX <= u32::MAX as usize, "a stat counts a log's bytes");

@@ -21,7 +21,7 @@
 //! | Replacing a replica | `quorate recover` | `tests/process/members.rs::a_lost_disk_is_replaced_and_then_another_replica_may_fail` |
 //! | Member list in the database | an entry of the log | `tests/process/members.rs::a_fourth_replica_joins_elsewhere_and_the_leader_is_removed` |
 //! | A service, not a library: no quorum among clients | one client alone can lock and elect | `tests/process/guide/mod.rs::the_guide_is_performed` |
-//! | Coarse-grained locks, which outlive a fail-over | locks and queues are in the log | `tests/process/locks.rs::a_lock_and_its_queue_outlive_the_leader` |
+//! | Coarse-grained locks, which outlive a fail-over | locks and queues are in the log | `tests/process/locks.rs::a_lock_and_its_queue_outlive_the_leader` `tests/process/locks.rs::what_is_counted_under_a_lock_is_counted_once_though_leaders_die` |
 //!
 //! # Chubby: nodes (§2.3)
 //!
@@ -105,7 +105,7 @@
 //! |---|---|---|
 //! | File data and meta-data | data and stat | `tests/process/caching.rs::what_is_kept_is_never_stale_though_leaders_die` |
 //! | Absence of files | likewise | `src/replica/cache/tests.rs::no_answer_changes_that_was_not_touched` |
-//! | Invalidation before the write | before it is proposed | `src/replica/cache/tests.rs::what_is_kept_is_got_back_before_it_changes` `src/client/machine/tests/keeping.rs::a_recall_is_obeyed_before_it_is_answered` |
+//! | Invalidation before the write | before it is proposed | `src/replica/cache/tests.rs::what_is_kept_is_got_back_before_it_changes` `src/client/machine/tests/keeping.rs::a_recall_is_obeyed_before_it_is_answered` `src/replica/cache/tests/lists.rs::what_lists_and_groups_let_somebody_see_is_asked_back_before_it_changes` |
 //! | Cache lease: a dead client holds a write up no longer | likewise | `tests/process/caching.rs::a_dead_client_holds_up_only_what_it_kept_and_not_for_ever` `src/replica/cache/tests.rs::who_does_not_answer_holds_a_command_up_until_its_lease_is_over` |
 //! | Uncachable while it is being written | reads never wait | `src/replica/cache/tests.rs::what_changes_is_granted_to_nobody_until_it_is_applied` |
 //! | Open handles, locks | a handle is kept by its session: a call through it asks for no opening | `tests/process/handles.rs::a_transient_node_and_its_handles_outlive_leaders_and_go_together` |
@@ -178,7 +178,7 @@
 //! | sync | `sync`; reads need none | `tests/sim/main.rs::fresh_seeds` |
 //! | ping | by the library | `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
 //! | check | `Txn::check` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
-//! | multi | `txn` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/requests.rs::a_multi_sees_its_own_work_under_one_revision` |
+//! | multi | `txn` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` `src/namespace/tests/requests.rs::a_multi_sees_its_own_work_under_one_revision` `tests/process/txn.rs::each_transaction_is_there_once_and_whole_though_leaders_die` |
 //! | multiRead | reads in a `txn` | `src/namespace/tests/requests.rs::a_multi_sees_its_own_work_under_one_revision` `src/namespace/tests/refusals.rs::a_multi_that_reads_more_than_a_reply_holds_is_refused` |
 //! | transaction() | `Txn` | `tests/process/txn.rs::a_transaction_takes_one_branch_whole` |
 //! | createContainer | `CreateOptions::container` | `src/namespace/tests/lifetimes.rs::a_container_ends_some_time_after_its_last_child_went` `tests/process/nodes.rs::a_node_ends_in_its_time_under_another_leader_and_after_a_restart_of_all` |
@@ -203,6 +203,7 @@
 //! | there | here | shown by |
 //! |---|---|---|
 //! | Nodes with data and children | likewise, a megabyte of data | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
+//! | Children of a node, as many as a listing's one reply holds | four million, listed in pages | `src/namespace/tests/quotas.rs::a_node_has_so_many_children_and_no_more_however_they_come` |
 //! | Stat | `Stat`, and a checksum | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | PERSISTENT | `permanent` | `src/namespace/tests/generated.rs::the_namespace_does_what_the_model_does` |
 //! | EPHEMERAL | `ephemeral`; no children | `src/namespace/tests/requests.rs::a_session_takes_its_ephemeral_nodes_along_in_one_revision` `src/namespace/tests/refusals.rs::each_refusal_is_the_right_one_and_changes_no_node` |
@@ -248,7 +249,7 @@
 //! | Linearizable writes | likewise | `tests/sim/main.rs::fresh_seeds` `tests/sim/linearizable.rs::a_stale_read_and_a_lost_write_have_no_order` |
 //! | FIFO client order | likewise | `tests/sim/main.rs::fresh_seeds` `src/client/machine/tests.rs::after_a_reconnection_each_unanswered_call_is_sent_once_in_order` |
 //! | Single system image | an answer is never older than one before | `src/client/machine/tests.rs::a_replica_that_goes_backwards_is_left` |
-//! | Atomicity | likewise | `src/namespace/tests/refusals.rs::each_refusal_is_the_right_one_and_changes_no_node` `src/namespace/tests/requests.rs::a_multi_sees_its_own_work_under_one_revision` |
+//! | Atomicity | likewise | `src/namespace/tests/refusals.rs::each_refusal_is_the_right_one_and_changes_no_node` `src/namespace/tests/requests.rs::a_multi_sees_its_own_work_under_one_revision` `tests/process/txn.rs::each_transaction_is_there_once_and_whole_though_leaders_die` |
 //! | Reliability | likewise | `tests/process/crashes.rs::all_are_killed_at_once_and_lose_nothing` `tests/process/crashes.rs::the_power_goes_for_all_replicas_in_mid_batch` |
 //! | Timeliness (tens of seconds) | reads are linearizable by default | `tests/sim/main.rs::fresh_seeds` `tests/process/crashes.rs::a_leader_paused_past_its_lease_serves_nothing_stale` |
 //!
@@ -276,7 +277,7 @@
 //! | TLS, reloaded certificates, FIPS |  | later: TLS |
 //! | SASL, x509 |  | later: SASL |
 //! | Schemes ip, digest, world, auth, super | likewise, and `group:` | `tests/process/acls.rs::an_address_is_a_principal_and_a_wrong_password_is_nobody` `src/namespace/tests/acls.rs::every_operation_by_everybody_in_every_form_is_judged_by_the_right_list` |
-//! | READ WRITE CREATE DELETE ADMIN | and lock | `src/namespace/tests/acls.rs::every_operation_by_everybody_in_every_form_is_judged_by_the_right_list` `src/namespace/tests/acls.rs::every_reading_by_everybody_is_judged` |
+//! | READ WRITE CREATE DELETE ADMIN | and lock | `src/namespace/tests/acls.rs::every_operation_by_everybody_in_every_form_is_judged_by_the_right_list` `src/namespace/tests/acls.rs::every_reading_by_everybody_is_judged` `src/front/tests/hidden.rs::every_watch_of_everybody_tells_what_may_be_seen_and_nothing_else` |
 //! | Audit log |  | later: audit log |
 //! | 4-letter words | `quorate status`, `quorate session`, `quorate doctor` | `tests/process/refusals.rs::who_cannot_be_reached_is_listed_with_the_cause` `tests/process/host.rs::the_doctor_tells_a_serving_replica_from_a_stranger` |
 //! | AdminServer |  | later: admin server |
@@ -301,7 +302,7 @@
 //! | Shared lock | `LockOptions::shared`, `ReadWriteLock` | `tests/process/recipes.rs::writers_are_alone_and_readers_are_not` |
 //! | Revocable shared lock | by whoever may delete the node | `src/namespace/tests/locks.rs::a_deleted_node_takes_its_lock_along` |
 //! | Two-phase commit | within one cell a `txn` | `tests/process/txn.rs::a_transaction_takes_one_branch_whole` |
-//! | Leader election | `Election`, `quorate elect` | `tests/process/recipes.rs::one_leads_at_a_time_and_all_know_who` |
+//! | Leader election | `Election`, `quorate elect` | `tests/process/recipes.rs::one_leads_at_a_time_and_all_know_who` `tests/process/recipes.rs::a_term_outlives_leaders_of_the_cell_and_passes_on_when_it_is_resigned` |
 //! | Rendezvous | `Rendezvous` | `tests/process/recipes.rs::who_waits_for_word_gets_it_and_never_that_of_one_who_is_gone` |
 //! | Semaphores and leases | `Semaphore` | `tests/process/recipes.rs::no_more_hold_permits_than_there_are` |
 //! | Counters | `Counter` | `tests/process/recipes.rs::every_addition_counts_once` |

@@ -1,5 +1,6 @@
 //! A front between a scripted client and a scripted replica.
 
+mod hidden;
 mod snapshots;
 mod watches;
 mod who;

@@ -130,7 +130,7 @@ impl<'a> Gate<'a> {
 
     /// Refuses a step of a `multi` that may not be.
     pub(super) fn admit_step(&self, step: &StepRef<'_>) -> Result<(), Refusal> {
-        if self.is_open() {
+        if self.is_open() || cfg!(bug = "49") {
             return Ok(());
         }
         match *step {

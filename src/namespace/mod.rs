@@ -72,7 +72,8 @@
 //!
 //! A quota counts the node it is set at and all below it, and only data as bytes (ZooKeeper's count). What goes past a hard
 //! bound is refused, whoever asks and however; what goes past a soft bound is done and told, once each time the bound is
-//! passed. A subtree that is past its bounds already may shrink, and change without growing.
+//! passed. A subtree that is past its bounds already may shrink, and change without growing. Without any quota a node still has
+//! [`NODE_CHILDREN_MAX`](crate::limits::NODE_CHILDREN_MAX) children at most.
 //!
 //! A log is a node with records instead of data (`log`). Its records are named by their positions, which rise for ever:
 //! what is trimmed is refused by the position where the log begins now, and never passed over. A record counts its bytes and

@@ -179,7 +179,8 @@ impl Transaction<'_> {
         let node = self.nodes.tree.row(place).node.clone();
         let mut opens = node.opens.as_deref().cloned().unwrap_or_default();
         let shut: Vec<_> = opens.rows.extract_if(.., |row| is_shut(row)).collect();
-        let ends = opens.rows.is_empty() && node.stat().expiry == Some(Expiry::Closed);
+        let is_shut = opens.rows.is_empty() || cfg!(bug = "51");
+        let ends = is_shut && node.stat().expiry == Some(Expiry::Closed);
         if ends && node.stat().children == 0 {
             return self.remove(place);
         }

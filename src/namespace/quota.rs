@@ -126,7 +126,8 @@ impl Transaction<'_> {
     pub fn check_quotas(&self, path: &str, more: Usage) -> Result<(), Refusal> {
         for (above, Account { quota, usage }) in self.nodes.tree.accounts().above(path) {
             let path = || (**above).to_owned();
-            let (nodes, bytes) = (usage.nodes + more.nodes, usage.bytes + more.bytes);
+            let nodes = usage.nodes + if cfg!(bug = "50") { 0 } else { more.nodes };
+            let bytes = usage.bytes + more.bytes;
             match quota.hard {
                 QuotaBounds { nodes: Some(limit), .. } if more.nodes > 0 && nodes > limit => {
                     return Err(Refusal::NodesOverQuota { path: path(), needed: nodes, limit });

@@ -21,8 +21,8 @@ use super::slab::Place;
 use super::timers::Timers;
 use super::tree::{Aspect, Change, Node, Parts, Tree};
 use crate::limits::{
-    CONTAINER_LINGER_MS, ENTRY_NODES_WALKED_MAX, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX, REPLY_BYTES_MAX,
-    SESSION_EPHEMERALS_MAX, SESSION_USERS_MAX, TREE_NODES_DELETED_MAX,
+    CONTAINER_LINGER_MS, ENTRY_NODES_WALKED_MAX, NODE_CHILDREN_MAX, NODE_DATA_BYTES_MAX, NODE_TTL_MS_MAX,
+    REPLY_BYTES_MAX, SESSION_EPHEMERALS_MAX, SESSION_USERS_MAX, TREE_NODES_DELETED_MAX,
 };
 
 /// The tree, and who owns what in it.
@@ -360,6 +360,10 @@ impl<'a> Transaction<'a> {
         let owned = || self.nodes.ephemerals.get(&session).map_or(0, BTreeSet::len);
         if lifetime == Lifetime::Ephemeral && owned() >= SESSION_EPHEMERALS_MAX {
             return Err(too_large("ephemeral nodes of the session", owned() + 1, SESSION_EPHEMERALS_MAX));
+        }
+        let children = self.nodes.tree.row(parent).node.stat().children as usize;
+        if children >= NODE_CHILDREN_MAX {
+            return Err(too_large("children of one node (make folders below it)", children + 1, NODE_CHILDREN_MAX));
         }
         let more = Usage { nodes: 1, bytes: data.len() as u64 };
         self.check_quotas(&path, more)?;

@@ -3,12 +3,16 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use quorate::client::{Client, CreateOptions, Error, Expect, LockGuard, LockOptions, Watch, WatchEvent};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cell::{Cell, PATIENCE, QUORATE};
+use super::recipes::Ends;
 
 /// The configurations that everything must hold under: one loop for all, and a loop for the replica beside two for its
 /// clients.
@@ -77,6 +81,52 @@ fn a_lock_and_its_queue_outlive_the_leader() {
         let late = holder.txn().check_lock(&sequencer).create("/late", "", CreateOptions::permanent()).commit();
         let late = late.wait_timeout(PATIENCE).expect("an answer");
         assert!(matches!(late, quorate::client::TxnOutcome::Aborted { error: Error::Fenced { .. }, .. }), "{late:?}");
+    }
+}
+
+/// Takes the lock over and over, each time to read a number and to write the next one, whatever is there by then.
+fn count_under_a_lock(client: &Client, tokens: &Mutex<Vec<u64>>, over: &AtomicBool) {
+    while !over.load(Ordering::Acquire) {
+        let guard = lock(client, "/l");
+        let (number, _) = client.get("/count").wait_timeout(PATIENCE).expect("it is there");
+        let number: u64 = std::str::from_utf8(&number).ok().and_then(|number| number.parse().ok()).expect("a number");
+        let write = guard.guarded().set("/count", (number + 1).to_string(), Expect::Any);
+        write.wait_timeout(PATIENCE).expect("it is held, whoever leads");
+        tokens.lock().expect("no thread panics with it").push(guard.token());
+        if number.is_multiple_of(2) { guard.release().wait_timeout(PATIENCE).expect("it is held") } else { drop(guard) }
+    }
+}
+
+/// Two holders at a time would lose a number; a write that is done twice, or a place in the queue that is forgotten, is seen too.
+#[test]
+fn what_is_counted_under_a_lock_is_counted_once_though_leaders_die() {
+    for settings in CORES {
+        let mut cell = Cell::start(3, settings);
+        let clients: Vec<_> = (0..4).map(|_| connect(&cell, "10s")).collect();
+        clients[0].create("/count", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+        let (tokens, over) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let _ends = Ends(&over);
+            let (tokens, over) = (&tokens, &over);
+            clients.iter().for_each(|client| _ = scope.spawn(move || count_under_a_lock(client, tokens, over)));
+            let progress = |cell: &Cell| {
+                let turns = || tokens.lock().expect("no thread panics with it").len();
+                let wanted = turns() + 25;
+                cell.wait("turns", |_| (turns() >= wanted).then_some(()));
+            };
+            progress(&cell);
+            for _ in 0..2 {
+                let leader = cell.leader();
+                cell.kill(leader);
+                progress(&cell);
+                cell.restart(leader);
+                progress(&cell);
+            }
+        });
+        let tokens = tokens.into_inner().expect("no thread panics with it");
+        assert!(tokens.is_sorted_by(|one, next| one < next), "tokens rise: {tokens:?}");
+        let (count, stat) = clients[0].get("/count").wait_timeout(PATIENCE).expect("it is there");
+        assert_eq!((count, stat.version), (tokens.len().to_string().into(), tokens.len() as u64));
     }
 }
 

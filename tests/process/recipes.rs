@@ -99,6 +99,39 @@ fn one_leads_at_a_time_and_all_know_who() {
     assert!(!seen.is_empty() && seen.is_sorted() && seen.iter().all(|term| *term < last.term()), "{seen:?}");
 }
 
+/// A term is not the cell's leader's: nobody hears of a change of that, and who waits keeps its place.
+#[test]
+fn a_term_outlives_leaders_of_the_cell_and_passes_on_when_it_is_resigned() {
+    let trial = Trial::new();
+    let (one, other, watching) = (trial.client(), trial.client(), trial.client());
+    let mut observe = Election::new(&watching, "/election").observe();
+    let leadership = done(Election::new(&one, "/election").campaign("one"));
+    let (term, sequencer) = (leadership.term(), leadership.guard().sequencer());
+    let seen = done(observe.next()).expect("it leads");
+    assert_eq!((&seen.value[..], seen.term), (&b"one"[..], term));
+    scope(|scope| {
+        let next = scope.spawn(|| done(Election::new(&other, "/election").campaign("other")));
+        trial.0.lock().expect("no thread panics with it").wait("a candidate who waits", |_| {
+            let holders = watching.lock_holders("/election").wait_timeout(PATIENCE).ok()?;
+            (holders.waiting == 1).then_some(())
+        });
+        for struck in 1..=2 {
+            trial.strike();
+            let write = leadership.guard().guarded().create(&format!("/{struck}"), "", CreateOptions::permanent());
+            write.wait_timeout(PATIENCE).expect("it leads under any leader of the cell");
+            let seen = done(Election::new(&watching, "/election").leader()).expect("it still leads");
+            assert_eq!((&seen.value[..], seen.term), (&b"one"[..], term));
+            assert!(leadership.is_held() && !next.is_finished(), "one at a time");
+        }
+        done(leadership.resign());
+        let next = next.join().expect("its turn has come");
+        assert!(next.is_held() && next.term() > term && next.guard().token() > sequencer.generation, "tokens rise");
+        assert!(!one.check_sequencer(&sequencer).wait_timeout(PATIENCE).expect("an answer"), "that term is over");
+        let told = std::iter::repeat_with(|| done(observe.next())).flatten().next().expect("somebody leads");
+        assert_eq!((&told.value[..], told.term), (&b"other"[..], next.term()), "nothing was told in between");
+    });
+}
+
 #[test]
 fn writers_are_alone_and_readers_are_not() {
     let trial = Trial::new();
@@ -445,7 +478,7 @@ fn an_addition_to_a_deleted_counter_does_not_reach_the_next_one() {
 }
 
 /// Tells others to end, however this thread does.
-struct Ends<'a>(&'a AtomicBool);
+pub struct Ends<'a>(pub &'a AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {

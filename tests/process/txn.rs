@@ -1,8 +1,14 @@
-//! `quorate txn`: all or nothing, and otherwise.
+//! Transactions: all or nothing, once, whoever leads; and `quorate txn`.
 
-use quorate::client::{CreateOptions, TxnOutcome};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use quorate::client::{Client, CreateOptions, Expect, TxnOutcome, TxnReply};
 
 use super::cell::{Cell, PATIENCE, run};
+use super::crashes::CORES;
+use super::recipes::Ends;
 
 #[test]
 fn a_transaction_takes_one_branch_whole() {
@@ -48,5 +54,83 @@ fn whoever_asks_for_much_at_once_is_told_all_of_it() {
     for done in asked {
         let (_, told) = done.wait_timeout(PATIENCE).and_then(TxnOutcome::applied).expect("it is answered");
         assert_eq!(told.len(), 2);
+    }
+}
+
+/// Pairs of transactions that a client has under way.
+const PAIRS_IN_FLIGHT: usize = 4;
+
+/// Adds to a counter of its own, by transactions that each expect what the one before leaves and make a record; between them
+/// are others, of which all but the last step could be done. The records' paths, as they were acknowledged.
+fn add(client: &Client, own: &str, applied: &AtomicU64, over: &AtomicBool) -> BTreeSet<String> {
+    client.create(own, "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    let (mut next, mut under_way, mut made) = (0_u64, VecDeque::new(), BTreeSet::new());
+    loop {
+        while under_way.len() < PAIRS_IN_FLIGHT && !over.load(Ordering::Acquire) {
+            let (expect, record) = (Expect::Version(next), format!("/done{own}-{next}-"));
+            let adds = client.txn().check(own, expect).set(own, (next + 1).to_string(), expect);
+            let adds = adds.create(&record, "", CreateOptions::permanent().sequential()).commit();
+            let fails = client.txn().set(own, "never", Expect::Any).create("/half/x", "", CreateOptions::permanent());
+            under_way.push_back((adds, fails.check("/none", Expect::Any).commit()));
+            next += 1;
+        }
+        let Some((adds, fails)) = under_way.pop_front() else { return made };
+        let replies = adds.wait_timeout(PATIENCE).and_then(TxnOutcome::applied).expect("in its turn, and once").1;
+        let [TxnReply::Checked, TxnReply::Set(_), TxnReply::Created(created)] = &replies[..] else {
+            panic!("{replies:?}");
+        };
+        assert!(made.insert(created.path.clone()), "{} was made for two", created.path);
+        let failed = fails.wait_timeout(PATIENCE).expect("an answer");
+        assert!(matches!(failed, TxnOutcome::Aborted { index: 2, .. }), "{failed:?}");
+        applied.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+#[test]
+fn each_transaction_is_there_once_and_whole_though_leaders_die() {
+    for settings in CORES {
+        let mut cell = Cell::start(3, settings);
+        let clients: Vec<_> = (0..4).map(|_| cell.connect()).collect();
+        for path in ["/done", "/half"] {
+            clients[0].create(path, "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+        }
+        let own = |worker: usize| format!("/worker-{worker}");
+        let (applied, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let made: Vec<BTreeSet<String>> = thread::scope(|scope| {
+            let ends = Ends(&over);
+            let (applied, over) = (&applied, &over);
+            let workers = clients.iter().enumerate();
+            let workers: Vec<_> =
+                workers.map(|(at, client)| scope.spawn(move || add(client, &own(at), applied, over))).collect();
+            let progress = |cell: &Cell| {
+                let wanted = applied.load(Ordering::Acquire) + 80;
+                cell.wait("transactions", |_| (applied.load(Ordering::Acquire) >= wanted).then_some(()));
+            };
+            progress(&cell);
+            for _ in 0..2 {
+                let leader = cell.leader();
+                cell.kill(leader);
+                progress(&cell);
+                cell.restart(leader);
+                progress(&cell);
+            }
+            drop(ends);
+            workers.into_iter().map(|worker| worker.join().expect("nothing wrong was seen")).collect()
+        });
+        let client = &clients[0];
+        for (at, made) in made.iter().enumerate() {
+            let (count, stat) = client.get(&own(at)).wait_timeout(PATIENCE).expect("it is there");
+            assert_eq!((count, stat.version), (made.len().to_string().into(), made.len() as u64), "{}", own(at));
+        }
+        let (names, _) = client.list("/done").wait_timeout(PATIENCE).expect("it is there");
+        let found: BTreeSet<_> = names.iter().map(|name| format!("/done/{name}")).collect();
+        assert_eq!(found, made.into_iter().flatten().collect(), "what was acknowledged, and nothing else");
+        let half = client.exists("/half").wait_timeout(PATIENCE).expect("an answer").expect("it is there");
+        assert_eq!(
+            (half.children, half.children_version),
+            (0, 0),
+            "nothing was done by halves, and nothing taken back"
+        );
+        cell.wait_until_equal();
     }
 }

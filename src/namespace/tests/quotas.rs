@@ -1,11 +1,15 @@
-//! Quotas: what they count, what they refuse, when they warn; and the bound of one session's nodes.
+//! Quotas: what they count, what they refuse, when they warn; and the bounds of one session's nodes and of one node's children.
 
 use super::super::Aspect;
+use super::super::acl::{Acl, AclEntry, Rights, Who};
 use super::super::codec::ReadRef;
-use super::super::command::{Answer, Done, Expect, LockMode, Quota, QuotaBounds, Refusal, Step, Usage};
+use super::super::command::{
+    Answer, Birth, Done, Expect, HandleMode, LockMode, Quota, QuotaBounds, Refusal, Step, Usage,
+};
 use super::*;
 use crate::limits::{
-    ENTRY_NODES_WALKED_MAX, MULTI_OPS_MAX, QUOTA_NODES_COUNTED_MAX, SESSION_EPHEMERALS_MAX, TREE_NODES_DELETED_MAX,
+    ENTRY_NODES_WALKED_MAX, MULTI_OPS_MAX, NODE_CHILDREN_MAX, QUOTA_NODES_COUNTED_MAX, SESSION_EPHEMERALS_MAX,
+    TREE_NODES_DELETED_MAX,
 };
 
 fn bounds(nodes: Option<u64>, bytes: Option<u64>) -> QuotaBounds {
@@ -236,4 +240,71 @@ fn a_quota_that_becomes_another_goes_on_counting_where_the_one_before_stood() {
         bench.ask(set_quota("/q", Some(quota))).expect("it is there");
         assert_eq!(usage(&bench, "/q"), Some((3, 4)));
     }
+}
+
+/// A `/p` that counts so many children, of which `/p/own` is one and the others were never made: it would take a test too long.
+fn crowded(children: usize) -> Bench {
+    let mut bench = bench(&["/p", "/p/own"]);
+    bench.command(Command::BeginReign { reign: 1, key: 7 });
+    let tree = &mut bench.namespace.nodes.tree;
+    let place = tree.find("/p").expect("it was made");
+    let node = tree.row(place).node.with(|stat, _| stat.children = children as u32);
+    tree.replace(place, node);
+    bench
+}
+
+/// What the next request comes to, of a namespace whose counts are made up.
+fn told(bench: &mut Bench, operation: Operation) -> Outcome {
+    let (command, mut applied) = (bench.request(operation), Applied::default());
+    bench.namespace.apply(&batch(1, 1000, &[command]), &mut applied);
+    outcome_of(&applied.outcomes[0])
+}
+
+fn is_crowded(found: &Outcome) -> bool {
+    let refusal = match found {
+        Err(Refusal::Aborted { index: 0, cause }) => &**cause,
+        Err(refusal) => refusal,
+        Ok(_) => return false,
+    };
+    let (size, limit) = (NODE_CHILDREN_MAX as u64 + 1, NODE_CHILDREN_MAX as u64);
+    matches!(refusal, Refusal::TooLarge { size: found, limit: at_most, .. } if (*found, *at_most) == (size, limit))
+}
+
+#[test]
+fn a_node_has_so_many_children_and_no_more_however_they_come() {
+    let (path, data, lifetime, sequential) = (|| "/p/n".to_owned(), Bytes::new, Lifetime::Permanent, false);
+    let acl = || Acl::new([AclEntry { who: Who::World, rights: Rights::ALL }]);
+    let (mode, wait, create_too, lock_delay_ms) = (LockMode::Exclusive, true, true, 0);
+    let birth = |sequential, lifetime| Some(Birth { data: data(), lifetime, sequential, must: false, acl: None });
+    let open = |birth| Operation::Open { path: path(), mode: HandleMode::ALL, birth };
+    for operation in [
+        create("/p/n"),
+        create_ephemeral("/p/n"),
+        create_sequential("/p/n"),
+        Operation::CreateWithAcl { path: path(), data: data(), lifetime, sequential, acl: acl() },
+        Operation::CreateLog { path: path(), lifetime, sequential },
+        Operation::Acquire { path: path(), mode, wait, create: create_too, lock_delay_ms },
+        open(birth(false, Lifetime::Transient)),
+        open(birth(true, Lifetime::Permanent)),
+        multi(vec![step_create("/p/n")]),
+        multi(vec![Step::CreateWithAcl { path: path(), data: data(), lifetime, sequential, acl: acl() }]),
+    ] {
+        let mut full = crowded(NODE_CHILDREN_MAX);
+        let before = full.namespace.tree().digest();
+        let refused = told(&mut full, operation.clone());
+        assert!(is_crowded(&refused), "{operation:?}: {refused:?}");
+        assert_eq!(full.namespace.tree().digest(), before, "{operation:?} left a trace");
+        assert!(is_crowded(&told(&mut full, multi(vec![step_create("/p/x"), step_create("/x")]))), "nor in part");
+
+        let mut bench = crowded(NODE_CHILDREN_MAX - 1);
+        told(&mut bench, operation.clone()).unwrap_or_else(|refusal| panic!("{operation:?}: {refusal:?}"));
+        assert!(is_crowded(&told(&mut bench, create("/p/more"))), "{operation:?} was the last");
+        told(&mut bench, create("/p/own/below")).expect("elsewhere there is room");
+        told(&mut bench, delete_tree("/p/own", Expect::Any)).expect("it is there");
+        told(&mut bench, create("/p/more")).expect("there is room again");
+    }
+    let mut full = crowded(NODE_CHILDREN_MAX);
+    let makes_room = Step::Delete { path: "/p/own".into(), expect: Expect::Any };
+    told(&mut full, multi(vec![makes_room, step_create("/p/n")])).expect("its turn comes after the room is made");
+    assert_eq!(told(&mut full, create("/p/n")), Err(Refusal::NodeExists { path: path() }), "the place is judged first");
 }

@@ -1,5 +1,7 @@
 //! The cache by itself: what changes is foretold, what is kept is got back first, and a reign begins with nothing.
 
+mod lists;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -401,15 +403,12 @@ fn a_list_shows_or_hides_a_node_to_whoever_lists_its_parent_and_a_group_anything
 
 const PATHS: [&str; 8] = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/b/-", "/a/s-0000000001"];
 
-fn answers(tree: &Tree, path: &str, with_children: bool) -> Vec<String> {
+/// What somebody is told of a node, in every reading whose answer may be kept.
+fn answers(tree: &Tree, path: &str, with_children: bool, who: &Principals) -> Vec<String> {
     let (after, limit) = ("", 0);
     let plain = [ReadRef::Get { path }, ReadRef::Exists { path }, ReadRef::List { path, after, limit }];
     let entries = with_children.then_some(ReadRef::Entries { path, after, limit });
-    plain
-        .into_iter()
-        .chain(entries)
-        .map(|read| format!("{:?}", answer(&Gate::new(tree, &Principals::default()), read)))
-        .collect()
+    plain.into_iter().chain(entries).map(|read| format!("{:?}", answer(&Gate::new(tree, who), read))).collect()
 }
 
 proptest! {
@@ -431,11 +430,12 @@ proptest! {
             command.encode(&mut bytes);
             let read = CommandRef::decode(&bytes).expect("it was just encoded");
             let touches = Touch::of(&read, &namespace);
+            let nobody = Principals::default();
 
-            let kept = |with_children: bool| PATHS.map(|path| answers(namespace.tree(), path, with_children));
+            let kept = |with_children: bool| PATHS.map(|path| answers(namespace.tree(), path, with_children, &nobody));
             let before = [kept(false), kept(true)];
             namespace.apply(&run, &mut applied);
-            let kept = |with_children: bool| PATHS.map(|path| answers(namespace.tree(), path, with_children));
+            let kept = |with_children: bool| PATHS.map(|path| answers(namespace.tree(), path, with_children, &nobody));
             let after = [kept(false), kept(true)];
             let Some(touches) = touches else {
                 prop_assert_eq!(before, after, "a request that is not the next does nothing");
