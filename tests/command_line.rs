@@ -120,6 +120,53 @@ fn where_nothing_listens_no_more_time_is_advised() {
 }
 
 #[test]
+fn a_session_that_is_being_opened_has_no_file_yet() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("session");
+    let is_empty = || std::fs::read_dir(folder.path()).expect("it is there").next().is_none();
+    // It takes connections, and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    silent.set_nonblocking(true).expect("it can be asked for that");
+    let endpoint = silent.local_addr().expect("it listens").to_string();
+    let mut opening = Command::new(env!("CARGO_BIN_EXE_quorate"))
+        .args(["session", "open", file.to_str().expect("text"), "--timeout", "1h", "--endpoints", &endpoint])
+        .spawn()
+        .expect("the program starts");
+    let asked = (0..3_000).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        silent.accept().ok()
+    });
+    let before = is_empty();
+    opening.kill().expect("it can be killed");
+    opening.wait().expect("it was killed");
+    assert!(asked.is_some(), "it asks for a session");
+    assert!(before && is_empty(), "whatever ends it now leaves nothing that others would take for a session");
+}
+
+#[test]
+fn a_file_without_a_session_is_told_from_one_that_lost_a_part_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("session");
+    let name = file.to_str().expect("text");
+    let held = [
+        (&b""[..], "an empty file"),
+        (b"\n", "an empty file"),
+        (b"quorate-session-1-00ff\n", "cut short"),
+        (b"dear all \xff", "no saved session"),
+    ];
+    for (bytes, words) in held {
+        std::fs::write(&file, bytes).expect("written");
+        for args in [&["get", "/a", "--resume", name][..], &["session", "end", name]] {
+            let done = run(&[args, &["--endpoints", "127.0.0.1:1"]].concat());
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert_eq!(done.status.code(), Some(2), "{args:?}: {said}");
+            assert!(said.contains("holds no session") && said.contains(words), "{words}: {said}");
+        }
+        assert!(file.exists(), "what is no session's is not removed");
+    }
+}
+
+#[test]
 fn short_names_do_what_the_long_ones_do() {
     for (short, long) in [("rm", "delete"), ("put", "set")] {
         assert_eq!(said(&[short, "--help"]), said(&[long, "--help"]));

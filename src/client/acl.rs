@@ -41,9 +41,9 @@ impl Client {
         self.ask(path, Consistency::Linearizable, |path| Read::Acl { path }, pick)
     }
 
-    /// Sets a node's access list, in the place of the one it has, if [`Stat::acl_version`] is as expected. Needs the right
-    /// `admin`. An entry `auth:` becomes one for each user that this session stands for. Groups are nodes of the whole cell,
-    /// whatever the client's root is.
+    /// Sets a node's access list, in the place of the one it has, if [`Stat::acl_version`] is as expected:
+    /// [`Error::BadVersion`](super::Error::BadVersion) otherwise. Needs the right `admin`. An entry `auth:` becomes one for each
+    /// user that this session stands for. Groups are nodes of the whole cell, whatever the client's root is.
     ///
     /// Nothing keeps one from shutting oneself out: then only the super principal helps.
     pub fn set_acl(&self, path: &str, acl: Acl, expect: Expect) -> Op<Stat> {

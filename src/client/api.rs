@@ -11,6 +11,7 @@ use super::call::{Call, Next, Then};
 use super::creation::with_parents;
 use super::driver::{ClientId, Driver};
 use super::error::{Error, Outcome as Known, Result};
+use super::guarded::under;
 use super::kept::{CacheStats, KeptAnswers};
 use super::machine::{Answered, CacheSettings};
 use super::meaning::Meaning;
@@ -22,7 +23,7 @@ use super::txn::Txn;
 use crate::limits::TREE_NODES_DELETED_MAX;
 use crate::namespace::acl::Acl;
 use crate::namespace::command::{
-    Answer, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, SessionId, Stat,
+    Answer, Done, Expect, Lifetime, Operation, Outcome, Read, Refusal, Revision, Sequencer, SessionId, Stat,
 };
 use crate::wire::cache::keepable;
 use crate::wire::client::Consistency;
@@ -33,6 +34,11 @@ use crate::wire::client::Consistency;
 /// Every call is queued when it is made, and all calls of one session take effect in the order they were made. Connections
 /// that break, replicas that die and leaders that change are dealt with underneath: what was asked is asked again, and
 /// applied once.
+///
+/// Each call says which errors of its own it has. Any may besides fail for its session ([`Error::SessionExpired`],
+/// [`Error::SessionTaken`], [`Error::Closed`], [`Error::Forked`]), for want of time ([`Error::Deadline`]) or of room
+/// ([`Error::TooManyCalls`]), for its path ([`Error::BadArgument`]), and where there are access lists with
+/// [`Error::NotAuthorized`].
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -149,7 +155,8 @@ impl Client {
         }
     }
 
-    /// A node's data and stat. Linearizable: it reflects every write acknowledged to anyone before.
+    /// A node's data and stat. Linearizable: it reflects every write acknowledged to anyone before. [`Error::NoNode`] if there
+    /// is none, [`Error::IsLog`] of a log.
     pub fn get(&self, path: &str) -> Op<(Bytes, Stat)> {
         self.get_as(path, Consistency::Linearizable)
     }
@@ -185,7 +192,9 @@ impl Client {
         )
     }
 
-    /// Makes a node.
+    /// Makes a node, with a megabyte of data at most ([`NODE_DATA_BYTES_MAX`](crate::limits::NODE_DATA_BYTES_MAX)).
+    /// [`Error::NodeExists`] if it is there; [`Error::NoParent`] or [`Error::EphemeralParent`] if it has no place;
+    /// [`Error::TooLarge`], [`Error::NodesOverQuota`] or [`Error::BytesOverQuota`] if it has no room.
     pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
         let path = match self.inward(path) {
             Ok(path) => path,
@@ -203,7 +212,8 @@ impl Client {
         op
     }
 
-    /// Replaces a node's data, if the node is as expected.
+    /// Replaces a node's data, if the node is as expected: [`Error::NoNode`] or [`Error::BadVersion`] otherwise.
+    /// [`Error::TooLarge`] or [`Error::BytesOverQuota`] if there is no room, [`Error::IsLog`] of a log.
     pub fn set(&self, path: &str, data: impl Into<Bytes>, expect: Expect) -> Op<Stat> {
         let data = data.into();
         self.mutate(
@@ -216,14 +226,15 @@ impl Client {
         )
     }
 
-    /// Removes a node without children, if it is as expected.
+    /// Removes a node without children, if it is as expected: [`Error::NoNode`], [`Error::BadVersion`] or [`Error::NotEmpty`]
+    /// otherwise.
     pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
         let delete = |path| Operation::Delete { path, expect };
         self.mutate(path, delete, |done, _| (done == Done::Deleted).then_some(()))
     }
 
     /// Removes a node and all below it in one step, if it is as expected, and says how many nodes that were. A tree of more
-    /// than [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX) nodes is refused; see
+    /// than [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX) nodes is [`Error::TooLarge`]; see
     /// [`delete_tree_in_parts`](Self::delete_tree_in_parts).
     pub fn delete_tree(&self, path: &str, expect: Expect) -> Op<u64> {
         let delete = |path| Operation::DeleteTree { path, expect, part: 0 };
@@ -234,12 +245,17 @@ impl Client {
     }
 
     /// Removes a node and all below it, however many there are, part by part, and says how many nodes that were. Others see
-    /// the parts: the node itself goes last, and should the call fail, some nodes may be gone.
+    /// the parts: the node itself goes last, and should the call fail, some nodes may be gone: [`Error::Partly`] tells how many.
     pub fn delete_tree_in_parts(&self, path: &str) -> Op<u64> {
+        self.fell(path, None)
+    }
+
+    /// Removes a tree part by part, each under that lock.
+    pub(super) fn fell(&self, path: &str, guard: Option<Sequencer>) -> Op<u64> {
         let (op, promise) = Op::new();
         match self.inward(path) {
             Ok(path) => {
-                let (call, then) = Felling { path, nodes: 0, root: self.root(), promise }.part();
+                let (call, then) = Felling { path, guard, nodes: 0, root: self.root(), promise }.part();
                 self.inner.call(call, then);
             }
             Err(error) => promise.keep(Err(error)),
@@ -257,7 +273,7 @@ impl Client {
 
     /// A transaction: steps that are done all, in order, or not at all.
     pub fn txn(&self) -> Txn {
-        Txn::new(self.clone())
+        Txn::new(self.clone(), None)
     }
 
     /// Ends the session once all calls made before are answered: its ephemeral nodes and locks go at once, none is held
@@ -493,6 +509,7 @@ impl Drop for Inner {
 /// A tree being deleted part by part.
 struct Felling {
     path: String,
+    guard: Option<Sequencer>,
     nodes: u64,
     root: Arc<str>,
     promise: Promise<u64>,
@@ -502,7 +519,7 @@ impl Felling {
     fn part(self) -> (Call, Then) {
         let (path, part) = (self.path.clone(), TREE_NODES_DELETED_MAX as u32);
         let delete = Operation::DeleteTree { path, expect: Expect::Any, part };
-        (Call::Request(delete), Then::new(move |result| self.take(result)))
+        (Call::Request(under(self.guard.as_ref(), delete)), Then::new(move |result| self.take(result)))
     }
 
     fn take(mut self, result: Result<Answered>) -> Next {

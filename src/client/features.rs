@@ -313,5 +313,5 @@
 //! | there | here | shown by |
 //! |---|---|---|
 //! | Logs: append, read, tail, trim, seal | `Log` | `tests/process/logs.rs::appends_are_there_once_in_order_while_leaders_die` `src/namespace/tests/logs.rs::every_version_of_a_log_stays_what_it_was` |
-//! | Writes fenced in the log | `LockGuard::guarded` | `src/namespace/tests/locks.rs::a_stale_sequencer_is_refused_in_every_kind_of_request` |
+//! | Writes fenced in the log | `LockGuard::guarded` | `src/namespace/tests/locks.rs::a_stale_sequencer_is_refused_in_every_kind_of_request` `tests/process/guarded.rs::each_write_under_a_lock_is_done_while_it_is_held_and_by_no_stale_sequencer` |
 //! | Exactly once | results are replicated state | `src/namespace/tests/requests.rs::a_window_sent_again_is_told_what_it_was_told` `src/client/machine/random.rs::each_request_is_applied_once_in_order_and_every_call_is_answered` |

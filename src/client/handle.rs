@@ -5,26 +5,6 @@
 //! outlives connections and leaders, and ends when it is closed or dropped, or with the session. A [transient] node lives as
 //! long as somebody has it open.
 //!
-//! ```no_run
-//! use quorate::client::{Client, CreateOptions, Expect, HandleEvent, OpenOptions, WatchOptions};
-//!
-//! # fn main() -> quorate::client::Result<()> {
-//! # let client = Client::connect("10.0.0.1").wait()?;
-//! // Others see the node as long as this process, or one that opened it too, lives.
-//! let options = OpenOptions::all().create("10.0.0.7:80", CreateOptions::transient().parents());
-//! let handle = client.open("/services/web/7", options).wait()?;
-//! handle.set("10.0.0.7:8080", Expect::Any).wait()?;
-//!
-//! // From the moment it was opened on; the last event says that the handle is good for nothing more.
-//! for event in handle.events(WatchOptions::node()).wait()? {
-//!     if let HandleEvent::Invalid(why) = event {
-//!         println!("{} is not ours any more: {why:?}", handle.path());
-//!     }
-//! }
-//! handle.close().wait()
-//! # }
-//! ```
-//!
 //! The [token](Handle::token) of a handle, as text, serves whoever it is given to, in any session, until the handle is
 //! closed: [`Client::handle`]. Nobody can make one up.
 //!
@@ -67,6 +47,8 @@ pub struct OpenOptions {
 }
 
 /// A node that is open, until this is closed or dropped, or the session ends.
+///
+#[doc = concat!("```no_run\n", include_str!("../../tests/process/examples/handle.rs"), "```")]
 #[derive(Debug)]
 #[must_use = "dropping it closes it"]
 pub struct Handle {

@@ -1,14 +1,11 @@
 //! What happens to an open node, until its handle is good for nothing more.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_core::Stream;
 
-use super::block_on::{block_on, block_on_timeout};
 use super::error::Error;
 use super::handle::Held;
 use super::observe::SessionEvents;
@@ -45,7 +42,7 @@ pub enum HandleLost {
     Poisoned,
 }
 
-/// The events of a handle: a stream, and an iterator that blocks.
+/// The events of a handle: a stream. It ends after [`HandleEvent::Invalid`].
 #[derive(Debug)]
 pub struct HandleEvents {
     held: Arc<Held>,
@@ -73,9 +70,10 @@ impl HandleEvents {
         op
     }
 
-    /// The next event, if one comes within `timeout`; `None` too once the handle is good for nothing more.
-    pub fn next_timeout(&mut self, timeout: Duration) -> Option<HandleEvent> {
-        block_on_timeout(poll_fn(|context| Pin::new(&mut *self).poll_next(context)), timeout).flatten()
+    /// Whether nothing more will come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over
     }
 
     fn end(&mut self, why: HandleLost) -> Poll<Option<HandleEvent>> {
@@ -143,14 +141,5 @@ impl Stream for HandleEvents {
             Poll::Pending => self.poll_session(context),
             told => told,
         }
-    }
-}
-
-impl Iterator for HandleEvents {
-    type Item = HandleEvent;
-
-    /// Blocks this thread until something happens.
-    fn next(&mut self) -> Option<HandleEvent> {
-        block_on(poll_fn(|context| Pin::new(&mut *self).poll_next(context)))
     }
 }

@@ -4,7 +4,12 @@
 //! several never goes back, but later pages may know of more than earlier ones.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
 
 use super::api::{Client, answer, outward, unfit};
 use super::call::{Call, Next, Then};
@@ -47,20 +52,25 @@ pub struct ScanOptions {
     consistency: Consistency,
 }
 
-/// The nodes of a subtree, in order: an iterator that blocks while it fetches a page. It ends after an error.
+/// The nodes of a subtree, in order: a stream. It asks for nothing before the first node is waited for, then for a page
+/// whenever all nodes of the one before were taken; memory holds one page. It ends after an error.
 #[derive(Debug)]
+#[must_use = "it asks for nothing until its nodes are awaited, or waited for"]
 pub struct Scan {
     client: Client,
     path: String,
     options: ScanOptions,
     fetched: VecDeque<Scanned>,
-    /// Where the next page goes on; `None`: there is none.
+    /// The page under way.
+    fetching: Option<Op<ScanPage>>,
+    /// Where the next page goes on; `None`: it is under way, or there is none.
     after: Option<String>,
 }
 
 impl Client {
     /// The names of a node's children, in byte order, and the node's own stat. A listing too long for one answer is
     /// fetched in pages, of which later ones may be of later revisions; the stat is that of the first.
+    /// [`Error::NoNode`](super::Error::NoNode) if there is none.
     pub fn list(&self, path: &str) -> Op<(Vec<String>, Stat)> {
         self.list_as(path, Consistency::Linearizable)
     }
@@ -100,10 +110,10 @@ impl Client {
     }
 
     /// The node and all below it, each before its children, children in byte order of their names.
-    #[must_use]
+    /// [`Error::NoNode`](super::Error::NoNode) comes first, and last, if there is none.
     pub fn scan(&self, path: &str, options: ScanOptions) -> Scan {
         let (path, after) = (path.to_owned(), Some(String::new()));
-        Scan { client: self.clone(), path, options, fetched: VecDeque::new(), after }
+        Scan { client: self.clone(), path, options, fetched: VecDeque::new(), fetching: None, after }
     }
 
     /// A part of a scan: the nodes that follow the node `after` (all if empty). That node need not exist any more.
@@ -159,22 +169,42 @@ impl Default for ScanOptions {
     }
 }
 
-impl Iterator for Scan {
+impl Scan {
+    /// Whether nothing more will come.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.fetched.is_empty() && self.fetching.is_none() && self.after.is_none()
+    }
+
+    /// Takes in a page, which was asked for once all before were taken.
+    fn take(&mut self, page: ScanPage) {
+        self.options.consistency = Consistency::AtLeast(page.revision);
+        self.fetched.extend(page.nodes);
+        // An empty page that promises more would be asked for again without end.
+        self.after = self.fetched.back().filter(|_| page.more).map(|node| node.path.clone());
+    }
+}
+
+impl Stream for Scan {
     type Item = Result<Scanned>;
 
-    fn next(&mut self) -> Option<Result<Scanned>> {
-        while self.fetched.is_empty() {
-            let after = self.after.take()?;
-            let page = match self.client.scan_page(&self.path, &after, self.options).wait() {
-                Ok(page) => page,
-                Err(error) => return Some(Err(error)),
-            };
-            self.options.consistency = Consistency::AtLeast(page.revision);
-            self.fetched.extend(page.nodes);
-            // An empty page that promises more would be asked for again without end.
-            self.after = self.fetched.back().filter(|_| page.more).map(|node| node.path.clone());
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Scanned>>> {
+        let scan = self.get_mut();
+        loop {
+            if let Some(node) = scan.fetched.pop_front() {
+                return Poll::Ready(Some(Ok(node)));
+            }
+            if let Some(after) = scan.after.take() {
+                scan.fetching = Some(scan.client.scan_page(&scan.path, &after, scan.options));
+            }
+            let Some(fetching) = &mut scan.fetching else { return Poll::Ready(None) };
+            let page = ready!(Pin::new(fetching).poll(context));
+            scan.fetching = None;
+            match page {
+                Ok(page) => scan.take(page),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
         }
-        self.fetched.pop_front().map(Ok)
     }
 }
 

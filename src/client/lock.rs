@@ -14,23 +14,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_core::Stream;
 
 use super::acquisition;
-use super::api::{Client, CreateOptions, Created, done, outward, unfit};
+use super::api::{Client, done, outward, unfit};
 use super::call::{Call, Then};
-use super::creation::refuse_parents;
 use super::error::Error;
-use super::log::Appended;
+use super::guarded::{Guarded, under};
 use super::machine::Answered;
 use super::observe::SessionEvents;
 use super::op::Op;
 use super::session::{SessionEvent, SessionState};
 use super::watch::{Watch, WatchOptions};
-use crate::namespace::command::{
-    Answer, Done, Expect, LockHolders, LockMode, Operation, Read, Refusal, Sequencer, Stat,
-};
+use crate::namespace::command::{Answer, Done, LockHolders, LockMode, Operation, Read, Refusal, Sequencer};
 use crate::wire::client::Consistency;
 
 /// How to take a lock.
@@ -80,14 +76,6 @@ impl std::fmt::Display for LockLost {
 pub struct Lost {
     events: SessionEvents,
     found: Option<LockLost>,
-}
-
-/// Writes that are done only while the lock is held: each carries its sequencer, and fails with [`Error::Fenced`] later.
-#[derive(Debug)]
-pub struct Guarded<'a> {
-    client: &'a Client,
-    /// With the path as the cell calls it.
-    sequencer: Sequencer,
 }
 
 impl Client {
@@ -154,7 +142,7 @@ impl Client {
     /// [`Error::BadArgument`] if its path is none.
     pub fn guarded_by(&self, sequencer: &Sequencer) -> Result<Guarded<'_>, Error> {
         let path = self.inward(&sequencer.path)?;
-        Ok(Guarded { client: self, sequencer: Sequencer { path, ..sequencer.clone() } })
+        Ok(Guarded::new(self, Sequencer { path, ..sequencer.clone() }))
     }
 
     /// Gives a lock up, whatever comes of it.
@@ -247,7 +235,7 @@ impl LockGuard {
     /// Writes that the cell refuses once the lock is lost.
     #[must_use]
     pub fn guarded(&self) -> Guarded<'_> {
-        Guarded { client: &self.client, sequencer: self.sequencer.clone() }
+        Guarded::new(&self.client, self.sequencer.clone())
     }
 
     /// Gives the lock up, and tells when that is done: [`Error::Fenced`], or [`Error::NoNode`], if it was lost before.
@@ -310,53 +298,6 @@ impl Future for Lost {
     }
 }
 
-impl Guarded<'_> {
-    /// As [`Client::create`], except that it makes no parents: [`Error::BadArgument`] if they are asked for.
-    pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
-        if let Err(error) = refuse_parents(&options, path) {
-            return Op::ready(Err(error));
-        }
-        let data = data.into();
-        let create = |path| self.guard(options.operation(path, data));
-        self.client.mutate(path, create, |done, root| match done {
-            Done::Created { path, stat } => Some(Created { path: outward(root, path), stat }),
-            _ => None,
-        })
-    }
-
-    /// As [`Client::set`].
-    pub fn set(&self, path: &str, data: impl Into<Bytes>, expect: Expect) -> Op<Stat> {
-        let data = data.into();
-        let set = |path| self.guard(Operation::Set { path, data, expect });
-        self.client.mutate(path, set, |done, _| match done {
-            Done::Set { stat } => Some(stat),
-            _ => None,
-        })
-    }
-
-    /// As [`Client::delete`].
-    pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
-        let delete = |path| self.guard(Operation::Delete { path, expect });
-        self.client.mutate(path, delete, |done, _| (done == Done::Deleted).then_some(()))
-    }
-
-    /// As [`Log::append`](super::Log::append), or with an `end`, [`Log::append_at`](super::Log::append_at).
-    pub fn append<R: AsRef<[u8]>>(
-        &self,
-        path: &str,
-        records: impl IntoIterator<Item = R>,
-        end: Option<u64>,
-    ) -> Op<Appended> {
-        let records = records.into_iter().collect();
-        let append = |path| self.guard(Operation::Append { path, records, end });
-        self.client.mutate(path, append, |done, _| Appended::of(done))
-    }
-
-    fn guard(&self, operation: Operation) -> Operation {
-        Operation::Guarded { sequencer: self.sequencer.clone(), operation: Box::new(operation) }
-    }
-}
-
 /// A lock-delay as the log has it; one past all bounds stays so.
 pub(super) fn lock_delay_ms(delay: Duration) -> u32 {
     u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)
@@ -364,8 +305,7 @@ pub(super) fn lock_delay_ms(delay: Duration) -> u32 {
 
 /// A release under its own guard, so that it never gives up what was locked anew since.
 pub(super) fn release_under(sequencer: &Sequencer) -> Operation {
-    let release = Operation::Release { path: sequencer.path.clone() };
-    Operation::Guarded { sequencer: sequencer.clone(), operation: Box::new(release) }
+    under(Some(sequencer), Operation::Release { path: sequencer.path.clone() })
 }
 
 fn loss(event: &SessionEvent) -> Option<LockLost> {

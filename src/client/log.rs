@@ -1,16 +1,14 @@
 //! Logs: nodes that hold records, to be appended to, read from any position, and followed.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
 
 use super::api::{Client, CreateOptions, Created, unfit};
-use super::block_on::{block_on, block_on_timeout};
 use super::error::{Error, Result};
 use super::op::Op;
 use super::watch::{Watch, WatchOptions};
@@ -69,9 +67,8 @@ pub enum Tailed {
     },
 }
 
-/// A log being followed: a stream of its records as they come, and an iterator that blocks. Every record comes once, in
-/// order, across reconnections and changes of leader; what was trimmed before it was read is told as
-/// [`Tailed::Trimmed`].
+/// A log being followed: a stream of its records as they come. Every record comes once, in order, across reconnections and
+/// changes of leader; what was trimmed before it was read is told as [`Tailed::Trimmed`].
 ///
 /// It waits without asking: a watch says when there is more to read. It ends when a sealed log was read to its end, and
 /// with an error when the log is deleted or the session ends.
@@ -99,11 +96,10 @@ enum Watching {
 impl Client {
     /// Makes a log, with no records yet.
     pub fn create_log(&self, path: &str, options: CreateOptions) -> Op<Created> {
-        if options.acl.is_some() {
-            let why = "a log is made without an access list of its own: set it once the log is there".to_owned();
-            return Op::ready(Err(Error::BadArgument { why }));
+        match as_log(options) {
+            Ok(options) => self.create(path, Bytes::new(), options),
+            Err(error) => Op::ready(Err(error)),
         }
-        self.create(path, Bytes::new(), CreateOptions { is_log: true, ..options })
     }
 
     /// The log of that path.
@@ -208,11 +204,6 @@ impl LogTail {
         }
     }
 
-    /// What comes next, if it comes within `timeout`; `None` too once the log was read to its end.
-    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Tailed>> {
-        block_on_timeout(poll_fn(|context| self.poll(context)), timeout).flatten()
-    }
-
     /// Whether nothing more will come.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -299,19 +290,19 @@ impl LogTail {
     }
 }
 
-impl Iterator for LogTail {
-    type Item = Result<Tailed>;
-
-    /// Blocks this thread until there is a record.
-    fn next(&mut self) -> Option<Result<Tailed>> {
-        block_on(poll_fn(|context| self.poll(context)))
-    }
-}
-
 impl Stream for LogTail {
     type Item = Result<Tailed>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Tailed>>> {
         self.get_mut().poll(context)
     }
+}
+
+/// The options, for a log.
+pub(super) fn as_log(options: CreateOptions) -> Result<CreateOptions> {
+    if options.acl.is_some() {
+        let why = "a log is made without an access list of its own: set it once the log is there".to_owned();
+        return Err(Error::BadArgument { why });
+    }
+    Ok(CreateOptions { is_log: true, ..options })
 }

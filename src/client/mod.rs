@@ -1,32 +1,5 @@
 //! The client library: one session with a cell, kept alive and in order whatever becomes of connections and replicas.
 //!
-//! ```no_run
-//! use quorate::client::{Client, CreateOptions, Expect};
-//!
-//! # fn main() -> quorate::client::Result<()> {
-//! let client = Client::connect("quorate://10.0.0.1,10.0.0.2,10.0.0.3/apps/db?session=10s").wait()?;
-//! client.create("/config", "v1", CreateOptions::permanent().parents()).wait()?;
-//!
-//! // Calls are queued when they are made: these two are under way at once, and take effect in this order.
-//! let write = client.set("/config", "v2", Expect::Version(0));
-//! let read = client.get("/config");
-//! write.wait()?;
-//! let (data, stat) = read.wait()?;
-//! assert_eq!((&data[..], stat.version), (&b"v2"[..], 1));
-//!
-//! // All or nothing; without `applied` a step that failed is an answer, and no error.
-//! let (revision, _replies) = client
-//!     .txn()
-//!     .check("/config", Expect::Version(1))
-//!     .create("/leader", "host-7", CreateOptions::ephemeral())
-//!     .commit()
-//!     .wait()?
-//!     .applied()?;
-//! println!("both were done at revision {revision}");
-//! client.close().wait()
-//! # }
-//! ```
-//!
 //! New here? [`guide`] goes from a connection to a fenced lock in five steps; [`recipes`] has what is built of these calls;
 //! [`features`] has each feature of Chubby and of ZooKeeper, with the test that shows it.
 //!
@@ -34,6 +7,8 @@
 //! into the inbox of the process's one `driver` thread. There the client's session [`machine`] gives it a number and
 //! its place in the order, and writes its frame; the `socket` sends it. The answer is matched to its call, decoded,
 //! and laid into the [`Op`] that the caller holds.
+//!
+#![doc = concat!("```no_run\n", include_str!("../../tests/process/examples/start.rs"), "```")]
 //!
 //! What a caller may rely on:
 //!
@@ -63,7 +38,7 @@
 //
 // - `builder`, `target`, `credentials`: how a client comes to be.
 // - `api`, then one noun a file, `creation` to `watch`: what it is asked. `recipes` are made of these alone.
-// - `op`, `block_on`, `observe`, `kept`: what comes back, and how it is waited for.
+// - `op`, `stream`, `block_on`, `observe`, `kept`: what comes back, and how it is waited for.
 // - `call`, `meaning`, `error`: what is asked of the driver, and what the answers mean.
 // - `driver`, `member`, `socket`, `clock`: the one thread, the clients in it, their connections.
 // - `machine`: all that a client does, without any of that.
@@ -81,6 +56,7 @@ mod credentials;
 mod driver;
 mod error;
 pub mod features;
+mod guarded;
 pub mod guide;
 mod handle;
 mod handle_events;
@@ -102,6 +78,7 @@ mod session;
 mod snapshot;
 mod socket;
 mod status;
+mod stream;
 mod target;
 mod telling;
 #[cfg(test)]
@@ -114,11 +91,12 @@ pub use block_on::{block_on, block_on_timeout};
 pub use builder::ClientBuilder;
 pub use credentials::Credentials;
 pub use error::{Error, Outcome, Result};
+pub use guarded::Guarded;
 pub use handle::{Handle, OpenOptions};
 pub use handle_events::{HandleEvent, HandleEvents, HandleLost};
 pub use kept::CacheStats;
 pub use listing::{Page, Scan, ScanOptions, ScanPage};
-pub use lock::{Guarded, LockGuard, LockLost, LockOptions, Lost};
+pub use lock::{LockGuard, LockLost, LockOptions, Lost};
 pub use log::{Appended, Log, LogPage, LogTail, Tailed};
 pub use machine::{CacheSettings, Prefer};
 pub use observe::SessionEvents;
@@ -127,6 +105,7 @@ pub use saved::SavedSession;
 pub use session::{SessionEvent, SessionState};
 pub use snapshot::{SnapshotPiece, SnapshotSource};
 pub use status::{Report, members, sessions, status};
+pub use stream::{Blocking, Next};
 pub use target::{DEFAULT_PORT, Target};
 pub use txn::{Txn, TxnOutcome, TxnReply};
 pub use watch::{Watch, WatchEvent, WatchOptions};
@@ -136,7 +115,7 @@ pub use crate::namespace::command::{
     Expect, Expiry, Handle as HandleToken, HandleMode, LockHolders, LockMode, LogStat, NotAHandle, Quota, QuotaBounds,
     Revision, Scanned, Sequencer, SessionId, Stat, Usage,
 };
-pub use crate::paxos::ballot::{CellId, Incarnation, ReplicaId, Slot};
-pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus};
-pub use crate::wire::client::{Consistency, MemberAddress, Role, SessionAccount, SessionsPage, Status};
+pub use crate::paxos::ballot::{Ballot, CellId, Incarnation, ReplicaId, Slot};
+pub use crate::paxos::{Addresses, Member, MemberChange, MemberStatus, Standing};
+pub use crate::wire::client::{CacheAccount, Consistency, MemberAddress, Role, SessionAccount, SessionsPage, Status};
 pub use crate::wire::members::{ChangeAnswer, Members};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ struct View {
     closing: bool,
 }
 
-/// The changes of a client's session, from when it was asked for, in order: a stream, and an iterator that blocks. It ends
-/// after [`SessionEvent::Expired`] or [`SessionEvent::Closed`], and in a forked child at once.
+/// The changes of a client's session, from when it was asked for, in order: a stream. It ends after
+/// [`SessionEvent::Expired`] or [`SessionEvent::Closed`], and in a forked child at once.
 ///
 /// A reader that falls far behind loses the oldest events; what the last one says always holds.
 #[derive(Debug)]
@@ -54,7 +54,6 @@ pub struct SessionEvents {
 #[derive(Debug)]
 struct Listener {
     state: Mutex<Heard>,
-    told: Condvar,
 }
 
 #[derive(Debug)]
@@ -146,7 +145,7 @@ impl Observed {
     pub(super) fn events(&self) -> SessionEvents {
         let stream = |ended| {
             let heard = Heard { events: VecDeque::new(), waker: None, ended };
-            let listener = Arc::new(Listener { state: Mutex::new(heard), told: Condvar::new() });
+            let listener = Arc::new(Listener { state: Mutex::new(heard) });
             SessionEvents { process: self.process, listener }
         };
         if !self.is_here() {
@@ -193,7 +192,6 @@ impl Observed {
                 heard.events.push_back(event.clone());
                 heard.waker.take()
             };
-            listener.told.notify_all();
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -209,30 +207,6 @@ impl SessionEvents {
             let heard = lock(&self.listener.state);
             heard.ended && heard.events.is_empty()
         }
-    }
-
-    /// The next change, if one comes within `timeout`; `None` too once the client is at its end.
-    pub fn next_timeout(&mut self, timeout: Duration) -> Option<SessionEvent> {
-        if process::current() != self.process {
-            return None;
-        }
-        let nothing = |heard: &mut Heard| heard.events.is_empty() && !heard.ended;
-        let waited = self.listener.told.wait_timeout_while(lock(&self.listener.state), timeout, nothing);
-        waited.unwrap_or_else(PoisonError::into_inner).0.events.pop_front()
-    }
-}
-
-impl Iterator for SessionEvents {
-    type Item = SessionEvent;
-
-    /// Blocks this thread until there is a change.
-    fn next(&mut self) -> Option<SessionEvent> {
-        if process::current() != self.process {
-            return None;
-        }
-        let nothing = |heard: &mut Heard| heard.events.is_empty() && !heard.ended;
-        let waited = self.listener.told.wait_while(lock(&self.listener.state), nothing);
-        waited.unwrap_or_else(PoisonError::into_inner).events.pop_front()
     }
 }
 

@@ -138,7 +138,8 @@ impl<T> Op<T> {
         }
     }
 
-    /// As [`wait`](Self::wait), for at most this long; then the call goes on, and its answer is dropped.
+    /// As [`wait`](Self::wait), for at most this long; then it fails with [`Error::Deadline`], the call goes on, and its answer
+    /// is dropped.
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<T> {
         let at = clock::now() + timeout.into();
         if self.deadline.as_ref().is_none_or(|deadline| at < deadline.at) {

@@ -6,7 +6,10 @@ use crate::namespace::command::{Answer, Done, Operation, Quota, Read, Usage};
 use crate::wire::client::Consistency;
 
 impl Client {
-    /// Sets a node's quota, in the place of the one it has. What is there already stays, however much it is.
+    /// Sets a node's quota, in the place of the one it has: bounds of nodes, the node itself among them, and of bytes of data.
+    /// What is there already stays, however much it is. [`Error::BadArgument`](super::Error::BadArgument) of a quota without any
+    /// bound; [`Error::TooLarge`](super::Error::TooLarge) if more than
+    /// [`QUOTA_NODES_COUNTED_MAX`](crate::limits::QUOTA_NODES_COUNTED_MAX) nodes would have to be counted first.
     pub fn set_quota(&self, path: &str, quota: Quota) -> Op<()> {
         self.change_quota(path, Some(quota))
     }

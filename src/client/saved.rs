@@ -1,24 +1,4 @@
 //! Sessions that outlive a process: saved as a line of text, taken over by the process that comes after.
-//!
-//! ```no_run
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use quorate::client::{Client, Expect, SavedSession};
-//!
-//! // One process: it writes down what it is about to do, and under which session, and does it.
-//! let client = Client::connect("10.0.0.1,10.0.0.2,10.0.0.3").wait()?;
-//! let saved = client.save().wait()?;
-//! std::fs::write("session", saved.to_text())?;
-//! client.set("/balance", "90", Expect::Any).wait()?;
-//!
-//! // The next one, should it have died anywhere in between: it knows whether that was done, and its locks are still its own.
-//! let saved: SavedSession = std::fs::read_to_string("session")?.parse()?;
-//! let client = Client::builder("10.0.0.1,10.0.0.2,10.0.0.3")?.resume(saved).connect().wait()?;
-//! if client.applied_before() <= saved.requests() {
-//!     client.set("/balance", "90", Expect::Any).wait()?;
-//! }
-//! # Ok(())
-//! # }
-//! ```
 
 use std::str::FromStr;
 
@@ -35,6 +15,8 @@ use crate::namespace::command::{Answer, LockPlace, SessionId};
 use crate::paxos::ballot::CellId;
 
 /// What another process needs to take a session over. As text it is a secret: who has it has the session.
+///
+#[doc = concat!("```no_run\n", include_str!("../../tests/process/examples/saved.rs"), "```")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SavedSession(Saved);
 

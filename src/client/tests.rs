@@ -4,6 +4,7 @@
 mod acl;
 mod kept;
 mod locks;
+mod markers;
 mod recipes;
 mod snapshot;
 
@@ -313,7 +314,7 @@ fn a_root_is_put_in_front_of_paths_and_taken_off_again() {
         client.create(name, "", CreateOptions::permanent()).detach();
     }
     assert_eq!(wait(client.list("/a")).expect("in three pages").0, ["1", "2", "3", "4", "b"]);
-    let scan: Result<Vec<_>, _> = client.scan("/a", ScanOptions::new().page(4)).collect();
+    let scan: Result<Vec<_>, _> = client.scan("/a", ScanOptions::new().page(4)).into_iter().collect();
     let paths = ["/a", "/a/1", "/a/2", "/a/3", "/a/4", "/a/b", "/a/b/c"];
     assert_eq!(scan.expect("in two pages"), paths.map(scanned));
     let below = client.chroot("/a").expect("a sound path");

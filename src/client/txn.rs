@@ -6,6 +6,7 @@ use super::api::{Client, CreateOptions, Created, outcome, outward, refused, unfi
 use super::call::Call;
 use super::creation::refuse_parents;
 use super::error::{Error, Result};
+use super::guarded::under;
 use super::log::Appended;
 use super::machine::Answered;
 use super::op::Op;
@@ -20,6 +21,8 @@ use crate::namespace::command::{
 #[must_use = "nothing is sent before commit()"]
 pub struct Txn {
     client: Client,
+    /// The lock it is done under, with the path as the cell calls it.
+    guard: Option<Sequencer>,
     steps: Result<Vec<Step>>,
 }
 
@@ -74,8 +77,8 @@ impl TxnOutcome {
 }
 
 impl Txn {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, steps: Ok(Vec::new()) }
+    pub(super) fn new(client: Client, guard: Option<Sequencer>) -> Self {
+        Self { client, guard, steps: Ok(Vec::new()) }
     }
 
     /// Nothing is done unless the node is as expected.
@@ -142,7 +145,8 @@ impl Txn {
             Err(error) => return Op::ready(Err(error)),
         };
         let root = self.client.root();
-        self.client.submit(Call::Request(Operation::Multi { steps }), move |answered| {
+        let operation = under(self.guard.as_ref(), Operation::Multi { steps });
+        self.client.submit(Call::Request(operation), move |answered| {
             let Answered::Request { revision, .. } = answered else { return Err(unfit("a transaction")) };
             match outcome(answered)? {
                 Ok(Done::Multi { results }) => {

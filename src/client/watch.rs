@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -90,12 +89,15 @@ pub enum WatchEvent {
     },
 }
 
-/// A watch: a stream of events, and an iterator that blocks. Every change comes once, in order, across reconnections and
-/// changes of replica and leader; what cannot be told any more is a [`WatchEvent::Gap`]. An answer read after an event is
-/// never older than the event.
+/// A watch: a stream of events. Every change comes once, in order, across reconnections and changes of replica and leader;
+/// what cannot be told any more is a [`WatchEvent::Gap`]. An answer read after an event is never older than the event.
 ///
 /// It ends after its first event if that was asked for, and with an error when the session does. Dropping it ends the watch;
 /// until then it keeps the session alive as a clone of the [`Client`] does.
+///
+/// As every stream here it is awaited or waited for, with and without `futures::StreamExt`:
+///
+#[doc = concat!("```no_run\n", include_str!("../../tests/process/examples/streams.rs"), "```")]
 #[derive(Debug)]
 pub struct Watch {
     feed: Arc<Feed>,
@@ -116,7 +118,6 @@ pub(super) struct Listener {
 #[derive(Debug)]
 struct Feed {
     state: Mutex<Told>,
-    told: Condvar,
     options: WatchOptions,
     root: Arc<str>,
 }
@@ -304,7 +305,7 @@ impl Client {
             return then(Err(forked()));
         }
         let (name, root) = (driver.name_watch(), self.root());
-        let feed = Arc::new(Feed { state: Mutex::default(), told: Condvar::new(), options, root });
+        let feed = Arc::new(Feed { state: Mutex::default(), options, root });
         let watch = Watch { feed: Arc::clone(&feed), name, client: self.clone(), told_forked: false };
         let opened: Opened = Box::new(move |opened| then(opened.map(|()| watch)));
         let WatchOptions { scope, from, once, with_data, .. } = options;
@@ -325,15 +326,6 @@ impl Watch {
         if told.events.is_empty() { told.upto } else { told.taken }
     }
 
-    /// The next event, if one comes within `timeout`; `None` too once the watch has ended.
-    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<WatchEvent>> {
-        if !self.is_here() {
-            return self.end_forked();
-        }
-        let waited = self.feed.told.wait_timeout_while(self.feed.lock(), timeout, |told| told.is_silent());
-        waited.unwrap_or_else(PoisonError::into_inner).0.take()
-    }
-
     /// Whether nothing more will come.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -351,19 +343,6 @@ impl Watch {
     /// In a forked child nothing comes, and the feed's lock may be held by a thread that is not there.
     fn end_forked(&mut self) -> Option<Result<WatchEvent>> {
         (!std::mem::replace(&mut self.told_forked, true)).then(|| Err(forked()))
-    }
-}
-
-impl Iterator for Watch {
-    type Item = Result<WatchEvent>;
-
-    /// Blocks this thread until something happens.
-    fn next(&mut self) -> Option<Result<WatchEvent>> {
-        if !self.is_here() {
-            return self.end_forked();
-        }
-        let waited = self.feed.told.wait_while(self.feed.lock(), |told| told.is_silent());
-        waited.unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -418,7 +397,6 @@ impl Feed {
             self.take_in(&mut state, told);
             if state.is_silent() { None } else { state.waker.take() }
         };
-        self.told.notify_all();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -539,7 +517,7 @@ mod tests {
     use super::*;
 
     fn feed(options: WatchOptions) -> Feed {
-        Feed { state: Mutex::default(), told: Condvar::new(), options, root: Arc::from("/app") }
+        Feed { state: Mutex::default(), options, root: Arc::from("/app") }
     }
 
     fn happened(feed: &Feed, revision: Revision, count: usize) {

@@ -177,6 +177,7 @@ pub struct Welcome {
 /// One member of the cell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MemberAddress {
+    /// Its number in the cell.
     pub replica: ReplicaId,
     /// `host:port`, or `[v6]:port`.
     pub address: String,

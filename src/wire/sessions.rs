@@ -11,6 +11,7 @@ use crate::namespace::command::{Revision, SessionId};
 pub struct SessionsPage {
     /// What the replica had applied.
     pub revision: Revision,
+    /// By id.
     pub sessions: Vec<SessionAccount>,
     /// Whether there are sessions after the last of these.
     pub more: bool,
@@ -19,8 +20,9 @@ pub struct SessionsPage {
 /// One session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionAccount {
+    /// Its id.
     pub session: SessionId,
-    /// How long it outlives its client's last sign of life.
+    /// How long it outlives its client's last sign of life, in milliseconds.
     pub timeout_ms: u32,
     /// Requests of it that were applied.
     pub requests: u64,

@@ -25,9 +25,13 @@ pub enum Role {
 /// A replica's account of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Status {
+    /// Its number in the cell.
     pub replica: ReplicaId,
+    /// The life of its disk.
     pub incarnation: Incarnation,
+    /// The cell it is of.
     pub cell: CellId,
+    /// What it is at the moment.
     pub role: Role,
     /// Whether its votes count: the member list names this disk. One whose disk was lost, or that was never met, has none.
     pub votes: bool,
@@ -35,9 +39,13 @@ pub struct Status {
     pub leader: Option<ReplicaId>,
     /// The highest ballot it has promised.
     pub ballot: Ballot,
+    /// Every slot up to this one is chosen, as far as it knows.
     pub chosen_upto: Slot,
+    /// It has applied every slot up to this one.
     pub applied_upto: Slot,
+    /// Its journal has the slots up to this one no more.
     pub trimmed_upto: Slot,
+    /// The revision of what it has applied.
     pub revision: Revision,
     /// Live sessions of the cell.
     pub sessions: u64,
@@ -49,9 +57,9 @@ pub struct Status {
     pub throttled: u64,
     /// Bytes of log in its journal; room that is not yet written does not count.
     pub journal_bytes: u64,
-    /// What is left of its leader lease; 0 if it has none.
+    /// What is left of its leader lease, in microseconds; 0 if it has none.
     pub lease_remaining_us: u64,
-    /// Since the process started.
+    /// Since the process started, in milliseconds.
     pub uptime_ms: u64,
     /// What clients keep of it, if it leads.
     pub cache: CacheAccount,

@@ -98,7 +98,7 @@ fn a_list_holds_under_another_leader_and_after_a_restart_of_all() {
     create(&alice, "/end", "", CreateOptions::permanent());
     let mut told = Vec::new();
     while told.last().is_none_or(|path| path != "/end") {
-        let event = watch.next().expect("the session lives").expect("it is told");
+        let event = watch.next_timeout(PATIENCE).expect("the session lives").expect("it is told");
         told.extend(event.path().map(str::to_owned));
     }
     assert_eq!(told, ["/acl", "/acl/readers", "/acl/readers", "/end"], "nothing of what was private");

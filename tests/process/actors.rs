@@ -169,11 +169,11 @@ fn fork(client: &Client) {
             // These were under way before: their answers are the parent's.
             let lost = matches!(waiting.wait(), Err(Error::Forked { outcome: Outcome::Unknown }))
                 && !watch.is_over()
-                && forked(watch.next().and_then(Result::err))
+                && forked(watch.next().wait().and_then(Result::err))
                 && watch.is_over()
                 && watch.revision() == 0
-                && watch.next().is_none()
-                && events.next().is_none();
+                && watch.next().wait().is_none()
+                && events.next().wait().is_none();
             // Nobody would tell it that what is kept has changed.
             let refused = refused && forked(caching.get("/").wait_timeout(PATIENCE).err());
             let unsafe_here = !guard.is_held() && !client.is_safe();

@@ -74,7 +74,7 @@ fn a_transient_node_and_its_handles_outlive_leaders_and_go_together() {
         let is_change = |event: &WatchEvent| matches!(event, WatchEvent::Changed { .. });
         let changed = |event: &&HandleEvent| matches!(event, HandleEvent::Node(event) if is_change(event));
         assert_eq!(seen.iter().filter(changed).count(), 1, "{seen:?}");
-        assert!(events.next().is_none(), "that was the last");
+        assert!(events.next().wait().is_none() && events.is_over(), "that was the last");
     }
 }
 
@@ -133,7 +133,7 @@ fn poison_calls_back_what_waits_and_keeps_the_node_open() {
     assert!(matches!(&poisoned, Error::HandlePoisoned { path, outcome: Outcome::Unknown } if path == "/l"));
     let later = handle.get().wait_timeout(PATIENCE).expect_err("it is poisoned");
     assert!(matches!(later, Error::HandlePoisoned { outcome: Outcome::NotApplied, .. }) && handle.is_poisoned());
-    assert_eq!(events.next(), Some(HandleEvent::Invalid(HandleLost::Poisoned)));
+    assert_eq!(events.next().wait(), Some(HandleEvent::Invalid(HandleLost::Poisoned)));
     cell.wait("the place in the queue to be left", |_| {
         let holders = holder.lock_holders("/l").wait_timeout(PATIENCE).ok()?;
         (holders.waiting == 0).then_some(())
@@ -220,4 +220,30 @@ fn a_program_keeps_its_node_there_until_it_ends_or_dies() {
     let ended = held.wait_with_output().expect("it is ended");
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(!ended.status.success() && told.contains("good for nothing more"), "{told}");
+}
+
+#[test]
+fn a_command_does_through_a_handle_what_it_is_good_for() {
+    let cell = Cell::start(1, "");
+    let client = connect(&cell, "20s");
+    let handle = open(&client, "/services/a");
+    let token = handle.token().to_string();
+    assert_eq!(said(&cell, &["handle", "set", "--version", "0", &token, "two"]).as_deref(), Some("version 1\n"));
+    assert_eq!(said(&cell, &["handle", "set", "--version", "0", &token, "three"]), None, "it has version 1");
+    let made = said(&cell, &["handle", "create", "--sequential", &token, "job-", "waiting"]);
+    assert_eq!(made.as_deref(), Some("/services/a/job-0000000000\n"));
+    assert_eq!(said(&cell, &["handle", "ls", &token]).as_deref(), Some("job-0000000000\n"));
+    assert_eq!(said(&cell, &["handle", "delete", &token]), None, "it has a child");
+    client.delete("/services/a/job-0000000000", Expect::Any).wait_timeout(PATIENCE).expect("it is there");
+    assert_eq!(said(&cell, &["handle", "delete", "--version", "1", &token]).as_deref(), Some(""));
+    assert!(!lives(&client, "/services/a"));
+
+    let _open = open(&client, "/services/b");
+    let read = format!("{QUORATE} handle get \"$QUORATE_HANDLE\" --endpoints {}", cell.endpoints());
+    let write = format!("{QUORATE} handle set \"$QUORATE_HANDLE\" x --endpoints {}", cell.endpoints());
+    let ended = |program: &str| {
+        let opened = run_open(&cell, "20s", &["--for", "read", "/services/b", "--", "sh", "-c", program]);
+        opened.wait_with_output().expect("it ends").status.code()
+    };
+    assert_eq!((ended(&read), ended(&write)), (Some(0), Some(1)), "it was opened to read");
 }

@@ -48,7 +48,8 @@ fn appends_are_there_once_in_order_while_leaders_die() {
     let client = connect(&cell);
     client.create_log("/l", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
     let tail = connect(&cell).log("/l").tail(0);
-    let follower = std::thread::spawn(move || -> Vec<_> { tail.map(|tailed| tailed.expect("it lives")).collect() });
+    let follower =
+        std::thread::spawn(move || -> Vec<_> { tail.into_iter().map(|tailed| tailed.expect("it lives")).collect() });
     let writers: Vec<_> = (0..3)
         .map(|writer| {
             let log = connect(&cell).log("/l");
@@ -149,7 +150,7 @@ fn who_follows_is_told_of_what_was_trimmed_and_that_the_log_is_gone() {
     log.append(["d", "e", "f", "g"]).wait_timeout(PATIENCE).expect("it is a log");
     let gone = next();
     assert!(matches!(gone, Err(Error::NoNode { .. } | Error::LogEnd { .. })), "{gone:?}");
-    assert!(tail.is_over() && tail.next().is_none());
+    assert!(tail.is_over() && tail.next().wait().is_none());
 }
 
 #[test]

@@ -139,8 +139,8 @@ fn a_quota_holds_and_warns_under_another_leader() {
     );
     let refused = client.set("/q/a", vec![0; 1021], Expect::Any).wait_timeout(PATIENCE);
     assert!(matches!(refused, Err(Error::BytesOverQuota { needed: 1025, limit: 1024, .. })), "{refused:?}");
-    let made = watch.next().expect("the session lives").expect("it is told");
-    let warning = watch.next().expect("the session lives").expect("it is told");
+    let made = watch.next_timeout(PATIENCE).expect("the session lives").expect("it is told");
+    let warning = watch.next_timeout(PATIENCE).expect("the session lives").expect("it is told");
     assert!(matches!(&made, WatchEvent::Created { path, .. } if path == "/q/b"), "{made:?}");
     assert!(
         matches!(&warning, WatchEvent::OverQuota { path, revision } if path == "/q" && *revision == made.revision())
@@ -150,4 +150,45 @@ fn a_quota_holds_and_warns_under_another_leader() {
     said(&cell, &["quota", "rm", "/q"]);
     client.create("/q/c", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("nothing bounds it any more");
     cell.restart(leader);
+}
+
+#[test]
+fn every_command_that_reads_takes_how_fresh_its_answer_must_be() {
+    let cell = Cell::start(1, "");
+    let client = connect(&cell);
+    client.create("/a/b", "x", CreateOptions::permanent().parents()).wait_timeout(PATIENCE).expect("it is new");
+    client.create_log("/l", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    client.log("/l").append(["one"]).wait_timeout(PATIENCE).expect("it is a log");
+    let now = said(&cell, &["sync"]);
+    for fresh in [&["--stale"][..], &["--at-least", now.trim()]] {
+        let said = |args: &[&str]| said(&cell, &[args, fresh].concat());
+        assert_eq!(said(&["get", "/a/b"]), "x\n");
+        assert_eq!(said(&["ls", "/a"]), "b\n");
+        assert_eq!(said(&["scan", "/a"]), "/a\n/a/b\n");
+        assert_eq!(said(&["log", "read", "/l"]), "one\n");
+        assert!(said(&["stat", "--json", "/a"]).contains("\"children\":1"));
+        assert!(said(&["log", "stat", "--json", "/l"]).contains("\"end\":1"));
+    }
+    // What is far off does not come, and is waited for as any answer is.
+    let get = ["get", "--at-least", "1000000000", "/a/b", "--timeout", "3s", "--endpoints", &cell.endpoints()];
+    let done = Command::new(QUORATE).args(get).output().expect("the program runs");
+    assert_eq!(done.status.code(), Some(3), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn a_listing_that_nobody_reads_ends_at_once_and_quietly() {
+    let cell = Cell::start(1, "");
+    let client = connect(&cell);
+    for path in ["/a", "/b"] {
+        client.create(path, "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    }
+    for how in ["ls", "scan"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(QUORATE);
+        command.args([how, "--limit", "1", "--endpoints", &cell.endpoints()]).stdout(writer);
+        let done = command.output().expect("the program runs");
+        assert_eq!(done.status.code(), Some(0), "{how}");
+        assert!(done.stderr.is_empty(), "nobody is to be told what follows: {}", String::from_utf8_lossy(&done.stderr));
+    }
 }

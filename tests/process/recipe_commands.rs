@@ -3,9 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
+use quorate::client::LockOptions;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::cell::{Cell, QUORATE};
+use super::cell::{Cell, PATIENCE, QUORATE};
 
 /// A command's exit status, and what it printed.
 fn said(cell: &Cell, args: &[&str]) -> (Option<i32>, String, String) {
@@ -29,12 +30,16 @@ fn scripts_have_the_recipes_and_the_leader_may_die() {
     printed(&cell, &["recipe", "put", "/jobs", "soon"]);
     printed(&cell, &["recipe", "raise", "/shut"]);
     let (status, out, words) = said(&cell, &["recipe", "pass", "--wait", "300ms", "/shut"]);
-    assert_eq!((status, out.as_str()), (Some(3), ""), "{words}");
+    assert_eq!((status, out.as_str()), (Some(1), ""), "{words}");
+    assert_eq!(printed(&cell, &["recipe", "length", "/jobs"]), "2\n");
     cell.kill(leader);
     assert_eq!(printed(&cell, &["recipe", "add", "/visits", "-3"]), "-2\n");
+    assert_eq!(printed(&cell, &["recipe", "number", "/visits"]), "-2\n");
+    assert_eq!(printed(&cell, &["recipe", "number", "--json", "/none"]), "{\"number\":0,\"path\":\"/none\"}\n");
     assert_eq!(printed(&cell, &["recipe", "take", "/jobs"]), "soon\n");
     assert_eq!(printed(&cell, &["recipe", "take", "--json", "/jobs"]), "{\"data\":\"late\"}\n");
-    assert_eq!(said(&cell, &["recipe", "take", "--wait", "200ms", "/jobs"]).0, Some(3), "it is empty");
+    let (status, _, words) = said(&cell, &["recipe", "take", "--wait", "200ms", "/jobs"]);
+    assert!(status == Some(1) && words.contains("no entry of /jobs"), "it is empty: {words}");
     printed(&cell, &["recipe", "lower", "/shut"]);
     printed(&cell, &["recipe", "pass", "/shut"]);
 }
@@ -53,7 +58,7 @@ fn what_is_had_while_a_program_runs_is_gone_after_it() {
     let semaphore = |program: &str| {
         said(&cell, &["recipe", "semaphore", "--permits", "1", "/permits", "--", "sh", "-c", program]).0
     };
-    assert_eq!(semaphore(&other), Some(3));
+    assert_eq!(semaphore(&other), Some(1));
     assert_eq!(semaphore("exit 0"), Some(0));
     let met = format!("{QUORATE} recipe meet /place");
     let announce = ["recipe", "announce", "--word", "over here", "/place", "--", "sh", "-c", &met];
@@ -104,7 +109,7 @@ fn a_name_is_waited_for_until_its_former_member_is_gone() {
     cell.wait("a member", |cell| (!printed(cell, &["recipe", "members", "/web"]).is_empty()).then_some(()));
     let refused = join(&["--wait", "200ms"], &["true"]).wait_with_output().expect("it ends");
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(3), "{words}");
+    assert_eq!(refused.status.code(), Some(1), "{words}");
     assert!(words.contains("/web/seven is there already"), "{words}");
     former.kill().expect("it runs");
     former.wait().expect("it was killed");
@@ -123,4 +128,59 @@ fn a_lock_and_the_revision_can_be_asked_for() {
     assert_eq!(printed(&cell, &["holders", "/l"]), "free 0 0 0\n");
     let revision: u64 = printed(&cell, &["sync"]).trim().parse().expect("a number");
     assert!(revision >= token.parse().expect("a number"), "{revision} is after {token}");
+}
+
+#[test]
+fn who_waits_while_the_cell_falls_silent_is_not_told_that_others_are_in_the_way() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let (client, paths) = (cell.connect(), ["/l", "/e", "/q"]);
+    let take = |path| client.lock(path, LockOptions::exclusive()).wait_timeout(PATIENCE).expect("it is free");
+    let _held = paths.map(take);
+    let (status, _, words) = said(&cell, &["lock", "--wait", "200ms", "/l", "--", "true"]);
+    assert!(status == Some(1) && words.contains("/l is locked by others"), "the cell answers: {words}");
+    let (status, _, words) = said(&cell, &["elect", "--wait", "200ms", "/e", "--", "true"]);
+    assert!(status == Some(1) && words.contains("did not come to lead /e"), "the cell answers: {words}");
+    let begin = |args: &[&str]| {
+        let mut command = Command::new(QUORATE);
+        command.args(args).env("QUORATE_ENDPOINTS", cell.endpoints()).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    };
+    let waiting = [
+        begin(&["lock", "--wait", "10s", "/l", "--", "true"]),
+        begin(&["elect", "--wait", "10s", "/e", "--", "true"]),
+        begin(&["recipe", "take", "--wait", "10s", "/q"]),
+    ];
+    for path in paths {
+        cell.wait("one who waits", |_| {
+            let holders = client.lock_holders(path).wait_timeout(PATIENCE).ok()?;
+            (holders.waiting == 1).then_some(())
+        });
+    }
+    cell.signal(0, Signal::STOP);
+    for child in waiting {
+        let done = child.wait_with_output().expect("it ends");
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(3), "{words}");
+        assert!(words.contains("the cell gave no answer"), "{words}");
+    }
+}
+
+#[test]
+fn a_lock_guards_a_log_and_makes_no_node_unless_it_may() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    printed(&cell, &["log", "create", "/log"]);
+    let append = format!("{QUORATE} log append --under \"$QUORATE_LOCK_SEQUENCER\" /log one");
+    let script = format!("{append} && echo \"$QUORATE_LOCK_SEQUENCER\"");
+    let told = printed(&cell, &["lock", "/l", "--", "sh", "-c", &script]);
+    let (appended, sequencer) = told.split_once('\n').expect("two lines");
+    assert_eq!(appended, "0 1");
+    printed(&cell, &["lock", "--existing", "/l", "--", "true"]);
+    let (status, _, words) = said(&cell, &["log", "append", "--under", sequencer.trim(), "/log", "two"]);
+    assert_eq!(status, Some(1), "another has had the lock since: {words}");
+    assert_eq!(printed(&cell, &["log", "read", "/log"]), "one\n");
+    let (status, _, words) = said(&cell, &["lock", "--existing", "/none", "--", "true"]);
+    assert!(status == Some(1) && words.contains("there is no node /none"), "{words}");
+    assert_eq!(said(&cell, &["stat", "/none"]).0, Some(1), "it was not made");
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use quorate::client::{Client, CreateOptions, Expect, TxnOutcome, TxnReply};
+use quorate::client::{Client, CreateOptions, Expect, OpenOptions, TxnOutcome, TxnReply};
 
 use super::cell::{Cell, PATIENCE, run};
 use super::crashes::CORES;
@@ -40,6 +40,39 @@ fn a_transaction_takes_one_branch_whole() {
     assert!(code == Some(1) && words.contains("step 2 of `then`"), "{words}");
     let (_, said, _) = txn(&["get /app", "get /none"], &[]);
     assert!(said.ends_with("got /app version 0 blue\nnone /none\n"), "nothing was done: {said}");
+}
+
+#[test]
+fn a_step_makes_whatever_a_command_makes_and_asks_for_a_handle() {
+    let cell = Cell::start(1, "");
+    let client = cell.connect();
+    let quorate = |args: &[&str]| {
+        let done = run(&[args, &["--endpoints", &cell.endpoints()]].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (done.status.code(), text(&done.stdout), text(&done.stderr))
+    };
+    let made = ["create /box --container", "create /seen --ttl 1h", "create /mine x --acl world:anyone:ra"];
+    let (code, said, words) = quorate(&[&["txn"], &made[..], &["acl /box world:anyone:rwcdal --inherit"]].concat());
+    assert_eq!(code, Some(0), "{words}");
+    assert!(said.ends_with("created /box\ncreated /seen\ncreated /mine\nacl /box version 1\n"), "{said}");
+    assert!(quorate(&["stat", "--json", "/box"]).1.contains("\"container\":true"));
+    assert!(quorate(&["stat", "--json", "/seen"]).1.contains("\"ttl_ms\":3600000"));
+    assert_eq!(quorate(&["acl", "get", "/mine"]).1, "world:anyone:ra\n");
+    assert!(quorate(&["acl", "get", "--json", "/box"]).1.contains("\"inherit\":true"));
+    let (code, said, words) = quorate(&["txn", "acl /box --open --version 1"]);
+    assert!(code == Some(0) && said.ends_with("acl /box version 2\n"), "{said} {words}");
+    assert!(quorate(&["acl", "get", "--json", "/box"]).1.contains("\"open\":true"));
+    let (code, _, words) = quorate(&["txn", "create /late", "create /e --ephemeral"]);
+    assert!(code == Some(2) && words.contains("session open"), "it would end with the command: {words}");
+    assert_eq!(quorate(&["stat", "/late"]).0, Some(1), "nothing was done");
+
+    let handle = client.open("/box", OpenOptions::read()).wait_timeout(PATIENCE).expect("it is there");
+    let lines = [format!("if handle {}", handle.token()), "then create /box/x".to_owned()];
+    let open = |lines: &[String; 2]| quorate(&["txn", &lines[0], &lines[1]]).0;
+    assert_eq!(open(&lines), Some(0));
+    handle.close().wait_timeout(PATIENCE).expect("closed");
+    assert_eq!(open(&[lines[0].clone(), "then create /box/y".to_owned()]), Some(1), "nobody has it open");
+    assert_eq!(quorate(&["ls", "/box"]).1, "x\n");
 }
 
 /// Each result is in bounds, and so are those of a session together: it is told all of them, though they come at once and are

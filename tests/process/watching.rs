@@ -1,5 +1,6 @@
 //! Watches on real replicas that die.
 
+use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -146,9 +147,10 @@ fn a_command_is_seen_whole_by_all_who_are_concerned() {
     assert_eq!(next(&mut children, 1), ["/app/x"]);
     assert_eq!(next(&mut all, 3), ["/app", "/app/x", "/app/x/y"]);
     assert_eq!(next(&mut once, 3), ["/app", "/app/x", "/app/x/y"]);
-    assert!(once.next().is_none(), "it has ended");
+    assert!(once.next().wait().is_none(), "it has ended");
     follower.close().wait_timeout(PATIENCE).expect("closed");
-    assert!(matches!(own.next(), Some(Err(_))) && own.next().is_none(), "a watch ends with its session");
+    let ends = matches!(own.next().wait(), Some(Err(_))) && own.next().wait().is_none();
+    assert!(ends, "a watch ends with its session");
 }
 
 #[test]
@@ -174,4 +176,40 @@ fn the_command_line_prints_what_happens_across_a_failover() {
         .zip(revisions)
         .map(|(event, revision)| format!("{{\"event\":\"{event}\",\"path\":\"/jobs/1\",\"revision\":{revision}}}\n"));
     assert_eq!(String::from_utf8_lossy(&output.stdout), lines.collect::<String>());
+}
+
+#[test]
+fn the_command_line_prints_what_a_node_was_changed_to() {
+    let cell = Cell::start(1, "");
+    let client = cell.connect();
+    client.create("/app", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
+    let watchers = [
+        cell.start_watching(&["/app/x", "--data", "--count", "3"]),
+        cell.start_watching(&["/app", "--entries", "--data", "--progress", "--json", "--count", "3"]),
+    ];
+    let mut watchers = watchers.map(|(mut child, _)| (BufReader::new(child.stdout.take().expect("piped")), child));
+    // The next event of both. One that waits to be read while the node changes again comes without data.
+    let mut next = || {
+        let [plain, json] = watchers.each_mut().map(|(lines, _)| {
+            let line = lines.lines().map(|line| line.expect("it is text")).find(|line| !line.contains("progress"));
+            line.expect("it goes on")
+        });
+        let json: serde_json::Value = serde_json::from_str(&json).expect("an object a line");
+        let (event, rest) = plain.split_once(' ').expect("words");
+        let (revision, rest) = rest.split_once(' ').expect("words");
+        assert_eq!((&json["event"], json["revision"].to_string()), (&event.into(), revision.to_owned()), "{json}");
+        (event.to_owned(), rest.to_owned(), json["data"].clone(), json["version"].clone())
+    };
+    let told = |event: &str, rest: &str, data: serde_json::Value, version: serde_json::Value| {
+        (event.to_owned(), rest.to_owned(), data, version)
+    };
+    client.create("/app/x", "one\ntwo", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
+    assert_eq!(next(), told("created", "/app/x one\\ntwo", "one\ntwo".into(), 0.into()));
+    client.set("/app/x", "three", Expect::Any).wait_timeout(PATIENCE).expect("set");
+    assert_eq!(next(), told("changed", "/app/x three", "three".into(), 1.into()));
+    client.delete("/app/x", Expect::Any).wait_timeout(PATIENCE).expect("deleted");
+    assert_eq!(next(), told("deleted", "/app/x", serde_json::Value::Null, serde_json::Value::Null));
+    for (_, mut child) in watchers {
+        assert!(child.wait().expect("it ends").success());
+    }
 }

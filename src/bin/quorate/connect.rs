@@ -230,12 +230,30 @@ fn explained(error: &Error) -> Failure {
         return unreachable_by(why, failure);
     }
     let failure = Failure::new(code, error.to_string());
-    if code != Code::Unavailable {
-        return failure;
-    }
+    if code == Code::Unavailable { unanswered(failure) } else { failure }
+}
+
+/// Why there may be no answer, and what to do.
+fn unanswered(failure: Failure) -> Failure {
     failure
         .why("a majority of the replicas has to agree to every answer")
         .fix("see `quorate status`; give it more time with --timeout")
+}
+
+/// The cell was asked for something that ends with the session, and is silent.
+pub fn silent(after: Duration) -> Failure {
+    let failure = Failure::new(Code::Unavailable, format!("the cell gave no answer within {after:?}"));
+    tagged(unanswered(failure), &Error::Deadline { after })
+}
+
+/// What it means that a wait was in vain: `refused` says what others did not let come about, which is so only if the cell was
+/// there to let it. So it is asked whether it is.
+pub fn late(client: &Client, timeout: Duration, refused: Failure) -> Failure {
+    match client.sync().wait_timeout(timeout) {
+        Ok(_) => refused,
+        Err(Error::Deadline { after }) => silent(after),
+        Err(error) => failed(&error),
+    }
 }
 
 /// What to do about the troubles that were met at all addresses.

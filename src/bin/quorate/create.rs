@@ -26,6 +26,19 @@ pub struct What {
     path: String,
     #[command(flatten)]
     data: Data,
+    #[command(flatten)]
+    birth: Birth,
+    /// Make missing parents as well
+    #[arg(long, short)]
+    parents: bool,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER", conflicts_with = "parents")]
+    under: Option<Sequencer>,
+}
+
+/// How a node is made, by whatever makes it.
+#[derive(clap::Args)]
+pub struct Birth {
     /// Append a number that rises with each node made here, and print the name
     #[arg(long, short)]
     sequential: bool,
@@ -41,39 +54,17 @@ pub struct What {
     /// Give the node this access list, like world:anyone:r; more than once for more entries (see `quorate acl`)
     #[arg(long, value_name = "ENTRY")]
     acl: Vec<AclEntry>,
-    /// Make missing parents as well
-    #[arg(long, short)]
-    parents: bool,
-    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
-    #[arg(long, value_name = "SEQUENCER", conflicts_with = "parents")]
-    under: Option<Sequencer>,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    if args.what.ephemeral && args.target.resume.is_none() {
-        return Err(Failure::new(Code::Usage, "an ephemeral node would end with this command")
-            .fix("quorate session open FILE, and give it as --resume FILE"));
-    }
+    args.what.birth.check(&args.target)?;
     args.target.with_client(|client, timeout| perform(client, &args.what, timeout))
 }
 
 /// Prints the path of the node made.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
-    let mut options = match what.ttl {
-        Some(ttl) => CreateOptions::ttl(ttl),
-        None if what.ephemeral => CreateOptions::ephemeral(),
-        None if what.container => CreateOptions::container(),
-        None => CreateOptions::permanent(),
-    };
-    if what.sequential {
-        options = options.sequential();
-    }
-    if what.parents {
-        options = options.parents();
-    }
-    if !what.acl.is_empty() {
-        options = options.acl(Acl::new(what.acl.iter().cloned()));
-    }
+    let options = what.birth.options();
+    let options = if what.parents { options.parents() } else { options };
     let data = what.data.read()?;
     let create = match &what.under {
         Some(lock) => client.guarded_by(lock).map_err(|error| change_failed(&error))?.create(&what.path, data, options),
@@ -82,4 +73,32 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
     let made = create.wait_timeout(timeout);
     let made = made.map_err(|error| change_failed(&error))?;
     output::show(|| made.path.clone(), || output::version(&made.path, made.stat.version))
+}
+
+impl Birth {
+    /// Refuses what would be gone before anybody has seen it.
+    pub fn check(&self, target: &Target) -> Result<(), Failure> {
+        if self.ephemeral && target.resume.is_none() {
+            return Err(Failure::new(Code::Usage, "an ephemeral node would end with this command")
+                .fix("quorate session open FILE, and give it as --resume FILE"));
+        }
+        Ok(())
+    }
+
+    /// As the library has it.
+    pub fn options(&self) -> CreateOptions {
+        let mut options = match self.ttl {
+            Some(ttl) => CreateOptions::ttl(ttl),
+            None if self.ephemeral => CreateOptions::ephemeral(),
+            None if self.container => CreateOptions::container(),
+            None => CreateOptions::permanent(),
+        };
+        if self.sequential {
+            options = options.sequential();
+        }
+        if !self.acl.is_empty() {
+            options = options.acl(Acl::new(self.acl.iter().cloned()));
+        }
+        options
+    }
 }

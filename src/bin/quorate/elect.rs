@@ -8,7 +8,7 @@ use quorate::client::{Client, block_on, block_on_timeout};
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
-use super::connect::{Target, change_failed, failed, span};
+use super::connect::{Target, change_failed, failed, late, silent, span};
 use super::lock::{self, PROMISE};
 use super::output::{self, Rows};
 
@@ -25,7 +25,8 @@ pub struct Args {
     /// What all are shown while it leads [default: this host's name]
     #[arg(long)]
     value: Option<String>,
-    /// How long to wait to lead; without this, as long as it takes. With 0s, not at all
+    /// How long to wait to lead; without this, as long as it takes. With 0s, not at all. Status 1 if others lead till then, and
+    /// 3 if the cell does not answer
     #[arg(long, value_parser = span)]
     wait: Option<Duration>,
     /// Do not campaign: print who leads, one line a change
@@ -52,20 +53,22 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
 
 fn lead(client: &Client, election: &Election, args: &Args, timeout: Duration) -> Result<u8, Failure> {
     let value = args.value.clone().unwrap_or_else(host);
-    let late = |what: String| {
+    let others = |what: String| {
         Failure::new(Code::Refused, what).fix("wait longer, with --wait; `quorate elect --observe` tells who leads")
     };
     let leadership = match args.wait {
         None => block_on(election.campaign(value)).map_err(|error| change_failed(&error))?,
         Some(Duration::ZERO) => {
-            let taken = block_on_timeout(election.try_campaign(value), timeout)
-                .ok_or_else(|| late(format!("no answer within {timeout:?}")))?;
+            let taken = block_on_timeout(election.try_campaign(value), timeout).ok_or_else(|| silent(timeout))?;
             taken
                 .map_err(|error| change_failed(&error))?
-                .ok_or_else(|| late(format!("somebody leads {}", args.path)))?
+                .ok_or_else(|| others(format!("somebody leads {}", args.path)))?
         }
         Some(patience) => block_on_timeout(election.campaign(value), patience)
-            .ok_or_else(|| late(format!("did not come to lead {} within {patience:?}", args.path)))?
+            .ok_or_else(|| {
+                let led = others(format!("did not come to lead {} within {patience:?}", args.path));
+                late(client, timeout, led)
+            })?
             .map_err(|error| change_failed(&error))?,
     };
     crate::tell(format_args!("leads {} since revision {}", args.path, leadership.term()));

@@ -2,21 +2,22 @@
 
 use std::time::Duration;
 
-use quorate::client::{CacheSettings, Client, Consistency, Stat};
+use quorate::client::{CacheSettings, Client, Stat};
 use quorate::server::Failure;
 
 use super::connect::{Target, failed};
+use super::freshness::Freshness;
 use super::{output, stat};
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate get /app/config\n  quorate get --raw /app/config > config.json\n  quorate get --stale /app/config\n  quorate get --cached 1000000 /app/config"
+    after_help = "Examples:\n  quorate get /app/config\n  quorate get --raw /app/config > config.json\n  quorate get --stale /app/config\n  quorate get --at-least 4711 /app/config\n  quorate get --cached 1000000 /app/config"
 )]
 pub struct Args {
     #[command(flatten)]
     what: What,
     /// Read it so many times through a client that keeps answers, print it once, and say how many of the reads took no message
-    #[arg(long, value_name = "TIMES", conflicts_with = "stale")]
+    #[arg(long, value_name = "TIMES", conflicts_with_all = ["stale", "at_least"])]
     cached: Option<u64>,
     #[command(flatten)]
     target: Target,
@@ -29,9 +30,8 @@ pub struct What {
     /// Print the data as it is, without a line's end after it
     #[arg(long)]
     raw: bool,
-    /// Take what the replica at hand has, which may be old. The session to ask in still takes a majority
-    #[arg(long)]
-    stale: bool,
+    #[command(flatten)]
+    freshness: Freshness,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -61,8 +61,8 @@ fn keep_reading(client: &Client, what: &What, times: u64, timeout: Duration) -> 
 
 /// Prints the data, and a line's end.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
-    let consistency = if what.stale { Consistency::Stale } else { Consistency::Linearizable };
-    let (data, stat) = client.get_as(&what.path, consistency).wait_timeout(timeout).map_err(|error| failed(&error))?;
+    let got = client.get_as(&what.path, what.freshness.consistency()).wait_timeout(timeout);
+    let (data, stat) = got.map_err(|error| failed(&error))?;
     show(&what.path, &data, &stat, what.raw)
 }
 

@@ -1,10 +1,15 @@
 //! `quorate handle`: uses a handle that somebody else opened.
 
-use quorate::client::{Expect, HandleToken};
+use std::time::Duration;
+
+use quorate::client::{Client, Expect, HandleToken};
 use quorate::server::Failure;
+use serde_json::json;
 
 use super::connect::{Target, change_failed, failed};
-use super::input::NewData;
+use super::create::Birth;
+use super::input::{Data, NewData};
+use super::ls::Form;
 use super::{get, output, stat};
 
 #[derive(clap::Subcommand)]
@@ -18,6 +23,15 @@ pub enum Args {
     /// Replaces the data of the node that it has open
     #[command(after_help = "Example:\n  quorate handle set \"$QUORATE_HANDLE\" ready")]
     Set(Set),
+    /// Lists the names of the children of the node that it has open
+    #[command(after_help = "Example:\n  quorate handle ls -l \"$QUORATE_HANDLE\"")]
+    Ls(Ls),
+    /// Makes a node below the one that it has open
+    #[command(after_help = "Example:\n  quorate handle create --sequential \"$QUORATE_HANDLE\" job- waiting")]
+    Create(Create),
+    /// Removes the node that it has open, which has no children
+    #[command(after_help = "Example:\n  quorate handle delete --version 3 \"$QUORATE_HANDLE\"")]
+    Delete(Delete),
 }
 
 #[derive(clap::Args)]
@@ -40,8 +54,42 @@ pub struct Set {
     handle: HandleToken,
     #[command(flatten)]
     data: NewData,
+    /// Only if the node has this version
+    #[arg(long)]
+    version: Option<u64>,
     #[command(flatten)]
     target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct Ls {
+    #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(clap::Args)]
+pub struct Create {
+    /// The handle, as `quorate open` gave it to its program
+    handle: HandleToken,
+    /// The new node's name
+    name: String,
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    birth: Birth,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(clap::Args)]
+pub struct Delete {
+    /// Only if the node has this version
+    #[arg(long)]
+    version: Option<u64>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -55,13 +103,48 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             let (data, stat) = got.map_err(|error| failed(&error))?;
             get::show(&handle.path, &data, &stat, false)
         }),
-        Args::Set(Set { handle, data, target }) => {
+        Args::Set(Set { handle, data, version, target }) => {
             let data = data.read()?;
             target.with_client(|client, timeout| {
-                let set = client.handle(handle.clone()).set(data, Expect::Any).wait_timeout(timeout);
+                let set = client.handle(handle.clone()).set(data, expected(*version)).wait_timeout(timeout);
                 let version = set.map_err(|error| change_failed(&error))?.version;
                 output::show(|| format!("version {version}"), || output::version(&handle.path, version))
             })
         }
+        Args::Ls(Ls { form, which: Which { handle, target } }) => {
+            target.with_client(|client, timeout| ls(client, handle, form, timeout))
+        }
+        Args::Create(args) => create(args),
+        Args::Delete(Delete { version, which: Which { handle, target } }) => target.with_client(|client, timeout| {
+            let deleted = client.handle(handle.clone()).delete(expected(*version)).wait_timeout(timeout);
+            deleted.map_err(|error| change_failed(&error))?;
+            output::done(|| json!({ "path": handle.path, "nodes": 1 }))
+        }),
     }
+}
+
+fn expected(version: Option<u64>) -> Expect {
+    version.map_or(Expect::Any, Expect::Version)
+}
+
+/// Prints one child a line, in byte order of their names.
+fn ls(client: &Client, handle: &HandleToken, form: &Form, timeout: Duration) -> Result<(), Failure> {
+    let (open, rows, mut after) = (client.handle(handle.clone()), form.rows(), String::new());
+    loop {
+        let page = open.list_page(&after, 0).wait_timeout(timeout).map_err(|error| failed(&error))?;
+        let read_on = form.are_printed(&rows, page.entries.iter().map(|(name, stat)| (name.as_str(), stat)))?;
+        let Some((last, _)) = page.entries.last().filter(|_| page.more && read_on) else { return Ok(()) };
+        after.clone_from(last);
+    }
+}
+
+/// Prints the path of the node made.
+fn create(Create { handle, name, data, birth, target }: &Create) -> Result<(), Failure> {
+    birth.check(target)?;
+    let data = data.read()?;
+    target.with_client(|client, timeout| {
+        let made = client.handle(handle.clone()).create(name, data, birth.options()).wait_timeout(timeout);
+        let made = made.map_err(|error| change_failed(&error))?;
+        output::show(|| made.path.clone(), || output::version(&made.path, made.stat.version))
+    })
 }

@@ -9,10 +9,10 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use quorate::client::{Client, LockGuard, LockLost, LockOptions, Op, Watch, WatchEvent};
+use quorate::client::{Client, Error, LockGuard, LockLost, LockOptions, Op, Watch, WatchEvent};
 use quorate::server::{Code, Failure};
 
-use super::connect::{Target, change_failed, failed, span};
+use super::connect::{Target, change_failed, failed, late, silent, span};
 use super::program::{self, Held};
 
 #[derive(clap::Args)]
@@ -28,9 +28,13 @@ pub struct Args {
     /// Share the lock with others who share it
     #[arg(long)]
     shared: bool,
-    /// How long to wait for the lock; without this, as long as it takes. With 0s, not at all
+    /// How long to wait for the lock; without this, as long as it takes. With 0s, not at all. Status 1 if others have it till
+    /// then, and 3 if the cell does not answer
     #[arg(long, value_parser = span)]
     wait: Option<Duration>,
+    /// The node must be there
+    #[arg(long)]
+    existing: bool,
     /// How long nobody else gets the lock if this session is lost, a minute at most [default: 2s]
     #[arg(long, value_parser = span)]
     lock_delay: Option<Duration>,
@@ -62,7 +66,7 @@ const _: () = assert!(LOCK_DELAY.as_millis() > program::GRACE.as_millis());
 /// Answers with the program's own exit status.
 pub fn run(args: &Args) -> Result<u8, Failure> {
     args.target.with_client(|client, timeout| {
-        let guard = take(client, args)?;
+        let guard = take(client, args, timeout)?;
         let status = hold(&args.program, &args.path, (client, &guard), timeout)?;
         if guard.is_held() {
             // If it was lost, there is nothing to be released, and no answer in time.
@@ -72,18 +76,21 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
     })
 }
 
-fn take(client: &Client, args: &Args) -> Result<LockGuard, Failure> {
+fn take(client: &Client, args: &Args, timeout: Duration) -> Result<LockGuard, Failure> {
     let options = if args.shared { LockOptions::shared() } else { LockOptions::exclusive() };
-    let options = options.lock_delay(args.lock_delay.unwrap_or(LOCK_DELAY));
+    let mut options = options.lock_delay(args.lock_delay.unwrap_or(LOCK_DELAY));
+    if args.existing {
+        options = options.existing();
+    }
     let busy = || Failure::new(Code::Refused, format!("{} is locked by others", args.path));
     match args.wait {
         None => client.lock(&args.path, options).wait().map_err(|error| change_failed(&error)),
-        Some(Duration::ZERO) => {
-            let taken = client.try_lock(&args.path, options).wait_timeout(args.target.timeout);
-            taken.map_err(|error| change_failed(&error))?.ok_or_else(busy)
-        }
+        Some(Duration::ZERO) => match client.try_lock(&args.path, options).wait_timeout(timeout) {
+            Err(Error::Deadline { after }) => Err(silent(after)),
+            taken => taken.map_err(|error| change_failed(&error))?.ok_or_else(busy),
+        },
         Some(patience) => client.lock(&args.path, options).wait_timeout(patience).map_err(|error| match error {
-            quorate::client::Error::Deadline { .. } => busy().fix("wait longer, with --wait"),
+            Error::Deadline { .. } => late(client, timeout, busy().fix("wait longer, with --wait")),
             error => change_failed(&error),
         }),
     }

@@ -3,11 +3,12 @@
 use std::io::{self, BufRead};
 use std::time::Duration;
 
-use quorate::client::{Client, CreateOptions, Error, Log, Stat, Tailed};
+use quorate::client::{Client, Consistency, CreateOptions, Error, Sequencer, Stat, Tailed};
 use quorate::server::{Code, Failure};
 use serde_json::json;
 
 use super::connect::{Target, change_failed, failed, span};
+use super::freshness::Freshness;
 use super::output::{self, Rows};
 
 #[derive(clap::Subcommand)]
@@ -39,8 +40,11 @@ pub struct Create {
     /// The log's path
     path: String,
     /// End when it has had neither children nor new records for so long, like 30s
-    #[arg(long, value_name = "SPAN", value_parser = span)]
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "container")]
     ttl: Option<Duration>,
+    /// End some seconds after its last child went
+    #[arg(long)]
+    container: bool,
     /// Append a number that rises with each node made here, and print the name
     #[arg(long, short)]
     sequential: bool,
@@ -53,7 +57,7 @@ pub struct Create {
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate log append /app/events started 'host 7 joined'\n  quorate log append --end 2 /app/events stopped\n  journalctl -f | quorate log append /app/events -"
+    after_help = "Examples:\n  quorate log append /app/events started 'host 7 joined'\n  quorate log append --end 2 /app/events stopped\n  quorate lock /app -- sh -c 'quorate log append --under \"$QUORATE_LOCK_SEQUENCER\" /app/events busy'\n  journalctl -f | quorate log append /app/events -"
 )]
 pub struct Append {
     /// The log's path
@@ -64,13 +68,16 @@ pub struct Append {
     /// Only if the log ends at this position
     #[arg(long, value_name = "POSITION")]
     end: Option<u64>,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
     #[command(flatten)]
     target: Target,
 }
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate log read /app/events\n  quorate log read --from 100 --count 10 --json /app/events"
+    after_help = "Examples:\n  quorate log read /app/events\n  quorate log read --from 100 --count 10 --json /app/events\n  quorate log read --stale /app/events"
 )]
 pub struct Read {
     /// The log's path
@@ -80,6 +87,8 @@ pub struct Read {
     from: Option<u64>,
     #[command(flatten)]
     form: Form,
+    #[command(flatten)]
+    freshness: Freshness,
     #[command(flatten)]
     target: Target,
 }
@@ -137,6 +146,8 @@ pub struct Numbers {
     /// The log's path
     path: String,
     #[command(flatten)]
+    freshness: Freshness,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -162,7 +173,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Prints the path of the log made.
 fn create(client: &Client, args: &Create, timeout: Duration) -> Result<(), Failure> {
-    let mut options = args.ttl.map_or_else(CreateOptions::permanent, CreateOptions::ttl);
+    let mut options = match args.ttl {
+        Some(ttl) => CreateOptions::ttl(ttl),
+        None if args.container => CreateOptions::container(),
+        None => CreateOptions::permanent(),
+    };
     if args.sequential {
         options = options.sequential();
     }
@@ -177,11 +192,14 @@ fn create(client: &Client, args: &Create, timeout: Duration) -> Result<(), Failu
 /// Prints one line a request: `FIRST END`. Lines of standard input that are there together go in one request.
 fn append(client: &Client, args: &Append, timeout: Duration) -> Result<(), Failure> {
     let log = client.log(&args.path);
+    let guarded = args.under.as_ref().map(|lock| client.guarded_by(lock)).transpose();
+    let guarded = guarded.map_err(|error| change_failed(&error))?;
     let (mut end, rows) = (args.end, Rows::default());
     let mut add = |records: &[Vec<u8>]| {
-        let appended = match end {
-            Some(end) => log.append_at(end, records),
-            None => log.append(records),
+        let appended = match (&guarded, end) {
+            (Some(guarded), end) => guarded.append(&args.path, records, end),
+            (None, Some(end)) => log.append_at(end, records),
+            (None, None) => log.append(records),
         };
         let appended = appended.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
         end = end.map(|_| appended.end);
@@ -214,15 +232,15 @@ fn append(client: &Client, args: &Append, timeout: Duration) -> Result<(), Failu
 }
 
 fn read(client: &Client, args: &Read, timeout: Duration) -> Result<(), Failure> {
-    let log = client.log(&args.path);
+    let (log, consistency) = (client.log(&args.path), args.freshness.consistency());
     let mut from = match args.from {
         Some(from) => from,
-        None => first_left(&log, &args.path, timeout)?,
+        None => first_left(client, &args.path, consistency, timeout)?,
     };
     let (mut left, rows) = (args.form.count.unwrap_or(u64::MAX), Rows::default());
     let mut end = None;
     while left > 0 && end.is_none_or(|end| from < end) {
-        let page = log.read(from, u32::MAX).wait_timeout(timeout).map_err(|error| failed(&error))?;
+        let page = log.read_as(from, u32::MAX, consistency).wait_timeout(timeout).map_err(|error| failed(&error))?;
         // Where it ended at first is where this ends, however fast others append.
         let end = *end.get_or_insert(page.stat.version);
         let (next, positions) = (page.next, page.from..end);
@@ -241,7 +259,7 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
     let log = client.log(&args.path);
     let from = match args.from {
         Some(from) => from,
-        None => log_stat(&log, &args.path, timeout)?.version,
+        None => log_stat(client, &args.path, Consistency::Linearizable, timeout)?.version,
     };
     // A script may wait for this before it does what is to be seen.
     crate::tell(format_args!("following {} from position {from} on", args.path));
@@ -271,7 +289,7 @@ fn tail(client: &Client, args: &Tail, timeout: Duration) -> Result<(), Failure> 
 
 /// Prints the numbers, one a line.
 fn stat(client: &Client, args: &Numbers, timeout: Duration) -> Result<(), Failure> {
-    let stat = log_stat(&client.log(&args.path), &args.path, timeout)?;
+    let stat = log_stat(client, &args.path, args.freshness.consistency(), timeout)?;
     let log = stat.log.expect("it is a log's");
     let numbers = json!({
         "first": log.first,
@@ -283,17 +301,18 @@ fn stat(client: &Client, args: &Numbers, timeout: Duration) -> Result<(), Failur
 }
 
 /// Position of the first record that is not trimmed; that some are is told.
-fn first_left(log: &Log, path: &str, timeout: Duration) -> Result<u64, Failure> {
-    let first = log_stat(log, path, timeout)?.log.map_or(0, |log| log.first);
+fn first_left(client: &Client, path: &str, consistency: Consistency, timeout: Duration) -> Result<u64, Failure> {
+    let first = log_stat(client, path, consistency, timeout)?.log.map_or(0, |log| log.first);
     if first > 0 {
         crate::tell(format_args!("records before {first} are trimmed"));
     }
     Ok(first)
 }
 
-fn log_stat(log: &Log, path: &str, timeout: Duration) -> Result<Stat, Failure> {
+fn log_stat(client: &Client, path: &str, consistency: Consistency, timeout: Duration) -> Result<Stat, Failure> {
+    let stat = client.exists_as(path, consistency);
     let path = || path.to_owned();
-    match log.stat().wait_timeout(timeout).map_err(|error| failed(&error))? {
+    match stat.wait_timeout(timeout).map_err(|error| failed(&error))? {
         Some(stat) if stat.log.is_some() => Ok(stat),
         Some(_) => Err(failed(&Error::NotLog { path: path() })),
         None => Err(failed(&Error::NoNode { path: path() })),

@@ -6,12 +6,13 @@ use quorate::client::{Client, Consistency, Stat};
 use quorate::server::Failure;
 
 use super::connect::{Target, failed};
+use super::freshness::Freshness;
 use super::output::Rows;
 use super::stat;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate ls\n  quorate ls -l /app\n  quorate ls --limit 100 --after job-0000000041 /app/jobs"
+    after_help = "Examples:\n  quorate ls\n  quorate ls -l /app\n  quorate ls --limit 100 --after job-0000000041 /app/jobs\n  quorate ls --stale /app"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -33,6 +34,8 @@ pub struct What {
     /// At most so many, and a word to standard error if more follow
     #[arg(long, value_name = "COUNT")]
     limit: Option<u32>,
+    #[command(flatten)]
+    freshness: Freshness,
 }
 
 /// How a node is printed.
@@ -50,11 +53,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Prints one child a line, in byte order of their names.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let (mut after, mut left) = (what.after.clone(), what.limit);
-    let (mut consistency, rows) = (Consistency::Linearizable, what.form.rows());
+    let (mut consistency, rows) = (what.freshness.consistency(), what.form.rows());
     while left != Some(0) {
         let page = client.list_page(&what.path, &after, left.unwrap_or(0), consistency).wait_timeout(timeout);
         let page = page.map_err(|error| failed(&error))?;
-        what.form.print(&rows, page.entries.iter().map(|(name, stat)| (name.as_str(), stat)))?;
+        if !what.form.are_printed(&rows, page.entries.iter().map(|(name, stat)| (name.as_str(), stat)))? {
+            return Ok(());
+        }
         let Some((last, _)) = page.entries.last().filter(|_| page.more) else { return Ok(()) };
         after.clone_from(last);
         consistency = Consistency::AtLeast(page.revision);
@@ -72,8 +77,12 @@ impl Form {
         Rows::default()
     }
 
-    /// Prints nodes, each by its name or path.
-    pub fn print<'a>(&self, rows: &Rows, nodes: impl Iterator<Item = (&'a str, &'a Stat)>) -> Result<(), Failure> {
+    /// Prints nodes, each by its name or path; whether anybody reads on.
+    pub fn are_printed<'a>(
+        &self,
+        rows: &Rows,
+        nodes: impl Iterator<Item = (&'a str, &'a Stat)>,
+    ) -> Result<bool, Failure> {
         for (name, stat) in nodes {
             let row = || {
                 let mut row = stat::numbers(stat);
@@ -81,10 +90,10 @@ impl Form {
                 row
             };
             if !rows.add(|| self.line(name, stat).into_bytes(), row)? {
-                break;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A node's line, by its name or path.

@@ -19,6 +19,7 @@ mod doctor;
 mod elect;
 mod explain;
 mod format;
+mod freshness;
 mod get;
 mod handle;
 mod holders;
@@ -330,7 +331,7 @@ const ENVIRONMENT: &str = "Environment (a flag wins over its variable):
   NO_COLOR             no colours in help, if it is set and not empty";
 
 fn exit_statuses() -> String {
-    let mut text = String::from("Exit status:\n    0  done");
+    let mut text = String::from("Exit status:\n    0  done, or nobody reads on what it prints");
     for code in Code::ALL {
         text += &format!("\n{:5}  {}", code.number(), code.meaning());
     }

@@ -6,7 +6,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use quorate::client::{Acl, AclEntry, CreateOptions, HandleEvent, OpenOptions, WatchOptions};
+use clap::ValueEnum;
+use quorate::client::{Acl, AclEntry, CreateOptions, HandleEvent, HandleMode, OpenOptions, WatchOptions};
 use quorate::server::{Code, Failure};
 
 use super::connect::{Target, change_failed};
@@ -15,7 +16,7 @@ use super::program::{self, Held};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate open --transient --parents /services/web/7 10.0.0.7:80 -- ./serve.sh\n  \
-                  quorate open --transient --sequential /workers/w- -- ./work.sh\n  quorate open /app/config -- ./watch.sh\n\n\
+                  quorate open --transient --sequential /workers/w- -- ./work.sh\n  quorate open /app/config -- ./watch.sh\n  quorate open --for read /app/config -- ./tell.sh\n\n\
                   The exit status is the program's own.")]
 pub struct Args {
     /// The node's path
@@ -40,11 +41,27 @@ pub struct Args {
     /// Make missing parents as well
     #[arg(long, short)]
     parents: bool,
+    /// What the handle is good for, like read,lock [default: all of it]
+    #[arg(long = "for", value_enum, value_name = "USE", value_delimiter = ',')]
+    uses: Vec<Use>,
     /// The program and its arguments. It finds QUORATE_HANDLE_PATH and QUORATE_HANDLE, for `quorate handle`, in its environment
     #[arg(last = true, required = true)]
     program: Vec<OsString>,
     #[command(flatten)]
     target: Target,
+}
+
+/// What a handle may be good for.
+#[derive(Clone, Copy, ValueEnum)]
+enum Use {
+    /// To read the node's data, its stat and the names below it
+    Read,
+    /// To write its data, to delete it, and to make nodes below it
+    Write,
+    /// To take its lock
+    Lock,
+    /// To bound what it and all below it may come to
+    Admin,
 }
 
 /// Answers with the program's own exit status.
@@ -88,10 +105,21 @@ fn options(args: &Args) -> Result<OpenOptions, Failure> {
         }
         birth = birth.acl(Acl::new(args.acl.iter().cloned()));
     }
-    let options = OpenOptions::all();
+    let options = OpenOptions::mode(mode(&args.uses));
     Ok(match (args.create || args.transient, args.must_create) {
         (_, true) => options.create_new(args.data.read()?, birth),
         (true, false) => options.create(args.data.read()?, birth),
         (false, false) => options,
     })
+}
+
+fn mode(uses: &[Use]) -> HandleMode {
+    let one = |each: &Use| match each {
+        Use::Read => HandleMode::READ,
+        Use::Write => HandleMode::WRITE,
+        Use::Lock => HandleMode::LOCK,
+        Use::Admin => HandleMode::ADMIN,
+    };
+    let all = if uses.is_empty() { HandleMode::ALL } else { HandleMode::NONE };
+    uses.iter().map(one).fold(all, |all, one| all | one)
 }

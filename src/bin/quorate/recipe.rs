@@ -1,17 +1,19 @@
 //! `quorate recipe`: the library's recipes from a shell. What a session has only while it lives, it has while a program runs.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_core::Stream;
 use quorate::client::recipes::{Barrier, Counter, DoubleBarrier, Group, Membership, Queue, Rendezvous, Semaphore};
 use quorate::client::{Client, Error, Outcome, WatchOptions, block_on, block_on_timeout};
 use quorate::server::{Code, Failure};
 use serde_json::{Map, json};
 
-use super::connect::{Target, change_failed, span};
+use super::connect::{Target, change_failed, failed, late, span};
 use super::input::NewData;
 use super::output::{self, Rows};
 use super::program::{self, Held};
@@ -95,10 +97,13 @@ pub enum Args {
         #[command(flatten)]
         target: Target,
     },
-    /// Takes the next entry out of a queue, waiting for one, and prints it. Ended while it does so, it may have taken one that
+    /// Takes the next entry out of a queue, waiting for one, and prints it. Killed while it does so, it may have taken one that
     /// nobody has then; programs that must not lose one use the library's `take_with`
     #[command(after_help = "Example:\n  quorate recipe take --wait 10s /app/jobs")]
     Take(Waiting),
+    /// Prints how many entries wait in a queue
+    #[command(after_help = "Example:\n  quorate recipe length /app/jobs")]
+    Length(Place),
     /// Adds to a number, and prints what it is then
     #[command(after_help = "Examples:\n  quorate recipe add /app/visits\n  quorate recipe add /app/stock -3")]
     Add {
@@ -110,6 +115,9 @@ pub enum Args {
         #[command(flatten)]
         target: Target,
     },
+    /// Prints a number, 0 if nothing was added to it yet
+    #[command(after_help = "Example:\n  quorate recipe number /app/visits")]
+    Number(Place),
 }
 
 #[derive(clap::Args)]
@@ -122,7 +130,8 @@ pub struct Place {
 
 #[derive(clap::Args)]
 pub struct Waiting {
-    /// How long to wait; without this, as long as it takes
+    /// How long to wait; without this, as long as it takes. Status 1 if what is waited for has not come by then, and 3 if the
+    /// cell does not answer
     #[arg(long, value_parser = span)]
     wait: Option<Duration>,
     #[command(flatten)]
@@ -160,7 +169,7 @@ fn at_once(args: &Args) -> Result<(), Failure> {
             unreachable!("these run a program")
         }
         Args::Members(place) => {
-            let members = place.done(async |client, path| Group::new(client, path).members().await)?;
+            let members = place.read(async |client, path| Group::new(client, path).members().await)?;
             let rows = Rows::default();
             for (name, value) in members {
                 let (text, data) = (crate::one_line(&value), output::data(&value));
@@ -175,31 +184,37 @@ fn at_once(args: &Args) -> Result<(), Failure> {
             Ok(())
         }
         Args::Meet(waiting) => show(&waiting.done(async |client, path| Rendezvous::new(client, path).meet().await)?),
-        Args::Take(waiting) => show(&waiting.done(async |client, path| Queue::new(client, path).take().await)?),
+        Args::Take(waiting) => show(&take(waiting)?),
+        Args::Length(place) => {
+            let length = place.read(async |client, path| Queue::new(client, path).len().await)?;
+            output::show(|| length.to_string(), || json!({ "path": place.path, "length": length }))
+        }
         Args::Pass(waiting) => {
             waiting.done(async |client, path| Barrier::new(client, path).pass().await)?;
             output::done(|| json!({ "path": waiting.place.path, "passed": true }))
         }
         Args::Raise(place) => {
-            place.done(async |client, path| Barrier::new(client, path).raise().await)?;
+            changed(&place.target, &place.path, async |client, path| Barrier::new(client, path).raise().await)?;
             output::done(|| json!({ "path": place.path, "raised": true }))
         }
         Args::Lower(place) => {
-            place.done(async |client, path| Barrier::new(client, path).lower().await)?;
+            changed(&place.target, &place.path, async |client, path| Barrier::new(client, path).lower().await)?;
             output::done(|| json!({ "path": place.path, "raised": false }))
         }
         Args::Put { priority, path, data, target } => {
             let entry = data.read()?;
-            within(target, path, Some(target.timeout), async |client, path| {
+            changed(target, path, async |client, path| {
                 Queue::new(client, path).put_at(*priority, entry.clone()).await
             })?;
             output::done(|| json!({ "path": path }))
         }
         Args::Add { path, delta, target } => {
-            let number = within(target, path, Some(target.timeout), async |client, path| {
-                Counter::new(client, path).add(*delta).await
-            })?;
+            let number = changed(target, path, async |client, path| Counter::new(client, path).add(*delta).await)?;
             output::show(|| number.to_string(), || json!({ "path": path, "number": number }))
+        }
+        Args::Number(place) => {
+            let number = place.read(async |client, path| Counter::new(client, path).get().await)?;
+            output::show(|| number.to_string(), || json!({ "path": place.path, "number": number }))
         }
     }
 }
@@ -224,11 +239,35 @@ async fn join(client: &Client, path: &str, name: &str, value: &str) -> Result<Me
     }
 }
 
+/// Takes an entry. One that is being taken when the wait is over is waited for as any answer is: given up it would be lost.
+fn take(Waiting { wait, place: Place { path, target } }: &Waiting) -> Result<Bytes, Failure> {
+    target.with_client(|client, timeout| {
+        let (queue, begun) = (Queue::new(client, path.as_str()), Cell::new(false));
+        let mut taking = pin!(queue.take_with(|txn, _| {
+            begun.set(true);
+            txn
+        }));
+        let in_time = match wait {
+            None => Some(block_on(taking.as_mut())),
+            Some(wait) => block_on_timeout(taking.as_mut(), *wait),
+        };
+        let taken = match (in_time, wait) {
+            (Some(taken), _) => taken,
+            (None, Some(wait)) if !begun.get() => {
+                let none = Failure::new(Code::Refused, format!("no entry of {path} was to be had within {wait:?}"));
+                return Err(late(client, timeout, none.fix("wait longer, with --wait")));
+            }
+            (None, _) => answered(taking, timeout),
+        };
+        taken.map_err(|error| change_failed(&error))
+    })
+}
+
 /// Enters, runs the program, and leaves when all do.
 fn together(count: u32, run: &Run) -> Result<u8, Failure> {
     let Waiting { wait, place: Place { path, target } } = &run.waiting;
-    target.with_client(|client, _| {
-        let inside = waited(DoubleBarrier::new(client, path.clone(), count).enter(), *wait, path)?;
+    target.with_client(|client, timeout| {
+        let inside = waited((client, timeout), DoubleBarrier::new(client, path.clone(), count).enter(), *wait, path)?;
         let status = run.program(client)?;
         block_on(inside.leave()).map_err(|error| change_failed(&error))?;
         Ok(status)
@@ -239,8 +278,8 @@ impl Run {
     /// Runs the program while what `get` got is had.
     fn while_had<T>(&self, get: impl AsyncFn(&Client, &str) -> Result<T, Error>) -> Result<u8, Failure> {
         let Waiting { wait, place: Place { path, target } } = &self.waiting;
-        target.with_client(|client, _| {
-            let _had = waited(get(client, path), *wait, path)?;
+        target.with_client(|client, timeout| {
+            let _had = waited((client, timeout), get(client, path), *wait, path)?;
             self.program(client)
         })
     }
@@ -257,33 +296,43 @@ impl Run {
 }
 
 impl Waiting {
+    /// Waits for what others bring about.
     fn done<T>(&self, act: impl AsyncFn(&Client, &str) -> Result<T, Error>) -> Result<T, Failure> {
-        within(&self.place.target, &self.place.path, self.wait, act)
+        let Place { path, target } = &self.place;
+        target.with_client(|client, timeout| waited((client, timeout), act(client, path), self.wait, path))
     }
 }
 
 impl Place {
-    fn done<T>(&self, act: impl AsyncFn(&Client, &str) -> Result<T, Error>) -> Result<T, Failure> {
-        within(&self.target, &self.path, Some(self.target.timeout), act)
+    /// Asks what is there.
+    fn read<T>(&self, act: impl AsyncFn(&Client, &str) -> Result<T, Error>) -> Result<T, Failure> {
+        let Self { path, target } = self;
+        target.with_client(|client, timeout| answered(act(client, path), timeout).map_err(|error| failed(&error)))
     }
 }
 
-/// Does something in a session of its own, for so long at most.
-fn within<T>(
-    target: &Target,
-    path: &str,
-    wait: Option<Duration>,
-    act: impl AsyncFn(&Client, &str) -> Result<T, Error>,
-) -> Result<T, Failure> {
-    target.with_client(|client, _| waited(act(client, path), wait, path))
+/// Changes what is there, waiting for nobody but the cell.
+fn changed<T>(target: &Target, path: &str, act: impl AsyncFn(&Client, &str) -> Result<T, Error>) -> Result<T, Failure> {
+    target.with_client(|client, timeout| answered(act(client, path), timeout).map_err(|error| change_failed(&error)))
 }
 
-fn waited<T>(future: impl Future<Output = Result<T, Error>>, wait: Option<Duration>, path: &str) -> Result<T, Failure> {
+/// What the cell answers, if it does in time.
+fn answered<T>(future: impl Future<Output = Result<T, Error>>, timeout: Duration) -> Result<T, Error> {
+    block_on_timeout(future, timeout).unwrap_or(Err(Error::Deadline { after: timeout }))
+}
+
+/// Waits for what others bring about, for so long at most.
+fn waited<T>(
+    (client, timeout): (&Client, Duration),
+    future: impl Future<Output = Result<T, Error>>,
+    wait: Option<Duration>,
+    path: &str,
+) -> Result<T, Failure> {
     let done = match wait {
         None => block_on(future),
         Some(wait) => block_on_timeout(future, wait).ok_or_else(|| {
-            Failure::new(Code::Unavailable, format!("{path} did not let this go on within {wait:?}"))
-                .fix("wait longer, with --wait or --timeout; `quorate status` tells whether the cell serves")
+            let held_up = Failure::new(Code::Refused, format!("{path} did not let this go on within {wait:?}"));
+            late(client, timeout, held_up.fix("wait longer, with --wait"))
         })?,
     };
     done.map_err(|error| change_failed(&error))
@@ -296,4 +345,16 @@ fn show(data: &[u8]) -> Result<(), Failure> {
         return crate::print_line(&json!({ name: value }).to_string());
     }
     crate::print(&[data, b"\n"].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_is_not_answered_may_have_been_made_and_a_question_changes_nothing() {
+        let silent = answered(std::future::pending::<Result<(), Error>>(), Duration::from_millis(1));
+        let silent = silent.expect_err("nobody answers");
+        assert_eq!((change_failed(&silent).exit_status(), failed(&silent).exit_status()), (4, 3));
+    }
 }

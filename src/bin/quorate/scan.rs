@@ -7,13 +7,14 @@ use quorate::server::Failure;
 use serde_json::Value;
 
 use super::connect::{Target, failed};
+use super::freshness::Freshness;
 use super::ls::Form;
 use super::output::{self, Rows};
 use super::stat;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate scan\n  quorate scan -l /app\n  quorate scan --data /app/config\n  quorate scan --limit 1000 --after /app/jobs/job-0000000041 /app\n  quorate scan --json --data /app | jq -r .path"
+    after_help = "Examples:\n  quorate scan\n  quorate scan -l /app\n  quorate scan --data /app/config\n  quorate scan --limit 1000 --after /app/jobs/job-0000000041 /app\n  quorate scan --json --data /app | jq -r .path\n  quorate scan --stale /app"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -38,6 +39,8 @@ pub struct What {
     /// At most so many, and a word to standard error if more follow
     #[arg(long, value_name = "COUNT")]
     limit: Option<u32>,
+    #[command(flatten)]
+    freshness: Freshness,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -47,7 +50,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Prints one node a line, each before its children, children in byte order of their names.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let (mut after, mut left, rows) = (what.after.clone(), what.limit, Rows::default());
-    let mut options = if what.data { ScanOptions::new().with_data() } else { ScanOptions::new() };
+    let options = ScanOptions::new().consistency(what.freshness.consistency());
+    let mut options = if what.data { options.with_data() } else { options };
     while left != Some(0) {
         options = options.page(left.unwrap_or(0));
         let page =

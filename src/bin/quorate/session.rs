@@ -86,37 +86,65 @@ impl Kept {
         let unreadable = |error: io::Error| Failure::io(Code::Usage, "read the session", path, &error);
         let mut file = File::open(path).map_err(unreadable)?;
         file.lock().map_err(unreadable)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(unreadable)?;
-        let saved = text.parse().map_err(|error: Error| {
-            Failure::new(Code::Usage, format!("{} holds no session", path.display()))
-                .found(error.to_string())
-                .fix("give a file that `quorate session open` made")
-        })?;
+        let mut bytes = Vec::new();
+        (&mut file).take(LINE_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let saved = text.parse().map_err(|error: Error| no_session(path, &text, &error))?;
         Ok(Self { saved, file })
     }
+}
+
+/// What is in a file that ought to hold a session.
+fn no_session(path: &Path, text: &str, error: &Error) -> Failure {
+    let failure = Failure::new(Code::Usage, format!("{} holds no session", path.display()));
+    if text.trim().is_empty() {
+        return failure
+            .found("an empty file")
+            .needed("the line that `quorate session open` writes there")
+            .fix("remove it, and make it anew with `quorate session open`; or give the right --resume");
+    }
+    if text.starts_with("quorate-session-") {
+        return failure
+            .found("a session's line that is cut short, was changed, or is of a newer version")
+            .why("the session cannot be taken up without it, and ends when its time is over")
+            .fix("remove the file, and open another session with `quorate session open`");
+    }
+    failure.found(error.to_string()).fix("give a file that `quorate session open` made")
 }
 
 /// Prints the session's id.
 fn open(Open { file, lasts, target }: &Open) -> Result<(), Failure> {
     let unwritable = |error: io::Error| Failure::io(Code::Usage, "make the session's file", file, &error);
-    let mut made = File::options().write(true).create_new(true).mode(0o600).open(file).map_err(unwritable)?;
-    let opened = connected(target.builder(target.timeout)?.session_timeout(*lasts), target.timeout)
-        .and_then(|client| client.hand_over().wait_timeout(target.timeout).map_err(|error| failed(&error)))
-        .and_then(|saved| {
-            made.write_all(format!("{}\n", saved.to_text()).as_bytes()).map_err(unwritable).map(|()| saved)
-        });
-    match opened {
-        Ok(saved) => {
-            let session = saved.session().to_string();
-            output::show(|| session.clone(), || json!({ "session": session }))
-        }
-        Err(failure) => {
-            // It holds nothing.
-            let _ = std::fs::remove_file(file);
-            Err(failure)
-        }
+    if file.symlink_metadata().is_ok() {
+        return Err(unwritable(io::ErrorKind::AlreadyExists.into()));
     }
+    let client = connected(target.builder(target.timeout)?.session_timeout(*lasts), target.timeout)?;
+    let saved = client.save().wait_timeout(target.timeout).map_err(|error| failed(&error))?;
+    if let Err(error) = put(file, &format!("{}\n", saved.to_text())) {
+        // Nobody could take it up.
+        let _ = client.close().wait_timeout(target.timeout);
+        return Err(unwritable(error));
+    }
+    // What proves the session one's own is where it belongs: one that cannot be left now is taken over all the same.
+    let _ = client.hand_over().wait_timeout(target.timeout);
+    let session = saved.session().to_string();
+    output::show(|| session.clone(), || json!({ "session": session }))
+}
+
+/// Makes the file, with all of the text at once: whenever this process is ended, it is there whole or not at all. One that is
+/// there already stays.
+fn put(file: &Path, text: &str) -> io::Result<()> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = PathBuf::from(name);
+    let written = File::options().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut made| {
+        made.write_all(text.as_bytes())?;
+        made.sync_all()?;
+        // Unlike a rename this never takes the place of what is there.
+        std::fs::hard_link(&beside, file)
+    });
+    let _ = std::fs::remove_file(&beside);
+    written
 }
 
 fn end(End { file, target }: &End) -> Result<(), Failure> {
@@ -226,3 +254,6 @@ fn object((account, replica): &Entry) -> serde_json::Value {
         "replica": replica,
     })
 }
+
+/// More than a session's line has: whatever the file is, no more of it is read.
+const LINE_BYTES_MAX: u64 = 4 << 10;

@@ -7,10 +7,13 @@ use quorate::server::Failure;
 use serde_json::json;
 
 use super::connect::{Target, failed};
+use super::freshness::Freshness;
 use super::output;
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  quorate stat /app/config\n  quorate stat --json /app/config")]
+#[command(
+    after_help = "Examples:\n  quorate stat /app/config\n  quorate stat --json /app/config\n  quorate stat --stale /app/config"
+)]
 pub struct Args {
     #[command(flatten)]
     what: What,
@@ -22,6 +25,8 @@ pub struct Args {
 pub struct What {
     /// The node's path
     path: String,
+    #[command(flatten)]
+    freshness: Freshness,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -30,7 +35,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Prints the numbers, one a line.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
-    let stat = client.exists(&what.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
+    let stat = client.exists_as(&what.path, what.freshness.consistency()).wait_timeout(timeout);
+    let stat = stat.map_err(|error| failed(&error))?;
     let Some(stat) = stat else { return Err(failed(&Error::NoNode { path: what.path.clone() })) };
     show(&what.path, &stat)
 }

@@ -4,30 +4,35 @@ use std::io::Read;
 use std::time::Duration;
 
 use clap::Parser;
-use quorate::client::{Appended, Client, CreateOptions, Expect, Revision, Sequencer, Txn, TxnOutcome, TxnReply};
+use quorate::client::{
+    Acl, AclEntry, Appended, Client, Expect, HandleToken, Revision, Sequencer, Txn, TxnOutcome, TxnReply,
+};
 use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
 use super::connect::{Target, change_failed, failed, tagged};
+use super::create::Birth;
 use super::output;
 use super::shell::line::words;
 
 #[derive(clap::Args)]
 #[command(after_help = "A line is one step; quotation marks keep spaces together:
   if        what follows are conditions; nothing is done unless all hold
-    exists PATH  |  absent PATH  |  version PATH N  |  lock SEQUENCER
+    exists PATH  |  absent PATH  |  version PATH N  |  lock SEQUENCER  |  handle HANDLE
   then      what is done if they do, all of it or, if one step fails, nothing
-    create PATH [DATA] [--sequential]
+    create PATH [DATA] [--sequential] [--ttl SPAN | --container | --ephemeral] [--acl ENTRY]...
     set PATH DATA [--version N]
     delete PATH [--version N]
     get PATH
     append PATH RECORD... [--end N]
+    acl PATH ENTRY... [--inherit] [--version N]  |  acl PATH --open [--version N]
   else      what is done otherwise: a transaction of its own, right after
 A word of these may stand alone on its line or before a step. Without any, all lines are `then`.
 
 Examples:
   quorate txn 'if version /app 3' 'then set /app blue' 'create /app/log changed --sequential' 'else get /app'
   quorate txn 'set /from 90' 'set /to 110'
+  quorate txn 'create /mine' 'create /mine/box --container' 'acl /mine auth::all' --auth digest:alice:secret
   quorate txn <<'EOF'
   if
     absent /leader
@@ -62,12 +67,15 @@ enum Step {
     Lock {
         sequencer: Sequencer,
     },
+    Handle {
+        handle: HandleToken,
+    },
     Create {
         path: String,
         #[arg(default_value = "", allow_hyphen_values = true)]
         data: String,
-        #[arg(long, short)]
-        sequential: bool,
+        #[command(flatten)]
+        birth: Birth,
     },
     Set {
         path: String,
@@ -91,6 +99,17 @@ enum Step {
         #[arg(long)]
         end: Option<u64>,
     },
+    Acl {
+        path: String,
+        #[arg(required_unless_present = "open")]
+        entries: Vec<AclEntry>,
+        #[arg(long)]
+        inherit: bool,
+        #[arg(long, conflicts_with_all = ["entries", "inherit"])]
+        open: bool,
+        #[arg(long)]
+        version: Option<u64>,
+    },
 }
 
 /// What is to be done.
@@ -110,6 +129,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .map_err(|error| Failure::new(Code::Usage, "cannot read standard input").found(error.to_string()))?;
     }
     let plan = Plan::read(&text)?;
+    plan.steps().try_for_each(|step| match step {
+        Step::Create { birth, .. } => birth.check(&args.target),
+        _ => Ok(()),
+    })?;
     args.target.with_client(|client, timeout| perform(client, &plan, timeout))
 }
 
@@ -202,6 +225,10 @@ fn object(step: &Step, reply: &TxnReply) -> Value {
 }
 
 impl Plan {
+    fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.conditions.iter().chain(&self.then).chain(self.otherwise.iter().flatten())
+    }
+
     fn read(text: &str) -> Result<Self, Failure> {
         let mut plan = Self::default();
         let mut section = "then".to_owned();
@@ -248,7 +275,19 @@ impl Plan {
 
 impl Step {
     fn is_condition(&self) -> bool {
-        matches!(self, Self::Exists { .. } | Self::Absent { .. } | Self::Version { .. } | Self::Lock { .. })
+        match self {
+            Self::Exists { .. }
+            | Self::Absent { .. }
+            | Self::Version { .. }
+            | Self::Lock { .. }
+            | Self::Handle { .. } => true,
+            Self::Create { .. }
+            | Self::Set { .. }
+            | Self::Delete { .. }
+            | Self::Get { .. }
+            | Self::Append { .. }
+            | Self::Acl { .. } => false,
+        }
     }
 
     fn path(&self) -> &str {
@@ -260,8 +299,10 @@ impl Step {
             | Self::Set { path, .. }
             | Self::Delete { path, .. }
             | Self::Append { path, .. }
+            | Self::Acl { path, .. }
             | Self::Get { path } => path,
             Self::Lock { sequencer } => &sequencer.path,
+            Self::Handle { handle } => &handle.path,
         }
     }
 
@@ -272,20 +313,24 @@ impl Step {
             Self::Absent { path } => txn.check(path, Expect::Absent),
             Self::Version { path, version } => txn.check(path, Expect::Version(*version)),
             Self::Lock { sequencer } => txn.check_lock(sequencer),
-            Self::Create { path, data, sequential } => {
-                let options = CreateOptions::permanent();
-                txn.create(path, data.clone(), if *sequential { options.sequential() } else { options })
-            }
+            Self::Handle { handle } => txn.check_handle(handle),
+            Self::Create { path, data, birth } => txn.create(path, data.clone(), birth.options()),
             Self::Set { path, data, version: expected } => txn.set(path, data.clone(), version(expected)),
             Self::Delete { path, version: expected } => txn.delete(path, version(expected)),
             Self::Append { path, records, end } => txn.append(path, records, *end),
             Self::Get { path } => txn.get(path),
+            Self::Acl { path, entries, inherit, open, version: expected } => {
+                let acl = (!open).then(|| Acl { entries: entries.clone(), inherit: *inherit });
+                txn.set_acl(path, acl, version(expected))
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use quorate::client::CreateOptions;
+
     use super::*;
 
     fn counts(text: &str) -> (usize, usize, Option<usize>) {
@@ -304,12 +349,30 @@ mod tests {
     }
 
     #[test]
+    fn a_step_has_the_options_of_its_command() {
+        let lines = "create /a x --ttl 30s --acl world:anyone:r --acl auth::all\ncreate /b --container -s\n\
+                     acl /a auth::all --inherit --version 2\nacl /a --open";
+        assert_eq!(counts(lines), (0, 4, None));
+        let plan = Plan::read(lines).unwrap_or_else(|failure| panic!("{}", failure.report()));
+        let [Step::Create { data, birth, .. }, _, Step::Acl { entries, inherit: true, .. }, _] = &plan.then[..] else {
+            panic!("other steps");
+        };
+        let acl = ["world:anyone:r", "auth::all"].map(|entry| entry.parse::<AclEntry>().expect("an entry"));
+        assert_eq!((data.as_str(), entries.len()), ("x", 1));
+        assert_eq!(birth.options(), CreateOptions::ttl(Duration::from_secs(30)).acl(Acl::new(acl)));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_line() {
         for (text, hint) in [
             ("", "no steps"),
             ("else get /a", "no steps"),
             ("get /a\nfrobnicate /a", "line 2"),
             ("if get /a", "no condition"),
+            ("if acl /a --open", "no condition"),
+            ("if handle /a", "is no handle"),
+            ("create /a x --ttl 3s --container", "cannot be used with"),
+            ("acl /a", "not provided"),
             ("if lock /a", "is no sequencer"),
             ("set /a", "line 1"),
             ("set /a", "not provided: <DATA>"),

@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, WatchEvent, WatchOptions};
+use bytes::Bytes;
+use quorate::client::{Client, Stat, WatchEvent, WatchOptions};
 use quorate::server::Failure;
 use serde::Serialize;
 
 use super::connect::{Target, failed};
-use super::output::Rows;
+use super::output::{self, Rows};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate watch /app/config\n  quorate watch --children --json /services\n  \
-                        quorate watch --recursive --from 0 /app\n\n\
+                        quorate watch --recursive --from 0 /app\n  quorate watch --data --json /app/config\n\n\
                         It prints `created REVISION PATH`, `changed REVISION PATH`, `deleted REVISION PATH`, \
                         `over-quota REVISION PATH` (a soft bound of its quota is passed), `wanted REVISION PATH` (with \
-                        --lock: somebody waits for it), or `gap FROM TO`. A gap says that the cell can no longer tell \
-                        what happened after revision FROM and up to TO: read what is there now, and go on with the events that \
+                        --lock: somebody waits for it), `progress REVISION` (with --progress), or `gap FROM TO`. \
+                        With --data what a node was made or changed with follows its PATH. A gap says that the cell \
+                        can no longer tell what happened after revision FROM and up to TO: read what is there now, and go on with the events that \
                         follow. Once it watches it says so on standard error, with the revision from which on.")]
 pub struct Args {
     #[command(flatten)]
@@ -34,12 +36,21 @@ pub struct What {
     /// Its children coming and going, instead of its own data
     #[arg(long, short)]
     children: bool,
+    /// Its children coming, going and changing, instead of its own data
+    #[arg(long, conflicts_with_all = ["recursive", "children", "lock"])]
+    entries: bool,
     /// Its lock being waited for, instead of its data
     #[arg(long, short, conflicts_with_all = ["recursive", "children"])]
     lock: bool,
     /// Begin after this revision, if the cell still knows what happened since; otherwise with a gap
     #[arg(long, value_name = "REVISION")]
     from: Option<u64>,
+    /// The data of a node that is made or changed, on one line, unless it has changed again since then
+    #[arg(long, conflicts_with = "lock")]
+    data: bool,
+    /// Tell now and then that nothing up to a revision is missing, when nothing happens too
+    #[arg(long)]
+    progress: bool,
     /// End after so many events
     #[arg(long, short = 'n')]
     count: Option<u64>,
@@ -51,25 +62,63 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Prints one event a line until the session ends, the count is full, or nobody reads any more.
 fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
-    let options = match (what.recursive, what.children, what.lock) {
-        (true, ..) => WatchOptions::recursive(),
-        (_, true, _) => WatchOptions::children(),
-        (.., true) => WatchOptions::lock(),
-        _ => WatchOptions::node(),
-    };
-    let options = what.from.into_iter().fold(options, WatchOptions::from_revision);
-    let watch = client.watch(&what.path, options).wait_timeout(timeout).map_err(|error| failed(&error))?;
+    let watch = client.watch(&what.path, what.options()).wait_timeout(timeout).map_err(|error| failed(&error))?;
     // A script may wait for this before it does what is to be seen.
     crate::tell(format_args!("watching {} from revision {} on", what.path, watch.revision()));
-    let count = what.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
-    let rows = Rows::default();
-    for event in watch.take(count) {
-        let line = Line::of(event.map_err(|error| failed(&error))?);
-        if !rows.add(|| line.text().into_bytes(), || line.value())? {
+    let (mut left, rows) = (what.count.unwrap_or(u64::MAX), Rows::default());
+    if left == 0 {
+        return Ok(());
+    }
+    for event in watch {
+        let event = event.map_err(|error| failed(&error))?;
+        left -= u64::from(!matches!(event, WatchEvent::Progress { .. }));
+        let node = node_of(&event).cloned();
+        let line = Line::of(event);
+        if !rows.add(|| text(&line, node.as_ref()).into_bytes(), || value(&line, node.as_ref()))? || left == 0 {
             break;
         }
     }
     Ok(())
+}
+
+impl What {
+    fn options(&self) -> WatchOptions {
+        let options = match self {
+            Self { recursive: true, .. } => WatchOptions::recursive(),
+            Self { children: true, .. } => WatchOptions::children(),
+            Self { entries: true, .. } => WatchOptions::entries(),
+            Self { lock: true, .. } => WatchOptions::lock(),
+            _ => WatchOptions::node(),
+        };
+        let options = if self.data { options.with_data() } else { options };
+        let options = if self.progress { options.progress() } else { options };
+        self.from.into_iter().fold(options, WatchOptions::from_revision)
+    }
+}
+
+/// The node as an event brings it.
+fn node_of(event: &WatchEvent) -> Option<&(Bytes, Stat)> {
+    match event {
+        WatchEvent::Created { node, .. } | WatchEvent::Changed { node, .. } => node.as_ref(),
+        _ => None,
+    }
+}
+
+fn text(line: &Line, node: Option<&(Bytes, Stat)>) -> String {
+    let line = line.text();
+    match node {
+        Some((data, _)) => format!("{line} {}", crate::one_line(data)),
+        None => line,
+    }
+}
+
+fn value(line: &Line, node: Option<&(Bytes, Stat)>) -> serde_json::Value {
+    let mut value = line.value();
+    if let Some((data, stat)) = node {
+        let (name, data) = output::data(data);
+        (value["version"], value[name]) = (stat.version.into(), data);
+    }
+    value
 }
 
 /// An event as it is printed.
@@ -97,6 +146,9 @@ enum Line {
         revision: u64,
         path: String,
     },
+    Progress {
+        revision: u64,
+    },
     Gap {
         from: u64,
         to: u64,
@@ -114,6 +166,7 @@ impl Line {
             WatchEvent::Deleted { path, revision } => Self::Deleted { revision, path },
             WatchEvent::OverQuota { path, revision } => Self::OverQuota { revision, path },
             WatchEvent::Wanted { path, revision } => Self::Wanted { revision, path },
+            WatchEvent::Progress { revision } => Self::Progress { revision },
             WatchEvent::Gap { from, to } => Self::Gap { from, to },
             // Only what was asked for comes; a newer library may know more.
             event => Self::Other { revision: event.revision() },
@@ -127,6 +180,7 @@ impl Line {
             Self::Deleted { revision, path } => format!("deleted {revision} {}", crate::one_line(path.as_bytes())),
             Self::OverQuota { revision, path } => format!("over-quota {revision} {}", crate::one_line(path.as_bytes())),
             Self::Wanted { revision, path } => format!("wanted {revision} {}", crate::one_line(path.as_bytes())),
+            Self::Progress { revision } => format!("progress {revision}"),
             Self::Gap { from, to } => format!("gap {from} {to}"),
             Self::Other { revision } => format!("other {revision}"),
         }

@@ -30,10 +30,9 @@ impl Sizes {
         if entries > ACL_ENTRIES_MAX {
             return past("entries in the access list", entries as u64, ACL_ENTRIES_MAX as u64);
         }
-        if let Operation::Multi { steps } = operation
-            && steps.len() > MULTI_OPS_MAX
-        {
-            return past("steps in the transaction", steps.len() as u64, MULTI_OPS_MAX as u64);
+        let steps = steps(operation);
+        if steps > MULTI_OPS_MAX {
+            return past("steps in the transaction", steps as u64, MULTI_OPS_MAX as u64);
         }
         if bytes > self.request_bytes_max {
             return past("bytes in the request", bytes, self.request_bytes_max);
@@ -80,6 +79,15 @@ fn data_bytes(operation: &Operation) -> u64 {
         | Operation::Seal { .. }
         | Operation::Sync
         | Operation::CloseSession => 0,
+    }
+}
+
+/// Steps of the transaction, if it is one, guarded or not.
+fn steps(operation: &Operation) -> usize {
+    match operation {
+        Operation::Multi { steps } => steps.len(),
+        Operation::Guarded { operation, .. } => steps(operation),
+        _ => 0,
     }
 }
 

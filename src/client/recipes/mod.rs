@@ -1,16 +1,5 @@
 //! Recipes: what programs build on nodes, locks and watches again and again, built once and tested under fire.
 //!
-//! ```no_run
-//! use quorate::client::{Client, block_on, recipes::Election};
-//!
-//! # fn main() -> quorate::client::Result<()> {
-//! let client = Client::connect("10.0.0.1,10.0.0.2,10.0.0.3").wait()?;
-//! let leadership = block_on(Election::new(&client, "/services/db").campaign("host-7"))?;
-//! println!("leading since revision {}", leadership.term());
-//! # Ok(())
-//! # }
-//! ```
-//!
 //! | recipe | is |
 //! |---|---|
 //! | [`Election`] | one leader at a time, known to all |
@@ -24,6 +13,8 @@
 //! | [`Queue`] | each entry taken once, [by priority](Queue#by-priority) |
 //! | [`Counter`] | a number that many change |
 //! | [`Fence`] | for the services that the holder of a lock talks to |
+//!
+#![doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/first.rs"), "```")]
 //!
 //! Everything here is made of the calls of [`Client`]. The methods are `async` and run on any runtime;
 //! [`block_on`](super::block_on) waits for one without any. A future that is dropped gives up what it waited for.
@@ -70,19 +61,13 @@ pub use rendezvous::Rendezvous;
 pub use semaphore::{Permit, Semaphore};
 pub use setting::Setting;
 
-use std::future::poll_fn;
-use std::pin::Pin;
-
-use futures_core::Stream;
-
 use super::error::{Error, Outcome, Result};
 use super::{Client, CreateOptions, Expect, Watch, WatchEvent};
 
 /// The watch's next event.
 async fn next(watch: &mut Watch) -> Result<WatchEvent> {
-    let event = poll_fn(|context| Pin::new(&mut *watch).poll_next(context)).await;
     // A watch that was not wanted for one event alone ends only with its client.
-    event.unwrap_or(Err(Error::Closed { outcome: Outcome::NotApplied }))
+    watch.next().await.unwrap_or(Err(Error::Closed { outcome: Outcome::NotApplied }))
 }
 
 /// A watch that somebody follows by reading what it watches again.

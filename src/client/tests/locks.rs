@@ -142,3 +142,27 @@ fn parents_are_refused_where_none_are_made() {
     assert!(why.contains("/deep/node") && why.contains("make them first"), "{why}");
     assert!(server.held.lock().expect("no test thread panics with it").nodes.is_empty(), "nothing was made");
 }
+
+/// The library's own part of it; what the cell makes of a guard, `tests/process/guarded.rs` shows.
+#[test]
+fn each_part_of_a_tree_and_each_transaction_under_a_lock_is_guarded() {
+    let server = Server::start(&[]);
+    let client = server.connect("");
+    let guard = wait(client.lock("/granted", LockOptions::exclusive())).expect("granted");
+    for path in ["/t", "/t/1", "/t/2", "/t/3", "/t/4"] {
+        wait(client.create(path, "", CreateOptions::permanent())).expect("made");
+    }
+    assert_eq!(wait(guard.guarded().delete_tree_in_parts("/t")).expect("in three parts"), 5);
+    let done = wait(guard.guarded().txn().check("/granted", Expect::Any).commit()).expect("an outcome");
+    assert!(matches!(done.applied(), Ok((_, replies)) if replies == [TxnReply::Checked]));
+    let asked = server.held.lock().expect("no test thread panics with it").guarded.clone();
+    let part =
+        |operation: &Operation| matches!(operation, Operation::DeleteTree { path, part: 1.., .. } if path == "/t");
+    assert!(asked.len() == 4 && asked[..3].iter().all(part), "{asked:?}");
+    assert!(matches!(&asked[3], Operation::Multi { steps } if steps.len() == 1), "{asked:?}");
+    // A server would not even decode it, and break the connection each time it is sent again.
+    let txn = (0..4097).fold(guard.guarded().txn(), |txn, _| txn.check("/a", Expect::Any));
+    let refused = wait(txn.commit());
+    assert!(matches!(refused, Err(Error::TooLarge { size: 4097, limit: 4096, .. })), "{refused:?}");
+    assert_eq!(server.connections(), 1);
+}

@@ -6,7 +6,7 @@ pub fn watch(client: &Client) -> Result<()> {
     println!("it begins with {:?}", node.map(|(data, _)| data));
     client.set("/app/config", "colour=red", Expect::Any).wait()?;
 
-    // An iterator that blocks; a stream for those who await.
+    // A `for` blocks this thread; whoever awaits takes `watch.next().await`.
     for event in watch {
         match event? {
             WatchEvent::Changed { revision, .. } => {

@@ -5,6 +5,7 @@ mod counter;
 mod discovery;
 mod double_barrier;
 mod election;
+mod first;
 mod membership;
 mod priority_queue;
 mod queue;
@@ -22,12 +23,13 @@ use super::cell::Cell;
 /// One example: the name of its file, and what it does with two sessions.
 type Example = (&'static str, fn(&Client, &Client) -> Result<()>);
 
-const EXAMPLES: [Example; 12] = [
+const EXAMPLES: [Example; 13] = [
     ("barrier", barrier::hold_and_let_go),
     ("counter", counter::count),
     ("discovery", discovery::find),
     ("double_barrier", double_barrier::step),
     ("election", |client, _| election::lead(client)),
+    ("first", |client, _| first::lead(client)),
     ("membership", membership::join),
     ("priority_queue", |client, _| priority_queue::most_urgent_first(client)),
     ("queue", queue::put_and_take),
