@@ -193,7 +193,8 @@ impl Paxos {
         }
     }
 
-    fn window_is_open(&self, slot: Slot) -> bool {
+    /// Whether the slot may be proposed in, as far as what is applied and held goes.
+    pub(super) fn window_is_open(&self, slot: Slot) -> bool {
         let founded = slot == Slot(1) || self.configs.newest_slot() > Slot(0);
         let applied_upto = self.log.applied_upto();
         // A disk of the old list may be lost from then on.

@@ -20,7 +20,8 @@
 //! others as a watermark on the next Accept or Heartbeat; it holds only for what was accepted at exactly that ballot,
 //! so a replica that holds an older vote there asks for the value instead (log.rs).
 //!
-//! A leader whose disk is full hands over to a replica that has room (room.rs).
+//! A leader whose disk is full hands over to a replica that has room (room.rs). One that phase 1 tells too little of a slot
+//! waits, and says for what (undecided.rs).
 //!
 //! Who heard what a disk acknowledged remembers it, so that an old copy of it is not believed (witness.rs).
 //!
@@ -71,6 +72,7 @@ mod prepare;
 mod room;
 pub mod settings;
 mod trim;
+mod undecided;
 pub mod value;
 mod witness;
 
@@ -79,6 +81,7 @@ pub use change::{ChangeRefusal, MemberChange, MemberStatus};
 pub use config::{Addresses, Config, Configs, Member, ReplicaSet, Standing};
 pub use message::{Evidence, Message, SlotReport};
 pub use settings::{AcceptedRecord, HardState, Lease, Output, PeerStatus, Recovered, Role, Settings, Status};
+pub use undecided::{Told, Undecided};
 pub use value::{Draft, Kind, Room, Value};
 pub use witness::Acknowledged;
 
@@ -451,16 +454,6 @@ impl Paxos {
             Message::Trimmed { trimmed_upto } => self.on_trimmed(now, from.0, trimmed_upto, out),
             Message::Release { ballot, chosen_upto } => self.on_release(now, ballot, chosen_upto, out),
         }
-    }
-
-    /// Slots of phase 1 that cannot be decided with what has been told.
-    fn waiting(&self) -> Vec<Slot> {
-        let Some((_, leading)) = self.leading() else { return Vec::new() };
-        let undecided = |slot: &Slot| {
-            !self.log.is_chosen(*slot)
-                && leading.promises.decide(*slot, &self.configs, &self.log) == prepare::Decision::Wait
-        };
-        (leading.next.0..=leading.recovered_upto.0).map(Slot).filter(undecided).collect()
     }
 
     /// The link to who speaks, if he is heard: a member. A disk that its newest list does not name is to learn a later one, and

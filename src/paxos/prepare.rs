@@ -6,11 +6,12 @@
 //! waits, and with it every later one: unavailable, never wrong.
 
 use super::ballot::{Ballot, Incarnation, ReplicaId, Slot};
-use super::config::{Configs, ReplicaSet};
+use super::config::{Configs, Member, ReplicaSet};
 use super::leader::{Leader, Leading, Phase};
 use super::log::Log;
 use super::message::{Evidence, Message, SlotReport};
 use super::settings::Output;
+use super::undecided::Told;
 use super::value::Value;
 use super::{Link, Paxos, send};
 use crate::time::Instant;
@@ -175,6 +176,23 @@ impl Promises {
             }
         }
         Decision::Fill
+    }
+
+    /// What that voter told of `slot`.
+    pub fn told_by(&self, voter: &Member, slot: Slot, configs: &Configs) -> Told {
+        let counts =
+            |g: &&Given| g.complete && g.replica == voter.replica && configs.counts(slot, g.replica, g.incarnation);
+        let Some(given) = self.given.iter().find(counts) else {
+            return if slot > Slot(1) && voter.incarnation.is_none() { Told::Unmet } else { Told::Nothing };
+        };
+        match given.evidence(slot) {
+            _ if given.chosen_upto >= slot => Told::Chosen,
+            None => Told::Never,
+            Some(Evidence::Unknown) => Told::Unknown,
+            Some(Evidence::Have { accepted, .. }) => Told::Have(accepted),
+            Some(Evidence::Lost { accepted, .. }) => Told::Lost(accepted),
+            Some(Evidence::Maybe { accepted, .. }) => Told::Maybe(accepted),
+        }
     }
 }
 

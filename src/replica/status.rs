@@ -27,6 +27,8 @@ impl Replica {
             cell: process.cell,
             role: match paxos.role {
                 paxos::Role::Follower => Role::Follower,
+                // It goes on asking for promises, and serves nobody before it has what it lacks.
+                paxos::Role::Leading if self.paxos.undecided().is_some() => Role::Candidate,
                 paxos::Role::Probing | paxos::Role::Preparing => Role::Candidate,
                 paxos::Role::Leading => Role::Leader,
             },

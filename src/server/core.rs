@@ -16,6 +16,7 @@ use super::jobs::{Asked, Jobs, neighbours, span};
 use super::links::{self, Links, Verdict};
 use super::roster::Roster;
 use super::service::{Health, Service};
+use super::standstill::{Standstill, Word};
 use super::start::Started;
 use super::stop::Stop;
 use crate::journal::{Identity, SegmentId};
@@ -58,6 +59,7 @@ pub(super) struct Core {
     told_full: bool,
     /// The last image of which was said that there is no room for it.
     told_no_image: Option<Slot>,
+    standstill: Standstill,
     /// The newest list of members that is said not to name our disk is of that slot.
     unnamed_since: Slot,
     /// The replica must not go on.
@@ -117,6 +119,7 @@ impl Core {
             client_address,
             told_full: false,
             told_no_image: None,
+            standstill: Standstill::default(),
             unnamed_since: Slot(0),
             fatal: None,
             starts_again: false,
@@ -265,6 +268,7 @@ impl Core {
             return Err(fatal);
         }
         self.tell_of_room();
+        self.tell_undecided(now);
         self.tell_service(now);
         match self.writing.values().min() {
             Some(since) if now.since(*since) > DISK_STALL_MAX => {
@@ -275,15 +279,28 @@ impl Core {
     }
 
     fn tell_service(&mut self, now: Instant) {
-        let Self { replica, writing, identity, .. } = self;
+        let Self { replica, writing, identity, standstill, .. } = self;
         let paxos = replica.paxos();
         self.service.turned(now, || Health {
             me: identity.replica,
             leader: paxos.leader(),
+            undecided: standstill.slot(),
             chosen_upto: paxos.chosen_upto(),
             applied_upto: replica.applied_upto(),
             writing_since: writing.values().min().copied(),
         });
+    }
+
+    /// Says before which slot this replica, leading, stands still, and what it takes to go on.
+    fn tell_undecided(&mut self, now: Instant) {
+        let paxos = self.replica.paxos();
+        match self.standstill.look(now, paxos.chosen_upto(), || paxos.undecided()) {
+            Some(Word::Waits(undecided)) => {
+                tracing::warn!("{undecided}; until it is, nothing new is chosen; {}", undecided.mend());
+            }
+            Some(Word::Over(slot)) => tracing::info!("slot {slot} is decided: the log goes on"),
+            None => {}
+        }
     }
 
     /// Says, once, that the log has no room for commands, and that it has again.

@@ -21,6 +21,7 @@
 //! | `solo`, `many` | the loops: everything on one core, or a core for the replica and one for each front |
 //! | `published` | what the replica's core shows the fronts' cores |
 //! | `effort` | what the loops ask of the kernel |
+//! | `standstill` | a leader that cannot decide a slot: when that is said, and how often |
 //! | `service` | what the service manager is told: ready, status, signs of life |
 //! | `stop` | SIGTERM: the leadership is handed over first |
 //!
@@ -53,6 +54,7 @@ mod run;
 mod service;
 pub mod snapshot;
 mod solo;
+mod standstill;
 mod start;
 mod stop;
 

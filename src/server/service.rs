@@ -30,8 +30,8 @@ pub(super) struct Service {
     patience: Option<Duration>,
     fronts: Vec<Arc<Pulse>>,
     ready: bool,
-    /// The leader that was last spoken of; none before anything was said.
-    told: Option<Option<ReplicaId>>,
+    /// The leader that was last spoken of, and before which slot it stands; none before anything was said.
+    told: Option<(Option<ReplicaId>, Option<Slot>)>,
     next_look: Instant,
     applied_at_last_sign: Slot,
     extended_at: Cell<Option<Instant>>,
@@ -46,6 +46,8 @@ pub(super) struct Pulse(CachePadded<AtomicU64>);
 pub(super) struct Health {
     pub(super) me: ReplicaId,
     pub(super) leader: Option<ReplicaId>,
+    /// The slot that this replica, leading, cannot decide.
+    pub(super) undecided: Option<Slot>,
     pub(super) chosen_upto: Slot,
     pub(super) applied_upto: Slot,
     /// Since when the oldest disk write is on its way.
@@ -125,12 +127,18 @@ impl Service {
             tracing::debug!("told the service manager that this replica is ready: replica {leader} leads");
             channel.send("READY=1");
         }
-        if self.told != Some(health.leader) {
-            self.told = Some(health.leader);
-            channel.send(&match health.leader {
-                Some(leader) if leader == health.me => "STATUS=leads".to_owned(),
-                Some(leader) => format!("STATUS=follows replica {leader}"),
-                None => "STATUS=knows no leader: no majority of the cell is heard".to_owned(),
+        let state = (health.leader, health.undecided);
+        if self.told != Some(state) {
+            self.told = Some(state);
+            channel.send(&match state {
+                (Some(leader), Some(slot)) if leader == health.me => {
+                    format!(
+                        "STATUS=cannot decide slot {slot}, and nothing new is chosen: see its log for what is missing"
+                    )
+                }
+                (Some(leader), _) if leader == health.me => "STATUS=leads".to_owned(),
+                (Some(leader), _) => format!("STATUS=follows replica {leader}"),
+                (None, _) => "STATUS=knows no leader: no majority of the cell is heard".to_owned(),
             });
         }
         let Some(every) = self.pulse_every().filter(|_| now >= self.next_look) else { return };
@@ -231,6 +239,7 @@ mod tests {
         Health {
             me: ReplicaId(1),
             leader: Some(ReplicaId(2)),
+            undecided: None,
             chosen_upto: Slot(chosen),
             applied_upto: Slot(applied),
             writing_since: None,
@@ -248,6 +257,11 @@ mod tests {
         assert!(told(&manager).is_empty());
         service.turned(at(4), || Health { leader: Some(ReplicaId(1)), ..following(0, 0) });
         assert_eq!(told(&manager), ["STATUS=leads"]);
+        service.turned(at(5), || Health { leader: Some(ReplicaId(1)), undecided: Some(Slot(9)), ..following(0, 0) });
+        let waits = told(&manager);
+        assert!(waits.len() == 1 && waits[0].contains("cannot decide slot 9"), "{waits:?}");
+        service.turned(at(6), || Health { leader: Some(ReplicaId(1)), ..following(0, 0) });
+        assert_eq!(told(&manager), ["STATUS=leads"], "it goes on");
         service.stopping();
         assert_eq!(told(&manager)[0], "STOPPING=1");
         assert_eq!(service.next_deadline(), Instant::FOREVER, "nobody watches");

@@ -45,8 +45,6 @@ pub(super) fn start(
     let mut hard_state = load_hard_state(config, &folder)?;
     let contents = hard_state.contents().clone();
     let identity = contents.identity;
-    images::remove_unfinished(&folder.path)
-        .map_err(|error| Failure::io(Code::DiskFailed, "clear what was left unfinished in", &folder.path, &error))?;
     let mut loaded = images::load(&folder.path, identity.cell, contents.image, random_u128() as u64, service)?;
     let image_upto = loaded.upto();
     let mut segments = Segments::open(&folder, service)?;
@@ -73,6 +71,9 @@ pub(super) fn start(
     if contents.image.is_some() && recovery.chosen_upto == Slot(0) {
         return Err(images_lost(&folder));
     }
+    // A folder that is refused, as a newer program's is, stays as it was found.
+    images::remove_unfinished(&folder.path)
+        .map_err(|error| Failure::io(Code::DiskFailed, "clear what was left unfinished in", &folder.path, &error))?;
     let Recovery { flush, chosen_upto, accepted, highest_ballot, damaged_upto, .. } = &recovery;
     tracing::info!("the journal holds {} chosen entries, {} open ones", chosen_upto.0, accepted.len());
     let failed = |error: io::Error| Failure::io(Code::DiskFailed, "write the journal in", &folder.path, &error);

@@ -16,7 +16,7 @@ pub enum Role {
     Recovering,
     /// Follows a leader, or waits for one.
     Follower,
-    /// Asks for votes.
+    /// Asks for votes; or has them, and cannot go on before it knows more of what was accepted in some slot.
     Candidate,
     /// Leads.
     Leader,

@@ -71,6 +71,18 @@ pub struct Disk {
     pub hard_queued: VecDeque<(u64, HardState)>,
     /// Slots whose records are damaged.
     pub unknown: Vec<(Slot, Slot)>,
+    /// Records that still name what was accepted and have lost it.
+    pub lost: Vec<(Slot, Ballot)>,
+    /// Likewise; a crash may have torn them.
+    pub maybe: Vec<(Slot, Ballot)>,
+}
+
+impl Disk {
+    /// What is left of the newest record of a slot is its name.
+    pub fn lose_value(&mut self, slot: Slot) {
+        let newest = self.records.iter().rfind(|record| record.slot == slot);
+        self.lost.push((slot, newest.expect("there is a record of it").ballot));
+    }
 }
 
 /// What must hold whatever any replica believes: computed from durable votes alone.
@@ -186,6 +198,16 @@ impl Cell {
         node.shown = (None, false);
     }
 
+    /// Stops a node in the middle of a write: of what was queued the disk has the names alone, and nobody was told of it.
+    pub fn crash_torn(&mut self, id: ReplicaId) {
+        let disk = &mut self.node(id).disk;
+        for (_, record) in std::mem::take(&mut disk.queued) {
+            disk.maybe.push((record.slot, record.ballot));
+            disk.records.push(record);
+        }
+        self.crash(id);
+    }
+
     /// Replaces the disk of a node that is down by an empty one.
     pub fn wipe(&mut self, id: ReplicaId) {
         let node = self.node(id);
@@ -226,6 +248,16 @@ impl Cell {
                 chosen_upto = first.previous();
             }
         }
+        let (mut lost, mut maybe) = (Vec::new(), Vec::new());
+        for (damaged, named) in [(&node.disk.lost, &mut lost), (&node.disk.maybe, &mut maybe)] {
+            for (slot, ballot) in damaged {
+                let is_newest = newest.get(slot).is_some_and(|record| record.ballot == *ballot);
+                if is_newest && let Some(record) = newest.remove(slot) {
+                    named.push((*slot, *ballot, record.value.hash()));
+                    chosen_upto = chosen_upto.min(slot.previous());
+                }
+            }
+        }
         for slot in 1..=chosen_upto.0 {
             let record =
                 newest.get(&Slot(slot)).unwrap_or_else(|| panic!("{id:?}: s{slot} is said chosen and has no record"));
@@ -236,8 +268,8 @@ impl Cell {
             chosen_upto,
             trimmed_upto: Slot(0),
             accepted: newest.into_values().filter(|record| record.slot > chosen_upto).collect(),
-            lost: Vec::new(),
-            maybe: Vec::new(),
+            lost,
+            maybe,
             unknown: node.disk.unknown.iter().copied().filter(|(_, last)| *last > chosen_upto).collect(),
         };
         let applied = node.applied.clone();

@@ -173,10 +173,32 @@ impl Cell {
 
     /// A replica that does not run gets a new disk, of which the cell is not told.
     pub fn lose_disk(&self, index: usize) {
-        std::fs::remove_dir_all(self.folder(index)).expect("the folder can be removed");
-        let (replica, folder) = ((index + 1).to_string(), self.folder(index));
-        let made = run(&["recover", "--no-ask", "--replica", &replica, "--config", path(&self.config), path(folder)]);
+        self.remove_folder(index);
+        self.make_folder(index);
+    }
+
+    /// Makes the folder of a replica that is to join, and asks nobody for its vote.
+    pub fn make_folder(&self, index: usize) {
+        let (replica, folder, config) = ((index + 1).to_string(), self.folder(index), self.config_of(index));
+        let made = run(&["recover", "--no-ask", "--replica", &replica, "--config", path(config), path(folder)]);
         assert!(made.status.success(), "recover: {}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// A replica that does not run is to be made anew in another place, on addresses that only its own file has.
+    pub fn move_away(&mut self, index: usize) {
+        assert!(self.replicas[index].child.is_none(), "replica {} runs", index + 1);
+        let (ports, number) = (free_ports(2), index + 1);
+        let mut text = std::fs::read_to_string(self.config_of(index)).expect("the configuration");
+        let (config, folder) = (format!("cell-{number}-moved.toml"), format!("replica-{number}-moved"));
+        let (config, folder) = (self.home.path().join(config), self.home.path().join(folder));
+        let replica = &mut self.replicas[index];
+        for (address, port) in [(&mut replica.address, ports[0]), (&mut replica.peer, ports[1])] {
+            let elsewhere = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            text = text.replace(&format!("\"{address}\""), &format!("\"{elsewhere}\""));
+            *address = elsewhere;
+        }
+        std::fs::write(&config, text).expect("written");
+        (replica.config, replica.folder) = (Some(config), folder);
     }
 
     /// The folder of a replica that does not run is gone.

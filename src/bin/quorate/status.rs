@@ -89,7 +89,10 @@ fn unhealthy(rows: &[Row], voting: usize, leader: Option<u8>) -> Failure {
     Failure::new(Code::Unavailable, "the cell cannot serve")
         .found(found)
         .needed("a majority of votes, and a leader among them")
-        .fix("start the replicas that do not answer; an election takes less than a second")
+        .fix(
+            "start the replicas that do not answer; an election takes less than a second, and a candidate that stays one says \
+             in its log what it lacks",
+        )
 }
 
 /// Asks the addresses named, then the members they tell of that were not asked yet.
