@@ -128,6 +128,9 @@ impl Figure {
             line(&mut svg, (at_x(*at), TOP), (at_x(*at), HEIGHT - BOTTOM), "#c00");
             text(&mut svg, (at_x(*at) + 4.0, TOP + 12.0), "start\" fill=\"#c00", what);
         }
+        // Names stand where lines that rise, or fall, leave room.
+        let rise: f64 = self.lines.iter().filter_map(|line| line.rise(&y, drawable)).sum();
+        let (names_at, names_end) = if rise > 0.0 { (LEFT + 8.0, "start") } else { (WIDTH - RIGHT - 6.0, "end") };
         for (index, of) in self.lines.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
             let dash = if index < COLOURS.len() { "" } else { " stroke-dasharray=\"6 3\"" };
@@ -148,9 +151,18 @@ impl Figure {
                 }
             }
             let row = TOP + 14.0 + index as f64 * 16.0;
-            text(&mut svg, (WIDTH - RIGHT - 6.0, row), &format!("end\" fill=\"{colour}"), &of.name);
+            text(&mut svg, (names_at, row), &format!("{names_end}\" fill=\"{colour}"), &of.name);
         }
         svg + "</svg>\n"
+    }
+}
+
+impl Line {
+    /// How much higher on that axis its last point lies than its first.
+    fn rise(&self, y: &Scale<'_>, drawable: impl Fn(&(f64, f64)) -> bool) -> Option<f64> {
+        let mut drawn = self.points.iter().copied().filter(drawable);
+        let first = drawn.next()?;
+        Some(y.place(drawn.next_back()?.1) - y.place(first.1))
     }
 }
 
@@ -183,6 +195,9 @@ pub fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -205,5 +220,57 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 2, "zero has no logarithm, and a hole stays one");
         assert!(svg.contains("a &lt; b") && svg.contains("kill") && !svg.contains("NaN"), "{svg}");
         assert!(Figure::default().svg().is_empty(), "nothing is drawn of nothing");
+    }
+
+    #[test]
+    fn names_stand_where_the_lines_leave_room() {
+        let named = |ys: [f64; 2]| {
+            let lines = vec![Line { name: "of it".into(), points: vec![(0.0, ys[0]), (1.0, ys[1])] }];
+            Figure { lines, ..Figure::default() }.svg()
+        };
+        let is_left = |svg: &str| svg.lines().any(|line| line.contains("\"start\"") && line.contains("of it"));
+        assert!(is_left(&named([1.0, 9.0])) && !is_left(&named([9.0, 1.0])));
+    }
+
+    /// The columns of README's first table that are drawn.
+    const DRAWN: [(usize, &str, &str); 4] = [
+        (1, "writes/s", "Quorate, writes"),
+        (2, "ZooKeeper", "ZooKeeper, writes"),
+        (7, "reads/s", "Quorate, linearizable reads"),
+        (8, "ZooKeeper", "ZooKeeper, reads of the server asked"),
+    ];
+
+    fn of_the_readme(page: &str) -> Figure {
+        let table = page.lines().skip_while(|line| !line.starts_with("| connections x depth |"));
+        let rows = table.take_while(|line| line.starts_with('|'));
+        let rows: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+        let number = |cell: &str| cell.replace(',', "").parse::<f64>().expect("a number");
+        let line = |(column, title, name): (usize, &str, &str)| {
+            assert_eq!(rows[0][column], title, "the columns are as they were");
+            // Below the titles is a line.
+            let of = rows[2..].iter().map(|row| (row[0].split(" x ").map(number).product(), number(row[column])));
+            Line { name: name.into(), points: of.collect() }
+        };
+        Figure {
+            title: "three servers and the load on two shared cores, 1 KiB values".into(),
+            x: Axis::logarithmic("operations outstanding"),
+            y: Axis::logarithmic("operations/s"),
+            lines: DRAWN.map(line).to_vec(),
+            marks: Vec::new(),
+        }
+    }
+
+    /// `QUORATE_REWRITE_GOLDEN=1 cargo test --lib the_plot_of_the_readme` draws it anew.
+    #[test]
+    fn the_plot_of_the_readme_is_of_its_table() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let page = fs::read_to_string(root.join("README.md")).expect("the README is there");
+        assert!(page.contains("](benches/figures.svg)"), "the README shows the plot");
+        let (file, drawn) = (root.join("benches/figures.svg"), of_the_readme(&page).svg());
+        if std::env::var_os("QUORATE_REWRITE_GOLDEN").is_some() {
+            fs::write(&file, &drawn).expect("it can be written");
+        }
+        let shown = fs::read_to_string(&file).expect("the plot is there");
+        assert!(shown == drawn, "benches/figures.svg is not of README's first table: draw it anew as said above");
     }
 }

@@ -23,6 +23,7 @@
 //! results    a folder of points with all that repeats them;   host   what has to be known of the host
 //! judgement  for what a command fails, whatever its figures
 //! compare    results against results;   figure, plots, page   SVG, which plots there are, and one page with everything
+//! capacity   no measurement: what 16 and 64 cores may be expected to do, from what two did
 //! ```
 //!
 //! # Invariants
@@ -54,6 +55,7 @@
 //! caller's.
 
 mod arrivals;
+mod capacity;
 mod compare;
 mod cost;
 mod course;
@@ -67,7 +69,7 @@ mod host;
 mod judgement;
 mod lock;
 mod page;
-#[cfg(feature = "peers")]
+#[cfg(any(test, feature = "peers"))]
 pub mod peers;
 mod plots;
 mod prepare;
@@ -83,6 +85,7 @@ mod telling;
 mod workload;
 mod wrong;
 
+pub use capacity::{Capacity, Limit, bound_by};
 pub use compare::{Change, Comparison, REPEATS_MIN, Verdict, compare};
 pub use cost::{Cost, Meter};
 pub use course::{Course, Measured};

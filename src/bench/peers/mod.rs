@@ -6,8 +6,10 @@
 //!
 //! ```text
 //! zookeeper   its client protocol: framed requests pipelined on a session, replies in order
-//! etcd        its gRPC, spoken on bare HTTP/2: a stream a question
+//! etcd        its gRPC, spoken on bare HTTP/2: a stream a question;   grpc   what stands in one
 //! ```
+//!
+//! What needs no other crate is built for the unit tests without the feature too, so that every run of them has it.
 //!
 //! # Invariants
 //!
@@ -23,9 +25,12 @@
 //! Watches, locks and leases: compared when the bench of Quorate has them. TLS and authentication: all three are measured
 //! without.
 
+#[cfg(feature = "peers")]
 mod etcd;
+mod grpc;
 mod zookeeper;
 
+#[cfg(feature = "peers")]
 pub use etcd::Etcd;
 pub use zookeeper::ZooKeeper;
 

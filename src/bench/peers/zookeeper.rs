@@ -433,3 +433,70 @@ fn number(bytes: &[u8], at: usize) -> i32 {
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reply to the first request: xid, zxid, error, and what follows.
+    fn reply(error: i32, result: &[u8]) -> Bytes {
+        let mut body = BytesMut::new();
+        body.put_i32(1);
+        body.put_i64(77);
+        body.put_i32(error);
+        body.put_slice(result);
+        body.freeze()
+    }
+
+    /// A stat: two transactions, two times, the version, and what nobody asks for.
+    fn stat(version: i32) -> Vec<u8> {
+        [&[9; 32][..], &version.to_be_bytes(), &[9; 32]].concat()
+    }
+
+    #[test]
+    fn requests_are_as_their_definition_says() {
+        let mut out = BytesMut::new();
+        greeting(&mut out);
+        assert_eq!((out.len(), &out[..4]), (49, &[0, 0, 0, 45][..]), "a session is asked for");
+        let mut clients = ZooKeeper::new(&["127.0.0.1:1".to_owned()], 1, true).expect("an epoll");
+        let client = &mut clients.connections[0];
+        client.request(5, &Ask::Read { path: "/k".into() }, true);
+        client.request(6, &Ask::Write { path: "/k".into(), data: Bytes::from_static(b"v") }, true);
+        let sync = [0, 0, 0, 14, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 2, b'/', b'k'];
+        let read = [0, 0, 0, 15, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2, b'/', b'k', 0];
+        let write = [0, 0, 0, 23, 0, 0, 0, 3, 0, 0, 0, 5, 0, 0, 0, 2, b'/', b'k', 0, 0, 0, 1, b'v', 255, 255, 255, 255];
+        assert_eq!(client.outgoing[..], [&sync[..], &read, &write].concat(), "a sync goes before the read alone");
+    }
+
+    #[test]
+    fn replies_in_pieces_are_told_in_their_order() {
+        let mut clients = ZooKeeper::new(&["127.0.0.1:1".to_owned()], 1, true).expect("an epoll");
+        let (client, mut finished) = (&mut clients.connections[0], Vec::new());
+        client.request(5, &Ask::Read { path: "/k".into() }, true);
+        let mut bytes = BytesMut::new();
+        framed(&mut bytes, |out| out.put_slice(&reply(0, b"\0\0\0\x02/k")));
+        framed(&mut bytes, |out| out.put_slice(&reply(0, &[&[0, 0, 0, 1, b'v'][..], &stat(7)].concat())));
+        client.state = State::Pausing(Instant::ZERO);
+        for byte in bytes {
+            assert!(finished.is_empty(), "nothing is told before it is whole");
+            client.incoming.put_u8(byte);
+            client.take_frames(0, true, &mut finished).expect("it is what was asked for");
+        }
+        let [Finished { client: 0, tag: 5, result: Ok(Told::Value { data, order: 7 }) }] = &finished[..] else {
+            panic!("{finished:?}")
+        };
+        assert_eq!(&data[..], b"v");
+    }
+
+    #[test]
+    fn replies_say_what_was_asked_for() {
+        assert!(matches!(told(SET_DATA, &reply(0, &stat(300))), Told::Written { order: 300 }));
+        let seen = told(EXISTS, &reply(0, &stat(4)));
+        assert!(matches!(seen, Told::Seen(Some(Numbers { order: 4, writes: 4 }))), "{seen:?}");
+        assert!(matches!(told(EXISTS, &reply(NO_NODE, &[])), Told::Seen(None)));
+        assert!(matches!(told(GET_DATA, &reply(NO_NODE, &[])), Told::Missing));
+        assert!(matches!(told(CREATE, &reply(NODE_EXISTS, &[])), Told::There));
+        assert!(matches!(told(DELETE, &reply(NO_NODE, &[])), Told::Deleted));
+        assert!(matches!(told(SET_DATA, &reply(-4, &[])), Told::Refused(_)), "no other error is an answer");
+    }
+}

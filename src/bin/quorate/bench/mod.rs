@@ -11,8 +11,10 @@
 //! local     cells of this command's own, for curves over the number of replicas
 //! table     results for a person
 //! compare   results against results
+//! capacity  what more cores may be expected to do; nothing is measured
 //! ```
 
+mod capacity;
 mod compare;
 mod crowd;
 mod load;
@@ -129,6 +131,8 @@ pub enum Args {
     Compare(compare::Compare),
     /// Puts the results of several commands together in one folder
     Report(compare::Merge),
+    /// Tells what hosts of many cores may be expected to do; measures nothing
+    Capacity(capacity::Args),
 }
 
 /// What a command has measured so far.
@@ -147,6 +151,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Lock { load, .. } | Args::Watch { load, .. } => load,
         Args::Compare(args) => return compare::run(args),
         Args::Report(args) => return compare::merge(args),
+        Args::Capacity(args) => return capacity::run(args),
     };
     let mut session = Session::begin(load)?;
     let ended = match args {
@@ -165,7 +170,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             let watched = Watched { value_bytes: load.value_bytes, with_data: *with_data, idle };
             session.watches(load, watchers, watched)
         }
-        Args::Compare(_) | Args::Report(_) => unreachable!("these measure nothing"),
+        Args::Compare(_) | Args::Report(_) | Args::Capacity(_) => unreachable!("these measure nothing"),
     };
     // What was measured is told and written whatever came after it.
     session.bar.finish_and_clear();
