@@ -33,7 +33,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const PATH_DEPTH_MAX: usize = 64;
 
 /// Children of one node: to list them all takes hundreds of pages, and each replica keeps more than a GiB of them. Whoever
-/// makes so many by mistake, as a queue that nobody empties does, is stopped before every replica's memory is full.
+/// makes so many by mistake, as a queue that nobody empties does, is stopped before every replica's memory is full. It holds once all replicas of a cell know it.
 pub const NODE_CHILDREN_MAX: usize = 4 << 20;
 
 /// The largest client request, in bytes: a node's data with its path, or a `multi` of some smaller ones.

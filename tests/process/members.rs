@@ -254,7 +254,7 @@ fn a_removal_that_would_leave_no_live_majority_is_refused() {
 /// Nobody but the leader moves, so the first change stays under way. A leader waits long here for those that are silent.
 #[test]
 fn a_second_change_is_refused_while_the_first_is_under_way() {
-    let cell = Cell::start(3, "[paxos]\nlease = \"2s\"\nelection_max = \"12s\"\n");
+    let cell = Cell::start(3, "[paxos]\nlease = \"2s\"\nelection_max = \"8s\"\n");
     let leads = cell.leader();
     let (one, other) = ((leads + 1) % 3, (leads + 2) % 3);
     let leader = cell.address(leads).to_string();
@@ -264,7 +264,7 @@ fn a_second_change_is_refused_while_the_first_is_under_way() {
     let change = MemberChange::Add { replica: ReplicaId(4), incarnation: Incarnation(4), addresses: None };
     let told = members(&leader, Some(change), None, PATIENCE).expect("it answers");
     assert!(matches!(told.answer, ChangeAnswer::Changed { .. }), "{told:?}");
-    let second = member(&["remove", &(one + 1).to_string(), "--timeout", "1s"], &leader);
+    let second = member(&["remove", &(one + 1).to_string(), "--timeout", "4s"], &leader);
     for index in [one, other] {
         cell.signal(index, Signal::CONT);
     }

@@ -147,9 +147,9 @@ fn who_waits_while_the_cell_falls_silent_is_not_told_that_others_are_in_the_way(
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
     };
     let waiting = [
-        begin(&["lock", "--wait", "10s", "/l", "--", "true"]),
-        begin(&["elect", "--wait", "10s", "/e", "--", "true"]),
-        begin(&["recipe", "take", "--wait", "10s", "/q"]),
+        begin(&["lock", "--wait", "15s", "/l", "--", "true"]),
+        begin(&["elect", "--wait", "15s", "/e", "--", "true"]),
+        begin(&["recipe", "take", "--wait", "15s", "/q"]),
     ];
     for path in paths {
         cell.wait("one who waits", |_| {

@@ -160,7 +160,10 @@ fn ask(address: &str, change: Option<MemberChange>, target: &Target) -> Result<M
 
 fn leader(rows: &[Row]) -> Result<String, Failure> {
     let leads = |row: &&Row| row.answer.as_ref().is_ok_and(|report| report.status.role == Role::Leader);
-    rows.iter().find(leads).map(|row| row.address.clone()).ok_or_else(|| {
+    // One that waits to serve knows the list, and answers what may be done with it.
+    let will_lead =
+        |row: &&Row| row.answer.as_ref().is_ok_and(|report| report.status.leader == Some(report.status.replica));
+    rows.iter().find(leads).or_else(|| rows.iter().find(will_lead)).map(|row| row.address.clone()).ok_or_else(|| {
         Failure::new(Code::Unavailable, "no replica that answers leads")
             .why("only a leader, with a majority behind it, changes the members")
             .fix("see `quorate status`; an election takes less than a second")

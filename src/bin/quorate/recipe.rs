@@ -97,8 +97,8 @@ pub enum Args {
         #[command(flatten)]
         target: Target,
     },
-    /// Takes the next entry out of a queue, waiting for one, and prints it. Killed while it does so, it may have taken one that
-    /// nobody has then; programs that must not lose one use the library's `take_with`
+    /// Takes the next entry out of a queue, waiting for one, and prints it. Killed while it does so, or ended with status 4, it
+    /// may have taken one that nobody has then; programs that must not lose one use the library's `take_with`
     #[command(after_help = "Example:\n  quorate recipe take --wait 10s /app/jobs")]
     Take(Waiting),
     /// Prints how many entries wait in a queue

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -135,15 +135,29 @@ fn open(Open { file, lasts, target }: &Open) -> Result<(), Failure> {
 /// there already stays.
 fn put(file: &Path, text: &str) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    // Two hosts that share the folder may have processes of one number.
+    name.push(format!(".{}-{:08x}.new", std::process::id(), getrandom::u32().unwrap_or_default()));
     let beside = PathBuf::from(name);
-    let written = File::options().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut made| {
-        made.write_all(text.as_bytes())?;
-        made.sync_all()?;
-        // Unlike a rename this never takes the place of what is there.
-        std::fs::hard_link(&beside, file)
-    });
+    write_new(&beside, text)?;
+    // Unlike a rename this never takes the place of what is there.
+    let put = match std::fs::hard_link(&beside, file) {
+        // A filesystem without links: the file may be seen while it is made.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+            write_new(file, text)
+        }
+        linked => linked,
+    };
     let _ = std::fs::remove_file(&beside);
+    put
+}
+
+/// Makes a file that is not there yet, for nobody else to read.
+fn write_new(file: &Path, text: &str) -> io::Result<()> {
+    let mut made = File::options().write(true).create_new(true).mode(0o600).open(file)?;
+    let written = made.write_all(text.as_bytes()).and_then(|()| made.sync_all());
+    if written.is_err() {
+        let _ = std::fs::remove_file(file);
+    }
     written
 }
 

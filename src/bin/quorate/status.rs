@@ -90,8 +90,8 @@ fn unhealthy(rows: &[Row], voting: usize, leader: Option<u8>) -> Failure {
         .found(found)
         .needed("a majority of votes, and a leader among them")
         .fix(
-            "start the replicas that do not answer; an election takes less than a second, and a candidate that stays one says \
-             in its log what it lacks",
+            "start the replicas that do not answer; an election takes less than a second, and a candidate that hears a majority \
+             and stays one says in its log which entry it cannot decide",
         )
 }
 

@@ -3,7 +3,7 @@
 use crate::client::error::Error;
 use crate::limits::{ACL_ENTRIES_MAX, MULTI_OPS_MAX, NODE_DATA_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::namespace::acl::Acl;
-use crate::namespace::command::{Operation, Step};
+use crate::namespace::command::{Birth, Operation, Step};
 
 /// The bounds of the server that was last met; until one is, those of this version.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ fn data_bytes(operation: &Operation) -> u64 {
 fn steps(operation: &Operation) -> usize {
     match operation {
         Operation::Multi { steps } => steps.len(),
-        Operation::Guarded { operation, .. } => steps(operation),
+        Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => steps(operation),
         _ => 0,
     }
 }
@@ -95,7 +95,8 @@ fn steps(operation: &Operation) -> usize {
 fn entries(operation: &Operation) -> usize {
     match operation {
         Operation::CreateWithAcl { acl, .. } | Operation::SetAcl { acl: Some(acl), .. } => acl.entries.len(),
-        Operation::Guarded { operation, .. } => entries(operation),
+        Operation::Open { birth: Some(birth), .. } => birth.acl.as_ref().map_or(0, |acl| acl.entries.len()),
+        Operation::Guarded { operation, .. } | Operation::Through { operation, .. } => entries(operation),
         Operation::Multi { steps } => {
             let lists = steps.iter().map(|step| match step {
                 Step::CreateWithAcl { acl, .. } | Step::SetAcl { acl: Some(acl), .. } => acl.entries.len(),
@@ -125,7 +126,10 @@ fn operation_bytes(operation: &Operation) -> u64 {
         | Operation::Seal { path } => node(path, 0),
         Operation::Append { path, records, .. } => node(path, records.run_bytes()),
         Operation::Guarded { sequencer, operation } => node(&sequencer.path, 0) + operation_bytes(operation),
-        Operation::Open { path, birth, .. } => node(path, birth.as_ref().map_or(0, |birth| birth.data.len())),
+        Operation::Open { path, birth: None, .. } => node(path, 0),
+        Operation::Open { path, birth: Some(Birth { data, acl, .. }), .. } => {
+            node(path, data.len()) + acl.as_ref().map_or(0, Acl::bytes) as u64
+        }
         Operation::Close { handle } => node(&handle.path, HANDLE_OVERHEAD),
         Operation::Through { handle, operation } => node(&handle.path, HANDLE_OVERHEAD) + operation_bytes(operation),
         Operation::Multi { steps } => steps
@@ -149,3 +153,63 @@ const NODE_OVERHEAD: usize = 32;
 
 /// What a handle has besides, its check digits included.
 const HANDLE_OVERHEAD: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::namespace::acl::{AclEntry, Rights, Who};
+    use crate::namespace::command::{Handle, HandleMode, Lifetime, LockMode, Sequencer, SessionId};
+
+    fn acl(entries: usize) -> Acl {
+        Acl::new(vec![AclEntry { who: Who::World, rights: Rights::ALL }; entries])
+    }
+
+    fn create(entries: usize) -> Operation {
+        let (path, data, lifetime) = ("/a".to_owned(), Bytes::new(), Lifetime::Permanent);
+        Operation::CreateWithAcl { path, data, lifetime, sequential: false, acl: acl(entries) }
+    }
+
+    fn open(entries: usize) -> Operation {
+        let (data, lifetime, acl) = (Bytes::new(), Lifetime::Permanent, Some(acl(entries)));
+        let birth = Some(Birth { data, lifetime, sequential: false, must: false, acl });
+        Operation::Open { path: "/a".to_owned(), mode: HandleMode::ALL, birth }
+    }
+
+    fn guarded(operation: Operation) -> Operation {
+        let sequencer = Sequencer { path: "/l".to_owned(), instance: 1, mode: LockMode::Exclusive, generation: 2 };
+        Operation::Guarded { sequencer, operation: Box::new(operation) }
+    }
+
+    fn through(operation: Operation) -> Operation {
+        let (path, mode) = ("/h".to_owned(), HandleMode::ALL);
+        let handle = Handle { path, instance: 1, session: SessionId(1), opened: 2, reign: 3, mode, digits: 4 };
+        Operation::Through { handle, operation: Box::new(operation) }
+    }
+
+    /// A server does not even decode a list that is far too long, and breaks the connection each time that it is sent again.
+    #[test]
+    fn a_list_is_measured_whatever_it_is_wrapped_in() {
+        let sizes = Sizes::default();
+        let forms: [fn(usize) -> Operation; 6] = [
+            create,
+            open,
+            |entries| guarded(create(entries)),
+            |entries| through(create(entries)),
+            |entries| through(open(entries)),
+            |entries| guarded(through(create(entries))),
+        ];
+        for form in forms {
+            let longest = form(ACL_ENTRIES_MAX);
+            assert!(sizes.check(&longest).is_ok(), "{longest:?}");
+            let refused = sizes.check(&form(ACL_ENTRIES_MAX + 1));
+            assert!(
+                matches!(refused, Err(Error::TooLarge { size, .. }) if size == ACL_ENTRIES_MAX as u64 + 1),
+                "{longest:?}"
+            );
+            let tight = Sizes { request_bytes_max: acl(ACL_ENTRIES_MAX).bytes() as u64, ..sizes };
+            assert!(tight.check(&longest).is_err(), "the list counts as well: {longest:?}");
+        }
+    }
+}

@@ -169,8 +169,8 @@ const ROWS: [Row; 32] = [
         meaning: "the cell did not answer in time",
         more: "No replica gave an answer that a majority stands behind. Look at `quorate status`: which replicas \
                answer, which have a vote, whether one leads. An election takes less than a second; a majority that \
-               is down takes a person. A replica that stays a candidate says in its log which entry it cannot decide, \
-               and who is missing.",
+               is down takes a person. A replica that hears a majority and stays a candidate says in its log which \
+               entry it cannot decide, and who is missing.",
     },
     Row {
         code: Code::OutcomeUnknown,

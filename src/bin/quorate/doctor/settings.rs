@@ -43,7 +43,7 @@ fn interrupts_stay_away(profile: &Profile, host: &Host) -> Option<Finding> {
     let cores = host.fill("{cores}").ok()?.concat();
     let (found, severity) = match (host.runs(DAEMON), standing(profile, setting, host).verdict) {
         (false, _) => ("not running".to_owned(), Severity::Ok),
-        (true, Verdict::Right) => (format!("running, keeps off {cores}"), Severity::Ok),
+        (true, Verdict::Right) => (format!("running, told to keep off {cores} when it starts"), Severity::Ok),
         (true, _) => ("running".into(), Severity::Warn),
     };
     let fix = format!("quorate tune apply {DAEMON} --cores {cores}; or systemctl disable --now {DAEMON}");

@@ -149,7 +149,11 @@ impl Plan {
             }
             let known = self.saved.values.iter().position(|saved| saved.path == *path);
             let earlier = known.map(|index| self.saved.values.remove(index));
-            let old = earlier.filter(|saved| saved.new == found).map_or(found, |saved| saved.old);
+            let is_ours = |saved: &SavedValue| saved.new == found && self.saved.is_in_force(saved, host);
+            let old = match earlier {
+                Some(saved) if is_ours(&saved) => saved.old,
+                _ => found,
+            };
             let (setting, boot) = (setting.name.clone(), host.boot());
             let change = SavedValue { setting, path: path.clone(), old, new: new.clone(), boot };
             self.saved.values.push(change.clone());
