@@ -42,6 +42,8 @@ type Seal = fn(&mut [u8]);
 fn no_decoder_gives_way() {
     let mut alone = Command::new(current_exe().expect("it runs"));
     alone.args(["decoders::every_input_is_answered", "--exact", "--ignored", "--nocapture"]);
+    // The allocator would take a gigabyte of addresses at first, in which any room could be made.
+    alone.env("MIMALLOC_ARENA_RESERVE", "0");
     let done = alone.output().expect("it starts");
     println!("{}", String::from_utf8_lossy(&done.stdout));
     assert!(done.status.success(), "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
@@ -79,6 +81,8 @@ fn every_input_is_answered() {
     let mut random = Random::new(number_of("QUORATE_FUZZ_BASE").unwrap_or(1));
     let most = size_of_process() + ROOM_BYTES;
     setrlimit(Resource::As, Rlimit { current: Some(most), ..getrlimit(Resource::As) }).expect("it takes less");
+    let too_much = Vec::<u8>::new().try_reserve_exact(2 * ROOM_BYTES as usize);
+    assert!(too_much.is_err(), "who makes room for what did not come is to get none");
     println!("{inputs} inputs to each of {} decoders", decoders.len());
     for (name, decoder, seal, samples) in decoders {
         assert!(!samples.is_empty(), "there are samples of a {name}");
