@@ -49,17 +49,8 @@ pub(super) struct Connection {
 /// A session on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Opening {
-    New {
-        token: u64,
-        secret: u128,
-        timeout_ms: u32,
-    },
-    /// `paid`: its address gave a token for it, and the log was asked.
-    Resumed {
-        token: u64,
-        resume: Resume,
-        paid: bool,
-    },
+    New { token: u64, secret: u128, timeout_ms: u32 },
+    Resumed { token: u64, resume: Resume },
 }
 
 /// What a client did wrong; its connection closes.
@@ -158,15 +149,10 @@ impl Opening {
         matches!(self, Self::New { secret, .. } if *secret == of)
     }
 
-    /// Whether a token was taken for it.
-    pub(super) fn is_paid(&self) -> bool {
-        matches!(self, Self::Resumed { paid: true, .. })
-    }
-
     pub(super) fn command(&self, address: Option<IpAddr>) -> Command {
         match *self {
             Self::New { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms, address },
-            Self::Resumed { token, resume, .. } => Command::ResumeSession { token, resume, address },
+            Self::Resumed { token, resume } => Command::ResumeSession { token, resume, address },
         }
     }
 }

@@ -98,7 +98,7 @@ impl Front {
         if let Some(resume) = hello.resume {
             self.resumed += 1;
             let token = self.facts.seed.wrapping_add(self.resumed);
-            self.open(id, Opening::Resumed { token, resume, paid: false });
+            self.open(id, Opening::Resumed { token, resume });
         }
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Front {
             connection.opening = Some(opening);
         }
         if self.leader.is_some() {
-            self.put_opening(id);
+            self.put_command(&opening.command(self.address_of(id)));
         }
     }
 

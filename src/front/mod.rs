@@ -22,8 +22,7 @@
 //!    is renewed, and an answer given to be kept, only behind such a read point too (`caching`).
 //! 5. A lock that changes hands is told to the session that has it now, and to nobody else (`locks`).
 //! 6. Bad input costs its connection, and nothing else. Nothing that keeps a session, a lock or a kept answer alive is
-//!    ever refused for what else its principal asks (`throttle`). Only where sessions are made up one that is taken up
-//!    again may have to ask twice (`resumptions`).
+//!    ever refused for what else its principal asks (`throttle`).
 //! 7. A watch is told of a change before any answer of the same notice, and before any read of its connection that
 //!    shows it. It is told each change once, in order, or that there is a gap.
 //!
@@ -50,7 +49,6 @@ mod patience;
 mod pings;
 mod questions;
 mod reads;
-mod resumptions;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -71,7 +69,6 @@ use self::patience::Patience;
 use self::pings::Pings;
 use self::questions::Questions;
 use self::reads::{Parked, Reads};
-use self::resumptions::Held;
 pub use self::throttle::Rate;
 use self::throttle::Throttle;
 use self::watches::Watches;
@@ -120,8 +117,6 @@ pub struct Front {
     /// Those of them whose command came to somebody who does not lead, and when they are put again.
     astray: Vec<u64>,
     astray_until: Option<Instant>,
-    /// Those of them that wait until more of their address may be taken up again.
-    held: Held,
     resumed: u64,
     patience: Patience,
     reads: Reads,
@@ -166,7 +161,6 @@ impl Front {
             opening: BTreeMap::new(),
             astray: Vec::new(),
             astray_until: None,
-            held: Held::default(),
             resumed: 0,
             patience: Patience::default(),
             reads: Reads::default(),
@@ -268,10 +262,8 @@ impl Front {
     /// Before the replica ends its turn: everything collected is turned into requests. `leased`: the leader lease is
     /// held here, so linearizable reads need no read point.
     pub fn prepare(&mut self, now: Instant, leased: bool, requests: &mut Vec<FrontRequest>) {
-        self.throttle.turn(now);
         self.lose_patience(now);
         self.open_astray(now);
-        self.open_held(now);
         self.cut_run();
         self.count_watches();
         requests.append(&mut self.requests);
@@ -301,8 +293,7 @@ impl Front {
     /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered
     /// under it.
     pub fn finish(&mut self, now: Instant, tree: &Tree, leased: bool, still_leased: impl FnOnce() -> bool) -> bool {
-        self.throttle.turn(now);
-        self.tell_the_past(now, tree);
+        self.tell_the_past(tree);
         self.answer_pointed(now, tree);
         if !leased || !self.reads.has_ready() {
             return false;
@@ -333,9 +324,7 @@ impl Front {
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
         let astray = if self.astray.is_empty() { None } else { Some(self.astray_until.unwrap_or(Instant::ZERO)) };
-        let opening = astray.unwrap_or(Instant::FOREVER).min(self.held.next_deadline());
-        let watches = self.watches.next_deadline();
-        self.patience.next_deadline().min(self.reads.next_deadline()).min(opening).min(watches)
+        self.patience.next_deadline().min(self.reads.next_deadline()).min(astray.unwrap_or(Instant::FOREVER))
     }
 
     /// What is to be sent and closed; at most one send a connection.
@@ -361,7 +350,7 @@ impl Front {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let nobody = self.connections.is_empty() && self.sessions.is_empty();
-        let nobody = nobody && self.opening.is_empty() && self.astray.is_empty() && self.held.is_empty();
+        let nobody = nobody && self.opening.is_empty() && self.astray.is_empty();
         let unasked = self.askers.is_empty() && self.questions.is_empty() && self.pings.is_empty();
         nobody && unasked && self.reads.is_idle() && self.lock_waits.is_idle() && self.watches.is_idle()
     }
@@ -376,7 +365,6 @@ impl Front {
         self.leader = leader;
         self.gathering.clear();
         self.astray.clear();
-        self.held.clear();
         self.reads.retry_now();
         self.pings.retry();
         let mut ids: Vec<_> = self.connections.keys().copied().collect();
@@ -384,13 +372,13 @@ impl Front {
         for id in ids {
             let Some(connection) = self.connections.get(&id).filter(|c| c.greeted) else { continue };
             let lost_from = connection.first_unanswered();
-            let opens = connection.opening.is_some();
+            let opening = connection.opening;
             self.say(id, &ServerMessage::Leader { leader });
             if leader.is_none() {
                 continue;
             }
-            if opens {
-                self.put_opening(id);
+            if let Some(opening) = opening {
+                self.put_command(&opening.command(self.address_of(id)));
             }
             if let Some(number) = lost_from {
                 self.refuse(id, number, Reason::Resend);

@@ -70,7 +70,6 @@ impl Front {
                     self.fault(old, code, "the session was taken up on another connection");
                 }
                 if let Some(id) = entered {
-                    self.resumption_repaid(id);
                     let applied_upto = last_number;
                     self.say(id, &ServerMessage::SessionResumed { session, timeout_ms, applied_upto, applied_before });
                 }
@@ -104,15 +103,8 @@ impl Front {
             connection.opening = None;
         }
         match why {
-            NotResumed::Over => {
-                self.resumption_failed(id);
-                self.say(id, &ServerMessage::SessionOver { session });
-            }
-            NotResumed::WrongSecret => {
-                self.resumption_failed(id);
-                self.fault(id, FaultCode::WrongSecret, "the secret is not that session's");
-            }
-            // Whoever knows the secret did not guess; but its token does not come back, as the log was asked.
+            NotResumed::Over => self.say(id, &ServerMessage::SessionOver { session }),
+            NotResumed::WrongSecret => self.fault(id, FaultCode::WrongSecret, "the secret is not that session's"),
             NotResumed::Taken => self.fault(id, FaultCode::Taken, "another process took the session over"),
         }
     }
@@ -132,12 +124,7 @@ impl Front {
         match reason {
             // Who leads then is asked; if nobody is known to, the next one will be.
             Reason::NotReady | Reason::Resend => self.astray.push(token),
-            Reason::Overloaded { .. } | Reason::Throttled { .. } => {
-                if self.connections.get(&id).and_then(|c| c.opening).is_some_and(|opening| opening.is_paid()) {
-                    self.resumption_repaid(id);
-                }
-                self.open_later(token, id, reason);
-            }
+            Reason::Overloaded { .. } | Reason::Throttled { .. } => self.open_later(token, id, reason),
         }
     }
 
@@ -149,12 +136,14 @@ impl Front {
         self.astray_until = None;
         for token in std::mem::take(&mut self.astray) {
             let Some(id) = self.opening.get(&token).copied().filter(|_| self.leader.is_some()) else { continue };
-            self.put_opening(id);
+            if let Some(opening) = self.connections.get(&id).and_then(|connection| connection.opening) {
+                self.put_command(&opening.command(self.address_of(id)));
+            }
         }
     }
 
     /// The client asks again for its session when it has waited.
-    pub(super) fn open_later(&mut self, token: u64, id: ConnectionId, reason: Reason) {
+    fn open_later(&mut self, token: u64, id: ConnectionId, reason: Reason) {
         self.opening.remove(&token);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.opening = None;

@@ -1,7 +1,6 @@
 //! A front between a scripted client and a scripted replica.
 
 mod hidden;
-mod resumptions;
 mod snapshots;
 mod watches;
 mod who;

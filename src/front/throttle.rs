@@ -9,11 +9,6 @@
 //! what ends a watch or a kept answer, and what asks how the replica is do not: whoever is refused keeps its session, its
 //! locks and its cache all the same. The super principal is never refused.
 //!
-//! A session that is taken up again takes a token of a bucket apart, that of all such attempts of its address, and gives it
-//! back once it is there: nobody who has asked much loses a session for it, however many come back at once, and who makes
-//! sessions up has the log asked about no more than a bucket of them. Only where that many *failed* the next is refused;
-//! otherwise it waits. A command that is lost costs its token for as long as one takes to come, and no longer.
-//!
 //! A bucket of tokens that fills steadily is one moment: when it will be full again. A question puts that off by the time one
 //! token takes to come; it is refused if it would put it off by more than a whole bucket takes.
 
@@ -51,21 +46,6 @@ pub(super) struct Throttle {
 struct Buckets {
     nobody: Instant,
     users: Vec<(User, Instant)>,
-    /// Of sessions to be taken up again, but for those that were.
-    resumptions: Instant,
-    /// Of those that failed, alone: it tells an address that guesses from one where much is under way.
-    failures: Instant,
-}
-
-/// What becomes of a session that is to be taken up again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Resumption {
-    /// The log is asked.
-    Goes,
-    /// As many others of its address are under way, or were lost: it goes when one of them succeeds, or then.
-    Waits { until: Instant },
-    /// As many others of its address failed: nothing is asked, and its client is told to wait.
-    Refused(Reason),
 }
 
 impl Throttle {
@@ -84,104 +64,38 @@ impl Throttle {
 
     /// Takes a token of that principal; or says why it is refused.
     pub(super) fn refusal(&mut self, who: &Principals) -> Option<Reason> {
-        self.take(who).err().map(throttled)
+        let wait = self.take(who).err()?;
+        let retry_after_ms = u32::try_from(wait.as_nanos().div_ceil(NANOS_A_MILLI)).unwrap_or(u32::MAX);
+        Some(Reason::Throttled { retry_after_ms })
     }
 
-    /// Takes a token of that principal, for work that can be put off; or says until when it is.
-    pub(super) fn put_off(&mut self, who: &Principals) -> Option<Instant> {
-        self.draw_of(who).err().map(|wait| self.now + wait)
-    }
-
-    /// Takes a token for a session that somebody there takes up again. It comes back with [`Throttle::resumed`].
-    pub(super) fn resume(&mut self, address: Option<IpAddr>) -> Resumption {
-        let (Some(rate), now) = (self.rate, self.now) else { return Resumption::Goes };
-        let buckets = self.buckets(address);
-        match draw(&mut buckets.resumptions, now, rate) {
-            Ok(()) => Resumption::Goes,
-            Err(wait) if is_empty(buckets.failures, now, rate) => {
-                self.refused += 1;
-                Resumption::Refused(throttled(wait))
-            }
-            Err(wait) => Resumption::Waits { until: now + wait },
-        }
-    }
-
-    /// What took a token to take its session up again has it, or never reached the log: the token comes back.
-    pub(super) fn resumed(&mut self, address: Option<IpAddr>) {
-        let Some(rate) = self.rate else { return };
-        let buckets = self.buckets(address);
-        buckets.resumptions = buckets.resumptions.before(rate.one());
-    }
-
-    /// The log knows no such session, or not with that secret.
-    pub(super) fn not_resumed(&mut self, address: Option<IpAddr>) {
-        let (Some(rate), now) = (self.rate, self.now) else { return };
-        let buckets = self.buckets(address);
-        // No more than a whole bucket, whatever was asked twice: it is as empty as can be.
-        buckets.failures = (buckets.failures.max(now) + rate.one()).min(now + rate.all());
-    }
-
-    /// Takes a token, and counts who is refused one.
+    /// Takes a token; or says how long it is until asking again is worth it: until there are some.
     fn take(&mut self, who: &Principals) -> Result<(), Duration> {
-        let taken = self.draw_of(who);
-        self.refused += u64::from(taken.is_err());
-        taken
-    }
-
-    fn draw_of(&mut self, who: &Principals) -> Result<(), Duration> {
-        let (Some(rate), now) = (self.rate.filter(|_| !who.is_super), self.now) else { return Ok(()) };
-        draw(self.buckets(who.address).of(who.users.first(), now), now, rate)
-    }
-
-    fn buckets(&mut self, address: Option<IpAddr>) -> &mut Buckets {
-        let now = self.now;
+        let Some(Rate { per_second, burst }) = self.rate.filter(|_| !who.is_super) else { return Ok(()) };
+        let one = Duration::from_nanos(NANOS_A_SECOND / u64::from(per_second.max(1)));
+        let all = one.scaled(u64::from(burst.max(1)), 1);
         if self.hosts.len() >= self.sweep_at {
-            self.hosts.retain(|_, buckets| !buckets.are_full(now));
+            self.hosts.retain(|_, buckets| !buckets.are_full(self.now));
             self.sweep_at = SWEEP_AT_LEAST.max(2 * self.hosts.len());
         }
-        let full = Buckets { nobody: now, users: Vec::new(), resumptions: now, failures: now };
-        self.hosts.entry(address.map(host_of)).or_insert(full)
+        let empty = Buckets { nobody: self.now, users: Vec::new() };
+        let buckets = self.hosts.entry(who.address.map(host_of)).or_insert(empty);
+        let full_at = buckets.of(who.users.first(), self.now);
+        let after = (*full_at).max(self.now) + one;
+        if after > self.now + all {
+            self.refused += 1;
+            return Err(after.since(self.now + all) + all.scaled(1, 2).min(WORTH_A_WAIT));
+        }
+        if !cfg!(bug = "33") {
+            *full_at = after;
+        }
+        Ok(())
     }
-}
-
-impl Rate {
-    /// How long a token takes to come.
-    fn one(self) -> Duration {
-        Duration::from_nanos(NANOS_A_SECOND / u64::from(self.per_second.max(1)))
-    }
-
-    /// How long a whole bucket takes.
-    fn all(self) -> Duration {
-        self.one().scaled(u64::from(self.burst.max(1)), 1)
-    }
-}
-
-/// Takes a token of a bucket; or says how long it is until asking again is worth it: until there are some.
-fn draw(full_at: &mut Instant, now: Instant, rate: Rate) -> Result<(), Duration> {
-    if is_empty(*full_at, now, rate) {
-        let after = (*full_at).max(now) + rate.one();
-        return Err(after.since(now + rate.all()) + rate.all().scaled(1, 2).min(WORTH_A_WAIT));
-    }
-    if !cfg!(bug = "33") {
-        *full_at = (*full_at).max(now) + rate.one();
-    }
-    Ok(())
-}
-
-/// Whether a bucket has no whole token.
-fn is_empty(full_at: Instant, now: Instant, rate: Rate) -> bool {
-    full_at.max(now) + rate.one() > now + rate.all()
-}
-
-fn throttled(wait: Duration) -> Reason {
-    let retry_after_ms = u32::try_from(wait.as_nanos().div_ceil(NANOS_A_MILLI)).unwrap_or(u32::MAX);
-    Reason::Throttled { retry_after_ms }
 }
 
 impl Buckets {
     fn are_full(&self, now: Instant) -> bool {
-        let of_address = self.nobody.max(self.resumptions).max(self.failures);
-        of_address <= now && self.users.iter().all(|(_, full_at)| *full_at <= now)
+        self.nobody <= now && self.users.iter().all(|(_, full_at)| *full_at <= now)
     }
 
     /// The user's bucket; that of the address if nobody is proved, or too many others are.
@@ -308,34 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_up_again_takes_of_no_other_bucket_and_an_address_without_failures_is_not_refused() {
-        let mut throttle = Throttle::new(Some(Rate { per_second: 100, burst: 5 }));
-        let here = at(1).address;
-        throttle.turn(ms(1000));
-        assert_eq!((0..20).filter(|_| throttle.take(&at(1)).is_ok()).count(), 5);
-        let refused = throttle.refused();
-        assert!((0..5).all(|_| throttle.resume(here) == Resumption::Goes), "whatever else was asked");
-        let until = ms(1000 + 10 + 25);
-        assert_eq!(throttle.resume(here), Resumption::Waits { until }, "none has failed");
-        throttle.resumed(here);
-        assert_eq!(throttle.resume(here), Resumption::Goes, "in the place of one that has its session");
-        (0..4).for_each(|_| throttle.not_resumed(here));
-        assert_eq!(throttle.resume(here), Resumption::Waits { until }, "one of them may be good");
-        throttle.not_resumed(here);
-        assert_eq!(throttle.refused(), refused, "those that wait are not refused");
-        assert_eq!(throttle.resume(here), Resumption::Refused(Reason::Throttled { retry_after_ms: 35 }));
-        assert_eq!(throttle.refused(), refused + 1);
-        assert_eq!(throttle.resume(at(2).address), Resumption::Goes, "elsewhere nothing failed");
-        (0..1000).for_each(|_| throttle.not_resumed(here));
-        throttle.turn(ms(1010));
-        assert_eq!(throttle.resume(here), Resumption::Goes, "the next token comes in time, whatever failed");
-    }
-
-    #[test]
     fn without_a_rate_and_for_the_super_principal_there_is_no_end() {
         let mut throttle = Throttle::new(None);
         assert!((0..1000).all(|_| throttle.take(&at(1)).is_ok()));
-        assert!((0..1000).all(|_| throttle.resume(at(1).address) == Resumption::Goes));
         let mut throttle = Throttle::new(Some(Rate { per_second: 1, burst: 1 }));
         let who = Principals { is_super: true, ..at(1) };
         assert!((0..1000).all(|_| throttle.take(&who).is_ok()));

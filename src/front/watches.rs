@@ -6,7 +6,6 @@
 //! A watch is *live*, told of every change as it is applied, or *behind*, told from the [`Past`]. It is behind when it
 //! comes back with an old cursor, and when its client does not read: then the watches of its connection stop being told,
 //! keep their cursors, and go on once the connection has room. Whatever the past does not reach any more is one gap.
-//! Reading the past costs a principal with a rate a token a turn: whoever has none is told it later, but all the same whole.
 //!
 //! A live watch with data is brought the node of each change. One that is behind is brought what the tree has, where that is
 //! the node's data as of the event still; otherwise none, as what it was is not kept, and the later change has its own event.
@@ -31,7 +30,6 @@ use crate::namespace::acl::Acl;
 use crate::namespace::command::{Refusal, Revision};
 use crate::namespace::{Aspect, Change, Gate, Node, Tree, codec, path};
 use crate::replica::exchange::{Applied, FrontRequest};
-use crate::time::Instant;
 use crate::wire::client::ServerMessage;
 use crate::wire::watch::{Event, EventKind, Registration, Scope, encode_events};
 
@@ -50,8 +48,6 @@ pub(super) struct Watches {
     recounted: BTreeSet<ConnectionId>,
     /// Connections that can be told more from the past, in turn.
     due: VecDeque<ConnectionId>,
-    /// Those whose principals have asked as much as they may, by when they are due again.
-    later: BTreeSet<(Instant, ConnectionId)>,
     /// Bytes of traces since the watches were last told how far they are.
     untold_bytes: usize,
     untold_bytes_max: usize,
@@ -79,7 +75,7 @@ struct Registered {
     behind: BTreeSet<u64>,
     /// Its client does not read what was sent.
     clogged: bool,
-    /// It stands in `due`, or `later`.
+    /// It stands in `due`.
     due: bool,
 }
 
@@ -89,7 +85,7 @@ type Seen<'a> = (EventKind, &'a str, Option<&'a Node>);
 impl Watches {
     /// Whether nobody watches anything.
     pub(super) fn is_idle(&self) -> bool {
-        self.index.is_empty() && self.connections.is_empty() && self.due.is_empty() && self.later.is_empty()
+        self.index.is_empty() && self.connections.is_empty() && self.due.is_empty()
     }
 
     pub(super) fn new(seed: u64, past_bytes_max: usize) -> Self {
@@ -102,7 +98,6 @@ impl Watches {
             past: Past::new(past_bytes_max),
             recounted: BTreeSet::new(),
             due: VecDeque::new(),
-            later: BTreeSet::new(),
             untold_bytes: 0,
             untold_bytes_max: past_bytes_max / PROGRESS_PARTS,
         }
@@ -111,11 +106,6 @@ impl Watches {
     /// Whether another turn would tell somebody more.
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
-    }
-
-    /// When somebody is due again who was put off.
-    pub(super) fn next_deadline(&self) -> Instant {
-        self.later.first().map_or(Instant::FOREVER, |(at, _)| *at)
     }
 
     /// Whether the connection has watches that have not been told everything: it must not see newer state.
@@ -216,23 +206,6 @@ impl Watches {
     fn queue(&mut self, connection: ConnectionId) {
         let Some(registered) = self.connections.get_mut(&connection) else { return };
         if !registered.behind.is_empty() && !registered.clogged && !std::mem::replace(&mut registered.due, true) {
-            self.due.push_back(connection);
-        }
-    }
-
-    /// Has the connection, whose turn it was, told no more before that time.
-    fn put_off(&mut self, connection: ConnectionId, until: Instant) {
-        if let Some(registered) = self.connections.get_mut(&connection) {
-            registered.due = true;
-            self.later.insert((until, connection));
-        }
-    }
-
-    /// Those take their turn again who were put off long enough.
-    fn wake(&mut self, now: Instant) {
-        while self.next_deadline() <= now
-            && let Some((_, connection)) = self.later.pop_first()
-        {
             self.due.push_back(connection);
         }
     }
@@ -386,10 +359,8 @@ impl Front {
         }
     }
 
-    /// Tells connections that are behind what they missed, each in its turn, as much as a turn has time for. What is told
-    /// in one turn counts as one question of the connection's principal.
-    pub(super) fn tell_the_past(&mut self, now: Instant, tree: &Tree) {
-        self.watches.wake(now);
+    /// Tells connections that are behind what they missed, each in its turn, as much as a turn has time for.
+    pub(super) fn tell_the_past(&mut self, tree: &Tree) {
         let mut budget = PAST_CHANGES_A_TURN;
         for _ in 0..self.watches.due.len() {
             if budget == 0 {
@@ -398,14 +369,8 @@ impl Front {
             let id = self.watches.due.pop_front().expect("as many as were counted");
             let Some(registered) = self.watches.connections.get_mut(&id) else { continue };
             registered.due = false;
-            if registered.clogged {
-                continue;
-            }
-            // Where nothing is left to be told, as all that was behind is watched no more, nothing is asked.
-            let asker = self.connections.get(&id).filter(|_| !registered.behind.is_empty());
-            match asker.and_then(|connection| self.throttle.put_off(&connection.who)) {
-                Some(until) => self.watches.put_off(id, until),
-                None => budget = self.catch_up(id, tree, budget),
+            if !registered.clogged {
+                budget = self.catch_up(id, tree, budget);
             }
         }
     }

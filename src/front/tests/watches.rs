@@ -34,17 +34,12 @@ struct Test {
     slot: u64,
     /// What the events that were told brought.
     brought: Vec<Option<Vec<u8>>>,
-    now: Instant,
     /// Of each frame of events that was told, whether more of its revision follow.
     more: Vec<bool>,
 }
 
 impl Test {
     fn new(past_bytes_max: usize) -> Self {
-        Self::with(past_bytes_max, None)
-    }
-
-    fn with(past_bytes_max: usize, rate: Option<Rate>) -> Self {
         let facts = Facts {
             cell: CellId(1),
             replica: ReplicaId(1),
@@ -54,11 +49,10 @@ impl Test {
             seed: 7,
             past_bytes_max,
             super_user: None,
-            rate,
+            rate: None,
         };
         let (front, tree) = (Front::new(facts), Tree::new(1));
-        let (brought, more, now) = (Vec::new(), Vec::new(), Instant::ZERO);
-        let mut test = Self { front, tree, revision: 0, slot: 0, brought, now, more };
+        let mut test = Self { front, tree, revision: 0, slot: 0, brought: Vec::new(), more: Vec::new() };
         test.front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) }, &test.tree);
         test
     }
@@ -82,7 +76,7 @@ impl Test {
     fn say(&mut self, id: ConnectionId, message: &ClientMessage<'_>) {
         let mut bytes = BytesMut::new();
         message.encode(&mut bytes);
-        self.front.received(self.now, id, &bytes);
+        self.front.received(Instant::ZERO, id, &bytes);
     }
 
     fn watch(&mut self, id: ConnectionId, watch: u64, path: &str, scope: Scope) {
@@ -135,8 +129,8 @@ impl Test {
     /// Ends the turn under the lease.
     fn turn(&mut self) {
         let mut requests = Vec::new();
-        self.front.prepare(self.now, true, &mut requests);
-        self.front.finish(self.now, &self.tree, true, || true);
+        self.front.prepare(Instant::ZERO, true, &mut requests);
+        self.front.finish(Instant::ZERO, &self.tree, true, || true);
     }
 
     /// Turns until there is nothing to do; what one client was told in all of it.
@@ -367,63 +361,6 @@ fn a_turn_tells_one_client_no_more_than_is_good_for_the_others() {
     assert_eq!(first + rest.len(), 22, "all of it, and that it is open, and how far");
     assert_eq!(rest[rest.len() - 2], event(1, 20, Created, "/20"));
     assert!(test.brought.len() == 20 && test.brought.iter().all(Option::is_some), "with its data");
-}
-
-/// Two clients of different users, and twenty nodes of the past with more data than some turns take.
-fn two_principals() -> (Test, ConnectionId, ConnectionId) {
-    let mut test = Test::with(64 << 20, Some(Rate { per_second: 10, burst: 2 }));
-    let ids = [("alice", 1), ("bob", 2)].map(|(name, number)| {
-        let id = test.client(number);
-        let who = Principals { users: vec![User::new(name, "")], ..Principals::default() };
-        test.front.stands_for(SessionId(number), Arc::new(who));
-        id
-    });
-    (1..=20).for_each(|n| test.store(&format!("/{n}"), Aspect::Birth, (n, 0), &[7; 300 << 10]));
-    (test, ids[0], ids[1])
-}
-
-#[test]
-fn a_principal_over_its_rate_is_told_the_past_later_but_whole_and_holds_up_no_other() {
-    let (mut test, hasty, other) = two_principals();
-    test.watch_data(hasty);
-    test.read(hasty, 1);
-    let mut told = test.turns(hasty);
-    assert!(told.len() > 1 && told.len() < 20, "what a turn takes was told: {}", told.len());
-    let deadline = test.front.next_deadline();
-    assert!(deadline > test.now && deadline <= test.now + Duration::from_millis(200), "{deadline:?}");
-    test.watch_from(other, 1, "/", 19);
-    let expected = [Told::Opened(1, 19), event(1, 20, Created, "/20"), Told::Progress(20)];
-    assert_eq!(test.turns(other), expected, "another is told at once");
-    let mut waits = 0;
-    while told.last() != Some(&Told::Read(1, 20)) && waits < 20 {
-        test.now = test.front.next_deadline();
-        told.extend(test.turns(hasty));
-        waits += 1;
-    }
-    assert!(waits > 1, "each turn of it is paid for");
-    let mut whole = vec![Told::Opened(1, 0)];
-    whole.extend((1..=20).map(|n| event(1, n, Created, &format!("/{n}"))));
-    whole.extend([Told::Progress(20), Told::Read(1, 20)]);
-    assert_eq!(told, whole, "in order, and no read overtakes it");
-    assert_eq!(test.front.throttle.refused(), 0, "nothing was refused");
-}
-
-#[test]
-fn who_goes_while_the_past_waits_for_a_token_leaves_nothing_behind() {
-    let (mut test, hasty, other) = two_principals();
-    for id in [hasty, other] {
-        test.watch_data(id);
-        test.turns(id);
-    }
-    assert!(!test.front.watches.has_due() && test.front.watches.next_deadline() < Instant::FOREVER, "both wait");
-    test.say(hasty, &ClientMessage::Unwatch { watch: 1 });
-    test.front.closed(other);
-    for _ in 0..3 {
-        test.now += Duration::from_millis(200);
-        test.turns(hasty);
-    }
-    test.front.closed(hasty);
-    assert!(test.front.watches.is_idle());
 }
 
 #[test]
