@@ -3,20 +3,12 @@
 
 #![cfg(feature = "server")]
 
-#[allow(dead_code, reason = "each test uses its part of the harness")]
 mod cell;
-#[allow(dead_code, reason = "each test uses its part of it")]
 mod lists;
 
-use cell::{Cell, put};
+use cell::{A, B, C, Cell, D, E, put};
 use quorate::paxos::{Ballot, MemberChange, Message, Paxos, ReplicaId, Slot, Told, Undecided, Value};
 use quorate::time::Duration;
-
-const A: ReplicaId = ReplicaId(1);
-const B: ReplicaId = ReplicaId(2);
-const C: ReplicaId = ReplicaId(3);
-const D: ReplicaId = ReplicaId(4);
-const E: ReplicaId = ReplicaId(5);
 
 /// The power went in the middle of a write, on two of three disks.
 #[test]
@@ -49,9 +41,7 @@ fn a_torn_vote_waits_for_who_is_missing_and_is_dropped_once_all_have_spoken() {
 #[test]
 fn a_torn_vote_does_not_speak_against_a_whole_one() {
     let (mut cell, slot, ballot) = a_proposes(3);
-    arrives_only_at(&mut cell, B);
-    cell.flush(B);
-    cell.network.clear();
+    votes_alone(&mut cell, B);
     cell.crash_torn(A);
     cell.crash(B);
     cell.crash(C);
@@ -96,9 +86,7 @@ fn a_lost_vote_is_dropped_on_the_word_of_a_nack_quorum_and_of_no_fewer() {
 #[test]
 fn a_lost_value_is_fetched_from_who_voted_for_it_at_another_ballot() {
     let (mut cell, slot, first) = a_proposes(3);
-    arrives_only_at(&mut cell, B);
-    cell.flush(B);
-    cell.network.clear();
+    votes_alone(&mut cell, B);
     cell.crash(A);
     cell.lost = |message| matches!(message, Message::Accept { .. });
     cell.now += Duration::from_millis(400);
@@ -124,9 +112,7 @@ fn a_lost_value_is_fetched_from_who_voted_for_it_at_another_ballot() {
 #[test]
 fn a_lost_vote_stands_against_an_older_whole_one() {
     let (mut cell, slot, first) = a_proposes(3);
-    arrives_only_at(&mut cell, B);
-    cell.flush(B);
-    cell.network.clear();
+    votes_alone(&mut cell, B);
     cell.crash(A);
     cell.crash(B);
     cell.restart(A);
@@ -202,6 +188,13 @@ fn arrives_only_at(cell: &mut Cell, id: ReplicaId) {
             cell.deliver(frame);
         }
     }
+}
+
+/// That one alone of those who were asked votes, and its disk has it.
+fn votes_alone(cell: &mut Cell, id: ReplicaId) {
+    arrives_only_at(cell, id);
+    cell.flush(id);
+    cell.network.clear();
 }
 
 /// It asks for promises after whatever leases there were, and leads for a while.

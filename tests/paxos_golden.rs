@@ -3,9 +3,7 @@
 
 #![cfg(feature = "server")]
 
-#[allow(dead_code, reason = "each test uses its part of the harness")]
 mod cell;
-#[allow(dead_code, reason = "each test uses its part of it")]
 mod lists;
 
 use std::path::{Path, PathBuf};

@@ -2,21 +2,13 @@
 
 #![cfg(feature = "server")]
 
-#[allow(dead_code, reason = "each test uses its part of the harness")]
 mod cell;
-#[allow(dead_code, reason = "each test uses its part of it")]
 mod lists;
 
-use cell::{Cell, put};
+use cell::{A, B, C, Cell, D, E, put};
 use quorate::limits::SLOT_WINDOW;
 use quorate::paxos::{Ballot, MemberChange, Message, Paxos, ReplicaId, Role, Slot};
 use quorate::time::Duration;
-
-const A: ReplicaId = ReplicaId(1);
-const B: ReplicaId = ReplicaId(2);
-const C: ReplicaId = ReplicaId(3);
-const D: ReplicaId = ReplicaId(4);
-const E: ReplicaId = ReplicaId(5);
 
 #[test]
 fn who_lags_behind_two_changes_helps_the_new_members_to_a_majority() {

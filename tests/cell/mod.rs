@@ -1,6 +1,8 @@
 //! A cell of Paxos cores in one thread: virtual time, a network and disks that do only what they are told, and an oracle
 //! that watches every vote. The disk keeps what was flushed and loses the rest in a crash.
 
+#![allow(dead_code, reason = "each test uses its part of the harness")]
+
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate::paxos::{
@@ -10,6 +12,12 @@ use quorate::paxos::{
 use quorate::time::{Duration, Instant};
 
 use super::lists::Lists;
+
+pub const A: ReplicaId = ReplicaId(1);
+pub const B: ReplicaId = ReplicaId(2);
+pub const C: ReplicaId = ReplicaId(3);
+pub const D: ReplicaId = ReplicaId(4);
+pub const E: ReplicaId = ReplicaId(5);
 
 pub struct Cell {
     pub now: Instant,

@@ -1,5 +1,7 @@
 //! Which member list is in force for which slot, worked out from the chosen entries alone: what the oracles count by.
 
+#![allow(dead_code, reason = "each test uses its part of it")]
+
 use quorate::limits::SLOT_WINDOW;
 use quorate::paxos::{Config, Incarnation, ReplicaId, ReplicaSet, Slot, Value};
 

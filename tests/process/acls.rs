@@ -79,8 +79,7 @@ fn a_list_holds_under_another_leader_and_after_a_restart_of_all() {
 
     let members = format!("{}\n", user("bob").user());
     alice.set("/acl/readers", members, Expect::Any).wait_timeout(PATIENCE).expect("she made it");
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     let read = |client: &Client, path: &str| client.get(path).wait_timeout(PATIENCE).map(|(data, _)| data);
     assert_eq!(read(&bob, "/private/x").expect("he is in the group"), "inherits");
     let refused = bob.set("/private/x", "mine", Expect::Any).wait_timeout(PATIENCE);
@@ -198,8 +197,7 @@ fn only_the_super_principal_fetches_an_image_or_changes_the_members() {
         "hers",
         CreateOptions::permanent().acl(Acl::new([entry("auth::all")])),
     );
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     cell.leader();
     let lends = (leader + 1) % 3;
     for name in [None, Some("alice")] {

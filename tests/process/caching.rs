@@ -46,8 +46,7 @@ fn what_is_kept_is_never_stale_though_leaders_die() {
                 acknowledged.store(next, Ordering::SeqCst);
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
-            let leader = cell.leader();
-            cell.kill(leader);
+            let leader = cell.kill_leader();
             cell.restart(leader);
         }
         // With nothing changing, what is kept is used.

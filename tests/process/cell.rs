@@ -265,6 +265,21 @@ impl Cell {
         child.wait().expect("it can be waited for");
     }
 
+    /// kill -9 for whoever leads; its index.
+    pub fn kill_leader(&mut self) -> usize {
+        let leader = self.leader();
+        self.kill(leader);
+        leader
+    }
+
+    /// Kills whoever leads and starts it again, with `progress` made without it and with it.
+    pub fn outlive_leader(&mut self, mut progress: impl FnMut(&Self)) {
+        let leader = self.kill_leader();
+        progress(self);
+        self.restart(leader);
+        progress(self);
+    }
+
     /// kill -9 for all of them, as close together as can be.
     pub fn kill_all(&mut self) {
         (0..self.replicas.len()).for_each(|index| self.signal(index, Signal::STOP));

@@ -24,11 +24,7 @@ fn the_leader_is_killed_under_load_and_comes_back() {
         let load = Load::start(6, &cell.endpoints(), &[cell.endpoints()]);
         load.progress(50);
         for _ in 0..3 {
-            let leader = cell.leader();
-            cell.kill(leader);
-            load.progress(50);
-            cell.restart(leader);
-            load.progress(50);
+            cell.outlive_leader(|_| load.progress(50));
         }
         load.finish(&cell.endpoints());
         cell.wait_until_equal();

@@ -30,8 +30,7 @@ fn lives(client: &Client, path: &str) -> bool {
 }
 
 fn kill_the_leader(cell: &mut Cell) {
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     cell.restart(leader);
     cell.leader();
 }

@@ -62,8 +62,7 @@ fn a_lock_and_its_queue_outlive_the_leader() {
         let guard = lock(&holder, "/l");
         let waiting = waiter.lock("/l", LockOptions::exclusive());
         for _ in 0..2 {
-            let leader = cell.leader();
-            cell.kill(leader);
+            let leader = cell.kill_leader();
             holder
                 .create("/by-holder", "", CreateOptions::permanent().sequential())
                 .wait_timeout(PATIENCE)
@@ -116,11 +115,7 @@ fn what_is_counted_under_a_lock_is_counted_once_though_leaders_die() {
             };
             progress(&cell);
             for _ in 0..2 {
-                let leader = cell.leader();
-                cell.kill(leader);
-                progress(&cell);
-                cell.restart(leader);
-                progress(&cell);
+                cell.outlive_leader(progress);
             }
         });
         let tokens = tokens.into_inner().expect("no thread panics with it");
@@ -145,8 +140,7 @@ fn a_dead_holders_lock_comes_free_after_its_session_and_the_delay() {
         let holders = waiter.lock_holders("/l").wait_timeout(PATIENCE).ok()?;
         (holders.lost == 1 && holders.sessions.is_empty() && holders.waiting == 1).then_some(())
     });
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     let guard = waiting.wait_timeout(PATIENCE).expect("its turn");
     assert!(died.elapsed() > Duration::from_secs(3), "a session of 2 s less its last sign of life, and 2 s");
     cell.restart(leader);
@@ -271,8 +265,7 @@ fn a_program_ends_when_the_node_of_its_lock_is_deleted() {
     let holder = run_locked(&cell, &[], "10s", &["sh", "-c", script]);
     wait_until_held(&cell, &client);
     // What was not told because the leader died is found out, and a lock that is held is kept.
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     cell.restart(leader);
     wait_until_held(&cell, &client);
     client.delete("/l", Expect::Any).wait_timeout(PATIENCE).expect("a lock is advice");
@@ -430,8 +423,7 @@ fn a_holder_hears_who_wants_its_lock_under_any_leader() {
     assert!(refused.is_none(), "it is held");
     let seconds = second.lock("/l", LockOptions::exclusive());
     let told = [next_wanted(&mut wanted), {
-        let leader = cell.leader();
-        cell.kill(leader);
+        let leader = cell.kill_leader();
         let thirds = third.lock("/l", LockOptions::exclusive());
         let told = next_wanted(&mut wanted);
         cell.restart(leader);

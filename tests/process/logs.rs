@@ -70,8 +70,7 @@ fn appends_are_there_once_in_order_while_leaders_die() {
         })
         .collect();
     for _ in 0..3 {
-        let leader = cell.leader();
-        cell.kill(leader);
+        let leader = cell.kill_leader();
         cell.restart(leader);
     }
     let placed: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().expect("it appends")).collect();
@@ -120,8 +119,7 @@ fn a_writer_that_lost_its_lock_appends_no_more_under_another_leader() {
     client.create_log("/l", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
     let guard = client.lock("/l", LockOptions::exclusive().existing()).wait_timeout(PATIENCE).expect("it is free");
     guard.guarded().append("/l", ["a"], Some(0)).wait_timeout(PATIENCE).expect("the lock is held");
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     guard.guarded().append("/l", ["b"], None).wait_timeout(PATIENCE).expect("the lock is held still");
     // Who may delete may break the lock.
     other.log("/l").seal().wait_timeout(PATIENCE).expect("it is a log");

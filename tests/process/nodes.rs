@@ -39,8 +39,7 @@ fn a_scan_goes_on_in_order_while_leaders_die_and_nodes_go() {
             seen.push(node.path);
         }
         if seen.len().is_multiple_of(12) {
-            let leader = cell.leader();
-            cell.kill(leader);
+            let leader = cell.kill_leader();
             cell.restart(leader);
         }
     }
@@ -73,8 +72,7 @@ fn a_large_tree_comes_down_in_parts_while_the_leader_dies() {
     let whole = client.delete_tree("/t", Expect::Any).wait_timeout(PATIENCE);
     assert!(matches!(whole, Err(Error::TooLarge { limit: 4096, .. })), "{whole:?}");
     let parts = client.delete_tree_in_parts("/t");
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     assert_eq!(parts.wait_timeout(PATIENCE).expect("another leader goes on"), 9001);
     cell.restart(leader);
     assert_eq!(client.exists("/t").wait_timeout(PATIENCE).expect("an answer"), None);
@@ -93,8 +91,7 @@ fn a_node_ends_in_its_time_under_another_leader_and_after_a_restart_of_all() {
     client.create("/kept", "", CreateOptions::ttl(Duration::from_secs(1))).wait_timeout(PATIENCE).expect("it is new");
     client.create("/kept/by", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
     let is_gone = |path: &str| client.exists(path).wait_timeout(PATIENCE).is_ok_and(|stat| stat.is_none());
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     cell.wait("the end of what is in the box", |_| is_gone("/box/it").then_some(()));
     cell.restart(leader);
     cell.kill_all();
@@ -129,8 +126,7 @@ fn a_quota_holds_and_warns_under_another_leader() {
     client.create("/q/a", "12345", CreateOptions::permanent().parents()).wait_timeout(PATIENCE).expect("it is new");
     said(&cell, &["quota", "set", "--nodes", "3", "--soft-bytes", "8", "--bytes", "1KiB", "/q"]);
     let mut watch = client.watch("/q", WatchOptions::recursive()).wait_timeout(PATIENCE).expect("it stands");
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     client.create("/q/b", "1234", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it just fits");
     let refused = client.create("/q/c", "", CreateOptions::permanent()).wait_timeout(PATIENCE);
     assert!(

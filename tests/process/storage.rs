@@ -152,8 +152,7 @@ fn a_leader_whose_disk_is_full_hands_over_to_one_that_has_room() {
     let data = disk.mount().to_owned();
     let mut cell = Cell::start_with_one_in(home, &data, SMALL);
     while cell.leader() != 2 {
-        let leader = cell.leader();
-        cell.kill(leader);
+        let leader = cell.kill_leader();
         cell.wait("another leader", |cell| (0..3).any(|index| index != leader && leads(cell, index)).then_some(()));
         cell.restart(leader);
         cell.wait_until_equal();

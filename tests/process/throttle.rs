@@ -31,8 +31,7 @@ fn a_flood_waits_and_keeps_its_session_while_others_pass_it() {
     cell.wait("the flood to be refused", |cell| (throttled(cell) > 0).then_some(()));
     other.get("/n").wait_timeout(PATIENCE).expect("an answer");
     assert!(reads.iter().any(|read| !read.is_answered()), "one question of another passes the flood");
-    let leader = cell.leader();
-    cell.kill(leader);
+    let leader = cell.kill_leader();
     let mut last = 0;
     for write in writes {
         let stat = write.wait_timeout(PATIENCE).expect("it is done in the end");

@@ -141,11 +141,7 @@ fn each_transaction_is_there_once_and_whole_though_leaders_die() {
             };
             progress(&cell);
             for _ in 0..2 {
-                let leader = cell.leader();
-                cell.kill(leader);
-                progress(&cell);
-                cell.restart(leader);
-                progress(&cell);
+                cell.outlive_leader(progress);
             }
             drop(ends);
             workers.into_iter().map(|worker| worker.join().expect("nothing wrong was seen")).collect()

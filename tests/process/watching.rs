@@ -73,11 +73,7 @@ fn watchers_at_every_replica_see_every_revision_while_leaders_die() {
         };
         write(100);
         for _ in 0..2 {
-            let leader = cell.leader();
-            cell.kill(leader);
-            write(100);
-            cell.restart(leader);
-            write(100);
+            cell.outlive_leader(|_| _ = write(100));
         }
         last.store(write(1), Ordering::Release);
         for watcher in watchers {
@@ -162,8 +158,7 @@ fn the_command_line_prints_what_happens_across_a_failover() {
     assert!(line.starts_with(r#"{"note":"watching /jobs from revision "#), "{line}");
     client.create("/jobs/1", "", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("made");
     let mut revisions = vec![revision_of(&client)];
-    let leader = cell.leader();
-    cell.kill(leader);
+    cell.kill_leader();
     client.set("/jobs/1", "x", Expect::Any).wait_timeout(PATIENCE).expect("set");
     revisions.push(revision_of(&client));
     client.delete("/jobs/1", Expect::Any).wait_timeout(PATIENCE).expect("deleted");

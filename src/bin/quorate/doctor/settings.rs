@@ -59,7 +59,6 @@ const DAEMON: &str = "irqbalance";
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
 
     use super::*;
 
@@ -67,11 +66,8 @@ mod tests {
     fn the_daemon_that_moves_interrupts_is_to_keep_off_our_cores() {
         let root = tempfile::tempdir().expect("a folder");
         let profile = Profile::built_in();
-        let write = |path: &str, text: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-            fs::write(path, text).expect("written");
-        };
+        let host = Host { root: root.path().to_owned(), ..Host::default() };
+        let write = |path: &str, text: &str| host.write(path, text);
         write("sys/devices/system/cpu/present", "0-3\n");
         let found = |cores: &[usize]| {
             let host = Host { cores: cores.to_vec(), ..Host::at(root.path().to_owned()) };

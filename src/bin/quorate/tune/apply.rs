@@ -384,11 +384,7 @@ mod tests {
     fn what_a_restart_of_the_host_reset_is_not_undone() {
         let (_root, mut host) = host();
         (host.cards, host.cores) = (vec!["eth0".into()], vec![1]);
-        let write = |path: &str, text: &str| {
-            let path = host.below(path);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-            fs::write(path, text).expect("written");
-        };
+        let write = |path: &str, text: &str| host.write(path, text);
         write("/sys/class/net/eth0/device/msi_irqs/41", "msix\n");
         write("/proc/irq/41/smp_affinity_list", "0-3\n");
         write("/proc/sys/kernel/random/boot_id", "one\n");

@@ -153,11 +153,7 @@ mod tests {
         let host = Host { cores_there: 2, root: root.path().to_owned(), ..Host::default() };
         let profile = Profile::built_in();
         let verdict = |name: &str| standing(&profile, profile.setting(name).expect("it is there"), &host);
-        let write = |path: &str, text: &str| {
-            let path = host.below(path);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-            fs::write(path, text).expect("written");
-        };
+        let write = |path: &str, text: &str| host.write(path, text);
         assert_eq!(verdict("somaxconn").verdict, Verdict::Absent);
         write("/proc/sys/net/core/somaxconn", "128\n");
         let wrong = verdict("somaxconn");
@@ -190,11 +186,7 @@ mod tests {
         };
         let profile = Profile::built_in();
         let named = |name: &str| profile.setting(name).expect("it is there");
-        let write = |path: &str, text: &str| {
-            let path = host.below(path);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-            fs::write(path, text).expect("written");
-        };
+        let write = |path: &str, text: &str| host.write(path, text);
         write("/sys/class/net/eth0/device/msi_irqs/41", "msix\n");
         write("/proc/irq/41/smp_affinity_list", "0,2,3\n");
         assert_eq!(standing(&profile, named("interrupts"), &host).verdict, Verdict::Right);
@@ -219,11 +211,7 @@ mod tests {
         let profile = Profile::built_in();
         let setting = profile.setting("idle-states").expect("it is there");
         let cpus = "/sys/devices/system/cpu";
-        let write = |path: &str, text: &str| {
-            let path = host.below(&format!("{cpus}/{path}"));
-            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-            fs::write(path, text).expect("written");
-        };
+        let write = |path: &str, text: &str| host.write(&format!("{cpus}/{path}"), text);
         for core in 0..2 {
             write(&format!("cpu{core}/power/pm_qos_resume_latency_us"), "0\n");
             write(&format!("cpu{core}/cpuidle/state0/latency"), "0\n");

@@ -52,6 +52,14 @@ impl Host {
         self.root.join(path.trim_start_matches('/'))
     }
 
+    /// Makes a file of a host that a test pretends.
+    #[cfg(test)]
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.below(path);
+        fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
     /// Every reading of `text`: one for each disk or interrupt it is about.
     pub fn fill(&self, text: &str) -> Result<Vec<String>, Unasked> {
         let mut texts = vec![text.to_owned()];
@@ -168,22 +176,16 @@ mod tests {
         Host { disks, cards: vec!["eth0".into()], cores: vec![1, 2], cores_there: 4, root: root.to_owned() }
     }
 
-    fn make(root: &Path, path: &str, content: &str) {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("made");
-        fs::write(path, content).expect("written");
-    }
-
     #[test]
     fn placeholders_and_patterns_become_the_files_that_are_there() {
         let root = tempfile::tempdir().expect("a folder");
         let host = host(root.path());
-        make(root.path(), "sys/block/sda/queue/scheduler", "x");
-        make(root.path(), "sys/cpu/policy10/governor", "x");
-        make(root.path(), "sys/cpu/policy2/governor", "x");
-        make(root.path(), "sys/cpu/other/governor", "x");
-        make(root.path(), "sys/class/net/eth0/device/msi_irqs/41", "x");
-        make(root.path(), "proc/irq/41/smp_affinity_list", "0-3");
+        host.write("sys/block/sda/queue/scheduler", "x");
+        host.write("sys/cpu/policy10/governor", "x");
+        host.write("sys/cpu/policy2/governor", "x");
+        host.write("sys/cpu/other/governor", "x");
+        host.write("sys/class/net/eth0/device/msi_irqs/41", "x");
+        host.write("proc/irq/41/smp_affinity_list", "0-3");
         assert_eq!(host.files("/sys/block/{disk}/queue/scheduler"), Ok(vec!["/sys/block/sda/queue/scheduler".into()]));
         let policies = ["/sys/cpu/policy10/governor".to_owned(), "/sys/cpu/policy2/governor".into()];
         assert_eq!(host.files("/sys/cpu/policy*/governor"), Ok(policies.to_vec()));
@@ -196,6 +198,7 @@ mod tests {
     #[test]
     fn all_interrupts_of_a_card_are_meant_wherever_they_are_listed() {
         let root = tempfile::tempdir().expect("a folder");
+        let host = host(root.path());
         let link = |to: &str, path: &str| {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("made");
@@ -203,28 +206,28 @@ mod tests {
         };
         // A card with four queues, a virtual one whose carrier has them, and one with a wire.
         for number in [40, 41, 42, 43] {
-            make(root.path(), &format!("sys/devices/pci/card/msi_irqs/{number}"), "msix");
+            host.write(&format!("sys/devices/pci/card/msi_irqs/{number}"), "msix");
         }
-        make(root.path(), "sys/devices/pci/card/irq", "40");
+        host.write("sys/devices/pci/card/irq", "40");
         for number in [50, 51] {
-            make(root.path(), &format!("sys/devices/pci/carrier/msi_irqs/{number}"), "msix");
+            host.write(&format!("sys/devices/pci/carrier/msi_irqs/{number}"), "msix");
         }
         fs::create_dir_all(root.path().join("sys/devices/pci/carrier/virtio2")).expect("made");
         link("../../../../bus/virtio", "sys/devices/pci/carrier/virtio2/subsystem");
-        make(root.path(), "sys/devices/pci/old/irq", "19");
-        make(root.path(), "sys/devices/pci/msi_irqs/99", "the bridge's own");
+        host.write("sys/devices/pci/old/irq", "19");
+        host.write("sys/devices/pci/msi_irqs/99", "the bridge's own");
         for (card, device) in [("eth0", "card"), ("eth1", "carrier/virtio2"), ("eth2", "old")] {
             link(&format!("../../../devices/pci/{device}"), &format!("sys/class/net/{card}/device"));
         }
         for number in [40, 41, 42, 43, 50, 51, 19, 99] {
-            make(root.path(), &format!("proc/irq/{number}/smp_affinity_list"), "0-3");
+            host.write(&format!("proc/irq/{number}/smp_affinity_list"), "0-3");
         }
         let of = |card: &str| {
-            let host = Host { cards: vec![card.into()], ..host(root.path()) };
+            let host = Host { cards: vec![card.into()], ..host.clone() };
             host.files("/proc/irq/{irq}/smp_affinity_list").expect("the card has some").len()
         };
         assert_eq!((of("eth0"), of("eth1"), of("eth2")), (4, 2, 1));
-        let both = Host { cards: vec!["eth1".into(), "eth2".into()], ..host(root.path()) };
+        let both = Host { cards: vec!["eth1".into(), "eth2".into()], ..host.clone() };
         assert_eq!(both.fill("{irq}"), Ok(vec!["50".into(), "51".into(), "19".into()]));
     }
 
@@ -233,14 +236,14 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let host = Host::at(root.path().to_owned());
         assert_eq!((host.boot(), host.runs("irqbalance"), host.cores_there), (None, false, 1));
-        make(root.path(), "proc/sys/kernel/random/boot_id", "829fb15d\n");
-        make(root.path(), "proc/self/comm", "irqbalance\n");
-        make(root.path(), "proc/77/comm", "irqbalance-ui\n");
-        make(root.path(), "sys/devices/system/cpu/present", "0-3\n");
+        host.write("proc/sys/kernel/random/boot_id", "829fb15d\n");
+        host.write("proc/self/comm", "irqbalance\n");
+        host.write("proc/77/comm", "irqbalance-ui\n");
+        host.write("sys/devices/system/cpu/present", "0-3\n");
         let host = Host::at(root.path().to_owned());
         assert_eq!((host.boot(), host.cores_there), (Some("829fb15d".into()), 4));
         assert!(!host.runs("irqbalance"), "a number's, and the whole name");
-        make(root.path(), "proc/412/comm", "irqbalance\n");
+        host.write("proc/412/comm", "irqbalance\n");
         assert!(host.runs("irqbalance"));
     }
 
