@@ -176,7 +176,10 @@ impl Core {
     /// A disk write is durable, or failed; a failure is the process's end.
     pub(super) fn written(&mut self, now: Instant, token: u64, result: std::io::Result<()>) -> Result<(), Failure> {
         self.writing.remove(&token);
-        result.map_err(|error| disk_failed(&self.folder, &error.to_string()))?;
+        let is_told = |_: &std::io::Error| !cfg!(bug = "02");
+        if let Some(error) = result.err().filter(is_told) {
+            return Err(disk_failed(&self.folder, &error.to_string()));
+        }
         self.step(now, Input::Written { token });
         Ok(())
     }
