@@ -216,7 +216,7 @@ impl Alone {
         let recovered = Recovered {
             paxos: paxos::Recovered { hard_state: state, ..paxos::Recovered::fresh(Config::of_voters([me])) },
             namespace: Namespace::new(7),
-            images: Vec::new(),
+            images: std::collections::BTreeMap::new(),
             bounds,
             scrub_period: None,
             damaged_upto: Slot(0),

@@ -153,9 +153,9 @@ impl Index {
         self.segments.len()
     }
 
-    /// How many segments, counted from the newest, hold slots above `upto`.
+    /// How many segments there are from the first on that holds a slot above `upto`. The newest need not hold any yet.
     pub(super) fn segments_beyond(&self, upto: Slot) -> usize {
-        self.segments.iter().rev().take_while(|filled| filled.highest_slot > upto).count()
+        self.segments.iter().skip_while(|filled| filled.highest_slot <= upto).count()
     }
 
     /// The lowest slot from which up to `upto` there is a record of each; `upto + 1` if there is none of `upto`.

@@ -26,6 +26,8 @@
 //!
 //! `trimmed_upto <= the older image <= the newer image <= applied_upto`, at every moment and after every crash.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::exchange::Effect;
@@ -45,8 +47,8 @@ pub(super) struct Images {
     found_bytes: u64,
     /// Bytes of log when the last image was begun, those found at the start included.
     begun_bytes: u64,
-    /// Whole, durable, and pointed to once; at most two, the older one first.
-    kept: Vec<Slot>,
+    /// Whole, durable, and pointed to once; at most two, each with the bytes of its file.
+    kept: BTreeMap<Slot, u64>,
     /// The revision of the newest; 0 if that is not known.
     newest_revision: Revision,
     /// A restart begins there or above: even with the newest image damaged, unless there was no room for so much log.
@@ -91,9 +93,9 @@ enum Stage {
 
 impl Images {
     /// `kept` as the start found them.
-    pub(super) fn new(bounds: Bounds, kept: Vec<Slot>, storage: &Storage) -> Self {
-        assert!(kept.len() <= 2 && kept.is_sorted(), "the two newest images are kept");
-        let newest = kept.last().copied().unwrap_or_default();
+    pub(super) fn new(bounds: Bounds, kept: BTreeMap<Slot, u64>, storage: &Storage) -> Self {
+        assert!(kept.len() <= 2, "the two newest images are kept");
+        let newest = kept.keys().next_back().copied().unwrap_or_default();
         let found_bytes = storage.journal().bytes_beyond(newest);
         let sure_upto = older_of(&kept);
         let pointed_to = storage.image().filter(|image| image.slot == newest);
@@ -156,17 +158,18 @@ impl Images {
         self.sure_upto
     }
 
-    /// Whole and durable; the newest last.
-    pub(super) fn kept(&self) -> &[Slot] {
+    /// Whole and durable, each with the bytes of its file; the newest last.
+    pub(super) fn kept(&self) -> &BTreeMap<Slot, u64> {
         &self.kept
+    }
+
+    /// The last of them.
+    pub(super) fn newest(&self) -> Option<Slot> {
+        self.kept.keys().next_back().copied()
     }
 
     pub(super) fn newest_revision(&self) -> Revision {
         self.newest_revision
-    }
-
-    fn newest(&self) -> Slot {
-        self.kept.last().copied().unwrap_or_default()
     }
 }
 
@@ -184,7 +187,7 @@ impl Replica {
         self.drop_refused_image(now, effects);
         self.adopt_image(effects);
         if self.storage.is_stuck() {
-            self.rely_on(self.images.newest());
+            self.rely_on(self.images.newest().unwrap_or_default());
         }
         if let Some(trimmed_upto) = self.storage.trim(self.needless_upto(self.images.sure_upto()), effects) {
             self.paxos.trimmed(trimmed_upto);
@@ -201,7 +204,8 @@ impl Replica {
         let repair_upto = self.scrub.repair_upto();
         let mends = self.images.sure_upto < repair_upto;
         // The hard state may know of later slots than were applied since the start.
-        let known = self.images.newest().max(self.images.floor).max(self.storage.about().1.configs.newest_slot());
+        let newest = self.images.newest().unwrap_or_default();
+        let known = newest.max(self.images.floor).max(self.storage.about().1.configs.newest_slot());
         if self.applied_upto > known && (grown || wanted || mends && self.applied_upto >= repair_upto) {
             self.begin_image(now, effects);
         } else if (wanted || mends) && self.applied_upto >= known && !cfg!(bug = "35") {
@@ -306,13 +310,13 @@ impl Replica {
             taking.pointer.is_led_to = self.storage.journal().appended_durable_upto() >= taking.appended;
             self.storage.save_image(taking.pointer);
         }
-        let pointer = taking.pointer;
+        let (pointer, bytes) = (taking.pointer, taking.writer.bytes());
         if taking.stage == Stage::Pointing && self.storage.image_is_durable(pointer) {
             self.images.taking = None;
-            self.images.kept.push(pointer.slot);
+            self.images.kept.insert(pointer.slot, bytes);
             self.images.newest_revision = pointer.revision;
             if self.images.kept.len() > 2 {
-                effects.push(Effect::RemoveImage { slot: self.images.kept.remove(0) });
+                effects.extend(self.images.kept.pop_first().map(|(slot, _)| Effect::RemoveImage { slot }));
             }
             self.rely_on(older_of(&self.images.kept));
         }
@@ -328,12 +332,11 @@ impl Replica {
 }
 
 /// Where a restart begins if the newest image is damaged.
-fn older_of(kept: &[Slot]) -> Slot {
-    match kept {
-        [.., newest] if cfg!(bug = "08") => *newest,
-        [older, _] => *older,
-        _ => Slot(0),
-    }
+fn older_of(kept: &BTreeMap<Slot, u64>) -> Slot {
+    let mut newest_first = kept.keys().rev();
+    let newest = newest_first.next();
+    let older = if cfg!(bug = "08") { newest } else { newest_first.next() };
+    older.copied().unwrap_or_default()
 }
 
 /// A piece ends soon after so many bytes: they are encoded in a small part of [`PIECE_EVERY`].

@@ -157,6 +157,11 @@ impl ImageWriter {
         self.piece(END, &body)
     }
 
+    /// Of all pieces so far; of the file, once it has its end.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     fn piece(&mut self, kind: u8, body: &[u8]) -> Bytes {
         assert!(body.len() <= PIECE_BYTES_MAX, "a piece holds a chunk at most");
         let mut out = BytesMut::with_capacity(PIECE_HEAD_BYTES + body.len());

@@ -175,15 +175,16 @@ impl LogTime {
 
 impl Replica {
     /// A replica that starts, with what its disk told; `fronts` of them will ask it. `drawn_key` is random: the draw of
-    /// the first leader of all becomes the cell's key.
+    /// the first leader of all becomes the cell's key. The seed of `settings` also says where what lies still is read first.
     #[must_use]
     pub fn start(now: Instant, settings: paxos::Settings, recovered: Recovered, fronts: u8, drawn_key: u128) -> Self {
-        let me = settings.me;
+        let (me, seed) = (settings.me, settings.seed);
         let (applied_upto, trimmed_upto) = (recovered.paxos.chosen_upto, recovered.paxos.trimmed_upto);
         let mut paxos = Paxos::new(now, settings, recovered.paxos);
         let (storage, bounds) = (recovered.storage, recovered.bounds);
         // A start that hangs on one image, as the log does not lead there, is to have another.
-        let alone = recovered.images.first().copied().filter(|_| recovered.images.len() == 1 && trimmed_upto > Slot(0));
+        let alone =
+            recovered.images.keys().next().copied().filter(|_| recovered.images.len() == 1 && trimmed_upto > Slot(0));
         let repair_upto = recovered.damaged_upto.max(alone.unwrap_or_default());
         let images = Images::new(bounds, recovered.images, &storage);
         paxos.set_image_upto(images.sure_upto());
@@ -195,7 +196,7 @@ impl Replica {
             storage,
             images,
             transfer: Transfer::default(),
-            scrub: Scrub::new(now, recovered.scrub_period, repair_upto),
+            scrub: Scrub::new(now, recovered.scrub_period, repair_upto, seed),
             digests: recovered.digests,
             snapshots: Snapshots::new(applied_upto, recovered.namespace.tree().guarded() > 0),
             namespace: recovered.namespace,

@@ -1,7 +1,13 @@
 //! Reading what lies still, so that damage is found while there is a way to repair it.
 //!
-//! Within a configured period what a start would read of the log and the images is read once: the copies of the hard state,
-//! the newest record of every applied slot, then the images. One read at a time, evenly apart, in the background, at the price of nothing that anybody waits for.
+//! Within a configured period what a start would read of the log and the images is read once: the copies of the hard
+//! state, the newest record of every applied slot, then the images. One read at a time, in the background, at the price of
+//! nothing that anybody waits for. The pause after a read is to half the period what its bytes are to all that lies still,
+//! log and images.
+//!
+//! A life begins to read where its draw says, no byte less likely than another, goes on to the end, and from then on reads
+//! everything. So lives that are shorter than a pass come to everything together, where all would read the same beginning
+//! otherwise. An image can be judged only from its own beginning: what leads to the drawn place in it is read in haste.
 //!
 //! A record that is damaged is not written again where it lies: a write in place that is torn by a crash would take its
 //! neighbours along, and the state machine has applied it anyhow. The repair is an *image past it*: once the older of the
@@ -25,8 +31,8 @@
 use super::Replica;
 use super::exchange::{Effect, Scrubbed, Still};
 use super::image_file::ImageCheck;
-use crate::journal::Place;
 use crate::journal::hard_state::{COPIES, HardStateFile};
+use crate::journal::{Place, SegmentId};
 use crate::limits::BLOCK_BYTES;
 use crate::paxos::{ReplicaId, Slot, Value};
 use crate::time::{Duration, Instant};
@@ -38,11 +44,14 @@ pub(super) struct Scrub {
     period: Option<Duration>,
     at: At,
     next_at: Instant,
-    /// A read is under way.
-    reading: bool,
-    /// Of this pass, and of the one before.
+    /// Bytes of the read that is under way.
+    reading: Option<u64>,
+    /// What was applied when the pass began: of the log it reads no more, however fast others write.
+    log_upto: Slot,
+    /// This pass is the part of one that a life begins with. What comes before that byte of that image only leads there.
+    part: Option<(Slot, u64)>,
+    /// Of this pass.
     bytes: u64,
-    bytes_before: u64,
     damaged: u64,
     /// Images are to be taken until the older one ends there.
     repair_upto: Slot,
@@ -50,6 +59,8 @@ pub(super) struct Scrub {
 
 #[derive(Debug)]
 enum At {
+    /// Nothing was read yet. What is left out of the first pass is to all there is what the draw is to 2^64.
+    Drawn(u64),
     /// The hard state's copies from the next one on.
     Copies(Copies),
     /// The records of slots from there on.
@@ -70,23 +81,24 @@ struct Copies {
 }
 
 impl Scrub {
-    /// What the start found damaged, or alone, is behind `repair_upto`.
-    pub(super) fn new(now: Instant, period: Option<Duration>, repair_upto: Slot) -> Self {
-        let next_at = period.map_or(Instant::FOREVER, |period| now + period.scaled(1, FIRST_READ_AFTER));
+    /// What the start found damaged, or alone, is behind `repair_upto`. `draw` differs from start to start.
+    pub(super) fn new(now: Instant, period: Option<Duration>, repair_upto: Slot, draw: u64) -> Self {
         Self {
             period,
-            at: At::Copies(Copies::default()),
-            next_at,
-            reading: false,
+            at: At::Drawn(draw),
+            // At once: the shortest life reads something.
+            next_at: period.map_or(Instant::FOREVER, |_| now),
+            reading: None,
+            log_upto: Slot(0),
+            part: None,
             bytes: 0,
-            bytes_before: 0,
             damaged: 0,
             repair_upto,
         }
     }
 
     pub(super) fn next_deadline(&self) -> Instant {
-        if self.reading { Instant::FOREVER } else { self.next_at }
+        if self.reading.is_some() { Instant::FOREVER } else { self.next_at }
     }
 
     /// Images are wanted until the older one that is kept ends there.
@@ -94,11 +106,14 @@ impl Scrub {
         self.repair_upto
     }
 
-    /// Between two reads, when so many bytes are to be read in all.
-    fn pause(&self, bytes: u64) -> Duration {
-        let reads = bytes.max(self.bytes_before) / SCRUB_BYTES + 1 + COPIES as u64;
+    /// After so many bytes were read of so many in all.
+    fn pause(&self, read: u64, all: u64) -> Duration {
+        let in_haste =
+            matches!(self.at, At::Image(slot, offset, _) if self.part.is_some_and(|part| (slot, offset) < part));
         // Twice as fast as it must be: what is read grows meanwhile.
-        self.period.map_or(Duration::ZERO, |period| period.scaled(1, 2 * reads))
+        let slower = if in_haste { 2 * HASTE } else { 2 };
+        let even = self.period.map_or(Duration::ZERO, |period| period.scaled(read.min(all), slower * all));
+        if in_haste { even.max(HASTY_READS_APART) } else { even }
     }
 }
 
@@ -109,15 +124,19 @@ impl Replica {
             return;
         }
         let (file, offset, bytes) = match &self.scrub.at {
+            At::Drawn(draw) => {
+                let draw = *draw;
+                self.begin_where_drawn(draw);
+                return self.tend_scrub(now, effects);
+            }
             At::Log(from) => {
-                let places = self.storage.journal().places_from(*from, self.applied_upto, SCRUB_BYTES);
-                let (Some(first), Some(last)) = (places.first(), places.last()) else {
-                    return self.scrub_image_after(now, Slot(0), effects);
+                let places = self.storage.journal().places_from(*from, self.scrub.log_upto, SCRUB_BYTES);
+                let Some((segment, offset, bytes)) = run_of(&places) else {
+                    self.scrub_image_after(now, Slot(0), effects);
+                    return self.tend_scrub(now, effects);
                 };
-                let (file, offset) = (Still::Segment(first.segment), first.offset);
-                let bytes = last.offset + u64::from(last.bytes) - first.offset;
                 self.scrub.at = At::Records(places);
-                (file, offset, bytes)
+                (Still::Segment(segment), offset, bytes)
             }
             At::Image(slot, offset, _) => (Still::Image(*slot), *offset, SCRUB_BYTES),
             At::Copies(copies) => {
@@ -134,16 +153,17 @@ impl Replica {
             }
             At::Records(_) => unreachable!("what is being read is waited for"),
         };
-        self.scrub.reading = true;
+        self.scrub.reading = Some(bytes);
         effects.push(Effect::ReadBack { file, offset, bytes: bytes as usize });
     }
 
     /// What was to be read back came, or cannot be read.
     pub(super) fn read_back(&mut self, now: Instant, bytes: Option<&[u8]>, effects: &mut Vec<Effect>) {
-        self.scrub.reading = false;
+        let asked = self.scrub.reading.take().unwrap_or_default();
         self.scrub.bytes += bytes.map_or(0, |bytes| bytes.len() as u64);
-        let log_bytes = self.storage.journal().bytes_beyond(Slot(0));
-        self.scrub.next_at = now + self.scrub.pause(log_bytes);
+        // What cannot be read, or is not there, is not gone through faster than what can.
+        let read = bytes.map_or(asked, |bytes| (bytes.len() as u64).max(BLOCK_BYTES as u64));
+        self.scrub.next_at = now + self.scrub.pause(read, self.bytes_at_rest());
         match std::mem::replace(&mut self.scrub.at, At::Log(Slot(0))) {
             At::Records(places) => {
                 self.check_records(&places, bytes.unwrap_or_default(), effects);
@@ -151,7 +171,7 @@ impl Replica {
             }
             At::Image(slot, offset, check) => self.check_image(now, (slot, offset, check), bytes, effects),
             At::Copies(copies) => self.check_copy(copies, bytes.unwrap_or_default(), effects),
-            At::Log(_) => unreachable!("only what was asked for is read"),
+            At::Drawn(_) | At::Log(_) => unreachable!("only what was asked for is read"),
         }
     }
 
@@ -169,6 +189,53 @@ impl Replica {
             self.found_damage(Still::Segment(place.segment), place.offset, from, effects);
         }
         self.paxos.log_read(now, to, from, values, &mut self.outputs);
+    }
+
+    /// What a pass reads; and records that were superseded, or are not applied yet, which it does not.
+    fn bytes_at_rest(&self) -> u64 {
+        let images: u64 = self.images.kept().values().sum();
+        COPIES_BYTES + self.storage.journal().bytes_beyond(Slot(0)) + images
+    }
+
+    /// Leaves out of the first pass what is before the place that was drawn.
+    fn begin_where_drawn(&mut self, draw: u64) {
+        self.scrub.log_upto = self.applied_upto;
+        let left_out = ((u128::from(draw) * u128::from(self.bytes_at_rest())) >> 64) as u64;
+        // The copies are judged together.
+        let Some(left_out) = left_out.checked_sub(COPIES_BYTES) else {
+            self.scrub.at = At::Copies(Copies::default());
+            return;
+        };
+        (self.scrub.at, self.scrub.part) = match self.slot_behind(left_out) {
+            Ok(from) => (At::Log(from), Some((Slot(0), 0))),
+            Err(left_out) => self.image_behind(left_out),
+        };
+    }
+
+    /// Which slot's record lies behind so many bytes of what is read of the log; or how many of them are beyond it.
+    fn slot_behind(&self, mut bytes: u64) -> Result<Slot, u64> {
+        let mut from = Slot(0);
+        loop {
+            let places = self.storage.journal().places_from(from, self.scrub.log_upto, SCRUB_BYTES);
+            let Some((.., run)) = run_of(&places) else { return Err(bytes) };
+            bytes = match bytes.checked_sub(run) {
+                Some(left) => left,
+                None => return Ok(from),
+            };
+            from = places.last().map_or(from, |place| place.slot.next());
+        }
+    }
+
+    /// The beginning of the image in which so many bytes of all images end, and where they do. Behind them all a whole
+    /// pass begins.
+    fn image_behind(&self, mut bytes: u64) -> (At, Option<(Slot, u64)>) {
+        for (slot, length) in self.images.kept() {
+            bytes = match bytes.checked_sub(*length) {
+                Some(left) => left,
+                None => return (At::Image(*slot, 0, ImageCheck::default()), Some((*slot, bytes))),
+            };
+        }
+        (At::Copies(Copies::default()), None)
     }
 
     /// Looks at the copy that was read; after the last, at what that makes of them all.
@@ -217,7 +284,7 @@ impl Replica {
         bytes: Option<&[u8]>,
         effects: &mut Vec<Effect>,
     ) {
-        if !self.images.kept().contains(&slot) {
+        if !self.images.kept().contains_key(&slot) {
             return self.scrub_image_after(now, slot, effects);
         }
         let sound = bytes.is_some_and(|bytes| check.add(bytes).is_ok());
@@ -234,15 +301,21 @@ impl Replica {
 
     /// Goes on with the next image; after the last the pass is over.
     fn scrub_image_after(&mut self, now: Instant, slot: Slot, effects: &mut Vec<Effect>) {
-        let next = self.images.kept().iter().copied().find(|kept| *kept > slot);
-        let anew = At::Copies(Copies::default());
-        self.scrub.at = next.map_or(anew, |slot| At::Image(slot, 0, ImageCheck::default()));
-        let log_bytes = self.storage.journal().bytes_beyond(Slot(0));
-        self.scrub.next_at = now + self.scrub.pause(log_bytes);
+        let next = self.images.kept().keys().copied().find(|kept| *kept > slot);
+        self.scrub.at = match next {
+            Some(slot) => At::Image(slot, 0, ImageCheck::default()),
+            None => At::Copies(Copies::default()),
+        };
         if next.is_none() {
-            let bytes = std::mem::take(&mut self.scrub.bytes);
-            let damaged = std::mem::take(&mut self.scrub.damaged);
-            self.scrub.bytes_before = bytes;
+            self.end_pass(now, effects);
+        }
+    }
+
+    /// After a whole pass there is a rest; after the part that a life began with there is none, and nothing to tell.
+    fn end_pass(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let (bytes, damaged) = (std::mem::take(&mut self.scrub.bytes), std::mem::take(&mut self.scrub.damaged));
+        self.scrub.log_upto = self.applied_upto;
+        if self.scrub.part.take().is_none() {
             self.scrub.next_at = now + self.scrub.period.unwrap_or(Duration::ZERO).scaled(1, 4);
             effects.push(Effect::Scrubbed(Scrubbed::Pass { bytes, damaged }));
         }
@@ -255,35 +328,27 @@ impl Replica {
     }
 }
 
+/// Where a run of records lies, and how many bytes it takes.
+fn run_of(places: &[Place]) -> Option<(SegmentId, u64, u64)> {
+    let (first, last) = (places.first()?, places.last()?);
+    Some((first.segment, first.offset, last.offset + u64::from(last.bytes) - first.offset))
+}
+
 /// A hard state that is being written is at rest again by then.
 const COPIES_LOOKED_AT_AGAIN: Duration = Duration::from_millis(100);
 
 /// What is read at once: far less than a lease to check.
 const SCRUB_BYTES: u64 = 256 << 10;
 
-/// The first read of a life is that part of a period after its start: a start has just read the log.
-const FIRST_READ_AFTER: u64 = 8;
+/// What is read of the hard state.
+const COPIES_BYTES: u64 = (COPIES * BLOCK_BYTES) as u64;
+
+/// So much faster is that part of an image read which only leads to the drawn place: a life of this part of the time that an
+/// image takes can still come to its end.
+const HASTE: u64 = 16;
+
+/// Even in haste the disk has time for others: 64 MB/s at most.
+const HASTY_READS_APART: Duration = Duration::from_millis(4);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::replica::exchange::Input;
-    use crate::replica::transfer::tests::started;
-
-    #[test]
-    fn what_the_start_found_damaged_is_left_behind_by_an_image() {
-        let is_begun = |damaged_upto| is_begun(&[Slot(4), Slot(5)], damaged_upto);
-        assert_eq!([Slot(0), Slot(4), Slot(5), Slot(6)].map(is_begun), [false, false, true, true]);
-    }
-
-    #[test]
-    fn a_start_that_hangs_on_one_image_takes_another() {
-        assert!(is_begun(&[Slot(5)], Slot(0)), "the log does not lead there, and there is no other");
-    }
-
-    fn is_begun(images: &[Slot], damaged_upto: Slot) -> bool {
-        let mut effects = Vec::new();
-        started(images, damaged_upto).step(Instant::ZERO, Input::TurnEnd { wall_ms: 0 }, &mut effects);
-        effects.iter().any(|effect| matches!(effect, Effect::BeginImage { .. }))
-    }
-}
+mod tests;

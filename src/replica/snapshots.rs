@@ -78,7 +78,7 @@ impl Replica {
                     SnapshotAnswer::NotYet { revision }
                 }
             },
-            SnapshotQuestion::Piece { image, .. } if image < lent_from || !self.images.kept().contains(&image) => {
+            SnapshotQuestion::Piece { image, .. } if image < lent_from || !self.images.kept().contains_key(&image) => {
                 SnapshotAnswer::Gone { image }
             }
             SnapshotQuestion::Piece { .. } if self.snapshots.reading >= READS_MAX => {
@@ -112,7 +112,7 @@ impl Replica {
 
     /// The newest image, if it holds that revision and is of that slot at least.
     fn image_with(&self, revision: Revision, from: Slot) -> Option<Slot> {
-        let newest = self.images.kept().last().copied()?;
+        let newest = self.images.newest()?;
         let held = if newest == self.applied_upto { self.namespace.revision() } else { self.images.newest_revision() };
         (held >= revision && newest >= from).then_some(newest)
     }

@@ -6,7 +6,7 @@
 //! made, with at least one still to be filled. From then on nothing is admitted that can be refused, what cannot be goes
 //! into that last segment, and the disk is asked again every so often ([`Supply`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::digests::Digests;
 use super::exchange::{DiskFile, Effect};
@@ -24,8 +24,9 @@ pub struct Recovered {
     pub paxos: paxos::Recovered,
     /// The state after every slot that is known to be chosen.
     pub namespace: Namespace,
-    /// The slots of the one or two images to be kept: the one it was loaded from, and the one before that.
-    pub images: Vec<Slot>,
+    /// The slots of the one or two images to be kept, the one it was loaded from and the one before that, each with the
+    /// bytes of its file.
+    pub images: BTreeMap<Slot, u64>,
     /// How large the log may grow.
     pub bounds: Bounds,
     /// What lies still is read once in it, if at all.

@@ -138,7 +138,7 @@ impl Replica {
     ) {
         let Some(newest) = self.newest_to_lend(now, effects) else { return };
         let leads_on = image >= self.paxos.trimmed_upto();
-        let is_kept = leads_on && image <= newest && self.images.kept().contains(&image);
+        let is_kept = leads_on && image <= newest && self.images.kept().contains_key(&image);
         let (image, offset) = if is_kept { (image, offset) } else { (newest, 0) };
         if !self.transfer.reading.contains(to) {
             self.transfer.reading.insert(to);
@@ -151,12 +151,12 @@ impl Replica {
         let agreed_upto = self.digests.agreed_upto();
         let log_begins = self.paxos.trimmed_upto();
         let leads_on = |image: &Slot| *image <= agreed_upto && *image >= log_begins;
-        let agreed = self.images.kept().iter().rev().copied().find(leads_on);
+        let agreed = self.images.kept().keys().rev().copied().find(leads_on);
         if agreed.is_some() {
             self.transfer.withheld = None;
             return agreed;
         }
-        let newest = self.images.kept().last().copied()?;
+        let newest = self.images.newest()?;
         let asked = self.transfer.withheld.filter(|(_, asked_at)| now.since(*asked_at) < WITHHELD_ANEW_AFTER);
         let since = asked.map_or(now, |(since, _)| since);
         self.transfer.withheld = Some((since, now));

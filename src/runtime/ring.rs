@@ -133,7 +133,12 @@ pub enum SetupError {
     )]
     OpenFiles { found: u64, needed: u64 },
     /// Something else.
-    #[error("cannot set up a ring: {doing}\n  found: {found}\n  fix:   free memory, or lower the ring's sizes")]
+    #[error(
+        "cannot set up a ring: {doing}\n  found: {found}\n  why:   where memory is refused, either all that this user's \
+         processes lock has reached RLIMIT_MEMLOCK (some kernels count a ring as locked; CAP_IPC_LOCK lifts it), or the host \
+         or its memory cgroup has none left\n  fix:   if so, LimitMEMLOCK=infinity in the unit, or: ulimit -l unlimited; and \
+         otherwise free memory, or raise MemoryMax"
+    )]
     Io { doing: &'static str, found: io::Error },
 }
 

@@ -1,5 +1,6 @@
 //! Images in a replica's folder: which are there, which of them the start loads, and which go.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -73,6 +74,12 @@ pub(super) fn load(
         }
     }
     Ok(Loaded { namespace: Namespace::new(seed), kept: Vec::new(), unreadable })
+}
+
+/// With each the bytes of its file; none where that cannot be looked at: whoever reads the file next meets what is wrong.
+pub(super) fn with_sizes(folder: &Path, kept: &[Slot]) -> BTreeMap<Slot, u64> {
+    let size = |slot: Slot| std::fs::metadata(image_path(folder, slot)).map_or(0, |file| file.len());
+    kept.iter().map(|slot| (*slot, size(*slot))).collect()
 }
 
 /// Removes every image but those of `kept`.
@@ -178,3 +185,16 @@ const CHUNKS_AHEAD: usize = 16;
 
 /// What is read at once.
 const READ_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_as_large_as_their_files() {
+        let home = tempfile::tempdir().expect("a folder");
+        std::fs::write(image_path(home.path(), Slot(4)), [0; 700]).expect("written");
+        let sizes = with_sizes(home.path(), &[Slot(4), Slot(5)]);
+        assert_eq!(sizes, [(Slot(4), 700), (Slot(5), 0)].into(), "one is there, and one cannot be looked at");
+    }
+}

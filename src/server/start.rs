@@ -97,10 +97,11 @@ pub(super) fn start(
     mark_start(&mut journal, &folder, service).map_err(failed)?;
     settle_hard_state(&mut hard_state, journal.start(), promised, &folder).map_err(failed)?;
     images::remove_others(&folder.path, &[&kept[..], &unreadable].concat()).map_err(failed)?;
+    let images = images::with_sizes(&folder.path, &kept);
     let bounds = bounds(config);
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = Some(config.journal.scrub_period.0).filter(|period| *period > Duration::ZERO);
-    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, damaged_upto, digests, storage };
+    let recovered = Recovered { paxos, namespace, images, bounds, scrub_period, damaged_upto, digests, storage };
     let replica = Replica::start(clock::now(), paxos_settings(config, identity), recovered, fronts, random_u128());
     Ok(Started { replica, folder, identity, background })
 }

@@ -86,10 +86,11 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let start = (journal.start(), recovery.highest_ballot);
     settle_hard_state(&mut hard_state, start, disk, random, plan.torn_starts)?;
     disk.images.retain(|slot, _| kept.contains(slot));
+    let images = kept.iter().map(|slot| (*slot, disk.images[slot].len() as u64)).collect();
     let bounds = plan.bounds();
     let storage = Storage::new(journal, hard_state, bounds);
     let scrub_period = plan.scrub_period.map(span);
-    let recovered = Recovered { paxos, namespace, images: kept, bounds, scrub_period, damaged_upto, digests, storage };
+    let recovered = Recovered { paxos, namespace, images, bounds, scrub_period, damaged_upto, digests, storage };
     Some(Found { recovered, image_upto, chosen, accepted, doubtful, maybe_upto })
 }
 

@@ -1,5 +1,7 @@
 //! Which images are lent, and when.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::journal::hard_state::HardStateFile;
 use crate::journal::{Identity, Journal, Known, SegmentId, SegmentRead, Settings, recover};
@@ -34,11 +36,18 @@ fn replica() -> Replica {
 pub(in crate::replica) fn started(images: &[Slot], damaged_upto: Slot) -> Replica {
     let mut digests = Digests::every(1024);
     digests.applied(IMAGE.next(), Some(Kind::Noop), || 7);
-    started_with(images.to_vec(), digests, damaged_upto)
+    started_with(images, digests, damaged_upto)
 }
 
 /// That one, with these images and these digests of what it applied.
-fn started_with(images: Vec<Slot>, digests: Digests, damaged_upto: Slot) -> Replica {
+fn started_with(images: &[Slot], digests: Digests, damaged_upto: Slot) -> Replica {
+    let images = images.iter().map(|slot| (*slot, 0)).collect();
+    let recovered = Recovered { digests, damaged_upto, ..recovered(images, |_| ()) };
+    Replica::start(Instant::ZERO, settings(), recovered, 1, 7)
+}
+
+/// What that one's disk tells, with what `fill` adds to the log, whatever that holds.
+pub(in crate::replica) fn recovered(images: BTreeMap<Slot, u64>, fill: impl FnOnce(&mut Journal)) -> Recovered {
     let identity = Identity { cell: CellId(1), replica: ReplicaId(1), incarnation: Incarnation(1) };
     let bind = |config: Config, n: u8| config.bound(ReplicaId(n), Incarnation(u128::from(n)));
     let config = (1..=3).fold(Config::of_voters((1..=3).map(ReplicaId)), bind);
@@ -59,6 +68,7 @@ fn started_with(images: Vec<Slot>, digests: Digests, damaged_upto: Slot) -> Repl
     let mut journal = Journal::open(identity, Settings { segment_bytes: SEGMENT_BYTES }, recovery.tail);
     let write = journal.next_write().expect("the start's record");
     journal.completed(Instant::ZERO, write.id);
+    fill(&mut journal);
     hard_state.save_start(journal.start(), Ballot::NONE);
     while let Some(write) = hard_state.next_write() {
         hard_state.completed(write.id);
@@ -75,20 +85,19 @@ fn started_with(images: Vec<Slot>, digests: Digests, damaged_upto: Slot) -> Repl
         unknown: Vec::new(),
     };
     let storage = Storage::new(journal, hard_state, bounds);
-    let recovered = Recovered {
+    Recovered {
         paxos,
         namespace: Namespace::new(7),
         images,
         bounds,
         scrub_period: None,
-        damaged_upto,
-        digests,
+        damaged_upto: Slot(0),
+        digests: Digests::every(1024),
         storage,
-    };
-    Replica::start(Instant::ZERO, settings(), recovered, 1, 7)
+    }
 }
 
-fn settings() -> paxos::Settings {
+pub(in crate::replica) fn settings() -> paxos::Settings {
     paxos::Settings {
         me: ReplicaId(1),
         incarnation: Incarnation(1),
@@ -146,7 +155,7 @@ fn an_image_behind_which_the_log_is_gone_is_of_no_use_to_anybody() {
     let mut digests = Digests::every(1);
     digests.applied(older, Some(Kind::Noop), || 7);
     digests.applied(IMAGE.next(), Some(Kind::Noop), || 8);
-    let mut lender = started_with(vec![older, IMAGE], digests, Slot(0));
+    let mut lender = started_with(&[older, IMAGE], digests, Slot(0));
     let (from, incarnation) = (ReplicaId(3), Incarnation(3));
     let message = PeerMessage::Digest { slot: older, digest: 7 };
     lender.step(Instant::ZERO, Input::Peer { from, incarnation, message }, &mut Vec::new());
