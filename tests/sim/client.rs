@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use quorate::client::machine::{ANSWERED_BACK, Answered, CacheSettings, Effect, Machine, Prefer, Saved, Shelf};
+use quorate::client::machine::{
+    ANSWERED_BACK, Answered, CacheSettings, Effect, Machine, Prefer, Saved, Shelf, WatchTold,
+};
 use quorate::client::{Error, SessionState};
 use quorate::namespace::command::{Answer, Done, Operation, Read, Refusal, Revision, SessionId};
 use quorate::paxos::Slot;
@@ -12,6 +14,7 @@ use quorate::wire::client::Consistency;
 use super::acls;
 use super::history::{Asked, Call, History, Life};
 use super::network::{Host, Network, Port};
+use super::pasts::Gap;
 use super::plan::Plan;
 use super::steady::A_WHILE;
 use super::watching::Watching;
@@ -348,6 +351,10 @@ impl Client {
                 }
                 Effect::Watch { watch, told } => {
                     around.world.trace.mix_bytes(format!("{told:?}").as_bytes());
+                    if let WatchTold::Gap { from, to } = told {
+                        let (conn, _) = self.conn.expect("what a watch is told comes by a connection");
+                        around.history.gaps.push(Gap { conn, at: around.world.now, from, to });
+                    }
                     self.watching.told(&mut around.history.watched, watch, told);
                 }
                 Effect::Shelve(shelve) => {

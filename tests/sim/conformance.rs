@@ -3,6 +3,8 @@
 //! The simulated disk is what every other test here rests on. If it promised something that files and rings do not, no
 //! seed would ever show a replica that relies on it; if it promised less, seeds would find faults that nobody can meet.
 //!
+//! That each case notices what it is there for is tried with disks that lie ([`super::lies`]).
+//!
 //! Deliberately absent: crashes. What a real device makes of one is the real-process tests' matter.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,7 +28,7 @@ use super::node::CELL;
 use super::world::{Event, MICRO, Moment, Random, World};
 
 /// What a replica has of its disk.
-trait Seam {
+pub trait Seam {
     /// Begins a write; any number may be under way, of different bytes.
     fn write(&mut self, token: u64, segment: SegmentId, offset: u64, pieces: Vec<Bytes>);
     /// Waits until a write is durable, and tells which.
@@ -37,13 +39,13 @@ trait Seam {
     fn read(&mut self, file: Still, offset: u64, bytes: usize) -> Option<Bytes>;
 }
 
-struct Simulated {
+pub struct Simulated {
     world: World,
     disk: Disk,
 }
 
 impl Simulated {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { world: World::new(7), disk: Disk::new(Vec::new(), SEGMENT_BYTES, 0) }
     }
 
@@ -84,7 +86,7 @@ impl Seam for Simulated {
     }
 }
 
-struct Real {
+pub struct Real {
     folder: TempDir,
     ring: Ring,
     background: Background,
@@ -93,7 +95,7 @@ struct Real {
 }
 
 impl Real {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let ring = Ring::new(Options { connections: 8, files: 32, ..Options::default() }).expect("a ring");
         let background = Background::start(None, ring.waker()).expect("a thread");
         let folder = tempfile::tempdir().expect("a folder");
@@ -195,98 +197,104 @@ impl Seam for Real {
 }
 
 /// The same bytes where a direct write may take them from.
-fn aligned(bytes: Vec<u8>) -> Bytes {
+pub fn aligned(bytes: Vec<u8>) -> Bytes {
     let mut memory = BytesMut::zeroed(bytes.len() + BLOCK_BYTES);
     let lead = memory.as_ptr().align_offset(BLOCK_BYTES);
     memory[lead..lead + bytes.len()].copy_from_slice(&bytes);
     memory.freeze().slice(lead..lead + bytes.len())
 }
 
-/// Runs a case against both.
-fn both(case: impl Fn(&mut dyn Seam)) {
-    case(&mut Simulated::new());
-    case(&mut Real::new());
+pub type Case = fn(&mut dyn Seam);
+
+pub fn writes_under_way_together_are_each_durable_once_and_read_back(disk: &mut dyn Seam) {
+    let segment = SegmentId(1);
+    disk.done(Chore::Zero { segment });
+    let pieces = |token: u64| {
+        let blocks = 1 + token as usize % 2;
+        let bytes = (0..blocks * BLOCK_BYTES).map(|at| (at as u64 * 7 + token) as u8).collect();
+        let block = aligned(bytes);
+        vec![block.slice(..300), block.slice(300..)]
+    };
+    let places: Vec<u64> = vec![4, 0, 6, 2, 7];
+    for (token, block) in places.iter().enumerate() {
+        // Of every block one write, in no order.
+        let pieces = if *block == 7 { pieces(4) } else { pieces(token as u64) };
+        disk.write(token as u64, segment, block * BLOCK_BYTES as u64, pieces);
+    }
+    let mut ended: Vec<u64> = places.iter().map(|_| disk.written()).collect();
+    ended.sort_unstable();
+    assert_eq!(ended, [0, 1, 2, 3, 4]);
+    for (token, block) in places.iter().enumerate() {
+        let wanted = pieces(if *block == 7 { 4 } else { token as u64 }).concat();
+        let read = disk.read(Still::Segment(segment), block * BLOCK_BYTES as u64, wanted.len());
+        assert!(read.is_some_and(|read| read == wanted), "block {block} holds what was written");
+    }
 }
 
-#[test]
-fn writes_under_way_together_are_each_durable_once_and_read_back() {
-    both(|disk| {
-        let segment = SegmentId(1);
-        disk.done(Chore::Zero { segment });
-        let pieces = |token: u64| {
-            let blocks = 1 + token as usize % 2;
-            let bytes = (0..blocks * BLOCK_BYTES).map(|at| (at as u64 * 7 + token) as u8).collect();
-            let block = aligned(bytes);
-            vec![block.slice(..300), block.slice(300..)]
-        };
-        let places: Vec<u64> = vec![4, 0, 6, 2, 7];
-        for (token, block) in places.iter().enumerate() {
-            // Of every block one write, in no order.
-            let pieces = if *block == 7 { pieces(4) } else { pieces(token as u64) };
-            disk.write(token as u64, segment, block * BLOCK_BYTES as u64, pieces);
-        }
-        let mut ended: Vec<u64> = places.iter().map(|_| disk.written()).collect();
-        ended.sort_unstable();
-        assert_eq!(ended, [0, 1, 2, 3, 4]);
-        for (token, block) in places.iter().enumerate() {
-            let wanted = pieces(if *block == 7 { 4 } else { token as u64 }).concat();
-            let read = disk.read(Still::Segment(segment), block * BLOCK_BYTES as u64, wanted.len());
-            assert!(read.is_some_and(|read| read == wanted), "block {block} holds what was written");
-        }
-    });
+pub fn a_new_segment_is_zeros_and_ends_where_it_ends(disk: &mut dyn Seam) {
+    let (segment, file) = (SegmentId(3), Still::Segment(SegmentId(3)));
+    assert_eq!(disk.read(file, 0, 1), None);
+    disk.done(Chore::Zero { segment });
+    assert!(disk.read(file, 0, SEGMENT_BYTES).is_some_and(|read| read == vec![0; SEGMENT_BYTES]));
+    let last = disk.read(file, SEGMENT_BYTES as u64 - 10, BLOCK_BYTES).expect("it is there");
+    assert_eq!(last.len(), 10, "a read ends with the file");
+    assert!(disk.read(file, SEGMENT_BYTES as u64, 5).is_some_and(|read| read.is_empty()));
 }
 
-#[test]
-fn a_new_segment_is_zeros_and_ends_where_it_ends() {
-    both(|disk| {
-        let (segment, file) = (SegmentId(3), Still::Segment(SegmentId(3)));
-        assert_eq!(disk.read(file, 0, 1), None);
-        disk.done(Chore::Zero { segment });
-        assert!(disk.read(file, 0, SEGMENT_BYTES).is_some_and(|read| read == vec![0; SEGMENT_BYTES]));
-        let last = disk.read(file, SEGMENT_BYTES as u64 - 10, BLOCK_BYTES).expect("it is there");
-        assert_eq!(last.len(), 10, "a read ends with the file");
-        assert!(disk.read(file, SEGMENT_BYTES as u64, 5).is_some_and(|read| read.is_empty()));
-    });
+pub fn a_segment_used_again_has_one_name_and_its_old_bytes(disk: &mut dyn Seam) {
+    let (old, new) = (SegmentId(1), SegmentId(9));
+    disk.done(Chore::Zero { segment: old });
+    let block = aligned(vec![5; BLOCK_BYTES]);
+    disk.write(1, old, BLOCK_BYTES as u64, vec![block.clone()]);
+    assert_eq!(disk.written(), 1);
+    disk.done(Chore::Recycle { from: old, segment: new });
+    assert_eq!(disk.read(Still::Segment(old), 0, 1), None);
+    assert_eq!(disk.read(Still::Segment(new), BLOCK_BYTES as u64, BLOCK_BYTES), Some(block));
+    disk.write(2, new, BLOCK_BYTES as u64, vec![aligned(vec![6; BLOCK_BYTES])]);
+    assert_eq!(disk.written(), 2);
+    assert_eq!(disk.read(Still::Segment(new), BLOCK_BYTES as u64, 1), Some(Bytes::from_static(&[6])));
+    disk.done(Chore::Remove { segment: new });
+    assert_eq!(disk.read(Still::Segment(new), 0, 1), None);
 }
 
-#[test]
-fn a_segment_used_again_has_one_name_and_its_old_bytes() {
-    both(|disk| {
-        let (old, new) = (SegmentId(1), SegmentId(9));
-        disk.done(Chore::Zero { segment: old });
-        let block = aligned(vec![5; BLOCK_BYTES]);
-        disk.write(1, old, BLOCK_BYTES as u64, vec![block.clone()]);
-        assert_eq!(disk.written(), 1);
-        disk.done(Chore::Recycle { from: old, segment: new });
-        assert_eq!(disk.read(Still::Segment(old), 0, 1), None);
-        assert_eq!(disk.read(Still::Segment(new), BLOCK_BYTES as u64, BLOCK_BYTES), Some(block));
-        disk.write(2, new, BLOCK_BYTES as u64, vec![aligned(vec![6; BLOCK_BYTES])]);
-        assert_eq!(disk.written(), 2);
-        assert_eq!(disk.read(Still::Segment(new), BLOCK_BYTES as u64, 1), Some(Bytes::from_static(&[6])));
-        disk.done(Chore::Remove { segment: new });
-        assert_eq!(disk.read(Still::Segment(new), 0, 1), None);
-    });
-}
-
-#[test]
-fn an_image_has_its_name_once_it_is_whole() {
-    both(|disk| {
-        let (slot, dropped) = (Slot(12), Slot(13));
-        disk.done(Chore::Begin { slot });
-        disk.done(Chore::Begin { slot: dropped });
-        for part in [&b"one "[..], b"and two", b""] {
-            disk.done(Chore::Piece { slot, bytes: Bytes::from_static(part) });
-            disk.done(Chore::Piece { slot: dropped, bytes: Bytes::from_static(part) });
-            assert_eq!(disk.read(Still::Image(slot), 0, 100), None);
-        }
-        disk.done(Chore::Finish { slot });
-        disk.done(Chore::Discard { slot: dropped });
-        assert_eq!(disk.read(Still::Image(slot), 0, 100), Some(Bytes::from_static(b"one and two")));
-        assert_eq!(disk.read(Still::Image(slot), 4, 3), Some(Bytes::from_static(b"and")));
-        assert_eq!(disk.read(Still::Image(dropped), 0, 100), None);
-        disk.done(Chore::RemoveImage { slot });
+pub fn an_image_has_its_name_once_it_is_whole(disk: &mut dyn Seam) {
+    let (slot, dropped) = (Slot(12), Slot(13));
+    disk.done(Chore::Begin { slot });
+    disk.done(Chore::Begin { slot: dropped });
+    for part in [&b"one "[..], b"and two", b""] {
+        disk.done(Chore::Piece { slot, bytes: Bytes::from_static(part) });
+        disk.done(Chore::Piece { slot: dropped, bytes: Bytes::from_static(part) });
         assert_eq!(disk.read(Still::Image(slot), 0, 100), None);
-    });
+    }
+    disk.done(Chore::Finish { slot });
+    disk.done(Chore::Discard { slot: dropped });
+    assert_eq!(disk.read(Still::Image(slot), 0, 100), Some(Bytes::from_static(b"one and two")));
+    assert_eq!(disk.read(Still::Image(slot), 4, 3), Some(Bytes::from_static(b"and")));
+    assert_eq!(disk.read(Still::Image(dropped), 0, 100), None);
+    disk.done(Chore::RemoveImage { slot });
+    assert_eq!(disk.read(Still::Image(slot), 0, 100), None);
+}
+
+pub fn a_log_is_read_as_it_was_written(disk: &mut dyn Seam) {
+    log_through(disk);
+}
+
+const CASES: [Case; 5] = [
+    writes_under_way_together_are_each_durable_once_and_read_back,
+    a_new_segment_is_zeros_and_ends_where_it_ends,
+    a_segment_used_again_has_one_name_and_its_old_bytes,
+    an_image_has_its_name_once_it_is_whole,
+    a_log_is_read_as_it_was_written,
+];
+
+#[test]
+fn the_simulated_disk_keeps_to_the_suite() {
+    CASES.iter().for_each(|case| case(&mut Simulated::new()));
+}
+
+#[test]
+fn the_real_disk_keeps_to_the_suite() {
+    CASES.iter().for_each(|case| case(&mut Real::new()));
 }
 
 /// A log is written through either, segment after segment with several writes under way, and either tells the same of it.

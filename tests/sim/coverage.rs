@@ -2,14 +2,19 @@
 //! of the agreement.
 //!
 //! The words come from the enums themselves: a variant that is added does not compile here until it has one, and is
-//! missed by the test in `main` until the workload uses it.
+//! missed by the test in `main` until the workload uses it. Of enums that may grow, which only their own crate can match
+//! without a rest, the words are read from their source: a variant that is added is missed until it happens here, or until
+//! [`BEYOND`] says why it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::LazyLock;
 
+use quorate::client::Error;
 use quorate::client::machine::{Answered, WatchWish};
 use quorate::namespace::command::{Birth, Expect, HandleMode, Lifetime, LockMode, Operation, Read, Refusal, Step};
 use quorate::paxos::Role;
-use quorate::wire::client::Consistency;
+use quorate::wire::client::{Consistency, FaultCode};
 use quorate::wire::watch::Scope;
 
 use super::enquirer;
@@ -233,8 +238,72 @@ words! { REFUSALS, refusal_word: Refusal,
     Refusal::ResultDropped => "refused: result dropped",
 }
 
+/// Faults for which a replica closes a client's connection.
+static FAULTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let variants = variants(include_str!("../../src/wire/client.rs"), "FaultCode");
+    variants.map(|name| format!("fault: {name}")).collect()
+});
+
+/// What the library says of a call that failed, but for what the cell refuses: that has its words already.
+static ERRORS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let refusals: Vec<&str> = variants(include_str!("../../src/namespace/command.rs"), "Refusal").collect();
+    let variants = variants(include_str!("../../src/client/error.rs"), "Error");
+    variants.filter(|name| !refusals.contains(name)).map(|name| format!("error: {name}")).collect()
+});
+
+/// The variants of an enum, as its source lists them.
+fn variants<'a>(source: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let begins = format!("pub enum {name} {{");
+    let body = source.lines().skip_while(move |line| *line != begins).skip(1).take_while(|line| *line != "}");
+    let own = body.filter_map(|line| line.strip_prefix("    "));
+    let named = own.filter(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
+    named.map(first_name)
+}
+
+fn first_name(text: &str) -> &str {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default()
+}
+
+/// The word of a value's variant.
+fn word_of(words: &'static [String], value: &impl Debug) -> &'static str {
+    let shown = format!("{value:?}");
+    let word = words.iter().find(|word| word.split_once(": ").is_some_and(|(_, name)| name == first_name(&shown)));
+    word.unwrap_or_else(|| panic!("{shown} is none of {words:?}"))
+}
+
+pub fn fault_word(code: FaultCode) -> &'static str {
+    word_of(&FAULTS, &code)
+}
+
+fn error_word(error: &Error) -> &'static str {
+    word_of(&ERRORS, error)
+}
+
+/// What some runs show, too seldom to be asked of so many seeds, and why.
+pub const BY_CHANCE: [(&str, &str); 2] = [
+    (
+        "error: SessionTaken",
+        "a process must have died before its asking for the session was heard, and that be heard after all",
+    ),
+    ("error: Unreachable", "no replica gives a client a session for 20 s, and most storms do not last as long"),
+];
+
 /// What no run is to show, and why.
-pub const BEYOND: [(&str, &str); 7] = [
+pub const BEYOND: [(&str, &str); 21] = [
+    ("fault: PeerPort", "the server's listener for replicas says it, and here everybody is heard by whom he dials"),
+    ("error: NotSuper", "the library says it of images and members, which the enquirer asks for by themselves"),
+    ("error: HandlePoisoned", "handles are poisoned by the library, above the machine"),
+    ("error: TooManyCalls", "machines take more calls than clients here make before they are answered"),
+    ("error: TooManyLockWaits", "machines take more waits than there are locks here"),
+    ("error: Deadline", "callers wait for as long as it takes; the library's patience is above the machine"),
+    ("error: Forked", "no process here is forked"),
+    ("error: WrongCell", "there is one cell, and clients name it; what it says to others the stranger hears"),
+    ("error: Partly", "trees are deleted by single operations; the library puts their parts together"),
+    ("error: Silent", "it is said of what is asked of single replicas, which the enquirer does"),
+    ("error: Version", "all here speak one protocol; what is said to others the stranger hears"),
+    ("error: Protocol", "clients and replicas understand each other: a client that ends by it fails the run"),
+    ("error: BadTarget", "nobody here reads connect strings"),
+    ("error: Io", "no machine asks anything of an operating system"),
     ("create transient", "a transient node is made by opening it"),
     ("set what is absent", "only a check may ask for absence"),
     ("delete what is absent", "only a check may ask for absence"),
@@ -248,13 +317,14 @@ pub const BEYOND: [(&str, &str); 7] = [
 pub const PHASES: [&str; 6] = ["no leader", "probing", "phase 1", "taking over", "phase 2", "catching up"];
 
 /// Faults that chance brings by the way, beside the misfortunes.
-pub const CHANCES: [&str; 18] = [
+pub const CHANCES: [&str; 20] = [
     "lost-packet",
     "dropped-frame",
     "doubled-frame",
     "reordered-frame",
     "replayed-frame",
     "flipped-bit",
+    "late-piece",
     "crash-within",
     "slow-write",
     "write-error",
@@ -262,24 +332,32 @@ pub const CHANCES: [&str; 18] = [
     "torn-start",
     "damaged-image",
     "stray-write",
+    "misread",
     "hiccup",
     "clog",
     "front-pause",
     "slow-ring",
     "crowded-link",
+    "wild-clock",
+    "beyond-repair",
 ];
 
+/// What a disk does wrong in so many ways that each must be seen.
+pub const WRONGS: &[&str] =
+    &["misread: start", "misread: log", "misread: what lies still", "misread: image", "torn writes beside damage"];
+
 /// A fault and a phase that do not meet, and why.
-pub const APART: [(&str, &str, &str); 4] = [
+pub const APART: [(&str, &str, &str); 5] = [
     ("hunt", "no leader", "it is after the leader"),
     ("lose-disk", "no leader", "a disk is lost when a leader has decided what torn votes left in doubt"),
+    ("put-back", "no leader", "a copy is put back when somebody leads, by whom the others know what it lacks"),
     ("remove", "no leader", "a leader changes the members"),
     ("remove-two", "no leader", "a leader changes the members"),
 ];
 
-/// Changes of members begin where somebody leads and all is well: they seldom meet whoever else wants to lead, and the
-/// cells of theirs are wanted from more seeds.
-pub const SELDOM: [&str; 3] = ["lose-disk", "remove", "remove-two"];
+/// Changes of members begin where somebody leads and all is well, and so are old copies put back: they seldom meet whoever
+/// else wants to lead. Few runs go beyond repair. Cells of theirs are wanted from more seeds.
+pub const SELDOM: [&str; 5] = ["lose-disk", "remove", "remove-two", "put-back", "beyond-repair"];
 
 /// How often each fault struck in each phase.
 pub type Struck = BTreeMap<(&'static str, &'static str), u64>;
@@ -295,27 +373,45 @@ pub fn empty_cells(struck: &Struck) -> Vec<(&'static str, &'static str)> {
     cells().filter(|cell| !struck.contains_key(cell)).collect()
 }
 
-/// Faults as rows, phases as columns.
+/// Faults as rows, phases as columns; below, why some do not meet.
 pub fn table(struck: &Struck) -> String {
     let line = |name: &str, cells: [String; PHASES.len()]| {
         let cells: String = cells.iter().map(|cell| format!("{cell:>13}")).collect();
         format!("table: {name:<16}{cells}\n")
     };
-    let row = |fault| line(fault, PHASES.map(|phase| struck.get(&(fault, phase)).copied().unwrap_or(0).to_string()));
-    line("", PHASES.map(str::to_owned)) + &KINDS.into_iter().chain(CHANCES).map(row).collect::<String>()
+    let is_apart = |fault, phase| APART.iter().any(|(one, other, _)| (*one, *other) == (fault, phase));
+    let cell = |fault, phase| match struck.get(&(fault, phase)) {
+        None if is_apart(fault, phase) => "-".to_owned(),
+        times => times.copied().unwrap_or(0).to_string(),
+    };
+    let row = |fault| line(fault, PHASES.map(|phase| cell(fault, phase)));
+    let rows: String = KINDS.into_iter().chain(CHANCES).map(row).collect();
+    let apart = APART.map(|(fault, phase, why)| format!("table: -  {fault}, {phase}: {why}\n"));
+    line("", PHASES.map(str::to_owned)) + &rows + &apart.concat()
 }
 
 /// Every word a run may reach.
 pub fn everything() -> BTreeSet<&'static str> {
-    let all = [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS, OPTIONS, SCOPES, enquirer::WORDS].concat();
-    all.into_iter().filter(|word| BEYOND.iter().all(|(beyond, _)| beyond != word)).collect()
+    let mut all = [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS, OPTIONS, SCOPES, enquirer::WORDS, WRONGS].concat();
+    all.extend(FAULTS.iter().chain(&*ERRORS).map(String::as_str));
+    for (word, why) in BEYOND.iter().chain(&BY_CHANCE) {
+        assert!(all.contains(word), "`{word}` is no word, and need not be excused as {why}");
+    }
+    all.into_iter().filter(|word| BEYOND.iter().chain(&BY_CHANCE).all(|(beyond, _)| beyond != word)).collect()
 }
 
 /// The words that a history has reached: with an answer.
 pub fn of(history: &History) -> BTreeSet<&'static str> {
     let mut words = BTreeSet::new();
     for call in &history.calls {
-        let Some((_, Ok(answered))) = &call.ended else { continue };
+        let answered = match &call.ended {
+            Some((_, Ok(answered))) => answered,
+            Some((_, Err(error))) => {
+                words.insert(error_word(error));
+                continue;
+            }
+            None => continue,
+        };
         match &call.asked {
             Asked::Request { operation, .. } => {
                 words.insert(operation_word(operation));

@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault; one that chance brings is in the table ([`super::coverage::CHANCES`]) under its name in the singular.
-pub const FAULTS: [Fault; 45] = [
+pub const FAULTS: [Fault; 48] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("crash-within", |plan| plan.weights.crash_within = 0),
@@ -45,6 +45,7 @@ pub const FAULTS: [Fault; 45] = [
     ("reordered-frames", |plan| plan.network.reordered = 0),
     ("replayed-frames", |plan| plan.network.replayed = 0),
     ("flipped-bits", |plan| plan.network.flipped = 0),
+    ("late-pieces", |plan| plan.network.held = 0),
     ("cut-streams", |plan| plan.network.cut = false),
     ("slow-writes", |plan| plan.disk.slow = 0),
     ("torn-starts", |plan| plan.torn_starts = 0),
@@ -53,6 +54,7 @@ pub const FAULTS: [Fault; 45] = [
     ("slow-rings", |plan| plan.slow_rings = 0),
     ("damage", |plan| (plan.weights.damage, plan.victim) = (0, None)),
     ("stray-writes", |plan| plan.astray = 0),
+    ("misreads", |plan| plan.misreads = 0),
     ("ambush", |plan| plan.ambush = None),
     ("clogs", |plan| plan.clogs = 0),
     ("torn-writes", |plan| (plan.tears, plan.may_tear) = (false, false)),
@@ -63,6 +65,7 @@ pub const FAULTS: [Fault; 45] = [
     ("absent", |plan| plan.absent = 0),
     ("cramped", |plan| plan.cramped = false),
     ("enquirer", |plan| plan.enquire_every = None),
+    ("stranger", |plan| plan.stranger_every = None),
     ("wild-clocks", |plan| (plan.clock_error_ppm, plan.told_error_ppm) = (CLOCK_ERROR_PPM, CLOCK_ERROR_PPM)),
     ("misfortunes", |plan| plan.weights = Weights::default()),
 ];

@@ -4,14 +4,19 @@
 //! a few places and decoded again, half the time with its checksums made right: they would keep most changes from what lies
 //! deeper. (What lies behind those of streams, frames and batches, is decoded by itself.) Who believes a length and makes room
 //! for what did not come gets none and ends: all this happens in a process of its own, which is bound to little more than it
-//! has.
+//! has. Now and then it says where it is ([`BATCH`]). A decoder that goes on for ever keeps it from that; then it is ended,
+//! and what it said last tells which decoder it was, and the first input that it may have been.
 //!
 //! ```text
 //! QUORATE_FUZZ_INPUTS=1000000 cargo test --test sim decoders     so many inputs to each decoder, 5,000 unless told
+//! QUORATE_FUZZ_BASE=7 QUORATE_FUZZ_FIRST=3000 QUORATE_FUZZ_INPUTS=1000 ...    those from that number on, of that base
 //! ```
 
 use std::env::current_exe;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use quorate::journal::hard_state::{HardStateFile, STRIDE_BYTES};
 use quorate::journal::record::Block;
@@ -40,17 +45,77 @@ type Seal = fn(&mut [u8]);
 
 #[test]
 fn no_decoder_gives_way() {
-    let mut alone = Command::new(current_exe().expect("it runs"));
-    alone.args(["decoders::every_input_is_answered", "--exact", "--ignored", "--nocapture"]);
-    // The allocator would take a gigabyte of addresses at first, in which any room could be made.
-    alone.env("MIMALLOC_ARENA_RESERVE", "0");
-    let done = alone.output().expect("it starts");
-    println!("{}", String::from_utf8_lossy(&done.stdout));
-    assert!(done.status.success(), "{}: {}", done.status, String::from_utf8_lossy(&done.stderr));
+    let said = alone("every_input_is_answered", SILENCE_MAX).unwrap_or_else(|why| panic!("{why}"));
+    println!("{said}");
 }
 
 #[test]
-#[ignore = "the test above has it run in a process of its own"]
+fn whoever_goes_on_for_ever_is_ended_and_named() {
+    let why = alone("an_input_is_never_answered", Duration::from_secs(1)).expect_err("it does not end by itself");
+    assert!(why.contains("it was at: a decoder, from input 7 of base 3 on"), "{why}");
+}
+
+/// Has a test of this file run in a process of its own. Returns what that said; an error if it failed, or said nothing for
+/// `patience` after it had said where it was: then it was ended.
+fn alone(test: &str, patience: Duration) -> Result<String, String> {
+    let mut alone = Command::new(current_exe().expect("it runs"));
+    alone.arg(format!("decoders::{test}")).args(["--exact", "--ignored", "--nocapture"]).env(IS_ALONE, "1");
+    // The allocator would take a gigabyte of addresses at first, in which any room could be made.
+    alone.env("MIMALLOC_ARENA_RESERVE", "0");
+    let mut child = alone.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let (out, mut err) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
+    let (tell, lines) = mpsc::channel();
+    let listener = std::thread::spawn(move || {
+        // Whoever listened may have gone: then nobody wants the rest.
+        BufReader::new(out).lines().map_while(Result::ok).take_while(|line| tell.send(line.clone()).is_ok()).count()
+    });
+    let complaints = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        _ = err.read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    let (mut said, mut at, mut wait) = (String::new(), None, SILENCE_MAX);
+    let is_silent = loop {
+        match lines.recv_timeout(wait) {
+            Ok(line) => match line.strip_prefix(AT) {
+                Some(place) => (at, wait) = (Some(place.to_owned()), patience),
+                None if line.is_empty() => {}
+                None => said = said + &line + "\n",
+            },
+            Err(end) => break end == RecvTimeoutError::Timeout,
+        }
+    };
+    if is_silent {
+        child.kill().expect("a child may be ended");
+    }
+    let status = child.wait().expect("a child ends");
+    listener.join().expect("it only listens");
+    let complaints = complaints.join().expect("it only listens");
+    let place = at.as_deref().unwrap_or("its samples");
+    let ended = if is_silent { format!("it said nothing for {wait:?}, and was ended") } else { status.to_string() };
+    if status.success() { Ok(said) } else { Err(format!("{ended}; it was at: {place}\n{said}{complaints}")) }
+}
+
+#[test]
+#[ignore = "a test above has it run in a process of its own, and ends that"]
+fn an_input_is_never_answered() {
+    if std::env::var_os(IS_ALONE).is_none() {
+        return;
+    }
+    is_at("decoder", 7, 3);
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Says, on a line of its own, where this process is.
+fn is_at(decoder: &str, input: u64, base: u64) {
+    // The harness may have begun a line.
+    println!("\n{AT}a {decoder}, from input {input} of base {base} on");
+}
+
+#[test]
+#[ignore = "a test above has it run in a process of its own"]
 fn every_input_is_answered() {
     let Samples { client_bytes, peer_bytes, hard_states, segments, images, values } = samples(7..12, &Cuts::default());
     let client_bodies = bodies(CLIENT_MAGIC, &client_bytes);
@@ -78,7 +143,8 @@ fn every_input_is_answered() {
         ("configuration", configuration, |_| (), vec![CONFIGURATION.as_bytes().to_vec()]),
     ];
     let inputs = number_of("QUORATE_FUZZ_INPUTS").unwrap_or(5_000);
-    let mut random = Random::new(number_of("QUORATE_FUZZ_BASE").unwrap_or(1));
+    let base = number_of("QUORATE_FUZZ_BASE").unwrap_or(1);
+    let first = number_of("QUORATE_FUZZ_FIRST").unwrap_or(0);
     let most = size_of_process() + ROOM_BYTES;
     setrlimit(Resource::As, Rlimit { current: Some(most), ..getrlimit(Resource::As) }).expect("it takes less");
     let too_much = Vec::<u8>::new().try_reserve_exact(2 * ROOM_BYTES as usize);
@@ -88,7 +154,12 @@ fn every_input_is_answered() {
         assert!(!samples.is_empty(), "there are samples of a {name}");
         let sound = samples.iter().filter(|sample| decoder(sample)).count();
         let mut meant = 0;
-        for _ in 0..inputs {
+        for input in first..first + inputs {
+            if (input - first).is_multiple_of(BATCH) {
+                is_at(name, input, base);
+            }
+            // Each by itself: one is made again without those before it.
+            let mut random = Random::new(base << 32 | input);
             let mut bytes = changed(&mut random, &samples);
             if random.below(2) == 0 {
                 seal(&mut bytes);
@@ -257,6 +328,18 @@ fn configuration(bytes: &[u8]) -> bool {
 
 /// What decoders may take beside what the process has: many times the longest input, and less than the lengths that are tried.
 const ROOM_BYTES: u64 = 64 << 20;
+
+/// Set in the environment of a process that was started for one test.
+const IS_ALONE: &str = "QUORATE_FUZZ_ALONE";
+
+/// What a line begins with that says where the process is.
+const AT: &str = "at: ";
+
+/// Inputs after which it says so.
+const BATCH: u64 = 1000;
+
+/// No batch takes so long, nor do the samples, by far: a slow build on a busy machine needs seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
 
 /// Where a segment's head has its sum.
 const SEGMENT_SUM_AT: usize = 60;

@@ -8,6 +8,7 @@ use quorate::limits::BLOCK_BYTES;
 use quorate::paxos::Slot;
 use quorate::replica::exchange::{DiskFile, Still};
 
+use super::damage;
 use super::plan::Plan;
 use super::recovery;
 use super::world::{Event, MILLI, Moment, Random, World};
@@ -37,6 +38,10 @@ pub struct Disk {
     pub damaged: BTreeSet<(SegmentId, usize)>,
     /// Blocks that the device does not read until they are written again.
     pub unreadable: BTreeSet<(SegmentId, usize)>,
+    /// What the next start reads in the place of something else.
+    pub misread: Option<Misread>,
+    /// Reads that brought what lies elsewhere, by what was to be read.
+    pub misreads: BTreeSet<&'static str>,
     /// There is no room for a new file, nor for more in one that is new.
     pub full_until: Moment,
     /// Nothing completes before.
@@ -65,6 +70,14 @@ pub struct Disk {
     pub copies_repaired: u64,
 }
 
+/// A block that is sound, and is read as if another one lay there.
+#[derive(Debug)]
+pub struct Misread {
+    pub segment: SegmentId,
+    pub at: usize,
+    pub brought: Vec<u8>,
+}
+
 /// Everything that is durable on a disk.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -91,6 +104,8 @@ impl Disk {
             segment_bytes,
             damaged: BTreeSet::new(),
             unreadable: BTreeSet::new(),
+            misread: None,
+            misreads: BTreeSet::new(),
             full_until: 0,
             stalled_until: 0,
             fails_next: false,
@@ -120,6 +135,7 @@ impl Disk {
         self.damaged.clear();
         self.spoiled.clear();
         self.unreadable.clear();
+        self.misread = None;
     }
 
     /// A write begins; it is durable when its event comes.
@@ -234,6 +250,32 @@ impl Disk {
         self.unreadable.range((segment, first)..(segment, offset + bytes)).next().is_none()
     }
 
+    /// A piece of an image to be lent, as it lies there, or now and then with something that lies elsewhere in it.
+    pub fn read_image(&mut self, world: &mut World, plan: &Plan, image: Slot, offset: u64, bytes: usize) -> Bytes {
+        let rest = self.images[&image].get(offset as usize..).unwrap_or_default();
+        let mut read = rest[..bytes.min(rest.len())].to_vec();
+        if plan.misreads > 0 && world.chance("misread", plan.misreads) {
+            self.read_astray(&mut world.random, "misread: image", offset as usize, &mut read);
+        }
+        read.into()
+    }
+
+    /// The device read another place: of what it brought from `offset` on one block is not what lies there.
+    pub fn read_astray(&mut self, random: &mut Random, what: &'static str, offset: usize, read: &mut [u8]) {
+        let (first, end) = (offset / BLOCK_BYTES, (offset + read.len()).div_ceil(BLOCK_BYTES));
+        if read.is_empty() {
+            return;
+        }
+        let brought = damage::foreign(self, random);
+        let block = random.within(first as u64, end as u64 - 1) as usize * BLOCK_BYTES;
+        let (from, upto) = (block.max(offset), (block + BLOCK_BYTES).min(offset + read.len()));
+        let (into, brought) = (&mut read[from - offset..upto - offset], &brought[from - block..upto - block]);
+        if into != brought {
+            self.misreads.insert(what);
+        }
+        into.copy_from_slice(brought);
+    }
+
     pub fn zeroed(&mut self, segment: SegmentId) {
         self.heal(segment);
         self.segments.insert(segment, vec![0; self.segment_bytes]);
@@ -325,6 +367,7 @@ impl Disk {
             let written = (segment, offset / BLOCK_BYTES * BLOCK_BYTES)..(segment, offset + bytes.len());
             self.unreadable.retain(|place| !written.contains(place));
             self.damaged.retain(|place| !written.contains(place));
+            self.misread.take_if(|misread| written.contains(&(misread.segment, misread.at)));
         }
     }
 
@@ -332,6 +375,7 @@ impl Disk {
     fn heal(&mut self, segment: SegmentId) {
         self.unreadable.retain(|(id, _)| *id != segment);
         self.damaged.retain(|(id, _)| *id != segment);
+        self.misread.take_if(|misread| misread.segment == segment);
     }
 
     fn file(&mut self, file: DiskFile) -> &mut Vec<u8> {

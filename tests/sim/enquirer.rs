@@ -371,7 +371,8 @@ fn brought(run: &mut Run, image: Slot, bytes: &Bytes) {
     let Some((_, held)) = &mut line.image else { return };
     held.extend_from_slice(bytes);
     let file = run.nodes[line.node].disk.images.get(&image);
-    let is_sound = run.plan.damaged_images == 0 && !run.plan.is_struck(line.node) && run.plan.weights.put_back == 0;
+    let is_read = run.plan.damaged_images == 0 && run.plan.misreads == 0;
+    let is_sound = is_read && !run.plan.is_struck(line.node) && run.plan.weights.put_back == 0;
     if let Some(file) = file.filter(|_| is_sound) {
         assert!(file.starts_with(held), "a piece of {image:?} is not what node {} holds", line.node);
     }

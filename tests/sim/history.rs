@@ -16,6 +16,7 @@ use quorate::paxos::Slot;
 use quorate::wire::client::Consistency;
 
 use super::model::Model;
+use super::pasts::Gap;
 use super::watching::Watched;
 use super::world::Moment;
 
@@ -54,6 +55,8 @@ pub struct History {
     pub calls: Vec<Call>,
     pub sessions: BTreeMap<Life, SessionId>,
     pub watched: Vec<Watched>,
+    /// Gaps that watches were told of.
+    pub gaps: Vec<Gap>,
     /// Lives whose session another process took over, and the last of their requests that it was told to be applied.
     pub taken_over: Vec<(Life, u64, u64)>,
     /// Lives that the cell told that their session is over, and what was chosen by then.

@@ -16,18 +16,20 @@
 //! and knows what is chosen; [`run`] itself holds leases against the disks they rest on, and sessions against what their
 //! clients were told; the [`history`] holds what clients were told, by their watches too ([`watching`]), against an
 //! independent [`model`] fed with the chosen log; and a search for one [`linearizable`] order asks of single nodes the
-//! same without trusting any revision. An [`enquirer`] asks single replicas what they answer out of themselves. Clients
+//! same without trusting any revision. What fronts may have forgotten is counted ([`pasts`]): no gap is told without need.
+//! An [`enquirer`] asks single replicas what they answer out of themselves, and a [`stranger`] says what no client says, and
+//! must be told what is wrong with it. Clients
 //! tell each other what they were answered: whoever hears of it looks for himself at once, through whatever front he has.
 //!
 //! | | |
 //! |---|---|
 //! | the cell | [`world`], [`network`], [`links`], [`disk`], [`node`], [`fronts`], [`recovery`], [`client`] |
 //! | what goes wrong | [`plan`], [`misfortune`], [`damage`], [`old_copy`], [`operator`], [`divergence`]; [`cuts`] leaves it out |
-//! | what is asked | [`workload`], [`watching`], [`enquirer`] |
+//! | what is asked | [`workload`], [`watching`], [`enquirer`], [`stranger`] |
 //! | the plain model | [`model`], [`tree`], [`steps`], [`answers`], [`locks`], [`handles`], [`logs`], [`quotas`], [`acls`] |
-//! | the judges | [`oracle`], [`run`], [`history`], [`watching`], [`enquirer`], [`linearizable`], [`steady`] |
+//! | the judges | [`oracle`], [`run`], [`history`], [`watching`], [`pasts`], [`enquirer`], [`linearizable`], [`steady`] |
 //! | what it came to | [`coverage`], [`conflicts`], [`report`], [`ledger`] |
-//! | beside the seeds | [`conformance`] of disks, [`wires`], [`lies`] and [`relay`] of networks, [`decoders`] |
+//! | beside the seeds | [`conformance`] of disks, [`wires`] and [`relay`] of networks, [`lies`] of both, [`decoders`] |
 //!
 //! Another misfortune is a weight in [`plan`] and a row each in [`misfortune`] and [`cuts`]; another operation asks for its
 //! words in [`coverage`], its part in [`model`] and [`workload`], and what it touches in [`linearizable`] and [`handles`].
@@ -77,6 +79,7 @@ mod node;
 mod old_copy;
 mod operator;
 mod oracle;
+mod pasts;
 mod plan;
 mod quotas;
 mod recovery;
@@ -85,6 +88,7 @@ mod report;
 mod run;
 mod steady;
 mod steps;
+mod stranger;
 mod tree;
 mod watching;
 mod wires;

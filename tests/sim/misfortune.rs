@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use quorate::paxos::Slot;
+
 use super::client::Client;
 use super::coverage;
-use super::damage;
+use super::damage::{self, Reach};
 use super::network::Host;
 use super::node::{Happening, Node};
 use super::old_copy;
@@ -19,7 +21,7 @@ pub type Blocked = Vec<(Host, Host)>;
 pub type Act = fn(&mut Run) -> bool;
 
 /// Their names.
-pub const KINDS: [&str; 19] = [
+pub const KINDS: [&str; 20] = [
     "crash",
     "crash-all",
     "away",
@@ -39,6 +41,7 @@ pub const KINDS: [&str; 19] = [
     "remove-two",
     "damage",
     "jump-wall",
+    "put-back",
 ];
 
 /// Something goes wrong now, and something else a while later.
@@ -48,11 +51,12 @@ pub fn strike(run: &mut Run) {
     }
     let delay = run.world.random.around(run.plan.misfortune_every);
     run.world.after(delay, Event::Misfortune);
+    wild_clocks(run);
     if old_copy::is_about(run) {
         return;
     }
     let w = run.plan.weights.clone();
-    let kinds: [(u64, &'static str, Act); KINDS.len() + 3] = [
+    let kinds: [(u64, &'static str, Act); KINDS.len() + 2] = [
         (w.crash, "crash", crash_one),
         (w.crash_all, "crash-all", crash_all),
         (w.away, "away", away),
@@ -83,7 +87,9 @@ pub fn strike(run: &mut Run) {
     let mut draw = run.world.random.below(total);
     for (weight, name, act) in kinds {
         if draw < weight {
-            if run.plan.ambush.is_some() && coverage::SELDOM.contains(&name) {
+            let waits = run.plan.ambush.is_some() && coverage::SELDOM.contains(&name);
+            // A copy is not put back before it is taken.
+            if waits && (name != "put-back" || old_copy::at_hand(run).is_some()) {
                 run.ambush = Some((name, act));
             } else {
                 strike_with(run, (name, act));
@@ -114,6 +120,14 @@ pub fn spring(run: &mut Run) {
     }
 }
 
+/// Clocks that are further off than the cell is told are so all along: this says now and then in which phases it is.
+fn wild_clocks(run: &mut Run) {
+    let told = run.plan.told_error_ppm;
+    if run.nodes.iter().any(|node| node.clock.error_ppm() > told) {
+        run.strikes("wild-clock");
+    }
+}
+
 /// A misfortune is over.
 pub fn relieve(run: &mut Run, what: u64) {
     if run.blocked.remove(&what).is_some() {
@@ -127,7 +141,7 @@ pub fn end_all(run: &mut Run) {
     run.network.unblock_all();
     run.network.conduct.calm_down();
     (run.plan.hiccups, run.plan.slow_rings, run.plan.disk.slow, run.plan.torn_starts) = (0, 0, 0, 0);
-    (run.plan.crowded, run.plan.clogs, run.plan.damaged_images) = (0, 0, 0);
+    (run.plan.crowded, run.plan.clogs, run.plan.damaged_images, run.plan.misreads) = (0, 0, 0, 0);
     for node in 0..run.nodes.len() {
         run.nodes[node].disk.stalled_until = 0;
         let full_until = &mut run.nodes[node].disk.full_until;
@@ -338,7 +352,10 @@ fn break_link(run: &mut Run) -> bool {
     run.network.break_one(&mut run.world)
 }
 
-/// The process ends when its next write does, and then this has struck.
+/// The process ends when its next write does, and then this has struck. That it must end is the server's rule
+/// (`server::core`), not the pure code's, so that here the harness ends it: what is tried is what the disk and the cell are
+/// left with. The rule itself is tried where servers run, in tests/process/crashes.rs
+/// (`the_power_goes_for_all_replicas_in_mid_batch`), and mutant 02 breaks it.
 fn fail_write(run: &mut Run) -> bool {
     let node = any_node(run);
     run.nodes[node].disk.fails_next = run.nodes[node].running.is_some();
@@ -424,15 +441,31 @@ pub fn damage_log(run: &mut Run) -> bool {
         None if run.plan.beyond_repair => (any_node(run), SPARED),
         Some(_) | None => return false,
     };
-    let before = run.damaged;
+    let is_torn = run.plan.may_tear;
+    if is_torn && run.nodes[victim].running.is_none() {
+        // What a crash has left is no log yet: only a start tells where it ends.
+        return false;
+    }
+    let upto = if is_torn && !run.plan.beyond_repair { run.oracle.chosen_upto() } else { Slot(u64::MAX) };
+    let reach = Reach { spared, is_torn, upto };
+    let (before, phases) = (run.damaged, coverage::phases(&run.nodes));
     for _ in 0..run.world.random.within(1, 3) {
-        let blocks = damage::strike(&mut run.nodes[victim].disk, &mut run.world.random, run.plan.astray, spared);
+        let blocks = damage::strike(&mut run.nodes[victim].disk, &mut run.world.random, run.plan.astray, reach);
         run.world.chances.extend((blocks > 1).then_some("stray-write"));
         run.damaged += blocks;
     }
-    damage::strike_copy(&mut run.nodes[victim].disk, &mut run.world.random);
+    if !is_torn {
+        damage::strike_copy(&mut run.nodes[victim].disk, &mut run.world.random);
+    }
+    let misreads = run.plan.misreads > 0 && run.world.random.below(2) == 0;
+    let misreads = misreads && damage::misread(&mut run.nodes[victim].disk, &mut run.world.random, reach);
+    let damaged = run.nodes.iter().filter(|node| !node.disk.damaged.is_empty()).count();
+    if run.damaged > before && damaged > run.nodes.len() / 2 {
+        // What those hold who hold it whole need not be a majority's any more.
+        run.struck_in("beyond-repair", phases);
+    }
     // A start reads it all; otherwise it is found by the background's reading, or by a peer that wants it.
-    if run.world.random.below(2) == 0 {
+    if misreads || run.world.random.below(2) == 0 {
         crash(run, victim);
     }
     run.damaged > before

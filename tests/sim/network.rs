@@ -3,6 +3,10 @@
 //! A connection carries each way an ordered stream of bytes; what a blocked path holds up arrives when it opens, or is
 //! lost with the connection. In a *harsh* run peers' frames are also dropped, doubled, reordered and replayed one by one, on
 //! the next connection between the same two processes too, which no TCP does and the protocol must survive all the same.
+//!
+//! What a client sends may be held up on its one connection, which TCP does: other connections between the same two hosts go
+//! on. It arrives when the client has given that one up and speaks on another, perhaps to another replica, where it has said
+//! the same again; whoever it dialled first has not heard yet that nobody is there any more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -37,6 +41,9 @@ pub struct Conduct {
     pub replayed: u64,
     /// Deliveries in which a bit is another one, in a thousand.
     pub flipped: u64,
+    /// Pieces sent by clients, in a thousand, that are held up, with all that is sent behind them on that connection, until
+    /// it was given up and a while longer.
+    pub held: u64,
     /// Bytes are delivered in pieces of their own.
     pub cut: bool,
 }
@@ -49,7 +56,7 @@ impl Conduct {
     /// No faults any more.
     pub fn calm_down(&mut self) {
         (self.loss, self.dropped, self.doubled, self.reordered, self.replayed) = (0, 0, 0, 0, 0);
-        self.flipped = 0;
+        (self.flipped, self.held) = (0, 0);
     }
 }
 
@@ -96,6 +103,8 @@ struct Stream {
     flowing: bool,
     /// Something of it was lost: nothing behind that arrives.
     broken: bool,
+    /// Nothing of it arrives before.
+    held_until: Moment,
 }
 
 impl Network {
@@ -152,9 +161,13 @@ impl Network {
             world.after(2 * delay, Event::Closed { conn, side, surely: false });
             return;
         }
+        let from_client = c.port == Port::Clients && side == 0;
         let stream = &mut c.sent[side];
         if stream.broken {
             return;
+        }
+        if from_client && self.conduct.held > 0 && world.random.permille(self.conduct.held) {
+            stream.held_until = Moment::MAX;
         }
         let at = stream.last.max(world.now + delay);
         stream.last = at;
@@ -190,6 +203,12 @@ impl Network {
         let Some(c) = self.conns.get_mut(&conn) else { return };
         let Some(side) = c.side_of(from).filter(|side| c.open[*side]) else { return };
         c.open[side] = false;
+        if c.sent[side].held_until > world.now {
+            // About when it stands on another connection, or when it has done much there.
+            let longest = world.random.pick(&[10 * self.conduct.latency, 20 * MILLI, SECOND]);
+            c.sent[side].held_until = world.now + world.random.below(longest);
+            world.at(c.sent[side].held_until, Event::Flow { conn, side });
+        }
         let at = c.sent[side].last.max(world.now) + delay;
         world.at(at, Event::Closed { conn, side: 1 - side, surely: false });
         self.forget_if_done(conn);
@@ -281,6 +300,7 @@ impl Network {
         // A stray frame may come between two whole frames, not into the middle of one.
         let whole = c.port == Port::Peers && self.strays;
         let (cut, receiver_open) = (self.conduct.cut && !whole, c.open[1 - side]);
+        let given_up = c.port == Port::Clients && side == 0 && !c.open[0];
         let stream = &mut c.sent[side];
         if !receiver_open {
             stream.pieces.clear();
@@ -288,7 +308,8 @@ impl Network {
             world.after(delay, Event::Closed { conn, side, surely: false });
             return None;
         }
-        if self.blocked.contains(&(from, to)) {
+        let held = self.conduct.held > 0 && world.now < stream.held_until;
+        if held || self.blocked.contains(&(from, to)) {
             world.after(delay + 20 * MILLI, Event::Flow { conn, side });
             return None;
         }
@@ -308,6 +329,9 @@ impl Network {
         }
         if self.conduct.flipped > 0 && !bytes.is_empty() && world.chance("flipped-bit", self.conduct.flipped) {
             bytes = flipped(world, &bytes);
+        }
+        if given_up && !bytes.is_empty() && self.stands_since(conn, from) {
+            world.chances.push("late-piece");
         }
         (!bytes.is_empty()).then_some(Arrival::Bytes { conn, at: to, bytes })
     }
@@ -360,6 +384,11 @@ impl Network {
         }
     }
 
+    /// Whether that client has come to another connection since.
+    fn stands_since(&self, conn: u64, client: Host) -> bool {
+        self.conns.range(conn + 1..).any(|(_, later)| later.ends[0] == client && later.open == [true, true])
+    }
+
     fn forget_if_done(&mut self, conn: u64) {
         let done = |c: &Conn| c.open == [false, false] && c.sent.iter().all(|stream| stream.pieces.is_empty());
         if self.conns.get(&conn).is_some_and(done) {
@@ -386,4 +415,53 @@ impl Conn {
     fn side_of(&self, host: Host) -> Option<Side> {
         self.ends.iter().position(|end| *end == host)
     }
+}
+
+#[test]
+fn what_a_client_has_given_up_arrives_when_it_stands_elsewhere() {
+    let (client, nodes) = (Host::Client(0), [Host::Node(0), Host::Node(1)]);
+    let late = |seed: u64| {
+        let conduct = Conduct {
+            latency: MILLI,
+            loss: 0,
+            dropped: 0,
+            doubled: 0,
+            reordered: 0,
+            replayed: 0,
+            flipped: 0,
+            held: 1000,
+            cut: false,
+        };
+        let (mut world, mut network) = (World::new(seed), Network::new(conduct));
+        let given_up = network.dial(&mut world, client, nodes[0], Port::Clients);
+        assert!(arrivals(&mut world, &mut network, 100 * MILLI).is_empty(), "nobody has said anything");
+        network.send(&mut world, given_up, client, Bytes::from_static(b"once"));
+        assert!(arrivals(&mut world, &mut network, SECOND).is_empty(), "it is held up while its sender waits");
+        network.close(&mut world, given_up, client);
+        // The same replica or another one.
+        network.dial(&mut world, client, nodes[(seed % 2) as usize], Port::Clients);
+        let arrived = arrivals(&mut world, &mut network, 3 * SECOND);
+        assert_eq!(arrived, [(given_up, nodes[0], Bytes::from_static(b"once"))], "it arrives once, where it was sent");
+        world.chances.contains(&"late-piece")
+    };
+    assert!((0..40).filter(|seed| late(*seed)).count() > 0, "its sender stands on another connection by then");
+}
+
+/// The bytes that arrive within so long.
+fn arrivals(world: &mut World, network: &mut Network, span: Moment) -> Vec<(u64, Host, Bytes)> {
+    let (until, mut arrived) = (world.now + span, Vec::new());
+    while let Some(event) = world.next(until) {
+        let arrival = match event {
+            Event::Dialled { conn } => network.dialled(world, conn),
+            Event::DialDone { conn, stands } => network.dial_done(conn, stands),
+            Event::Flow { conn, side } => network.flow(world, conn, side),
+            Event::Closed { conn, side, surely } => network.closed(world, conn, side, surely),
+            other => panic!("there is nothing but a network here: {other:?}"),
+        };
+        if let Some(Arrival::Bytes { conn, at, bytes }) = arrival {
+            arrived.push((conn, at, bytes));
+        }
+    }
+    world.now = until;
+    arrived
 }

@@ -23,7 +23,7 @@ use super::old_copy::Copy;
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::recovery;
-use super::world::{Event, HostClock, MICRO, MILLI, Moment, World, span};
+use super::world::{Event, HostClock, MICRO, MILLI, Moment, Random, World, span};
 
 /// A host and what runs on it.
 #[derive(Debug)]
@@ -165,6 +165,7 @@ impl Node {
         let now = self.clock.read(around.world.now);
         let seed = around.world.random.draw();
         let moment = around.world.now;
+        around.world.chances.extend(self.disk.misread.is_some().then_some("misread"));
         let Some(mut found) = recovery::recover(&mut self.disk, around.plan, &mut around.world.random, moment) else {
             let torn = moment >= self.disk.full_until;
             around.world.chances.extend(torn.then_some("torn-start"));
@@ -177,6 +178,8 @@ impl Node {
         if self.rotten {
             divergence::rot(&mut found.recovered.namespace, self.index);
         }
+        let revision = found.recovered.namespace.revision();
+        around.oracle.pasts.begins((self.index, self.life), revision, around.plan.past_bytes);
         let settings = around.plan.settings(&mut around.world.random, self.index, self.incarnation);
         let fronts = around.plan.fronts_apart;
         let started = Replica::start(now, settings, found.recovered, fronts.max(1) as u8, u128::from(seed));
@@ -446,9 +449,8 @@ impl Node {
                 let delay = around.world.random.around(around.plan.disk.latency);
                 // Small pieces: a transfer takes long enough to be interrupted. Reads and removals are done in the order
                 // in which they were asked for, so the image is still there.
-                let file = &self.disk.images[&image];
-                let rest = file.get(offset as usize..).unwrap_or_default();
-                let bytes = Bytes::copy_from_slice(&rest[..bytes.min(around.plan.transfer_bytes).min(rest.len())]);
+                let bytes = bytes.min(around.plan.transfer_bytes);
+                let bytes = self.disk.read_image(around.world, around.plan, image, offset, bytes);
                 around.world.after(delay, Event::ImageRead { node: of.0, life: of.1, to, image, offset, bytes });
             }
             Effect::ReadBack { file, offset, bytes } => {
@@ -501,10 +503,14 @@ impl Node {
         self.running.as_ref().is_none_or(|running| idle(running))
     }
 
-    /// The background read of a lagging peer's values.
-    pub fn read_log(&self, places: &[Place]) -> Vec<Value> {
-        let read = |place| recovery::read_value(&self.disk, self.index, self.incarnation, place);
-        places.iter().map_while(read).collect()
+    /// The background read of a lagging peer's values, one of which may be read where something else lies.
+    pub fn read_log(&mut self, places: &[Place], mut astray: Option<&mut Random>) -> Vec<Value> {
+        let wrong = astray.as_mut().map(|random| random.below(places.len() as u64) as usize);
+        let read = |(number, place): (usize, &Place)| {
+            let astray = astray.as_deref_mut().filter(|_| wrong == Some(number));
+            recovery::read_value(&mut self.disk, self.index, self.incarnation, place, astray)
+        };
+        places.iter().enumerate().map_while(read).collect()
     }
 }
 
@@ -631,6 +637,10 @@ impl Running {
     /// Notices go to the front on this core at once, to others through their rings. The state is published before what
     /// rests on it, and the lease before anything leaves for the peers.
     fn tell(&mut self, (node, life): (usize, u64), notices: Vec<(FrontId, FrontNotice)>, around: &mut Around<'_>) {
+        // All fronts are told the same of the state.
+        for (_, notice) in notices.iter().filter(|(front, _)| *front == FrontId(0)) {
+            around.oracle.pasts.told((node, life), around.world.now, notice);
+        }
         if let Some(seat) = &mut self.seat {
             return notices.into_iter().for_each(|(_, notice)| seat.front.notice(notice, self.replica.tree()));
         }

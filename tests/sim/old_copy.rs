@@ -26,10 +26,11 @@ pub struct Copy {
 
 /// Takes a copy of a node's disk, or puts the one back that was taken before, if everybody would notice.
 pub fn put_back(run: &mut Run) -> bool {
-    let node = any_node(run);
-    let incarnation = run.nodes[node].incarnation();
-    let kept = run.nodes[node].copy.as_ref().is_some_and(|copy| copy.incarnation == incarnation);
-    if !kept {
+    // Who lies in ambush for a phase that does not last has his copy ready.
+    let ready = at_hand(run).filter(|_| run.plan.ambush.is_some());
+    let node = ready.unwrap_or_else(|| any_node(run));
+    if !has_copy(&run.nodes[node]) {
+        let incarnation = run.nodes[node].incarnation();
         // What it has in memory is ahead of its disk, if anything.
         let promised = run.nodes[node].running.as_ref().map(|running| running.replica.paxos().ballot());
         let (files, upto) = (run.nodes[node].disk.files(), run.oracle.highest_slot());
@@ -50,6 +51,15 @@ pub fn put_back(run: &mut Run) -> bool {
     let delay = run.world.random.below(100 * MILLI);
     run.world.after(delay, Event::Start { node });
     true
+}
+
+/// A node of whose disk a copy was taken.
+pub fn at_hand(run: &Run) -> Option<usize> {
+    run.nodes.iter().position(has_copy)
+}
+
+fn has_copy(node: &Node) -> bool {
+    node.copy.as_ref().is_some_and(|copy| copy.incarnation == node.incarnation())
 }
 
 /// Whether an old copy runs somewhere: until it is noticed nobody else may forget what it knows.

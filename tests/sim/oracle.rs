@@ -22,6 +22,7 @@ use quorate::wire::peer::PeerMessage;
 use super::links::replica;
 use super::lists::Lists;
 use super::node::incarnation;
+use super::pasts::Pasts;
 use super::recovery::Found;
 use super::world::{MILLI, Moment};
 
@@ -45,6 +46,8 @@ pub struct Oracle {
     pub timeless: bool,
     /// Nodes whose disks forgot something.
     old: BTreeSet<usize>,
+    /// What fronts may have forgotten.
+    pub pasts: Pasts,
 }
 
 /// The newest log time that was applied anywhere, and by how little log time was ahead of true time, at the least.
@@ -109,6 +112,7 @@ impl Oracle {
             pace: None,
             timeless: false,
             old: BTreeSet::new(),
+            pasts: Pasts::default(),
         }
     }
 

@@ -45,6 +45,9 @@ pub struct Plan {
     pub damaged_images: u64,
     /// Damage that is a write which went astray, in a thousand.
     pub astray: u64,
+    /// Reads of which the device brings a block from elsewhere, in a thousand: of images that are lent, and where a log is
+    /// damaged of that too.
+    pub misreads: u64,
     /// What lies still is read once in it.
     pub scrub_period: Option<Moment>,
     /// Slots between two digests that replicas compare.
@@ -72,10 +75,12 @@ pub struct Plan {
     pub clogs: u64,
     /// Between two questions to single replicas, on average, if somebody asks any.
     pub enquire_every: Option<Moment>,
+    /// Between two calls of a stranger, on average, if one comes by.
+    pub stranger_every: Option<Moment>,
     pub network: network::Conduct,
     pub disk: disk::Conduct,
     /// A crash tears what is being written. While a disk is lost none does: of a torn vote only all members together can
-    /// say that it was none.
+    /// say that it was none. Nor does any where one is away for good.
     pub tears: bool,
     /// It may, when no disk is lost.
     pub may_tear: bool,
@@ -91,7 +96,8 @@ pub struct Plan {
     pub ambush: Option<&'static str>,
     /// How likely each kind of misfortune is, against the others.
     pub weights: Weights,
-    /// Whose log is damaged. While one is, no vote is torn and no disk lost: a majority must be able to tell everything.
+    /// Whose log is damaged. While one is, no disk is lost: a majority must be able to tell everything. Where votes are torn
+    /// besides only what is chosen is damaged ([`super::damage`]).
     pub victim: Option<usize>,
     /// More may be damaged and lost than can be repaired: nothing has to come to its end, and nothing may go wrong.
     pub beyond_repair: bool,
@@ -175,6 +181,7 @@ fn conduct(random: &mut Random, latency: Moment, (dropped, doubled, reordered): 
         reordered,
         replayed: 0,
         flipped: 0,
+        held: 0,
         cut: random.below(2) == 0,
     }
 }
@@ -203,6 +210,12 @@ impl Plan {
         plan.enquire_every = more.pick(&[None, None, Some(plan.storm / 100)]);
         plan.weights.crash_within = more.pick(&[0, 0, 4, 10]);
         plan.serene = more.pick(&[0, 0, 0, 0, 0, 0, 0, 20]);
+        plan.network.held = more.pick(&[0, 0, 0, 2, 10]);
+        plan.misreads = more.pick(&[0, 50]);
+        if (plan.victim.is_some() || plan.beyond_repair) && more.below(2) == 0 {
+            (plan.tears, plan.may_tear) = (true, true);
+        }
+        plan.stranger_every = (more.below(8) == 0).then_some(plan.storm / 50);
         plan
     }
 
@@ -248,6 +261,7 @@ impl Plan {
             transfer_bytes: random.pick(&[200, 1 << 10, 256 << 10]),
             damaged_images: random.pick(&[0, 0, 300]),
             astray: more.pick(&[0, 300]),
+            misreads: 0,
             scrub_period: random.pick(&[None, Some(200 * MILLI), Some(2 * SECOND)]),
             digest_every: random.pick(&[1, 5, 20]),
             session_timeout: random.within(2000, 6000) * MILLI,
@@ -260,6 +274,7 @@ impl Plan {
             heirs: false,
             clogs: random.pick(&[0, 0, 20, 200]),
             enquire_every: None,
+            stranger_every: None,
             network: conduct(random, latency, (dropped, doubled, reordered)),
             disk: disk::Conduct { latency: disk_latency, slow: random.pick(&[0, 0, 5, 50]) },
             tears: victim.is_none() && absent == 0,
@@ -283,7 +298,7 @@ impl Plan {
         }
     }
 
-    /// Every node's log is damaged, and disks are lost several at a time. As with one victim no vote is torn beside that.
+    /// Every node's log is damaged, and disks are lost several at a time.
     fn go_beyond_repair(&mut self, random: &mut Random) {
         (self.beyond_repair, self.absent, self.damaged_images) = (true, 0, 0);
         (self.tears, self.may_tear) = (false, false);

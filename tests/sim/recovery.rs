@@ -10,7 +10,7 @@ use quorate::replica::exchange::DiskFile;
 use quorate::replica::{Digests, ImageReader, Recovered, Storage};
 use quorate::time::Instant;
 
-use super::disk::Disk;
+use super::disk::{Disk, Misread};
 use super::links::{node, replica};
 use super::node::CELL;
 use super::plan::Plan;
@@ -50,7 +50,10 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
     let known = known(&hard_state, image_upto);
     let (mut applied, mut chosen) = (Applied::default(), Vec::new());
     let mut digests = Digests::every(plan.digest_every);
-    let recovery = journal::recover(&mut Segments(disk), known, &mut |slot, value: Value| {
+    let misread = disk.misread.take();
+    disk.misreads.extend(misread.as_ref().map(|_| "misread: start"));
+    let mut segments = Segments { disk, misread: misread.as_ref() };
+    let recovery = journal::recover(&mut segments, known, &mut |slot, value: Value| {
         if value.kind() == Some(Kind::Commands) {
             namespace.apply(&value.body(), &mut applied);
             applied.clear();
@@ -99,7 +102,8 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
 /// lead nowhere: whoever starts below has to ask others anyhow.
 pub fn lost(disk: &mut Disk, sure: Slot) -> Vec<Slot> {
     let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("two copies are whole");
-    let recovery = journal::recover(&mut Segments(disk), known(&hard_state, sure), &mut |_, _| ());
+    let mut segments = Segments { disk, misread: None };
+    let recovery = journal::recover(&mut segments, known(&hard_state, sure), &mut |_, _| ());
     let recovery = recovery.unwrap_or_else(|error| panic!("damage never makes a journal unusable: {error}"));
     let jumped_upto = hard_state.contents().image.filter(|image| !image.is_led_to).map_or(Slot(0), |image| image.slot);
     let slots = recovery.maybe.iter().chain(&recovery.lost).map(|name| name.slot);
@@ -197,15 +201,24 @@ fn only_torn(recovery: &Recovery, given_up: Slot) {
     assert!(calm, "no disk was damaged, but recovery says lost {lost:?}, unknown {unknown:?}, missing {missing:?}");
 }
 
-/// The value of one record on disk.
-pub fn read_value(disk: &Disk, node: usize, incarnation: Incarnation, place: &Place) -> Option<Value> {
+/// The value of one record on disk; `astray`: of which the device reads a block elsewhere.
+pub fn read_value(
+    disk: &mut Disk,
+    node: usize,
+    incarnation: Incarnation,
+    place: &Place,
+    astray: Option<&mut Random>,
+) -> Option<Value> {
     let identity = Identity { cell: CELL, replica: replica(node), incarnation };
     let from = usize::try_from(place.offset).ok()?;
     if !disk.reads(place.segment, from, place.bytes as usize) {
         return None;
     }
     let bytes = disk.segments.get(&place.segment)?.get(from..from + place.bytes as usize)?;
-    place.value(identity, bytes)
+    let Some(random) = astray else { return place.value(identity, bytes) };
+    let mut read = bytes.to_vec();
+    disk.read_astray(random, "misread: log", from, &mut read);
+    place.value(identity, &read)
 }
 
 /// The votes and learned values in one durable write of the journal.
@@ -260,19 +273,28 @@ pub fn durable_promise(disk: &Disk) -> Ballot {
 }
 
 /// A disk's segments, as recovery reads them.
-struct Segments<'a>(&'a Disk);
+struct Segments<'a> {
+    disk: &'a Disk,
+    /// The device brings that wherever the block is read.
+    misread: Option<&'a Misread>,
+}
 
 impl SegmentRead for Segments<'_> {
     fn segments(&self) -> Vec<(SegmentId, u64)> {
-        self.0.segments.iter().map(|(segment, bytes)| (*segment, bytes.len() as u64)).collect()
+        self.disk.segments.iter().map(|(segment, bytes)| (*segment, bytes.len() as u64)).collect()
     }
 
     fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
         let from = usize::try_from(offset).map_err(std::io::Error::other)?;
-        if !self.0.reads(segment, from, into.len()) {
+        if !self.disk.reads(segment, from, into.len()) {
             return Err(std::io::Error::other("the device does not read that"));
         }
-        into.copy_from_slice(&self.0.segments[&segment][from..from + into.len()]);
+        into.copy_from_slice(&self.disk.segments[&segment][from..from + into.len()]);
+        let is_here =
+            |misread: &&Misread| misread.segment == segment && (from..from + into.len()).contains(&misread.at);
+        if let Some(misread) = self.misread.filter(is_here) {
+            into[misread.at - from..][..BLOCK_BYTES].copy_from_slice(&misread.brought);
+        }
         Ok(())
     }
 }

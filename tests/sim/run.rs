@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use quorate::namespace::{Gate, answer};
 use quorate::paxos::{Kind, Slot, Value};
 use quorate::replica::Replica;
+use quorate::replica::exchange::Still;
 use quorate::wire::frame::{CLIENT_MAGIC, PEER_MAGIC};
 
 use super::client::{self, Client};
@@ -17,7 +19,7 @@ use super::history::{History, plain};
 use super::linearizable;
 use super::misfortune;
 use super::model::Model;
-use super::network::{Arrival, Host, Network};
+use super::network::{Arrival, Host, Network, Port};
 use super::node::{self, Happening, Node};
 use super::operator::{self, Task};
 use super::oracle::Oracle;
@@ -25,6 +27,7 @@ use super::plan::{CLOCK_ERROR_PPM, Plan};
 use super::recovery;
 use super::report::Report;
 use super::steady;
+use super::stranger::{self, Stranger};
 use super::watching;
 use super::world::{Event, HostClock, MICRO, Moment, SECOND, World};
 
@@ -37,6 +40,7 @@ pub struct Run {
     pub oracle: Oracle,
     pub history: History,
     pub enquirer: Enquirer,
+    pub stranger: Stranger,
     pub plan: Plan,
     pub calm: bool,
     /// What is blocked, by its number, and how often something was.
@@ -94,6 +98,8 @@ pub fn samples(seeds: std::ops::Range<u64>, cuts: &Cuts) -> Samples {
     let mut samples = Samples::default();
     for seed in seeds {
         let mut run = Run::new(seed, cuts);
+        // What is to be read is what those say who mean it.
+        run.plan.stranger_every = None;
         run.seen = Some(Vec::new());
         run.storm();
         for bytes in run.seen.take().unwrap_or_default() {
@@ -143,6 +149,9 @@ impl Run {
         if let Some(every) = plan.enquire_every {
             world.after(every, Event::Enquire);
         }
+        if let Some(every) = plan.stranger_every {
+            world.after(every, Event::Stranger);
+        }
         Self {
             world,
             network,
@@ -151,6 +160,7 @@ impl Run {
             oracle,
             history: History::default(),
             enquirer: Enquirer::default(),
+            stranger: Stranger::default(),
             plan,
             calm: false,
             blocked: BTreeMap::new(),
@@ -188,6 +198,7 @@ impl Run {
         self.calm = true;
         misfortune::end_all(self);
         enquirer::be_sure(self);
+        stranger::leave(self);
         let until = self.world.now + if self.plan.beyond_repair { PATIENCE / 6 } else { PATIENCE };
         steady::serve(self, self.world.now.midpoint(until));
         for index in 0..self.clients.len() {
@@ -261,14 +272,7 @@ impl Run {
         if self.rotten == 0 {
             enquirer::judge(&self.enquirer, &model);
         }
-        // What a replica can no longer tell it forgot in a restart.
-        let none_forgot =
-            self.nodes.iter().all(|node| node.life <= 1 && node.transfers == 0) && self.plan.past_bytes >= 1 << 20;
-        assert!(
-            !none_forgot || watches.gaps == 0,
-            "nobody started again, and watches were told of {} gaps",
-            watches.gaps
-        );
+        self.oracle.pasts.judge(&self.history.gaps);
         let is_whole = !self.plan.beyond_repair || self.is_settled();
         if is_whole {
             assert_eq!(model.waiting(), [""; 0], "in the calm everything that was due is done");
@@ -286,6 +290,10 @@ impl Run {
         let no_room = self.nodes.iter().map(|node| node.disk.refused).sum();
         let (mut words, struck) = (coverage::of(&self.history), self.struck.clone());
         words.extend(&self.enquirer.words);
+        words.extend(self.nodes.iter().flat_map(|node| &node.disk.misreads));
+        let torn = struck.keys().any(|(fault, _)| *fault == "torn-write");
+        words.extend((self.damaged > 0 && torn).then_some("torn writes beside damage"));
+        words.extend(&self.stranger.words);
         let searched = linearizable::judge(&self.history);
         let conflicts = conflicts::count(&self.history);
         Report {
@@ -400,6 +408,7 @@ impl Run {
             }
             Event::Operator => operator::look(self),
             Event::Enquire => enquirer::enquire(self),
+            Event::Stranger => stranger::call(self),
             Event::Misfortune => misfortune::strike(self),
             Event::Relief { what } => misfortune::relieve(self, what),
             others => self.reaches_process(others),
@@ -416,14 +425,15 @@ impl Run {
                 self.nodes[node].happens(&mut self.world, happening);
             }
             Event::LogRead { node, life, to, from, places } if self.nodes[node].life == life => {
-                let values = self.nodes[node].read_log(&places);
+                let astray = self.plan.is_struck(node) && !places.is_empty() && self.reads_astray();
+                let values = self.nodes[node].read_log(&places, astray.then_some(&mut self.world.random));
                 self.nodes[node].happens(&mut self.world, Happening::LogRead { to, from, values });
             }
             Event::ImageRead { node, life, to, image, offset, bytes } if self.nodes[node].life == life => {
                 self.nodes[node].happens(&mut self.world, Happening::ImageRead { to, image, offset, bytes });
             }
             Event::ReadBack { node, life, file, offset, bytes } if self.nodes[node].life == life => {
-                let bytes = self.nodes[node].disk.read_back(file, offset, bytes);
+                let bytes = self.read_back(node, file, offset, bytes);
                 self.nodes[node].happens(&mut self.world, Happening::ReadBack { bytes });
             }
             Event::Drained { node, life, conn } if self.nodes[node].life == life => {
@@ -441,6 +451,23 @@ impl Run {
             Event::Crash { node, life } if self.nodes[node].life == life => _ = misfortune::crash(self, node),
             _ => {}
         }
+    }
+
+    /// What lies still, as a disk brings it. Of the hard state three copies of a round's four are always to be relied on.
+    fn read_back(&mut self, node: usize, file: Still, offset: u64, bytes: usize) -> Option<Bytes> {
+        let read = self.nodes[node].disk.read_back(file, offset, bytes)?;
+        if file == Still::HardState || !self.plan.is_struck(node) || !self.reads_astray() {
+            return Some(read);
+        }
+        let mut read = read.to_vec();
+        let disk = &mut self.nodes[node].disk;
+        disk.read_astray(&mut self.world.random, "misread: what lies still", offset as usize, &mut read);
+        Some(read.into())
+    }
+
+    /// Whether a device reads another place than it was asked for.
+    fn reads_astray(&mut self) -> bool {
+        self.plan.misreads > 0 && self.world.chance("misread", self.plan.misreads)
     }
 
     /// Whoever may read under a lease has applied everything that this node has.
@@ -510,7 +537,7 @@ impl Run {
 
     fn written(&mut self, node: usize, token: u64) {
         if std::mem::take(&mut self.nodes[node].disk.fails_next) {
-            // Nothing is known of what it left there, and the process ends at once.
+            // Nothing is known of what it left there, and the process ends at once, as `server::core` has it end.
             self.misfortunes += 1;
             self.strikes("write-error");
             _ = misfortune::crash(self, node);
@@ -530,6 +557,9 @@ impl Run {
         }
         match arrival {
             Arrival::Accepted { conn, at: Host::Node(node), port } => {
+                if port == Port::Clients {
+                    self.oracle.pasts.accepted(conn, (node, self.nodes[node].life));
+                }
                 self.nodes[node].happens(&mut self.world, Happening::Accepted { conn, port });
             }
             Arrival::Connected { conn, at: Host::Node(node) } => {
@@ -546,9 +576,10 @@ impl Run {
             | Arrival::Bytes { at: Host::Client(client), .. }
             | Arrival::Failed { at: Host::Client(client), .. }
             | Arrival::Closed { at: Host::Client(client), .. }
-                if client == self.clients.len() =>
+                if client >= self.clients.len() =>
             {
-                enquirer::reached(self, &arrival);
+                let reached = if client == self.clients.len() { enquirer::reached } else { stranger::reached };
+                reached(self, &arrival);
             }
             Arrival::Connected { conn, at: Host::Client(client) } => {
                 self.with_client(client, |client, around| client.connected(around, conn));

@@ -93,6 +93,7 @@ impl Simulated {
             reordered: 0,
             replayed: 0,
             flipped: 0,
+            held: 0,
             cut: true,
         };
         Self { world: World::new(11), network: Network::new(conduct), diallers: BTreeMap::new() }

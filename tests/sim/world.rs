@@ -63,6 +63,8 @@ pub enum Event {
     Operator,
     /// Somebody asks a single replica something.
     Enquire,
+    /// A stranger calls on a replica.
+    Stranger,
     /// A misfortune is due.
     Misfortune,
     /// A misfortune that lasts is over.
@@ -213,6 +215,11 @@ impl HostClock {
         let shown = u128::from(instant.since(Instant::from_nanos(self.origin)).as_nanos());
         let since = (shown * MILLION).div_ceil(self.rate());
         self.booted.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+
+    /// How far its rate is off, in parts per million.
+    pub fn error_ppm(&self) -> u64 {
+        self.rate_ppm.unsigned_abs()
     }
 
     fn rate(&self) -> u128 {

@@ -1,0 +1,286 @@
+//! A stranger, who says to replicas what no client of theirs says: another cell's name, a protocol to come, frames that mean
+//! nothing, that are too large or damaged, somebody's session without its secret. Whoever hears it says what is wrong, by the
+//! code that is meant for it, and lets nobody in.
+//!
+//! He has a session of his own as well, and takes it up on one connection after the other: those before are told that they
+//! are of no use any more.
+
+use std::sync::LazyLock;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use quorate::limits::CLIENT_FRAME_BYTES_MAX;
+use quorate::namespace::command::{Resume, SessionId};
+use quorate::paxos::CellId;
+use quorate::wire::client::{ClientMessage, FaultCode, Hello, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage};
+use quorate::wire::frame::{self, CLIENT_MAGIC, FrameError, FrameReader};
+
+use super::coverage;
+use super::network::{Arrival, Host, Port};
+use super::node::CELL;
+use super::run::Run;
+use super::world::{Event, Moment, SECOND};
+
+/// Who he is, and what he was told.
+#[derive(Debug, Default)]
+pub struct Stranger {
+    lines: Vec<Line>,
+    session: Option<Session>,
+    /// Faults that he was told of.
+    pub words: Vec<&'static str>,
+}
+
+/// A connection to a replica.
+#[derive(Debug)]
+struct Line {
+    conn: u64,
+    dialled_at: Moment,
+    reader: FrameReader,
+    errand: Errand,
+    /// With what a session is opened, on that errand.
+    token: u64,
+    secret: u128,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    id: SessionId,
+    token: u64,
+    secret: u128,
+}
+
+/// What he is up to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Errand {
+    /// To have a session, and to stay.
+    Settle,
+    /// To take it up here.
+    TakeUp,
+    WrongSecret,
+    /// As a process that the session does not belong to.
+    NotHis,
+    OtherCell,
+    NewerProtocol,
+    BeforeHello,
+    UnknownKind,
+    CutShort,
+    TooLarge,
+    Damaged,
+}
+
+const ERRANDS: [Errand; 11] = [
+    Errand::Settle,
+    Errand::TakeUp,
+    Errand::WrongSecret,
+    Errand::NotHis,
+    Errand::OtherCell,
+    Errand::NewerProtocol,
+    Errand::BeforeHello,
+    Errand::UnknownKind,
+    Errand::CutShort,
+    Errand::TooLarge,
+    Errand::Damaged,
+];
+
+impl Errand {
+    /// What it is to be told.
+    fn fault(self) -> Option<FaultCode> {
+        match self {
+            Self::Settle | Self::TakeUp => None,
+            Self::WrongSecret => Some(FaultCode::WrongSecret),
+            Self::NotHis => Some(FaultCode::Taken),
+            Self::OtherCell => Some(FaultCode::WrongCell),
+            Self::NewerProtocol => Some(FaultCode::Version),
+            Self::BeforeHello => Some(FaultCode::OutOfTurn),
+            Self::UnknownKind => Some(FaultCode::UnknownKind),
+            Self::CutShort => Some(FaultCode::Malformed),
+            Self::TooLarge => Some(FaultCode::TooLarge),
+            Self::Damaged => Some(FaultCode::Damaged),
+        }
+    }
+
+    /// The session that it shows, made of his own.
+    fn resume(self, Session { id: session, token: holder, secret }: Session) -> Option<Resume> {
+        match self {
+            Self::TakeUp => Some(Resume { session, secret, holder, takes_over: false }),
+            Self::WrongSecret => Some(Resume { session, secret: secret ^ 1, holder, takes_over: true }),
+            Self::NotHis => Some(Resume { session, secret, holder: holder ^ 1, takes_over: false }),
+            _ => None,
+        }
+    }
+
+    fn wants_session(self) -> bool {
+        matches!(self, Self::TakeUp | Self::WrongSecret | Self::NotHis)
+    }
+
+    /// The first thing that he says.
+    fn first_words(self, resume: Option<Resume>) -> Bytes {
+        let mut out = BytesMut::new();
+        let hello = Hello {
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+            cell: Some(CELL),
+            name: "stranger",
+            seen: 0,
+            resume,
+        };
+        match self {
+            Self::Settle | Self::TakeUp | Self::WrongSecret | Self::NotHis => {
+                ClientMessage::Hello(hello).encode(&mut out)
+            }
+            Self::OtherCell => {
+                let cell = Some(CellId(CELL.0 + 1));
+                ClientMessage::Hello(Hello { cell, ..hello }).encode(&mut out);
+            }
+            Self::NewerProtocol => {
+                let (protocol_min, protocol_max) = (PROTOCOL_MAX + 1, PROTOCOL_MAX + 2);
+                ClientMessage::Hello(Hello { protocol_min, protocol_max, ..hello }).encode(&mut out);
+            }
+            Self::BeforeHello => ClientMessage::Ping { number: 1 }.encode(&mut out),
+            Self::UnknownKind => frame::append(&mut out, CLIENT_MAGIC, NO_KIND, 0, |_| ()),
+            Self::CutShort => {
+                ClientMessage::Hello(hello).encode(&mut out);
+                let kind = out[KIND_AT];
+                out.clear();
+                frame::append(&mut out, CLIENT_MAGIC, kind, 0, |out| out.put_u8(0));
+            }
+            Self::TooLarge => out.extend_from_slice(&*TOO_LARGE),
+            Self::Damaged => {
+                ClientMessage::Hello(hello).encode(&mut out);
+                let last = out.len() - 1;
+                out[last] ^= 1;
+            }
+        }
+        out.freeze()
+    }
+}
+
+/// It is time to call on somebody.
+pub fn call(run: &mut Run) {
+    let Some(every) = run.plan.stranger_every.filter(|_| !run.calm) else { return };
+    let delay = run.world.random.around(every);
+    run.world.after(delay, Event::Stranger);
+    let now = run.world.now;
+    let old: Vec<u64> =
+        run.stranger.lines.iter().filter(|line| now > line.dialled_at + PATIENCE).map(|line| line.conn).collect();
+    old.into_iter().for_each(|conn| hang_up(run, conn));
+    let errand = match (run.world.random.pick(&ERRANDS), run.stranger.session) {
+        (errand, None) if errand.wants_session() => Errand::Settle,
+        (Errand::Settle, Some(_)) => Errand::TakeUp,
+        (errand, _) => errand,
+    };
+    let node = run.world.random.below(run.nodes.len() as u64) as usize;
+    let (token, secret) = (run.world.random.draw(), u128::from(run.world.random.draw()));
+    let me = me(run);
+    let conn = run.network.dial(&mut run.world, me, Host::Node(node), Port::Clients);
+    let reader = FrameReader::new(CLIENT_MAGIC);
+    run.stranger.lines.push(Line { conn, dialled_at: now, reader, errand, token, secret });
+}
+
+/// He is gone for good.
+pub fn leave(run: &mut Run) {
+    let all: Vec<u64> = run.stranger.lines.iter().map(|line| line.conn).collect();
+    all.into_iter().for_each(|conn| hang_up(run, conn));
+}
+
+/// Something reaches his host.
+pub fn reached(run: &mut Run, arrival: &Arrival) {
+    match arrival {
+        Arrival::Connected { conn, .. } => greet(run, *conn),
+        Arrival::Bytes { conn, bytes, .. } => received(run, *conn, bytes),
+        Arrival::Failed { conn, .. } | Arrival::Closed { conn, .. } => {
+            run.stranger.lines.retain(|line| line.conn != *conn);
+        }
+        Arrival::Accepted { .. } => unreachable!("nobody dials a stranger"),
+    }
+}
+
+fn line(run: &mut Run, conn: u64) -> Option<&mut Line> {
+    run.stranger.lines.iter_mut().find(|line| line.conn == conn)
+}
+
+fn greet(run: &mut Run, conn: u64) {
+    let session = run.stranger.session;
+    let Some(line) = line(run, conn) else { return };
+    let errand = line.errand;
+    let resume = session.and_then(|session| errand.resume(session));
+    if errand.wants_session() && resume.is_none() {
+        return hang_up(run, conn);
+    }
+    let me = me(run);
+    run.network.send(&mut run.world, conn, me, errand.first_words(resume));
+}
+
+fn received(run: &mut Run, conn: u64, bytes: &[u8]) {
+    let Some(own) = line(run, conn) else { return };
+    let mut reader = std::mem::replace(&mut own.reader, FrameReader::new(CLIENT_MAGIC));
+    let fed = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| {
+        heard(run, conn, ServerMessage::decode(frame).expect("servers say what they mean"));
+        Ok::<(), FrameError>(())
+    });
+    match (line(run, conn), fed) {
+        (Some(line), Ok(())) => line.reader = reader,
+        (_, Err(error)) => {
+            assert!(run.plan.network.flipped > 0, "nothing is damaged on its way: {error}");
+            hang_up(run, conn);
+        }
+        (None, Ok(())) => {}
+    }
+}
+
+fn heard(run: &mut Run, conn: u64, message: ServerMessage<'_>) {
+    let Some(line) = line(run, conn) else { return };
+    let (errand, token, secret) = (line.errand, line.token, line.secret);
+    match (message, errand) {
+        (ServerMessage::Fault { code, text }, _) => {
+            let is_turned_over = code == FaultCode::Damaged && run.plan.network.flipped > 0;
+            let fits = errand.fault() == Some(code) || code == FaultCode::Unavailable || is_turned_over;
+            assert!(fits, "a stranger who is about {errand:?} is told {code:?}: {text}");
+            run.stranger.words.push(coverage::fault_word(code));
+            hang_up(run, conn);
+        }
+        (ServerMessage::Welcome(_), Errand::Settle) => {
+            let mut out = BytesMut::new();
+            ClientMessage::OpenSession { token, secret, timeout_ms: 2000 }.encode(&mut out);
+            let me = me(run);
+            run.network.send(&mut run.world, conn, me, out.freeze());
+        }
+        (ServerMessage::Welcome(_), _) if errand.wants_session() => {}
+        (ServerMessage::SessionOpened { session: id, .. }, Errand::Settle) => {
+            run.stranger.session = Some(Session { id, token, secret });
+        }
+        (ServerMessage::SessionResumed { .. }, Errand::TakeUp) => {}
+        (ServerMessage::SessionOver { session }, _) => {
+            run.stranger.session = run.stranger.session.filter(|own| own.id != session);
+            hang_up(run, conn);
+        }
+        (ServerMessage::Refused { .. }, _) => hang_up(run, conn),
+        (ServerMessage::Leader { .. } | ServerMessage::Progress { .. }, _) => {}
+        (other, _) => panic!("a stranger who is about {errand:?} is told {other:?}"),
+    }
+}
+
+fn hang_up(run: &mut Run, conn: u64) {
+    run.stranger.lines.retain(|line| line.conn != conn);
+    let me = me(run);
+    run.network.close(&mut run.world, conn, me);
+}
+
+/// His host, behind that of the enquirer.
+fn me(run: &Run) -> Host {
+    Host::Client(run.clients.len() + 1)
+}
+
+/// The header of a frame that is larger than anybody takes: no more of it is needed to know that.
+static TOO_LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let body = vec![0; CLIENT_FRAME_BYTES_MAX];
+    frame::header(CLIENT_MAGIC, NO_KIND, 0, &body, (&[], None)).to_vec()
+});
+
+/// No message is of that kind.
+const NO_KIND: u8 = 0xee;
+
+/// Where a frame says its kind.
+const KIND_AT: usize = 3;
+
+/// How long a connection is kept: about as long as the session lives unheard of.
+const PATIENCE: Moment = 2 * SECOND;
