@@ -7,6 +7,7 @@ mod cell;
 mod lists;
 
 use cell::{A, B, C, Cell, D, E, put};
+use quorate::limits::SLOT_WINDOW;
 use quorate::paxos::{Ballot, MemberChange, Message, Paxos, ReplicaId, Slot, Told, Undecided, Value};
 use quorate::time::Duration;
 
@@ -168,6 +169,34 @@ fn a_lost_value_that_was_chosen_is_had_from_who_only_learns() {
     all_hold(&cell, &[B, C, D], slot, &put("v"));
     let leads = |node: &cell::Node| node.paxos.as_ref().is_some_and(Paxos::is_leading);
     assert!(cell.nodes.iter().any(leads), "and goes on");
+}
+
+/// B started without the image that it had gone on from: of very many slots it can say nothing, but that they are chosen.
+#[test]
+fn slots_without_end_of_which_nothing_is_known_are_neither_sent_nor_listed() {
+    let (mut cell, slot, _) = a_proposes(3);
+    cell.settle();
+    cell.crash(A);
+    cell.crash(B);
+    cell.node(B).disk.unknown.push((slot.next(), slot.plus(200_000)));
+    cell.restart(B);
+    cell.now += Duration::from_millis(400);
+    cell.campaign(C);
+    cell.settle();
+    let refused = |line: &String| line.starts_with("n2 -> n3 ProbeReply") && line.contains("refused");
+    assert!(cell.transcript.iter().any(refused), "B has too much to tell C of: {:#?}", cell.transcript);
+    assert!(!promised(&cell, B, C, ""), "and tells it nothing");
+
+    stands_for_election(&mut cell, B);
+    let undecided = undecided(&cell);
+    assert_eq!(undecided.slot, slot.next());
+    assert_eq!(
+        undecided.told,
+        [(A, Told::Nothing), (B, Told::Unknown), (C, Told::Never)],
+        "it is said what is missing"
+    );
+    let waiting = cell.with(B, |paxos, _, _| paxos.status().waiting).expect("B runs");
+    assert!(waiting.first() == Some(&slot.next()) && waiting.len() as u64 <= SLOT_WINDOW, "{} wait", waiting.len());
 }
 
 /// A leads so many and has proposed `v`: nothing of it is flushed, and the Accepts are on the way. Where, and at which ballot.

@@ -20,6 +20,11 @@ use crate::time::{Duration, Instant};
 /// answer to whichever copy of the Prepare it belongs to.
 pub(super) const REPORT_SLOTS_PER_PART: u64 = 256;
 
+/// Nothing is promised to a candidate that would have to be told of more slots one by one. Whoever started without the image
+/// that it went on from can say nothing of any slot up to there, be they billions; no other replica holds, or suspects, so many
+/// above what a candidate with a chance to lead knows chosen.
+const REPORT_SLOTS_MAX: u64 = 256 * REPORT_SLOTS_PER_PART;
+
 /// What one replica is bound by.
 #[derive(Debug)]
 pub(super) struct Acceptor {
@@ -287,7 +292,8 @@ impl Paxos {
             && self.may_promise(now, ballot, None)
             && !leads
             && !self.hears_leader(now)
-            && chosen >= self.log.trimmed_upto();
+            && chosen >= self.log.trimmed_upto()
+            && self.can_tell_from(chosen.next());
         send(out, from, Message::ProbeReply { ballot, granted, promised: self.acceptor.promised });
         if chosen < self.configs.newest_slot() {
             // By so old a list it may hear none of those who could tell it of the newest.
@@ -306,6 +312,8 @@ impl Paxos {
         let promised = self.acceptor.promised;
         if ballot < promised {
             send(out, ballot.replica, Message::Refused { ballot, promised });
+        } else if !self.can_tell_from(from) {
+            // A promise that leaves slots out would say that nothing was accepted there.
         } else if ballot > promised && self.may_promise(now, ballot, released) {
             self.step_down(now, out);
             self.acceptor.waive(released);
@@ -316,6 +324,12 @@ impl Paxos {
             self.wait_for_leader(now);
             self.promise(now, ballot.replica, ballot, from, out);
         }
+    }
+
+    /// Whether a promise can tell of every slot from `from` on that is open here.
+    fn can_tell_from(&self, from: Slot) -> bool {
+        let first = from.max(self.log.chosen_upto().next());
+        self.log.last().0.saturating_sub(first.0) < REPORT_SLOTS_MAX
     }
 
     /// Makes a promise already raised in memory durable, then says it (to itself, if this replica is the candidate).

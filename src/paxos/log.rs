@@ -4,11 +4,15 @@
 //!   trimmed_upto        first in memory       applied_upto   chosen_upto            open
 //! ------|------ on disk ------|------ chosen, in memory ------|---- accepted, learned, or nothing ----
 //! ```
+//!
+//! Above the chosen watermark there is no end: who went on from an image that is lost by now knows that slots far beyond its log
+//! are chosen, and nothing else of them. So what takes memory is what is held; of the rest stretches are kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::ballot::{Ballot, Slot};
 use super::message::{Evidence, SlotReport};
+use super::stretches::Stretches;
 use super::value::Value;
 use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES, SLOT_WINDOW};
 
@@ -26,23 +30,23 @@ pub(super) struct Log {
     recent: VecDeque<Value>,
     recent_bytes: usize,
     memory_bytes_max: usize,
-    /// Slot `chosen_upto + 1 + i`.
-    open: VecDeque<OpenSlot>,
+    /// The slots above it of which something is known.
+    open: BTreeMap<Slot, OpenSlot>,
+    /// Unless they are open by now: a newer vote than anything known here may have been damaged in these.
+    unknown: Stretches,
     /// A leader of that ballot said that everything up to there is chosen.
     told: (Ballot, Slot),
 }
 
 /// A slot above the chosen watermark.
 #[derive(Debug, Default)]
-pub(super) struct OpenSlot {
+struct OpenSlot {
     /// The newest vote, or a learned value.
     pub held: Option<Held>,
     /// Accepted at that ballot; the value with that hash is damaged here.
     pub lost: Option<(Ballot, u128)>,
     /// Perhaps accepted at that ballot: the record of it is damaged, or a crash tore it.
     pub maybe: Option<(Ballot, u128)>,
-    /// A newer vote than anything known here may have been damaged.
-    pub unknown: bool,
     /// `held` is the chosen value.
     pub chosen: bool,
 }
@@ -67,7 +71,8 @@ impl Log {
             recent: VecDeque::new(),
             recent_bytes: 0,
             memory_bytes_max,
-            open: VecDeque::new(),
+            open: BTreeMap::new(),
+            unknown: Stretches::default(),
             told: (Ballot::NONE, Slot(0)),
         }
     }
@@ -90,9 +95,11 @@ impl Log {
         *self.open_mut(slot) = OpenSlot { maybe: Some((ballot, hash)), ..OpenSlot::default() };
     }
 
-    /// Says of an open slot that nothing is known.
-    pub fn set_unknown(&mut self, slot: Slot) {
-        *self.open_mut(slot) = OpenSlot { unknown: true, ..OpenSlot::default() };
+    /// Says of open slots, by the first and the last of each stretch, that nothing is known, whatever was said of them.
+    pub fn set_unknown(&mut self, stretches: &[(Slot, Slot)]) {
+        self.unknown = Stretches::above(self.chosen_upto, stretches);
+        let unknown = &self.unknown;
+        self.open.retain(|slot, _| !unknown.contains(*slot));
     }
 
     /// What an open slot holds is the chosen value.
@@ -110,21 +117,24 @@ impl Log {
             return;
         }
         self.told = (ballot, upto);
-        let first = known.max(self.chosen_upto).0 - self.chosen_upto.0;
-        let count = upto.0.saturating_sub(self.chosen_upto.0).min(self.open.len() as u64);
-        for index in first..count {
-            let open = &mut self.open[index as usize];
+        let news = known.max(self.chosen_upto).next()..=upto;
+        if news.is_empty() {
+            return;
+        }
+        for (_, open) in self.open.range_mut(news) {
             open.chosen |= open.held.as_ref().is_some_and(|held| held.ballot == ballot || cfg!(bug = "10"));
         }
     }
 
     /// Moves the watermark over the next slot if it is known chosen; returns it with its value.
     pub fn advance(&mut self) -> Option<(Slot, Value)> {
-        if !self.open.front()?.chosen {
+        let next = self.open.first_entry()?;
+        if *next.key() != self.chosen_upto.next() || !next.get().chosen {
             return None;
         }
-        let held = self.open.pop_front()?.held.expect("a chosen slot holds its value");
+        let held = next.remove().held.expect("a chosen slot holds its value");
         self.chosen_upto = self.chosen_upto.next();
+        self.unknown.forget_upto(self.chosen_upto);
         let value = held.value.clone();
         self.recent_bytes += footprint(&held.value);
         self.recent.push_back(held.value);
@@ -170,7 +180,8 @@ impl Log {
 
     /// The last slot anything is held or suspected in.
     pub fn last(&self) -> Slot {
-        self.chosen_upto.plus(self.open.len() as u64)
+        let open = self.open.last_key_value().map(|(slot, _)| *slot);
+        self.chosen_upto.max(open.unwrap_or_default()).max(self.unknown.last().unwrap_or_default())
     }
 
     /// The value of a slot known chosen, if it is in memory.
@@ -187,11 +198,6 @@ impl Log {
         slot <= self.chosen_upto || self.open(slot).is_some_and(|open| open.chosen)
     }
 
-    /// An open slot; none if nothing was ever said of it here.
-    pub fn open(&self, slot: Slot) -> Option<&OpenSlot> {
-        self.open.get((slot.0.checked_sub(self.chosen_upto.0 + 1)?) as usize)
-    }
-
     /// What an open slot holds.
     pub fn held(&self, slot: Slot) -> Option<&Held> {
         self.open(slot)?.held.as_ref()
@@ -199,23 +205,31 @@ impl Log {
 
     /// Whether an open slot's newest vote is, or may be, at `ballot` or above.
     pub fn may_hold(&self, slot: Slot, ballot: Ballot) -> bool {
-        self.open(slot).is_some_and(|open| {
-            let named = open.lost.or(open.maybe).map(|(accepted, _)| accepted);
-            open.unknown || open.held.as_ref().map(|held| held.ballot).or(named).is_some_and(|at| at >= ballot)
-        })
+        self.is_unknown(slot)
+            || self.open(slot).is_some_and(|open| {
+                let named = open.lost.or(open.maybe).map(|(accepted, _)| accepted);
+                open.held.as_ref().map(|held| held.ballot).or(named).is_some_and(|at| at >= ballot)
+            })
     }
 
-    /// What this replica can say of the slots `first..=last`; a slot left out was never accepted here.
+    /// What this replica can say of the slots `first..=last`, one by one; a slot left out was never accepted here.
     pub fn reports(&self, first: Slot, last: Slot) -> Vec<SlotReport> {
         let first = first.max(self.chosen_upto.next());
         let last = last.min(self.last());
         (first.0..=last.0).filter_map(|slot| self.report(Slot(slot))).collect()
     }
 
+    /// What it can say of all open slots, in slot order, but for those of which it knows nothing; and these.
+    pub fn all_reports(&self) -> (Vec<SlotReport>, Stretches) {
+        let said = self.open.keys().filter_map(|slot| self.report(*slot)).collect();
+        (said, self.unknown.clone())
+    }
+
     fn report(&self, slot: Slot) -> Option<SlotReport> {
-        let open = self.open(slot)?;
+        let Some(open) = self.open(slot) else {
+            return self.is_unknown(slot).then_some(SlotReport { slot, evidence: Evidence::Unknown });
+        };
         let evidence = match (&open.held, open.lost, open.maybe) {
-            _ if open.unknown => Evidence::Unknown,
             (Some(held), ..) => Evidence::Have { accepted: held.ballot, hash: held.value.hash() },
             (None, Some((accepted, hash)), _) => Evidence::Lost { accepted, hash },
             (None, None, Some((accepted, hash))) => Evidence::Maybe { accepted, hash },
@@ -224,21 +238,29 @@ impl Log {
         Some(SlotReport { slot, evidence })
     }
 
+    fn is_unknown(&self, slot: Slot) -> bool {
+        !self.open.contains_key(&slot) && slot > self.chosen_upto && self.unknown.contains(slot)
+    }
+
+    /// An open slot; none if nothing is known of it here.
+    fn open(&self, slot: Slot) -> Option<&OpenSlot> {
+        self.open.get(&slot)
+    }
+
     fn open_mut(&mut self, slot: Slot) -> &mut OpenSlot {
         assert!(slot > self.chosen_upto, "a slot at or below the chosen watermark is never open");
-        let index = (slot.0 - self.chosen_upto.0 - 1) as usize;
-        if index >= self.open.len() {
-            self.open.resize_with(index + 1, OpenSlot::default);
-        }
-        &mut self.open[index]
+        self.open.entry(slot).or_default()
     }
 
     /// Watermarks in order, and no chosen slot without its value.
     pub fn invariants(&self) {
         assert!(self.trimmed_upto <= self.applied_upto, "trimmed_upto <= applied_upto");
         assert!(self.applied_upto <= self.chosen_upto, "applied_upto <= chosen_upto");
-        assert!(self.open.iter().all(|open| !open.chosen || open.held.is_some()), "a chosen slot holds its value");
-        assert!(self.open.iter().all(|open| !open.unknown || open.held.is_none()), "an unknown slot holds no value");
+        assert!(self.open.values().all(|open| !open.chosen || open.held.is_some()), "a chosen slot holds its value");
+        assert!(
+            self.open.keys().all(|slot| *slot > self.chosen_upto),
+            "what is chosen up to there is not open any more"
+        );
         assert!(self.recent_bytes <= self.memory_bytes_max, "what is chosen is kept in bounds");
     }
 }
@@ -246,4 +268,44 @@ impl Log {
 /// The memory a value keeps alive: its bytes with the rooms around them.
 fn footprint(value: &Value) -> usize {
     value.bytes().len() + RECORD_HEADER_BYTES + 2 * BLOCK_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::ReplicaId;
+
+    fn value(text: &str) -> Value {
+        Value::copy_of(text.as_bytes())
+    }
+
+    #[test]
+    fn only_what_is_held_takes_memory_however_far_the_slots_go_of_which_nothing_is_known() {
+        let ballot = Ballot { round: 3, replica: ReplicaId(1) };
+        let far = Slot(1 << 60);
+        let mut log = Log::new(Slot(10), Slot(0), 1 << 20);
+        log.hold(Slot(12), ballot, value("damaged"));
+        log.set_unknown(&[(Slot(4), far)]);
+        assert_eq!((log.open.len(), log.last()), (0, far), "a newer vote than that one may have been damaged");
+        log.hold(far.next(), ballot, value("beyond"));
+        log.hold(Slot(11), ballot, value("a"));
+        log.hold(Slot(13), ballot, value("b"));
+        assert_eq!((log.open.len(), log.last()), (3, far.next()));
+        assert!(log.may_hold(Slot(12), ballot) && log.may_hold(far, ballot) && !log.may_hold(far.plus(2), ballot));
+        let unknown = |report: &SlotReport| matches!(report.evidence, Evidence::Unknown);
+        let said: Vec<_> = log.reports(Slot(0), Slot(15)).iter().map(|r| (r.slot.0, unknown(r))).collect();
+        assert_eq!(said, [(11, false), (12, true), (13, false), (14, true), (15, true)]);
+        let (held, rest) = log.all_reports();
+        assert_eq!(held.iter().map(|report| report.slot).collect::<Vec<_>>(), [Slot(11), Slot(13), far.next()]);
+        assert!(!held.iter().any(unknown) && rest.contains(far) && !rest.contains(Slot(10)));
+
+        log.told(ballot, far);
+        assert_eq!(log.advance().map(|(slot, _)| slot), Some(Slot(11)));
+        assert!(log.advance().is_none(), "nothing is held in slot 12");
+        log.hold(Slot(12), ballot, value("again"));
+        assert!(log.reports(Slot(12), Slot(12)).iter().all(|report| !unknown(report)), "it is known now");
+        assert_eq!(std::iter::from_fn(|| log.advance()).map(|(slot, _)| slot.0).collect::<Vec<_>>(), [12, 13]);
+        assert_eq!(log.reports(Slot(0), Slot(14)).len(), 1, "what is chosen is open no more");
+        log.invariants();
+    }
 }

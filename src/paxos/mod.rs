@@ -68,9 +68,11 @@ mod leader;
 mod lease;
 mod log;
 pub mod message;
+mod pace;
 mod prepare;
 mod room;
 pub mod settings;
+mod stretches;
 mod trim;
 mod undecided;
 pub mod value;
@@ -150,11 +152,7 @@ impl Paxos {
             promised = promised.max(ballot);
             log.set_maybe(slot, ballot, hash);
         }
-        for (first, last) in unknown {
-            for slot in first.max(chosen_upto.next()).0..=last.0 {
-                log.set_unknown(Slot(slot));
-            }
-        }
+        log.set_unknown(&unknown);
         let million = 1_000_000;
         let granted = match hard_state.lease_max {
             _ if cfg!(bug = "14") => Duration::ZERO,

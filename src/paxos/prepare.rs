@@ -11,6 +11,7 @@ use super::leader::{Leader, Leading, Phase};
 use super::log::Log;
 use super::message::{Evidence, Message, SlotReport};
 use super::settings::Output;
+use super::stretches::Stretches;
 use super::undecided::Told;
 use super::value::Value;
 use super::{Link, Paxos, send};
@@ -35,6 +36,8 @@ struct Given {
     complete: bool,
     /// In slot order.
     reports: Vec<SlotReport>,
+    /// What else it cannot tell of.
+    unknown: Stretches,
 }
 
 /// What phase 1 says of one slot.
@@ -66,8 +69,7 @@ impl Promises {
     ) {
         let index = self.given.iter().position(|g| (g.replica, g.incarnation) == (replica, incarnation));
         let index = index.unwrap_or_else(|| {
-            let (next_part, complete) = (0, false);
-            self.given.push(Given { replica, incarnation, chosen_upto, next_part, complete, reports: Vec::new() });
+            self.given.push(Given::nothing((replica, incarnation), chosen_upto));
             self.given.len() - 1
         });
         let given = &mut self.given[index];
@@ -75,13 +77,22 @@ impl Promises {
             return;
         }
         if part == 0 {
-            *given = Given { replica, incarnation, chosen_upto, next_part: 0, complete: false, reports: Vec::new() };
+            *given = Given::nothing((replica, incarnation), chosen_upto);
         }
         if part == given.next_part && chosen_upto == given.chosen_upto {
             given.next_part += 1;
             given.complete = last;
             given.reports.extend(reports);
         }
+    }
+
+    /// Takes the candidate's own promise, the first of all. Of however many slots it can say nothing, they take no room.
+    fn take_own(&mut self, (me, incarnation): (ReplicaId, Incarnation), log: &Log) {
+        assert!(!self.has(me, incarnation), "a candidate promises to itself once");
+        let (reports, unknown) = log.all_reports();
+        let chosen_upto = log.chosen_upto();
+        self.from = chosen_upto.next();
+        self.given.push(Given { complete: true, reports, unknown, ..Given::nothing((me, incarnation), chosen_upto) });
     }
 
     /// A value that was asked for.
@@ -118,7 +129,8 @@ impl Promises {
     /// The highest slot anybody said anything of.
     pub fn highest_reported(&self) -> Slot {
         let complete = self.given.iter().filter(|g| g.complete);
-        complete.filter_map(|g| g.reports.last()).map(|report| report.slot).max().unwrap_or_default()
+        let last = |g: &Given| g.reports.last().map(|report| report.slot).max(g.unknown.last());
+        complete.filter_map(last).max().unwrap_or_default()
     }
 
     /// What to do with `slot`, whose members are known.
@@ -197,9 +209,16 @@ impl Promises {
 }
 
 impl Given {
+    fn nothing((replica, incarnation): (ReplicaId, Incarnation), chosen_upto: Slot) -> Self {
+        let (reports, unknown) = (Vec::new(), Stretches::default());
+        Self { replica, incarnation, chosen_upto, next_part: 0, complete: false, reports, unknown }
+    }
+
     fn evidence(&self, slot: Slot) -> Option<Evidence> {
-        let index = self.reports.binary_search_by_key(&slot, |report| report.slot).ok()?;
-        Some(self.reports[index].evidence)
+        match self.reports.binary_search_by_key(&slot, |report| report.slot) {
+            Ok(index) => Some(self.reports[index].evidence),
+            Err(_) => self.unknown.contains(slot).then_some(Evidence::Unknown),
+        }
     }
 
     /// Whether this replica is certain that it did not vote in `slot` at `ballot`: its newest vote is older, or there is
@@ -228,8 +247,6 @@ impl Paxos {
     pub(super) fn own_promise(&mut self, now: Instant, of: Ballot, out: &mut Vec<Output>) {
         let me = (self.settings.me, self.settings.incarnation);
         let heartbeat = self.settings.heartbeat;
-        let chosen_upto = self.log.chosen_upto();
-        let reports = self.log.reports(chosen_upto.next(), self.log.last());
         let Some(Leader { ballot, phase: Phase::Preparing { promises, released, resend_at, .. } }) = &mut self.leader
         else {
             return;
@@ -237,8 +254,7 @@ impl Paxos {
         if *ballot != of {
             return;
         }
-        promises.from = chosen_upto.next();
-        promises.take(me, chosen_upto, (0, true), reports);
+        promises.take_own(me, &self.log);
         *resend_at = now + heartbeat.scaled(4, 1);
         let prepare = Message::Prepare { ballot: of, from: promises.from, released: *released };
         for link in self.links.iter().filter(|link| link.up) {

@@ -183,7 +183,8 @@ pub struct Status {
     pub trimmed_upto: Slot,
     /// Somebody knows that everything up to here is chosen.
     pub known_chosen: Slot,
-    /// Slots a new leader can neither re-propose nor fill, because too few replicas can say what they accepted there.
+    /// Slots a new leader can neither re-propose nor fill, because too few replicas can say what they accepted there: of the
+    /// window that comes next.
     pub waiting: Vec<Slot>,
     /// A peer's answer to a catch-up: it has everything up to here as an image only.
     pub needs_image_upto: Option<Slot>,

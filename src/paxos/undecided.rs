@@ -8,6 +8,7 @@ use std::fmt;
 use super::Paxos;
 use super::ballot::{Ballot, ReplicaId, Slot};
 use super::prepare::Decision;
+use crate::limits::SLOT_WINDOW;
 
 /// A slot that can be neither proposed again nor filled, and what its voters told of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,10 +115,12 @@ impl Paxos {
         Some(Undecided { slot, told: told.collect() })
     }
 
-    /// Slots of phase 1 that cannot be decided with what has been told.
+    /// Slots of phase 1 that cannot be decided with what has been told, of those that come next: how many follow them no log
+    /// bounds.
     pub(super) fn waiting(&self) -> Vec<Slot> {
         let Some((_, leading)) = self.leading() else { return Vec::new() };
-        (leading.next.0..=leading.recovered_upto.0).map(Slot).filter(|slot| self.waits_for(*slot)).collect()
+        let last = leading.recovered_upto.min(leading.next.plus(SLOT_WINDOW - 1));
+        (leading.next.0..=last.0).map(Slot).filter(|slot| self.waits_for(*slot)).collect()
     }
 
     /// Whether a leader cannot decide that slot with what it has been told.

@@ -77,7 +77,7 @@ pub enum Outcome {
     Read(Bytes),
 }
 
-/// The thread that does the jobs. Dropping it waits for the jobs submitted.
+/// The thread that does the jobs. Dropping it waits for the jobs submitted, unless they were left behind.
 #[derive(Debug)]
 pub struct Background {
     jobs: Option<Sender<(u64, Job)>>,
@@ -119,6 +119,12 @@ impl Background {
     pub fn submit(&self, ticket: u64, job: Job) {
         let jobs = self.jobs.as_ref().expect("jobs are taken until the end");
         assert!(jobs.send((ticket, job)).is_ok(), "the background thread lives as long as its handle");
+    }
+
+    /// From now on nobody waits for the jobs submitted, as they may wait for a disk that does not answer. They go on for as
+    /// long as the process does, so it must be about to end.
+    pub fn leave_behind(&mut self) {
+        self.thread = None;
     }
 
     /// What has ended since the last call.

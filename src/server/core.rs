@@ -275,6 +275,8 @@ impl Core {
         self.tell_service(now);
         match self.writing.values().min() {
             Some(since) if now.since(*since) > DISK_STALL_MAX => {
+                // What is written in the background may not come back either, and would keep this from being said.
+                self.jobs.leave_behind();
                 Err(disk_failed(&self.folder, "a write that did not come back within 10 s"))
             }
             _ => Ok(()),

@@ -64,6 +64,11 @@ impl Jobs {
         self.background.submit(self.last_ticket, job);
     }
 
+    /// The disk does not answer: the process is to end, and not to wait for what is under way.
+    pub(super) fn leave_behind(&mut self) {
+        self.background.leave_behind();
+    }
+
     fn take_ended(&mut self) -> Vec<(Asked, io::Result<Outcome>)> {
         let Self { background, asked, .. } = self;
         let of = |ticket: u64, asked: &mut BTreeMap<u64, Asked>| asked.remove(&ticket).expect("a job is answered once");
@@ -170,8 +175,29 @@ fn values_in(identity: Identity, places: &[Place], bytes: &[u8]) -> Vec<Value> {
     places.iter().map_while(record).collect()
 }
 
-/// What is read at once for a peer far behind, unless one record is larger.
-const COLD_READ_BYTES_MAX: usize = 4 << 20;
+/// What is read at once for a peer far behind, unless one record is larger: it leaves as one answer, and votes wait behind it
+/// on the link, for 2 ms at 1 Gbit/s.
+const COLD_READ_BYTES_MAX: usize = 256 << 10;
 
 /// A seal between two records is read along.
 const COLD_GAP_BYTES_MAX: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(count: u64, bytes: u32) -> Vec<Place> {
+        let place = |n: u64| Place { slot: Slot(n + 1), segment: SegmentId(1), offset: n * u64::from(bytes), bytes };
+        (0..count).map(place).collect()
+    }
+
+    #[test]
+    fn what_is_read_at_once_for_a_peer_is_one_answer() {
+        let count = COLD_READ_BYTES_MAX as u64 / 8192;
+        let read = neighbours(places(4 * count, 8192));
+        assert_eq!((read.len() as u64, span(&read)), (count, COLD_READ_BYTES_MAX));
+        let large = neighbours(places(3, 2 * COLD_READ_BYTES_MAX as u32));
+        assert_eq!(large.len(), 1, "a larger record alone");
+        assert!(neighbours(Vec::new()).is_empty());
+    }
+}

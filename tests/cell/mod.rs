@@ -347,7 +347,12 @@ impl Cell {
                     self.node(id).reads.push((ticket, upto));
                 }
                 Output::ReadLog { to, from, upto } => {
-                    let values = self.node(id).applied[from.0 as usize - 1..upto.0 as usize].to_vec();
+                    let asked = &self.node(id).applied[from.0 as usize - 1..upto.0 as usize];
+                    let ends = asked.iter().scan(0, |bytes, value: &Value| {
+                        *bytes += value.bytes().len();
+                        Some(*bytes)
+                    });
+                    let values = asked[..ends.take_while(|end| *end <= READ_BYTES_MAX).count().max(1)].to_vec();
                     self.say(format!("n{id} reads its log {from}..{upto} for n{to}"));
                     let (mut more, now) = (Vec::new(), self.now);
                     if let Some(paxos) = &mut self.node(id).paxos {
@@ -551,6 +556,9 @@ impl Cell {
         }
     }
 }
+
+/// What one read of the log brings, unless its first value alone is longer.
+const READ_BYTES_MAX: usize = 256 << 10;
 
 /// A value as the transcripts show it.
 pub fn word(value: &Value) -> String {

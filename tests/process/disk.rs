@@ -62,9 +62,27 @@ impl Disk {
         command("perl", &["-e", script, path(&self.mount)]);
     }
 
+    /// FIFREEZE: no write to it comes back before it thaws, when what this returns is dropped. Reads go on.
+    pub fn freeze(&self) -> Frozen<'_> {
+        command("fsfreeze", &["-f", path(&self.mount)]);
+        Frozen(self)
+    }
+
     pub fn remount(&self) {
         command("umount", &[path(&self.mount)]);
         command("mount", &["-o", "loop", path(&self.image), path(&self.mount)]);
+    }
+}
+
+/// A disk that takes no write. However a test ends, its disk thaws: nobody who waits for it could be killed.
+pub struct Frozen<'a>(&'a Disk);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let thawed = Command::new("fsfreeze").args(["-u", path(&self.0.mount)]).status();
+        if !thawed.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays frozen: fsfreeze -u", self.0.mount.display());
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Disks that are full: nobody ends, reads go on, and writes go on by themselves once there is room again.
+//! Disks that are full: nobody ends, reads go on, and writes go on by themselves once there is room again. Disks that rot, and
+//! one that answers no more.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -178,6 +179,33 @@ fn a_leader_whose_disk_is_full_hands_over_to_one_that_has_room() {
     let led = led.count();
     assert!(led < 6, "whose disk is full led at {led} of 60 writes:\n{}", cell.logs());
     disk.empty();
+    cell.wait_until_equal();
+    cell.kill_all();
+    drop(cell);
+    drop(disk);
+}
+
+/// The disk of one replica answers no more. It waits for ten seconds, says so, and ends, though only once the kernel lets go
+/// of the write; the others go on without it.
+#[test]
+fn a_write_that_does_not_come_back_for_ten_seconds_is_a_failed_disk() {
+    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let Some(disk) = Disk::make(home.path(), 96 << 20) else { return };
+    let data = disk.mount().to_owned();
+    let mut cell = Cell::start_with_one_in(home, &data, SMALL);
+    let writer = cell.connect();
+    writer.create("/a", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node to write to");
+    cell.wait_until_equal();
+    let frozen = disk.freeze();
+    set_once(&writer);
+    cell.wait("a word of the write that hangs, and of what to do", |cell| {
+        let said = ["a write that did not come back within 10 s", "check the disk (dmesg)"];
+        said.iter().all(|said| cell.logs().contains(said)).then_some(())
+    });
+    drop(frozen);
+    assert_eq!(cell.wait_for_end(2), Some(40), "as for any disk that failed:\n{}", cell.logs());
+    set_once(&writer);
+    cell.restart(2);
     cell.wait_until_equal();
     cell.kill_all();
     drop(cell);

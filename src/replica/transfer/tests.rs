@@ -185,3 +185,121 @@ fn an_agreement_is_asked_for_until_it_is_there() {
         "the first may have found the leader busy, or may be lost; more than one a second are of no use"
     );
 }
+
+/// What replica 2 has an image up to, which is all that helps.
+const FETCHED: Slot = Slot(20);
+const SENDER: ReplicaId = ReplicaId(2);
+
+/// Replica 1, which fetches it; everything it ever wanted done.
+struct Fetcher {
+    replica: Replica,
+    effects: Vec<Effect>,
+}
+
+impl Fetcher {
+    /// It has just been told that the log is gone.
+    fn new() -> Self {
+        let mut fetcher = Self { replica: replica(), effects: Vec::new() };
+        for id in 2..=3 {
+            let (replica, incarnation) = (ReplicaId(id), Incarnation(u128::from(id)));
+            fetcher.step(Instant::ZERO, Input::PeerUp { replica, incarnation });
+        }
+        fetcher.hears(Instant::ZERO, PeerMessage::Paxos(paxos::Message::Trimmed { trimmed_upto: FETCHED }));
+        assert_eq!(fetcher.asks(Instant::ZERO), None, "the turn in which it learns that it needs one");
+        fetcher
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
+        self.replica.step(now, input, &mut self.effects);
+    }
+
+    fn hears(&mut self, now: Instant, message: PeerMessage) {
+        self.step(now, Input::Peer { from: SENDER, incarnation: Incarnation(2), message });
+    }
+
+    /// Whom it asks for a piece in a turn that ends then, and for which.
+    fn asks(&mut self, now: Instant) -> Option<(ReplicaId, Slot, u64)> {
+        let before = self.effects.len();
+        self.step(now, Input::TurnEnd { wall_ms: 0 });
+        self.effects[before..].iter().find_map(|effect| match effect {
+            Effect::Peer { to, message: PeerMessage::FetchImage { image, offset } } => Some((*to, *image, *offset)),
+            _ => None,
+        })
+    }
+
+    /// That piece of the image comes, and is written.
+    fn takes(&mut self, now: Instant, offset: usize, piece: &[u8]) {
+        let bytes = bytes::Bytes::copy_from_slice(piece);
+        self.hears(now, PeerMessage::ImagePiece { image: FETCHED, offset: offset as u64, bytes });
+        self.step(now, Input::ImageWritten { slot: FETCHED });
+    }
+
+    /// Images begun and dropped, and the bytes that were written of them.
+    fn did(&self) -> (usize, usize, usize) {
+        let begun = self.effects.iter().filter(|effect| matches!(effect, Effect::BeginImage { .. })).count();
+        let dropped = self.effects.iter().filter(|effect| matches!(effect, Effect::DiscardImage { .. })).count();
+        let written = self.effects.iter().map(|effect| match effect {
+            Effect::ImagePiece { bytes, .. } => bytes.len(),
+            _ => 0,
+        });
+        (begun, dropped, written.sum())
+    }
+}
+
+/// The file of that image.
+fn file() -> Vec<u8> {
+    let (mut namespace, mut file) = (Namespace::new(7), Vec::new());
+    let identity = Identity { cell: CellId(1), replica: SENDER, incarnation: Incarnation(2) };
+    let configs = paxos::Configs::of_operator(Config::of_voters((1..=3).map(ReplicaId)));
+    let head = ImageHead { identity, slot: FETCHED, revision: namespace.revision(), configs };
+    let put = |piece: bytes::Bytes| {
+        file.extend_from_slice(&piece);
+        Ok::<(), std::convert::Infallible>(())
+    };
+    crate::replica::write_image(&head, &mut namespace, put).expect("memory takes it");
+    file
+}
+
+#[test]
+fn a_fetch_whose_sender_comes_back_goes_on_from_where_it_was() {
+    let (mut fetcher, file) = (Fetcher::new(), file());
+    let half = file.len() / 2;
+    assert_eq!(fetcher.asks(Instant::ZERO), Some((SENDER, Slot(0), 0)));
+    fetcher.takes(Instant::ZERO, 0, &file[..half]);
+    let mut now = Instant::ZERO + ASK_EVERY;
+    // The sender's process is killed, and started again.
+    fetcher.step(now, Input::PeerDown { replica: SENDER });
+    for _ in 1..ASKED_IN_VAIN_MAX {
+        assert_eq!(fetcher.asks(now), Some((SENDER, FETCHED, half as u64)), "that one, and no other piece");
+        now += ASK_AGAIN;
+    }
+    fetcher.step(now, Input::PeerUp { replica: SENDER, incarnation: Incarnation(2) });
+    assert_eq!(fetcher.asks(now), Some((SENDER, FETCHED, half as u64)));
+    // What was asked for more than once may come more than once.
+    fetcher.takes(now, half, &file[half..]);
+    fetcher.hears(
+        now,
+        PeerMessage::ImagePiece { image: FETCHED, offset: half as u64, bytes: file[half..].to_vec().into() },
+    );
+    assert_eq!(fetcher.did(), (1, 0, file.len()), "every byte came once, to one file");
+    let finished = fetcher.effects.iter().filter(|effect| matches!(effect, Effect::FinishImage { slot: FETCHED }));
+    assert_eq!(finished.count(), 1, "and it is whole");
+}
+
+/// No two replicas have the same image, so what came is of no use with another sender.
+#[test]
+fn a_fetch_whose_sender_stays_away_begins_anew_with_another() {
+    let (mut fetcher, file) = (Fetcher::new(), file());
+    assert_eq!(fetcher.asks(Instant::ZERO), Some((SENDER, Slot(0), 0)));
+    fetcher.takes(Instant::ZERO, 0, &file[..file.len() / 2]);
+    let mut now = Instant::ZERO + ASK_EVERY;
+    fetcher.step(now, Input::PeerDown { replica: SENDER });
+    for _ in 0..=ASKED_IN_VAIN_MAX {
+        assert_eq!(fetcher.did().1, 0, "it may come back");
+        assert_eq!(fetcher.asks(now).map(|(whom, ..)| whom), Some(SENDER));
+        now += ASK_AGAIN;
+    }
+    assert_eq!(fetcher.asks(now), None);
+    assert_eq!(fetcher.did().1, 1, "what it sent is dropped");
+    assert_eq!(fetcher.asks(now), Some((ReplicaId(3), Slot(0), 0)));
+}
