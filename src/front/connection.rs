@@ -1,13 +1,12 @@
 //! One client's connection: where it stands in its session's sequence of requests.
 
-use core::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use crate::namespace::acl::Principals;
 use crate::namespace::codec::DecodeError;
-use crate::namespace::command::{Command, Resume, Revision, SessionId};
+use crate::namespace::command::{Resume, Revision, SessionId};
 use crate::wire::client::{FaultCode, MessageError};
 use crate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader};
 
@@ -147,13 +146,6 @@ impl Opening {
     /// Whether it is the opening of a new session with that secret.
     pub(super) fn is_new_with(&self, of: u128) -> bool {
         matches!(self, Self::New { secret, .. } if *secret == of)
-    }
-
-    pub(super) fn command(&self, address: Option<IpAddr>) -> Command {
-        match *self {
-            Self::New { token, secret, timeout_ms } => Command::OpenSession { token, secret, timeout_ms, address },
-            Self::Resumed { token, resume } => Command::ResumeSession { token, resume, address },
-        }
     }
 }
 

@@ -110,7 +110,7 @@ impl Front {
             connection.opening = Some(opening);
         }
         if self.leader.is_some() {
-            self.put_command(&opening.command(self.address_of(id)));
+            self.put_opening(id);
         }
     }
 

@@ -34,7 +34,8 @@
 //! goes on behind the last name passed over, as if its client had been given an empty page and asked for the next.
 //!
 //! What clients say is judged in `messages`, what the log says of it in `outcomes`; where a connection stands between
-//! the two is kept in `connection`, and whom it stands for in `who`. What is asked about the cell itself waits its turn
+//! the two is kept in `connection`, and whom it stands for in `who`. Sessions that were made up are told from good ones in
+//! `resumptions`, so that the log is not asked about them. What is asked about the cell itself waits its turn
 //! in `questions`, images are fetched through `snapshots`, and those who take too long are let go by `patience`.
 //!
 //! Deliberately absent: retained requests (the client has them), results (the namespace has them), clocks and sockets.
@@ -49,6 +50,7 @@ mod patience;
 mod pings;
 mod questions;
 mod reads;
+mod resumptions;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -69,6 +71,7 @@ use self::patience::Patience;
 use self::pings::Pings;
 use self::questions::Questions;
 use self::reads::{Parked, Reads};
+use self::resumptions::Unseen;
 pub use self::throttle::Rate;
 use self::throttle::Throttle;
 use self::watches::Watches;
@@ -77,7 +80,7 @@ use crate::namespace::Tree;
 use crate::namespace::acl::{Principals, User};
 use crate::namespace::command::{Command, Revision, SessionId};
 use crate::paxos::{CellId, ReplicaId, Slot};
-use crate::replica::exchange::{FrontNotice, FrontRequest, Gathering};
+use crate::replica::exchange::{FrontNotice, FrontRequest, Gathering, Resumption};
 use crate::time::{Duration, Instant};
 use crate::wire::client::{FaultCode, MemberAddress, Reason, ServerMessage};
 
@@ -117,6 +120,10 @@ pub struct Front {
     /// Those of them whose command came to somebody who does not lead, and when they are put again.
     astray: Vec<u64>,
     astray_until: Option<Instant>,
+    /// Those of them that the replica is asked to take up again with its next turn ...
+    resumptions: Vec<Resumption>,
+    /// ... and those whose sessions it has not seen opened.
+    unseen: Unseen,
     resumed: u64,
     patience: Patience,
     reads: Reads,
@@ -161,6 +168,8 @@ impl Front {
             opening: BTreeMap::new(),
             astray: Vec::new(),
             astray_until: None,
+            resumptions: Vec::new(),
+            unseen: Unseen::default(),
             resumed: 0,
             patience: Patience::default(),
             reads: Reads::default(),
@@ -225,6 +234,7 @@ impl Front {
             FrontNotice::Applied(applied) => self.applied(applied, tree),
             FrontNotice::ReadPoint { ticket, upto, withheld, word } => {
                 self.reads.point(ticket, upto, &word.kept);
+                self.unseen_pointed(ticket, upto);
                 self.answer_pings(ticket, upto.is_some(), &withheld, &word);
             }
             FrontNotice::Recall { session, recall } => self.recall(session, recall),
@@ -252,6 +262,9 @@ impl Front {
                 status.throttled = self.throttle.refused();
                 self.answer_question(ticket, |number| ServerMessage::StatusReply { number, status: *status });
             }
+            FrontNotice::NotResumed(refused) => {
+                refused.into_iter().for_each(|(token, session, why)| self.session_refused(token, session, why));
+            }
             FrontNotice::Snapshot { ticket, answer } => self.tell_snapshot(ticket, answer),
             FrontNotice::Sessions { ticket, page } => {
                 self.answer_question(ticket, |number| ServerMessage::SessionsReply { number, page });
@@ -262,6 +275,7 @@ impl Front {
     /// Before the replica ends its turn: everything collected is turned into requests. `leased`: the leader lease is
     /// held here, so linearizable reads need no read point.
     pub fn prepare(&mut self, now: Instant, leased: bool, requests: &mut Vec<FrontRequest>) {
+        self.throttle.turn(now);
         self.lose_patience(now);
         self.open_astray(now);
         self.cut_run();
@@ -269,8 +283,9 @@ impl Front {
         requests.append(&mut self.requests);
         self.put_questions(requests);
         self.wake(now);
+        self.put_resumptions(requests);
         let need_point = !leased && self.reads.has_ready();
-        if need_point || self.reads.has_wishing() || !self.pings.ready().is_empty() {
+        if need_point || self.reads.has_wishing() || !self.pings.ready().is_empty() || self.unseen.has_ready() {
             self.next_ticket += 1;
             let ticket = self.next_ticket;
             if need_point {
@@ -278,6 +293,7 @@ impl Front {
             }
             let (wish, sessions) = (self.wish(ticket), self.who_spoke());
             self.pings.ask(ticket);
+            self.unseen.ask(ticket);
             requests.push(FrontRequest::ReadPoint { ticket, sessions, wish });
         }
     }
@@ -286,6 +302,7 @@ impl Front {
     fn wake(&mut self, now: Instant) {
         if self.reads.wake(now) {
             self.pings.retry();
+            self.unseen.retry();
         }
     }
 
@@ -293,7 +310,8 @@ impl Front {
     /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered
     /// under it.
     pub fn finish(&mut self, now: Instant, tree: &Tree, leased: bool, still_leased: impl FnOnce() -> bool) -> bool {
-        self.tell_the_past(tree);
+        self.throttle.turn(now);
+        self.tell_the_past(now, tree);
         self.answer_pointed(now, tree);
         if !leased || !self.reads.has_ready() {
             return false;
@@ -317,6 +335,9 @@ impl Front {
             || !self.questions.is_empty()
             || !self.pings.ready().is_empty()
             || !self.gathering.is_empty()
+            || !self.resumptions.is_empty()
+            || self.unseen.has_ready()
+            || self.unseen.has_reached(self.applied_upto)
             || self.watches.has_due()
     }
 
@@ -324,7 +345,8 @@ impl Front {
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
         let astray = if self.astray.is_empty() { None } else { Some(self.astray_until.unwrap_or(Instant::ZERO)) };
-        self.patience.next_deadline().min(self.reads.next_deadline()).min(astray.unwrap_or(Instant::FOREVER))
+        let told = self.reads.next_deadline().min(self.watches.next_deadline());
+        self.patience.next_deadline().min(told).min(astray.unwrap_or(Instant::FOREVER))
     }
 
     /// What is to be sent and closed; at most one send a connection.
@@ -351,6 +373,7 @@ impl Front {
     pub fn is_idle(&self) -> bool {
         let nobody = self.connections.is_empty() && self.sessions.is_empty();
         let nobody = nobody && self.opening.is_empty() && self.astray.is_empty();
+        let nobody = nobody && self.resumptions.is_empty() && self.unseen.is_empty();
         let unasked = self.askers.is_empty() && self.questions.is_empty() && self.pings.is_empty();
         nobody && unasked && self.reads.is_idle() && self.lock_waits.is_idle() && self.watches.is_idle()
     }
@@ -365,6 +388,8 @@ impl Front {
         self.leader = leader;
         self.gathering.clear();
         self.astray.clear();
+        self.resumptions.clear();
+        self.unseen.clear();
         self.reads.retry_now();
         self.pings.retry();
         let mut ids: Vec<_> = self.connections.keys().copied().collect();
@@ -372,14 +397,11 @@ impl Front {
         for id in ids {
             let Some(connection) = self.connections.get(&id).filter(|c| c.greeted) else { continue };
             let lost_from = connection.first_unanswered();
-            let opening = connection.opening;
             self.say(id, &ServerMessage::Leader { leader });
             if leader.is_none() {
                 continue;
             }
-            if let Some(opening) = opening {
-                self.put_command(&opening.command(self.address_of(id)));
-            }
+            self.put_opening(id);
             if let Some(number) = lost_from {
                 self.refuse(id, number, Reason::Resend);
             }

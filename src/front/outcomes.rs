@@ -97,7 +97,7 @@ impl Front {
         }
     }
 
-    fn session_refused(&mut self, token: u64, session: SessionId, why: NotResumed) {
+    pub(super) fn session_refused(&mut self, token: u64, session: SessionId, why: NotResumed) {
         let Some(id) = self.opening.remove(&token) else { return };
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.opening = None;
@@ -136,9 +136,7 @@ impl Front {
         self.astray_until = None;
         for token in std::mem::take(&mut self.astray) {
             let Some(id) = self.opening.get(&token).copied().filter(|_| self.leader.is_some()) else { continue };
-            if let Some(opening) = self.connections.get(&id).and_then(|connection| connection.opening) {
-                self.put_command(&opening.command(self.address_of(id)));
-            }
+            self.put_opening(id);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A front between a scripted client and a scripted replica.
 
 mod hidden;
+mod resumptions;
 mod snapshots;
 mod watches;
 mod who;

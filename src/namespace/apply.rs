@@ -173,6 +173,16 @@ impl Namespace {
         self.sessions.find(session).map(|place| &*self.sessions.get(place).who)
     }
 
+    /// Why the log, whenever it is asked from here on, would refuse whoever shows that for a session; nothing if only the log
+    /// can tell. For a session keeps its secret, and its name is the revision that made it, and no other session's.
+    #[must_use]
+    pub fn never_resumes(&self, resume: &Resume) -> Option<NotResumed> {
+        match self.sessions.find(resume.session) {
+            Some(place) => (self.sessions.get(place).secret != resume.secret).then_some(NotResumed::WrongSecret),
+            None => (resume.session.0 <= self.clock.revision).then_some(NotResumed::Over),
+        }
+    }
+
     /// All sessions that live, by id.
     pub fn sessions(&self) -> impl Iterator<Item = SessionView> {
         self.sessions.iter().map(Session::view)

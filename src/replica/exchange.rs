@@ -1,13 +1,14 @@
 //! What goes in and out of a replica: closed enums of plain data.
 
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
-use crate::namespace::command::{Revision, SessionId};
-use crate::namespace::{Change, CommandOutcome};
+use crate::namespace::command::{Resume, Revision, SessionId};
+use crate::namespace::{Change, CommandOutcome, NotResumed};
 use crate::paxos::{Acknowledged, Ballot, Incarnation, MemberChange, ReplicaId, Slot, Value};
 use crate::wire::cache::{Recall, Wish, Word};
 use crate::wire::client::{MemberAddress, SessionsPage, Status};
@@ -166,6 +167,8 @@ pub struct Diverged {
 pub enum FrontRequest {
     /// Commands to be proposed.
     Submit(Submission),
+    /// Sessions to be taken up again: the log is asked for those that can be, and the others are refused.
+    Resume(Vec<Resumption>),
     /// From now on outcomes of that session go to the asking front.
     Attach(SessionId),
     /// From now on they do not.
@@ -186,6 +189,17 @@ pub enum FrontRequest {
     Sessions { ticket: u64, after: SessionId },
     /// An image for a copy outside the cell, or a piece of one.
     Snapshot { ticket: u64, trust: Trust, question: SnapshotQuestion },
+}
+
+/// A session that a client wants to take up again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resumption {
+    /// Finds the waiting connection again.
+    pub token: u64,
+    /// What the client shows for it.
+    pub resume: Resume,
+    /// From where the client is connected.
+    pub address: Option<IpAddr>,
 }
 
 /// How far somebody is trusted with what stands behind all access lists at once: images, in which everything is, and the
@@ -223,6 +237,8 @@ pub enum FrontNotice {
     Sessions { ticket: u64, page: SessionsPage },
     /// The answer to [`FrontRequest::Snapshot`].
     Snapshot { ticket: u64, answer: SnapshotAnswer },
+    /// Sessions that were not taken up again, by token, and why. The log was not asked: it would refuse them too.
+    NotResumed(Vec<(u64, SessionId, NotResumed)>),
     /// These requests were not proposed, and will not be; (token, 0) is an opening.
     Refused { requests: Vec<(SessionId, u64)>, overloaded: bool },
 }

@@ -1,11 +1,11 @@
 //! What the fronts ask of their replica, and where it goes: into the log, to the leader, or back with an answer.
 
 use super::Replica;
-use super::exchange::{Effect, FrontId, FrontNotice, FrontRequest, Submission, Trust};
+use super::exchange::{Effect, FrontId, FrontNotice, FrontRequest, Gathering, Resumption, Submission, Trust};
 use super::reads::{Asked, Asker};
-use crate::limits::SESSIONS_PAGE_MAX;
+use crate::limits::{BATCH_BYTES_TARGET, SESSIONS_PAGE_MAX};
 use crate::namespace::SessionView;
-use crate::namespace::command::SessionId;
+use crate::namespace::command::{Command, SessionId};
 use crate::paxos::Slot;
 use crate::time::Instant;
 use crate::wire::cache::{Wish, Word};
@@ -22,6 +22,7 @@ impl Replica {
     ) {
         match request {
             FrontRequest::Submit(submission) => self.submit(front, submission, effects),
+            FrontRequest::Resume(resumptions) => self.resume(front, resumptions, effects),
             FrontRequest::Attach(session) => {
                 self.attached.insert(session, front);
                 self.watching.remove(&session);
@@ -81,6 +82,28 @@ impl Replica {
         };
         let sessions = following.by_ref().take(SESSIONS_PAGE_MAX).map(account).collect();
         SessionsPage { revision: namespace.revision(), sessions, more: following.next().is_some() }
+    }
+
+    /// Asks the log for the sessions that may be taken up again. Whoever made one up, or shows another secret, is told so here:
+    /// that costs the log nothing, and needs no leader.
+    fn resume(&mut self, front: FrontId, resumptions: Vec<Resumption>, effects: &mut Vec<Effect>) {
+        let (mut gathering, mut refused) = (Gathering::default(), Vec::new());
+        for Resumption { token, resume, address } in resumptions {
+            if let Some(why) = self.namespace.never_resumes(&resume) {
+                refused.push((token, resume.session, why));
+                continue;
+            }
+            gathering.put(&Command::ResumeSession { token, resume, address });
+            if gathering.len() >= BATCH_BYTES_TARGET {
+                self.submit(front, gathering.take(), effects);
+            }
+        }
+        if !gathering.is_empty() {
+            self.submit(front, gathering.take(), effects);
+        }
+        if !refused.is_empty() {
+            effects.push(Effect::Front { front, notice: FrontNotice::NotResumed(refused) });
+        }
     }
 
     fn submit(&mut self, front: FrontId, submission: Submission, effects: &mut Vec<Effect>) {
@@ -147,4 +170,41 @@ pub(super) fn answer_read_point(
             Effect::Peer { to, message: PeerMessage::ReadPointReply { ticket, upto, withheld, word } }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::command::Resume;
+    use crate::namespace::tests::batch;
+    use crate::namespace::{Applied, NotResumed};
+    use crate::paxos::{Ballot, ReplicaId};
+    use crate::replica::transfer::tests::started;
+
+    #[test]
+    fn the_log_is_asked_for_those_sessions_only_of_which_this_replica_does_not_know_better() {
+        let mut replica = started(&[Slot(5)], Slot(0));
+        replica.leader = Some((ReplicaId(2), Ballot { round: 1, replica: ReplicaId(2) }));
+        let open = |token| Command::OpenSession { token, secret: 99, timeout_ms: 12_000, address: None };
+        replica.namespace.apply(&batch(1, 1, &[open(1), open(2)]), &mut Applied::default());
+        assert_eq!(replica.namespace.revision(), 2, "sessions 1 and 2 live");
+        let shown = [(11, 1, 99), (12, 1, 98), (13, 2, 99), (14, 3, 99), (15, 0, 99)];
+        let resumption = |(token, session, secret)| {
+            let resume = Resume { session: SessionId(session), secret, holder: 1, takes_over: false };
+            Resumption { token, resume, address: None }
+        };
+        let mut effects = Vec::new();
+        let request = FrontRequest::Resume(shown.map(resumption).to_vec());
+        replica.front_asks(Instant::ZERO, FrontId(0), request, &mut effects);
+        let [
+            Effect::Peer { to: ReplicaId(2), message: PeerMessage::Forward { count: 3, run } },
+            Effect::Front { front: FrontId(0), notice: FrontNotice::NotResumed(refused) },
+        ] = &effects[..]
+        else {
+            panic!("{effects:?}")
+        };
+        let asked = Submission { run: run.clone(), count: 3 }.requests();
+        assert_eq!(asked, [11, 13, 14].map(|token| (SessionId(token), 0)), "two that live, and one that may");
+        assert_eq!(*refused, [(12, SessionId(1), NotResumed::WrongSecret), (15, SessionId(0), NotResumed::Over)]);
+    }
 }

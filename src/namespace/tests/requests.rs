@@ -107,6 +107,37 @@ fn a_wrong_secret_takes_up_nothing() {
 }
 
 #[test]
+fn what_the_log_would_always_refuse_is_known_without_it_and_nothing_else_is() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let known = |bench: &Bench, session, secret| {
+        let Command::ResumeSession { resume, .. } = resume(session, secret) else { panic!("it resumes") };
+        bench.namespace.never_resumes(&resume)
+    };
+    let log = |bench: &mut Bench, session, secret| match bench.command(resume(session, secret)) {
+        CommandOutcome::SessionRefused { why, .. } => Some(why),
+        _ => None,
+    };
+    let next = SessionId(bench.namespace.revision() + 1);
+    assert_eq!(known(&bench, next, 99), None, "it may be there already, for all that is applied here");
+    assert_eq!(bench.open(2), next);
+    assert_eq!(known(&bench, next, 99), None);
+    for (session, secret, expected) in
+        [(session, 99, None), (next, 98, Some(NotResumed::WrongSecret)), (SessionId(0), 99, Some(NotResumed::Over))]
+    {
+        assert_eq!(known(&bench, session, secret), expected, "{session}");
+        assert_eq!(log(&mut bench, session, secret), expected, "{session}");
+    }
+    bench.command(take_over(session, 7));
+    assert_eq!(known(&bench, session, 99), None, "whose it is may change again");
+    assert_eq!(known(&bench, session, 98), Some(NotResumed::WrongSecret), "its secret does not");
+    let counter = bench.namespace.session(session).expect("it lives").counter;
+    bench.command(Command::ExpireSession { session, counter });
+    assert_eq!(known(&bench, session, 99), Some(NotResumed::Over));
+    assert_eq!(log(&mut bench, session, 99), Some(NotResumed::Over));
+}
+
+#[test]
 fn a_full_cell_opens_no_further_session_until_one_ends() {
     let mut bench = Bench::new();
     let open = |token| Command::OpenSession { token, secret: 99, timeout_ms: 12_000, address: None };
