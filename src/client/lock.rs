@@ -81,7 +81,14 @@ pub struct Lost {
 impl Client {
     /// Takes the lock of a node, waiting in the cell's fair queue while others hold it. Dropping the call, as
     /// [`Op::wait_timeout`] does in the end, gives the lock or the place in the queue up, as soon as the cell has answered.
-    /// Until then it is [`Error::LockTwice`] to take the same lock again.
+    /// Until then it is [`Error::LockTwice`] to take the same lock again, as it is while this session holds it, or waits for it, by
+    /// another guard or call (of a process before this one: [`Client::resume_lock`]).
+    ///
+    /// [`Error::NotAuthorized`] without the right `lock`. [`Error::NoNode`] if the node has to be
+    /// [there](LockOptions::existing) and is not, or was deleted while this waited; [`Error::LockNotHeld`] if another was made in
+    /// its place by then. A node that has to be made may be refused as [`create`](Client::create) may. [`Error::TooLarge`] if
+    /// the lock-delay is longer than a minute, or too many sessions hold the lock or wait for it already;
+    /// [`Error::TooManyLockWaits`] if this client waits for too many.
     pub fn lock(&self, path: &str, options: LockOptions) -> Op<LockGuard> {
         match self.inward(path) {
             Ok(path) => acquisition::acquire(self, path.clone(), options.acquire(path, true)).0,
@@ -89,7 +96,8 @@ impl Client {
         }
     }
 
-    /// Takes the lock of a node if nobody holds it or waits for it; `None` otherwise.
+    /// Takes the lock of a node if nobody holds it or waits for it; `None` otherwise. If it is this session that does it is
+    /// [`Error::LockTwice`]; what else [`lock`](Client::lock) is refused for at once this is too.
     pub fn try_lock(&self, path: &str, options: LockOptions) -> Op<Option<LockGuard>> {
         let path = match self.inward(path) {
             Ok(path) => path,
@@ -116,7 +124,8 @@ impl Client {
         })
     }
 
-    /// Who holds the lock of a node, and how many wait for it.
+    /// Who holds the lock of a node, and how many wait for it: nobody where no lock was ever taken. [`Error::NoNode`] if there
+    /// is no node, [`Error::NotAuthorized`] with neither the right `read` nor `lock`.
     pub fn lock_holders(&self, path: &str) -> Op<LockHolders> {
         let pick = |answer, root: &Arc<str>| match answer {
             Answer::Lock { mut holders } => {
@@ -128,7 +137,8 @@ impl Client {
         self.ask(path, Consistency::Linearizable, |path| Read::LockHolders { path }, pick)
     }
 
-    /// Whether a lock is still held as its sequencer, shown by somebody, says.
+    /// Whether a lock is still held as its sequencer, shown by somebody, says. It is not if its node is gone.
+    /// [`Error::NotAuthorized`] if this session knows of the node, and has neither the right `read` nor `lock`.
     pub fn check_sequencer(&self, sequencer: &Sequencer) -> Op<bool> {
         let read = |path| Read::CheckSequencer { sequencer: Sequencer { path, ..sequencer.clone() } };
         let pick = |answer, _: &_| match answer {
@@ -238,7 +248,8 @@ impl LockGuard {
         Guarded::new(&self.client, self.sequencer.clone())
     }
 
-    /// Gives the lock up, and tells when that is done: [`Error::Fenced`], or [`Error::NoNode`], if it was lost before.
+    /// Gives the lock up, and tells when that is done. [`Error::Fenced`] if it was lost before, with its node too;
+    /// [`Error::LockNotHeld`] if it was given up by other means, and others hold it still that shared it.
     pub fn release(mut self) -> Op<()> {
         self.owned = false;
         let root = self.client.root();

@@ -20,6 +20,10 @@ use crate::wire::client::Consistency;
 ///
 /// A record is some bytes, a megabyte at most, and has a position: the first record ever appended has 0, each further one
 /// the next. A position is never used again, trimmed or not.
+///
+/// Whatever is asked of it, but for its [`stat`](Log::stat), is [`Error::NoNode`] if there is no such node, [`Error::NotLog`] if
+/// that is another sort of node, and [`Error::NotAuthorized`] if its access list does not let the session read it, or write to
+/// it where it is changed.
 #[derive(Clone, Debug)]
 pub struct Log {
     client: Client,
@@ -94,7 +98,8 @@ enum Watching {
 }
 
 impl Client {
-    /// Makes a log, with no records yet.
+    /// Makes a log, with no records yet. It may be refused as [`create`](Client::create) may, and is [`Error::BadArgument`] with
+    /// an access list, which is set once the log is there.
     pub fn create_log(&self, path: &str, options: CreateOptions) -> Op<Created> {
         match as_log(options) {
             Ok(options) => self.create(path, Bytes::new(), options),
@@ -111,24 +116,28 @@ impl Client {
 
 impl Log {
     /// Adds records at the log's end: all of them, one behind the other, or none. They are there once, however often the
-    /// request had to be sent.
+    /// request had to be sent. [`Error::LogSealed`] once it takes no more; [`Error::TooLarge`] if a record, all of them together
+    /// or the log would become so, the log until it is [trimmed](Self::trim); [`Error::BytesOverQuota`] if a quota leaves no room;
+    /// [`Error::BadArgument`] without any record.
     pub fn append<R: AsRef<[u8]>>(&self, records: impl IntoIterator<Item = R>) -> Op<Appended> {
         self.append_if(records, None)
     }
 
     /// As [`append`](Self::append), if the log ends at `end`; [`Error::LogEnd`] otherwise. Who appends where it last saw the
-    /// end knows that nobody came in between.
+    /// end knows that nobody came in between. A log that is sealed says so first.
     pub fn append_at<R: AsRef<[u8]>>(&self, end: u64, records: impl IntoIterator<Item = R>) -> Op<Appended> {
         self.append_if(records, Some(end))
     }
 
     /// The records from position `from` on: as many as `bytes_max` hold, one at least if there is one, and never more than
-    /// fits an answer. At the log's end there are none; before its first it is [`Error::LogTrimmed`].
+    /// fits an answer. At the log's end there are none; before its first it is [`Error::LogTrimmed`], past its end
+    /// [`Error::LogEnd`].
     pub fn read(&self, from: u64, bytes_max: u32) -> Op<LogPage> {
         self.read_as(from, bytes_max, Consistency::Linearizable)
     }
 
-    /// As [`read`](Self::read), as fresh as asked for.
+    /// As [`read`](Self::read), as fresh as asked for. A replica that lags speaks of the log as it knows it: what was appended
+    /// since may be past its end, and a new log may be no node yet.
     pub fn read_as(&self, from: u64, bytes_max: u32, consistency: Consistency) -> Op<LogPage> {
         // In a request 0 asks for as many as fit.
         let bytes = bytes_max.max(1);
@@ -142,7 +151,8 @@ impl Log {
         self.client.ask(&self.path, consistency, |path| Read::Records { path, from, bytes }, pick)
     }
 
-    /// Follows the log from position `from` on.
+    /// Follows the log from position `from` on. What a [`read`](Self::read) there is refused for, except for what was trimmed, is
+    /// told by the stream, and ends it.
     #[must_use]
     pub fn tail(&self, from: u64) -> LogTail {
         // What the watch may miss before it stands, the read that follows it will find.
@@ -151,7 +161,8 @@ impl Log {
         LogTail { log: self.clone(), watch, reading, ready: VecDeque::new(), from, instance: None, over: false }
     }
 
-    /// Drops the records before position `upto`, which is not past the log's end, and says where the log begins now.
+    /// Drops the records before position `upto`, and says where the log begins now: there, or further on if more was dropped
+    /// before. [`Error::LogEnd`] if `upto` is past its end.
     pub fn trim(&self, upto: u64) -> Op<u64> {
         let trim = |path| Operation::Trim { path, upto };
         self.client.mutate(&self.path, trim, |done, _| match done {
@@ -161,7 +172,7 @@ impl Log {
     }
 
     /// Closes the log to further records, for good, and says where it ends. Who takes a log over from a writer that may
-    /// still be about seals it first, reads it to its end, and goes on in another.
+    /// still be about seals it first, reads it to its end, and goes on in another. One that is sealed is so once more.
     pub fn seal(&self) -> Op<u64> {
         let seal = |path| Operation::Seal { path };
         self.client.mutate(&self.path, seal, |done, _| match done {
@@ -171,6 +182,7 @@ impl Log {
     }
 
     /// The node's numbers, of which [`Stat::log`] tells what only a log has; `None` if there is no such node.
+    /// [`Error::NotAuthorized`] if the session knows of the node and may not read it.
     pub fn stat(&self) -> Op<Option<Stat>> {
         let pick = |answer, _: &_| match answer {
             Answer::Exists { stat } => Some(stat),

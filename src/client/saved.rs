@@ -99,7 +99,12 @@ impl Client {
     }
 
     /// The lock of a node that this session has from another process: held, or waited for if that one stood in the queue; `None`
-    /// if it has neither.
+    /// if it has neither. The guard is as good as the one before: its [token](LockGuard::token) is the same, and what that one's
+    /// sequencer guarded this one's guards. Which locks a process takes is its own to know: a saved session names none.
+    ///
+    /// A claim has one guard at most: whichever of two is dropped first gives the lock up for both. So it is asked for once, and
+    /// not of what this process locked itself. [`Error::LockTwice`] while this client takes the same lock;
+    /// [`Error::NotAuthorized`] if the session knows of the node, and has neither the right `read` nor `lock`.
     pub fn resume_lock(&self, path: &str) -> Op<Option<LockGuard>> {
         let path = match self.inward(path) {
             Ok(path) => path,

@@ -48,7 +48,7 @@ impl SnapshotSource {
         Ok(Self { line, timeout, asked: 0, cell: welcome.cell, replica: welcome.replica })
     }
 
-    /// Opens a session that stands for that user, for as long as this lives; it takes a leader.
+    /// Stands for that user too, in a session that is opened for it and ends with this; it takes a leader.
     pub fn authenticate(&mut self, credentials: &Credentials) -> Result<()> {
         self.line.introduce(credentials, self.timeout)
     }

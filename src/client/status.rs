@@ -54,16 +54,16 @@ pub fn sessions(endpoint: &str, after: SessionId, timeout: Duration) -> Result<S
 
 /// Asks the replica at `endpoint`, and no other, for the cell's members, and to make `change` of them. Only the leader makes
 /// one; it answers when the change is proposed, and the list tells when it is made. Where the cell has a super principal or an
-/// access list, `credentials` must be those of the super principal: a change is [`Error::NotSuper`] without.
-pub fn members(
+/// access list, those of the super principal must be among the `credentials`: a change is [`Error::NotSuper`] without.
+pub fn members<'a>(
     endpoint: &str,
     change: Option<MemberChange>,
-    credentials: Option<&Credentials>,
+    credentials: impl IntoIterator<Item = &'a Credentials>,
     timeout: Duration,
 ) -> Result<Members> {
     let (mut line, _) = Line::open(endpoint, "members", timeout)?;
-    if let Some(credentials) = credentials.filter(|_| change.is_some()) {
-        line.introduce(credentials, timeout)?;
+    if change.is_some() {
+        credentials.into_iter().try_for_each(|credentials| line.introduce(credentials, timeout))?;
     }
     let question = ClientMessage::Members { number: 1, change };
     let members = line.ask(timeout, &question, |answer| match answer {
@@ -92,9 +92,11 @@ pub(super) struct Line {
     session: Option<Session>,
 }
 
-/// The session of a line, which asks nothing of its own and is kept alive by the questions.
+/// The session of a line, which asks for nothing but to stand for users, and is kept alive by the questions.
 #[derive(Debug)]
 struct Session {
+    /// The last request made.
+    requests: u64,
     pinged: Instant,
     every: Duration,
 }
@@ -120,8 +122,24 @@ impl Line {
         Ok((line, welcome))
     }
 
-    /// Opens a session, which stands for that user.
+    /// Has its session, which it opens if it has none, stand for that user too.
     pub(super) fn introduce(&mut self, credentials: &Credentials, timeout: Duration) -> Result<()> {
+        let acked_upto = self.session.as_ref().map_or(0, |session| session.requests);
+        let number = acked_upto + 1;
+        match &mut self.session {
+            Some(session) => session.requests = number,
+            None => self.open_session(number, timeout)?,
+        }
+        let (name, password) = credentials.parts();
+        let prove = ClientMessage::Authenticate { number, acked_upto, name, password };
+        self.ask(timeout, &prove, |answer| match answer {
+            ServerMessage::Reply { number: of, outcome, .. } if of == number => Some(proved(outcome)),
+            _ => None,
+        })?
+    }
+
+    /// Opens a session, in which that many requests are about to be made.
+    fn open_session(&mut self, requests: u64, timeout: Duration) -> Result<()> {
         let mut seeds = [0; 24];
         getrandom::fill(&mut seeds).map_err(std::io::Error::other)?;
         let (token, secret) = seeds.split_at(8);
@@ -133,13 +151,8 @@ impl Line {
             _ => None,
         })?;
         let every = Duration::from_millis(u64::from(timeout_ms)) / 4;
-        self.session = Some(Session { pinged: clock::now(), every });
-        let (name, password) = credentials.parts();
-        let prove = ClientMessage::Authenticate { number: 1, acked_upto: 0, name, password };
-        self.ask(timeout, &prove, |answer| match answer {
-            ServerMessage::Reply { number: 1, outcome, .. } => Some(proved(outcome)),
-            _ => None,
-        })?
+        self.session = Some(Session { requests, pinged: clock::now(), every });
+        Ok(())
     }
 
     /// Asks one question; `pick` knows its answer.
@@ -207,12 +220,10 @@ impl Line {
 /// A session that nobody needs any more is not left to the cell until its time is over.
 impl Drop for Line {
     fn drop(&mut self) {
-        if self.session.is_none() {
-            return;
-        }
+        let Some(Session { requests, .. }) = self.session else { return };
         let (mut operation, mut bytes) = (BytesMut::new(), BytesMut::new());
         Operation::CloseSession.encode(&mut operation);
-        ClientMessage::Request { number: 2, acked_upto: 1, operation: &operation }.encode(&mut bytes);
+        ClientMessage::Request { number: requests + 1, acked_upto: requests, operation: &operation }.encode(&mut bytes);
         // If it cannot be sent, the session ends when its time is over.
         let _ = self.stream.write_all(&bytes);
     }

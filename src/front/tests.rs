@@ -337,6 +337,31 @@ fn what_is_refused_after_it_was_answered_holds_up_no_reads() {
     assert!(words.len() == 1 && words[0].starts_with("ReadReply"), "{words:?}");
 }
 
+/// Its client asks again only for those that came behind it.
+#[test]
+fn reads_that_came_before_a_refused_request_are_answered() {
+    let (mut front, tree) = (resumed(0, 0), Tree::new(1));
+    let (mut bytes, mut encoded) = (BytesMut::new(), BytesMut::new());
+    Operation::Sync.encode(&mut encoded);
+    for number in 1..=2 {
+        bytes.extend_from_slice(&is_there(number - 1, Consistency::Linearizable, "/"));
+        ClientMessage::Request { number, acked_upto: 0, operation: &encoded }.encode(&mut bytes);
+    }
+    bytes.extend_from_slice(&is_there(2, Consistency::Linearizable, "/"));
+    front.received(START, CLIENT, &bytes);
+    heard(&mut front);
+    front.notice(FrontNotice::Refused { requests: vec![(SESSION, 2)], overloaded: true }, &tree);
+    let mut outcome = BytesMut::new();
+    encode_outcome(&Ok(Done::Synced), &mut outcome);
+    let outcome = outcome.freeze();
+    applied(&mut front, CommandOutcome::Replied { session: SESSION, number: 1, revision: 1, outcome, who: None });
+    front.prepare(START, true, &mut Vec::new());
+    front.finish(START, &tree, true, || true);
+    let (words, _) = heard(&mut front);
+    let answered = |number| words.iter().any(|word| word.starts_with(&format!("ReadReply {{ number: {number},")));
+    assert_eq!([0, 1, 2].map(answered), [true, true, false], "{words:?}");
+}
+
 #[test]
 fn a_resumption_that_was_chosen_twice_leaves_its_own_connection_alone() {
     let mut front = front();

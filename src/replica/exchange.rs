@@ -169,7 +169,7 @@ pub enum FrontRequest {
     Submit(Submission),
     /// Sessions to be taken up again: the log is asked for those that can be, and the others are refused.
     Resume(Vec<Resumption>),
-    /// From now on outcomes of that session go to the asking front.
+    /// From now on outcomes of that session go to the asking front, and to no other the less for it.
     Attach(SessionId),
     /// From now on they do not.
     Detach(SessionId),

@@ -24,17 +24,16 @@ impl Replica {
             FrontRequest::Submit(submission) => self.submit(front, submission, effects),
             FrontRequest::Resume(resumptions) => self.resume(front, resumptions, effects),
             FrontRequest::Attach(session) => {
-                self.attached.insert(session, front);
+                self.attached.attach(session, front);
                 self.watching.remove(&session);
             }
             FrontRequest::Detach(session) => {
-                if self.attached.get(&session) == Some(&front) {
-                    self.attached.remove(&session);
+                if self.attached.detach(session, front) {
                     self.watching.remove(&session);
                 }
             }
             FrontRequest::Watching(counts) => {
-                let theirs = counts.into_iter().filter(|(session, _)| self.attached.get(session) == Some(&front));
+                let theirs = counts.into_iter().filter(|(session, _)| self.attached.is_at(*session, front));
                 self.watching.extend(theirs);
             }
             FrontRequest::ReadPoint { ticket, sessions, wish } => {
@@ -78,7 +77,7 @@ impl Replica {
             locks: count(namespace.claims(view.session).count()),
             handles: count(namespace.handles(view.session)),
             watches: self.watching.get(&view.session).copied().unwrap_or(0),
-            here: self.attached.contains_key(&view.session),
+            here: self.attached.is_anywhere(view.session),
         };
         let sessions = following.by_ref().take(SESSIONS_PAGE_MAX).map(account).collect();
         SessionsPage { revision: namespace.revision(), sessions, more: following.next().is_some() }
@@ -123,7 +122,7 @@ impl Replica {
         for (id, _) in self.fronts.iter().enumerate() {
             let front = FrontId(id as u8);
             // An opening may be any front's.
-            let is_mine = |(session, number): &&_| *number == 0 || self.attached.get(session) == Some(&front);
+            let is_mine = |(session, number): &&_| *number == 0 || self.attached.is_at(*session, front);
             let mine: Vec<_> = requests.iter().filter(is_mine).copied().collect();
             if !mine.is_empty() {
                 effects.push(Effect::Front { front, notice: FrontNotice::Refused { requests: mine, overloaded } });

@@ -46,7 +46,7 @@
 //! |---|---|
 //! | [`exchange`] | all that goes in and out, as closed enums: begin here |
 //! | `submission`, `batch` | commands on their way to the log; those that wait for the next entry |
-//! | `fronts`, `peers`, `reads` | what fronts ask and peers say, and where it goes; read points under way |
+//! | `fronts`, `attached`, `peers`, `reads` | what fronts ask and peers say, and where it goes; which front has which session; read points under way |
 //! | `storage` | the journal and the hard state, as one |
 //! | `liveness`, `timers`, `reign` | what a leader asks of the log by itself: sessions end, what is due at nodes, its reign begins |
 //! | `cache` | what clients keep, and what must be dropped before a change |
@@ -57,6 +57,7 @@
 //! Deliberately absent: clocks (`now` is an argument), sockets and files (effects), results of the leader's making for
 //! another replica's clients (they are answered by the replica that serves them).
 
+mod attached;
 mod batch;
 mod cache;
 mod digests;
@@ -81,6 +82,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use self::attached::Attached;
 use self::batch::Pending;
 use self::cache::Cache;
 pub use self::digests::Digests;
@@ -137,8 +139,8 @@ pub struct Replica {
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
-    /// The front at which each session is connected.
-    attached: HashMap<SessionId, FrontId>,
+    /// The fronts at which each session is connected.
+    attached: Attached,
     /// How many watches they have, of those that have any.
     watching: HashMap<SessionId, u32>,
     /// Of all that was applied since the last notice.
@@ -213,7 +215,7 @@ impl Replica {
             links: paxos::ReplicaSet::EMPTY,
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
-            attached: HashMap::new(),
+            attached: Attached::default(),
             watching: HashMap::new(),
             changes: Vec::new(),
             applied: crate::namespace::Applied::default(),
@@ -441,7 +443,7 @@ impl Replica {
         self.applied.outcomes = outcomes;
     }
 
-    /// Sends an outcome to the front whose client waits for it, and tells the leader's liveness.
+    /// Sends an outcome to the fronts whose client may wait for it, and tells the leader's liveness.
     fn route(&mut self, now: Instant, outcome: CommandOutcome) {
         let session = match &outcome {
             CommandOutcome::Replied { session, .. }
@@ -475,8 +477,12 @@ impl Replica {
                 return self.with_liveness(|liveness| liveness.spared(now, *session));
             }
         };
-        if let Some(front) = self.attached.get(&session) {
-            self.fronts[usize::from(front.0)].outcomes.push(outcome);
+        let mut fronts = self.attached.fronts_of(session);
+        if let Some(first) = fronts.next() {
+            for other in fronts {
+                self.fronts[usize::from(other.0)].outcomes.push(outcome.clone());
+            }
+            self.fronts[usize::from(first.0)].outcomes.push(outcome);
         }
     }
 

@@ -115,8 +115,8 @@ pub enum ServerMessage<'a> {
     /// Who leads now, as far as this replica knows; said whenever that changes.
     Leader { leader: Option<ReplicaId> },
     /// Request `number` was turned away before the log: it had no effect and consumed no number. Said once; all later
-    /// requests and reads of this connection are dropped unanswered until request `number` comes again. Number 0 is the
-    /// opening or resuming of a session.
+    /// requests and reads of this connection are dropped unanswered until request `number` comes again. Reads that came
+    /// before it are answered all the same. Number 0 is the opening or resuming of a session.
     Refused { number: u64, reason: Reason },
     /// Read `number` was turned away; nothing else is.
     ReadRefused { number: u64, reason: Reason },

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::cell::path;
+use super::privileges;
 
 /// An ext4 in a file of its own.
 pub struct Disk {
@@ -17,8 +18,7 @@ pub struct Disk {
 impl Disk {
     /// Makes and mounts one of so many bytes below `home`; none where the tests may not mount.
     pub fn make(home: &Path, bytes: u64) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: mounting a file system of its own needs root");
+        if !privileges::allow("mounting a file system of its own") {
             return None;
         }
         let disk = Self { image: home.join("disk"), mount: home.join("mounted") };

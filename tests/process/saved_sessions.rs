@@ -34,6 +34,8 @@ fn judge(client: &Client, saved: SavedSession, token: u64) {
     let count = before - saved.requests();
     assert_eq!(written(client), (count, count), "each request once, in order, up to the one that is named");
     assert!(client.exists("/alive").wait_timeout(PATIENCE).expect("told").is_some(), "ephemeral nodes live on");
+    let twice = client.lock("/lock", LockOptions::exclusive()).wait_timeout(PATIENCE);
+    assert!(matches!(twice, Err(Error::LockTwice { .. })), "it is the session's already: {twice:?}");
     let guard = client.resume_lock("/lock").wait_timeout(PATIENCE).expect("told").expect("it is held");
     assert_eq!(guard.token(), token, "the lock was held all the time");
     assert!(guard.is_held());

@@ -43,17 +43,18 @@ pub struct Target {
     #[arg(long, env = "QUORATE_TIMEOUT", default_value = "10s", value_parser = span, global = true)]
     #[arg(help_heading = THE_CELL)]
     pub timeout: Duration,
-    /// Whom to stand for, like digest:alice:secret; better given by the variable, which no list of processes shows
+    /// Whom to stand for, like digest:alice:secret, once for each user; better given by the variable, a line for each user, which
+    /// no list of processes shows
     #[arg(long, env = "QUORATE_AUTH", hide_env_values = true, value_name = "digest:USER:PASSWORD", global = true)]
-    #[arg(help_heading = THE_CELL)]
-    pub auth: Option<Auth>,
+    #[arg(value_delimiter = '\n', help_heading = THE_CELL)]
+    pub auth: Vec<Auth>,
     /// Do it in the session of this file, which `quorate session open` made, and let the session live on
     #[arg(long, env = "QUORATE_RESUME", value_name = "FILE", global = true)]
     #[arg(help_heading = THE_CELL)]
     pub resume: Option<PathBuf>,
 }
 
-/// Who the caller is.
+/// A user that the caller is.
 #[derive(Clone)]
 pub struct Auth {
     /// As it was given.
@@ -81,7 +82,7 @@ pub fn span(text: &str) -> Result<Duration, String> {
 impl Target {
     /// Whatever cell is there, as nobody.
     pub fn at(endpoints: &str, timeout: Duration) -> Self {
-        Self { endpoints: endpoints.to_owned(), cell: None, timeout, auth: None, resume: None }
+        Self { endpoints: endpoints.to_owned(), cell: None, timeout, auth: Vec::new(), resume: None }
     }
 
     /// The connect string.
@@ -92,9 +93,9 @@ impl Target {
         format!("{scheme}{}{mark}cell={cell}", self.endpoints)
     }
 
-    /// Who the caller can prove to be.
-    pub fn credentials(&self) -> Option<&Credentials> {
-        self.auth.as_ref().map(|auth| &auth.credentials)
+    /// Each user that the caller can prove to be.
+    pub fn credentials(&self) -> impl Iterator<Item = &Credentials> {
+        self.auth.iter().map(|auth| &auth.credentials)
     }
 
     /// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
@@ -107,7 +108,7 @@ impl Target {
         let text = self.text();
         let place: Place = text.parse().map_err(|error| failed(&error))?;
         let mut builder = Client::builder(&text).map_err(|error| failed(&error))?;
-        if let Some(Auth { credentials, .. }) = &self.auth {
+        for credentials in self.credentials() {
             builder = builder.auth(credentials.clone());
         }
         Ok(builder.name("quorate").open_timeout(timeout).prefer(place.prefer.unwrap_or(Prefer::Any)))

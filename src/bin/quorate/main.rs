@@ -322,7 +322,7 @@ const ENVIRONMENT: &str = "Environment (a flag wins over its variable):
   QUORATE_ENDPOINTS    --endpoints: the cell's client addresses
   QUORATE_CELL         --cell: refuse to talk to any other
   QUORATE_TIMEOUT      --timeout: how long opening the session, and each answer, may take
-  QUORATE_AUTH         --auth: whom to stand for
+  QUORATE_AUTH         --auth: whom to stand for, a line for each user
   QUORATE_RESUME       --resume: the file of the session to do it in
   QUORATE_OUTPUT       --output: simple, table or json
   QUORATE_CONFIG       --config of commands that have it: the cell's configuration

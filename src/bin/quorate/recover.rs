@@ -34,7 +34,8 @@ pub struct Args {
     endpoints: Option<String>,
     /// The super principal's credentials, if the cell has one, or has access lists; better given by the variable
     #[arg(long, env = "QUORATE_AUTH", hide_env_values = true, value_name = "digest:USER:PASSWORD")]
-    auth: Option<Auth>,
+    #[arg(value_delimiter = '\n')]
+    auth: Vec<Auth>,
     /// Only make the folder; `quorate member add` or `replace` asks the cell
     #[arg(long, conflicts_with_all = ["no_wait", "patience"])]
     no_ask: bool,

@@ -162,7 +162,7 @@ fn fetch(args: &Save, endpoint: &str, at_least: Revision, writer: &mut SnapshotW
 /// A replica that lends to whoever the caller is.
 fn open(endpoint: &str, target: &Target) -> Result<SnapshotSource, Error> {
     let mut source = SnapshotSource::open(endpoint, target.timeout)?;
-    target.credentials().map_or(Ok(()), |credentials| source.authenticate(credentials))?;
+    target.credentials().try_for_each(|credentials| source.authenticate(credentials))?;
     Ok(source)
 }
 

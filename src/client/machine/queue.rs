@@ -61,6 +61,8 @@ struct Question {
     behind: u64,
     /// The turn in which it was last asked.
     turn: u16,
+    /// The last request sent on the connection before it was last asked.
+    asked_behind: u64,
     /// Its answer is to be kept.
     kept: bool,
     /// It was asked, and its answer must not be kept any more.
@@ -120,7 +122,7 @@ impl Queue {
 
     fn push_question(&mut self, tag: u64, read: Read, consistency: Consistency, kept: bool) {
         let behind = self.acked_upto + self.requests.len() as u64;
-        let question = Question { tag, read, consistency, behind, turn: 0, kept, tainted: false };
+        let question = Question { tag, read, consistency, behind, turn: 0, asked_behind: 0, kept, tainted: false };
         self.reads.push_back(Some(question));
         self.unanswered_reads += 1;
     }
@@ -169,18 +171,26 @@ impl Queue {
         self.turn = self.turn.wrapping_add(1);
     }
 
-    /// Request `number` was turned away: it, all behind it and all reads are to be sent again. False if it is not under way.
+    /// Request `number` was turned away: it, all behind it and the reads asked after it are to be sent again. False if it is
+    /// not under way.
     ///
     /// It may have been answered nevertheless, if an earlier sending of it was applied; the server waits for it all the
     /// same.
+    ///
+    /// The server drops what came after the request, and answers the reads that came before it. What counts is when a read
+    /// was asked, not when it was made: one that was turned away itself and asked again may have come after. Askings are
+    /// in the reads' own order, so those to be repeated are the last ones.
     pub(super) fn refused(&mut self, number: u64) -> bool {
         if number == 0 || number >= self.next_request {
             return false;
         }
         self.next_request = number;
         self.request_first = true;
-        // A read asked again after the request had been sent may have been dropped, whatever its place in the order.
-        self.next_read = self.first_read;
+        let sent = (self.next_read - self.first_read) as usize;
+        let asked_after = |question: &Option<Question>| question.as_ref().is_some_and(|q| q.asked_behind >= number);
+        if let Some(at) = self.reads.iter().take(sent).position(asked_after) {
+            self.next_read = self.first_read + at as u64;
+        }
         self.turn = self.turn.wrapping_add(1);
         true
     }
@@ -293,7 +303,7 @@ impl Queue {
     fn send_read(&mut self, in_flight_max: u64, out: &mut BytesMut) -> bool {
         let at = self.next_read - self.first_read;
         let Some(question) = self.reads[at as usize].as_mut().filter(|_| at < in_flight_max) else { return false };
-        question.turn = self.turn;
+        (question.turn, question.asked_behind) = (self.turn, self.next_request - 1);
         let number = (u64::from(self.turn) << TURN_SHIFT) | (self.next_read & READ_MASK);
         // Asked anew: the answer is of after whatever was recalled.
         question.tainted = false;

@@ -4,6 +4,7 @@ mod handing;
 mod keeping;
 mod locking;
 mod moving;
+mod refusing;
 mod watching;
 
 use bytes::Bytes;
@@ -299,44 +300,6 @@ fn no_more_is_under_way_than_the_server_takes() {
 }
 
 #[test]
-fn a_refused_request_and_all_behind_it_are_sent_again() {
-    let mut test = Test::open();
-    test.set(1);
-    test.set(2);
-    test.get(3);
-    test.set(4);
-    test.said();
-    test.say(&ServerMessage::Refused { number: 2, reason: Reason::Overloaded { retry_after_ms: 20 } });
-    assert_eq!(test.said(), [], "the pause asked for is kept");
-    test.reply(1, 10);
-    test.pass(Duration::from_millis(50));
-    let turn = 1 << 48;
-    assert_eq!(test.said(), [request(2, 1), Said::Read { number: turn }, request(3, 1)]);
-    assert_eq!(test.disconnects, 0);
-    test.reply(2, 11);
-    test.read_reply(turn, 11);
-    test.reply(3, 12);
-    assert_eq!(test.succeeded(), [1, 2, 3, 4]);
-}
-
-#[test]
-fn a_request_refused_but_applied_from_an_earlier_sending_is_answered_and_its_place_filled() {
-    let mut test = Test::open();
-    test.set(1);
-    test.set(2);
-    test.said();
-    test.say(&ServerMessage::Refused { number: 1, reason: Reason::NotReady });
-    // The leader that was lost had sent it on.
-    test.reply(1, 10);
-    assert_eq!(test.succeeded(), [1]);
-    test.pass(Duration::from_millis(50));
-    assert_eq!(test.said(), [request(1, 0), request(2, 1)], "the server waits for request 1");
-    test.reply(1, 10);
-    test.reply(2, 11);
-    assert_eq!(test.succeeded(), [1, 2]);
-}
-
-#[test]
 fn an_answer_that_overtakes_an_earlier_one_is_left_to_come_again() {
     let mut test = Test::open();
     test.set(1);
@@ -347,22 +310,6 @@ fn an_answer_that_overtakes_an_earlier_one_is_left_to_come_again() {
     test.reply(1, 10);
     test.reply(2, 11);
     assert_eq!(test.succeeded(), [1, 2]);
-}
-
-#[test]
-fn a_refused_read_is_asked_again_with_the_reads_behind_it() {
-    let mut test = Test::open();
-    test.get(1);
-    test.get(2);
-    test.said();
-    test.say(&ServerMessage::ReadRefused { number: 0, reason: Reason::NotReady });
-    test.say(&ServerMessage::ReadRefused { number: 1, reason: Reason::NotReady });
-    test.pass(Duration::from_millis(100));
-    let turn = 1 << 48;
-    assert_eq!(test.said(), [Said::Read { number: turn }, Said::Read { number: turn + 1 }]);
-    test.read_reply(turn + 1, 9);
-    test.read_reply(turn, 9);
-    assert_eq!(test.succeeded(), [2, 1]);
 }
 
 #[test]

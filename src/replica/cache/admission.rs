@@ -167,7 +167,7 @@ impl Replica {
     /// Passes a recall on to those of the sessions that are here.
     pub(in crate::replica) fn recall_here(&self, sessions: &[SessionId], recall: &Recall, effects: &mut Vec<Effect>) {
         for session in sessions {
-            if let Some(front) = self.attached.get(session).copied() {
+            for front in self.attached.fronts_of(*session) {
                 let notice = FrontNotice::Recall { session: *session, recall: recall.clone() };
                 effects.push(Effect::Front { front, notice });
             }

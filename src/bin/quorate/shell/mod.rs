@@ -57,7 +57,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
                 program.env("QUORATE_OUTPUT", output::asked());
                 program.env("QUORATE_ENDPOINTS", &target.endpoints);
                 program.env("QUORATE_TIMEOUT", format!("{}ms", target.timeout.as_millis()));
-                program.envs(target.auth.as_ref().map(|auth| ("QUORATE_AUTH", &auth.text)));
+                if !target.auth.is_empty() {
+                    let users: Vec<_> = target.auth.iter().map(|auth| auth.text.as_str()).collect();
+                    program.env("QUORATE_AUTH", users.join("\n"));
+                }
                 program.envs(target.resume.as_ref().map(|file| ("QUORATE_RESUME", file)));
                 program.envs(target.cell.map(|cell| ("QUORATE_CELL", cell.to_string())));
                 status = status_of(program.status().map_err(cannot_run)?);
