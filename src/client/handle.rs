@@ -14,7 +14,7 @@
 //! [transient]: super::CreateOptions::transient
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use super::acquisition;
 use super::api::{Client, CreateOptions, Created, answer, done, outward, unfit};
-use super::call::{Call, Then};
+use super::call::{Call, Next, Then};
 use super::creation::{refuse_parents, with_parents};
 use super::error::{Error, Outcome as Known, Result};
 use super::handle_events::HandleEvents;
@@ -71,6 +71,8 @@ pub(super) struct Held {
 #[derive(Default)]
 struct Calls {
     poisoned: bool,
+    /// It was closed by its holder here.
+    closed: bool,
     waiting: Vec<Waiting>,
     /// Calls that have ended are swept out when there are so many.
     sweep_at: usize,
@@ -280,9 +282,10 @@ impl Handle {
     }
 
     /// What happens to the node, or around it, from the moment it was opened on: nothing of it is missing, or there is a
-    /// gap. The last event is [`HandleEvent::Invalid`](super::HandleEvent). (The options' revision and `once` do not count.)
+    /// gap. The last event is [`HandleEvent::Invalid`](super::HandleEvent): also when the handle is closed or dropped,
+    /// and, within seconds, when one [opened elsewhere](Client::handle) is. (The options' revision and `once` do not count.)
     pub fn events(&self, options: WatchOptions) -> Op<HandleEvents> {
-        HandleEvents::begin(&self.held, options)
+        HandleEvents::begin(&self.held, self.owned, options)
     }
 
     /// Fails all that is under way through the handle, and all that is asked later, with [`Error::HandlePoisoned`]: to call
@@ -304,9 +307,14 @@ impl Handle {
         let root = self.held.client.root();
         let close = Operation::Close { handle: self.held.token.clone() };
         let (op, promise) = Op::new();
+        let held = Arc::downgrade(&self.held);
         let then = move |result: Result<Answered>| {
             promise.finish(match result.and_then(|answered| done(answered, &root)) {
-                Ok(Done::Closed) | Err(Error::SessionExpired { .. }) => Ok(()),
+                Ok(Done::Closed) => {
+                    Held::was_closed(&held);
+                    Ok(())
+                }
+                Err(Error::SessionExpired { .. }) => Ok(()),
                 Ok(_) => Err(unfit("a closing")),
                 Err(error) => Err(error),
             })
@@ -320,7 +328,14 @@ impl Drop for Handle {
     fn drop(&mut self) {
         if self.owned {
             let close = Operation::Close { handle: self.held.token.clone() };
-            self.held.client.call(Call::Request(close), Then::nothing());
+            let (root, held) = (self.held.client.root(), Arc::downgrade(&self.held));
+            let then = move |result: Result<Answered>| {
+                if result.and_then(|answered| done(answered, &root)).is_ok() {
+                    Held::was_closed(&held);
+                }
+                Next::Finished
+            };
+            self.held.client.call(Call::Request(close), Then::new(then));
         }
     }
 }
@@ -358,12 +373,28 @@ impl Held {
         calls.poisoned
     }
 
+    /// Whether it was closed here. Whoever was to be woken when it is poisoned is woken by that too.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// That stream is gone.
     pub(super) fn forget_stream(&self, stream: u64) {
         // In a forked child the lock may be held by a thread that is not there.
         if self.client.forked().is_none() {
             self.lock().wakers.remove(&stream);
         }
+    }
+
+    /// It was closed. Only its streams may be left of it: a call under way keeps nothing of a handle, nor of its client.
+    fn was_closed(held: &Weak<Self>) {
+        let Some(held) = held.upgrade() else { return };
+        let wakers = {
+            let mut calls = held.lock();
+            calls.closed = true;
+            std::mem::take(&mut calls.wakers)
+        };
+        wakers.into_values().for_each(Waker::wake);
     }
 
     fn poison(&self) {

@@ -46,10 +46,13 @@ impl Front {
             CommandOutcome::SessionOpened { token, secret, session, timeout_ms, who } => {
                 let asker = self.opening.get(&token).and_then(|id| self.connections.get(id));
                 // A token is the client's own, and another client may use the same: the secret tells them apart.
-                if asker.and_then(|c| c.opening).is_some_and(|opening| opening.is_new_with(secret))
-                    && let Some(id) = self.enter_session(token, session, who)
-                {
-                    self.say(id, &ServerMessage::SessionOpened { session, timeout_ms });
+                if asker.and_then(|c| c.opening).is_some_and(|opening| opening.is_new_with(secret)) {
+                    let before = self.sessions.get(&session).copied();
+                    if let Some(id) = self.enter_session(token, session, who) {
+                        // What it asked for on an earlier one would be answered here, whichever of the two the client is on.
+                        before.into_iter().filter(|old| *old != id).for_each(|old| self.displace(old, None));
+                        self.say(id, &ServerMessage::SessionOpened { session, timeout_ms });
+                    }
                 }
             }
             CommandOutcome::SessionsFull { token, secret } => self.sessions_full(token, secret),
@@ -61,13 +64,7 @@ impl Front {
                 }
                 let entered = self.enter_session(token, session, who);
                 if let Some(old) = before.filter(|old| Some(*old) != entered) {
-                    self.leave_session(old, Some(session).filter(|_| entered.is_none()));
-                    if let Some(connection) = self.connections.get_mut(&old) {
-                        connection.session = None;
-                    }
-                    // The client knows best which of its connections it wants: if it is this one, it takes the session up again.
-                    let code = if cfg!(bug = "40") { FaultCode::OutOfTurn } else { FaultCode::Unavailable };
-                    self.fault(old, code, "the session was taken up on another connection");
+                    self.displace(old, Some(session).filter(|_| entered.is_none()));
                 }
                 if let Some(id) = entered {
                     let applied_upto = last_number;
@@ -95,6 +92,17 @@ impl Front {
             | CommandOutcome::CachingMarked { .. }
             | CommandOutcome::ReignBegun => {}
         }
+    }
+
+    /// A connection's session goes on on another one; `left`: on none of this front.
+    fn displace(&mut self, old: ConnectionId, left: Option<SessionId>) {
+        self.leave_session(old, left);
+        if let Some(connection) = self.connections.get_mut(&old) {
+            connection.session = None;
+        }
+        // The client knows best which of its connections it wants: if it is this one, it takes the session up again.
+        let code = if cfg!(bug = "40") { FaultCode::OutOfTurn } else { FaultCode::Unavailable };
+        self.fault(old, code, "the session was taken up on another connection");
     }
 
     pub(super) fn session_refused(&mut self, token: u64, session: SessionId, why: NotResumed) {

@@ -473,6 +473,37 @@ fn the_end_of_a_connection_takes_nothing_from_the_one_that_took_its_place() {
     assert!(is_told(9), "what the first asked for is the second's");
 }
 
+/// The wish for a session may reach the log late, when its client has long gone on by another connection: that one must not
+/// be left standing, as nothing it asks for would be answered there.
+#[test]
+fn a_session_that_is_opened_again_leaves_no_connection_without_answers() {
+    let mut front = front();
+    let mut open = BytesMut::new();
+    ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
+    let late = ConnectionId(CLIENT.0 + 1);
+    front.opened(START, late, None);
+    let opened = || CommandOutcome::SessionOpened {
+        token: 3,
+        secret: 9,
+        session: SESSION,
+        timeout_ms: 12_000,
+        who: Arc::default(),
+    };
+    for id in [CLIENT, late] {
+        front.received(Instant::ZERO, id, &hello(None));
+        front.received(Instant::ZERO, id, &open);
+        assert!(!heard(&mut front).1);
+        applied(&mut front, opened());
+    }
+    assert_eq!(front.sessions.get(&SESSION), Some(&late));
+    let (words, closed) = heard(&mut front);
+    assert!(closed && words.iter().any(|word| word.contains("on another connection")), "{words:?}");
+    front.closed(CLIENT);
+    assert_eq!(front.sessions.get(&SESSION), Some(&late), "its end takes nothing along");
+    applied(&mut front, opened());
+    assert!(!heard(&mut front).1, "a second copy of the command is nobody's");
+}
+
 #[test]
 fn a_client_that_says_no_hello_is_dropped() {
     let mut front = front();

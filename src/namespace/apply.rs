@@ -341,7 +341,11 @@ impl Namespace {
         let place = if let Some(place) = self.sessions.find_token(token, secret) {
             self.sessions.update(place, |row| {
                 row.counter += 1;
-                row.connect_from(address);
+                // Whoever asked for something, or has taken the session over, knew that it was open: this is a late copy, and
+                // says nothing of where the client is by now.
+                if row.last_number == 0 {
+                    row.connect_from(address);
+                }
             });
             place
         } else if self.sessions.len() >= SESSIONS_MAX {

@@ -33,7 +33,7 @@ pub struct Resume {
 pub enum Command {
     /// Makes a session. Its id is the revision of this command. `token` finds the waiting connection again and makes a
     /// resend harmless: a live session with the same (token, secret) is returned instead of a second one. `address`: from
-    /// where its client is connected.
+    /// where its client is connected; that of a resend counts until the session is asked for something, or taken over.
     OpenSession { token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr> },
     /// A connection took the session up again: bumps the session's counter, so that an expiry under way misses.
     ///

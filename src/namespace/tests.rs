@@ -1,6 +1,7 @@
 //! The namespace against a small model of it, its images against replay, and every refusal in a table.
 
 mod acls;
+mod determinism;
 mod digests;
 pub(crate) mod generated;
 mod handles;

@@ -143,6 +143,43 @@ fn poison_calls_back_what_waits_and_keeps_the_node_open() {
     assert!(!lives(&client, "/l"));
 }
 
+/// No event of the node says that a handle is closed, and its stream ends nevertheless: at whoever holds it, and at whoever
+/// was shown it, before or after.
+#[test]
+fn the_events_of_a_handle_end_when_it_is_closed_here_or_elsewhere() {
+    let cell = Cell::start(1, "");
+    let (owner, other) = (connect(&cell, "20s"), connect(&cell, "20s"));
+    let open = |data: &str| {
+        let options = OpenOptions::write().create(data.to_owned(), CreateOptions::permanent());
+        owner.open("/h", options).wait_timeout(PATIENCE).expect("it may be opened")
+    };
+    let events = |handle: &Handle| handle.events(WatchOptions::node()).wait_timeout(PATIENCE).expect("a stream");
+    let gone = Some(HandleEvent::Invalid(HandleLost::Gone));
+    let (closed, dropped) = (open("1"), open("2"));
+    let shown = other.handle(closed.token().clone());
+    let mut streams = [events(&closed), events(&shown)];
+    let mut of_dropped = events(&dropped);
+    for stream in &mut streams {
+        let polled = Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending(), "it is open: {polled:?}");
+    }
+    closed.set("3", Expect::Any).wait_timeout(PATIENCE).expect("it is open");
+    closed.close().wait_timeout(PATIENCE).expect("closing never fails");
+    for stream in &mut streams {
+        let changed = stream.next_timeout(PATIENCE);
+        assert!(matches!(&changed, Some(HandleEvent::Node(event)) if event.path() == Some("/h")), "{changed:?}");
+        assert_eq!(stream.next_timeout(PATIENCE), gone);
+        assert!(stream.next().wait().is_none() && stream.is_over(), "that was the last");
+    }
+    drop(dropped);
+    assert!(matches!(of_dropped.next_timeout(PATIENCE), Some(HandleEvent::Node(_))));
+    assert_eq!(of_dropped.next_timeout(PATIENCE), gone, "a handle that is dropped is closed");
+    let mut late = events(&shown);
+    assert!(matches!(late.next_timeout(PATIENCE), Some(HandleEvent::Node(_))), "from the opening on");
+    assert_eq!(late.next_timeout(PATIENCE), gone, "it was closed before it was asked");
+    assert!(lives(&owner, "/h"), "the node stays");
+}
+
 /// Whoever polls a stream of events in turn, only the last is woken, and nobody is kept in mind besides.
 #[test]
 fn a_stream_keeps_the_waker_of_who_polled_it_last() {

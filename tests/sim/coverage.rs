@@ -392,7 +392,8 @@ pub fn table(struck: &Struck) -> String {
 
 /// Every word a run may reach.
 pub fn everything() -> BTreeSet<&'static str> {
-    let mut all = [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS, OPTIONS, SCOPES, enquirer::WORDS, WRONGS].concat();
+    let mut all =
+        [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS, OPTIONS, SCOPES, enquirer::WORDS, WRONGS].concat();
     all.extend(FAULTS.iter().chain(&*ERRORS).map(String::as_str));
     for (word, why) in BEYOND.iter().chain(&BY_CHANCE) {
         assert!(all.contains(word), "`{word}` is no word, and need not be excused as {why}");

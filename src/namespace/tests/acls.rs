@@ -633,3 +633,26 @@ fn a_log_is_judged_as_data_are() {
         assert_eq!(cell.ask(stranger, operations[0].clone()), Err(Refusal::NoNode { path: path() }));
     }
 }
+
+#[test]
+fn a_late_copy_of_an_opening_does_not_say_where_a_client_is() {
+    let mut cell = Cell::new();
+    let [there, elsewhere] = [[192, 168, 0, 1], [192, 168, 0, 2]].map(|address: [u8; 4]| Some(IpAddr::from(address)));
+    let client = cell.client(Some(HOME), &[]);
+    let session = cell.sessions[client].0;
+    let open = |address| Command::OpenSession { token: 0, secret: 9, timeout_ms: 12_000, address };
+    cell.command(open(there));
+    assert_eq!(cell.who(client).address, there, "who was not answered may ask from elsewhere");
+    cell.done(client, Operation::Sync);
+    let resume = Resume { session, secret: 9, holder: 0, takes_over: false };
+    cell.command(Command::ResumeSession { token: 5, resume, address: elsewhere });
+    cell.command(open(Some(HOME)));
+    assert_eq!(cell.who(client).address, elsewhere, "who has asked for something knows of the session");
+    // The same of one that was taken over before anything was asked for.
+    let client = cell.client(Some(HOME), &[]);
+    let session = cell.sessions[client].0;
+    let resume = Resume { session, secret: 9, holder: 7, takes_over: true };
+    cell.command(Command::ResumeSession { token: 5, resume, address: elsewhere });
+    cell.command(Command::OpenSession { token: 1, secret: 9, timeout_ms: 12_000, address: Some(HOME) });
+    assert_eq!(cell.who(client).address, elsewhere, "it is another process's by now");
+}

@@ -1,5 +1,7 @@
 //! Random batches: the namespace agrees with the model, a mirror with its tree, and a seed with every other seed.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
@@ -27,7 +29,7 @@ fn data() -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..5).prop_map(Bytes::from)
 }
 
-fn expect() -> impl Strategy<Value = Expect> {
+pub(super) fn expect() -> impl Strategy<Value = Expect> {
     prop_oneof![6 => Just(Expect::Any), 3 => (0..3_u64).prop_map(Expect::Version), 1 => Just(Expect::Absent)]
 }
 
@@ -51,7 +53,7 @@ fn quota() -> impl Strategy<Value = Option<Quota>> {
     option::weighted(0.8, (bounds.clone(), bounds).prop_map(|(hard, soft)| Quota { hard, soft }))
 }
 
-fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
+pub(super) fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
     let lifetime = prop_oneof![
         3 => Just(Lifetime::Permanent),
         2 => Just(Lifetime::Ephemeral),
@@ -65,7 +67,7 @@ fn creation() -> impl Strategy<Value = (String, Bytes, Lifetime, bool)> {
     prop_oneof![3 => plain, 1 => sequential]
 }
 
-fn opening() -> impl Strategy<Value = Operation> {
+pub(super) fn opening() -> impl Strategy<Value = Operation> {
     let transient = creation().prop_map(|(path, data, _, sequential)| (path, data, Lifetime::Transient, sequential));
     let birth = (prop_oneof![1 => creation(), 3 => transient], any::<bool>());
     let mode = (0..16_u8).prop_map(|bits| HandleMode::from_bits(bits).expect("every four bits are a mode"));
@@ -79,7 +81,7 @@ fn opening() -> impl Strategy<Value = Operation> {
 }
 
 /// Stands for the handle given out as the `instance`th; of `digits` 0 it is that one, of others it is tampered with.
-fn handle() -> impl Strategy<Value = Handle> {
+pub(super) fn handle() -> impl Strategy<Value = Handle> {
     let bits = (0..16_u8).prop_map(|bits| HandleMode::from_bits(bits).expect("every four bits are a mode"));
     (any::<u64>(), bits, prop_oneof![6 => Just(0), 1 => 1..4_u64]).prop_map(|(instance, mode, digits)| Handle {
         path: "/a".into(),
@@ -121,7 +123,7 @@ fn appending() -> impl Strategy<Value = (String, Records, Option<u64>)> {
         .prop_map(|(path, records, end)| (path, records.iter().collect(), end))
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (path(), expect()).prop_map(|(path, expect)| Step::Check { path, expect }),
         4 => creation()
@@ -205,8 +207,8 @@ pub enum Deed {
     },
 }
 
-pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
-    let deed = prop_oneof![
+pub(super) fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
         2 => (0..4_u64).prop_map(|token| Deed::Open { token }),
         1 => (any::<usize>(), 5..7_u128, 7..10_u64, any::<bool>())
             .prop_map(|(which, secret, holder, takes_over)| Deed::Resume { which, secret, holder, takes_over }),
@@ -216,70 +218,107 @@ pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
         1 => any::<usize>().prop_map(|which| Deed::Mark { which }),
         16 => (any::<usize>(), prop_oneof![8 => Just(0), 1 => -3..3_i64], 0..4_u64, operation())
             .prop_map(|(which, ahead, acked_behind, operation)| Deed::Request { which, ahead, acked_behind, operation }),
-    ];
+    ]
+}
+
+pub fn deeds(count: usize) -> impl Strategy<Value = Vec<Vec<Deed>>> {
     let first = vec![Deed::Reign { rises: true, key: 7 }];
-    vec(vec(deed, 0..6), 1..count).prop_map(move |turns| [vec![first.clone()], turns].concat())
+    vec(vec(deed(), 0..6), 1..count).prop_map(move |turns| [vec![first.clone()], turns].concat())
+}
+
+/// What a generated client knows of the state it acts in.
+pub(super) struct Known<'a> {
+    /// Each session's counter and last request.
+    pub sessions: BTreeMap<SessionId, (u64, u64)>,
+    pub reign: Option<u64>,
+    /// Every handle ever given out.
+    pub handles: &'a [Handle],
+    /// The instance and the lock generation of a node.
+    pub node: Box<dyn Fn(&str) -> Option<(u64, u64)> + 'a>,
 }
 
 /// The command of a deed, done in the model's state.
 pub fn command(model: &Model, deed: &Deed) -> Command {
-    let pick = |which: usize| {
-        let known: Vec<_> = model.sessions.keys().copied().chain([SessionId(1)]).collect();
+    Known::of(model).command(deed)
+}
+
+impl<'a> Known<'a> {
+    fn of(model: &'a Model) -> Self {
+        Self {
+            sessions: model.sessions.iter().map(|(id, found)| (*id, (found.counter, found.last))).collect(),
+            reign: model.reign.map(|reign| reign.number),
+            handles: &model.handles,
+            node: Box::new(|path| model.nodes.get(path).map(|node| (node.stat.instance, node.stat.lock_generation))),
+        }
+    }
+
+    /// One of the sessions that live, or another.
+    pub fn session(&self, which: usize) -> SessionId {
+        let known: Vec<_> = self.sessions.keys().copied().chain([SessionId(1)]).collect();
         known[which % known.len()]
-    };
-    match deed {
-        Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000, address: None },
-        Deed::Resume { which, secret, holder, takes_over } => {
-            let (session, secret) = (pick(*which), *secret);
-            let resume = Resume { session, secret, holder: *holder, takes_over: *takes_over };
-            Command::ResumeSession { token: 8, resume, address: None }
-        }
-        Deed::Expire { which, late } => {
-            let session = pick(*which);
-            let counter = model.sessions.get(&session).map_or(1, |found| found.counter);
-            Command::ExpireSession { session, counter: counter - u64::from(*late) }
-        }
-        Deed::Settle { path } => {
-            let instance = model.nodes.get(path).map_or(1, |node| node.stat.instance);
-            Command::Settle { path: path.clone(), instance }
-        }
-        Deed::Reign { rises, key } => {
-            let number = model.reign.map_or(1, |reign| reign.number + u64::from(*rises));
-            Command::BeginReign { reign: number, key: *key }
-        }
-        Deed::Mark { which } => Command::MarkCaching { session: pick(*which) },
-        Deed::Request { which, ahead, acked_behind, operation } => {
-            let session = pick(*which);
-            let next = model.sessions.get(&session).map_or(1, |found| found.last + 1);
-            let number = next.saturating_add_signed(*ahead);
-            let acked_upto = next.saturating_sub(1 + acked_behind);
-            let mut operation = operation.clone();
-            if let Operation::Guarded { sequencer, .. } = &mut operation
-                && let Some(node) = model.nodes.get(&sequencer.path).filter(|_| sequencer.generation % 2 == 0)
-            {
-                (sequencer.instance, sequencer.generation) = (node.stat.instance, node.stat.lock_generation);
+    }
+
+    /// The command of a deed.
+    pub fn command(&self, deed: &Deed) -> Command {
+        match deed {
+            Deed::Open { token } => Command::OpenSession { token: *token, secret: 5, timeout_ms: 3000, address: None },
+            Deed::Resume { which, secret, holder, takes_over } => {
+                let (session, secret) = (self.session(*which), *secret);
+                let resume = Resume { session, secret, holder: *holder, takes_over: *takes_over };
+                Command::ResumeSession { token: 8, resume, address: None }
             }
-            match &mut operation {
-                Operation::Close { handle } => *handle = real(model, handle),
-                Operation::Through { handle, operation } => {
-                    *handle = real(model, handle);
-                    relate(operation, &handle.path);
+            Deed::Expire { which, late } => {
+                let session = self.session(*which);
+                let counter = self.sessions.get(&session).map_or(1, |found| found.0);
+                Command::ExpireSession { session, counter: counter - u64::from(*late) }
+            }
+            Deed::Settle { path } => {
+                let instance = (self.node)(path).map_or(1, |(instance, _)| instance);
+                Command::Settle { path: path.clone(), instance }
+            }
+            Deed::Reign { rises, key } => {
+                let number = self.reign.map_or(1, |number| number + u64::from(*rises));
+                Command::BeginReign { reign: number, key: *key }
+            }
+            Deed::Mark { which } => Command::MarkCaching { session: self.session(*which) },
+            Deed::Request { which, ahead, acked_behind, operation } => {
+                let session = self.session(*which);
+                let next = self.sessions.get(&session).map_or(1, |found| found.1 + 1);
+                let number = next.saturating_add_signed(*ahead);
+                let acked_upto = next.saturating_sub(1 + acked_behind);
+                Command::Request { session, number, acked_upto, operation: self.real(operation) }
+            }
+        }
+    }
+
+    /// The operation with real sequencers and handles in it.
+    fn real(&self, operation: &Operation) -> Operation {
+        let mut operation = operation.clone();
+        if let Operation::Guarded { sequencer, .. } = &mut operation
+            && sequencer.generation % 2 == 0
+            && let Some(found) = (self.node)(&sequencer.path)
+        {
+            (sequencer.instance, sequencer.generation) = found;
+        }
+        match &mut operation {
+            Operation::Close { handle } => *handle = real(self.handles, handle),
+            Operation::Through { handle, operation } => {
+                *handle = real(self.handles, handle);
+                relate(operation, &handle.path);
+            }
+            Operation::Multi { steps } => steps.iter_mut().for_each(|step| {
+                if let Step::CheckHandle { handle } = step {
+                    *handle = real(self.handles, handle);
                 }
-                Operation::Multi { steps } => steps.iter_mut().for_each(|step| {
-                    if let Step::CheckHandle { handle } = step {
-                        *handle = real(model, handle);
-                    }
-                }),
-                _ => {}
-            }
-            Command::Request { session, number, acked_upto, operation }
+            }),
+            _ => {}
         }
+        operation
     }
 }
 
 /// The handle that another stands for.
-fn real(model: &Model, standing: &Handle) -> Handle {
-    let known = &model.handles;
+fn real(known: &[Handle], standing: &Handle) -> Handle {
     let latest = known.len().saturating_sub(4);
     let which = standing.instance as usize % 4;
     let Some(mut handle) = known.get(latest + which).or(known.last()).cloned() else { return standing.clone() };
@@ -301,6 +340,8 @@ fn relate(operation: &mut Operation, handle: &str) {
     | Operation::Release { path }
     | Operation::Acquire { path, .. }
     | Operation::Create { path, .. }
+    | Operation::CreateWithAcl { path, .. }
+    | Operation::SetAcl { path, .. }
     | Operation::Open { path, .. }) = operation
     else {
         panic!("{operation:?} does not go through a handle")

@@ -131,7 +131,8 @@ impl Replica {
             let pushed = self.pending.pushed();
             let Some(cache) = &mut self.cache else { continue };
             if view.caches {
-                if cache.renew((session, view.holder), way, pushed) {
+                let is_shared = view.holder != view.token;
+                if cache.renew((session, view.holder), is_shared, way, pushed) {
                     word.renewed.push(session);
                 }
             } else if cache.begin_to_mark(session)

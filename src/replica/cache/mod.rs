@@ -37,7 +37,10 @@
 //! 6. Only sessions that the log has marked are renewed or granted anything.
 //! 7. *Nobody answers for another process*: when a session passes to another one, the one before may not know yet, and goes on
 //!    using what it keeps. Its lease is neither renewed nor cut short by a recall's answer; and until it is over the session
-//!    is not closed, since a new leader, who finds it gone, would wait for nobody ([`Touch::End`]).
+//!    is not closed, since a new leader, who finds it gone, would wait for nobody ([`Touch::End`]). Where it keeps nothing,
+//!    nobody need wait: it is granted nothing more, and what it was granted in earlier reigns was over before this one
+//!    granted anything. Nor does the one before answer for the one of now, as it could through a replica that lags: once a
+//!    session was passed on, what it keeps runs out when it comes another way ([`Holder::come`]).
 //!
 //! While nobody keeps anything, commands pass unread ([`Cache::is_idle`]). What was admitted then is blocked by nothing,
 //! so the first grants are given only once it is applied.
@@ -131,8 +134,10 @@ pub(super) enum Whither {
 struct Holder {
     /// The process that has the session, as the log knew it when it came.
     process: u64,
-    /// Another process has the session by now.
+    /// Another process has the session by now, or it is not known which of two came here last.
     is_former: bool,
+    /// Another process had the session before.
+    is_shared: bool,
     /// The cache lease that its client may believe in ends before.
     until: Instant,
     /// Its one place in `looks`.
@@ -206,9 +211,15 @@ impl Cache {
         self.reading_from.is_none()
     }
 
-    /// A session, which the log has marked and `process` has, asks for its lease to run on. `count`: submissions up to now.
-    /// False if it must run out.
-    pub(super) fn renew(&mut self, (session, process): (SessionId, u64), way: Way, count: u64) -> bool {
+    /// A session, which the log has marked and `process` has, asks for its lease to run on. `is_shared`: another process had it
+    /// before. `count`: submissions up to now. False if it must run out.
+    pub(super) fn renew(
+        &mut self,
+        (session, process): (SessionId, u64),
+        is_shared: bool,
+        way: Way,
+        count: u64,
+    ) -> bool {
         if let Some(settling) = &self.settling {
             if settling.waiting.contains_key(&session) {
                 // It may have come back since it was asked.
@@ -222,9 +233,8 @@ impl Cache {
             looks.insert((Instant::ZERO, session));
             Holder::new(process, way)
         });
-        if !holder.is_former {
-            holder.way = way;
-        }
+        holder.is_shared |= is_shared;
+        holder.come(way);
         if !holder.may_keep() {
             // What it was asked may have been lost with the connection it had.
             if !holder.is_former && holder.ask_again_at <= self.now {
@@ -251,6 +261,7 @@ impl Cache {
         with_children: bool,
     ) -> bool {
         let Some(holder) = self.holders.get_mut(&session) else { return false };
+        holder.come(way);
         let is_new = !holder.paths.contains(path);
         let is_full = is_new
             && (self.grants.count() >= CACHE_GRANTS_MAX || self.grants.bytes() + path.len() > CACHE_GRANT_BYTES_MAX);
@@ -270,7 +281,6 @@ impl Cache {
             }
             return false;
         }
-        holder.way = way;
         let path: Arc<str> = path.into();
         self.grants.add(&path, session, with_children);
         holder.paths.insert(path);
@@ -498,7 +508,7 @@ impl Cache {
         let last_recall = &mut self.last_recall;
         for touch in touches {
             if let Touch::End(session) = touch
-                && let Some(holder) = self.holders.get_mut(session).filter(|holder| holder.is_former)
+                && let Some(holder) = self.holders.get_mut(session).filter(|holder| holder.is_former && holder.keeps())
             {
                 // Nobody answers it: it is over with the lease.
                 *last_recall += 1;
@@ -590,8 +600,25 @@ impl Cache {
 
 impl Holder {
     fn new(process: u64, way: Way) -> Self {
-        let (until, look_at, ask_again_at, is_former) = (Instant::ZERO, Instant::ZERO, Instant::ZERO, false);
-        Self { process, is_former, until, look_at, way, paths: BTreeSet::new(), ask_again_at, owes: BTreeMap::new() }
+        let (until, look_at, ask_again_at) = (Instant::ZERO, Instant::ZERO, Instant::ZERO);
+        let (is_former, is_shared, paths, owes) = (false, false, BTreeSet::new(), BTreeMap::new());
+        Self { process, is_former, is_shared, until, look_at, way, paths, ask_again_at, owes }
+    }
+
+    /// Its session comes that way. Where another process had the session before, that one may be who comes: through a replica
+    /// that has not applied yet that it lost it. It would answer for what the one of now keeps, which therefore runs out.
+    fn come(&mut self, way: Way) {
+        if self.is_shared && self.keeps() && self.way != way {
+            self.is_former = true;
+        }
+        if !self.is_former {
+            self.way = way;
+        }
+    }
+
+    /// Whether its client may be using an answer: all it was granted stands here, and goes only when it was dropped.
+    fn keeps(&self) -> bool {
+        !self.paths.is_empty()
     }
 
     /// Whether its lease may be renewed, and answers granted to it.

@@ -43,7 +43,7 @@ fn cache(sessions: &[SessionId]) -> Cache {
     let mut cache = Cache::begin(REIGN, BTreeMap::new(), false, 0);
     assert!(cache.is_idle(), "nobody keeps anything");
     for session in sessions {
-        assert!(cache.renew((*session, 1), HERE, 0));
+        assert!(cache.renew((*session, 1), false, HERE, 0));
     }
     cache.end_turn(ms(0));
     cache
@@ -128,7 +128,7 @@ fn what_left_unread_is_applied_before_anything_is_granted() {
     cache.proposed(Slot(10), 8);
     cache.proposed(Slot(11), 9);
     cache.applied(Slot(10));
-    assert!(cache.renew((S, 1), HERE, 9) && !cache.is_idle());
+    assert!(cache.renew((S, 1), false, HERE, 9) && !cache.is_idle());
     cache.end_turn(ms(0));
     assert!(!cache.grant(ms(1), S, HERE, "/a", false));
     cache.applied(Slot(11));
@@ -139,10 +139,10 @@ fn what_left_unread_is_applied_before_anything_is_granted() {
 fn who_does_not_answer_holds_a_command_up_until_its_lease_is_over() {
     let mut cache = cache(&[S]);
     assert!(cache.grant(ms(1), S, HERE, "/a", false));
-    assert!(cache.renew((S, 1), HERE, 0));
+    assert!(cache.renew((S, 1), false, HERE, 0));
     cache.end_turn(ms(500));
     assert!(admit(&mut cache, T, &[node("/a")]).is_some());
-    assert!(!cache.renew((S, 1), HERE, 0), "who owes an answer is not renewed");
+    assert!(!cache.renew((S, 1), false, HERE, 0), "who owes an answer is not renewed");
     assert!(!cache.grant(ms(600), S, HERE, "/b", false), "and is granted nothing");
     let over = ms(500) + CACHE_LEASE;
     // It was renewed since its lease was last looked at: that is seen when it would have ended.
@@ -190,10 +190,38 @@ fn nobody_answers_for_the_process_that_had_the_session_before() {
     cache.recalled(S, REIGN, 2);
     cache.session_over(S);
     assert_eq!(freed(&mut cache, ms(2)), 0, "the one before may still use both");
-    assert!(!cache.renew((S, 2), THERE, 2) && !cache.grant(ms(3), S, THERE, "/c", false), "its lease must end first");
+    assert!(
+        !cache.renew((S, 2), false, THERE, 2) && !cache.grant(ms(3), S, THERE, "/c", false),
+        "its lease must end first"
+    );
     assert_eq!(freed(&mut cache, ms(1_999)), 0);
     assert_eq!(freed(&mut cache, ms(2_000)), 2);
-    assert!(cache.renew((S, 2), THERE, 2));
+    assert!(cache.renew((S, 2), false, THERE, 2));
+}
+
+/// A replica that lags may have the process before still connected, and speaks for it as if it were the one that has the
+/// session by now.
+#[test]
+fn who_comes_another_way_does_not_answer_for_a_process_that_took_the_session_over() {
+    let mut by_lease = Cache::begin(REIGN, BTreeMap::new(), false, 0);
+    let mut by_wish = Cache::begin(REIGN, BTreeMap::new(), false, 0);
+    for cache in [&mut by_lease, &mut by_wish] {
+        assert!(cache.renew((S, 2), true, HERE, 0));
+        cache.end_turn(ms(0));
+        assert!(cache.renew((S, 2), true, THERE, 0), "it keeps nothing yet: it goes where it likes");
+        cache.end_turn(ms(0));
+        assert!(cache.grant(ms(1), S, HERE, "/a", false) && cache.grant(ms(1), S, HERE, "/b", false));
+    }
+    assert!(!by_lease.renew((S, 2), true, THERE, 0), "it may be the one before that comes");
+    assert!(!by_wish.grant(ms(1), S, THERE, "/c", false));
+    for mut cache in [by_lease, by_wish] {
+        assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+        assert_eq!(sent(&mut cache), [], "whoever could answer may know nothing of it");
+        cache.recalled(S, REIGN, 1);
+        assert_eq!(freed(&mut cache, ms(1_999)), 0);
+        assert_eq!(freed(&mut cache, ms(2_000)), 1);
+        assert!(cache.renew((S, 2), true, THERE, 2), "and then anew");
+    }
 }
 
 #[test]
@@ -202,13 +230,13 @@ fn whoever_comes_another_way_is_asked_again() {
     assert!(cache.grant(ms(1), S, HERE, "/a", false));
     assert!(admit(&mut cache, T, &[node("/a")]).is_some());
     assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(1, &["/a"]))]);
-    assert!(!cache.renew((S, 1), THERE, 1), "it owes an answer");
+    assert!(!cache.renew((S, 1), false, THERE, 1), "it owes an answer");
     assert_eq!(sent(&mut cache), [(Whither::One(S, THERE), recall(1, &["/a"]))], "the question may have been lost");
     cache.recalled(S, REIGN, 1);
     assert_eq!(freed(&mut cache, ms(2)), 1);
 
     let mut cache = Cache::begin(REIGN, [(S, 1)].into(), false, 0);
-    assert!(!cache.renew((S, 1), THERE, 0), "it may keep answers of before");
+    assert!(!cache.renew((S, 1), false, THERE, 0), "it may keep answers of before");
     assert_eq!(sent(&mut cache), [(Whither::One(S, THERE), recall(EVERYTHING_OF_BEFORE, &[]))]);
 }
 
@@ -222,6 +250,25 @@ fn a_session_ends_only_once_whoever_had_it_before_keeps_nothing() {
     assert_eq!(sent(&mut cache), [], "who could answer knows nothing of it");
     assert_eq!(freed(&mut cache, ms(1_999)), 0, "another leader would not know for whom to wait");
     assert_eq!(freed(&mut cache, ms(2_000)), 1);
+}
+
+#[test]
+fn a_session_whose_former_process_keeps_nothing_ends_at_once() {
+    let mut cache = cache(&[S, T]);
+    assert!(cache.grant(ms(1), S, HERE, "/a", false));
+    assert!(admit(&mut cache, T, &[node("/a")]).is_some());
+    cache.recalled(S, REIGN, 1);
+    assert_eq!(freed(&mut cache, ms(2)), 1);
+    for session in [S, T] {
+        cache.resumed(session, Some(2));
+        assert!(!cache.grant(ms(3), session, HERE, "/b", false), "it is granted nothing more");
+        assert!(
+            admit(&mut cache, session, &[Touch::End(session)]).is_none(),
+            "one dropped all, one was granted nothing"
+        );
+        assert!(!cache.renew((session, 2), false, THERE, 2), "but its lease must end before another begins");
+    }
+    assert!(sent(&mut cache).iter().all(|(_, recall)| recall.number == 1), "nobody was asked for more");
 }
 
 #[test]
@@ -253,7 +300,7 @@ fn a_new_leader_asks_everybody_to_drop_everything_first() {
     assert_eq!(sent(&mut cache), [(Whither::Wherever(vec![S, T]), recall(EVERYTHING_OF_BEFORE, &[]))]);
     assert_eq!(admit(&mut cache, T, &[node("/a")]), Some(Recalls::new()));
     assert_eq!(cache.holds(Some(S), Some(&[])), None, "what changes nothing need not wait");
-    assert!(!cache.renew((S, 1), HERE, 5), "its lease of before must end");
+    assert!(!cache.renew((S, 1), false, HERE, 5), "its lease of before must end");
     assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(EVERYTHING_OF_BEFORE, &[]))], "it is here");
     cache.recalled(S, REIGN, EVERYTHING_OF_BEFORE);
     assert_eq!(freed(&mut cache, ms(30)), 0);
@@ -269,7 +316,7 @@ fn a_new_leader_waits_no_longer_than_a_lease() {
     assert!(admit(&mut cache, T, &[node("/a")]).is_some());
     assert_eq!(freed(&mut cache, ms(1_999)), 0);
     assert_eq!(freed(&mut cache, ms(2_000)), 1);
-    assert!(cache.renew((S, 1), HERE, 0));
+    assert!(cache.renew((S, 1), false, HERE, 0));
 }
 
 #[test]
@@ -339,14 +386,14 @@ fn who_keeps_too_much_is_asked_to_drop_it_and_may_keep_anew() {
     assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(2, &[]))], "so room is made");
     assert!(!cache.grant(ms(1), S, HERE, "/more", false));
     assert_eq!(sent(&mut cache), [], "once");
-    assert!(!cache.renew((S, 1), HERE, 1));
+    assert!(!cache.renew((S, 1), false, HERE, 1));
     assert_eq!(sent(&mut cache), [(Whither::One(S, HERE), recall(2, &[]))], "and whenever it comes");
     assert_eq!(admit(&mut cache, T, &[node("/n2")]), Some([(S, 2)].into()), "what is asked back is waited for");
     cache.invariants();
     cache.recalled(S, REIGN, 2);
     assert_eq!(cache.account().grants, 0);
     assert_eq!(freed(&mut cache, ms(2)), 2);
-    assert!(cache.renew((S, 1), HERE, 1) && cache.grant(ms(3), S, HERE, "/more", false));
+    assert!(cache.renew((S, 1), false, HERE, 1) && cache.grant(ms(3), S, HERE, "/more", false));
 }
 
 #[test]
