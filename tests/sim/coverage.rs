@@ -317,7 +317,7 @@ pub const BEYOND: [(&str, &str); 21] = [
 pub const PHASES: [&str; 6] = ["no leader", "probing", "phase 1", "taking over", "phase 2", "catching up"];
 
 /// Faults that chance brings by the way, beside the misfortunes.
-pub const CHANCES: [&str; 20] = [
+pub const CHANCES: [&str; 22] = [
     "lost-packet",
     "dropped-frame",
     "doubled-frame",

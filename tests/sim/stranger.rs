@@ -143,7 +143,7 @@ impl Errand {
                 out.clear();
                 frame::append(&mut out, CLIENT_MAGIC, kind, 0, |out| out.put_u8(0));
             }
-            Self::TooLarge => out.extend_from_slice(&*TOO_LARGE),
+            Self::TooLarge => out.extend_from_slice(&TOO_LARGE),
             Self::Damaged => {
                 ClientMessage::Hello(hello).encode(&mut out);
                 let last = out.len() - 1;

@@ -233,9 +233,11 @@ pub(super) struct Known<'a> {
     pub reign: Option<u64>,
     /// Every handle ever given out.
     pub handles: &'a [Handle],
-    /// The instance and the lock generation of a node.
-    pub node: Box<dyn Fn(&str) -> Option<(u64, u64)> + 'a>,
+    pub node: FindNode<'a>,
 }
+
+/// The instance and the lock generation of a node.
+pub(super) type FindNode<'a> = Box<dyn Fn(&str) -> Option<(u64, u64)> + 'a>;
 
 /// The command of a deed, done in the model's state.
 pub fn command(model: &Model, deed: &Deed) -> Command {
