@@ -292,8 +292,7 @@ impl Paxos {
             && self.may_promise(now, ballot, None)
             && !leads
             && !self.hears_leader(now)
-            && chosen >= self.log.trimmed_upto()
-            && self.can_tell_from(chosen.next());
+            && chosen >= self.log.trimmed_upto();
         send(out, from, Message::ProbeReply { ballot, granted, promised: self.acceptor.promised });
         if chosen < self.configs.newest_slot() {
             // By so old a list it may hear none of those who could tell it of the newest.

@@ -232,10 +232,7 @@ impl Paxos {
         }
         leading.next = slot.next();
         leading.proposals.push_back(Proposal { votes: ReplicaSet::EMPTY });
-        leading.sent.push_back(now);
-        if leading.sent.len() as u64 > 4 * SLOT_WINDOW {
-            leading.sent.pop_front();
-        }
+        leading.remember_sent(now);
         leading.reign.wanted = false;
         leading.fetching_since = None;
         self.append_vote(now, ballot, slot, value, Duration::ZERO, out);
@@ -488,6 +485,14 @@ impl Leading {
     fn skip_chosen(&mut self) {
         self.next = self.next.next();
         self.proposals.push_back(Proposal { votes: ReplicaSet::EMPTY });
-        self.sent.push_back(Instant::ZERO);
+        self.remember_sent(Instant::ZERO);
+    }
+
+    /// When the slot before the next was sent; of so many that no acknowledgement is of an older one.
+    fn remember_sent(&mut self, at: Instant) {
+        self.sent.push_back(at);
+        if self.sent.len() as u64 > 4 * SLOT_WINDOW {
+            self.sent.pop_front();
+        }
     }
 }

@@ -223,7 +223,7 @@ impl Paxos {
     /// When [`Paxos::tick`] has something to do, unless an input comes first.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        self.election_deadline().min(self.catch_up.deadline()).min(self.acceptor.save_at())
+        self.election_deadline().min(self.catch_up_deadline()).min(self.acceptor.save_at())
     }
 
     /// The replica applied everything up to `slot` and published it to its fronts.

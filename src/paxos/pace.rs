@@ -1,9 +1,9 @@
 //! How fast a replica that lags asks for what it missed: it takes its share of links and disks, not the writers'.
 //!
-//! Who asks keeps the pace, since it alone knows what it asked whom for. One answer is under way at a time, and the next one is
-//! asked for once the bytes that came had their time at [`BYTES_PER_SECOND`], but for a first [`BURST`]. Should the others
-//! choose faster than that, and what is missing grow, the pace is given up until half of it has come: a replica that never
-//! catches up is worse than writers who wait.
+//! Who asks keeps the pace, since it alone knows what it asked whom for. One answer is under way at a time, and the next one
+//! is asked for once the bytes that came had their time, but for a first [`BURST`]. The pace is looked at again about every
+//! second: where less was gained on the writers than half of what came, it is doubled, as a replica that never catches up
+//! is worse than writers who wait; and while nobody writes there is none.
 
 use crate::time::{Duration, Instant};
 
@@ -12,48 +12,71 @@ use crate::time::{Duration, Instant};
 pub(super) struct Pace {
     /// What came had its time by then.
     paid_at: Instant,
-    /// Slots missing when the last answer was taken; none before the first.
-    missing: Option<u64>,
-    /// With more missing than that, there is no pace.
-    hurry_above: u64,
+    /// What a byte takes; 0 if there is no pace any more.
+    byte_ns: u64,
+    /// Nothing was chosen in the last stretch that was looked at.
+    alone: bool,
+    stretch: Option<Stretch>,
+}
+
+/// What is looked at at once.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    since: Instant,
+    /// Slots missing then.
+    missing: u64,
+    /// Slots that came since.
+    came: u64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { paid_at: Instant::ZERO, missing: None, hurry_above: u64::MAX }
+        Self { paid_at: Instant::ZERO, byte_ns: BYTE_NS, alone: false, stretch: None }
     }
 }
 
 impl Pace {
-    /// An answer of so many bytes came, and after it so many slots are missing.
-    pub fn took(&mut self, now: Instant, bytes: usize, missing: u64) {
-        let time = Duration::from_nanos(bytes as u64 * (1_000_000_000 / BYTES_PER_SECOND));
-        // What is had in a hurry is not paid for later: that would lose again what was gained.
-        let since = if missing > self.hurry_above { now } else { self.paid_at.max(now) };
-        self.paid_at = since + time;
+    /// An answer of so many bytes and slots came, and after it so many slots are missing.
+    pub fn took(&mut self, now: Instant, bytes: usize, slots: u64, missing: u64) {
         if missing == 0 {
-            (self.missing, self.hurry_above) = (None, u64::MAX);
+            *self = Self::default();
             return;
         }
-        if self.missing.is_some_and(|before| missing >= before) {
-            self.hurry_above = missing / 2;
+        let byte_ns = if self.alone { 0 } else { self.byte_ns };
+        // What is had without a pace is not paid for later: that would lose again what was gained.
+        self.paid_at = self.paid_at.max(now) + Duration::from_nanos(bytes as u64 * byte_ns);
+        let mut stretch = self.stretch.unwrap_or(Stretch { since: now, missing: missing + slots, came: 0 });
+        stretch.came += slots;
+        if now.since(stretch.since) >= LOOKED_AT_EVERY {
+            let chosen = (missing + stretch.came).saturating_sub(stretch.missing);
+            self.alone = chosen == 0;
+            if 2 * chosen > stretch.came {
+                self.byte_ns /= 2;
+            }
+            stretch = Stretch { since: now, missing, came: 0 };
         }
-        self.missing = Some(missing);
+        self.stretch = Some(stretch);
     }
 
-    /// When the next answer may be asked for, with so many slots missing.
-    pub fn next_at(&self, missing: u64) -> Instant {
-        if missing > self.hurry_above { Instant::ZERO } else { self.paid_at.before(BURST) }
+    /// What comes is not paid for: there is no pace to keep.
+    pub fn rest(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When the next answer may be asked for.
+    pub fn next_at(&self) -> Instant {
+        self.paid_at.before(BURST)
     }
 }
 
-/// As fast as images are sent: 62.5 MB/s, half of what a link of 1 Gbit/s carries.
-const BYTES_PER_SECOND: u64 = 62_500_000;
+/// What a byte takes at first: 62.5 MB/s as images are sent, half of what a link of 1 Gbit/s carries.
+const BYTE_NS: u64 = 16;
 
 /// What a replica missed in a moment, it gets at once.
 const BURST: Duration = Duration::from_millis(16);
 
-const _: () = assert!(1_000_000_000_u64.is_multiple_of(BYTES_PER_SECOND), "a byte takes whole nanoseconds");
+/// Long beside an answer, short beside an outage.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -61,52 +84,65 @@ mod tests {
 
     const PIECE: usize = 256 << 10;
 
-    /// Asks as soon as it may; an answer of 100 slots comes 1 ms later, while so many more are chosen in each. How long it takes
-    /// to get so many such pieces, and what is missing then after all.
-    fn catches_up(pieces: u64, chosen_in_ms: u64) -> (Duration, u64) {
-        let (mut pace, mut now, mut missing) = (Pace::default(), Instant::ZERO, 100 * pieces);
-        let mut asked = 0;
-        while missing > 0 && asked < 10 * pieces {
-            let before = now;
-            now = now.max(pace.next_at(missing)) + Duration::from_millis(1);
-            missing = (missing + chosen_in_ms * now.since(before).as_nanos() / 1_000_000).saturating_sub(100);
-            pace.took(now, PIECE, missing);
-            asked += 1;
+    /// Asks as soon as it may; an answer of 100 slots comes 1 ms later, while so many more are chosen in 100 ms. How long it
+    /// takes from so many missing slots on, and what is missing then after all.
+    fn catches_up(from: u64, chosen_in_100_ms: u64) -> (Duration, u64) {
+        let (mut pace, mut now, mut missing, mut chosen) = (Pace::default(), Instant::ZERO, from, 0);
+        while missing > 0 && now < Instant::ZERO + Duration::from_secs(60) {
+            now = now.max(pace.next_at()) + Duration::from_millis(1);
+            let all = chosen_in_100_ms * now.since(Instant::ZERO).as_nanos() / 100_000_000;
+            missing = (missing + (all - chosen)).saturating_sub(100);
+            chosen = all;
+            pace.took(now, PIECE, 100, missing);
         }
         (now.since(Instant::ZERO), missing)
     }
 
+    fn at_pace(slots: u64) -> Duration {
+        Duration::from_nanos(slots / 100 * PIECE as u64 * BYTE_NS)
+    }
+
     #[test]
     fn a_long_way_is_gone_at_the_pace_and_a_short_one_at_once() {
-        assert_eq!(catches_up(3, 0), (Duration::from_millis(3), 0), "a moment's worth");
-        let at_pace = Duration::from_nanos(1000 * PIECE as u64 * 16);
-        let (took, missing) = catches_up(1000, 0);
+        assert_eq!(catches_up(300, 1), (Duration::from_millis(3), 0), "a moment's worth");
+        let (took, missing) = catches_up(100_000, 100);
         assert_eq!(missing, 0);
-        assert!(took > at_pace.scaled(9, 10) && took < at_pace.scaled(11, 10), "{took:?}, and {at_pace:?} at the pace");
+        assert!(took > at_pace(100_000).scaled(9, 10), "{took}, and {} at the pace", at_pace(100_000));
+        assert!(took < at_pace(100_000).scaled(12, 10), "{took}, and {} at the pace", at_pace(100_000));
+    }
+
+    /// At the pace 24 slots come a millisecond, 100 at most.
+    #[test]
+    fn it_catches_up_with_writers_of_any_speed_in_a_time_that_goes_with_what_is_missing() {
+        for chosen_in_100_ms in [500, 1000, 1150, 1200, 1250, 2000, 2300, 2380, 2400, 5000, 8000] {
+            let (took, missing) = catches_up(100_000, chosen_in_100_ms);
+            let bound = at_pace(100_000).scaled(2, 1) + Duration::from_secs(4);
+            assert!(missing == 0 && took < bound, "{chosen_in_100_ms} in 100 ms: {missing} missing after {took}");
+        }
     }
 
     #[test]
-    fn who_falls_further_behind_gives_up_the_pace_until_it_has_gained() {
-        let (mut pace, now) = (Pace::default(), Instant::ZERO);
-        for missing in [1000, 900, 800] {
-            pace.took(now, PIECE << 4, missing);
-            assert!(pace.next_at(missing) > now, "it gains");
+    fn while_nobody_writes_there_is_no_pace_and_with_who_writes_again_there_is() {
+        let (took, missing) = catches_up(1_000_000, 0);
+        assert_eq!(missing, 0);
+        let in_haste = Duration::from_secs(1) + Duration::from_millis(10_000);
+        assert!(took < in_haste, "{took}: a second at the pace, and then as fast as it comes");
+        let mut pace = Pace::default();
+        let (mut now, mut missing) = (Instant::ZERO, 1_000_000);
+        for chosen in [0, 0, 0, 10, 10] {
+            now += LOOKED_AT_EVERY;
+            missing = missing + chosen - 100;
+            pace.took(now, PIECE << 4, 100, missing);
         }
-        pace.took(now, PIECE, 900);
-        assert_eq!(pace.next_at(900), Instant::ZERO, "it does not");
-        pace.took(now, PIECE, 600);
-        assert_eq!(pace.next_at(600), Instant::ZERO, "it has not gained enough");
-        pace.took(now, PIECE << 4, 440);
-        assert!(pace.next_at(440) > now, "it has");
-        pace.took(now, PIECE, 0);
-        assert!(pace.next_at(2000) > now, "what it is missing then is another matter");
+        assert!(pace.next_at() > now, "somebody writes again");
     }
 
     #[test]
-    fn it_catches_up_with_who_goes_faster_than_the_pace() {
-        for chosen_in_ms in [24, 50, 80] {
-            let (took, missing) = catches_up(1000, chosen_in_ms);
-            assert_eq!(missing, 0, "at {chosen_in_ms} slots a millisecond, after {took:?}");
-        }
+    fn who_has_caught_up_owes_nothing() {
+        let (mut pace, now) = (Pace::default(), Instant::ZERO + Duration::from_secs(9));
+        pace.took(now, PIECE << 8, 100, 700);
+        assert!(pace.next_at() > now);
+        pace.took(now, PIECE, 700, 0);
+        assert!(pace.next_at() <= now);
     }
 }

@@ -13,6 +13,7 @@ use super::core::Core;
 use super::ends::disk_failed;
 use super::failure::Failure;
 use crate::journal::{Identity, Place, SegmentId};
+use crate::limits::CATCH_UP_BYTES_MAX;
 use crate::paxos::{ReplicaId, Slot, Value};
 use crate::replica::exchange::{Borrower, Input};
 use crate::runtime::background::{Background, Completion, Job, Outcome, is_for_want_of_room};
@@ -151,7 +152,7 @@ pub(super) fn neighbours(mut places: Vec<Place>) -> Vec<Place> {
         let gap = after.offset.checked_sub(before.offset + u64::from(before.bytes));
         before.segment == after.segment && gap.is_some_and(|gap| gap <= COLD_GAP_BYTES_MAX)
     };
-    let bytes = |count: &usize| span(&places[..*count]) <= COLD_READ_BYTES_MAX;
+    let bytes = |count: &usize| span(&places[..*count]) <= CATCH_UP_BYTES_MAX;
     let linked = 1 + places.windows(2).take_while(|pair| near(pair)).count();
     let count = (1..=linked.min(places.len())).rev().find(bytes).unwrap_or(places.len().min(1));
     places.truncate(count);
@@ -175,10 +176,6 @@ fn values_in(identity: Identity, places: &[Place], bytes: &[u8]) -> Vec<Value> {
     places.iter().map_while(record).collect()
 }
 
-/// What is read at once for a peer far behind, unless one record is larger: it leaves as one answer, and votes wait behind it
-/// on the link, for 2 ms at 1 Gbit/s.
-const COLD_READ_BYTES_MAX: usize = 256 << 10;
-
 /// A seal between two records is read along.
 const COLD_GAP_BYTES_MAX: u64 = 64 << 10;
 
@@ -193,10 +190,9 @@ mod tests {
 
     #[test]
     fn what_is_read_at_once_for_a_peer_is_one_answer() {
-        let count = COLD_READ_BYTES_MAX as u64 / 8192;
-        let read = neighbours(places(4 * count, 8192));
-        assert_eq!((read.len() as u64, span(&read)), (count, COLD_READ_BYTES_MAX));
-        let large = neighbours(places(3, 2 * COLD_READ_BYTES_MAX as u32));
+        let read = neighbours(places(128, 8192));
+        assert_eq!((read.len(), span(&read)), (32, 256 << 10));
+        let large = neighbours(places(3, 512 << 10));
         assert_eq!(large.len(), 1, "a larger record alone");
         assert!(neighbours(Vec::new()).is_empty());
     }

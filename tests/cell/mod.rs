@@ -558,7 +558,7 @@ impl Cell {
 }
 
 /// What one read of the log brings, unless its first value alone is longer.
-const READ_BYTES_MAX: usize = 256 << 10;
+const READ_BYTES_MAX: usize = quorate::limits::CATCH_UP_BYTES_MAX;
 
 /// A value as the transcripts show it.
 pub fn word(value: &Value) -> String {

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::cell::path;
@@ -63,9 +64,20 @@ impl Disk {
     }
 
     /// FIFREEZE: no write to it comes back before it thaws, when what this returns is dropped. Reads go on.
-    pub fn freeze(&self) -> Frozen<'_> {
-        command("fsfreeze", &["-f", path(&self.mount)]);
-        Frozen(self)
+    pub fn freeze(&self) -> Frozen {
+        // Whoever waits for a frozen disk cannot be killed. So it thaws when this end of the pipe goes, however that goes.
+        let thaws = Command::new("sh")
+            .args([
+                "-c",
+                "read -r _; for _ in 1 2 3 4 5; do fsfreeze -u \"$0\" && break; sleep 1; done",
+                path(&self.mount),
+            ])
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        let frozen = Frozen(thaws.expect("sh runs"));
+        command("timeout", &["20", "fsfreeze", "-f", path(&self.mount)]);
+        frozen
     }
 
     pub fn remount(&self) {
@@ -74,15 +86,13 @@ impl Disk {
     }
 }
 
-/// A disk that takes no write. However a test ends, its disk thaws: nobody who waits for it could be killed.
-pub struct Frozen<'a>(&'a Disk);
+/// A disk that takes no write, and who thaws it.
+pub struct Frozen(Child);
 
-impl Drop for Frozen<'_> {
+impl Drop for Frozen {
     fn drop(&mut self) {
-        let thawed = Command::new("fsfreeze").args(["-u", path(&self.0.mount)]).status();
-        if !thawed.is_ok_and(|status| status.success()) {
-            eprintln!("{} stays frozen: fsfreeze -u", self.0.mount.display());
-        }
+        drop(self.0.stdin.take());
+        _ = self.0.wait();
     }
 }
 

@@ -53,11 +53,13 @@ fn inspect(cell: &Cell) {
         assert!(shown.status.success() && sound, "replica {}: {complaints}", index + 1);
         let damaged = lines.lines().find(|line| !line.contains("\"state\":\"whole\""));
         assert!(damaged.is_none() && lines.lines().count() > 10, "replica {}: {damaged:?}", index + 1);
-        for (what, count) in [("image", 2), ("hard-state", 4)] {
+        // One that is killed as a new image came may have the oldest still.
+        for (what, counts) in [("image", 2..=3), ("hard-state", 4..=4)] {
             let shown = run(&["inspect", what, "--json", path(cell.folder(index))]);
             let lines = String::from_utf8_lossy(&shown.stdout).into_owned();
             let whole = lines.lines().filter(|line| line.contains("\"state\":\"whole\"")).count();
-            assert_eq!((whole, lines.lines().count()), (count, count), "replica {}: {lines}", index + 1);
+            let all = lines.lines().count();
+            assert!(whole == all && counts.contains(&all), "replica {}: {whole} of {all} whole: {lines}", index + 1);
         }
     }
 }

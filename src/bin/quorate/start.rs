@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc;
 
 use quorate::server::config::Override;
 use quorate::server::{self, Code, Config, Ended, Failure};
@@ -33,9 +34,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let config = Config::read(&args.config, &args.overrides()?)?;
     crate::log_to_stderr("info");
-    // A loop pins its thread to a core, and a process in this one's place would inherit that: this thread stays free.
-    let served = std::thread::scope(|scope| scope.spawn(|| server::run(&config, &args.dir)).join());
-    match served.unwrap_or_else(|panic| std::panic::resume_unwind(panic))? {
+    let (tells, told) = mpsc::channel();
+    let folder = args.dir.clone();
+    // A loop pins its thread to a core, and a process in this one's place would inherit that: this thread stays free. The
+    // other is not joined: with a write that does not come back the kernel lets no thread end, and nobody would hear why.
+    std::thread::spawn(move || tells.send(server::run(&config, &folder)));
+    match told.recv().expect("a panic ends the process")? {
         Ended::Stopped => Ok(()),
         Ended::ToStartAgain => Err(start_again()),
     }
