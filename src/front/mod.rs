@@ -200,6 +200,7 @@ impl Front {
         let token = connection.opening.map(|opening| opening.token());
         if let Some(token) = token.filter(|token| self.opening.get(token) == Some(&id)) {
             self.opening.remove(&token);
+            self.unseen.forget(token);
         }
         self.reads.forget(id);
         self.pings.forget(id);
@@ -275,7 +276,6 @@ impl Front {
     /// Before the replica ends its turn: everything collected is turned into requests. `leased`: the leader lease is
     /// held here, so linearizable reads need no read point.
     pub fn prepare(&mut self, now: Instant, leased: bool, requests: &mut Vec<FrontRequest>) {
-        self.throttle.turn(now);
         self.lose_patience(now);
         self.open_astray(now);
         self.cut_run();
@@ -310,8 +310,7 @@ impl Front {
     /// whether the lease that held in [`Front::prepare`] holds still, unbroken. Returns whether reads were answered
     /// under it.
     pub fn finish(&mut self, now: Instant, tree: &Tree, leased: bool, still_leased: impl FnOnce() -> bool) -> bool {
-        self.throttle.turn(now);
-        self.tell_the_past(now, tree);
+        self.tell_the_past(tree);
         self.answer_pointed(now, tree);
         if !leased || !self.reads.has_ready() {
             return false;
@@ -345,8 +344,7 @@ impl Front {
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
         let astray = if self.astray.is_empty() { None } else { Some(self.astray_until.unwrap_or(Instant::ZERO)) };
-        let told = self.reads.next_deadline().min(self.watches.next_deadline());
-        self.patience.next_deadline().min(told).min(astray.unwrap_or(Instant::FOREVER))
+        self.patience.next_deadline().min(self.reads.next_deadline()).min(astray.unwrap_or(Instant::FOREVER))
     }
 
     /// What is to be sent and closed; at most one send a connection.

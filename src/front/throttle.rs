@@ -9,12 +9,6 @@
 //! what ends a watch or a kept answer, and what asks how the replica is do not: whoever is refused keeps its session, its
 //! locks and its cache all the same. The super principal is never refused.
 //!
-//! A session that is taken up again takes none: whether it was made up is found out without the log (`resumptions`).
-//!
-//! What a watch missed counts for what it takes to look it through: as much as fits into a turn costs a token, of a bucket that
-//! a host has for that alone. Nobody is refused it: whoever finds no token waits, and those of a host take turns, so that neither
-//! what its other processes ask nor what they are told keeps one waiting for ever (`watches::turns`).
-//!
 //! A bucket of tokens that fills steadily is one moment: when it will be full again. A question puts that off by the time one
 //! token takes to come; it is refused if it would put it off by more than a whole bucket takes.
 
@@ -22,7 +16,6 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use hashbrown::HashMap;
 
-use crate::limits::{CLIENT_TURN_BYTES_MAX, PAST_CHANGES_A_TURN};
 use crate::namespace::acl::{Principals, User};
 use crate::time::{Duration, Instant};
 use crate::wire::client::Reason;
@@ -53,24 +46,6 @@ pub(super) struct Throttle {
 struct Buckets {
     nobody: Instant,
     users: Vec<(User, Instant)>,
-    /// For what watches are told of the past.
-    past: Instant,
-}
-
-/// Those who are told of the past in turn.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Party {
-    /// The super principal, wherever it is: it waits for no token.
-    Super,
-    /// Everybody else of one host.
-    Host(Option<IpAddr>),
-}
-
-impl Default for Party {
-    /// Those of whom nothing is known.
-    fn default() -> Self {
-        Self::Host(None)
-    }
 }
 
 impl Throttle {
@@ -94,67 +69,33 @@ impl Throttle {
         Some(Reason::Throttled { retry_after_ms })
     }
 
-    /// Whom somebody takes turns with.
-    pub(super) fn party(who: &Principals) -> Party {
-        if who.is_super { Party::Super } else { Party::Host(who.address.map(host_of)) }
-    }
-
-    /// Until when that party has no token left for the past; nothing if it has one.
-    pub(super) fn past_shut_until(&mut self, party: Party) -> Option<Instant> {
-        let (Some(rate), Party::Host(host), now) = (self.rate, party, self.now) else { return None };
-        let full_at = self.buckets(host).past.max(now) + rate.one();
-        let wait = full_at.since(now + rate.all());
-        (wait > Duration::ZERO).then(|| now + wait)
-    }
-
-    /// Has that party pay for so many changes and watches that were looked at, and so many bytes that it was told.
-    pub(super) fn past_read(&mut self, party: Party, looked_at: usize, bytes: usize) {
-        let (Some(rate), Party::Host(host), now) = (self.rate, party, self.now) else { return };
-        let cost = rate.one().scaled(looked_at.max(bytes / BYTES_A_CHANGE) as u64, PAST_CHANGES_A_TURN as u64);
-        let bucket = &mut self.buckets(host).past;
-        *bucket = (*bucket).max(now) + cost;
-    }
-
     /// Takes a token; or says how long it is until asking again is worth it: until there are some.
     fn take(&mut self, who: &Principals) -> Result<(), Duration> {
-        let (Some(rate), now) = (self.rate.filter(|_| !who.is_super), self.now) else { return Ok(()) };
-        let full_at = self.buckets(who.address.map(host_of)).of(who.users.first(), now);
-        let after = (*full_at).max(now) + rate.one();
-        if after > now + rate.all() {
+        let Some(Rate { per_second, burst }) = self.rate.filter(|_| !who.is_super) else { return Ok(()) };
+        let one = Duration::from_nanos(NANOS_A_SECOND / u64::from(per_second.max(1)));
+        let all = one.scaled(u64::from(burst.max(1)), 1);
+        if self.hosts.len() >= self.sweep_at {
+            self.hosts.retain(|_, buckets| !buckets.are_full(self.now));
+            self.sweep_at = SWEEP_AT_LEAST.max(2 * self.hosts.len());
+        }
+        let empty = Buckets { nobody: self.now, users: Vec::new() };
+        let buckets = self.hosts.entry(who.address.map(host_of)).or_insert(empty);
+        let full_at = buckets.of(who.users.first(), self.now);
+        let after = (*full_at).max(self.now) + one;
+        if after > self.now + all {
             self.refused += 1;
-            return Err(after.since(now + rate.all()) + rate.all().scaled(1, 2).min(WORTH_A_WAIT));
+            return Err(after.since(self.now + all) + all.scaled(1, 2).min(WORTH_A_WAIT));
         }
         if !cfg!(bug = "33") {
             *full_at = after;
         }
         Ok(())
     }
-
-    fn buckets(&mut self, host: Option<IpAddr>) -> &mut Buckets {
-        let now = self.now;
-        if self.hosts.len() >= self.sweep_at {
-            self.hosts.retain(|_, buckets| !buckets.are_full(now));
-            self.sweep_at = SWEEP_AT_LEAST.max(2 * self.hosts.len());
-        }
-        self.hosts.entry(host).or_insert(Buckets { nobody: now, users: Vec::new(), past: now })
-    }
-}
-
-impl Rate {
-    /// How long a token takes to come.
-    fn one(self) -> Duration {
-        Duration::from_nanos(NANOS_A_SECOND / u64::from(self.per_second.max(1)))
-    }
-
-    /// How long a whole bucket takes.
-    fn all(self) -> Duration {
-        self.one().scaled(u64::from(self.burst.max(1)), 1)
-    }
 }
 
 impl Buckets {
     fn are_full(&self, now: Instant) -> bool {
-        self.nobody.max(self.past) <= now && self.users.iter().all(|(_, full_at)| *full_at <= now)
+        self.nobody <= now && self.users.iter().all(|(_, full_at)| *full_at <= now)
     }
 
     /// The user's bucket; that of the address if nobody is proved, or too many others are.
@@ -191,11 +132,6 @@ const NANOS_A_MILLI: u64 = 1_000_000;
 
 /// Tokens are let gather for so long before a refused principal is to ask again, as it asks for all that it wants at once.
 const WORTH_A_WAIT: Duration = Duration::from_millis(50);
-
-/// What is told takes as long as so much of it for each change that is looked at, by what a turn may have of both.
-const BYTES_A_CHANGE: usize = CLIENT_TURN_BYTES_MAX / PAST_CHANGES_A_TURN;
-
-const _: () = assert!(BYTES_A_CHANGE > 0, "bytes are counted in changes");
 
 /// Users of one address that have buckets of their own at once; the others share that of the address.
 const USERS_OF_AN_ADDRESS_MAX: usize = 16;
@@ -283,28 +219,6 @@ mod tests {
         assert_eq!(passed(&|n| Ipv6Addr::new(0x2001, 0xdb8, 0, 1, n, 0, 0, n).into()), 5);
         assert_eq!(passed(&|_| Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 1).into()), 5);
         assert_eq!(passed(&|n| IpAddr::from([10, 0, 0, (n % 4) as u8])), 20);
-    }
-
-    #[test]
-    fn the_past_costs_what_it_takes_to_look_it_through_and_nothing_else_pays_for_it() {
-        let mut throttle = Throttle::new(Some(Rate { per_second: 100, burst: 2 }));
-        let (here, there) = (Throttle::party(&at(1)), Throttle::party(&who("alice", "", 2)));
-        throttle.turn(ms(1000));
-        assert_eq!((0..20).filter(|_| throttle.take(&at(1)).is_ok()).count(), 2);
-        assert_eq!(throttle.past_shut_until(here), None, "whatever else was asked");
-        (0..64).for_each(|_| throttle.past_read(here, PAST_CHANGES_A_TURN / 64, 0));
-        assert_eq!(throttle.past_shut_until(here), None, "many who looked at little took one token");
-        throttle.past_read(here, 1, CLIENT_TURN_BYTES_MAX);
-        assert_eq!(throttle.past_shut_until(here), Some(ms(1010)), "what is told counts as well");
-        assert_eq!(throttle.past_shut_until(Throttle::party(&who("bob", "", 1))), Some(ms(1010)), "a host has one");
-        assert_eq!(throttle.past_shut_until(there), None);
-        assert!(throttle.take(&who("bob", "", 1)).is_ok(), "questions have their own");
-        let everything = Throttle::party(&Principals { is_super: true, ..at(1) });
-        throttle.past_read(everything, 100 * PAST_CHANGES_A_TURN, 0);
-        assert_eq!(throttle.past_shut_until(everything), None);
-        throttle.turn(ms(1010));
-        assert_eq!(throttle.past_shut_until(here), None, "a token came");
-        assert_eq!(throttle.refused(), 18, "nobody was refused the past");
     }
 
     #[test]

@@ -6,16 +6,13 @@
 //! A watch is *live*, told of every change as it is applied, or *behind*, told from the [`Past`]. It is behind when it
 //! comes back with an old cursor, and when its client does not read: then the watches of its connection stop being told,
 //! keep their cursors, and go on once the connection has room. Whatever the past does not reach any more is one gap.
-//! Connections take turns at being told from the past ([`Turns`]). Where a rate is configured a host pays for that: if it has
-//! no token left its connections are told later, but all the same whole.
 //!
 //! A live watch with data is brought the node of each change. One that is behind is brought what the tree has, where that is
 //! the node's data as of the event still; otherwise none, as what it was is not kept, and the later change has its own event.
 
 mod rows;
-mod turns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -23,10 +20,8 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use self::rows::Rows;
-use self::turns::{Place, Turns};
 use super::connection::{Connection, Fault};
 use super::past::Past;
-use super::throttle::{Party, Throttle};
 use super::{ConnectionId, Front};
 use crate::limits::{
     CLIENT_OUTPUT_BYTES_MAX, EVENTS_FRAME_BYTES_TARGET, PAST_CHANGES_A_TURN, WATCHES_PER_CONNECTION_MAX,
@@ -35,7 +30,6 @@ use crate::namespace::acl::Acl;
 use crate::namespace::command::{Refusal, Revision};
 use crate::namespace::{Aspect, Change, Gate, Node, Tree, codec, path};
 use crate::replica::exchange::{Applied, FrontRequest};
-use crate::time::Instant;
 use crate::wire::client::ServerMessage;
 use crate::wire::watch::{Event, EventKind, Registration, Scope, encode_events};
 
@@ -52,8 +46,8 @@ pub(super) struct Watches {
     past: Past,
     /// Connections that have another number of watches than the replica was told.
     recounted: BTreeSet<ConnectionId>,
-    /// Connections that can be told more from the past.
-    turns: Turns,
+    /// Connections that can be told more from the past, in turn.
+    due: VecDeque<ConnectionId>,
     /// Bytes of traces since the watches were last told how far they are.
     untold_bytes: usize,
     untold_bytes_max: usize,
@@ -79,12 +73,10 @@ struct Row {
 struct Registered {
     rows: BTreeMap<u64, u32>,
     behind: BTreeSet<u64>,
-    /// Whom it takes turns with; as of its last registration.
-    party: Party,
     /// Its client does not read what was sent.
     clogged: bool,
-    /// Where it waits to be told from the past.
-    waits: Option<Place>,
+    /// It stands in `due`.
+    due: bool,
 }
 
 /// A change as a watch sees it: what happened, to which path, and the node it left, if that can be told.
@@ -93,7 +85,7 @@ type Seen<'a> = (EventKind, &'a str, Option<&'a Node>);
 impl Watches {
     /// Whether nobody watches anything.
     pub(super) fn is_idle(&self) -> bool {
-        self.index.is_empty() && self.connections.is_empty() && self.turns.is_empty()
+        self.index.is_empty() && self.connections.is_empty() && self.due.is_empty()
     }
 
     pub(super) fn new(seed: u64, past_bytes_max: usize) -> Self {
@@ -105,7 +97,7 @@ impl Watches {
             connections: BTreeMap::new(),
             past: Past::new(past_bytes_max),
             recounted: BTreeSet::new(),
-            turns: Turns::default(),
+            due: VecDeque::new(),
             untold_bytes: 0,
             untold_bytes_max: past_bytes_max / PROGRESS_PARTS,
         }
@@ -113,12 +105,7 @@ impl Watches {
 
     /// Whether another turn would tell somebody more.
     pub(super) fn has_due(&self) -> bool {
-        self.turns.has_due()
-    }
-
-    /// When somebody is to be told more who was put off.
-    pub(super) fn next_deadline(&self) -> Instant {
-        self.turns.next_deadline()
+        !self.due.is_empty()
     }
 
     /// Whether the connection has watches that have not been told everything: it must not see newer state.
@@ -134,7 +121,6 @@ impl Watches {
     /// The connection is gone, or its session is.
     pub(super) fn forget(&mut self, connection: ConnectionId) {
         let Some(registered) = self.connections.remove(&connection) else { return };
-        registered.waits.into_iter().for_each(|place| self.turns.leave(place));
         registered.rows.into_values().for_each(|row| self.unlink(row));
     }
 
@@ -219,17 +205,9 @@ impl Watches {
     /// Has the connection told from the past when its turn comes, if there is room.
     fn queue(&mut self, connection: ConnectionId) {
         let Some(registered) = self.connections.get_mut(&connection) else { return };
-        if !registered.behind.is_empty() && !registered.clogged && registered.waits.is_none() {
-            registered.waits = Some(self.turns.join(registered.party, connection));
+        if !registered.behind.is_empty() && !registered.clogged && !std::mem::replace(&mut registered.due, true) {
+            self.due.push_back(connection);
         }
-    }
-
-    /// The connection of that party whose turn it is.
-    fn take_turn(&mut self, party: Party) -> Option<(ConnectionId, &Registered)> {
-        let connection = self.turns.take(party)?;
-        let registered = self.connections.get_mut(&connection)?;
-        registered.waits = None;
-        Some((connection, &*registered))
     }
 
     /// Which live watches see what of one revision's changes: in the order of connections, watches and changes. `may_see` is
@@ -277,7 +255,6 @@ impl Front {
             return Err(Fault::out_of_turn("a watch needs a session: open one and wait for it"));
         }
         let registered = self.watches.connections.entry(id).or_default();
-        registered.party = Throttle::party(&connection.who);
         if registered.rows.contains_key(&watch) {
             return Err(Fault::out_of_turn("this number names a watch already: give each its own"));
         }
@@ -383,37 +360,19 @@ impl Front {
     }
 
     /// Tells connections that are behind what they missed, each in its turn, as much as a turn has time for.
-    pub(super) fn tell_the_past(&mut self, now: Instant, tree: &Tree) {
-        self.watches.turns.wake(now);
-        let (mut budget, mut sated) = (PAST_CHANGES_A_TURN, Vec::new());
-        while budget > 0
-            && let Some(party) = self.watches.turns.party()
-        {
-            if let Some(until) = self.throttle.past_shut_until(party) {
-                self.watches.turns.put_off(party, until);
-                continue;
+    pub(super) fn tell_the_past(&mut self, tree: &Tree) {
+        let mut budget = PAST_CHANGES_A_TURN;
+        for _ in 0..self.watches.due.len() {
+            if budget == 0 {
+                return;
             }
-            let Some((id, registered)) = self.watches.take_turn(party) else { continue };
-            let (clogged, rows) = (registered.clogged, registered.behind.len());
-            if clogged {
-                continue;
+            let id = self.watches.due.pop_front().expect("as many as were counted");
+            let Some(registered) = self.watches.connections.get_mut(&id) else { continue };
+            registered.due = false;
+            if !registered.clogged {
+                budget = self.catch_up(id, tree, budget);
             }
-            // A loop may end several turns before it sends what was said: who waits for that only pays for nothing.
-            if self.has_much_to_say(id) {
-                sated.push(id);
-                continue;
-            }
-            let (said, left) = (self.bytes_to_say(id), self.catch_up(id, tree, budget));
-            // Each watch that is behind was looked at too.
-            let (looked_at, bytes) = (rows + budget - left, self.bytes_to_say(id) - said);
-            self.throttle.past_read(party, looked_at, bytes);
-            budget = left.saturating_sub(rows);
         }
-        sated.into_iter().for_each(|id| self.watches.queue(id));
-    }
-
-    fn bytes_to_say(&self, id: ConnectionId) -> usize {
-        self.connections.get(&id).map_or(0, |connection| connection.out.len())
     }
 
     /// Tells one connection what it missed, from at most `budget` changes; what is left of the budget.

@@ -83,8 +83,8 @@ impl Replica {
         SessionsPage { revision: namespace.revision(), sessions, more: following.next().is_some() }
     }
 
-    /// Asks the log for the sessions that may be taken up again. Whoever made one up, or shows another secret, is told so here:
-    /// that costs the log nothing, and needs no leader.
+    /// Asks the log for the sessions that may be taken up again. Whoever made one up, or shows another secret, is told so here,
+    /// which costs the log nothing.
     fn resume(&mut self, front: FrontId, resumptions: Vec<Resumption>, effects: &mut Vec<Effect>) {
         let (mut gathering, mut refused) = (Gathering::default(), Vec::new());
         for Resumption { token, resume, address } in resumptions {

@@ -21,6 +21,7 @@ use super::enquirer;
 use super::history::{Asked, History};
 use super::misfortune::KINDS;
 use super::node::Node;
+use super::stranger;
 
 /// A name for each shape of a value, and the list of all names.
 macro_rules! words {
@@ -394,6 +395,7 @@ pub fn table(struck: &Struck) -> String {
 pub fn everything() -> BTreeSet<&'static str> {
     let mut all =
         [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS, OPTIONS, SCOPES, enquirer::WORDS, WRONGS].concat();
+    all.extend(stranger::WORDS);
     all.extend(FAULTS.iter().chain(&*ERRORS).map(String::as_str));
     for (word, why) in BEYOND.iter().chain(&BY_CHANCE) {
         assert!(all.contains(word), "`{word}` is no word, and need not be excused as {why}");

@@ -216,6 +216,10 @@ impl Model {
                 }
             }
             Command::ResumeSession { resume: Resume { session, secret, holder, takes_over }, address, .. } => {
+                // Whichever replica puts it to the log has applied the session's beginning, and knows its secret.
+                let is_known = self.begun.contains_key(&session);
+                let is_shown = self.sessions.get(&session).is_none_or(|s| s.secret == secret);
+                assert!(is_known && is_shown, "{session:?} was made up, and the log was asked about it");
                 let found = self.sessions.get_mut(&session).filter(|s| s.secret == secret);
                 if let Some(session) = found.filter(|s| s.holder == holder || (takes_over && s.former != Some(holder)))
                 {

@@ -1,15 +1,16 @@
 //! A stranger, who says to replicas what no client of theirs says: another cell's name, a protocol to come, frames that mean
-//! nothing, that are too large or damaged, somebody's session without its secret. Whoever hears it says what is wrong, by the
-//! code that is meant for it, and lets nobody in.
+//! nothing, that are too large or damaged, somebody's session without its secret, sessions that are over or never were. Whoever
+//! hears it says what is wrong, by the code that is meant for it, and lets nobody in. The [`model`](super::model) sees that no
+//! session that he makes up comes to the log.
 //!
 //! He has a session of his own as well, and takes it up on one connection after the other: those before are told that they
-//! are of no use any more.
+//! are of no use any more. Now and then he closes it, and has another.
 
 use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use quorate::limits::CLIENT_FRAME_BYTES_MAX;
-use quorate::namespace::command::{Resume, SessionId};
+use quorate::namespace::command::{Operation, Resume, SessionId};
 use quorate::paxos::CellId;
 use quorate::wire::client::{ClientMessage, FaultCode, Hello, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage};
 use quorate::wire::frame::{self, CLIENT_MAGIC, FrameError, FrameReader};
@@ -25,7 +26,9 @@ use super::world::{Event, Moment, SECOND};
 pub struct Stranger {
     lines: Vec<Line>,
     session: Option<Session>,
-    /// Faults that he was told of.
+    /// The last one of his that is over, as he was told.
+    over: Option<Session>,
+    /// Faults that he was told of, and what else he was refused.
     pub words: Vec<&'static str>,
 }
 
@@ -55,6 +58,12 @@ enum Errand {
     Settle,
     /// To take it up here.
     TakeUp,
+    /// To take it up here and close it.
+    End,
+    /// To take up one that is over.
+    Over,
+    /// To take up one above all that were ever made.
+    NeverMade,
     WrongSecret,
     /// As a process that the session does not belong to.
     NotHis,
@@ -67,9 +76,12 @@ enum Errand {
     Damaged,
 }
 
-const ERRANDS: [Errand; 11] = [
+const ERRANDS: [Errand; 14] = [
     Errand::Settle,
     Errand::TakeUp,
+    Errand::End,
+    Errand::Over,
+    Errand::NeverMade,
     Errand::WrongSecret,
     Errand::NotHis,
     Errand::OtherCell,
@@ -85,7 +97,7 @@ impl Errand {
     /// What it is to be told.
     fn fault(self) -> Option<FaultCode> {
         match self {
-            Self::Settle | Self::TakeUp => None,
+            Self::Settle | Self::TakeUp | Self::End | Self::Over | Self::NeverMade => None,
             Self::WrongSecret => Some(FaultCode::WrongSecret),
             Self::NotHis => Some(FaultCode::Taken),
             Self::OtherCell => Some(FaultCode::WrongCell),
@@ -98,18 +110,35 @@ impl Errand {
         }
     }
 
-    /// The session that it shows, made of his own.
+    /// The session that it shows, made of this one.
     fn resume(self, Session { id: session, token: holder, secret }: Session) -> Option<Resume> {
         match self {
-            Self::TakeUp => Some(Resume { session, secret, holder, takes_over: false }),
+            Self::TakeUp | Self::End | Self::Over | Self::NeverMade => {
+                Some(Resume { session, secret, holder, takes_over: false })
+            }
             Self::WrongSecret => Some(Resume { session, secret: secret ^ 1, holder, takes_over: true }),
             Self::NotHis => Some(Resume { session, secret, holder: holder ^ 1, takes_over: false }),
             _ => None,
         }
     }
 
+    /// Whether it wants one of his that lives.
     fn wants_session(self) -> bool {
-        matches!(self, Self::TakeUp | Self::WrongSecret | Self::NotHis)
+        matches!(self, Self::TakeUp | Self::End | Self::WrongSecret | Self::NotHis)
+    }
+
+    /// Whether it shows one.
+    fn shows_session(self) -> bool {
+        self.wants_session() || matches!(self, Self::Over | Self::NeverMade)
+    }
+
+    /// What it is when he is told that its session is over.
+    fn word_when_over(self) -> Option<&'static str> {
+        match self {
+            Self::Over => Some(WORDS[0]),
+            Self::NeverMade => Some(WORDS[1]),
+            _ => None,
+        }
     }
 
     /// The first thing that he says.
@@ -124,9 +153,13 @@ impl Errand {
             resume,
         };
         match self {
-            Self::Settle | Self::TakeUp | Self::WrongSecret | Self::NotHis => {
-                ClientMessage::Hello(hello).encode(&mut out)
-            }
+            Self::Settle
+            | Self::TakeUp
+            | Self::End
+            | Self::Over
+            | Self::NeverMade
+            | Self::WrongSecret
+            | Self::NotHis => ClientMessage::Hello(hello).encode(&mut out),
             Self::OtherCell => {
                 let cell = Some(CellId(CELL.0 + 1));
                 ClientMessage::Hello(Hello { cell, ..hello }).encode(&mut out);
@@ -163,7 +196,11 @@ pub fn call(run: &mut Run) {
     let old: Vec<u64> =
         run.stranger.lines.iter().filter(|line| now > line.dialled_at + PATIENCE).map(|line| line.conn).collect();
     old.into_iter().for_each(|conn| hang_up(run, conn));
-    let errand = match (run.world.random.pick(&ERRANDS), run.stranger.session) {
+    let wish = match run.world.random.pick(&ERRANDS) {
+        Errand::Over if run.stranger.over.is_none() => Errand::End,
+        errand => errand,
+    };
+    let errand = match (wish, run.stranger.session) {
         (errand, None) if errand.wants_session() => Errand::Settle,
         (Errand::Settle, Some(_)) => Errand::TakeUp,
         (errand, _) => errand,
@@ -199,11 +236,16 @@ fn line(run: &mut Run, conn: u64) -> Option<&mut Line> {
 }
 
 fn greet(run: &mut Run, conn: u64) {
-    let session = run.stranger.session;
+    let (session, over) = (run.stranger.session, run.stranger.over);
     let Some(line) = line(run, conn) else { return };
     let errand = line.errand;
-    let resume = session.and_then(|session| errand.resume(session));
-    if errand.wants_session() && resume.is_none() {
+    let shown = match errand {
+        Errand::Over => over,
+        Errand::NeverMade => Some(Session { id: SessionId(u64::MAX), token: line.token, secret: line.secret }),
+        _ => session,
+    };
+    let resume = shown.and_then(|session| errand.resume(session));
+    if errand.shows_session() && resume.is_none() {
         return hang_up(run, conn);
     }
     let me = me(run);
@@ -244,13 +286,25 @@ fn heard(run: &mut Run, conn: u64, message: ServerMessage<'_>) {
             let me = me(run);
             run.network.send(&mut run.world, conn, me, out.freeze());
         }
-        (ServerMessage::Welcome(_), _) if errand.wants_session() => {}
+        (ServerMessage::Welcome(_), _) if errand.shows_session() => {}
         (ServerMessage::SessionOpened { session: id, .. }, Errand::Settle) => {
             run.stranger.session = Some(Session { id, token, secret });
         }
         (ServerMessage::SessionResumed { .. }, Errand::TakeUp) => {}
+        (ServerMessage::SessionResumed { applied_upto, .. }, Errand::End) => {
+            let (mut operation, mut out) = (BytesMut::new(), BytesMut::new());
+            Operation::CloseSession.encode(&mut operation);
+            let number = applied_upto + 1;
+            ClientMessage::Request { number, acked_upto: applied_upto, operation: &operation }.encode(&mut out);
+            let me = me(run);
+            run.network.send(&mut run.world, conn, me, out.freeze());
+        }
+        (ServerMessage::Reply { .. }, Errand::End) => {}
         (ServerMessage::SessionOver { session }, _) => {
-            run.stranger.session = run.stranger.session.filter(|own| own.id != session);
+            if let Some(own) = run.stranger.session.take_if(|own| own.id == session) {
+                run.stranger.over = Some(own);
+            }
+            run.stranger.words.extend(errand.word_when_over());
             hang_up(run, conn);
         }
         (ServerMessage::Refused { .. }, _) => hang_up(run, conn),
@@ -269,6 +323,9 @@ fn hang_up(run: &mut Run, conn: u64) {
 fn me(run: &Run) -> Host {
     Host::Client(run.clients.len() + 1)
 }
+
+/// What he is refused without a fault.
+pub const WORDS: &[&str] = &["a session that is over", "a session that never was"];
 
 /// The header of a frame that is larger than anybody takes: no more of it is needed to know that.
 static TOO_LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {

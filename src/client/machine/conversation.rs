@@ -39,14 +39,14 @@ impl Machine {
                 self.resumed(now, asked_at, (session, timeout_ms, applied_upto))
             }
             (ServerMessage::Refused { number: 0, reason }, Link::Opening { .. }) => match reason {
-                Reason::Overloaded { retry_after_ms } => Err(Trouble::Pause {
-                    pause: Duration::from_millis(retry_after_ms.into()),
-                    why: "the cell is overloaded, or has no room for another session",
-                }),
-                Reason::Throttled { retry_after_ms } => Err(Trouble::Pause {
-                    pause: Duration::from_millis(retry_after_ms.into()),
-                    why: "the cell was asked too much from this host",
-                }),
+                Reason::Overloaded { retry_after_ms } => {
+                    self.route.troubled("the cell is overloaded, or has no room for another session".to_owned());
+                    Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
+                }
+                Reason::Throttled { retry_after_ms } => {
+                    self.route.troubled("the cell was asked too much from this host".to_owned());
+                    Err(Trouble::Pause(Duration::from_millis(retry_after_ms.into())))
+                }
                 Reason::NotReady | Reason::Resend => Err(Trouble::Leave("the cell has no leader".to_owned())),
             },
             (ServerMessage::Reply { number, revision, outcome }, Link::Up) => {

@@ -31,8 +31,8 @@ pub(super) enum Ending {
 pub(super) enum Trouble {
     /// It is of no use; try elsewhere.
     Leave(String),
-    /// The replica asks for a pause; others may have more room.
-    Pause { pause: Duration, why: &'static str },
+    /// The cell asks for a pause.
+    Pause(Duration),
     /// The leader is elsewhere.
     Move,
     /// No connection is of use any more.

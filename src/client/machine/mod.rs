@@ -330,11 +330,8 @@ impl Machine {
                 self.hand_over_when_idle();
             }
             Err(Trouble::Leave(why)) => self.give_up(now, why),
-            Err(Trouble::Pause { pause, why }) => {
-                self.route.rests(now, pause, why.to_owned());
-                self.leave(now);
-            }
-            Err(Trouble::Move) => self.leave(now),
+            Err(Trouble::Pause(pause)) => self.leave(now, pause),
+            Err(Trouble::Move) => self.leave(now, Duration::ZERO),
             Err(Trouble::End(ending)) => self.end(ending),
         }
     }
@@ -586,7 +583,7 @@ impl Machine {
     }
 
     fn dial(&mut self, now: Instant) {
-        let endpoint = self.route.advance(now);
+        let endpoint = self.route.advance();
         self.link = Link::Connecting { deadline: now + self.settings.connect_timeout };
         self.effects.push_back(Effect::Connect { endpoint });
     }
@@ -594,11 +591,11 @@ impl Machine {
     /// The endpoint in use is of no use now: on to another.
     fn give_up(&mut self, now: Instant, why: String) {
         self.route.failed(now, why);
-        self.leave(now);
+        self.leave(now, Duration::ZERO);
     }
 
-    /// Drops the connection, for another one.
-    fn leave(&mut self, now: Instant) {
+    /// Drops the connection, for another one after `pause` at the earliest.
+    fn leave(&mut self, now: Instant, pause: Duration) {
         if !matches!(self.link, Link::Down { .. }) {
             self.effects.push_back(Effect::Disconnect);
         }
@@ -609,7 +606,7 @@ impl Machine {
         self.ping = None;
         self.hold_until = Instant::ZERO;
         self.refusals = 0;
-        let delay = self.route.delay(now);
+        let delay = self.route.delay().max(pause);
         self.link = Link::Down { retry_at: now + delay };
         if delay == Duration::ZERO {
             self.dial(now);

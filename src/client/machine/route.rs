@@ -29,8 +29,6 @@ struct Endpoint {
     /// Learned from the cell, not configured.
     learned: bool,
     failed_at: Option<Instant>,
-    /// It asked not to be asked before then: others are tried first.
-    rests_until: Instant,
     /// It speaks no protocol that this side does.
     is_stranger: bool,
     /// What the last attempt there met.
@@ -47,7 +45,6 @@ impl Route {
                 replica: None,
                 learned: false,
                 failed_at: None,
-                rests_until: Instant::ZERO,
                 is_stranger: false,
                 trouble: None,
             })
@@ -70,8 +67,8 @@ impl Route {
     }
 
     /// Chooses the endpoint of the next attempt.
-    pub(super) fn advance(&mut self, now: Instant) -> usize {
-        self.current = self.goal.take().unwrap_or_else(|| self.next(now));
+    pub(super) fn advance(&mut self) -> usize {
+        self.current = self.goal.take().unwrap_or((self.current + 1) % self.endpoints.len());
         self.attempts = self.attempts.saturating_add(1);
         self.current
     }
@@ -82,16 +79,8 @@ impl Route {
         self.troubled(why);
     }
 
-    /// The endpoint in use asks for a pause. It is longer by a random part of up to a half, as many may have been asked for it
-    /// at once.
-    pub(super) fn rests(&mut self, now: Instant, pause: Duration, why: String) {
-        self.failed(now, why);
-        let pause = pause.scaled(1024 + self.draw() % 513, 1024);
-        self.endpoints[self.current].rests_until = now + pause;
-    }
-
     /// The endpoint in use answers, but not as it should.
-    fn troubled(&mut self, why: String) {
+    pub(super) fn troubled(&mut self, why: String) {
         self.endpoints[self.current].trouble = Some(why);
     }
 
@@ -116,17 +105,13 @@ impl Route {
         }
     }
 
-    /// How long to wait before the next attempt: not at all on the first way round the endpoints, then longer each time; and
-    /// where each of them asked for a pause, until the first of these is over.
-    pub(super) fn delay(&mut self, now: Instant) -> Duration {
+    /// How long to wait before the next attempt: not at all on the first way round the endpoints, then longer each time.
+    pub(super) fn delay(&mut self) -> Duration {
         if self.goal.is_some() {
             return Duration::ZERO;
         }
-        let rests = self.endpoints[self.next(now)].rests_until.since(now);
         let rounds = self.attempts.saturating_sub(self.endpoints.len() as u32 - 1);
-        let waits =
-            if rounds == 0 { Duration::ZERO } else { self.jittered(self.backoff_min, self.backoff_max, rounds - 1) };
-        waits.max(rests)
+        if rounds == 0 { Duration::ZERO } else { self.jittered(self.backoff_min, self.backoff_max, rounds - 1) }
     }
 
     /// `min` doubled `times` over, at most `max`, less a random part of up to a half.
@@ -150,7 +135,6 @@ impl Route {
                     replica: Some(member.replica),
                     learned: true,
                     failed_at: None,
-                    rests_until: Instant::ZERO,
                     is_stranger: false,
                     trouble: None,
                 });
@@ -189,18 +173,10 @@ impl Route {
         let count = self.endpoints.len();
         self.goal = (1..=count).map(|step| (self.current + step) % count).find(|at| {
             let endpoint = &self.endpoints[*at];
-            let failed = endpoint.failed_at.is_some_and(|at| now.since(at) < AVOID) || endpoint.rests_until > now;
-            endpoint.replica.is_some_and(&wanted) && !failed
+            endpoint.replica.is_some_and(&wanted) && endpoint.failed_at.is_none_or(|at| now.since(at) >= AVOID)
         });
         self.moves += u32::from(self.goal.is_some());
         self.goal.is_some()
-    }
-
-    /// The endpoint after that in use which asked for no pause; if each did, that whose pause is over first.
-    fn next(&self, now: Instant) -> usize {
-        let count = self.endpoints.len();
-        let following = (1..=count).map(|step| (self.current + step) % count);
-        following.min_by_key(|at| self.endpoints[*at].rests_until.max(now)).unwrap_or(self.current)
     }
 
     /// The next pseudo-random number (SplitMix64): spreads clients, nothing more.

@@ -126,3 +126,58 @@ fn a_read_point_for_a_session_that_nobody_could_be_asked_for_is_asked_for_again(
     front.closed(ConnectionId(3));
     assert_eq!(asked(&mut front, later), (vec![], None), "nothing is asked for who is gone");
 }
+
+/// As a replica does that hears its leader and cannot apply what was chosen, while somebody makes sessions up over and over.
+#[test]
+fn those_who_come_and_go_while_a_read_point_is_at_work_leave_nothing_and_have_no_other_asked_for() {
+    let mut front = front_at(50);
+    comes(&mut front, 2, 60);
+    let first = asked(&mut front, START).1.expect("at once");
+    for id in 3..=102 {
+        comes(&mut front, id, u64::MAX);
+        assert_eq!(asked(&mut front, START), (vec![], None), "one is on its way");
+        if id == 50 {
+            point(&mut front, first, Some(Slot(5)));
+            assert_eq!(asked(&mut front, START), (vec![], None), "it is not applied yet");
+        }
+        front.closed(ConnectionId(id));
+    }
+    front.closed(ConnectionId(2));
+    assert!(front.is_idle(), "nothing is left of them");
+    comes(&mut front, 103, 60);
+    comes(&mut front, 104, 70);
+    assert_eq!(asked(&mut front, START), (vec![], None), "the next is asked for when this one is applied");
+    reaches(&mut front, 5, 65);
+    assert!(front.is_restless());
+    heard(&mut front);
+    let (tokens, second) = asked(&mut front, START);
+    assert!(tokens.is_empty() && heard(&mut front).0.is_empty(), "the point before was not theirs");
+    point(&mut front, second.expect("one for both"), Some(Slot(5)));
+    assert_eq!(asked(&mut front, START).0.len(), 1, "the first may be good");
+    assert_eq!(count(&heard(&mut front).0, "SessionOver"), 1, "the other never was");
+    assert_eq!(asked(&mut front, START), (vec![], None));
+    assert!(!front.is_restless());
+}
+
+/// A frame between replicas may be lost, and the leader stay.
+#[test]
+fn a_point_that_was_asked_for_later_serves_those_whose_answer_was_lost_and_an_earlier_one_does_not() {
+    let mut front = front_at(50);
+    comes(&mut front, 2, 60);
+    let lost = asked(&mut front, START).1.expect("at once");
+    point(&mut front, lost - 1, Some(Slot(1)));
+    assert_eq!(asked(&mut front, START), (vec![], None));
+    assert_eq!(count(&heard(&mut front).0, "SessionOver"), 0, "that was asked before the client came");
+    point(&mut front, lost + 1, Some(Slot(1)));
+    assert_eq!(asked(&mut front, START), (vec![], None));
+    assert_eq!(count(&heard(&mut front).0, "SessionOver"), 1);
+}
+
+#[test]
+fn nobody_is_asked_about_the_session_of_who_has_gone_again() {
+    let mut front = front_at(50);
+    comes(&mut front, 2, 7);
+    comes(&mut front, 3, 8);
+    front.closed(ConnectionId(2));
+    assert_eq!(asked(&mut front, START), (vec![102], None));
+}

@@ -34,17 +34,12 @@ struct Test {
     slot: u64,
     /// What the events that were told brought.
     brought: Vec<Option<Vec<u8>>>,
-    now: Instant,
     /// Of each frame of events that was told, whether more of its revision follow.
     more: Vec<bool>,
 }
 
 impl Test {
     fn new(past_bytes_max: usize) -> Self {
-        Self::with(past_bytes_max, None)
-    }
-
-    fn with(past_bytes_max: usize, rate: Option<Rate>) -> Self {
         let facts = Facts {
             cell: CellId(1),
             replica: ReplicaId(1),
@@ -54,11 +49,10 @@ impl Test {
             seed: 7,
             past_bytes_max,
             super_user: None,
-            rate,
+            rate: None,
         };
         let (front, tree) = (Front::new(facts), Tree::new(1));
-        let (brought, more, now) = (Vec::new(), Vec::new(), Instant::ZERO);
-        let mut test = Self { front, tree, revision: 0, slot: 0, brought, now, more };
+        let mut test = Self { front, tree, revision: 0, slot: 0, brought: Vec::new(), more: Vec::new() };
         test.front.notice(FrontNotice::Leader { leader: Some(ReplicaId(1)) }, &test.tree);
         test
     }
@@ -82,7 +76,7 @@ impl Test {
     fn say(&mut self, id: ConnectionId, message: &ClientMessage<'_>) {
         let mut bytes = BytesMut::new();
         message.encode(&mut bytes);
-        self.front.received(self.now, id, &bytes);
+        self.front.received(Instant::ZERO, id, &bytes);
     }
 
     fn watch(&mut self, id: ConnectionId, watch: u64, path: &str, scope: Scope) {
@@ -135,8 +129,8 @@ impl Test {
     /// Ends the turn under the lease.
     fn turn(&mut self) {
         let mut requests = Vec::new();
-        self.front.prepare(self.now, true, &mut requests);
-        self.front.finish(self.now, &self.tree, true, || true);
+        self.front.prepare(Instant::ZERO, true, &mut requests);
+        self.front.finish(Instant::ZERO, &self.tree, true, || true);
     }
 
     /// Turns until there is nothing to do; what one client was told in all of it.
@@ -367,110 +361,6 @@ fn a_turn_tells_one_client_no_more_than_is_good_for_the_others() {
     assert_eq!(first + rest.len(), 22, "all of it, and that it is open, and how far");
     assert_eq!(rest[rest.len() - 2], event(1, 20, Created, "/20"));
     assert!(test.brought.len() == 20 && test.brought.iter().all(Option::is_some), "with its data");
-}
-
-/// Clients of those hosts, with a session each; then twenty nodes of the past with more data than some turns take.
-fn with_a_past(hosts: &[u8]) -> (Test, Vec<ConnectionId>) {
-    let mut test = Test::with(64 << 20, Some(Rate { per_second: 10, burst: 1 }));
-    let mut clients = Vec::new();
-    for (number, host) in (1..).zip(hosts) {
-        // Each is to find a token for its session.
-        test.now += Duration::from_secs(1);
-        let id = test.client(number);
-        let who = Principals::at(Some(IpAddr::from([10, 0, 0, *host])));
-        test.front.stands_for(SessionId(number), Arc::new(who));
-        clients.push(id);
-    }
-    (1..=20).for_each(|n| test.store(&format!("/{n}"), Aspect::Birth, (n, 0), &[7; 300 << 10]));
-    (test, clients)
-}
-
-/// Waits until the next moment at which the front has something to do, which must come by itself; what one was told.
-fn later(test: &mut Test, id: ConnectionId) -> Vec<Told> {
-    let deadline = test.front.next_deadline();
-    assert!(deadline > test.now && deadline <= test.now + Duration::from_secs(1), "{deadline:?}");
-    test.now = deadline;
-    test.turns(id)
-}
-
-#[test]
-fn a_host_over_its_rate_is_told_the_past_later_but_whole_and_holds_up_no_other() {
-    let (mut test, ids) = with_a_past(&[1, 2]);
-    let (hasty, other) = (ids[0], ids[1]);
-    test.watch_data(hasty);
-    test.read(hasty, 1);
-    let mut told = test.turns(hasty);
-    assert!(told.len() > 1 && told.len() < 20, "what a turn takes was told: {}", told.len());
-    test.watch_from(other, 1, "/", 19);
-    let expected = [Told::Opened(1, 19), event(1, 20, Created, "/20"), Told::Progress(20)];
-    assert_eq!(test.turns(other), expected, "another is told at once");
-    let mut waits = 0;
-    while told.last() != Some(&Told::Read(1, 20)) && waits < 20 {
-        told.extend(later(&mut test, hasty));
-        waits += 1;
-    }
-    assert!(waits > 1, "each turn of it is paid for");
-    let mut whole = vec![Told::Opened(1, 0)];
-    whole.extend((1..=20).map(|n| event(1, n, Created, &format!("/{n}"))));
-    whole.extend([Told::Progress(20), Told::Read(1, 20)]);
-    assert_eq!(told, whole, "in order, and no read overtakes it");
-    assert_eq!(test.front.throttle.refused(), 0, "nothing was refused");
-}
-
-/// However often the siblings ask for the past again, and whichever numbers their connections have.
-#[test]
-fn each_connection_of_a_host_has_its_turn_at_the_past() {
-    let (mut test, ids) = with_a_past(&[1, 1, 1]);
-    let (siblings, last) = (&ids[..2], ids[2]);
-    siblings.iter().for_each(|id| test.watch_data(*id));
-    test.watch_from(last, 1, "/", 19);
-    let mut told = test.turns(last);
-    let mut waits = 0;
-    while !told.contains(&Told::Progress(20)) && waits < 4 {
-        siblings.iter().for_each(|id| {
-            test.say(*id, &ClientMessage::Unwatch { watch: 1 });
-            test.watch_data(*id);
-        });
-        told.extend(later(&mut test, last));
-        waits += 1;
-    }
-    assert_eq!(told, [Told::Opened(1, 19), event(1, 20, Created, "/20"), Told::Progress(20)]);
-}
-
-#[test]
-fn who_waits_for_its_bytes_to_leave_pays_for_nothing() {
-    let (mut test, ids) = with_a_past(&[1, 1]);
-    let (big, small) = (ids[0], ids[1]);
-    test.watch_data(big);
-    test.turn();
-    test.watch_from(small, 1, "/", 19);
-    test.turn();
-    let shut_until = test.front.watches.next_deadline();
-    assert!(shut_until > test.now && shut_until < Instant::FOREVER, "one turn took the token");
-    test.now = shut_until;
-    // Nothing is sent meanwhile: more is not told, and not paid for.
-    for _ in 0..10 {
-        test.turn();
-    }
-    let told = test.told(small);
-    assert!(told.contains(&Told::Progress(20)), "the token is left for the other: {told:?}");
-}
-
-#[test]
-fn who_goes_while_the_past_waits_for_a_token_leaves_nothing_behind() {
-    let (mut test, ids) = with_a_past(&[1, 1, 2]);
-    for id in &ids {
-        test.watch_data(*id);
-        test.turns(*id);
-    }
-    assert!(!test.front.watches.has_due() && test.front.watches.next_deadline() < Instant::FOREVER, "they wait");
-    test.front.closed(ids[1]);
-    test.apply(vec![], vec![CommandOutcome::SessionExpired { session: SessionId(3) }]);
-    assert!(test.front.watches.next_deadline() < Instant::FOREVER, "one waits still");
-    test.front.closed(ids[0]);
-    assert!(test.front.watches.next_deadline() == Instant::FOREVER && !test.front.watches.has_due());
-    test.front.closed(ids[2]);
-    assert!(test.front.watches.is_idle());
 }
 
 #[test]

@@ -121,26 +121,3 @@ fn who_may_open_no_session_yet_asks_again_after_a_while() {
         assert!(test.connect().contains(&Said::Open));
     }
 }
-
-#[test]
-fn who_is_asked_to_wait_goes_elsewhere_first_and_then_where_the_wait_is_over_first() {
-    for throttled in [true, false] {
-        let refused = |retry_after_ms| {
-            if throttled { Reason::Throttled { retry_after_ms } } else { Reason::Overloaded { retry_after_ms } }
-        };
-        let mut test = Test::new(&["a:1", "b:1"], Prefer::Any);
-        let start = test.now;
-        test.connect();
-        test.say(&ServerMessage::Refused { number: 0, reason: refused(5_000) });
-        assert_eq!((test.dialled.len(), test.now), (2, start), "the other is tried at once");
-        assert_ne!(test.dialled[0], test.dialled[1]);
-        test.connect();
-        test.say(&ServerMessage::Refused { number: 0, reason: refused(700) });
-        test.pass(Duration::from_millis(650));
-        assert_eq!(test.dialled.len(), 2, "neither before it said");
-        test.redial();
-        assert!(test.now <= start + Duration::from_millis(1_100), "the jitter is half of the wait at most");
-        assert_eq!(test.dialled[2], test.dialled[1], "the first asked for a longer wait");
-        assert!(test.machine.troubles().contains("; "), "what was met at both is told: {}", test.machine.troubles());
-    }
-}
