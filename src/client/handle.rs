@@ -98,7 +98,7 @@ impl Client {
     }
 
     /// A handle that was opened elsewhere, by its token. It is closed by whoever opened it: dropping this one closes nothing,
-    /// and [`Handle::close`] is refused.
+    /// and [`Handle::close`] is refused, unless this very session opened it.
     pub fn handle(&self, token: Token) -> Handle {
         Handle { held: Arc::new(Held::new(self.clone(), token, Duration::ZERO)), created: false, owned: false }
     }
@@ -282,8 +282,13 @@ impl Handle {
     }
 
     /// What happens to the node, or around it, from the moment it was opened on: nothing of it is missing, or there is a
-    /// gap. The last event is [`HandleEvent::Invalid`](super::HandleEvent): also when the handle is closed or dropped,
-    /// and, within seconds, when one [opened elsewhere](Client::handle) is. (The options' revision and `once` do not count.)
+    /// gap. The last event is [`HandleEvent::Invalid`](super::HandleEvent): also when the handle is closed or dropped, and
+    /// when one [opened elsewhere](Client::handle) is. (The options' revision and `once` do not count.)
+    ///
+    /// Nobody tells of a handle that is closed elsewhere: it is asked about, every two seconds at first, and less and less
+    /// often. So its streams end, as long as the cell answers, half a minute after the closing at worst. But where this session
+    /// closes it by another `Handle` of the same [token](Client::handle), the streams of the one that was opened do not ask:
+    /// they end after their next gap only, or with the node or the session.
     pub fn events(&self, options: WatchOptions) -> Op<HandleEvents> {
         HandleEvents::begin(&self.held, self.owned, options)
     }
@@ -301,7 +306,8 @@ impl Handle {
     }
 
     /// Closes it, and tells when that is done. A transient node goes with its last handle. It never fails for the session
-    /// that opened it: one that is over has closed all it had open.
+    /// that opened it: one that is over has closed all it had open. Close the `Handle` that was opened, not another one of its
+    /// [token](Client::handle): of that the [events](Self::events) of the one that was opened would not know.
     pub fn close(mut self) -> Op<()> {
         self.owned = false;
         let root = self.held.client.root();
@@ -373,7 +379,7 @@ impl Held {
         calls.poisoned
     }
 
-    /// Whether it was closed here. Whoever was to be woken when it is poisoned is woken by that too.
+    /// Whether it was closed here, by this very `Held`. Whoever was to be woken when it is poisoned is woken by that too.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }

@@ -1,8 +1,11 @@
 //! What happens to an open node, until its handle is good for nothing more.
 //!
-//! That the node is gone its watch tells. That a handle is closed shows in nobody's events: whoever closes it here tells the
-//! streams of that handle; and one that was opened elsewhere, whose opener may close it at any moment, or lose it by the end
-//! of its session, is asked about now and then.
+//! That the node is gone its watch tells. That a handle is closed shows in nobody's events: it is asked about. Whoever closes
+//! it here tells the streams of that handle that it is time to; and one that was opened elsewhere, whose opener may close it
+//! at any moment, or lose it by the end of its session, is asked about now and then ([`Checks`]).
+//!
+//! A stream ends only with the answer to such a question, which a replica gives behind all events of before. The answer to the
+//! closing itself may overtake them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -58,10 +61,12 @@ pub struct HandleEvents {
     path: String,
     watch: Watch,
     session: SessionEvents,
-    /// Whether the handle is good still: asked after a gap, in which the node may have gone, and when it is time to.
+    /// Whether the handle is good still: asked after a gap, in which the node may have gone, once it was closed here, and when
+    /// it is time to.
     check: Option<Op<Stat>>,
-    /// When it is asked next: never, if nobody else may close it.
-    check_at: Instant,
+    checks: Checks,
+    /// That it was closed here has been seen, and made it ask.
+    closed: bool,
     /// Whoever polls is woken then.
     alarm: Option<Alarm>,
     /// It is good for nothing more, which is told when everything before has been.
@@ -78,9 +83,8 @@ impl HandleEvents {
         let client = held.client.clone();
         let (options, watched) = (options.forever().from_revision(held.token.opened), path.clone());
         client.watch_then(&watched, options, move |watch| {
-            // One that was opened elsewhere may be closed already.
-            let check_at = if owned { Instant::FOREVER } else { Instant::ZERO };
-            let (check, alarm, gone, over) = (None, None, false, false);
+            let checks = Checks::begin(owned, held.token.opened.wrapping_add(stream));
+            let (check, closed, alarm, gone, over) = (None, false, None, false, false);
             promise.keep(watch.map(|watch| Self {
                 held,
                 stream,
@@ -88,7 +92,8 @@ impl HandleEvents {
                 watch,
                 session,
                 check,
-                check_at,
+                checks,
+                closed,
                 alarm,
                 gone,
                 over,
@@ -150,22 +155,25 @@ impl HandleEvents {
 
     /// Asks about the handle when it is time to. Whether it was found to be good for nothing.
     fn is_found_gone(&mut self, context: &mut Context<'_>) -> bool {
-        if self.check.is_none() && clock::now() >= self.check_at {
+        if !self.closed && self.held.is_closed() {
+            // What was asked before may be answered from before.
+            (self.closed, self.check) = (true, Some(self.held.stat()));
+        } else if self.check.is_none() && clock::now() >= self.checks.at {
             self.check = Some(self.held.stat());
         }
         if let Some(check) = &mut self.check {
             let Poll::Ready(found) = Pin::new(check).poll(context) else { return false };
             (self.check, self.alarm) = (None, None);
-            if let Err(Error::HandleGone { .. } | Error::HandleClosed { .. } | Error::HandleForged { .. }) = found {
-                return true;
-            }
-            if self.check_at < Instant::FOREVER {
-                self.check_at = clock::now() + CHECK_EVERY;
+            match found {
+                Err(Error::HandleGone { .. } | Error::HandleClosed { .. } | Error::HandleForged { .. }) => return true,
+                Ok(_) => self.checks.found_open(clock::now()),
+                Err(_) => self.checks.failed(clock::now()),
             }
         }
-        if self.check_at < Instant::FOREVER && !self.alarm.as_ref().is_some_and(|alarm| alarm.wakes(context.waker())) {
+        let at = self.checks.at;
+        if at < Instant::FOREVER && !self.alarm.as_ref().is_some_and(|alarm| alarm.wakes(context.waker())) {
             // Where there is no driver nothing is told at all, and the watch says so.
-            self.alarm = driver::wake_at(self.check_at, context.waker().clone()).ok();
+            self.alarm = driver::wake_at(at, context.waker().clone()).ok();
         }
         false
     }
@@ -191,7 +199,7 @@ impl Stream for HandleEvents {
         if told.is_ready() {
             return told;
         }
-        if !self.gone && !self.held.is_closed() && !self.is_found_gone(context) {
+        if !self.gone && !self.is_found_gone(context) {
             return Poll::Pending;
         }
         self.gone = true;
@@ -203,5 +211,108 @@ impl Stream for HandleEvents {
     }
 }
 
-/// How often a handle is asked about that others may close: one small read.
-const CHECK_EVERY: Duration = Duration::from_secs(2);
+/// When a handle is asked about though nothing happened: each time one small read, which stands in line with all that the
+/// session asks.
+#[derive(Debug)]
+struct Checks {
+    /// Nobody but its holder closes it: once it was found to be open, there is nothing to ask before something happens.
+    owned: bool,
+    /// When it is asked about next.
+    at: Instant,
+    /// How long after it is found to be open the next time, at most.
+    every: Duration,
+    /// What this stream takes off each pause, in parts of it, so that those begun together do not go on asking together.
+    off: u64,
+}
+
+impl Checks {
+    /// `number`: the stream's, as far as it can be told from others by one.
+    fn begin(owned: bool, number: u64) -> Self {
+        // One that was opened elsewhere may be closed already.
+        let at = if owned { Instant::FOREVER } else { Instant::ZERO };
+        // Odd, so that as many neighbours as there are differ; and far from one, so that they differ by much.
+        let off = number.wrapping_mul(157) % OFF_MAX;
+        Self { owned, at, every: CHECK_EVERY_MIN, off }
+    }
+
+    /// It is open still.
+    fn found_open(&mut self, now: Instant) {
+        self.at = if self.owned { Instant::FOREVER } else { now + self.pause(self.every) };
+        self.every = self.every.scaled(2, 1).min(CHECK_EVERY_MAX);
+    }
+
+    /// The question came to nothing. Whatever it was asked for, nobody else will tell.
+    fn failed(&mut self, now: Instant) {
+        self.at = now + self.pause(CHECK_EVERY_MIN);
+    }
+
+    /// So long at most, and three quarters of it at least.
+    fn pause(&self, most: Duration) -> Duration {
+        most.scaled(4 * OFF_MAX - self.off, 4 * OFF_MAX)
+    }
+}
+
+/// How long after it was found to be open a handle is asked about again: at first, and, twice as long each time, in the end.
+const CHECK_EVERY_MIN: Duration = Duration::from_secs(2);
+const CHECK_EVERY_MAX: Duration = Duration::from_secs(30);
+
+const OFF_MAX: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_nanos(1 << 40);
+
+    #[test]
+    fn one_that_others_may_close_is_asked_about_less_and_less_often() {
+        let mut checks = Checks::begin(false, 0);
+        assert!(NOW >= checks.at, "it may be closed already");
+        let mut pause = || {
+            checks.found_open(NOW);
+            checks.at.since(NOW)
+        };
+        let pauses: [Duration; 6] = std::array::from_fn(|_| pause());
+        assert_eq!(pauses, [2, 4, 8, 16, 30, 30].map(Duration::from_secs));
+    }
+
+    #[test]
+    fn one_of_this_session_is_asked_about_again_only_until_there_is_an_answer() {
+        let mut checks = Checks::begin(true, 0);
+        assert_eq!(checks.at, Instant::FOREVER, "whoever closes it tells");
+        for _ in 0..3 {
+            checks.failed(NOW);
+            assert_eq!(checks.at.since(NOW), CHECK_EVERY_MIN);
+        }
+        checks.found_open(NOW);
+        assert_eq!(checks.at, Instant::FOREVER);
+    }
+
+    #[test]
+    fn a_question_that_comes_to_nothing_is_asked_again_soon_however_long_it_was_open() {
+        let mut checks = Checks::begin(false, 0);
+        (0..9).for_each(|_| checks.found_open(NOW));
+        checks.failed(NOW);
+        assert_eq!(checks.at.since(NOW), CHECK_EVERY_MIN);
+        checks.found_open(NOW);
+        assert_eq!(checks.at.since(NOW), CHECK_EVERY_MAX);
+    }
+
+    #[test]
+    fn streams_begun_together_ask_at_different_times() {
+        let pauses = |numbers: std::ops::Range<u64>| {
+            let pause = |number| Checks::begin(false, number).pause(CHECK_EVERY_MAX);
+            let mut pauses: Vec<Duration> = numbers.map(pause).collect();
+            pauses.sort_unstable();
+            pauses
+        };
+        let mut all = pauses(1000..1000 + OFF_MAX);
+        let (least, most) = (all[0], all[all.len() - 1]);
+        assert!(least >= CHECK_EVERY_MAX.scaled(3, 4) && most == CHECK_EVERY_MAX, "from {least} to {most}");
+        all.dedup();
+        assert_eq!(all.len() as u64, OFF_MAX);
+        let few = pauses(1000..1004);
+        let nearest = few.windows(2).map(|pair| pair[1].less(pair[0])).min().expect("there are four");
+        assert!(nearest >= Duration::from_millis(500), "{few:?}: neighbours are far from each other");
+    }
+}

@@ -343,7 +343,10 @@ impl Namespace {
             self.sessions.update(place, |row| {
                 row.counter += 1;
                 // Whoever asked for something, or has taken the session over, knew that it was open: this is a late copy, and
-                // says nothing of where the client is by now.
+                // says nothing of where the client is by now. A client that has only taken it up again and read since leaves no
+                // trace here. A late copy then makes the address that of the opening once more, by which the session's
+                // requests are judged until it is taken up anew; its reads, which its front judges, are not, unless it
+                // authenticates.
                 if row.last_number == 0 {
                     row.connect_from(address);
                 }

@@ -4,13 +4,15 @@ use std::io::{BufRead, BufReader};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
+use rustix::process::Signal;
 
 use quorate::client::{
-    Client, CreateOptions, Error, Expect, Handle, HandleEvent, HandleLost, HandleToken, LockMode, LockOptions,
-    OpenOptions, Outcome, TxnOutcome, WatchEvent, WatchOptions,
+    Client, CreateOptions, Error, Expect, Handle, HandleEvent, HandleEvents, HandleLost, HandleToken, LockMode,
+    LockOptions, OpenOptions, Outcome, TxnOutcome, WatchEvent, WatchOptions,
 };
 
 use super::cell::{Cell, PATIENCE, QUORATE};
@@ -178,6 +180,60 @@ fn the_events_of_a_handle_end_when_it_is_closed_here_or_elsewhere() {
     assert!(matches!(late.next_timeout(PATIENCE), Some(HandleEvent::Node(_))), "from the opening on");
     assert_eq!(late.next_timeout(PATIENCE), gone, "it was closed before it was asked");
     assert!(lives(&owner, "/h"), "the node stays");
+}
+
+/// What happened before may come after the answer to the closing, but never after the answer to what is asked later: only that
+/// one ends a stream.
+#[test]
+fn a_stream_ends_when_the_cell_says_of_its_handle_that_it_is_closed() {
+    let cell = Cell::start(1, "");
+    let client = connect(&cell, "20s");
+    let options = OpenOptions::write().create("1", CreateOptions::permanent());
+    let handle = client.open("/h", options).wait_timeout(PATIENCE).expect("it may be opened");
+    let mut events = handle.events(WatchOptions::node()).wait_timeout(PATIENCE).expect("a stream");
+    handle.close().wait_timeout(PATIENCE).expect("closing never fails");
+    cell.signal(0, Signal::STOP);
+    let told = events.next_timeout(Duration::from_secs(1));
+    cell.signal(0, Signal::CONT);
+    assert_eq!(told, None, "the cell says nothing");
+    let last = std::iter::from_fn(|| events.next_timeout(PATIENCE)).last();
+    assert_eq!(last, Some(HandleEvent::Invalid(HandleLost::Gone)));
+}
+
+/// Whoever was shown a handle asks about it now and then: it is gone when the answer is that it is, and not when there is none.
+#[test]
+fn a_handle_shown_elsewhere_outlives_leaders_and_ends_with_its_openers_session() {
+    let mut cell = Cell::start(3, "");
+    let (owner, other) = (connect(&cell, "20s"), connect(&cell, "20s"));
+    let options = OpenOptions::write().create("1", CreateOptions::permanent());
+    let opened = owner.open("/h", options).wait_timeout(PATIENCE).expect("it may be opened");
+    let shown = other.handle(opened.token().clone());
+    let events = || shown.events(WatchOptions::node()).wait_timeout(PATIENCE).expect("a stream");
+    let still_open = || shown.stat().wait_timeout(PATIENCE).expect("it is open");
+    // For longer than until it is asked about the second time.
+    let goes_on = |stream: &mut HandleEvents| {
+        let until = Instant::now() + Duration::from_millis(2500);
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            let told = stream.next_timeout(left);
+            assert!(!matches!(told, Some(HandleEvent::Invalid(_))), "it is open: {told:?}");
+        }
+        assert!(!stream.is_over());
+    };
+    let mut first = events();
+    goes_on(&mut first);
+    kill_the_leader(&mut cell);
+    goes_on(&mut first);
+    still_open();
+
+    let mut second = events();
+    let polled = Pin::new(&mut second).poll_next(&mut Context::from_waker(Waker::noop()));
+    assert!(!matches!(polled, Poll::Ready(Some(HandleEvent::Invalid(_)))), "it is open: {polled:?}");
+    // What the stream asked is answered by then.
+    still_open();
+    owner.close().wait_timeout(PATIENCE).expect("the cell is there");
+    let last = std::iter::from_fn(|| second.next_timeout(PATIENCE)).last();
+    assert_eq!(last, Some(HandleEvent::Invalid(HandleLost::Gone)));
+    assert!(lives(&other, "/h"), "the node stays");
 }
 
 /// Whoever polls a stream of events in turn, only the last is woken, and nobody is kept in mind besides.

@@ -19,10 +19,14 @@ use super::{batch, create, delete, set};
 const GROUP: &str = "/acl/g";
 const PATHS: [&str; 9] = ["/", "/a", "/b", "/a/a", "/a/b", "/a/a/c", "/a/s-0000000001", "/acl", GROUP];
 
+/// The tokens of those who are there before anything is left to chance: this one, and those after it.
+const FIRST: u64 = 10;
+const FIRST_COUNT: u64 = 3;
+
 /// What somebody does whom access lists concern.
 #[derive(Clone, Debug)]
 enum Act {
-    /// Opens a session, from a host.
+    /// Opens a session, from a host; or says so once more, as a late copy does.
     Arrive { token: u64, host: u8 },
     /// Takes one up, from another host, or takes it over.
     Move { which: usize, host: u8, holder: u64 },
@@ -40,6 +44,11 @@ fn address(host: u8) -> Option<IpAddr> {
 
 fn host() -> impl Strategy<Value = u8> {
     0..4_u8
+}
+
+/// One in two is of those who were there first.
+fn token() -> impl Strategy<Value = u64> {
+    prop_oneof![0..4_u64, FIRST..FIRST + FIRST_COUNT]
 }
 
 fn name() -> impl Strategy<Value = &'static str> {
@@ -140,7 +149,7 @@ fn ask(which: usize, operation: Operation) -> Act {
 
 fn acts(count: usize) -> impl Strategy<Value = Vec<Vec<Act>>> {
     let act = prop_oneof![
-        1 => (0..4_u64, host()).prop_map(|(token, host)| Act::Arrive { token, host }),
+        2 => (token(), host()).prop_map(|(token, host)| Act::Arrive { token, host }),
         1 => (any::<usize>(), host(), 0..14_u64).prop_map(|(which, host, holder)| Act::Move { which, host, holder }),
         8 => generated::deed().prop_map(Act::Do),
         10 => (any::<usize>(), operation()).prop_map(|(which, operation)| ask(which, operation)),
@@ -156,7 +165,7 @@ fn prologue() -> Vec<Vec<Act>> {
     let (path, data, lifetime, sequential) = ("/a".to_owned(), Bytes::new(), Lifetime::Permanent, false);
     vec![
         vec![Act::Do(Deed::Reign { rises: true, key: 7 })],
-        (0..3).map(|host| Act::Arrive { token: 10 + u64::from(host), host }).collect(),
+        (FIRST..FIRST + FIRST_COUNT).zip(0..).map(|(token, host)| Act::Arrive { token, host }).collect(),
         vec![ask(0, authenticate("root", true)), ask(1, authenticate("alice", false))],
         vec![ask(0, create("/acl")), ask(0, create(GROUP))],
         vec![ask(0, set(GROUP, user("alice").to_string().as_bytes(), Expect::Any))],

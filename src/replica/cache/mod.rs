@@ -607,6 +607,10 @@ impl Holder {
 
     /// Its session comes that way. Where another process had the session before, that one may be who comes: through a replica
     /// that has not applied yet that it lost it. It would answer for what the one of now keeps, which therefore runs out.
+    ///
+    /// So it does when the one of now itself has gone to another replica: what it then changes of what it keeps, and the end of
+    /// its session ([`Touch::End`]), wait for the lease as anybody's would. Its own end need not, if all it keeps is its own;
+    /// but a grant does not tell to which process it went, and the one before may have come first where nothing was kept.
     fn come(&mut self, way: Way) {
         if self.is_shared && self.keeps() && self.way != way {
             self.is_former = true;

@@ -14,15 +14,17 @@ use super::{Cache, EVERYTHING_OF_BEFORE, Recalls, Way, Whither};
 use crate::limits::{CACHE_GRANTS_MAX, CACHE_LEASE, CACHE_RECALL_PATHS_MAX, CACHE_SESSION_GRANTS_MAX};
 use crate::namespace::acl::{Acl, Principals};
 use crate::namespace::codec::{CommandRef, OperationRef, ReadRef};
-use crate::namespace::command::{Expect, SessionId};
+use crate::namespace::command::{Command, Expect, Operation, Resume, SessionId};
 use crate::namespace::tests::batch;
 use crate::namespace::tests::generated::{command, deeds};
 use crate::namespace::tests::model::Model;
 use crate::namespace::{Applied, Gate, Namespace, Tree, answer};
 use crate::paxos::{Ballot, ReplicaId, Slot};
-use crate::replica::exchange::FrontId;
+use crate::replica::exchange::{FrontId, Submission};
+use crate::replica::reads::Asker;
+use crate::replica::transfer::tests::started;
 use crate::time::{Duration, Instant};
-use crate::wire::cache::Recall;
+use crate::wire::cache::{Keep, Recall, Wish};
 
 const S: SessionId = SessionId(7);
 const T: SessionId = SessionId(8);
@@ -191,12 +193,12 @@ fn nobody_answers_for_the_process_that_had_the_session_before() {
     cache.session_over(S);
     assert_eq!(freed(&mut cache, ms(2)), 0, "the one before may still use both");
     assert!(
-        !cache.renew((S, 2), false, THERE, 2) && !cache.grant(ms(3), S, THERE, "/c", false),
+        !cache.renew((S, 2), true, THERE, 2) && !cache.grant(ms(3), S, THERE, "/c", false),
         "its lease must end first"
     );
     assert_eq!(freed(&mut cache, ms(1_999)), 0);
     assert_eq!(freed(&mut cache, ms(2_000)), 2);
-    assert!(cache.renew((S, 2), false, THERE, 2));
+    assert!(cache.renew((S, 2), true, THERE, 2));
 }
 
 /// A replica that lags may have the process before still connected, and speaks for it as if it were the one that has the
@@ -222,6 +224,40 @@ fn who_comes_another_way_does_not_answer_for_a_process_that_took_the_session_ove
         assert_eq!(freed(&mut cache, ms(2_000)), 1);
         assert!(cache.renew((S, 2), true, THERE, 2), "and then anew");
     }
+}
+
+/// That, from the log and the wishes of other replicas on: whether a session was passed on the leader's namespace tells.
+#[test]
+fn a_replica_that_lags_neither_renews_nor_answers_for_the_process_that_took_the_session_over() {
+    let mut leader = started(&[Slot(5)], Slot(0));
+    let (passed_on, other) = (SessionId(1), SessionId(2));
+    let open = |token| Command::OpenSession { token, secret: 99, timeout_ms: 12_000, address: None };
+    let resume = Resume { session: passed_on, secret: 99, holder: 3, takes_over: true };
+    let take_over = Command::ResumeSession { token: 3, resume, address: None };
+    let log = [open(1), open(2), take_over, Command::MarkCaching { session: passed_on }];
+    leader.namespace.apply(&batch(1, 1, &log), &mut Applied::default());
+    leader.cache = Some(Cache::begin(REIGN, BTreeMap::new(), false, 0));
+    let mut effects = Vec::new();
+
+    let (of_now, lagging) = (Asker::Peer(ReplicaId(2), 1), Asker::Peer(ReplicaId(3), 1));
+    let renew = Wish { renew: vec![passed_on], keep: Vec::new() };
+    let keep = Keep { session: passed_on, path: "/a".to_owned(), with_children: false };
+    let keep = Wish { renew: Vec::new(), keep: vec![keep] };
+    assert_eq!(leader.word(ms(0), of_now, &renew, &[]).renewed, [passed_on]);
+    leader.tend_cache(ms(0), &mut effects);
+    assert_eq!(leader.word(ms(1), of_now, &keep, &[]).kept, [0]);
+    assert_eq!(leader.word(ms(1), lagging, &renew, &[]).renewed, [], "it may be the one before that comes");
+
+    let operation = Operation::Set { path: "/a".to_owned(), data: Bytes::new(), expect: Expect::Any };
+    let set = Command::Request { session: other, number: 1, acked_upto: 0, operation };
+    leader.admit(Submission::of(&set)).expect("there is room");
+    leader.tend_cache(ms(2), &mut effects);
+    assert!(effects.is_empty(), "whoever could answer may know nothing of it: {effects:?}");
+    leader.recalled(passed_on, (REIGN, 1), &mut effects);
+    leader.tend_cache(ms(1_999), &mut effects);
+    assert_eq!((leader.cache_account().holding, leader.pending.pushed()), (1, 0), "the one of now may still use it");
+    leader.tend_cache(ms(2_000), &mut effects);
+    assert_eq!((leader.cache_account().holding, leader.pending.pushed()), (0, 1));
 }
 
 #[test]
@@ -266,7 +302,7 @@ fn a_session_whose_former_process_keeps_nothing_ends_at_once() {
             admit(&mut cache, session, &[Touch::End(session)]).is_none(),
             "one dropped all, one was granted nothing"
         );
-        assert!(!cache.renew((session, 2), false, THERE, 2), "but its lease must end before another begins");
+        assert!(!cache.renew((session, 2), true, THERE, 2), "but its lease must end before another begins");
     }
     assert!(sent(&mut cache).iter().all(|(_, recall)| recall.number == 1), "nobody was asked for more");
 }
