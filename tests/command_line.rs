@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use quorate::limits::SESSION_USERS_MAX;
+
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_quorate"))
         .args(args)
@@ -105,6 +107,29 @@ fn help_tells_what_a_watch_prints_and_what_the_environment_is_read_for() {
     let names = ["ENDPOINTS", "TIMEOUT", "AUTH", "CONFIG", "LOG", "OUTPUT", "CELL", "RESUME"];
     for name in names.map(|name| format!("QUORATE_{name} ")).into_iter().chain(["NO_COLOR ".to_owned()]) {
         assert!(environment.contains(&name), "{name}: {environment}");
+    }
+}
+
+#[test]
+fn more_users_than_a_session_proves_are_refused_before_anybody_is_asked() {
+    let limit = format!("at most {SESSION_USERS_MAX}");
+    for command in ["get", "recover"] {
+        let help = said(&[command, "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("--auth <digest:USER:PASSWORD>") && help.contains(&limit), "{help}");
+    }
+    let users: Vec<String> = (0..=SESSION_USERS_MAX).map(|n| format!("digest:user{n}:secret")).collect();
+    let flags: Vec<&str> = users.iter().flat_map(|user| ["--auth", user]).collect();
+    // Nobody is there: whoever is not refused before looks for the cell, or its configuration, and ends in another way.
+    let get = ["get", "/a", "--endpoints", "127.0.0.1:1", "--timeout", "200ms"];
+    let recover = ["recover", "--replica", "1", "--config", "/nowhere/cell.toml", "/nowhere/replica"];
+    let all = users.join("\n");
+    for (args, variable) in [([&get[..], &flags].concat(), ""), (get.to_vec(), &all), (recover.to_vec(), &all)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        let done = command.args(&args).env_remove("QUORATE_OUTPUT").env("QUORATE_AUTH", variable).output();
+        let done = done.expect("the program runs");
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{told}");
+        assert!(told.contains("QUORATE_AUTH") && told.contains(&limit) && !told.contains("secret"), "{told}");
     }
 }
 

@@ -173,7 +173,7 @@ pub enum FrontRequest {
     Attach(SessionId),
     /// From now on they do not.
     Detach(SessionId),
-    /// Those sessions have so many watches.
+    /// Those sessions have so many watches at the asking front.
     Watching(Vec<(SessionId, u32)>),
     /// "Which slot must I have applied to answer reads asked before now?" `sessions` were heard from.
     ReadPoint { ticket: u64, sessions: Vec<SessionId>, wish: Wish },

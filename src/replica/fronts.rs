@@ -23,18 +23,12 @@ impl Replica {
         match request {
             FrontRequest::Submit(submission) => self.submit(front, submission, effects),
             FrontRequest::Resume(resumptions) => self.resume(front, resumptions, effects),
-            FrontRequest::Attach(session) => {
-                self.attached.attach(session, front);
-                self.watching.remove(&session);
-            }
-            FrontRequest::Detach(session) => {
-                if self.attached.detach(session, front) {
-                    self.watching.remove(&session);
-                }
-            }
+            FrontRequest::Attach(session) => self.attached.attach(session, front),
+            FrontRequest::Detach(session) => self.attached.detach(session, front),
             FrontRequest::Watching(counts) => {
-                let theirs = counts.into_iter().filter(|(session, _)| self.attached.is_at(*session, front));
-                self.watching.extend(theirs);
+                for (session, watches) in counts {
+                    self.attached.set_watches(session, front, watches);
+                }
             }
             FrontRequest::ReadPoint { ticket, sessions, wish } => {
                 self.ask_read_point(now, Asker::Front(front, ticket), (sessions, wish), effects);
@@ -76,7 +70,7 @@ impl Replica {
             ephemerals: count(namespace.ephemeral_count(view.session)),
             locks: count(namespace.claims(view.session).count()),
             handles: count(namespace.handles(view.session)),
-            watches: self.watching.get(&view.session).copied().unwrap_or(0),
+            watches: self.attached.watches(view.session),
             here: self.attached.is_anywhere(view.session),
         };
         let sessions = following.by_ref().take(SESSIONS_PAGE_MAX).map(account).collect();

@@ -80,8 +80,6 @@ mod transfer;
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use self::attached::Attached;
 use self::batch::Pending;
 use self::cache::Cache;
@@ -139,10 +137,8 @@ pub struct Replica {
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
     fronts: Vec<FrontState>,
-    /// The fronts at which each session is connected.
+    /// The fronts at which each session is connected, and its watches there.
     attached: Attached,
-    /// How many watches they have, of those that have any.
-    watching: HashMap<SessionId, u32>,
     /// Of all that was applied since the last notice.
     changes: Vec<Change>,
     /// Empty but while a batch is applied.
@@ -216,7 +212,6 @@ impl Replica {
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
             attached: Attached::default(),
-            watching: HashMap::new(),
             changes: Vec::new(),
             applied: crate::namespace::Applied::default(),
             unpublished: true,
@@ -340,9 +335,11 @@ impl Replica {
     /// Whether nothing is kept for any session, nobody waits for a read point, and the log is asked for nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let nobody = self.attached.is_empty() && self.watching.is_empty();
         let nothing_asked = self.settling.is_idle() && self.liveness.as_ref().is_none_or(Liveness::is_idle);
-        nobody && nothing_asked && self.reads.is_idle() && self.cache.as_ref().is_none_or(Cache::is_empty)
+        self.attached.is_empty()
+            && nothing_asked
+            && self.reads.is_idle()
+            && self.cache.as_ref().is_none_or(Cache::is_empty)
     }
 
     /// What clients keep, if this replica leads.

@@ -129,7 +129,11 @@ fn an_address_is_a_principal_and_a_wrong_password_is_nobody() {
 /// `users`: for whom it stands, by name, with a space between them.
 fn quorate(cell: &Cell, args: &[&str], users: Option<&str>, input: &str) -> (Option<i32>, String, String) {
     let proof = |name| format!("digest:{name}:{PASSWORD}");
-    let proofs = users.map(|users| users.split(' ').map(proof).collect::<Vec<_>>().join("\n"));
+    quorate_as(cell, args, users.map(|users| users.split(' ').map(proof).collect::<Vec<_>>().join("\n")), input)
+}
+
+/// `proofs`: what the variable holds.
+fn quorate_as(cell: &Cell, args: &[&str], proofs: Option<String>, input: &str) -> (Option<i32>, String, String) {
     let mut command = Command::new(QUORATE);
     command.args(args).env("QUORATE_ENDPOINTS", cell.endpoints()).env_remove("QUORATE_AUTH");
     command.envs(proofs.map(|proofs| ("QUORATE_AUTH", proofs)));
@@ -177,7 +181,7 @@ fn the_command_line_sets_shows_and_obeys_lists() {
     assert_eq!(run(&["acl", "rm", "/a"], Some("root")).0, Some(0));
     assert_eq!(run(&["acl", "get", "/a"], None).1, "world:anyone:rwcdal\n");
     let (code, _, words) = run(&["get", "/a", "--auth", "alice:secret"], None);
-    assert!(code == Some(2) && words.contains("digest:USER:PASSWORD"), "{words}");
+    assert!(code == Some(2) && words.contains("digest:USER:PASSWORD") && !words.contains("secret"), "{words}");
 }
 
 #[test]
@@ -196,6 +200,12 @@ fn the_command_line_stands_for_several_users_at_once() {
         let (code, said, words) = quorate(&cell, &args, users, both);
         assert_eq!((code, said.as_str()), (Some(0), "alice\nbob\n"), "{args:?}: {words}");
     }
+    for proofs in [format!("{alice}\n{bob}\n"), format!("{alice}\r\n{bob}\r\n"), format!("\n{alice}\n\n{bob}")] {
+        let (code, said, words) = quorate_as(&cell, &["shell"], Some(proofs.clone()), both);
+        assert_eq!((code, said.as_str()), (Some(0), "alice\nbob\n"), "as a file has it, {proofs:?}: {words}");
+    }
+    let (code, said, words) = quorate_as(&cell, &["get", "/bob"], Some(format!("{bob}\n")), "");
+    assert_eq!((code, said.as_str()), (Some(0), "bob\n"), "a line has an end: {words}");
     let (code, said, words) = quorate(&cell, &["acl", "whoami", "--auth", &bob], Some("alice root"), "");
     let is_told = |name| said.contains(&user(name).user().to_string());
     assert_eq!(["alice", "bob", "root"].map(is_told), [false, true, false], "a flag wins: {code:?} {said} {words}");

@@ -22,11 +22,16 @@ fn blocks(page: &str) -> BTreeMap<&str, String> {
     blocks
 }
 
-/// A shell in network, mount and process namespaces of its own; all of it ends with that shell.
+/// A shell in network, mount and process namespaces of its own; all of it ends with that shell, which ends in time. What the
+/// caller's own variables say of a cell is not for it.
 fn isolated(script: &str) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script]);
-    command.stdin(Stdio::null());
+    let mut command = Command::new("timeout");
+    // A first process of its namespace hears no SIGTERM.
+    command.args(["-k", "5", "180", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(["sh", "-c", script]).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_")) {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -64,7 +69,7 @@ fn three_hosts_come_from_nothing() {
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     let logs =
         (1..=3).map(|n| std::fs::read_to_string(home.path().join(format!("replica{n}.log"))).unwrap_or_default());
-    assert!(done.status.success(), "{out}\n{err}\n{}", logs.collect::<Vec<_>>().join("\n--\n"));
+    assert!(done.status.success(), "{}: {out}\n{err}\n{}", done.status, logs.collect::<Vec<_>>().join("\n--\n"));
     for step in ["performed", "survived the loss of host", "looked up again"] {
         assert!(out.contains(step), "{out}\n{err}");
     }

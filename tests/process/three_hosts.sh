@@ -37,10 +37,26 @@ done
 sh -eu once.sh
 echo performed
 
-# The leader's host is gone from the network, and its processes with it.
-leader=$(QUORATE_ENDPOINTS=cell:7400 quorate status --json | sed -n 's/.*"leader": *\([0-9]\).*/\1/p' | head -n 1)
+status() { QUORATE_ENDPOINTS=cell:7400 quorate status --json; }
+
+# Two of three serve already, and one that was not met yet has no vote. The cell is whole when all have theirs, and the log, in
+# which that is written, stands still at the same slot everywhere. Whoever started this shell sees to it that it ends.
+before=
+while :; do
+    seen=$(status) || seen=
+    votes=$(echo "$seen" | grep -o '"votes":true' | wc -l)
+    slots=$(echo "$seen" | grep -o '"applied_upto":[0-9]*') || slots=
+    if [ "$votes" = 3 ] && [ "$(echo "$slots" | sort -u | wc -l)" = 1 ] && [ "$slots" = "$before" ]; then
+        break
+    fi
+    before=$slots
+    sleep 0.2
+done
+
+# The leader's host is gone from the network, and its processes with it. What each replica takes for the leader is not asked.
+leader=$(status | sed -n 's/"replicas".*//; s/.*"leader": *\([0-9]\).*/\1/p')
 if [ -z "$leader" ]; then
-    QUORATE_ENDPOINTS=cell:7400 quorate status --json >&2
+    status >&2
     exit 3
 fi
 ip link set veth$leader down

@@ -1,10 +1,12 @@
 //! How the commands reach a cell, and what its errors mean for the exit status.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 use quorate::client::{CacheSettings, Client, ClientBuilder, Credentials, Error, Outcome, Prefer, Target as Place};
+use quorate::limits::SESSION_USERS_MAX;
 use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
 use quorate::server::{Code, Failure};
@@ -43,30 +45,71 @@ pub struct Target {
     #[arg(long, env = "QUORATE_TIMEOUT", default_value = "10s", value_parser = span, global = true)]
     #[arg(help_heading = THE_CELL)]
     pub timeout: Duration,
-    /// Whom to stand for, like digest:alice:secret, once for each user; better given by the variable, a line for each user, which
-    /// no list of processes shows
-    #[arg(long, env = "QUORATE_AUTH", hide_env_values = true, value_name = "digest:USER:PASSWORD", global = true)]
-    #[arg(value_delimiter = '\n', help_heading = THE_CELL)]
-    pub auth: Vec<Auth>,
+    #[command(flatten)]
+    pub auth: Users,
     /// Do it in the session of this file, which `quorate session open` made, and let the session live on
     #[arg(long, env = "QUORATE_RESUME", value_name = "FILE", global = true)]
     #[arg(help_heading = THE_CELL)]
     pub resume: Option<PathBuf>,
 }
 
-/// A user that the caller is.
-#[derive(Clone)]
-pub struct Auth {
-    /// As it was given.
-    pub text: String,
-    credentials: Credentials,
+/// The users that the caller is: what `--auth` says, or `QUORATE_AUTH`, a line for each. A line without anything is nobody, so
+/// that the variable may hold a file as it is.
+#[derive(Clone, Default)]
+pub struct Users {
+    lines: Vec<String>,
+    credentials: Vec<Credentials>,
 }
 
-impl FromStr for Auth {
-    type Err = Error;
+impl Users {
+    /// What is wrong is told without the line, which may hold a password.
+    fn of<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Self, clap::Error> {
+        let wrong =
+            |why: String| clap::Error::raw(ErrorKind::ValueValidation, format!("--auth or QUORATE_AUTH: {why}"));
+        let mut users = Self::default();
+        for line in lines.filter(|line| !line.is_empty()) {
+            if users.lines.iter().any(|known| known == line) {
+                continue;
+            }
+            if users.lines.len() == SESSION_USERS_MAX {
+                return Err(wrong(format!("one session stands for at most {SESSION_USERS_MAX} users; name fewer")));
+            }
+            users.credentials.push(line.parse().map_err(|error: Error| wrong(error.to_string()))?);
+            users.lines.push(line.to_owned());
+        }
+        Ok(users)
+    }
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Ok(Self { text: text.to_owned(), credentials: text.parse()? })
+    /// All of them, as the variable may have them; nothing for nobody.
+    pub fn text(&self) -> String {
+        self.lines.join("\n")
+    }
+}
+
+impl clap::Args for Users {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let auth = Arg::new("auth").long("auth").env("QUORATE_AUTH").hide_env_values(true).action(ArgAction::Append);
+        let help = format!(
+            "Whom to stand for, like digest:alice:secret, once for each user, of at most {SESSION_USERS_MAX}; better given by the \
+             variable, a line for each user, which no list of processes shows"
+        );
+        command.arg(auth.value_name("digest:USER:PASSWORD").global(true).help_heading(THE_CELL).help(help))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Users {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = matches.get_many::<String>("auth").into_iter().flatten();
+        Self::of(given.flat_map(|text| text.lines()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -82,7 +125,7 @@ pub fn span(text: &str) -> Result<Duration, String> {
 impl Target {
     /// Whatever cell is there, as nobody.
     pub fn at(endpoints: &str, timeout: Duration) -> Self {
-        Self { endpoints: endpoints.to_owned(), cell: None, timeout, auth: Vec::new(), resume: None }
+        Self { endpoints: endpoints.to_owned(), cell: None, timeout, auth: Users::default(), resume: None }
     }
 
     /// The connect string.
@@ -95,7 +138,7 @@ impl Target {
 
     /// Each user that the caller can prove to be.
     pub fn credentials(&self) -> impl Iterator<Item = &Credentials> {
-        self.auth.iter().map(|auth| &auth.credentials)
+        self.auth.credentials.iter()
     }
 
     /// Opens a session. Unless told otherwise at any replica: for a few calls a way to the leader does not pay.
@@ -305,6 +348,23 @@ mod tests {
         }
         for text in ["", "s", "-1", "1w", "inf", "nan", "1e300"] {
             assert!(span(text).is_err_and(|why| why.contains("a bare number is seconds")), "{text}");
+        }
+    }
+
+    #[test]
+    fn users_are_lines_however_those_end_and_each_counts_once() {
+        let all: Vec<String> = (0..SESSION_USERS_MAX).map(|n| format!("digest:user{n}:secret")).collect();
+        let read = |text: &str| Users::of(text.lines()).map(|users| users.lines);
+        for text in [all.join("\n"), all.join("\r\n") + "\r\n", format!("\n{}\n\n", all.join("\n\n"))] {
+            assert_eq!(read(&text).ok().as_ref(), Some(&all), "{text:?}");
+        }
+        assert_eq!(read("\r\n\n").ok(), Some(Vec::new()), "nobody");
+        let said_again = format!("{}\n{}", all.join("\n"), all[0]);
+        assert_eq!(read(&said_again).ok(), Some(all.clone()));
+        let one_more = all.join("\n") + "\ndigest:one more:secret";
+        for (text, why) in [(&*one_more, "at most"), ("digest:alice:a\nbob:secret", "digest:USER:PASSWORD")] {
+            let told = read(text).expect_err("it is refused").to_string();
+            assert!(told.contains(why) && !told.contains("secret"), "{told}");
         }
     }
 

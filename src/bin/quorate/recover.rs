@@ -8,7 +8,7 @@ use quorate::client::{Addresses, Incarnation, MemberChange, MemberStatus, Member
 use quorate::server::config::{Override, ReplicaSection};
 use quorate::server::{self, Code, Config, Failure, Purpose};
 
-use super::connect::{Auth, Target};
+use super::connect::{Target, Users};
 use super::member::{self, Waiting};
 use super::status::Row;
 
@@ -20,7 +20,8 @@ use super::status::Row;
     first, and with a vote once it has caught up. Start the replica as soon as the folder is made; this command waits for \
     its vote, and says what it waits for. It may be run again on the same folder. A majority of the cell must answer, and \
     the replica that is to be replaced must not. A number that is no member yet is added, at the addresses that the \
-    configuration here has for it: the other replicas learn them from the log, their configurations need no change."
+    configuration here has for it: the other replicas learn them from the log, their configurations need no change. In a cell \
+    with a super principal or access lists only the super principal may do so: say who you are with --auth or QUORATE_AUTH."
 )]
 pub struct Args {
     /// Which replica of the configuration this is
@@ -32,10 +33,8 @@ pub struct Args {
     /// The cell's client addresses, if not those of the configuration
     #[arg(long, env = "QUORATE_ENDPOINTS")]
     endpoints: Option<String>,
-    /// The super principal's credentials, if the cell has one, or has access lists; better given by the variable
-    #[arg(long, env = "QUORATE_AUTH", hide_env_values = true, value_name = "digest:USER:PASSWORD")]
-    #[arg(value_delimiter = '\n')]
-    auth: Vec<Auth>,
+    #[command(flatten)]
+    auth: Users,
     /// Only make the folder; `quorate member add` or `replace` asks the cell
     #[arg(long, conflicts_with_all = ["no_wait", "patience"])]
     no_ask: bool,

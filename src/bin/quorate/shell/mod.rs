@@ -57,10 +57,10 @@ pub fn run(args: &Args) -> Result<u8, Failure> {
                 program.env("QUORATE_OUTPUT", output::asked());
                 program.env("QUORATE_ENDPOINTS", &target.endpoints);
                 program.env("QUORATE_TIMEOUT", format!("{}ms", target.timeout.as_millis()));
-                if !target.auth.is_empty() {
-                    let users: Vec<_> = target.auth.iter().map(|auth| auth.text.as_str()).collect();
-                    program.env("QUORATE_AUTH", users.join("\n"));
-                }
+                match target.auth.text() {
+                    nobody if nobody.is_empty() => program.env_remove("QUORATE_AUTH"),
+                    users => program.env("QUORATE_AUTH", users),
+                };
                 program.envs(target.resume.as_ref().map(|file| ("QUORATE_RESUME", file)));
                 program.envs(target.cell.map(|cell| ("QUORATE_CELL", cell.to_string())));
                 status = status_of(program.status().map_err(cannot_run)?);
