@@ -299,7 +299,8 @@ fn heard(run: &mut Run, conn: u64, message: ServerMessage<'_>) {
             let me = me(run);
             run.network.send(&mut run.world, conn, me, out.freeze());
         }
-        (ServerMessage::Reply { .. }, Errand::End) => {}
+        // His session ends, as he asked, there or on the line before.
+        (ServerMessage::Reply { .. }, Errand::End | Errand::TakeUp) => {}
         (ServerMessage::SessionOver { session }, _) => {
             if let Some(own) = run.stranger.session.take_if(|own| own.id == session) {
                 run.stranger.over = Some(own);
