@@ -111,8 +111,8 @@ pub const MESH_CAPACITY: usize = 1024;
 /// How far two hosts' boot clocks may differ in rate, in parts per million: twice what a clock is slewed by at most.
 pub const CLOCK_ERROR_PPM: u64 = 1_000;
 
-/// Bytes of chosen values in one answer to a peer that lags, unless its first alone is longer: votes wait behind it on the
-/// link, for 2 ms at 1 Gbit/s.
+/// What a peer that lags is sent at once, in bytes: chosen values, unless the first alone is longer, or a piece of an image.
+/// Votes wait behind it on the link, for 2 ms at 1 Gbit/s.
 pub const CATCH_UP_BYTES_MAX: usize = 256 << 10;
 
 /// Chosen values kept in memory for peers that lag, in bytes; older ones are read from the journal.

@@ -42,13 +42,13 @@ pub(super) struct Log {
 #[derive(Debug, Default)]
 struct OpenSlot {
     /// The newest vote, or a learned value.
-    pub held: Option<Held>,
+    held: Option<Held>,
     /// Accepted at that ballot; the value with that hash is damaged here.
-    pub lost: Option<(Ballot, u128)>,
+    lost: Option<(Ballot, u128)>,
     /// Perhaps accepted at that ballot: the record of it is damaged, or a crash tore it.
-    pub maybe: Option<(Ballot, u128)>,
+    maybe: Option<(Ballot, u128)>,
     /// `held` is the chosen value.
-    pub chosen: bool,
+    chosen: bool,
 }
 
 /// A value in an open slot.

@@ -69,7 +69,7 @@ impl Pace {
     }
 }
 
-/// What a byte takes at first: 62.5 MB/s as images are sent, half of what a link of 1 Gbit/s carries.
+/// What a byte takes at first: 62.5 MB/s, half of what a link of 1 Gbit/s carries, and about what images are fetched at.
 const BYTE_NS: u64 = 16;
 
 /// What a replica missed in a moment, it gets at once.

@@ -48,8 +48,10 @@ pub(super) struct Scrub {
     reading: Option<u64>,
     /// What was applied when the pass began: of the log it reads no more, however fast others write.
     log_upto: Slot,
-    /// This pass is the part of one that a life begins with. What comes before that byte of that image only leads there.
-    part: Option<(Slot, u64)>,
+    /// This pass is the part of one that a life begins with.
+    is_part: bool,
+    /// What comes before that byte of that image only leads there.
+    hasty_upto: Option<(Slot, u64)>,
     /// Of this pass.
     bytes: u64,
     damaged: u64,
@@ -90,7 +92,8 @@ impl Scrub {
             next_at: period.map_or(Instant::FOREVER, |_| now),
             reading: None,
             log_upto: Slot(0),
-            part: None,
+            is_part: false,
+            hasty_upto: None,
             bytes: 0,
             damaged: 0,
             repair_upto,
@@ -109,7 +112,7 @@ impl Scrub {
     /// After so many bytes were read of so many in all.
     fn pause(&self, read: u64, all: u64) -> Duration {
         let in_haste =
-            matches!(self.at, At::Image(slot, offset, _) if self.part.is_some_and(|part| (slot, offset) < part));
+            matches!(self.at, At::Image(slot, offset, _) if self.hasty_upto.is_some_and(|upto| (slot, offset) < upto));
         // Twice as fast as it must be: what is read grows meanwhile.
         let slower = if in_haste { 2 * HASTE } else { 2 };
         let even = self.period.map_or(Duration::ZERO, |period| period.scaled(read.min(all), slower * all));
@@ -170,7 +173,13 @@ impl Replica {
                 self.scrub.at = At::Log(places.last().map_or(Slot(0), |place| place.slot.next()));
             }
             At::Image(slot, offset, check) => self.check_image(now, (slot, offset, check), bytes, effects),
-            At::Copies(copies) => self.check_copy(copies, bytes.unwrap_or_default(), effects),
+            At::Copies(copies) => {
+                self.check_copy(copies, bytes.unwrap_or_default(), effects);
+                // They are judged together, before they are written again, as they are every few seconds.
+                if matches!(&self.scrub.at, At::Copies(copies) if copies.read > 0) {
+                    self.scrub.next_at = now;
+                }
+            }
             At::Drawn(_) | At::Log(_) => unreachable!("only what was asked for is read"),
         }
     }
@@ -206,10 +215,13 @@ impl Replica {
             self.scrub.at = At::Copies(Copies::default());
             return;
         };
-        (self.scrub.at, self.scrub.part) = match self.slot_behind(left_out) {
-            Ok(from) => (At::Log(from), Some((Slot(0), 0))),
-            Err(left_out) => self.image_behind(left_out),
-        };
+        match self.slot_behind(left_out) {
+            Ok(from) => (self.scrub.at, self.scrub.is_part) = (At::Log(from), true),
+            Err(left_out) => {
+                (self.scrub.at, self.scrub.hasty_upto) = self.image_behind(left_out);
+                self.scrub.is_part = self.scrub.hasty_upto.is_some();
+            }
+        }
     }
 
     /// Which slot's record lies behind so many bytes of what is read of the log; or how many of them are beyond it.
@@ -315,7 +327,8 @@ impl Replica {
     fn end_pass(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let (bytes, damaged) = (std::mem::take(&mut self.scrub.bytes), std::mem::take(&mut self.scrub.damaged));
         self.scrub.log_upto = self.applied_upto;
-        if self.scrub.part.take().is_none() {
+        self.scrub.hasty_upto = None;
+        if !std::mem::take(&mut self.scrub.is_part) {
             self.scrub.next_at = now + self.scrub.period.unwrap_or(Duration::ZERO).scaled(1, 4);
             effects.push(Effect::Scrubbed(Scrubbed::Pass { bytes, damaged }));
         }

@@ -22,6 +22,7 @@ use super::exchange::{Borrower, Effect};
 use super::image::AGAIN_AFTER;
 use super::image_file::{ImageCheck, ImageHead};
 use crate::journal::hard_state::ImagePointer;
+use crate::limits::CATCH_UP_BYTES_MAX;
 use crate::paxos::{ReplicaId, ReplicaSet, Slot};
 use crate::time::{Duration, Instant};
 use crate::wire::peer::PeerMessage;
@@ -176,7 +177,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         self.transfer.lent_until = now + LENT_FOR;
-        effects.push(Effect::ReadImage { to, image, offset, bytes: TRANSFER_BYTES });
+        effects.push(Effect::ReadImage { to, image, offset, bytes: CATCH_UP_BYTES_MAX });
     }
 
     /// The piece is read; nothing, if the link to a peer is busy.
@@ -297,9 +298,6 @@ fn next_after(source: ReplicaId, linked: ReplicaSet) -> Option<ReplicaId> {
     let after = (source.0 + 1..64).chain(1..=source.0).map(ReplicaId);
     after.into_iter().find(|replica| linked.contains(*replica))
 }
-
-/// One piece: what a link of 1 Gbit/s carries in 2 ms.
-const TRANSFER_BYTES: usize = 256 << 10;
 
 /// Between two pieces: 64 MB/s at the most.
 const ASK_EVERY: Duration = Duration::from_millis(4);

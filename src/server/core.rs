@@ -86,6 +86,15 @@ pub enum Ended {
     ToStartAgain,
 }
 
+/// With it ends the process. What is under way on a disk may not come back before, if ever, and keeps nobody from saying why:
+/// nothing waits for it. Nobody else has the folder meanwhile.
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.jobs.leave_behind();
+        self.folder.keep();
+    }
+}
+
 impl Core {
     pub(super) fn new(config: &Config, started: Started, service: Service, ring: &mut Ring) -> Result<Self, Failure> {
         let Started { replica, folder, identity: journal_identity, background } = started;
@@ -275,8 +284,6 @@ impl Core {
         self.tell_service(now);
         match self.writing.values().min() {
             Some(since) if now.since(*since) > DISK_STALL_MAX => {
-                // What is written in the background may not come back either, and would keep this from being said.
-                self.jobs.leave_behind();
                 Err(disk_failed(&self.folder, "a write that did not come back within 10 s"))
             }
             _ => Ok(()),

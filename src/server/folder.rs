@@ -149,7 +149,7 @@ pub fn check_ready(path: &Path) -> Result<(), Failure> {
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
-    _lock: FolderLock,
+    lock: Option<FolderLock>,
 }
 
 impl Folder {
@@ -170,7 +170,12 @@ impl Folder {
         }
         disk::check_file_system(path).map_err(disk_failure)?;
         let lock = FolderLock::acquire(path).map_err(disk_failure)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock: Some(lock) })
+    }
+
+    /// It stays this process's until that has ended.
+    pub(super) fn keep(&mut self) {
+        std::mem::forget(self.lock.take());
     }
 
     /// Numbers of the segments there, ascending.

@@ -65,7 +65,7 @@ impl Jobs {
         self.background.submit(self.last_ticket, job);
     }
 
-    /// The disk does not answer: the process is to end, and not to wait for what is under way.
+    /// The process is to end, and not to wait for what is under way.
     pub(super) fn leave_behind(&mut self) {
         self.background.leave_behind();
     }

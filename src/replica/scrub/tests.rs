@@ -52,6 +52,13 @@ fn a_pass_is_spread_over_about_half_the_period() {
 }
 
 #[test]
+fn a_pass_comes_to_its_end_however_often_the_hard_state_is_written() {
+    let mut life = Life { votes: true, ..Life::begun(0) };
+    life.lasting(PERIOD);
+    assert!(!life.passes.is_empty(), "after {:?}", life.reads.last());
+}
+
+#[test]
 fn short_lives_together_come_to_what_one_does_not() {
     let (one, other) = (missed(0, SHORT), missed(HALF, SHORT));
     assert!(one.iter().any(|(file, ..)| *file == Still::Image(NEWER)), "from the beginning the end is not reached");
@@ -133,6 +140,8 @@ const PIECE_BYTES: usize = 64 << 10;
 struct Life {
     replica: Replica,
     disk: Disk,
+    /// Its hard state is written between any two reads that are apart in time.
+    votes: bool,
     reads: Vec<Piece>,
     passes: Vec<Instant>,
     damaged: Vec<Still>,
@@ -154,23 +163,32 @@ impl Life {
         recovered.scrub_period = Some(PERIOD);
         let settings = Settings { seed: draw, ..settings() };
         let replica = Replica::start(Instant::ZERO, settings, recovered, 1, 7);
-        let mut life = Self { replica, disk, reads: Vec::new(), passes: Vec::new(), damaged: Vec::new() };
-        life.replica.storage.write_again(&[0]);
-        while life.replica.storage.copies_at_rest().is_none() {
-            let mut effects = Vec::new();
-            life.replica.storage.hard_state_writes(&mut effects);
-            life.done(Instant::ZERO, effects);
-        }
+        let mut life = Self { replica, disk, votes: false, reads: Vec::new(), passes: Vec::new(), damaged: Vec::new() };
+        life.save(Instant::ZERO);
         life
+    }
+
+    /// Writes the hard state.
+    fn save(&mut self, now: Instant) {
+        self.replica.storage.write_again(&[0]);
+        while self.replica.storage.copies_at_rest().is_none() {
+            let mut effects = Vec::new();
+            self.replica.storage.hard_state_writes(&mut effects);
+            self.done(now, effects);
+        }
     }
 
     /// Reads as long as that.
     fn lasting(&mut self, span: Duration) {
         let mut now = Instant::ZERO;
         for _ in 0..TURNS_MAX {
+            let before = now;
             now = now.max(self.replica.scrub.next_deadline());
             if now > Instant::ZERO + span {
                 return;
+            }
+            if self.votes && now > before {
+                self.save(now);
             }
             let mut effects = Vec::new();
             self.replica.step(now, Input::TurnEnd { wall_ms: 0 }, &mut effects);
