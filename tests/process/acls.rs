@@ -9,7 +9,7 @@ use quorate::client::{
     ReplicaId, Rights, Slot, SnapshotSource, WatchOptions, members,
 };
 
-use super::cell::{Cell, PATIENCE, QUORATE};
+use super::cell::{Cell, PATIENCE, QUORATE, folder};
 
 /// Nobody else says these words.
 const PASSWORD: &str = "correct horse battery staple";
@@ -240,7 +240,7 @@ fn only_the_super_principal_fetches_an_image_or_changes_the_members() {
     borrow(&cell, lends, Some("root")).expect("she may have everything");
     cell.restart(leader);
 
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let home = folder();
     let file = home.path().join("one.snapshot");
     let save = ["snapshot", "save", file.to_str().expect("it is text")];
     for newest in [&save[..], &[&save[..], &["--newest"]].concat()] {
@@ -279,7 +279,7 @@ fn without_a_super_principal_the_first_list_shuts_everybody_out() {
     assert_eq!(ask(None).expect("anybody may look"), ChangeAnswer::Listed);
     client.delete("/private", Expect::Any).wait_timeout(PATIENCE).expect("all may");
     borrow(&cell, 0, None).expect("there is no list any more");
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let home = folder();
     let file = home.path().join("after.snapshot");
     let save = ["snapshot", "save", "--newest", file.to_str().expect("it is text")];
     let (status, _, stderr) = quorate(&cell, &save, None, "");

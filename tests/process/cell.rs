@@ -11,6 +11,7 @@ use quorate::client::{self, Client, Role};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
+use super::disk::Disk;
 use super::proxy::Proxy;
 
 /// The program under test.
@@ -24,6 +25,8 @@ pub struct Cell {
     id: String,
     replicas: Vec<Replica>,
     config: PathBuf,
+    /// Where folders of it are, if not on the host's: below `home`, and so unmounted before.
+    disk: Option<Disk>,
     /// Removed last.
     home: TempDir,
 }
@@ -40,14 +43,14 @@ struct Replica {
 impl Cell {
     /// Formats and starts a cell of `count` replicas; `settings` are further lines of the configuration.
     pub fn start(count: usize, settings: &str) -> Self {
-        let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+        let home = folder();
         let data = home.path().to_owned();
         Self::start_in(home, &data, free_ports(2 * count), settings, &[])
     }
 
     /// As [`Cell::start`], with a proxy before each replica, which is all that clients know.
     pub fn start_behind_proxies(count: usize, settings: &str) -> (Self, Vec<Proxy>) {
-        let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+        let home = folder();
         let data = home.path().to_owned();
         let ports = free_ports(2 * count);
         let server = |index: usize| SocketAddr::from((Ipv4Addr::LOCALHOST, ports[2 * index]));
@@ -60,22 +63,31 @@ impl Cell {
     /// `advertised` addresses.
     pub fn start_in(home: TempDir, data: &Path, ports: Vec<u16>, settings: &str, advertised: &[SocketAddr]) -> Self {
         let cell = Self::describe(home, data, ports, settings, advertised);
-        (0..cell.replicas.len()).for_each(|index| cell.format(index));
-        cell.started()
+        cell.formatted().started()
     }
 
-    /// As [`Cell::start`], with three replicas, of which the last has its folder in `data`.
-    pub fn start_with_one_in(home: TempDir, data: &Path, settings: &str) -> Self {
+    /// As [`Cell::start`], with the replicas' folders on a disk of so many bytes; none where the tests may not mount.
+    pub fn start_on_a_disk(count: usize, bytes: u64, settings: &str) -> Option<Self> {
+        let (home, disk) = Disk::make(bytes)?;
+        let data = disk.mount().to_owned();
+        let mut cell = Self::describe(home, &data, free_ports(2 * count), settings, &[]);
+        cell.disk = Some(disk);
+        Some(cell.formatted().started())
+    }
+
+    /// As [`Cell::start_on_a_disk`], with three replicas, of which the last alone is there.
+    pub fn start_with_one_on_a_disk(bytes: u64, settings: &str) -> Option<Self> {
+        let (home, disk) = Disk::make(bytes)?;
         let others = home.path().to_owned();
         let mut cell = Self::describe(home, &others, free_ports(6), settings, &[]);
-        cell.replicas[2].folder = data.join("replica-3");
-        (0..3).for_each(|index| cell.format(index));
-        cell.started()
+        cell.replicas[2].folder = disk.mount().join("replica-3");
+        cell.disk = Some(disk);
+        Some(cell.formatted().started())
     }
 
     /// A cell of `count` replicas that begins with what a snapshot holds.
     pub fn restored(count: usize, snapshot: &Path) -> Self {
-        let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+        let home = folder();
         let data = home.path().join("restored");
         let cell = Self::describe(home, &data, free_ports(2 * count), "", &[]);
         let done = run(&["snapshot", "restore", "--config", path(&cell.config), path(snapshot), path(&data)]);
@@ -113,7 +125,17 @@ impl Cell {
                 child: None,
             })
             .collect();
-        Self { id, replicas, config, home }
+        Self { id, replicas, config, disk: None, home }
+    }
+
+    fn formatted(self) -> Self {
+        (0..self.replicas.len()).for_each(|index| self.format(index));
+        self
+    }
+
+    /// Where its folders are, if they are on a disk of its own.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("it was started on a disk")
     }
 
     fn started(mut self) -> Self {
@@ -430,6 +452,11 @@ impl Drop for Cell {
             eprintln!("{}", self.logs());
         }
     }
+}
+
+/// A folder for one test, on a file system with direct I/O.
+pub fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder")
 }
 
 /// Runs the program to its end.

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::cell::{Cell, free_ports};
-use super::disk::Disk;
+use super::cell::Cell;
 use super::load::Load;
 use super::proxy::Proxy;
 
@@ -129,23 +128,18 @@ fn a_stopped_leader_hands_over_and_ends_with_status_0() {
 /// process meets an error and ends, and after the "reboot" the cell goes on by itself.
 #[test]
 fn the_power_goes_for_all_replicas_in_mid_batch() {
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let Some(disk) = Disk::make(home.path(), 512 << 20) else { return };
-    let data = disk.mount().to_owned();
-    let mut cell = Cell::start_in(home, &data, free_ports(6), "", &[]);
+    let Some(mut cell) = Cell::start_on_a_disk(3, 512 << 20, "") else { return };
     let load = Load::start(6, &cell.endpoints(), &[cell.endpoints()]);
     for _ in 0..2 {
         load.progress(60);
-        disk.cut_power();
+        cell.disk().cut_power();
         // Whoever writes meets the error; with two of them gone the third has nothing to write.
         let statuses = cell.wait_for_two_ends();
         assert!(statuses.iter().all(|status| *status == Some(40)), "a disk error has its own status: {statuses:?}");
-        disk.remount();
+        cell.disk().remount();
         (0..3).for_each(|index| cell.restart(index));
     }
     load.progress(60);
     load.finish(&cell.endpoints());
     cell.wait_until_equal();
-    cell.kill_all();
-    drop(disk);
 }

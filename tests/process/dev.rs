@@ -6,14 +6,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::cell::{PATIENCE, QUORATE, path, run};
+use super::cell::{PATIENCE, QUORATE, folder, path, run};
 
 fn dev(dir: &Path, more: &[&str]) -> Output {
     run(&[&["dev", "--replicas", "1", "--dir", path(dir), "--set", "journal.segment=8MiB"], more].concat())
-}
-
-fn home() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -22,7 +18,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_lost_folder_is_not_made_anew_in_silence() {
-    let home = home();
+    let home = folder();
     let made = dev(home.path(), &["--exec", "true"]);
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
     std::fs::remove_dir_all(home.path().join("replica-1")).expect("it was made");
@@ -35,7 +31,7 @@ fn a_lost_folder_is_not_made_anew_in_silence() {
 
 #[test]
 fn a_cell_that_was_left_half_made_is_made_to_its_end() {
-    let home = home();
+    let home = folder();
     let made = dev(home.path(), &["--exec", "true"]);
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
     let config = std::fs::read_to_string(home.path().join("cell.toml")).expect("the configuration");
@@ -48,7 +44,7 @@ fn a_cell_that_was_left_half_made_is_made_to_its_end() {
 
 #[test]
 fn settings_of_one_run_are_not_written_into_the_configuration() {
-    let home = home();
+    let home = folder();
     let made = dev(home.path(), &["--exec", "true"]);
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
     let path = home.path().join("cell.toml");
@@ -65,7 +61,7 @@ fn settings_of_one_run_are_not_written_into_the_configuration() {
 
 #[test]
 fn a_cell_that_runs_elsewhere_keeps_its_ports() {
-    let home = home();
+    let home = folder();
     let made = dev(home.path(), &["--exec", "true"]);
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
     let config = home.path().join("cell.toml");
@@ -92,7 +88,7 @@ fn a_cell_that_runs_elsewhere_keeps_its_ports() {
 
 #[test]
 fn a_cell_whose_dev_was_killed_starts_again_at_once_where_it_was() {
-    let home = home();
+    let home = folder();
     let made = dev(home.path(), &["--exec", "true"]);
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
     let before = std::fs::read_to_string(home.path().join("cell.toml")).expect("the configuration");
@@ -110,7 +106,7 @@ fn a_cell_whose_dev_was_killed_starts_again_at_once_where_it_was() {
 
 #[test]
 fn a_cell_serves_on_when_nobody_reads_its_story_to_the_end() {
-    let home = home();
+    let home = folder();
     let mut running = Command::new(QUORATE)
         .args(["dev", "--replicas", "1", "--set", "journal.segment=8MiB", "--dir", path(home.path())])
         .stdin(Stdio::null())

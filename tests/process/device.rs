@@ -5,8 +5,7 @@ use std::process::Command;
 
 use quorate::client::{Client, CreateOptions, Expect};
 
-use super::cell::{Cell, PATIENCE, free_ports, path};
-use super::disk::Disk;
+use super::cell::{Cell, PATIENCE, path};
 
 /// The smallest segments there may be, and an image for each.
 const SMALL: &str = "segment = \"8MiB\"\nimage_after = \"8MiB\"\nmax = \"256MiB\"\n";
@@ -23,16 +22,13 @@ fn set(client: &Client, path: &str, data: Vec<u8>) {
 
 #[test]
 fn a_batch_is_one_write_and_one_flush_and_nothing_of_the_file_system() {
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let Some(disk) = Disk::make(home.path(), 256 << 20) else { return };
-    let data = disk.mount().to_owned();
-    let mut cell = Cell::start_in(home, &data, free_ports(2), "segment = \"32MiB\"\n", &[]);
+    let Some(cell) = Cell::start_on_a_disk(1, 256 << 20, "segment = \"32MiB\"\n") else { return };
     let client = cell.connect();
     client.create("/a", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node to write to");
     let status = |cell: &Cell| cell.status(0).expect("it answers");
-    let (before, was) = (disk.counts(), status(&cell));
+    let (before, was) = (cell.disk().counts(), status(&cell));
     (0..WRITES).for_each(|number| set(&client, "/a", vec![number as u8; 100]));
-    let (after, is) = (disk.counts(), status(&cell));
+    let (after, is) = (cell.disk().counts(), status(&cell));
     let batches = is.applied_upto.0 - was.applied_upto.0;
     let bytes = is.journal_bytes - was.journal_bytes;
     let (writes, flushes) = (after.writes - before.writes, after.flushes - before.flushes);
@@ -55,9 +51,6 @@ fn a_batch_is_one_write_and_one_flush_and_nothing_of_the_file_system() {
         written >= batches * RECORD_BYTES && written <= bytes + RECORD_BYTES + 4096 * slack,
         "{written} of {bytes}"
     );
-    cell.kill_all();
-    drop(cell);
-    drop(disk);
 }
 
 /// Extents of a file that are reserved and not written: the first write to one changes the file system's own tables.
@@ -72,10 +65,7 @@ fn unwritten_extents(file: &Path) -> usize {
 
 #[test]
 fn every_segment_is_there_in_full_and_written_once_before_it_is_used() {
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let Some(disk) = Disk::make(home.path(), 512 << 20) else { return };
-    let data = disk.mount().to_owned();
-    let mut cell = Cell::start_in(home, &data, free_ports(2), SMALL, &[]);
+    let Some(mut cell) = Cell::start_on_a_disk(1, 512 << 20, SMALL) else { return };
     let client = cell.connect();
     client.create("/bulk", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node for bulky values");
     // Far enough that segments were made while it ran, and given up, and used again.
@@ -92,6 +82,4 @@ fn every_segment_is_there_in_full_and_written_once_before_it_is_used() {
         }
     }
     assert!(segments >= 3, "segments were made while it ran: {segments}");
-    drop(cell);
-    drop(disk);
 }

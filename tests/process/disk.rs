@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::cell::path;
+use tempfile::TempDir;
+
+use super::cell::{folder, path};
 use super::privileges;
 
 /// An ext4 in a file of its own.
@@ -17,19 +19,20 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Makes and mounts one of so many bytes below `home`; none where the tests may not mount.
-    pub fn make(home: &Path, bytes: u64) -> Option<Self> {
+    /// Makes and mounts one of so many bytes, in a folder of its own; none where the tests may not mount.
+    pub fn make(bytes: u64) -> Option<(TempDir, Self)> {
         if !privileges::allow("mounting a file system of its own") {
             return None;
         }
-        let disk = Self { image: home.join("disk"), mount: home.join("mounted") };
+        let home = folder();
+        let disk = Self { image: home.path().join("disk"), mount: home.path().join("mounted") };
         std::fs::create_dir(&disk.mount).expect("a folder to mount on");
         let file = File::create(&disk.image).expect("a file for the disk");
         file.set_len(bytes).expect("room for the disk");
         // Without blocks kept for root, who runs these tests.
         command("mkfs.ext4", &["-q", "-F", "-m", "0", path(&disk.image)]);
         command("mount", &["-o", "loop", path(&disk.image), path(&disk.mount)]);
-        Some(disk)
+        Some((home, disk))
     }
 
     pub fn mount(&self) -> &Path {

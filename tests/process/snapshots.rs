@@ -14,7 +14,7 @@ use quorate::server::snapshot;
 use quorate::wire::client::{ClientMessage, Hello, ServerMessage};
 use quorate::wire::frame::{CLIENT_MAGIC, FrameReader};
 
-use super::cell::{Cell, PATIENCE, QUORATE, path, run};
+use super::cell::{Cell, PATIENCE, QUORATE, folder, path, run};
 use super::load::Load;
 
 const SECRET: u128 = 77;
@@ -96,7 +96,7 @@ fn a_cell_is_saved_under_load_and_restored_as_another() {
     let load = Load::start(2, &cell.endpoints(), &[cell.endpoints()]);
     load.progress(50);
     let written = client.set("/n001", "the last word", Expect::Any).wait_timeout(PATIENCE).expect("written");
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let home = folder();
     let file = home.path().join("one.snapshot");
     let saved = run(&["snapshot", "save", "--endpoints", &cell.endpoints(), path(&file)]);
     assert!(saved.status.success(), "{}{}", String::from_utf8_lossy(&saved.stderr), cell.logs());
@@ -142,7 +142,7 @@ fn a_cell_is_saved_under_load_and_restored_as_another() {
 fn what_is_no_whole_snapshot_is_refused() {
     let cell = Cell::start(1, "");
     fill(&cell.connect());
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let home = folder();
     let file = home.path().join("one.snapshot");
     let save = ["snapshot", "save", "--endpoints", &cell.endpoints(), path(&file)];
     assert!(run(&save).status.success(), "{}", cell.logs());

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use quorate::client::{Client, CreateOptions, Expect, Role};
 
-use super::cell::{Cell, PATIENCE, free_ports, path, run};
-use super::disk::Disk;
+use super::cell::{Cell, PATIENCE, path, run};
 use super::load::Load;
 
 /// The smallest segments there may be, and an image for each.
@@ -66,15 +65,12 @@ fn inspect(cell: &Cell) {
 
 #[test]
 fn on_a_full_disk_reads_go_on_and_writes_do_once_there_is_room() {
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let Some(disk) = Disk::make(home.path(), 512 << 20) else { return };
-    let data = disk.mount().to_owned();
-    let mut cell = Cell::start_in(home, &data, free_ports(6), SMALL, &[]);
+    let Some(mut cell) = Cell::start_on_a_disk(3, 512 << 20, SMALL) else { return };
     let (writer, reader) = (cell.connect(), cell.connect());
     let made = writer.create("/bulk", vec![0; BULK_BYTES], CreateOptions::permanent());
     made.wait_timeout(PATIENCE).expect("a node for bulky values");
     for round in 0..2 {
-        disk.fill();
+        cell.disk().fill();
         let refused = (1..400).find_map(|number| write(&writer, number, Duration::from_secs(3)).err());
         let refused = refused.unwrap_or_else(|| panic!("the disk is never full:\n{}", cell.logs()));
         let (data, _) = reader.get("/bulk").wait_timeout(PATIENCE).unwrap_or_else(|e| panic!("{e} after {refused}"));
@@ -84,7 +80,7 @@ fn on_a_full_disk_reads_go_on_and_writes_do_once_there_is_room() {
         }
         assert!(cell.logs().contains("of journal: writes are refused"), "the operator is told: {refused}");
         (0..3).for_each(|index| assert!(cell.status(index).is_some(), "replica {} goes on: {refused}", index + 1));
-        disk.empty();
+        cell.disk().empty();
         write(&writer, 77, PATIENCE).unwrap_or_else(|error| panic!("there is room again: {error}"));
     }
     let load = Load::start(2, &cell.endpoints(), &[cell.endpoints()]);
@@ -100,21 +96,16 @@ fn on_a_full_disk_reads_go_on_and_writes_do_once_there_is_room() {
     cell.wait_until_equal();
     cell.kill_all();
     inspect(&cell);
-    drop(cell);
-    drop(disk);
 }
 
 /// One replica alone has a full disk: it takes what the leader sends until its last segment is full. Started again there,
 /// it has not even room to say that it starts.
 #[test]
 fn a_replica_whose_journal_is_full_on_a_full_disk_starts_once_there_is_room() {
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let Some(disk) = Disk::make(home.path(), 96 << 20) else { return };
-    let data = disk.mount().to_owned();
-    let mut cell = Cell::start_with_one_in(home, &data, SMALL);
+    let Some(mut cell) = Cell::start_with_one_on_a_disk(96 << 20, SMALL) else { return };
     let writer = cell.connect();
     writer.create("/a", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node to write to");
-    disk.fill();
+    cell.disk().fill();
     // Records of two blocks and of three: what is left of the last segment is less than either takes.
     let mut upto = None;
     for number in 0.. {
@@ -140,20 +131,14 @@ fn a_replica_whose_journal_is_full_on_a_full_disk_starts_once_there_is_room() {
     }
     assert!(cell.logs().contains("this replica starts once there is"), "it says what it waits for:\n{}", cell.logs());
     set_once(&writer);
-    disk.empty();
+    cell.disk().empty();
     cell.wait_until_equal();
-    cell.kill_all();
-    drop(cell);
-    drop(disk);
 }
 
 /// The leader alone has a full disk: it hands over, writes go on, and the reign does not come back to it.
 #[test]
 fn a_leader_whose_disk_is_full_hands_over_to_one_that_has_room() {
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let Some(disk) = Disk::make(home.path(), 96 << 20) else { return };
-    let data = disk.mount().to_owned();
-    let mut cell = Cell::start_with_one_in(home, &data, SMALL);
+    let Some(mut cell) = Cell::start_with_one_on_a_disk(96 << 20, SMALL) else { return };
     while cell.leader() != 2 {
         let leader = cell.kill_leader();
         cell.wait("another leader", |cell| (0..3).any(|index| index != leader && leads(cell, index)).then_some(()));
@@ -163,7 +148,7 @@ fn a_leader_whose_disk_is_full_hands_over_to_one_that_has_room() {
     let writer = cell.connect();
     let made = writer.create("/bulk", vec![0; BULK_BYTES], CreateOptions::permanent());
     made.wait_timeout(PATIENCE).expect("a node for bulky values");
-    disk.fill();
+    cell.disk().fill();
     let bulk = |number| write(&writer, number, PATIENCE).unwrap_or_else(|e| panic!("{number}: {e}\n{}", cell.logs()));
     // It may lose its reign to a busy host before its journal is full.
     let handed_over = |cell: &Cell| {
@@ -180,25 +165,19 @@ fn a_leader_whose_disk_is_full_hands_over_to_one_that_has_room() {
     });
     let led = led.count();
     assert!(led < 6, "whose disk is full led at {led} of 60 writes:\n{}", cell.logs());
-    disk.empty();
+    cell.disk().empty();
     cell.wait_until_equal();
-    cell.kill_all();
-    drop(cell);
-    drop(disk);
 }
 
 /// The disk of one replica answers no more. It waits for ten seconds, says so, and ends, though only once the kernel lets go
 /// of the write; the others go on without it.
 #[test]
 fn a_write_that_does_not_come_back_for_ten_seconds_is_a_failed_disk() {
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let Some(disk) = Disk::make(home.path(), 96 << 20) else { return };
-    let data = disk.mount().to_owned();
-    let mut cell = Cell::start_with_one_in(home, &data, SMALL);
+    let Some(mut cell) = Cell::start_with_one_on_a_disk(96 << 20, SMALL) else { return };
     let writer = cell.connect();
     writer.create("/a", "0", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("a node to write to");
     cell.wait_until_equal();
-    let frozen = disk.freeze();
+    let frozen = cell.disk().freeze();
     set_once(&writer);
     cell.wait("a word of the write that hangs, and of what to do", |cell| {
         let said = ["a write that did not come back within 10 s", "check the disk (dmesg)"];
@@ -209,9 +188,6 @@ fn a_write_that_does_not_come_back_for_ten_seconds_is_a_failed_disk() {
     set_once(&writer);
     cell.restart(2);
     cell.wait_until_equal();
-    cell.kill_all();
-    drop(cell);
-    drop(disk);
 }
 
 fn leads(cell: &Cell, index: usize) -> bool {

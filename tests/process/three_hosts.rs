@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::cell::QUORATE;
+use super::cell::{QUORATE, folder};
 use super::privileges;
 
 /// The page's blocks, by what stands behind their three marks.
@@ -51,7 +51,7 @@ fn three_hosts_come_from_nothing() {
     let page =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning/three-hosts.md")).expect("the page");
     let blocks = blocks(&page);
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
+    let home = folder();
     let parts = [("toml", "page.toml"), ("sh", "each.sh"), ("sh start", "start.sh"), ("sh once", "once.sh")];
     for (mark, file) in parts.into_iter().chain([("sh after", "after.sh")]) {
         // A shell that starts a replica becomes it, so that the plug can be pulled.

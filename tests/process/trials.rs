@@ -16,8 +16,7 @@ use quorate::journal::SegmentId;
 use quorate::journal::record::{Block, Twin};
 use quorate::limits::BLOCK_BYTES;
 
-use super::cell::{Cell, PATIENCE, free_ports, path};
-use super::disk::Disk;
+use super::cell::{Cell, PATIENCE, path};
 use super::load::Load;
 
 /// The smallest segments there may be, and an image for each.
@@ -271,10 +270,7 @@ fn copies_of_the_hard_state_that_rot() {
 /// The power goes for all three at once, in mid-batch.
 #[test]
 fn power_cuts() {
-    let home = tempfile::Builder::new().prefix("quorate-test-").tempdir_in("/var/tmp").expect("a folder");
-    let Some(disk) = Disk::make(home.path(), 1 << 30) else { return };
-    let data = disk.mount().to_owned();
-    let mut cell = Cell::start_in(home, &data, free_ports(6), SMALL, &[]);
+    let Some(mut cell) = Cell::start_on_a_disk(3, 1 << 30, SMALL) else { return };
     let mut dice = Dice(u64::from(std::process::id()));
     println!("power cuts: seed {}", dice.0);
     let mut tally = Tally::default();
@@ -283,10 +279,10 @@ fn power_cuts() {
     for _ in 0..trials() {
         load.progress(20 + dice.below(40));
         bulk.write();
-        disk.cut_power();
+        cell.disk().cut_power();
         let statuses = cell.wait_for_two_ends();
         assert!(statuses.iter().all(|status| *status == Some(40)), "a disk error has its own status: {statuses:?}");
-        disk.remount();
+        cell.disk().remount();
         let started = Instant::now();
         (0..3).for_each(|index| cell.restart(index));
         load.progress(10);
@@ -301,7 +297,4 @@ fn power_cuts() {
     load.finish(&cell.endpoints());
     cell.wait_until_equal();
     tally.print("power cuts of all three");
-    cell.kill_all();
-    drop(cell);
-    drop(disk);
 }
