@@ -104,7 +104,7 @@
 //! | `tests/model` | the rules of leases and elections alone, every state of a small model |
 //! | `tests/cell`, `tests/lists` | what several of these share: Paxos cores in one thread, and an oracle's list of members |
 //! | `tests/mutants.tsv` | mistakes, *mutants*, which the tests must notice where the code has the mechanism |
-//! | `tests/verdicts.tsv` | what `scripts/mutants` last came to on each: caught or missed, by which tests, after how much work |
+//! | `tests/verdicts.tsv` | what `scripts/mutants` came to on each, of those tried since verdicts are kept: by which tests, after how much work |
 //! | `tests/sim/corpus.txt` | every seed of the simulator that ever failed: each test run goes through them |
 //! | `tests/ledger.tsv` | what `scripts/long-run`, which searches for hours, came to, violations included |
 //!

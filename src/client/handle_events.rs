@@ -65,10 +65,10 @@ pub struct HandleEvents {
     /// it is time to.
     check: Option<Op<Stat>>,
     checks: Checks,
-    /// That it was closed here has been seen, and made it ask.
-    closed: bool,
-    /// Whoever polls is woken then.
+    /// Wakes whoever polls when the next check is due.
     alarm: Option<Alarm>,
+    /// It was closed here, and the question about that has been asked.
+    asked_since_closed: bool,
     /// It is good for nothing more, which is told when everything before has been.
     gone: bool,
     over: bool,
@@ -84,7 +84,7 @@ impl HandleEvents {
         let (options, watched) = (options.forever().from_revision(held.token.opened), path.clone());
         client.watch_then(&watched, options, move |watch| {
             let checks = Checks::begin(owned, held.token.opened.wrapping_add(stream));
-            let (check, closed, alarm, gone, over) = (None, false, None, false, false);
+            let (check, asked_since_closed, alarm, gone, over) = (None, false, None, false, false);
             promise.keep(watch.map(|watch| Self {
                 held,
                 stream,
@@ -93,7 +93,7 @@ impl HandleEvents {
                 session,
                 check,
                 checks,
-                closed,
+                asked_since_closed,
                 alarm,
                 gone,
                 over,
@@ -155,9 +155,9 @@ impl HandleEvents {
 
     /// Asks about the handle when it is time to. Whether it was found to be good for nothing.
     fn is_found_gone(&mut self, context: &mut Context<'_>) -> bool {
-        if !self.closed && self.held.is_closed() {
+        if !self.asked_since_closed && self.held.is_closed() {
             // What was asked before may be answered from before.
-            (self.closed, self.check) = (true, Some(self.held.stat()));
+            (self.asked_since_closed, self.check) = (true, Some(self.held.stat()));
         } else if self.check.is_none() && clock::now() >= self.checks.at {
             self.check = Some(self.held.stat());
         }
@@ -221,8 +221,8 @@ struct Checks {
     at: Instant,
     /// How long after it is found to be open the next time, at most.
     every: Duration,
-    /// What this stream takes off each pause, in parts of it, so that those begun together do not go on asking together.
-    off: u64,
+    /// What this stream takes off each pause, in 1024ths of it, so that those begun together do not go on asking together.
+    jitter: u64,
 }
 
 impl Checks {
@@ -231,8 +231,8 @@ impl Checks {
         // One that was opened elsewhere may be closed already.
         let at = if owned { Instant::FOREVER } else { Instant::ZERO };
         // Odd, so that as many neighbours as there are differ; and far from one, so that they differ by much.
-        let off = number.wrapping_mul(157) % OFF_MAX;
-        Self { owned, at, every: CHECK_EVERY_MIN, off }
+        let jitter = number.wrapping_mul(157) % JITTER_MAX;
+        Self { owned, at, every: CHECK_EVERY_MIN, jitter }
     }
 
     /// It is open still.
@@ -248,7 +248,7 @@ impl Checks {
 
     /// So long at most, and three quarters of it at least.
     fn pause(&self, most: Duration) -> Duration {
-        most.scaled(4 * OFF_MAX - self.off, 4 * OFF_MAX)
+        most.scaled(4 * JITTER_MAX - self.jitter, 4 * JITTER_MAX)
     }
 }
 
@@ -256,7 +256,7 @@ impl Checks {
 const CHECK_EVERY_MIN: Duration = Duration::from_secs(2);
 const CHECK_EVERY_MAX: Duration = Duration::from_secs(30);
 
-const OFF_MAX: u64 = 256;
+const JITTER_MAX: u64 = 256;
 
 #[cfg(test)]
 mod tests {
@@ -306,11 +306,11 @@ mod tests {
             pauses.sort_unstable();
             pauses
         };
-        let mut all = pauses(1000..1000 + OFF_MAX);
+        let mut all = pauses(1000..1000 + JITTER_MAX);
         let (least, most) = (all[0], all[all.len() - 1]);
         assert!(least >= CHECK_EVERY_MAX.scaled(3, 4) && most == CHECK_EVERY_MAX, "from {least} to {most}");
         all.dedup();
-        assert_eq!(all.len() as u64, OFF_MAX);
+        assert_eq!(all.len() as u64, JITTER_MAX);
         let few = pauses(1000..1004);
         let nearest = few.windows(2).map(|pair| pair[1].less(pair[0])).min().expect("there are four");
         assert!(nearest >= Duration::from_millis(500), "{few:?}: neighbours are far from each other");

@@ -3,8 +3,8 @@
 //! Anybody may say hello with a session that never was, over and over; so the log is not asked about it. A session keeps its
 //! secret for as long as it lives, and its name, the revision that made it, is given to no other: a replica that has applied
 //! that revision knows by itself that the log would refuse a session that is not there, or another secret, now or ever
-//! ([`never_resumes`](crate::namespace::Namespace::never_resumes)). The log is asked about sessions that live here, for those
-//! who know their secrets: whoever does may have it asked as often as it connects, as may whoever lives by it.
+//! ([`never_resumes`](crate::namespace::Namespace::never_resumes)). The log is asked only about sessions that live here,
+//! and only for clients that show the right secret; those may ask as often as they connect.
 //!
 //! A session that was made after all that is applied here may be good, as this replica may lag. It waits for a read point, as
 //! a ping does: whoever was told of a session before it said hello finds it there. One point is at work at a time, for all

@@ -173,9 +173,9 @@ impl Namespace {
         self.sessions.find(session).map(|place| &*self.sessions.get(place).who)
     }
 
-    /// That the log, whenever it is asked from here on, would refuse whoever shows that for a session, and why as far as is
-    /// known here; nothing if only the log can tell. For a session keeps its secret, and its name is the revision that made it,
-    /// and no other session's. Where less is applied than was chosen, `WrongSecret` may be said of a session that is over by now.
+    /// Why the log would refuse this resumption, now or ever, as far as can be told here; none if only the log can tell. A
+    /// session keeps its secret, and its name is the revision that made it, which no other gets. A replica that lags may say
+    /// `WrongSecret` of a session that is over by now.
     #[must_use]
     pub fn never_resumes(&self, resume: &Resume) -> Option<NotResumed> {
         match self.sessions.find(resume.session) {

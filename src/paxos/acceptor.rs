@@ -309,10 +309,12 @@ impl Paxos {
         out: &mut Vec<Output>,
     ) {
         let promised = self.acceptor.promised;
+        if ballot >= promised && !self.can_tell_from(from) {
+            // A promise that leaves slots out would say that nothing was accepted there.
+            return;
+        }
         if ballot < promised {
             send(out, ballot.replica, Message::Refused { ballot, promised });
-        } else if !self.can_tell_from(from) {
-            // A promise that leaves slots out would say that nothing was accepted there.
         } else if ballot > promised && self.may_promise(now, ballot, released) {
             self.step_down(now, out);
             self.acceptor.waive(released);

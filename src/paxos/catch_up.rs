@@ -1,5 +1,5 @@
 //! Catching up: a replica that knows of chosen slots it does not hold asks for them by ranges, one request at a time, and a
-//! follower at a pace that leaves the writers theirs (pace.rs). Who stands for election, or knows nobody who leads, makes haste:
+//! follower at a pace that leaves the writers their share (pace.rs). Who stands for election, or knows nobody who leads, makes haste:
 //! nobody writes before it is there. An answer a round trip is 128 MB/s at 2 ms, on no pace at all: replicas that are further
 //! apart than that catch up more slowly.
 
@@ -87,7 +87,7 @@ impl Paxos {
             return;
         }
         if self.catch_up.known < from {
-            self.catch_up.pace.rest();
+            self.catch_up.pace.reset();
             return;
         }
         let Some(source) = self.catch_up.source else { return };
@@ -183,7 +183,7 @@ impl Paxos {
             let missing = self.missing();
             match self.follows() {
                 true => self.catch_up.pace.took(now, bytes, came, missing),
-                false => self.catch_up.pace.rest(),
+                false => self.catch_up.pace.reset(),
             }
             self.catch_up.waits_until = None;
             self.catch_up.needs_image_upto = None;

@@ -23,6 +23,9 @@
 //! A leader whose disk is full hands over to a replica that has room (room.rs). One that phase 1 tells too little of a slot
 //! waits, and says for what (undecided.rs).
 //!
+//! Who lags asks for what it missed by ranges (catch_up.rs), and while somebody leads at a pace that leaves the writers their
+//! share (pace.rs).
+//!
 //! Who heard what a disk acknowledged remembers it, so that an old copy of it is not believed (witness.rs).
 //!
 //! Reads rest on the leader lease or on a round trip (lease.rs). The member list is itself a value of the log
@@ -42,7 +45,7 @@
 //!    knows i's members, and only with promises from a quorum of them. A change of the list is proposed only when every
 //!    slot of the list before is applied, and from then until every slot of the old list is chosen the lease and the
 //!    read points need a quorum of the old *and* of the new one.
-//! 7. *Does not know* is never counted as *never accepted*.
+//! 7. *Does not know* is never counted as *never accepted*; of many slots, it is kept as stretches (stretches.rs).
 //! 8. No chosen watermark, value or read point that leaves a replica is ahead of what that replica has published.
 //! 9. While a lease may run, no quorum promises: each acknowledger waits it out, across restarts too, unless the leader
 //!    itself released that very reign. The lease is gone before a message that lets another leader rise is put out.

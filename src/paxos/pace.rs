@@ -1,9 +1,9 @@
 //! How fast a replica that lags asks for what it missed: it takes its share of links and disks, not the writers'.
 //!
 //! Who asks keeps the pace, since it alone knows what it asked whom for. One answer is under way at a time, and the next one
-//! is asked for once the bytes that came had their time, but for a first [`BURST`]. The pace is looked at again about every
-//! second: where less was gained on the writers than half of what came, it is doubled, as a replica that never catches up
-//! is worse than writers who wait; and while nobody writes there is none.
+//! is asked for once the bytes that came had their time, but for a first [`BURST`]. The pace is judged about every second: where
+//! less was gained on the writers than half of what came, it is doubled, as a replica that never catches up is worse than
+//! writers who wait; and while nobody writes there is none.
 
 use crate::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ pub(super) struct Pace {
     paid_at: Instant,
     /// What a byte takes; 0 if there is no pace any more.
     byte_ns: u64,
-    /// Nothing was chosen in the last stretch that was looked at.
-    alone: bool,
-    stretch: Option<Stretch>,
+    /// Nothing was chosen during the last sample.
+    nobody_writes: bool,
+    sample: Option<Sample>,
 }
 
-/// What is looked at at once.
+/// What the pace is judged by.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+struct Sample {
     since: Instant,
     /// Slots missing then.
     missing: u64,
@@ -31,7 +31,7 @@ struct Stretch {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { paid_at: Instant::ZERO, byte_ns: BYTE_NS, alone: false, stretch: None }
+        Self { paid_at: Instant::ZERO, byte_ns: BYTE_NS, nobody_writes: false, sample: None }
     }
 }
 
@@ -39,27 +39,26 @@ impl Pace {
     /// An answer of so many bytes and slots came, and after it so many slots are missing.
     pub fn took(&mut self, now: Instant, bytes: usize, slots: u64, missing: u64) {
         if missing == 0 {
-            *self = Self::default();
-            return;
+            return self.reset();
         }
-        let byte_ns = if self.alone { 0 } else { self.byte_ns };
+        let byte_ns = if self.nobody_writes { 0 } else { self.byte_ns };
         // What is had without a pace is not paid for later: that would lose again what was gained.
         self.paid_at = self.paid_at.max(now) + Duration::from_nanos(bytes as u64 * byte_ns);
-        let mut stretch = self.stretch.unwrap_or(Stretch { since: now, missing: missing + slots, came: 0 });
-        stretch.came += slots;
-        if now.since(stretch.since) >= LOOKED_AT_EVERY {
-            let chosen = (missing + stretch.came).saturating_sub(stretch.missing);
-            self.alone = chosen == 0;
-            if 2 * chosen > stretch.came {
+        let mut sample = self.sample.unwrap_or(Sample { since: now, missing: missing + slots, came: 0 });
+        sample.came += slots;
+        if now.since(sample.since) >= SAMPLE_EVERY {
+            let chosen = (missing + sample.came).saturating_sub(sample.missing);
+            self.nobody_writes = chosen == 0;
+            if 2 * chosen > sample.came {
                 self.byte_ns /= 2;
             }
-            stretch = Stretch { since: now, missing, came: 0 };
+            sample = Sample { since: now, missing, came: 0 };
         }
-        self.stretch = Some(stretch);
+        self.sample = Some(sample);
     }
 
-    /// What comes is not paid for: there is no pace to keep.
-    pub fn rest(&mut self) {
+    /// There is no pace to keep: nothing is owed for what came.
+    pub fn reset(&mut self) {
         *self = Self::default();
     }
 
@@ -76,7 +75,7 @@ const BYTE_NS: u64 = 16;
 const BURST: Duration = Duration::from_millis(16);
 
 /// Long beside an answer, short beside an outage.
-const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -130,7 +129,7 @@ mod tests {
         let mut pace = Pace::default();
         let (mut now, mut missing) = (Instant::ZERO, 1_000_000);
         for chosen in [0, 0, 0, 10, 10] {
-            now += LOOKED_AT_EVERY;
+            now += SAMPLE_EVERY;
             missing = missing + chosen - 100;
             pace.took(now, PIECE << 4, 100, missing);
         }

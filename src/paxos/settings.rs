@@ -7,8 +7,8 @@ use super::value::Value;
 use super::witness::Acknowledged;
 use crate::time::{Duration, Instant};
 
-/// How one replica behaves. `seed` feeds the only randomness there is: the spread of
-/// the election time-outs, and where the scrubber of this life begins.
+/// How one replica behaves. `seed` feeds the only randomness there is: the spread of the election time-outs, and where this
+/// life begins to read what lies still (replica/scrub.rs).
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// This replica.

@@ -169,7 +169,7 @@ pub enum FrontRequest {
     Submit(Submission),
     /// Sessions to be taken up again: the log is asked for those that can be, and the others are refused.
     Resume(Vec<Resumption>),
-    /// From now on outcomes of that session go to the asking front, and to no other the less for it.
+    /// From now on outcomes of that session go to the asking front too; other fronts that have it keep getting them.
     Attach(SessionId),
     /// From now on they do not.
     Detach(SessionId),

@@ -13,8 +13,8 @@
 //! neighbours along, and the state machine has applied it anyhow. The repair is an *image past it*: once the older of the
 //! two kept images ends at or behind the damaged slot, no start reads the record, and the log is given up behind it. A
 //! damaged image is repaired the same way, by newer ones. Until then the replica goes on serving: what it has in memory is
-//! whole, a peer that asks for that very slot or image asks somebody else. Nobody else may have the slot: a read for a peer
-//! that fails is damage found, and once an image is past it the peer is sent there.
+//! whole, a peer that asks for that very slot or image asks somebody else. It may be that nobody else has the slot either: a read for a
+//! peer that fails is damage found, and once an image is past it the peer is sent there.
 //!
 //! The value of a damaged record is not fetched from a peer either, to be appended once more: a start would find it behind
 //! all that came later, and would have to keep all of that in memory until then. The image is needed anyhow.
@@ -114,8 +114,8 @@ impl Scrub {
         let in_haste =
             matches!(self.at, At::Image(slot, offset, _) if self.hasty_upto.is_some_and(|upto| (slot, offset) < upto));
         // Twice as fast as it must be: what is read grows meanwhile.
-        let slower = if in_haste { 2 * HASTE } else { 2 };
-        let even = self.period.map_or(Duration::ZERO, |period| period.scaled(read.min(all), slower * all));
+        let speed = if in_haste { 2 * HASTE } else { 2 };
+        let even = self.period.map_or(Duration::ZERO, |period| period.scaled(read.min(all), speed * all));
         if in_haste { even.max(HASTY_READS_APART) } else { even }
     }
 }
@@ -356,8 +356,8 @@ const SCRUB_BYTES: u64 = 256 << 10;
 /// What is read of the hard state.
 const COPIES_BYTES: u64 = (COPIES * BLOCK_BYTES) as u64;
 
-/// So much faster is that part of an image read which only leads to the drawn place: a life of this part of the time that an
-/// image takes can still come to its end.
+/// How many times faster the part of an image is read that only leads to the drawn place: a life of a sixteenth of the time
+/// that an image takes can still come to its end.
 const HASTE: u64 = 16;
 
 /// Even in haste the disk has time for others: 64 MB/s at most.

@@ -86,8 +86,8 @@ pub enum Ended {
     ToStartAgain,
 }
 
-/// With it ends the process. What is under way on a disk may not come back before, if ever, and keeps nobody from saying why:
-/// nothing waits for it. Nobody else has the folder meanwhile.
+/// The process ends with it. Nothing waits for jobs under way, since a disk may never answer; the folder stays locked until
+/// the process is gone.
 impl Drop for Core {
     fn drop(&mut self) {
         self.jobs.leave_behind();

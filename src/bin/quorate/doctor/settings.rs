@@ -59,7 +59,6 @@ const DAEMON: &str = "irqbalance";
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]
