@@ -31,12 +31,6 @@ fn lives(client: &Client, path: &str) -> bool {
     client.exists(path).wait_timeout(PATIENCE).expect("an answer").is_some()
 }
 
-fn kill_the_leader(cell: &mut Cell) {
-    let leader = cell.kill_leader();
-    cell.restart(leader);
-    cell.leader();
-}
-
 /// A command line's words to standard output, or none if it fails.
 fn said(cell: &Cell, args: &[&str]) -> Option<String> {
     let done = Command::new(QUORATE).args(args).args(["--endpoints", &cell.endpoints()]).output();
@@ -51,12 +45,12 @@ fn a_transient_node_and_its_handles_outlive_leaders_and_go_together() {
         let (one, other) = (connect(&cell, "20s"), connect(&cell, "20s"));
         let first = open(&one, "/t/x");
         let mut events = first.events(WatchOptions::node()).wait_timeout(PATIENCE).expect("a stream");
-        kill_the_leader(&mut cell);
+        cell.outlive_leader(|cell| _ = cell.leader());
         first.set("second", Expect::Version(0)).wait_timeout(PATIENCE).expect("it is open");
         let second = open(&other, "/t/x");
         assert!(first.created() && !second.created());
         assert!(second.token().reign > first.token().reign, "another leader's reign");
-        kill_the_leader(&mut cell);
+        cell.outlive_leader(|cell| _ = cell.leader());
         let (data, stat) = second.get().wait_timeout(PATIENCE).expect("it is open");
         assert_eq!((&data[..], stat.version), (&b"second"[..], 1));
         let token: HandleToken = first.token().to_string().parse().expect("it was printed");
@@ -64,7 +58,7 @@ fn a_transient_node_and_its_handles_outlive_leaders_and_go_together() {
         assert!(lives(&one, "/t/x"), "another has it open");
         let closed = one.handle(token).get().wait_timeout(PATIENCE);
         assert!(matches!(&closed, Err(Error::HandleClosed { path }) if path == "/t/x"), "{closed:?}");
-        kill_the_leader(&mut cell);
+        cell.outlive_leader(|cell| _ = cell.leader());
         drop(second);
         other.sync().wait_timeout(PATIENCE).expect("a leader");
         assert!(!lives(&one, "/t/x") && lives(&one, "/t"), "a handle that is dropped is closed");
@@ -105,7 +99,7 @@ fn a_handle_is_of_an_instance_and_of_nobody_who_makes_one_up() {
     // The same name, and another node.
     client.delete_tree("/app/config", Expect::Any).wait_timeout(PATIENCE).expect("it is there");
     client.create("/app/config", "5", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is gone");
-    kill_the_leader(&mut cell);
+    cell.outlive_leader(|cell| _ = cell.leader());
     let late = handle.set("late", Expect::Any).wait_timeout(PATIENCE);
     assert!(matches!(&late, Err(Error::HandleGone { path }) if path == "/config"), "{late:?}");
     assert!(matches!(handle.get().wait_timeout(PATIENCE), Err(Error::HandleGone { .. })));
@@ -221,7 +215,7 @@ fn a_handle_shown_elsewhere_outlives_leaders_and_ends_with_its_openers_session()
     };
     let mut first = events();
     goes_on(&mut first);
-    kill_the_leader(&mut cell);
+    cell.outlive_leader(|cell| _ = cell.leader());
     goes_on(&mut first);
     still_open();
 
@@ -290,11 +284,11 @@ fn a_program_keeps_its_node_there_until_it_ends_or_dies() {
     cell.wait("the node", |_| lives(&client, "/services/b").then_some(()));
     let stat = said(&cell, &["stat", "--json", "/services/b"]).expect("it is there");
     assert!(stat.contains("\"transient\":true"), "{stat}");
-    kill_the_leader(&mut cell);
+    cell.outlive_leader(|cell| _ = cell.leader());
     assert!(lives(&client, "/services/b"));
     held.kill().expect("it runs");
     held.wait().expect("it was killed");
-    kill_the_leader(&mut cell);
+    cell.outlive_leader(|cell| _ = cell.leader());
     cell.wait("the dead session to end", |_| (!lives(&client, "/services/b")).then_some(()));
 
     // A handle that somebody opened is of use to a command, and the program ends with it.

@@ -34,9 +34,7 @@ impl Trial {
     /// Kills the leader; it comes back as a follower.
     fn strike(&self) {
         let mut cell = self.0.lock().expect("no thread panics with it");
-        let leader = cell.kill_leader();
-        cell.leader();
-        cell.restart(leader);
+        cell.outlive_leader(|cell| _ = cell.leader());
     }
 }
 

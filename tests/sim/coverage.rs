@@ -239,10 +239,10 @@ words! { REFUSALS, refusal_word: Refusal,
     Refusal::ResultDropped => "refused: result dropped",
 }
 
-/// Faults for which a replica closes a client's connection.
-static FAULTS: LazyLock<Vec<String>> = LazyLock::new(|| {
+/// The codes of what a replica closes a client's connection for.
+static FAULT_CODES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let variants = variants(include_str!("../../src/wire/client.rs"), "FaultCode");
-    variants.map(|name| format!("fault: {name}")).collect()
+    variants.map(|name| format!("fault code: {name}")).collect()
 });
 
 /// What the library says of a call that failed, but for what the cell refuses: that has its words already.
@@ -272,8 +272,8 @@ fn word_of(words: &'static [String], value: &impl Debug) -> &'static str {
     word.unwrap_or_else(|| panic!("{shown} is none of {words:?}"))
 }
 
-pub fn fault_word(code: FaultCode) -> &'static str {
-    word_of(&FAULTS, &code)
+pub fn fault_code_word(code: FaultCode) -> &'static str {
+    word_of(&FAULT_CODES, &code)
 }
 
 fn error_word(error: &Error) -> &'static str {
@@ -291,7 +291,10 @@ pub const BY_CHANCE: [(&str, &str); 2] = [
 
 /// What no run is to show, and why.
 pub const BEYOND: [(&str, &str); 21] = [
-    ("fault: PeerPort", "the server's listener for replicas says it, and here everybody is heard by whom he dials"),
+    (
+        "fault code: PeerPort",
+        "the server's listener for replicas says it, and here everybody is heard by whom he dials",
+    ),
     ("error: NotSuper", "the library says it of images and members, which the enquirer asks for by themselves"),
     ("error: HandlePoisoned", "handles are poisoned by the library, above the machine"),
     ("error: TooManyCalls", "machines take more calls than clients here make before they are answered"),
@@ -344,7 +347,7 @@ pub const CHANCES: [&str; 22] = [
 ];
 
 /// What a disk does wrong in so many ways that each must be seen.
-pub const WRONGS: &[&str] =
+pub const DISK_WRONGS: &[&str] =
     &["misread: start", "misread: log", "misread: what lies still", "misread: image", "torn writes beside damage"];
 
 /// A fault and a phase that do not meet, and why.
@@ -394,9 +397,9 @@ pub fn table(struck: &Struck) -> String {
 /// Every word a run may reach.
 pub fn everything() -> BTreeSet<&'static str> {
     let mut all =
-        [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS, OPTIONS, SCOPES, enquirer::WORDS, WRONGS].concat();
+        [OPERATIONS, STEPS, READS, CONSISTENCIES, REFUSALS, OPTIONS, SCOPES, enquirer::WORDS, DISK_WRONGS].concat();
     all.extend(stranger::WORDS);
-    all.extend(FAULTS.iter().chain(&*ERRORS).map(String::as_str));
+    all.extend(FAULT_CODES.iter().chain(&*ERRORS).map(String::as_str));
     for (word, why) in BEYOND.iter().chain(&BY_CHANCE) {
         assert!(all.contains(word), "`{word}` is no word, and need not be excused as {why}");
     }

@@ -6,9 +6,9 @@
 //! both. So the cell must be able to go on, and that replica with it; no repair may rest on a value that is not chosen, and
 //! nothing that was acknowledged may be called *never accepted* ([`super::oracle`]).
 //!
-//! Where crashes tear writes beside that ([`Reach::is_torn`]), damage keeps clear of the tail that they tear, and in a node that
-//! is to be mended to values that are chosen: a majority has voted for such a one durably, and at most one of its disks is
-//! the damaged one, so that somebody holds the value or knows it chosen. A vote that is damaged before it was chosen would be
+//! Where crashes tear writes beside that ([`Reach::crashes_tear`]), damage keeps clear of the tail that they tear, and in a
+//! node that is to be mended to values that are chosen: a majority has voted for such a one durably, and at most one of its disks
+//! is the damaged one, so that somebody holds the value or knows it chosen. A vote that is damaged before it was chosen would be
 //! one that nobody can deny when another's is torn: *lost* beside *maybe* waits for ever, as it must. Nor is a copy of the hard
 //! state damaged then: a crash may tear two, and of the other two one would be gone.
 //!
@@ -31,7 +31,7 @@ pub struct Reach {
     /// So many of the newest records are not.
     pub spared: usize,
     /// Crashes tear writes too: what lies at the newest record or behind it is not struck.
-    pub is_torn: bool,
+    pub crashes_tear: bool,
     /// Nor is what was voted in later slots.
     pub upto: Slot,
 }
@@ -99,7 +99,7 @@ fn reached(disk: &Disk, reach: Reach) -> Vec<Record> {
         // What a start has cut off lies behind records that are newer, and counts for nothing.
         let counts = record.number > highest && newest.is_some_and(|newest| (record.segment, record.at) < newest);
         highest = highest.max(record.number);
-        counts || !reach.is_torn
+        counts || !reach.crashes_tear
     });
     records.truncate(records.len().saturating_sub(reach.spared));
     let is_reached = |r: &Record| r.slot <= reach.upto && !disk.damaged.contains(&(r.segment, r.at));

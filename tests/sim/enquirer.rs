@@ -3,13 +3,13 @@
 //! and the model know.
 
 use bytes::{Bytes, BytesMut};
-use quorate::limits::{CLIENT_FRAME_BYTES_MAX, SESSIONS_PAGE_MAX};
+use quorate::limits::SESSIONS_PAGE_MAX;
 use quorate::namespace::command::{Revision, SessionId};
 use quorate::paxos::{MemberChange, ReplicaId, Slot};
 use quorate::wire::client::{
     ClientMessage, FaultCode, Hello, PROTOCOL_MAX, PROTOCOL_MIN, Role, ServerMessage, SessionsPage, Status,
 };
-use quorate::wire::frame::{CLIENT_MAGIC, FrameError, FrameReader};
+use quorate::wire::frame::{CLIENT_MAGIC, FrameReader};
 use quorate::wire::members::{ChangeAnswer, Members};
 use quorate::wire::snapshots::{SnapshotAnswer, SnapshotQuestion};
 
@@ -18,6 +18,7 @@ use super::links::replica;
 use super::model::Model;
 use super::network::{Arrival, Host, Port};
 use super::node::CELL;
+use super::outsiders::{self, SESSION_TIMEOUT_MS};
 use super::run::Run;
 use super::world::{Event, Moment, Random, SECOND};
 
@@ -228,32 +229,23 @@ fn question(random: &mut Random, line: &Line) -> Question {
 fn received(run: &mut Run, bytes: &[u8]) {
     let line = run.enquirer.line.as_mut().expect("it has a line");
     let mut reader = std::mem::replace(&mut line.reader, FrameReader::new(CLIENT_MAGIC));
-    let fed = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| {
-        if run.enquirer.line.is_some() {
-            let message = ServerMessage::decode(frame).expect("servers say what they mean");
-            heard(run, message);
-        }
-        Ok::<(), FrameError>(())
-    });
-    match (&mut run.enquirer.line, fed) {
-        (Some(line), Ok(())) => line.reader = reader,
-        (_, Err(error)) => {
-            assert!(run.plan.network.flipped > 0, "nothing is damaged on its way: {error}");
-            hang_up(run);
-        }
-        (None, Ok(())) => {}
+    if !outsiders::feed(run, &mut reader, bytes, heard) {
+        hang_up(run);
+    } else if let Some(line) = &mut run.enquirer.line {
+        line.reader = reader;
     }
 }
 
 fn heard(run: &mut Run, message: ServerMessage<'_>) {
-    let line = run.enquirer.line.as_ref().expect("it has a line");
+    // What comes behind the word that made it hang up is for nobody.
+    let Some(line) = &run.enquirer.line else { return };
     let (stage_now, is_super) = (line.stage, line.is_super);
     match (message, stage_now) {
         (ServerMessage::Welcome(welcome), Stage::Greeting) => {
             assert_eq!((welcome.cell, welcome.replica), (CELL, replica(line.node)), "who greets is who was dialled");
             if is_super {
                 let (token, secret) = (run.world.random.draw(), u128::from(run.world.random.draw()));
-                say(run, &ClientMessage::OpenSession { token, secret, timeout_ms: 2000 });
+                say(run, &ClientMessage::OpenSession { token, secret, timeout_ms: SESSION_TIMEOUT_MS });
             }
             stage(run, if is_super { Stage::Opening } else { Stage::Ready });
         }

@@ -24,9 +24,9 @@ use super::wires::{
 };
 
 /// A network that does not do what it should, in one way.
-struct Lying<'a> {
+struct LyingNetwork<'a> {
     inner: &'a mut dyn Seam,
-    lie: Lie,
+    lie: NetworkLie,
     /// What it keeps back.
     kept: VecDeque<(End, Told)>,
     told: u64,
@@ -35,7 +35,7 @@ struct Lying<'a> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lie {
+enum NetworkLie {
     /// Some bytes never arrive.
     Loses,
     /// Some bytes arrive twice.
@@ -61,24 +61,24 @@ enum Lie {
 }
 
 /// Each lie, and the case that is to notice it.
-const LIES: [(Lie, Case); 11] = [
-    (Lie::Loses, frames_are_read_as_they_were_sent),
-    (Lie::Doubles, everything_arrives_in_order_both_ways),
-    (Lie::Reorders, everything_arrives_in_order_both_ways),
-    (Lie::Replays, nothing_of_an_old_connection_arrives_on_a_new_one),
-    (Lie::TellsOne, a_cut_is_told_to_both_ends),
-    (Lie::TellsTwice, a_close_is_told_behind_what_was_sent),
-    (Lie::ClosesAtOnce, a_close_is_told_behind_what_was_sent),
-    (Lie::Leaks, a_blocked_path_keeps_what_was_sent),
-    (Lie::Breaks, a_blocked_path_keeps_what_was_sent),
-    (Lie::KeepsOne, a_peer_that_dials_twice_has_two_connections),
-    (Lie::AnswersForTheDead, a_process_that_ends_takes_its_connections_along),
+const NETWORK_LIES: [(NetworkLie, Case); 11] = [
+    (NetworkLie::Loses, frames_are_read_as_they_were_sent),
+    (NetworkLie::Doubles, everything_arrives_in_order_both_ways),
+    (NetworkLie::Reorders, everything_arrives_in_order_both_ways),
+    (NetworkLie::Replays, nothing_of_an_old_connection_arrives_on_a_new_one),
+    (NetworkLie::TellsOne, a_cut_is_told_to_both_ends),
+    (NetworkLie::TellsTwice, a_close_is_told_behind_what_was_sent),
+    (NetworkLie::ClosesAtOnce, a_close_is_told_behind_what_was_sent),
+    (NetworkLie::Leaks, a_blocked_path_keeps_what_was_sent),
+    (NetworkLie::Breaks, a_blocked_path_keeps_what_was_sent),
+    (NetworkLie::KeepsOne, a_peer_that_dials_twice_has_two_connections),
+    (NetworkLie::AnswersForTheDead, a_process_that_ends_takes_its_connections_along),
 ];
 
-impl Seam for Lying<'_> {
+impl Seam for LyingNetwork<'_> {
     fn dial(&mut self, from: usize, to: usize) -> End {
         let end = self.inner.dial(from, to);
-        if let Some(last) = self.last.replace(end).filter(|_| self.lie == Lie::KeepsOne) {
+        if let Some(last) = self.last.replace(end).filter(|_| self.lie == NetworkLie::KeepsOne) {
             self.kept.push_back((last, Told::Closed));
         }
         end
@@ -91,8 +91,8 @@ impl Seam for Lying<'_> {
     fn close(&mut self, end: End) {
         self.inner.close(end);
         match self.lie {
-            Lie::TellsTwice => self.kept.push_back((end, Told::Closed)),
-            Lie::ClosesAtOnce => self.kept.push_back((end.other(), Told::Closed)),
+            NetworkLie::TellsTwice => self.kept.push_back((end, Told::Closed)),
+            NetworkLie::ClosesAtOnce => self.kept.push_back((end.other(), Told::Closed)),
             _ => {}
         }
     }
@@ -103,8 +103,8 @@ impl Seam for Lying<'_> {
 
     fn block(&mut self, from: usize, to: usize) {
         match self.lie {
-            Lie::Leaks => {}
-            Lie::Breaks => self.kept.extend(self.last.map(|end| (end, Told::Closed))),
+            NetworkLie::Leaks => {}
+            NetworkLie::Breaks => self.kept.extend(self.last.map(|end| (end, Told::Closed))),
             _ => self.inner.block(from, to),
         }
     }
@@ -122,34 +122,34 @@ impl Seam for Lying<'_> {
     }
 
     fn next(&mut self, patience: Patience) -> Option<(End, Told)> {
-        if !matches!(self.lie, Lie::Reorders | Lie::Replays)
+        if !matches!(self.lie, NetworkLie::Reorders | NetworkLie::Replays)
             && let Some(kept) = self.kept.pop_front()
         {
             return Some(kept);
         }
         // Nobody need wait for what a lie leaves out.
-        let missing = matches!(self.lie, Lie::TellsOne | Lie::Loses | Lie::AnswersForTheDead);
+        let missing = matches!(self.lie, NetworkLie::TellsOne | NetworkLie::Loses | NetworkLie::AnswersForTheDead);
         let patience = if missing { Patience::Short } else { patience };
         let (end, told) = self.inner.next(patience)?;
         self.told += 1;
         let (fifth, is_bytes) = (self.told.is_multiple_of(5), matches!(told, Told::Bytes(_)));
         match self.lie {
-            Lie::Loses if is_bytes && fifth => Some((end, Told::Bytes(Vec::new()))),
-            Lie::Doubles if is_bytes && fifth => {
+            NetworkLie::Loses if is_bytes && fifth => Some((end, Told::Bytes(Vec::new()))),
+            NetworkLie::Doubles if is_bytes && fifth => {
                 self.kept.push_back((end, told.clone()));
                 Some((end, told))
             }
-            Lie::Reorders if is_bytes && fifth && self.kept.is_empty() => {
+            NetworkLie::Reorders if is_bytes && fifth && self.kept.is_empty() => {
                 self.kept.push_back((end, told));
                 Some((end, Told::Bytes(Vec::new())))
             }
-            Lie::Replays if is_bytes && self.kept.is_empty() => {
+            NetworkLie::Replays if is_bytes && self.kept.is_empty() => {
                 self.kept.push_back((end, told.clone()));
                 Some((end, told))
             }
-            Lie::Replays if is_bytes && self.kept[0].0.conn != end.conn => Some((end, self.kept[0].1.clone())),
-            Lie::TellsOne if told == Told::Closed && end.side == 1 => Some((end, Told::Bytes(Vec::new()))),
-            Lie::AnswersForTheDead if told == Told::Failed => Some((end, Told::Stands)),
+            NetworkLie::Replays if is_bytes && self.kept[0].0.conn != end.conn => Some((end, self.kept[0].1.clone())),
+            NetworkLie::TellsOne if told == Told::Closed && end.side == 1 => Some((end, Told::Bytes(Vec::new()))),
+            NetworkLie::AnswersForTheDead if told == Told::Failed => Some((end, Told::Stands)),
             _ => Some((end, told)),
         }
     }
@@ -157,11 +157,11 @@ impl Seam for Lying<'_> {
 
 #[test]
 fn the_suite_notices_a_network_that_lies() {
-    let notices = |inner: &mut dyn Seam, lie: Lie, case: Case| {
-        let mut lying = Lying { inner, lie, kept: VecDeque::new(), told: 0, last: None };
-        catch_unwind(AssertUnwindSafe(|| case(&mut lying))).is_err()
+    let notices = |inner: &mut dyn Seam, lie: NetworkLie, case: Case| {
+        let mut network = LyingNetwork { inner, lie, kept: VecDeque::new(), told: 0, last: None };
+        catch_unwind(AssertUnwindSafe(|| case(&mut network))).is_err()
     };
-    for (lie, case) in LIES {
+    for (lie, case) in NETWORK_LIES {
         assert!(notices(&mut Simulated::new(), lie, case), "a simulated network that {lie:?} is noticed");
         assert!(notices(&mut Real::new(), lie, case), "a real network that {lie:?} is noticed");
     }

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | the cell | [`world`], [`network`], [`links`], [`disk`], [`node`], [`fronts`], [`recovery`], [`client`] |
 //! | what goes wrong | [`plan`], [`misfortune`], [`damage`], [`old_copy`], [`operator`], [`divergence`]; [`cuts`] leaves it out |
-//! | what is asked | [`workload`], [`watching`], [`enquirer`], [`stranger`] |
+//! | what is asked | [`workload`], [`watching`], [`enquirer`] and [`stranger`], both [`outsiders`] |
 //! | the plain model | [`model`], [`tree`], [`steps`], [`answers`], [`locks`], [`handles`], [`logs`], [`quotas`], [`acls`] |
 //! | the judges | [`oracle`], [`run`], [`history`], [`watching`], [`pasts`], [`enquirer`], [`linearizable`], [`steady`] |
 //! | what it came to | [`coverage`], [`conflicts`], [`report`], [`ledger`] |
@@ -79,6 +79,7 @@ mod node;
 mod old_copy;
 mod operator;
 mod oracle;
+mod outsiders;
 mod pasts;
 mod plan;
 mod quotas;

@@ -441,20 +441,20 @@ pub fn damage_log(run: &mut Run) -> bool {
         None if run.plan.beyond_repair => (any_node(run), SPARED),
         Some(_) | None => return false,
     };
-    let is_torn = run.plan.may_tear;
-    if is_torn && run.nodes[victim].running.is_none() {
+    let crashes_tear = run.plan.may_tear;
+    if crashes_tear && run.nodes[victim].running.is_none() {
         // What a crash has left is no log yet: only a start tells where it ends.
         return false;
     }
-    let upto = if is_torn && !run.plan.beyond_repair { run.oracle.chosen_upto() } else { Slot(u64::MAX) };
-    let reach = Reach { spared, is_torn, upto };
+    let upto = if crashes_tear && !run.plan.beyond_repair { run.oracle.chosen_upto() } else { Slot(u64::MAX) };
+    let reach = Reach { spared, crashes_tear, upto };
     let (before, phases) = (run.damaged, coverage::phases(&run.nodes));
     for _ in 0..run.world.random.within(1, 3) {
         let blocks = damage::strike(&mut run.nodes[victim].disk, &mut run.world.random, run.plan.astray, reach);
         run.world.chances.extend((blocks > 1).then_some("stray-write"));
         run.damaged += blocks;
     }
-    if !is_torn {
+    if !crashes_tear {
         damage::strike_copy(&mut run.nodes[victim].disk, &mut run.world.random);
     }
     let misreads = run.plan.misreads > 0 && run.world.random.below(2) == 0;

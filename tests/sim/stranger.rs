@@ -13,13 +13,14 @@ use quorate::limits::CLIENT_FRAME_BYTES_MAX;
 use quorate::namespace::command::{Operation, Resume, SessionId};
 use quorate::paxos::CellId;
 use quorate::wire::client::{ClientMessage, FaultCode, Hello, PROTOCOL_MAX, PROTOCOL_MIN, ServerMessage};
-use quorate::wire::frame::{self, CLIENT_MAGIC, FrameError, FrameReader};
+use quorate::wire::frame::{self, CLIENT_MAGIC, FrameReader};
 
 use super::coverage;
 use super::network::{Arrival, Host, Port};
 use super::node::CELL;
+use super::outsiders::{self, SESSION_TIMEOUT_MS};
 use super::run::Run;
-use super::world::{Event, Moment, SECOND};
+use super::world::{Event, MILLI, Moment};
 
 /// Who he is, and what he was told.
 #[derive(Debug, Default)]
@@ -51,9 +52,19 @@ struct Session {
     secret: u128,
 }
 
-/// What he is up to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Errand {
+/// What he may be up to, and the list of it all.
+macro_rules! errands {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        enum Errand {
+            $($(#[$doc])* $name,)*
+        }
+
+        const ERRANDS: &[Errand] = &[$(Errand::$name),*];
+    };
+}
+
+errands! {
     /// To have a session, and to stay.
     Settle,
     /// To take it up here.
@@ -75,23 +86,6 @@ enum Errand {
     TooLarge,
     Damaged,
 }
-
-const ERRANDS: [Errand; 14] = [
-    Errand::Settle,
-    Errand::TakeUp,
-    Errand::End,
-    Errand::Over,
-    Errand::NeverMade,
-    Errand::WrongSecret,
-    Errand::NotHis,
-    Errand::OtherCell,
-    Errand::NewerProtocol,
-    Errand::BeforeHello,
-    Errand::UnknownKind,
-    Errand::CutShort,
-    Errand::TooLarge,
-    Errand::Damaged,
-];
 
 impl Errand {
     /// What it is to be told.
@@ -135,8 +129,8 @@ impl Errand {
     /// What it is when he is told that its session is over.
     fn word_when_over(self) -> Option<&'static str> {
         match self {
-            Self::Over => Some(WORDS[0]),
-            Self::NeverMade => Some(WORDS[1]),
+            Self::Over => Some(OVER),
+            Self::NeverMade => Some(NEVER_MADE),
             _ => None,
         }
     }
@@ -196,7 +190,7 @@ pub fn call(run: &mut Run) {
     let old: Vec<u64> =
         run.stranger.lines.iter().filter(|line| now > line.dialled_at + PATIENCE).map(|line| line.conn).collect();
     old.into_iter().for_each(|conn| hang_up(run, conn));
-    let wish = match run.world.random.pick(&ERRANDS) {
+    let wish = match run.world.random.pick(ERRANDS) {
         Errand::Over if run.stranger.over.is_none() => Errand::End,
         errand => errand,
     };
@@ -255,17 +249,10 @@ fn greet(run: &mut Run, conn: u64) {
 fn received(run: &mut Run, conn: u64, bytes: &[u8]) {
     let Some(own) = line(run, conn) else { return };
     let mut reader = std::mem::replace(&mut own.reader, FrameReader::new(CLIENT_MAGIC));
-    let fed = reader.feed(bytes, CLIENT_FRAME_BYTES_MAX, |frame| {
-        heard(run, conn, ServerMessage::decode(frame).expect("servers say what they mean"));
-        Ok::<(), FrameError>(())
-    });
-    match (line(run, conn), fed) {
-        (Some(line), Ok(())) => line.reader = reader,
-        (_, Err(error)) => {
-            assert!(run.plan.network.flipped > 0, "nothing is damaged on its way: {error}");
-            hang_up(run, conn);
-        }
-        (None, Ok(())) => {}
+    if !outsiders::feed(run, &mut reader, bytes, |run, message| heard(run, conn, message)) {
+        hang_up(run, conn);
+    } else if let Some(line) = line(run, conn) {
+        line.reader = reader;
     }
 }
 
@@ -277,12 +264,12 @@ fn heard(run: &mut Run, conn: u64, message: ServerMessage<'_>) {
             let is_turned_over = code == FaultCode::Damaged && run.plan.network.flipped > 0;
             let fits = errand.fault() == Some(code) || code == FaultCode::Unavailable || is_turned_over;
             assert!(fits, "a stranger who is about {errand:?} is told {code:?}: {text}");
-            run.stranger.words.push(coverage::fault_word(code));
+            run.stranger.words.push(coverage::fault_code_word(code));
             hang_up(run, conn);
         }
         (ServerMessage::Welcome(_), Errand::Settle) => {
             let mut out = BytesMut::new();
-            ClientMessage::OpenSession { token, secret, timeout_ms: 2000 }.encode(&mut out);
+            ClientMessage::OpenSession { token, secret, timeout_ms: SESSION_TIMEOUT_MS }.encode(&mut out);
             let me = me(run);
             run.network.send(&mut run.world, conn, me, out.freeze());
         }
@@ -326,7 +313,10 @@ fn me(run: &Run) -> Host {
 }
 
 /// What he is refused without a fault.
-pub const WORDS: &[&str] = &["a session that is over", "a session that never was"];
+pub const WORDS: &[&str] = &[OVER, NEVER_MADE];
+
+const OVER: &str = "a session that is over";
+const NEVER_MADE: &str = "a session that never was";
 
 /// The header of a frame that is larger than anybody takes: no more of it is needed to know that.
 static TOO_LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -341,4 +331,4 @@ const NO_KIND: u8 = 0xee;
 const KIND_AT: usize = 3;
 
 /// How long a connection is kept: about as long as the session lives unheard of.
-const PATIENCE: Moment = 2 * SECOND;
+const PATIENCE: Moment = SESSION_TIMEOUT_MS as Moment * MILLI;

@@ -22,8 +22,7 @@ fn the_guide_is_performed() {
             _ => lock::lock(&client, &other),
         };
         done.unwrap_or_else(|error| panic!("step {step}: {error}"));
-        let leader = cell.leader();
-        cell.kill(leader);
+        let leader = cell.kill_leader();
         cell.restart(leader);
     }
     let (data, stat) = client.get("/app/config").wait().expect("a node");
