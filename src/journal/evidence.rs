@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use super::record::{Head, Name};
 use crate::limits::SLOT_WINDOW;
-use crate::paxos::{AcceptedRecord, Slot, Value};
-
-/// First and last slot of a stretch.
-pub type Slots = (Slot, Slot);
+use crate::paxos::{AcceptedRecord, Slot, Stretch, Stretches, Value};
 
 /// The slots of one log. Chosen values leave in order as soon as the log says that they are chosen, so that memory is
 /// bounded by what was open at once.
@@ -15,7 +12,7 @@ pub(super) struct Evidence<'v> {
     /// The newest record of each slot above `emitted_upto`.
     newest: BTreeMap<Slot, Newest>,
     /// Stretches of which a record is lost without a trace. It says nothing of slots in `newest`: those records are newer.
-    unknown: Vec<Slots>,
+    unknown: Vec<Stretch>,
     /// Chosen, and handed to the visitor.
     emitted_upto: Slot,
     /// Chosen according to the newest record that says so.
@@ -52,8 +49,8 @@ pub(super) struct Verdict {
     pub(super) accepted: Vec<AcceptedRecord>,
     pub(super) lost: Vec<Name>,
     pub(super) maybe: Vec<Name>,
-    pub(super) unknown: Vec<Slots>,
-    pub(super) missing: Vec<Slots>,
+    pub(super) unknown: Vec<Stretch>,
+    pub(super) missing: Vec<Stretch>,
 }
 
 impl<'v> Evidence<'v> {
@@ -151,12 +148,12 @@ impl<'v> Evidence<'v> {
     /// the sequence and start of a bad record whether its writer may have crashed before it was durable.
     pub(super) fn finish(self, known_chosen: Slot, maybe: &dyn Fn(u64, u64) -> bool) -> Verdict {
         let mut verdict = Verdict { chosen_upto: self.emitted_upto, ..Verdict::default() };
-        let first = self.emitted_upto.next();
+        let emitted = self.emitted_upto;
         let mut doubtful = self.unknown;
-        doubtful.push((first, self.chosen_upto.max(known_chosen)));
-        verdict.unknown = without(&doubtful, first, self.newest.keys().copied());
+        doubtful.push((emitted.next(), self.chosen_upto.max(known_chosen)));
+        verdict.unknown = Stretches::above(emitted, &doubtful).without(self.newest.keys().copied());
         let whole = self.newest.iter().filter(|(_, newest)| matches!(newest, Newest::Have(_))).map(|(slot, _)| *slot);
-        verdict.missing = without(&[(first, self.chosen_upto)], first, whole);
+        verdict.missing = Stretches::above(emitted, &[(emitted.next(), self.chosen_upto)]).without(whole);
         for (slot, newest) in self.newest {
             match newest {
                 Newest::Have(mut record) => {
@@ -184,35 +181,6 @@ impl<'v> Evidence<'v> {
             first.remove();
         }
     }
-}
-
-/// The slots of `stretches` from `first` on that are not among `known` (ascending), in order, each once.
-fn without(stretches: &[Slots], first: Slot, known: impl Iterator<Item = Slot>) -> Vec<Slots> {
-    let mut sorted: Vec<Slots> = stretches.iter().map(|(from, upto)| ((*from).max(first), *upto)).collect();
-    sorted.sort_unstable();
-    let mut out: Vec<Slots> = Vec::new();
-    let mut known = known.peekable();
-    // Everything before it is done.
-    let mut next = first;
-    let mut put = |from: Slot, upto: Slot| match out.last_mut() {
-        Some(last) if last.1.next() == from => last.1 = upto,
-        _ => out.push((from, upto)),
-    };
-    for (from, upto) in sorted {
-        next = next.max(from);
-        while known.next_if(|slot| *slot < next).is_some() {}
-        while let Some(hole) = known.next_if(|slot| *slot <= upto) {
-            if next < hole {
-                put(next, hole.previous());
-            }
-            next = hole.next();
-        }
-        if next <= upto {
-            put(next, upto);
-            next = upto.next();
-        }
-    }
-    out
 }
 
 /// Values kept in memory at once, apart from those above everything known to be chosen.
@@ -252,19 +220,8 @@ mod tests {
         evidence.have(&head, value);
     }
 
-    fn stretch(from: u64, upto: u64) -> Slots {
+    fn stretch(from: u64, upto: u64) -> Stretch {
         (Slot(from), Slot(upto))
-    }
-
-    #[test]
-    fn stretches_are_merged_and_known_slots_taken_out() {
-        let known = |slots: &[u64]| slots.iter().map(|slot| Slot(*slot)).collect::<Vec<_>>().into_iter();
-        let all = [stretch(8, 12), stretch(1, 4), stretch(3, 9)];
-        assert_eq!(without(&all, Slot(1), known(&[])), [stretch(1, 12)]);
-        assert_eq!(without(&all, Slot(3), known(&[1, 5, 6, 12, 20])), [stretch(3, 4), stretch(7, 11)]);
-        assert_eq!(without(&all, Slot(13), known(&[])), []);
-        assert_eq!(without(&[stretch(2, 2), stretch(5, 4)], Slot(1), known(&[2])), []);
-        assert_eq!(without(&[stretch(1, 1 << 59)], Slot(1), known(&[7])), [stretch(1, 6), stretch(8, 1 << 59)]);
     }
 
     #[test]
@@ -313,6 +270,21 @@ mod tests {
         let top = 4 + 1 + SLOT_WINDOW;
         assert_eq!(verdict.unknown, [stretch(2, 2), stretch(4, top)]);
         assert_eq!(verdict.accepted.iter().map(|record| record.slot.0).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn doubts_that_overlap_are_one_and_end_where_values_left_or_came_since() {
+        let (verdict, left) = judged(|evidence| {
+            evidence.lost_without_trace(1, Slot(1));
+            [1, 2, 5].into_iter().for_each(|slot| have(evidence, slot, 1, "v"));
+            evidence.chosen(Slot(2));
+            evidence.lost_without_trace(1, Slot(3));
+            have(evidence, 4, 2, "new");
+        });
+        let top = 5 + 1 + SLOT_WINDOW;
+        assert_eq!((left, verdict.chosen_upto), (vec![1, 2], Slot(2)));
+        assert_eq!(verdict.unknown, [stretch(3, 3), stretch(5, top)]);
+        assert_eq!(verdict.missing, []);
     }
 
     #[test]

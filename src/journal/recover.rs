@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::evidence::{Bad, Evidence, Slots};
+use super::evidence::{Bad, Evidence};
 use super::finding::{Error, Finding};
 use super::index::{Index, Place};
 use super::record::{FORMAT_VERSION, Head, Name, RecordKind, Start, span_of};
@@ -11,7 +11,7 @@ use super::segment::SegmentHead;
 use super::writer::{IN_FLIGHT_BYTES_MAX, Tail};
 use super::{Identity, SegmentId};
 use crate::limits::JOURNAL_WRITES_IN_FLIGHT;
-use crate::paxos::{AcceptedRecord, Ballot, Slot, Value};
+use crate::paxos::{AcceptedRecord, Ballot, Slot, Stretch, Value};
 
 /// What the hard state says before the log is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,9 +46,9 @@ pub struct Recovery {
     /// Accepted, value damaged, and perhaps never acknowledged: neither "have it" nor "never accepted".
     pub maybe: Vec<Name>,
     /// Of these nothing can be said; a slot is in none of the other lists then.
-    pub unknown: Vec<Slots>,
+    pub unknown: Vec<Stretch>,
     /// Known to be chosen, value not had here: to be fetched from peers.
-    pub missing: Vec<Slots>,
+    pub missing: Vec<Stretch>,
     /// The highest ballot of any record: the promise is at least that.
     pub highest_ballot: Ballot,
     /// Where anything is damaged, even of no consequence to this start: the highest slot of any record.

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::ballot::{Ballot, Slot};
 use super::message::{Evidence, SlotReport};
-use super::stretches::Stretches;
+use super::stretches::{Stretch, Stretches};
 use super::value::Value;
 use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES, SLOT_WINDOW};
 
@@ -95,8 +95,8 @@ impl Log {
         *self.open_mut(slot) = OpenSlot { maybe: Some((ballot, hash)), ..OpenSlot::default() };
     }
 
-    /// Says of open slots, by the first and the last of each stretch, that nothing is known, whatever was said of them.
-    pub fn set_unknown(&mut self, stretches: &[(Slot, Slot)]) {
+    /// Says of the open slots of these stretches that nothing is known, whatever was said of them.
+    pub fn set_unknown(&mut self, stretches: &[Stretch]) {
         self.unknown = Stretches::above(self.chosen_upto, stretches);
         let unknown = &self.unknown;
         self.open.retain(|slot, _| !unknown.contains(*slot));

@@ -86,6 +86,7 @@ pub use change::{ChangeRefusal, MemberChange, MemberStatus};
 pub use config::{Addresses, Config, Configs, Member, ReplicaSet, Standing};
 pub use message::{Evidence, Message, SlotReport};
 pub use settings::{AcceptedRecord, HardState, Lease, Output, PeerStatus, Recovered, Role, Settings, Status};
+pub use stretches::{Stretch, Stretches};
 pub use undecided::{Told, Undecided};
 pub use value::{Draft, Kind, Room, Value};
 pub use witness::Acknowledged;

@@ -3,6 +3,7 @@
 use super::ballot::{Ballot, Incarnation, ReplicaId, Slot};
 use super::config::{Config, Configs};
 use super::message::Message;
+use super::stretches::Stretch;
 use super::value::Value;
 use super::witness::Acknowledged;
 use crate::time::{Duration, Instant};
@@ -77,8 +78,8 @@ pub struct Recovered {
     pub lost: Vec<(Slot, Ballot, u128)>,
     /// Likewise, but a crash may have torn it before anyone was told of it.
     pub maybe: Vec<(Slot, Ballot, u128)>,
-    /// First and last slot of each stretch of which nothing can be said, whatever `accepted` holds of it.
-    pub unknown: Vec<(Slot, Slot)>,
+    /// Slots of which nothing can be said, whatever `accepted` holds of them.
+    pub unknown: Vec<Stretch>,
 }
 
 impl Recovered {

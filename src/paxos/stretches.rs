@@ -2,17 +2,20 @@
 
 use super::ballot::Slot;
 
-/// Slots, as the first and the last of each stretch: ascending, and no two of them touch.
+/// The first and the last slot of a stretch.
+pub type Stretch = (Slot, Slot);
+
+/// Slots, as stretches: ascending, and no two of them touch.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Stretches(Vec<(Slot, Slot)>);
+pub struct Stretches(Vec<Stretch>);
 
 impl Stretches {
     /// Those of `said` that lie above `upto`; they may overlap, in any order.
-    pub fn above(upto: Slot, said: &[(Slot, Slot)]) -> Self {
+    pub fn above(upto: Slot, said: &[Stretch]) -> Self {
         let above = said.iter().map(|(first, last)| ((*first).max(upto.next()), *last));
-        let mut sorted: Vec<(Slot, Slot)> = above.filter(|(first, last)| first <= last).collect();
+        let mut sorted: Vec<Stretch> = above.filter(|(first, last)| first <= last).collect();
         sorted.sort_unstable();
-        let mut merged: Vec<(Slot, Slot)> = Vec::new();
+        let mut merged: Vec<Stretch> = Vec::new();
         for (first, last) in sorted {
             match merged.last_mut() {
                 Some(before) if first <= before.1.next() => before.1 = before.1.max(last),
@@ -20,6 +23,26 @@ impl Stretches {
             }
         }
         Self(merged)
+    }
+
+    /// What is left of them without the slots `known`, which ascend.
+    pub fn without(&self, known: impl Iterator<Item = Slot>) -> Vec<Stretch> {
+        let mut known = known.peekable();
+        let mut left = Vec::new();
+        for (first, last) in &self.0 {
+            let mut next = *first;
+            while known.next_if(|slot| *slot < next).is_some() {}
+            while let Some(hole) = known.next_if(|slot| slot <= last) {
+                if next < hole {
+                    left.push((next, hole.previous()));
+                }
+                next = hole.next();
+            }
+            if next <= *last {
+                left.push((next, *last));
+            }
+        }
+        left
     }
 
     /// Lets go of the stretches that end at or below `upto`.
@@ -44,7 +67,7 @@ impl Stretches {
 mod tests {
     use super::*;
 
-    fn stretch(first: u64, last: u64) -> (Slot, Slot) {
+    fn stretch(first: u64, last: u64) -> Stretch {
         (Slot(first), Slot(last))
     }
 
@@ -60,5 +83,20 @@ mod tests {
         stretches.forget_upto(Slot(8));
         assert_eq!((stretches.0.len(), stretches.last()), (1, Some(Slot(1 << 60))));
         assert_eq!(Stretches::above(Slot(1 << 60), &said).last(), None);
+    }
+
+    #[test]
+    fn known_slots_are_taken_out() {
+        let all = [stretch(8, 12), stretch(1, 4), stretch(3, 6), stretch(20, 1 << 60)];
+        let without =
+            |upto: u64, known: &[u64]| Stretches::above(Slot(upto), &all).without(known.iter().map(|slot| Slot(*slot)));
+        assert_eq!(without(0, &[]), [stretch(1, 6), stretch(8, 12), stretch(20, 1 << 60)]);
+        let (in_the_midst, at_the_ends, between) = ([4, 5, 10], [1, 6, 8, 12, 20], [7, 13, 19]);
+        let left = [stretch(1, 3), stretch(6, 6), stretch(8, 9), stretch(11, 12), stretch(20, 1 << 60)];
+        assert_eq!(without(0, &in_the_midst), left);
+        assert_eq!(without(0, &at_the_ends), [stretch(2, 5), stretch(9, 11), stretch(21, 1 << 60)]);
+        assert_eq!(without(0, &between), without(0, &[]));
+        assert_eq!(without(9, &[1, 5, 10, 11, 12]), [stretch(20, 1 << 60)], "nothing is left of one known as a whole");
+        assert_eq!(without(1 << 60, &[7]), []);
     }
 }

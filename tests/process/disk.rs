@@ -21,7 +21,7 @@ pub struct Disk {
 impl Disk {
     /// Makes and mounts one of so many bytes, in a folder of its own; none where the tests may not mount.
     pub fn make(bytes: u64) -> Option<(TempDir, Self)> {
-        if !privileges::allow("mounting a file system of its own") {
+        if !privileges::may("mounting a file system of its own") {
             return None;
         }
         let home = folder();

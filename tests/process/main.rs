@@ -3,7 +3,7 @@
 //! Each test runs a cell of `quorate start` processes in a folder of its own, under load from the client library, and
 //! does something cruel to it. What must hold is always the same, and checked the same way ([`load`]): no acknowledged
 //! write is lost, none is applied twice, no linearizable read is stale, and every request that was made is answered in
-//! the end.
+//! the end. What takes root is passed over without it, and says so ([`privileges`]).
 #![allow(clippy::disallowed_methods, reason = "these tests live in real time, and wait for what real processes do")]
 
 mod acls;

@@ -1,11 +1,10 @@
-//! Tests that change the machine they run on, in corners of their own: they mount file systems and make networks.
+//! Whether tests may change the machine: some mount file systems or make network namespaces.
 
 use std::io::Write;
 
-/// Whether the tests may do what only root may. Where they may not, a test that has to is passed over, and says so whatever the
-/// harness keeps to itself. Where they may, a machine on which it cannot be done fails the test: one that is passed over
-/// unseen checks nothing.
-pub fn allow(to: &str) -> bool {
+/// Whether a test may do what takes root. If not it is to be skipped: this says so on standard error, past the harness. If it
+/// may, and the machine does not let it, it is to fail: a test skipped unseen checks nothing.
+pub fn may(to: &str) -> bool {
     let why = if std::env::var_os("QUORATE_TEST_UNPRIVILEGED").is_some() {
         "and QUORATE_TEST_UNPRIVILEGED is set"
     } else if !rustix::process::geteuid().is_root() {

@@ -37,7 +37,7 @@ fn isolated(script: &str) -> Command {
 
 #[test]
 fn three_hosts_come_from_nothing() {
-    if !privileges::allow("making network namespaces") {
+    if !privileges::may("making network namespaces") {
         return;
     }
     let made =

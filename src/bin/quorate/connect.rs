@@ -53,7 +53,7 @@ pub struct Target {
     pub resume: Option<PathBuf>,
 }
 
-/// The users that the caller is: what `--auth` says, or `QUORATE_AUTH`, a line for each. A line without anything is nobody, so
+/// Whom the caller stands for: what `--auth` says, or `QUORATE_AUTH`, a line for each. A line without anything is nobody, so
 /// that the variable may hold a file as it is.
 #[derive(Clone, Default)]
 pub struct Users {
@@ -90,8 +90,8 @@ impl clap::Args for Users {
     fn augment_args(command: clap::Command) -> clap::Command {
         let auth = Arg::new("auth").long("auth").env("QUORATE_AUTH").hide_env_values(true).action(ArgAction::Append);
         let help = format!(
-            "Whom to stand for, like digest:alice:secret, once for each user, of at most {SESSION_USERS_MAX}; better given by the \
-             variable, a line for each user, which no list of processes shows"
+            "A user to stand for, like digest:alice:secret; may be given at most {SESSION_USERS_MAX} times. Better in the \
+             variable, one user a line: no list of processes shows that"
         );
         command.arg(auth.value_name("digest:USER:PASSWORD").global(true).help_heading(THE_CELL).help(help))
     }
