@@ -34,8 +34,10 @@ impl Arrivals {
         }
     }
 
-    /// Counts from here on. What waits goes on waiting: a window has the debts of what was before it.
-    pub fn count_anew(&mut self) {
+    /// Counts those due after `now`. What waits goes on waiting: a window has the debts of what was before it, among them
+    /// what was due before it and never asked for.
+    pub fn count_after(&mut self, now: Instant) {
+        self.arrive(now);
         self.counted = 0;
     }
 
@@ -83,7 +85,7 @@ mod tests {
         arrivals.arrive(Instant::ZERO + Duration::from_secs(10));
         let (count, waiting) = (arrivals.counted(), arrivals.waiting().len() as u64);
         assert!((98_000..102_000).contains(&count) && waiting == count, "{count} in ten seconds");
-        arrivals.count_anew();
+        arrivals.count_after(Instant::ZERO + Duration::from_secs(10));
         arrivals.resume(Instant::ZERO + Duration::from_secs(20));
         assert_eq!((arrivals.counted(), arrivals.waiting().len() as u64), (0, waiting), "debts stay");
         let mut before = Instant::ZERO;
@@ -92,5 +94,15 @@ mod tests {
             before = due;
         }
         assert!(before <= Instant::ZERO + Duration::from_secs(10) && arrivals.next_due() > before);
+    }
+
+    #[test]
+    fn what_was_due_before_the_count_began_is_not_counted_though_it_is_asked_for_later() {
+        let mut arrivals = Arrivals::new(20.0, 3, Instant::ZERO);
+        let began = arrivals.next_due() + Duration::from_nanos(1);
+        arrivals.count_after(began);
+        arrivals.arrive(began + Duration::from_secs(5));
+        let after = arrivals.waiting().filter(|due| *due > began).count() as u64;
+        assert_eq!((arrivals.counted(), arrivals.waiting().len() as u64), (after, after + 1));
     }
 }

@@ -309,7 +309,7 @@ impl<'a> Run<'a> {
         let began = self.system.now();
         self.tally.begin_window(began);
         if let Some(arrivals) = &mut self.arrivals {
-            arrivals.count_anew();
+            arrivals.count_after(began);
         }
         self.load("measuring", self.plan.measure)?;
         let ended = self.system.now();
