@@ -100,9 +100,8 @@
 //! |---|---|
 //! | `tests/sim` | a whole cell in one thread and virtual time, under faults, from one seed: the first place to look for a bug |
 //! | `tests/process` | real processes, files and sockets, killed under load |
-//! | `tests/paxos_*.rs`, `tests/golden/` | conversations of replicas, and the bytes of every message, as text to be reviewed |
+//! | `tests/paxos`, `tests/golden` | conversations of replicas, and the bytes of every message, as text to be reviewed |
 //! | `tests/model` | the rules of leases and elections alone, every state of a small model |
-//! | `tests/cell`, `tests/lists` | what several of these share: Paxos cores in one thread, and an oracle's list of members |
 //! | `tests/mutants.tsv` | mistakes, *mutants*, which the tests must notice where the code has the mechanism |
 //! | `tests/verdicts.tsv` | what `scripts/mutants` came to on each, of those tried since verdicts are kept: by which tests, after how much work |
 //! | `tests/sim/corpus.txt` | every seed of the simulator that ever failed: each test run goes through them |

@@ -257,8 +257,8 @@
 //!
 //! | there | here | shown by |
 //! |---|---|---|
-//! | Zab: discovery, synchronisation, broadcast | phase 1, catch-up, phase 2 | `tests/paxos_golden.rs::the_replicas_say_what_the_golden_files_say` `tests/process/images.rs::a_member_that_the_log_does_not_reach_is_sent_an_image_and_killed_in_the_midst_of_it` |
-//! | Leader election | a probe, then a ballot | `tests/paxos_random.rs::no_schedule_makes_two_values_of_one_slot_and_a_healed_cell_goes_on` |
+//! | Zab: discovery, synchronisation, broadcast | phase 1, catch-up, phase 2 | `tests/paxos/golden.rs::the_replicas_say_what_the_golden_files_say` `tests/process/images.rs::a_member_that_the_log_does_not_reach_is_sent_an_image_and_killed_in_the_midst_of_it` |
+//! | Leader election | a probe, then a ballot | `tests/paxos/random.rs::no_schedule_makes_two_values_of_one_slot_and_a_healed_cell_goes_on` |
 //! | Dynamic reconfiguration | one member at a time | `tests/process/members.rs::a_fourth_replica_joins_elsewhere_and_the_leader_is_removed` |
 //! | Weighted and hierarchical quorums |  | later: witness, weighted, hierarchical and flexible quorums |
 //! | Oracle quorum |  | later: witness, weighted, hierarchical and flexible quorums |
@@ -286,7 +286,7 @@
 //! | zkCli | `quorate shell` | `tests/process/shell.rs::every_plain_command_is_one_of_the_prompt` |
 //! | zkSnapShotToolkit, zkTxnLogToolkit, snapshot comparer | `quorate inspect` | `tests/process/images.rs::a_damaged_image_costs_a_longer_replay_and_nothing_else` `tests/process/storage.rs::what_rots_beneath_a_running_replica_is_found_and_replaced` |
 //! | zk-smoketest | `quorate bench`, which verifies its answers | `tests/process/bench.rs::a_curve_is_measured_verified_and_written_down` |
-//! | TLA+ specifications | the simulator, and random schedules of Paxos alone | `tests/paxos_random.rs::no_schedule_makes_two_values_of_one_slot_and_a_healed_cell_goes_on` |
+//! | TLA+ specifications | the simulator, and random schedules of Paxos alone | `tests/paxos/random.rs::no_schedule_makes_two_values_of_one_slot_and_a_healed_cell_goes_on` |
 //!
 //! # ZooKeeper: recipes, with those of its library Curator
 //!

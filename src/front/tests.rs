@@ -451,22 +451,27 @@ fn who_opens_a_session_is_told_when_that_did_not_reach_the_log() {
     assert_eq!(refused(&mut front, later + READ_RETRY, false), 1, "as it may");
 }
 
+/// A client that drew token 3 and secret 9.
+fn asks_for_a_session(front: &mut Front, id: ConnectionId) {
+    let mut open = BytesMut::new();
+    ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
+    front.received(Instant::ZERO, id, &hello(None));
+    front.received(Instant::ZERO, id, &open);
+}
+
+fn session_opened(secret: u128) -> CommandOutcome {
+    CommandOutcome::SessionOpened { token: 3, secret, session: SESSION, timeout_ms: 12_000, who: Arc::default() }
+}
+
 #[test]
 fn the_end_of_a_connection_takes_nothing_from_the_one_that_took_its_place() {
     let mut front = front();
-    let mut open = BytesMut::new();
-    ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
     let again = ConnectionId(CLIENT.0 + 1);
     front.opened(START, again, None);
-    for id in [CLIENT, again] {
-        front.received(Instant::ZERO, id, &hello(None));
-        front.received(Instant::ZERO, id, &open);
-    }
+    [CLIENT, again].into_iter().for_each(|id| asks_for_a_session(&mut front, id));
     front.closed(CLIENT);
     let mut is_told = |secret| {
-        let (token, session, timeout_ms) = (3, SESSION, 12_000);
-        let who = Arc::default();
-        applied(&mut front, CommandOutcome::SessionOpened { token, secret, session, timeout_ms, who });
+        applied(&mut front, session_opened(secret));
         heard(&mut front).0.iter().any(|word| word.starts_with("SessionOpened"))
     };
     assert!(!is_told(8), "that is the session of somebody who drew the same token");
@@ -478,29 +483,19 @@ fn the_end_of_a_connection_takes_nothing_from_the_one_that_took_its_place() {
 #[test]
 fn a_session_that_is_opened_again_leaves_no_connection_without_answers() {
     let mut front = front();
-    let mut open = BytesMut::new();
-    ClientMessage::OpenSession { token: 3, secret: 9, timeout_ms: 12_000 }.encode(&mut open);
     let late = ConnectionId(CLIENT.0 + 1);
     front.opened(START, late, None);
-    let opened = || CommandOutcome::SessionOpened {
-        token: 3,
-        secret: 9,
-        session: SESSION,
-        timeout_ms: 12_000,
-        who: Arc::default(),
-    };
     for id in [CLIENT, late] {
-        front.received(Instant::ZERO, id, &hello(None));
-        front.received(Instant::ZERO, id, &open);
+        asks_for_a_session(&mut front, id);
         assert!(!heard(&mut front).1);
-        applied(&mut front, opened());
+        applied(&mut front, session_opened(9));
     }
     assert_eq!(front.sessions.get(&SESSION), Some(&late));
     let (words, closed) = heard(&mut front);
     assert!(closed && words.iter().any(|word| word.contains("on another connection")), "{words:?}");
     front.closed(CLIENT);
     assert_eq!(front.sessions.get(&SESSION), Some(&late), "its end takes nothing along");
-    applied(&mut front, opened());
+    applied(&mut front, session_opened(9));
     assert!(!heard(&mut front).1, "a second copy of the command is nobody's");
 }
 

@@ -309,13 +309,15 @@ impl Paxos {
         out: &mut Vec<Output>,
     ) {
         let promised = self.acceptor.promised;
-        if ballot >= promised && !self.can_tell_from(from) {
-            // A promise that leaves slots out would say that nothing was accepted there.
-            return;
-        }
         if ballot < promised {
             send(out, ballot.replica, Message::Refused { ballot, promised });
-        } else if ballot > promised && self.may_promise(now, ballot, released) {
+            return;
+        }
+        // A promise that leaves slots out would say that nothing was accepted there.
+        if !self.can_tell_from(from) {
+            return;
+        }
+        if ballot > promised && self.may_promise(now, ballot, released) {
             self.step_down(now, out);
             self.acceptor.waive(released);
             self.raise_promised(now, ballot);

@@ -1,7 +1,8 @@
-//! Catching up: a replica that knows of chosen slots it does not hold asks for them by ranges, one request at a time, and a
-//! follower at a pace that leaves the writers their share (pace.rs). Who stands for election, or knows nobody who leads, makes haste:
-//! nobody writes before it is there. An answer a round trip is 128 MB/s at 2 ms, on no pace at all: replicas that are further
-//! apart than that catch up more slowly.
+//! Catching up: a replica that knows of chosen slots it does not hold asks for them by ranges, one request at a time.
+//!
+//! A follower does so at a pace that leaves the writers their share (pace.rs). Who stands for election, or knows nobody who
+//! leads, makes haste: nobody writes before it is there. Haste is an answer a round trip, 128 MB/s at 2 ms: replicas that are
+//! further apart catch up more slowly.
 
 use super::ballot::{ReplicaId, Slot};
 use super::config::ReplicaSet;
@@ -35,14 +36,6 @@ pub(super) struct CatchUp {
     pub needs_image_upto: Option<(ReplicaId, Slot)>,
     /// Peers whose answer is being read from disk.
     reading: ReplicaSet,
-}
-
-impl CatchUp {
-    /// When the request that is out is given up, or the next one is sent; who follows nobody waits for no pace.
-    pub fn deadline(&self, follows: bool) -> Instant {
-        let asks_at = self.asks_at.map(|at| if follows { at } else { Instant::ZERO });
-        self.waits_until.or(asks_at).unwrap_or(Instant::FOREVER)
-    }
 }
 
 impl Paxos {
@@ -107,8 +100,11 @@ impl Paxos {
         self.leader.is_none() && self.following.leader.is_some()
     }
 
+    /// When the request that is out is given up, or the next one is sent; who follows nobody waits for no pace.
     pub(super) fn catch_up_deadline(&self) -> Instant {
-        self.catch_up.deadline(self.follows())
+        let CatchUp { waits_until, asks_at, .. } = self.catch_up;
+        let asks_at = asks_at.map(|at| if self.follows() { at } else { Instant::ZERO });
+        waits_until.or(asks_at).unwrap_or(Instant::FOREVER)
     }
 
     pub(super) fn catch_up_tick(&mut self, now: Instant, out: &mut Vec<Output>) {
@@ -181,9 +177,10 @@ impl Paxos {
         let came = self.log.chosen_upto().0 - before.0;
         if came > 0 {
             let missing = self.missing();
-            match self.follows() {
-                true => self.catch_up.pace.took(now, bytes, came, missing),
-                false => self.catch_up.pace.reset(),
+            if self.follows() {
+                self.catch_up.pace.took(now, bytes, came, missing);
+            } else {
+                self.catch_up.pace.reset();
             }
             self.catch_up.waits_until = None;
             self.catch_up.needs_image_upto = None;

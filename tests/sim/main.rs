@@ -68,7 +68,7 @@ mod ledger;
 mod lies;
 mod linearizable;
 mod links;
-#[path = "../lists/mod.rs"]
+#[path = "../paxos/lists.rs"]
 mod lists;
 mod locks;
 mod logs;

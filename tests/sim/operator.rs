@@ -4,9 +4,10 @@
 //! meanwhile is held by a majority that does not count on it. A replica that was removed loses its disk and is added again;
 //! now and then another one is removed before that.
 
-use quorate::paxos::MemberChange;
+use quorate::paxos::{Config, MemberChange, Slot};
 
 use super::links::replica;
+use super::lists::Lists;
 use super::misfortune;
 use super::node::{Happening, Node};
 use super::run::Run;
@@ -106,5 +107,23 @@ fn ask(run: &mut Run, change: MemberChange) {
     let leads = |node: &Node| node.running.as_ref().is_some_and(|running| running.replica.paxos().is_leader());
     for node in run.nodes.iter_mut().filter(|node| leads(node)) {
         node.happens(&mut run.world, Happening::Change(change.clone()));
+    }
+}
+
+/// What an operator asks of the lists, beyond what oracles count by.
+impl Lists {
+    /// The list that counts from that slot on, if one does.
+    pub fn beginning(&self, from: Slot) -> Option<&Config> {
+        self.lists.iter().find(|(begins, _)| *begins == from).map(|(_, config)| config)
+    }
+
+    /// The newest list.
+    pub fn newest(&self) -> &Config {
+        &self.lists.last().expect("there is always a list").1
+    }
+
+    /// Whether the newest list is in force, and a slot was chosen under it.
+    pub fn is_settled(&self) -> bool {
+        self.lists.last().is_some_and(|(from, _)| *from <= self.upto)
     }
 }

@@ -1,12 +1,7 @@
 //! What a new leader makes of disks that have lost values, or may never have had them whole: what it takes from elsewhere,
 //! what it drops, and what it waits for, saying so.
 
-#![cfg(feature = "server")]
-
-mod cell;
-mod lists;
-
-use cell::{A, B, C, Cell, D, E, put};
+use super::cell::{A, B, C, Cell, D, E, Node, put};
 use quorate::limits::SLOT_WINDOW;
 use quorate::paxos::{Ballot, MemberChange, Message, Paxos, ReplicaId, Slot, Told, Undecided, Value};
 use quorate::time::Duration;
@@ -167,7 +162,7 @@ fn a_lost_value_that_was_chosen_is_had_from_who_only_learns() {
     cell.restart(B);
     cell.run(Duration::from_millis(5000));
     all_hold(&cell, &[B, C, D], slot, &put("v"));
-    let leads = |node: &cell::Node| node.paxos.as_ref().is_some_and(Paxos::is_leading);
+    let leads = |node: &Node| node.paxos.as_ref().is_some_and(Paxos::is_leading);
     assert!(cell.nodes.iter().any(leads), "and goes on");
 }
 

@@ -1,14 +1,9 @@
 //! Golden conversations of the core: each file under `tests/golden/paxos` is a script, `---`, and what the replicas said.
 //! `QUORATE_REWRITE_GOLDEN=1` rewrites the transcripts; a missing or differing one fails.
 
-#![cfg(feature = "server")]
-
-mod cell;
-mod lists;
-
 use std::path::{Path, PathBuf};
 
-use cell::{Cell, put, word};
+use super::cell::{Cell, put, word};
 use quorate::paxos::{MemberChange, ReplicaId, Slot};
 use quorate::time::Duration;
 

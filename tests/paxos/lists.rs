@@ -1,17 +1,15 @@
 //! Which member list is in force for which slot, worked out from the chosen entries alone: what the oracles count by.
 
-#![allow(dead_code, reason = "each test uses its part of it")]
-
 use quorate::limits::SLOT_WINDOW;
 use quorate::paxos::{Config, Incarnation, ReplicaId, ReplicaSet, Slot, Value};
 
 /// Every list the log ever named, and from which slot on it counts.
 #[derive(Debug)]
 pub struct Lists {
-    lists: Vec<(Slot, Config)>,
+    pub(super) lists: Vec<(Slot, Config)>,
     /// The slot of the newest one's entry.
     newest: Slot,
-    upto: Slot,
+    pub(super) upto: Slot,
 }
 
 impl Lists {
@@ -37,21 +35,6 @@ impl Lists {
     pub fn at(&self, slot: Slot) -> &Config {
         let at = self.lists.iter().rev().find(|(from, _)| *from <= slot);
         &at.expect("the operator's list is in force from the beginning").1
-    }
-
-    /// The list that counts from that slot on, if one does.
-    pub fn beginning(&self, from: Slot) -> Option<&Config> {
-        self.lists.iter().find(|(begins, _)| *begins == from).map(|(_, config)| config)
-    }
-
-    /// The newest list.
-    pub fn newest(&self) -> &Config {
-        &self.lists.last().expect("there is always a list").1
-    }
-
-    /// Whether the newest list is in force, and a slot was chosen under it.
-    pub fn is_settled(&self) -> bool {
-        self.lists.last().is_some_and(|(from, _)| *from <= self.upto)
     }
 
     /// Whether a vote of that disk counts for that slot.

@@ -1,12 +1,7 @@
 //! Many seeded runs of the core on a network that loses, doubles and reorders and disks that lose what was not flushed.
 //! Safety is watched at every step, from durable votes alone; then the cell is healed and must make progress.
 
-#![cfg(feature = "server")]
-
-mod cell;
-mod lists;
-
-use cell::{Cell, put};
+use super::cell::{Cell, put};
 use quorate::paxos::{ReplicaId, Slot};
 use quorate::time::Duration;
 

@@ -1,8 +1,6 @@
 //! A cell of Paxos cores in one thread: virtual time, a network and disks that do only what they are told, and an oracle
 //! that watches every vote. The disk keeps what was flushed and loses the rest in a crash.
 
-#![allow(dead_code, reason = "each test uses its part of the harness")]
-
 use std::collections::{BTreeMap, VecDeque};
 
 use quorate::paxos::{

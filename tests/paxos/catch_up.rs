@@ -1,11 +1,6 @@
 //! How a replica that lags gets what it missed: in few questions, and at a pace that leaves the writers theirs.
 
-#![cfg(feature = "server")]
-
-mod cell;
-mod lists;
-
-use cell::{A, B, C, Cell, put};
+use super::cell::{A, B, C, Cell, put};
 use quorate::limits::CATCH_UP_BYTES_MAX;
 use quorate::paxos::{Role, Slot};
 use quorate::time::Duration;

@@ -1,11 +1,6 @@
 //! What must hold when members change while some of them lag behind, or come back without their disks.
 
-#![cfg(feature = "server")]
-
-mod cell;
-mod lists;
-
-use cell::{A, B, C, Cell, D, E, put};
+use super::cell::{A, B, C, Cell, D, E, Node, put};
 use quorate::limits::SLOT_WINDOW;
 use quorate::paxos::{Ballot, MemberChange, Message, Paxos, ReplicaId, Role, Slot};
 use quorate::time::Duration;
@@ -124,7 +119,7 @@ fn a_late_proposal_of_a_reign_that_is_over_stops_nobody_who_learned_better() {
     cell.cut.clear();
     cell.restart(old);
     cell.run(Duration::from_millis(2000));
-    let same = |node: &cell::Node| node.applied.get(slot.0 as usize - 1) == cell.oracle.chosen.get(&slot);
+    let same = |node: &Node| node.applied.get(slot.0 as usize - 1) == cell.oracle.chosen.get(&slot);
     assert!(cell.nodes.iter().all(same), "all have what was chosen");
 }
 
@@ -395,7 +390,7 @@ fn votes(cell: &mut Cell, id: ReplicaId) -> bool {
 }
 
 fn leader(cell: &Cell) -> Option<ReplicaId> {
-    let leads = |node: &&cell::Node| node.paxos.as_ref().is_some_and(Paxos::is_leading);
+    let leads = |node: &&Node| node.paxos.as_ref().is_some_and(Paxos::is_leading);
     cell.nodes.iter().find(leads).map(|node| node.id)
 }
 
