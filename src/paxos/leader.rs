@@ -16,6 +16,8 @@ use crate::time::{Duration, Instant};
 
 /// Unacknowledged Accepts sent again at one time-out, in bytes: a slow peer is not buried under copies.
 const RESEND_BYTES_MAX: usize = 1 << 20;
+/// Slots of which it is remembered when they were sent.
+const SENT_MAX: u64 = 4 * SLOT_WINDOW;
 /// A peer that stays silent is sent the same Accepts again this many heartbeats apart at most.
 const RESEND_HEARTBEATS_MAX: u64 = 64;
 
@@ -471,6 +473,14 @@ impl Peer {
 }
 
 impl Leading {
+    /// What is remembered of what was sent is bounded, and tells of all that is open.
+    pub fn invariants(&self) {
+        assert!(self.sent.len() as u64 <= SENT_MAX, "a leader forgets when it sent what is long acknowledged");
+        let newest = self.proposals.len().min(SENT_MAX as usize);
+        assert!(self.sent.len() >= newest, "a leader knows when it sent what is not chosen yet");
+        self.rounds.invariants();
+    }
+
     /// The list of members grew.
     pub fn add_peer(&mut self, now: Instant, heartbeat: Duration) {
         self.peers.push(Peer::new(now, heartbeat));
@@ -491,7 +501,7 @@ impl Leading {
     /// When the slot before the next was sent; of so many that no acknowledgement is of an older one.
     fn remember_sent(&mut self, at: Instant) {
         self.sent.push_back(at);
-        if self.sent.len() as u64 > 4 * SLOT_WINDOW {
+        if self.sent.len() as u64 > SENT_MAX {
             self.sent.pop_front();
         }
     }

@@ -292,6 +292,20 @@ impl Paxos {
     }
 }
 
+impl Rounds {
+    /// Nothing is kept of a round that is confirmed, and of those that are not no more than is of use.
+    pub fn invariants(&self) {
+        assert!(self.confirmed <= self.last, "only a round that was begun is confirmed");
+        assert!(self.sent.len() <= ROUNDS_MAX, "a leader forgets when it sent rounds that nobody answers");
+        let open = |round: u64| round > self.confirmed && round <= self.last + 1;
+        assert!(self.sent.front().is_none_or(|(round, _)| open(*round)), "what is confirmed is not waited for");
+        assert!(
+            self.waiting.front().is_none_or(|(round, ..)| open(*round)),
+            "who waits for a round is answered with it"
+        );
+    }
+}
+
 impl Leading {
     /// Every read point that waits, given up.
     pub fn abandon_reads(&mut self, out: &mut Vec<Output>) {

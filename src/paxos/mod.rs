@@ -376,6 +376,7 @@ impl Paxos {
             let open = leading.next.0 - 1 - self.log.chosen_upto().0;
             assert!(open == leading.proposals.len() as u64, "every slot between chosen and next is a proposal");
             assert!(self.links.len() == leading.peers.len(), "a leader knows every link");
+            leading.invariants();
         }
     }
 

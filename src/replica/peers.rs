@@ -58,3 +58,32 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SLOT_WINDOW;
+    use crate::paxos::{Ballot, Kind, Slot, Value};
+    use crate::replica::exchange::Input;
+    use crate::replica::transfer::tests::started;
+    use crate::time::Duration;
+
+    /// Leader after leader has it vote in a window of slots, and nothing of that becomes durable.
+    #[test]
+    fn a_replica_whose_disk_stands_still_takes_no_more_than_it_has_room_for() {
+        let (mut replica, mut effects) = (started(&[Slot(5)], Slot(0)), Vec::new());
+        let (from, incarnation, chosen_upto) = (ReplicaId(2), Incarnation(2), Slot(6));
+        let mut content = vec![0; 1_000_000];
+        content[0] = Kind::Commands.tag();
+        let value = Value::copy_of(&content);
+        for (round, slot) in (1..=3).flat_map(|round| (7..7 + SLOT_WINDOW).map(move |slot| (round, Slot(slot)))) {
+            let ballot = Ballot { round, replica: from };
+            let accept = Message::Accept { ballot, slot, value: value.clone(), chosen_upto, lease: Duration::ZERO };
+            let message = PeerMessage::Paxos(accept);
+            replica.step(Instant::ZERO, Input::Peer { from, incarnation, message }, &mut effects);
+        }
+        let queued = replica.storage().journal().queued_bytes();
+        assert!(queued > JOURNAL_QUEUE_BYTES_MAX, "it votes as long as it has room, and {queued} bytes wait");
+        assert!(queued < JOURNAL_QUEUE_BYTES_MAX + (1 << 20), "no further vote is taken in, and {queued} bytes wait");
+    }
+}

@@ -104,6 +104,8 @@ pub struct Around<'a> {
     pub all_sound: bool,
     /// In the calm: since when one has led, and everybody has known it.
     pub led_since: Option<Moment>,
+    /// Its session lasts longer than whatever may still go wrong.
+    pub has_time: bool,
 }
 
 impl Client {
@@ -166,6 +168,17 @@ impl Client {
         self.go_on(around);
     }
 
+    /// It was done, and is there again, in a new session.
+    pub fn come_back(&mut self, around: &mut Around<'_>) {
+        assert!(self.is_done(), "only who went comes back");
+        if let Some((conn, _)) = self.conn.take() {
+            around.network.close(around.world, conn, Host::Client(self.index));
+        }
+        (self.phase, self.gives_up, self.next_call) = (Phase::Calling, false, around.world.now);
+        self.begin_anew(around);
+        self.go_on(around);
+    }
+
     /// Whether every call ended and, after [`Client::wind_up`], the session was closed.
     pub fn is_done(&self) -> bool {
         self.phase == Phase::Done && self.waiting.is_empty()
@@ -180,6 +193,12 @@ impl Client {
     pub fn relies_on(&self) -> Option<SessionId> {
         let closes = self.leaves || matches!(self.phase, Phase::Closing | Phase::Done);
         self.machine.session().filter(|_| self.machine.state() == SessionState::Safe && !closes)
+    }
+
+    /// Whether that session is its own, or is asked for.
+    pub fn may_speak_in(&self, session: SessionId) -> bool {
+        let asked_for = self.line.filter(|_| self.taking_over.is_some()).map(|(_, saved)| saved.session);
+        self.machine.session() == Some(session) || asked_for == Some(session)
     }
 
     /// Every answer that it might give to a caller at this moment.
@@ -276,6 +295,13 @@ impl Client {
     /// A machine comes to its end only if the session did, or the cell was away for long.
     fn ended_honestly(&mut self, around: &mut Around<'_>) {
         let ending = self.machine.ending().expect("it is over");
+        // Who asked for its end may hear of that from another replica, which only knows that it is over.
+        let leaves = self.leaves || self.phase == Phase::Closing;
+        assert!(
+            leaves || !around.has_time,
+            "{} lost its session, which was to last longer than it takes to have another leader: {ending}",
+            self.story()
+        );
         let taken_late = self.clock.read(around.world.now) >= self.lease_until + self.grace;
         match ending {
             Error::SessionExpired { session, .. } if !taken_late => {

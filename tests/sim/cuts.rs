@@ -19,7 +19,7 @@ pub struct Cuts {
 type Fault = (&'static str, fn(&mut Plan));
 
 /// Every kind of fault; one that chance brings is in the table ([`super::coverage::CHANCES`]) under its name in the singular.
-pub const FAULTS: [Fault; 48] = [
+pub const FAULTS: [Fault; 49] = [
     ("crash", |plan| plan.weights.crash = 0),
     ("crash-all", |plan| plan.weights.crash_all = 0),
     ("crash-within", |plan| plan.weights.crash_within = 0),
@@ -66,6 +66,7 @@ pub const FAULTS: [Fault; 48] = [
     ("cramped", |plan| plan.cramped = false),
     ("enquirer", |plan| plan.enquire_every = None),
     ("stranger", |plan| plan.stranger_every = None),
+    ("succession", |plan| plan.succession = false),
     ("wild-clocks", |plan| (plan.clock_error_ppm, plan.told_error_ppm) = (CLOCK_ERROR_PPM, CLOCK_ERROR_PPM)),
     ("misfortunes", |plan| plan.weights = Weights::default()),
 ];

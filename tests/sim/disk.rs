@@ -1,4 +1,8 @@
 //! One replica's disk: what is durable, what is under way, and what a crash makes of the latter.
+//!
+//! Of what was under way a crash leaves some to be read that no flush has covered. Only the start after it may make that
+//! durable, and it must, before it says anything: so what a start rests on is held against what a power cut would leave of
+//! it ([`recovery`]).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -51,6 +55,9 @@ pub struct Disk {
     /// When a write to the journal last was durable.
     pub flushed_at: Moment,
     writes: BTreeMap<u64, Write>,
+    /// What a process wrote that died before its flush: every start reads it, and until one has flushed it the next power
+    /// cut may take it back. What was there before it, the oldest first.
+    unflushed: Vec<Write>,
     /// Writes to the journal in the order they were begun, from the first that is not durable on; what they hold once
     /// they are.
     journal: VecDeque<(u64, Option<Vec<u8>>)>,
@@ -111,6 +118,7 @@ impl Disk {
             fails_next: false,
             flushed_at: 0,
             writes: BTreeMap::new(),
+            unflushed: Vec::new(),
             journal: VecDeque::new(),
             chores_until: 0,
             chores: VecDeque::new(),
@@ -135,6 +143,7 @@ impl Disk {
         self.damaged.clear();
         self.spoiled.clear();
         self.unreadable.clear();
+        self.unflushed.clear();
         self.misread = None;
     }
 
@@ -164,6 +173,7 @@ impl Disk {
     pub fn written(&mut self, token: u64) -> Vec<Vec<u8>> {
         let Write { file, offset, bytes } = self.writes.remove(&token).expect("only what was begun ends");
         self.put(file, offset, &bytes);
+        self.unflushed.clear();
         if let Some((_, held)) = self.journal.iter_mut().find(|(of, _)| *of == token) {
             *held = Some(bytes);
         }
@@ -284,9 +294,35 @@ impl Disk {
     /// A write of a process that does nothing else yet: whole, or torn by a crash.
     pub fn write_at_start(&mut self, file: DiskFile, offset: usize, bytes: &[u8], torn: Option<&mut Random>) {
         match torn {
-            None => self.put(file, offset, bytes),
+            None => {
+                self.put(file, offset, bytes);
+                // The device's cache is flushed whole. That the hard state is written anew is asked of a start all the same.
+                let is_kept = |before: &Write| before.file == DiskFile::HardState && file != DiskFile::HardState;
+                self.unflushed.retain(is_kept);
+            }
             Some(random) => _ = self.tear(random, &Write { file, offset, bytes: bytes.to_vec() }),
         }
+    }
+
+    /// A flush of that file returned.
+    pub fn flush(&mut self, file: DiskFile) {
+        self.unflushed.retain(|before| before.file != file);
+    }
+
+    /// The files of which a power cut could take back something that is read.
+    pub fn unflushed(&self) -> impl Iterator<Item = DiskFile> {
+        self.unflushed.iter().map(|before| before.file)
+    }
+
+    /// What a power cut takes back at the most, and what brings it back when this is done again.
+    pub fn take_unflushed_back(&mut self) {
+        let mut unflushed = std::mem::take(&mut self.unflushed);
+        unflushed.reverse();
+        for Write { file, offset, bytes } in &mut unflushed {
+            let place = &mut self.file(*file)[*offset..*offset + bytes.len()];
+            place.swap_with_slice(bytes);
+        }
+        self.unflushed = unflushed;
     }
 
     /// Nobody waits for anything: what is on the disk is what a start finds.
@@ -305,7 +341,7 @@ impl Disk {
                 let torn = self.tear(random, &write);
                 world.chances.extend(torn.then_some("torn-write"));
             } else if index < whole {
-                self.put(write.file, write.offset, &write.bytes);
+                self.put_unflushed(write.file, write.offset, &write.bytes);
             }
         }
         self.journal.clear();
@@ -344,7 +380,7 @@ impl Disk {
             };
             if kept {
                 let at = offset + index * SECTOR_BYTES;
-                self.put(*file, at, sector);
+                self.put_unflushed(*file, at, sector);
                 written += sector.len();
             }
         }
@@ -360,6 +396,13 @@ impl Disk {
         image.as_mut()
     }
 
+    /// That is read now, and is not durable.
+    pub fn put_unflushed(&mut self, file: DiskFile, offset: usize, bytes: &[u8]) {
+        let before = self.file(file)[offset..offset + bytes.len()].to_vec();
+        self.unflushed.push(Write { file, offset, bytes: before });
+        self.put(file, offset, bytes);
+    }
+
     /// That is there now, and can be read.
     fn put(&mut self, file: DiskFile, offset: usize, bytes: &[u8]) {
         self.file(file)[offset..offset + bytes.len()].copy_from_slice(bytes);
@@ -373,6 +416,7 @@ impl Disk {
 
     /// That file is another now.
     fn heal(&mut self, segment: SegmentId) {
+        self.flush(DiskFile::Segment(segment));
         self.unreadable.retain(|(id, _)| *id != segment);
         self.damaged.retain(|(id, _)| *id != segment);
         self.misread.take_if(|misread| misread.segment == segment);
@@ -421,4 +465,36 @@ pub struct NewWrite {
     pub file: DiskFile,
     pub offset: u64,
     pub pieces: Vec<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate::paxos::Config;
+
+    use super::super::node::incarnation;
+    use super::*;
+
+    #[test]
+    fn a_power_cut_takes_back_what_a_crash_left_until_that_is_flushed() {
+        let plan = Plan { tears: true, ..Plan::draw(&mut Random::new(1)) };
+        let (mut world, mut left) = (World::new(1), 0);
+        let (segment, file) = (SegmentId(1), DiskFile::Segment(SegmentId(1)));
+        for _ in 0..20 {
+            let mut disk = recovery::format(&plan, 0, incarnation(0), Config::of_voters);
+            let blank = disk.segments[&segment].clone();
+            disk.writes.insert(1, Write { file, offset: BLOCK_BYTES, bytes: vec![7; 2 * BLOCK_BYTES] });
+            disk.crash(&mut world, &plan, Slot(0));
+            let read = disk.segments[&segment].clone();
+            left += usize::from(read != blank);
+            assert_eq!(disk.unflushed().count() > 0, read != blank);
+            disk.take_unflushed_back();
+            assert!(disk.segments[&segment] == blank, "nothing of it was durable");
+            disk.take_unflushed_back();
+            assert!(disk.segments[&segment] == read, "it is there again");
+            disk.flush(file);
+            disk.take_unflushed_back();
+            assert!(disk.segments[&segment] == read, "it is durable");
+        }
+        assert!(left > 0, "some crashes leave something");
+    }
 }

@@ -11,12 +11,14 @@
 //! replicas removed and added again, in a third of the seeds. In the *calm* no misfortune strikes. A minority may
 //! stay away or without room, and a damaged log is damaged once more, to see it mended; but every call must come to its end,
 //! and of whoever is gone nothing may be kept; in some seeds clients call on for a while, and nobody may need his patience then
-//! ([`steady`]). But where the seed let more be damaged and lost than can be repaired, the cell may
-//! stand still, and nothing that it says may be wrong. Four judges watch: the [`oracle`] sees frames and durable records
-//! and knows what is chosen; [`run`] itself holds leases against the disks they rest on, and sessions against what their
-//! clients were told; the [`history`] holds what clients were told, by their watches too ([`watching`]), against an
-//! independent [`model`] fed with the chosen log; and a search for one [`linearizable`] order asks of single nodes the
-//! same without trusting any revision. What fronts may have forgotten is counted ([`pasts`]): no gap is told without need.
+//! ([`steady`]). In some the leader is lost once more when all is done, and who came back for that must be served soon by
+//! another ([`succession`]); and with nothing left to do the cell must come to rest ([`rest`]). But where the seed let
+//! more be damaged and lost than can be repaired, the cell may stand still, and nothing that it says may be wrong. Four
+//! judges watch: the [`oracle`] sees frames and durable records and knows what is chosen; [`run`] itself holds leases
+//! against the disks they rest on, and sessions against what their clients were told; the [`history`] holds what clients
+//! were told, by their watches too ([`watching`]), against an independent [`model`] fed with the chosen log; and a search
+//! for one [`linearizable`] order asks of single nodes the same without trusting any revision. What fronts may have
+//! forgotten is counted ([`pasts`]): no gap is told without need.
 //! An [`enquirer`] asks single replicas what they answer out of themselves, and a [`stranger`] says what no client says, and
 //! must be told what is wrong with it. Clients
 //! tell each other what they were answered: whoever hears of it looks for himself at once, through whatever front he has.
@@ -27,7 +29,7 @@
 //! | what goes wrong | [`plan`], [`misfortune`], [`damage`], [`old_copy`], [`operator`], [`divergence`]; [`cuts`] leaves it out |
 //! | what is asked | [`workload`], [`watching`], [`enquirer`] and [`stranger`], both [`outsiders`] |
 //! | the plain model | [`model`], [`tree`], [`steps`], [`answers`], [`locks`], [`handles`], [`logs`], [`quotas`], [`acls`] |
-//! | the judges | [`oracle`], [`run`], [`history`], [`watching`], [`pasts`], [`enquirer`], [`linearizable`], [`steady`] |
+//! | the judges | [`oracle`], [`run`], [`history`], [`watching`], [`pasts`], [`enquirer`], [`linearizable`], [`steady`], [`succession`], [`rest`] |
 //! | what it came to | [`coverage`], [`conflicts`], [`report`], [`ledger`] |
 //! | beside the seeds | [`conformance`] of disks, [`wires`] and [`relay`] of networks, [`lies`] of both, [`decoders`] |
 //!
@@ -86,10 +88,12 @@ mod quotas;
 mod recovery;
 mod relay;
 mod report;
+mod rest;
 mod run;
 mod steady;
 mod steps;
 mod stranger;
+mod succession;
 mod tree;
 mod watching;
 mod wires;
@@ -227,6 +231,10 @@ fn fresh_seeds() {
     assert!(budget < Duration::from_secs(15) || total.joins > 0, "some disks were lost, and new ones got a vote");
     assert!(budget < Duration::from_secs(15) || total.doubts > 0, "some logs were damaged, and starts noticed");
     assert!(total.searched > 0, "an order was searched for some operations");
+    assert!(
+        seeds < 10_000 || total.successions > 0 && total.rests > 0,
+        "leaders were lost in the calm, and cells rested"
+    );
 }
 
 /// Every operation, option and refusal, and every fault in every phase it often meets, within so many seeds.

@@ -51,6 +51,10 @@ pub struct Node {
     pub maybe_upto: Slot,
     /// Turns of fronts on cores of their own.
     pub front_turns: u64,
+    /// Whether it reads under the lease when it leads, and what it has written and said to its peers.
+    pub reads_leased: bool,
+    pub writes: u64,
+    pub said: u64,
     /// It starts with a state that is not what its log makes ([`super::divergence`]).
     pub rotten: bool,
     /// Why it ended, if it found its state to differ.
@@ -133,6 +137,9 @@ impl Node {
             doubts: 0,
             maybe_upto: Slot(0),
             front_turns: 0,
+            reads_leased: false,
+            writes: 0,
+            said: 0,
             rotten: false,
             diverged: None,
             copy: None,
@@ -181,6 +188,7 @@ impl Node {
         let revision = found.recovered.namespace.revision();
         around.oracle.pasts.begins((self.index, self.life), revision, around.plan.past_bytes);
         let settings = around.plan.settings(&mut around.world.random, self.index, self.incarnation);
+        self.reads_leased = settings.lease_reads;
         let fronts = around.plan.fronts_apart;
         let started = Replica::start(now, settings, found.recovered, fronts.max(1) as u8, u128::from(seed));
         let plan = around.plan;
@@ -430,10 +438,12 @@ impl Node {
                 if let PeerMessage::Paxos(Message::HeartbeatReply { chosen_upto, .. }) = &message {
                     around.oracle.holds(self.index, *chosen_upto, || recovery::pointed_to(&self.disk));
                 }
+                self.said += 1;
                 around.oracle.says(self.index, to, &message);
                 running.links.send(around.world, around.network, to, &message);
             }
             Effect::Write { token, file, offset, pieces } => {
+                self.writes += 1;
                 let write = NewWrite { file, offset, pieces };
                 self.disk.write(around.world, &around.plan.disk, of, token, write);
             }

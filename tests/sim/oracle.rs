@@ -11,7 +11,9 @@
 //! 7. A node whose disk is an older copy of itself promises and votes nothing.
 //! 8. Applied states are equal at equal slots; they, and chosen marks, never fall while a process lives.
 //! 9. Whoever has applied a slot counts by the member list that the log has put in force for the next one.
+//! 10. Log time runs ahead of true time by a second at most, and in the calm lags behind it by little in a reign.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -24,7 +26,7 @@ use super::lists::Lists;
 use super::node::incarnation;
 use super::pasts::Pasts;
 use super::recovery::Found;
-use super::world::{MILLI, Moment};
+use super::world::{MILLI, Moment, SECOND};
 
 /// Everything seen so far.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub struct Oracle {
     /// When each log time was said first.
     said: BTreeMap<u64, Moment>,
     pace: Option<Pace>,
+    /// In the calm: the reign that proposed last, and the first log time it said there, and when.
+    timed: Option<(Ballot, u64, Moment)>,
+    /// No misfortune strikes any more.
+    pub calm: bool,
     /// Clocks run at any rate: log time is no measure of true time.
     pub timeless: bool,
     /// Nodes whose disks forgot something.
@@ -110,6 +116,8 @@ impl Oracle {
             now: 0,
             said: BTreeMap::new(),
             pace: None,
+            timed: None,
+            calm: false,
             timeless: false,
             old: BTreeSet::new(),
             pasts: Pasts::default(),
@@ -123,7 +131,9 @@ impl Oracle {
         assert!(asks || !self.old.contains(&node), "node {node} forgot what it acknowledged, and says {message:?}");
         match message {
             Message::Accept { ballot, slot, value, chosen_upto, .. } => {
-                self.valued(*slot, *ballot, value);
+                if let Some(log_time) = self.valued(*slot, *ballot, value) {
+                    self.log_time_keeps_up(*ballot, log_time);
+                }
                 self.is_chosen_upto(node, *chosen_upto);
             }
             Message::Accepted { ballot, from, upto, .. } => {
@@ -309,11 +319,35 @@ impl Oracle {
         self.pace = Some(Pace { log_time, ahead_min });
     }
 
-    fn valued(&mut self, slot: Slot, ballot: Ballot, value: &Value) {
+    /// What waits for a log time waits no longer than that by far: within a reign log time runs as its leader's clock does.
+    /// (In the calm an entry is seen as soon as it is proposed; a leader that reaches nobody may take a while to lose its reign.)
+    fn log_time_keeps_up(&mut self, ballot: Ballot, log_time: u64) {
+        if !self.calm || self.timeless {
+            return;
+        }
+        let Some((_, first, at)) = self.timed.filter(|(reign, ..)| *reign == ballot) else {
+            self.timed = Some((ballot, log_time, self.now));
+            return;
+        };
+        let (went_by, counted) = (self.now.saturating_sub(at), log_time.saturating_sub(first));
+        assert!(
+            went_by <= counted + counted / 100 + LAGS_MAX,
+            "in the calm the reign of {ballot:?} counted {} ms of log time in {} ms",
+            counted / MILLI,
+            went_by / MILLI
+        );
+    }
+
+    /// Returns the log time of commands that nobody was seen to say before.
+    fn valued(&mut self, slot: Slot, ballot: Ballot, value: &Value) -> Option<u64> {
+        let mut new = None;
         if value.kind() == Some(quorate::paxos::Kind::Commands) {
             let body = value.body();
             let batch = quorate::namespace::codec::Batch::decode(&body).expect("a batch");
-            self.said.entry(batch.log_time_ns).or_insert(self.now);
+            if let Entry::Vacant(said) = self.said.entry(batch.log_time_ns) {
+                said.insert(self.now);
+                new = Some(batch.log_time_ns);
+            }
         }
         let known = *self.values.entry((slot, ballot)).or_insert(value.hash());
         assert!(known == value.hash(), "two values in {slot:?} at {ballot:?}");
@@ -325,6 +359,7 @@ impl Oracle {
                 chosen.ballot
             );
         }
+        new
     }
 
     fn choose(&mut self, slot: Slot, ballot: Ballot, value: &Value) {
@@ -359,5 +394,38 @@ impl Oracle {
 
     fn is_chosen_upto(&self, node: usize, upto: Slot) {
         assert!(upto <= self.chosen_upto, "node {node} says {upto:?} is chosen, but {:?} is", self.chosen_upto);
+    }
+}
+
+/// How long after it was proposed an entry may be seen first, in the calm.
+const LAGS_MAX: Moment = 3 * SECOND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries of one reign, a second apart, of which the log says that so many milliseconds went by between them.
+    fn a_reign(ms: u64, late: impl Fn(u64) -> Moment) {
+        let mut oracle = Oracle::new(3);
+        oracle.calm = true;
+        let ballot = Ballot { round: 4, replica: ReplicaId(1) };
+        for second in 1..20 {
+            oracle.now = second * SECOND + late(second);
+            oracle.log_time_keeps_up(ballot, second * ms * MILLI);
+        }
+        // The next reign's log time goes on from what was applied, whatever that was.
+        oracle.log_time_keeps_up(Ballot { round: 5, replica: ReplicaId(2) }, 0);
+    }
+
+    #[test]
+    fn log_time_that_keeps_up_is_left_alone_though_some_entries_are_seen_late() {
+        a_reign(1000, |second| second % 3 * SECOND);
+        a_reign(2000, |_| 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "ms of log time in")]
+    fn log_time_at_half_the_rate_is_noticed() {
+        a_reign(500, |_| 0);
     }
 }

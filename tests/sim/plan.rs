@@ -114,6 +114,10 @@ pub struct Plan {
     pub storm: Moment,
     /// Calls of one client when the storm is over and one has led for a while.
     pub serene: u64,
+    /// When all is done in the calm clients come back, and their leader is lost.
+    pub succession: bool,
+    /// At the end the cell must come to rest.
+    pub rest: bool,
 }
 
 /// The mix of misfortunes.
@@ -216,6 +220,8 @@ impl Plan {
             (plan.tears, plan.may_tear) = (true, true);
         }
         plan.stranger_every = (more.below(8) == 0).then_some(plan.storm / 50);
+        plan.succession = more.below(12) == 0;
+        plan.rest = more.below(12) == 0;
         plan
     }
 
@@ -295,6 +301,8 @@ impl Plan {
             told_error_ppm: CLOCK_ERROR_PPM,
             storm,
             serene: 0,
+            succession: false,
+            rest: false,
         }
     }
 

@@ -62,7 +62,11 @@ pub fn recover(disk: &mut Disk, plan: &Plan, random: &mut Random, now: Moment) -
         chosen.push((slot, value));
     })
     .unwrap_or_else(|error| panic!("a crash never makes a journal unusable: {error}"));
+    for segment in &recovery.flush {
+        disk.flush(DiskFile::Segment(*segment));
+    }
     if !plan.is_struck(node(identity.replica)) {
+        rests_on_flushes(disk, known, &recovery);
         // A replica that was stuck without room gave its log up to the newest image; if that one is damaged, the log ends.
         let given_up = if plan.may_be_stuck() && image_upto < pointed_to { pointed_to } else { Slot(0) };
         only_torn(&recovery, given_up);
@@ -188,7 +192,28 @@ fn settle_hard_state(
         }
         hard_state.completed(write.id);
     }
+    let is_anew = disk.unflushed().all(|file| file != DiskFile::HardState);
+    assert!(is_anew, "a start writes the hard state anew: what it read may have been in the device's cache alone");
     Some(())
+}
+
+/// Of what a start counts nothing hangs on bytes that the next power cut may take back: it is about to promise, and to say
+/// what it voted, and its own first record says that all before it was durable.
+fn rests_on_flushes(disk: &mut Disk, known: Known, read: &Recovery) {
+    if disk.unflushed().all(|file| file == DiskFile::HardState) {
+        return;
+    }
+    disk.take_unflushed_back();
+    let left = journal::recover(&mut Segments { disk, misread: None }, known, &mut |_, _| ());
+    let left = left.unwrap_or_else(|error| panic!("a power cut never makes a journal unusable: {error}"));
+    disk.take_unflushed_back();
+    let counted = |recovery: &Recovery| (recovery.chosen_upto, recovery.accepted.clone());
+    assert!(
+        counted(&left) == counted(read),
+        "a start counts {:?}, and had a power cut come before its first record: {:?}",
+        counted(read),
+        counted(&left)
+    );
 }
 
 /// Crashes tear what was under way and nothing else; whatever else recovery finds above what was `given_up`, it imagines.
@@ -296,5 +321,50 @@ impl SegmentRead for Segments<'_> {
             into[misread.at - from..][..BLOCK_BYTES].copy_from_slice(&misread.brought);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::node::incarnation;
+    use super::*;
+
+    /// A log with a vote that its process did not live to flush, read by the next start; and what that knew before.
+    fn read_unflushed() -> (Disk, Known, Recovery) {
+        let mut random = Random::new(1);
+        let plan = Plan::draw(&mut random);
+        let mut disk = format(&plan, 0, incarnation(0), Config::of_voters);
+        let read = |disk: &Disk| {
+            let hard_state = HardStateFile::open(CELL, &disk.hard_state).expect("it is whole");
+            let known = known(&hard_state, Slot(0));
+            let recovery = journal::recover(&mut Segments { disk, misread: None }, known, &mut |_, _| ());
+            (known, recovery.expect("the log is whole"))
+        };
+        let (Known { identity, .. }, Recovery { tail, .. }) = read(&disk);
+        let mut journal = Journal::open(identity, Settings { segment_bytes: plan.segment_bytes as u64 }, tail);
+        mark_start(&mut journal, &mut disk, &mut random, (0, 0)).expect("nothing tears it");
+        let ballot = Ballot { round: 1, replica: identity.replica };
+        let (value, chosen_upto) = (Value::noop(), Slot(0));
+        journal.append(AcceptedRecord { slot: Slot(1), ballot, value, learned: false, chosen_upto });
+        let write = journal.next_write().expect("nothing is under way");
+        let at = usize::try_from(write.offset).expect("files are small");
+        disk.put_unflushed(DiskFile::Segment(write.segment), at, &write.pieces.concat());
+        let (known, recovery) = read(&disk);
+        assert_eq!(recovery.accepted.len(), 1, "the vote is read");
+        (disk, known, recovery)
+    }
+
+    #[test]
+    fn a_start_that_flushes_what_it_reads_may_count_it() {
+        let (mut disk, known, recovery) = read_unflushed();
+        recovery.flush.iter().for_each(|segment| disk.flush(DiskFile::Segment(*segment)));
+        rests_on_flushes(&mut disk, known, &recovery);
+    }
+
+    #[test]
+    #[should_panic(expected = "had a power cut come")]
+    fn a_start_that_counts_what_it_did_not_flush_is_noticed() {
+        let (mut disk, known, recovery) = read_unflushed();
+        rests_on_flushes(&mut disk, known, &recovery);
     }
 }

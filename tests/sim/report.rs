@@ -22,6 +22,9 @@ pub struct Report {
     /// Disks that were new to the cell and got a vote.
     pub joins: u64,
     pub removals: u64,
+    /// Leaders that were lost in the calm, and cells that were watched coming to rest.
+    pub successions: u64,
+    pub rests: u64,
     /// Old copies of disks that were put back and noticed.
     pub put_back: u64,
     /// Runs beyond repair that stood still in the calm.
@@ -58,6 +61,8 @@ impl Report {
         self.transfers += other.transfers;
         self.joins += other.joins;
         self.removals += other.removals;
+        self.successions += other.successions;
+        self.rests += other.rests;
         self.put_back += other.put_back;
         self.stood_still += other.stood_still;
         self.no_room += other.no_room;
@@ -103,6 +108,8 @@ impl std::fmt::Display for Report {
             doubts,
             joins,
             removals,
+            successions,
+            rests,
             put_back,
             stood_still,
             searched,
@@ -119,7 +126,7 @@ impl std::fmt::Display for Report {
         )?;
         write!(
             f,
-            "{damaged} blocks damaged ({doubts} starts in doubt, {mended} found by reading), {joins} joined, {removals} removed, {put_back} put back, {stood_still} stood still, "
+            "{damaged} blocks damaged ({doubts} starts in doubt, {mended} found by reading), {joins} joined, {removals} removed, {put_back} put back, {stood_still} stood still, {successions} succeeded, {rests} at rest, "
         )?;
         write!(
             f,

@@ -26,8 +26,10 @@ use super::oracle::Oracle;
 use super::plan::{CLOCK_ERROR_PPM, Plan};
 use super::recovery;
 use super::report::Report;
+use super::rest;
 use super::steady;
 use super::stranger::{self, Stranger};
+use super::succession;
 use super::watching;
 use super::world::{Event, HostClock, MICRO, Moment, SECOND, World};
 
@@ -58,6 +60,9 @@ pub struct Run {
     pub tasks_ahead: VecDeque<Task>,
     pub joins: u64,
     pub removals: u64,
+    /// Leaders that were lost in the calm, and whether the cell came to rest.
+    pub successions: u64,
+    pub rests: u64,
     /// Old copies of disks that were put back and noticed.
     pub put_back: u64,
     /// What strikes as soon as two want to lead.
@@ -66,6 +71,8 @@ pub struct Run {
     pub rotten: usize,
     /// In the calm: who leads, and since when everybody knows.
     pub reign: Option<steady::Reign>,
+    /// And sessions that nobody has any more.
+    pub left: steady::Left,
     /// Faults that struck, by the phases they struck in.
     pub struck: Struck,
     /// Bytes that arrived anywhere, if somebody wants them.
@@ -75,10 +82,7 @@ pub struct Run {
 
 /// Runs a seed. Panics with a sentence when something is wrong.
 pub fn run(seed: u64, cuts: &Cuts) -> Report {
-    let mut run = Run::new(seed, cuts);
-    run.storm();
-    run.calm();
-    run.judge()
+    Run::new(seed, cuts).to_its_end()
 }
 
 /// Bytes as runs leave them.
@@ -172,14 +176,24 @@ impl Run {
             tasks_ahead: VecDeque::new(),
             joins: 0,
             removals: 0,
+            successions: 0,
+            rests: 0,
             put_back: 0,
             ambush: None,
             rotten: 0,
             reign: None,
+            left: steady::Left::new(),
             struck: Struck::new(),
             seen: None,
             events: 0,
         }
+    }
+
+    /// The storm, the calm, and the judgement.
+    pub fn to_its_end(mut self) -> Report {
+        self.storm();
+        self.calm();
+        self.judge()
     }
 
     /// Faults, until every client has made its calls or the time is over.
@@ -195,12 +209,21 @@ impl Run {
 
     /// No misfortune any more: every call must come to its end, and every client must be served.
     fn calm(&mut self) {
-        self.calm = true;
+        (self.calm, self.oracle.calm) = (true, true);
         misfortune::end_all(self);
         enquirer::be_sure(self);
         stranger::leave(self);
         let until = self.world.now + if self.plan.beyond_repair { PATIENCE / 6 } else { PATIENCE };
         steady::serve(self, self.world.now.midpoint(until));
+        self.end(until);
+        if succession::happens(self) {
+            self.end(self.world.now + PATIENCE);
+        }
+        rest::comes(self);
+    }
+
+    /// Every client goes, and whatever is under way comes to its end.
+    fn end(&mut self, until: Moment) {
         for index in 0..self.clients.len() {
             self.with_client(index, Client::wind_up);
         }
@@ -306,6 +329,8 @@ impl Run {
             transfers,
             joins: self.joins,
             removals: self.removals,
+            successions: self.successions,
+            rests: self.rests,
             put_back: self.put_back,
             stood_still: u64::from(!is_whole),
             no_room,
@@ -603,10 +628,11 @@ impl Run {
     pub fn with_client(&mut self, index: usize, act: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
         let (chosen_upto, all_sound, led_since) =
             (self.oracle.chosen_upto(), self.rotten == 0, steady::led_since(self));
+        let has_time = self.successions > 0;
         let Self { world, network, history, plan, clients, .. } = self;
         act(
             &mut clients[index],
-            &mut client::Around { world, network, history, plan, chosen_upto, all_sound, led_since },
+            &mut client::Around { world, network, history, plan, chosen_upto, all_sound, led_since, has_time },
         );
         for path in clients[index].take_rumours() {
             // It is not on the way for long: what was answered is seen by whoever asks from now on.
@@ -637,6 +663,6 @@ fn same_state(node: usize, namespace: &quorate::namespace::Namespace, model: &Mo
 }
 
 /// In the calm everything finishes within this.
-const PATIENCE: Moment = 60 * SECOND;
+pub const PATIENCE: Moment = 60 * SECOND;
 
 const EVENTS_MAX: u64 = 20_000_000;

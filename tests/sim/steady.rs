@@ -1,18 +1,22 @@
-//! What a cell owes when nothing goes wrong: whoever leads goes on to lead, and who asks is answered on the connection he has.
+//! What a cell owes when nothing goes wrong: whoever leads goes on to lead, and under a lease if it is to; who asks is answered
+//! on the connection he has; and whoever is gone loses his session when its time is over.
 //!
 //! When the storm is over and one has led for a while clients make some calls more. A client heals much by itself: it leaves a
 //! connection that is silent and asks again elsewhere, so that an answer which was forgotten comes all the same, only late.
 //! Here it must not have to.
 
+use std::collections::BTreeMap;
+
 use quorate::limits::CACHE_LEASE;
+use quorate::namespace::command::SessionId;
 use quorate::paxos::ReplicaId;
 
 use super::client::Client;
-use super::links::replica;
+use super::links::{node, replica};
 use super::node::Node;
 use super::plan::Plan;
 use super::run::Run;
-use super::world::{Moment, SECOND};
+use super::world::{MILLI, Moment, SECOND};
 
 /// One leads, and everybody who is not away knows it.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +40,25 @@ pub fn serve(run: &mut Run, until: Moment) {
     for index in 0..run.clients.len() {
         run.with_client(index, |client, around| client.call_more(around, calls));
     }
+    let (before, mut was_leased) = (run.oracle.chosen_upto(), false);
     while !run.clients.iter().all(Client::is_idle) {
         let Some(event) = run.world.next(until) else { return };
         run.event(event);
+        was_leased = was_leased || leader(run).is_some_and(|leader| leader.is_leased(run.world.now));
     }
+    let entries = run.oracle.chosen_upto().0 - before.0;
+    if let Some(leader) = leader(run).filter(|leader| leader.reads_leased && entries >= ENTRIES) {
+        assert!(
+            was_leased || run.oracle.timeless,
+            "{entries} entries were chosen, and nobody had a lease: {}",
+            leader.story()
+        );
+    }
+}
+
+/// Who leads, while nothing goes wrong.
+fn leader(run: &Run) -> Option<&Node> {
+    run.reign.map(|reign| &run.nodes[node(reign.leader)])
 }
 
 /// Who holds a wrong state stops. Where links lose frames and stay, an answer that was lost in the storm is waited for until another leads; and who has no room
@@ -63,6 +82,7 @@ pub fn look(run: &mut Run) {
     if !is_owed(run) {
         return;
     }
+    sessions_end(run);
     let now = run.world.now;
     let found = reign(run);
     match (&mut run.reign, found) {
@@ -83,6 +103,42 @@ pub fn look(run: &mut Run) {
         }
     }
 }
+
+/// A session that nobody has any more ends when its time is over, counted from when the reign began, or from when it was left.
+/// Not judged where something that was said in it may still be on its way, nor where others than clients have sessions.
+fn sessions_end(run: &mut Run) {
+    let others = run.plan.enquire_every.is_some() || run.plan.stranger_every.is_some();
+    let late = run.plan.network.is_harsh() || run.plan.network.held > 0;
+    let Some(led_since) = led_since(run).filter(|_| !others && !late && !run.oracle.timeless) else {
+        return run.left.clear();
+    };
+    let Some(running) = leader(run).and_then(|leader| leader.running.as_ref()) else { return run.left.clear() };
+    // A leader that is short of room puts off what nobody waits for, and gives everybody his whole time again.
+    let storage = running.replica.storage();
+    if !storage.has_room_for(storage.journal().segment_bytes()) {
+        return run.left.clear();
+    }
+    let (now, mut left) = (run.world.now, BTreeMap::new());
+    for view in running.replica.namespace().sessions() {
+        if run.clients.iter().any(|client| client.may_speak_in(view.session)) {
+            continue;
+        }
+        let since = run.left.get(&view.session).copied().unwrap_or(now);
+        let timeout = Moment::from(view.timeout_ms) * MILLI;
+        let over = since.max(led_since) + timeout + timeout / 100 + A_WHILE + SECOND;
+        assert!(
+            now <= over,
+            "at {now} {:?}, which nobody has since {since}, lives: its time is {timeout}",
+            view.session
+        );
+        left.insert(view.session, since);
+    }
+    run.left = left;
+}
+
+/// Sessions that no client has, since when.
+pub type Left = BTreeMap<SessionId, Moment>;
+
 /// Whether nothing was done to it.
 fn was_left_alone(run: &Run) -> bool {
     run.task.is_none() && present(run).all(|node| node.running.is_some())
@@ -116,6 +172,9 @@ fn reign(run: &Run) -> Option<Reign> {
     };
     present(run).all(knows).then_some(Reign { leader, round, since: run.world.now })
 }
+
+/// With so many entries some are chosen well within a lease.
+const ENTRIES: u64 = 10;
 
 /// An image for which there was no room is tried again after so long.
 const IMAGE_AGAIN_AFTER: Moment = 5 * SECOND;
