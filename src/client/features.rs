@@ -266,6 +266,7 @@
 //! | Read-only mode |  | later: read-only mode |
 //! | Fuzzy snapshots and a log of transactions | images of one revision, and the journal | `src/namespace/tests/images.rs::an_image_and_its_tail_equal_a_replay` |
 //! | Snapshot compression | images are LZ4 blocks | `src/replica/image_file.rs::rows_take_less_room_than_they_say_and_no_length_is_believed` |
+//! | Snapshot integrity (Adler-32 at its end) | a sum of each piece, and BLAKE3 of the whole image at its end | `src/replica/image_file.rs::whole_pieces_that_are_not_those_that_were_written_are_refused_by_the_hash` `tests/process/images.rs::images_of_whole_pieces_that_are_not_all_there_in_order_are_not_started_from` |
 //! | Autopurge | the journal is trimmed behind images | `tests/process/images.rs::the_log_stays_bounded_and_all_are_killed_at_any_point_of_it` |
 //! | Snapshot and restore by the admin server | `quorate snapshot` | `tests/process/snapshots.rs::a_cell_is_saved_under_load_and_restored_as_another` `tests/process/snapshots.rs::what_is_no_whole_snapshot_is_refused` |
 //! | snapshot.trust.empty, forceSync=no | neither is needed, nor can be had: an empty disk has no vote until it has caught up, and what was acknowledged is on a majority of disks | `tests/process/members.rs::a_lost_disk_is_replaced_and_then_another_replica_may_fail` `tests/process/crashes.rs::the_power_goes_for_all_replicas_in_mid_batch` |

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::image_file::ImageFileError;
 pub use super::submission::{Gathering, Submission};
 use crate::journal::SegmentId;
 use crate::namespace::command::{Resume, Revision, SessionId};
@@ -99,6 +100,8 @@ pub enum Effect {
     ReadBack { file: Still, offset: u64, bytes: usize },
     /// For the operator.
     Scrubbed(Scrubbed),
+    /// For the operator: what that replica sent is not an image to begin from, and is asked of another.
+    ImageRefused { from: ReplicaId, image: Slot, error: ImageFileError },
     /// End at once, and say why; what goes to peers before it should leave.
     Diverged(Diverged),
     /// End at once: the disk does not hold what it acknowledged, as that replica remembers. Nothing more is said to any.
@@ -139,10 +142,10 @@ pub enum Still {
 }
 
 /// What came of reading what lies still.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scrubbed {
-    /// Damage; images are taken until both that are kept end at or behind `past`.
-    Damaged { file: Still, offset: u64, past: Slot },
+    /// Damage; images are taken until both that are kept end at or behind `past`. Of an image that was read: what it is not.
+    Damaged { file: Still, offset: u64, past: Slot, error: Option<ImageFileError> },
     /// So many copies of the hard state are damaged; they are written again.
     CopiesDamaged(usize),
     /// Everything was read once.

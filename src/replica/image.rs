@@ -2,8 +2,8 @@
 //!
 //! 1. When the journal holds [`Bounds::image_after_bytes`](super::Bounds) beyond the newest image, an image of the namespace is begun at
 //!    the end of a turn, as of the slot applied then. Writes go on; the namespace keeps aside what they change.
-//! 2. Each turn hands out one piece at most, [`PIECE_EVERY`] apart, to be appended to a file under a partial name. When
-//!    all are written the file is made durable and gets its name.
+//! 2. Each turn hands out one piece at most, [`PIECE_EVERY`] apart, to be appended to a file under a partial name. The last
+//!    says the hash of all before it (`image_file`). When all are written the file is made durable and gets its name.
 //! 3. Then the hard state points to it. The member list goes along in the same block: a restart misses neither. The records
 //!    up to the image's slot are durable by then, or wait for room, which the image itself is to make: it does not wait for
 //!    them, and the hard state says whether the log leads to it.
@@ -339,7 +339,8 @@ fn older_of(kept: &BTreeMap<Slot, u64>) -> Slot {
     older.copied().unwrap_or_default()
 }
 
-/// A piece ends soon after so many bytes: they are encoded in a small part of [`PIECE_EVERY`].
+/// A piece ends soon after so many bytes: they are encoded, packed and hashed in a small part of [`PIECE_EVERY`]. The hash is
+/// of what they are packed to, and costs a fraction of the packing.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 /// Between two pieces: an image takes its time, not the writers'.

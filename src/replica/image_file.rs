@@ -7,10 +7,23 @@
 //!   1 head   "QuorImag" | format u16 | cell u128 | replica u8 | incarnation u128 | slot u64 | revision u64
 //!            | the newest member list and the one before
 //!   2 rows   length u32 | that many bytes of LZ4 (one block): a chunk of the namespace's image (namespace/image.rs)
-//!   3 end    pieces before it u64 | bytes before it u64
+//!   3 end    pieces before it u64 | bytes before it u64 | BLAKE3 of the bytes before it, 32 bytes
 //! ```
 //!
-//! The length is the chunk's own. The pieces' sums are of what lies on disk and tell a damaged file; the digest within the rows tells whether what comes out is what went in.
+//! The length is the chunk's own. Three things tell whether an image is what was written:
+//!
+//! | | of | tells |
+//! |---|---|---|
+//! | a piece's sum | what lies on disk of it | damage, as soon as the piece is read, and where it is |
+//! | the end's hash | all pieces before it | pieces that are whole and missing, doubled, out of place or another image's |
+//! | the rows' digest | what they hold | whether the state that comes out is the one that went in |
+//!
+//! Whoever reads an image compares the first two, piece by piece and at its end, whatever it reads it for: to start from
+//! it, to take it over from a peer, to look after what lies still, to save or to show it. So nobody who reads it to its end
+//! has it hashed twice: what is known then as *its hash* is that of the whole file, the end included, as `b3sum` prints it.
+//!
+//! Format 2 is as this one, and its end holds no hash. Its images are read, so that a cell can be started anew one replica
+//! after the other; their sums must do. Newer formats are refused.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -41,6 +54,12 @@ pub enum ImageFileError {
     /// It ends too early.
     #[error("the image has no end; it has {bytes} bytes")]
     Cut { bytes: u64 },
+    /// Each piece is whole, and together they are not what was written.
+    #[error(
+        "the image's pieces have BLAKE3 {found}, and its end says {needed}: some are missing, doubled, out of place or \
+         another image's; use another image"
+    )]
+    Hash { found: blake3::Hash, needed: blake3::Hash },
     /// A newer program wrote it.
     #[error("the image is in format {found}, and this program reads up to {FORMAT}; start the newer program")]
     NewerFormat { found: u16 },
@@ -57,6 +76,8 @@ pub enum ImageFileError {
 pub(super) struct ImageWriter {
     pieces: u64,
     bytes: u64,
+    /// Of all pieces so far.
+    hash: blake3::Hasher,
 }
 
 /// Reads an image, given its bytes in order, cut anywhere.
@@ -79,7 +100,11 @@ pub struct ImageCheck {
     /// Bytes of whole pieces.
     taken: u64,
     pieces: u64,
+    /// Of whole pieces.
+    hash: blake3::Hasher,
     head: Option<ImageHead>,
+    /// As the head says; 0 before it.
+    format: u16,
     ended: bool,
 }
 
@@ -100,8 +125,8 @@ impl ImageHead {
         out.freeze()
     }
 
-    /// `None`: these are not the bytes of a head.
-    fn decode(mut body: &[u8]) -> Result<Option<Self>, ImageFileError> {
+    /// With the format that the image is in. `None`: these are not the bytes of a head.
+    fn decode(mut body: &[u8]) -> Result<Option<(u16, Self)>, ImageFileError> {
         let Some(numbers) = body.split_off(..FIXED_BYTES) else { return Ok(None) };
         if numbers[..8] != *MAGIC {
             return Ok(None);
@@ -116,7 +141,7 @@ impl ImageHead {
             Identity { cell: CellId(wide(10)), replica: ReplicaId(numbers[26]), incarnation: Incarnation(wide(27)) };
         let Some(configs) = Configs::take(&mut body) else { return Ok(None) };
         let (slot, revision) = (Slot(number(43)), number(51));
-        Ok(Some(Self { identity, slot, revision, configs }))
+        Ok(Some((found, Self { identity, slot, revision, configs })))
     }
 }
 
@@ -151,9 +176,7 @@ impl ImageWriter {
     }
 
     pub(super) fn end(&mut self) -> Bytes {
-        let mut body = [0; 16];
-        body[..8].copy_from_slice(&self.pieces.to_le_bytes());
-        body[8..].copy_from_slice(&self.bytes.to_le_bytes());
+        let body = [&counts(self.pieces, self.bytes)[..], self.hash.finalize().as_bytes()].concat();
         self.piece(END, &body)
     }
 
@@ -171,6 +194,7 @@ impl ImageWriter {
         out.put_slice(body);
         self.pieces += 1;
         self.bytes += out.len() as u64;
+        self.hash.update(&out);
         out.freeze()
     }
 }
@@ -192,6 +216,18 @@ impl ImageReader {
     #[must_use]
     pub fn head(&self) -> Option<&ImageHead> {
         self.unpacker.check.head.as_ref()
+    }
+
+    /// As [`ImageCheck::hash`].
+    #[must_use]
+    pub fn hash(&self) -> Option<blake3::Hash> {
+        self.unpacker.check.hash()
+    }
+
+    /// Whether its end says a hash to compare with, once its first piece is in: in the format before this one it does not.
+    #[must_use]
+    pub fn says_its_hash(&self) -> bool {
+        self.unpacker.check.format >= HASHED_SINCE
     }
 
     /// The image, once all of the file is in; it is of that cell.
@@ -234,6 +270,12 @@ impl ImageCheck {
         self.ended && self.buffer.is_empty()
     }
 
+    /// BLAKE3 of the whole image, its end included, once it is whole.
+    #[must_use]
+    pub fn hash(&self) -> Option<blake3::Hash> {
+        self.is_whole().then(|| self.hash.finalize())
+    }
+
     /// What it says before its rows, once it is whole.
     #[must_use]
     pub fn into_head(self) -> Option<ImageHead> {
@@ -257,14 +299,36 @@ impl ImageCheck {
                 return Err(damaged);
             }
             match head[0] {
-                HEAD => self.head = Some(ImageHead::decode(body)?.ok_or(damaged)?),
+                HEAD => {
+                    let (format, head) = ImageHead::decode(body)?.ok_or(damaged)?;
+                    (self.format, self.head) = (format, Some(head));
+                }
                 ROWS => rows(self.taken, body)?,
-                END if body == [self.pieces.to_le_bytes(), self.taken.to_le_bytes()].concat() => self.ended = true,
+                END => self.take_end(body)?,
                 _ => return Err(damaged),
             }
             self.pieces += 1;
             self.taken += piece.len() as u64;
+            self.hash.update(&piece);
         }
+        Ok(())
+    }
+
+    /// Compares what the end says of the pieces before it with what came.
+    fn take_end(&mut self, body: &[u8]) -> Result<(), ImageFileError> {
+        let damaged = ImageFileError::Damaged { at: self.taken };
+        let Some(said) = body.strip_prefix(&counts(self.pieces, self.taken)[..]) else { return Err(damaged) };
+        match <[u8; blake3::OUT_LEN]>::try_from(said) {
+            Ok(said) if self.format >= HASHED_SINCE => {
+                let (found, needed) = (self.hash.finalize(), blake3::Hash::from_bytes(said));
+                if found != needed {
+                    return Err(ImageFileError::Hash { found, needed });
+                }
+            }
+            Err(_) if self.format < HASHED_SINCE && said.is_empty() => {}
+            _ => return Err(damaged),
+        }
+        self.ended = true;
         Ok(())
     }
 }
@@ -280,6 +344,11 @@ fn unpack(body: &[u8], room: &mut Vec<u8>) -> bool {
     lz4_flex::block::decompress_into(packed, room).is_ok_and(|made| made == length)
 }
 
+/// What an end begins with.
+fn counts(pieces: u64, bytes: u64) -> Vec<u8> {
+    [pieces.to_le_bytes(), bytes.to_le_bytes()].concat()
+}
+
 fn sum_of(head: &[u8], body: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     sum.update(head);
@@ -288,7 +357,10 @@ fn sum_of(head: &[u8], body: &[u8]) -> u32 {
 }
 
 const MAGIC: &[u8; 8] = b"QuorImag";
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
+
+/// The format since which an image's end holds the hash of what is before it.
+const HASHED_SINCE: u16 = 3;
 
 const HEAD: u8 = 1;
 const ROWS: u8 = 2;
@@ -336,6 +408,7 @@ mod tests {
         namespace
     }
 
+    /// Every row is a piece of its own.
     fn image() -> (ImageHead, u128, Vec<u8>) {
         let mut namespace = namespace();
         let mut configs = Configs::of_operator(Config::of_voters((1..=3).map(ReplicaId)));
@@ -356,6 +429,32 @@ mod tests {
         let mut reader = ImageReader::new(3);
         file.chunks(step).try_for_each(|bytes| reader.add(bytes))?;
         reader.finish(CellId(7))
+    }
+
+    fn pieces(mut file: &[u8]) -> Vec<&[u8]> {
+        let mut pieces = Vec::new();
+        while let Some(head) = file.first_chunk::<PIECE_HEAD_BYTES>() {
+            let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+            pieces.push(file.split_off(..PIECE_HEAD_BYTES + length).expect("pieces are whole"));
+        }
+        assert!(file.is_empty(), "a file is pieces and nothing else");
+        pieces
+    }
+
+    /// These pieces, and an end that counts them, and says `hash`.
+    fn ended(pieces: &[&[u8]], hash: &[u8]) -> Vec<u8> {
+        let before = pieces.concat();
+        let counts = counts(pieces.len() as u64, before.len() as u64);
+        let end = ImageWriter::default().piece(END, &[&counts[..], hash].concat());
+        [&before[..], &end].concat()
+    }
+
+    /// What is wrong with it, so far as that can be said without its rows.
+    fn checked(file: &[u8]) -> Result<(), ImageFileError> {
+        let mut check = ImageCheck::default();
+        check.add(file)?;
+        assert!(check.is_whole(), "it has its end");
+        Ok(())
     }
 
     #[test]
@@ -393,6 +492,92 @@ mod tests {
         }
         let longer = [&file[..], &[0]].concat();
         assert!(read(&longer, 64).is_err(), "there is more than an image");
+    }
+
+    #[test]
+    fn whole_pieces_that_are_not_those_that_were_written_are_refused_by_the_hash() {
+        let (_, digest, file) = image();
+        let written = pieces(&file);
+        let (end, before) = written.split_last().expect("it has an end");
+        let hash = end.last_chunk::<32>().expect("it says a hash");
+        assert_eq!(ended(before, hash), file, "that is how an end is made");
+        let refused = |pieces: &[&[u8]], how: &str| {
+            let file = ended(pieces, hash);
+            let error = checked(&file).expect_err(how);
+            assert!(matches!(error, ImageFileError::Hash { .. }), "{how}: {error}");
+            assert!(read(&file, 64).is_err(), "{how}");
+        };
+        let (mut exchanged, mut alike) = (0, 0);
+        for at in 1..before.len() {
+            refused(&[&before[..at], &before[at + 1..]].concat(), "one is missing");
+            refused(&[&before[..=at], &before[at..]].concat(), "one is doubled");
+            for other in (at + 1..before.len()).filter(|other| before[*other] != before[at]) {
+                let mut pieces = before.to_vec();
+                pieces.swap(at, other);
+                refused(&pieces, "two are exchanged");
+                exchanged += 1;
+                // With the hash of what is there now, and no other: the rows themselves may come in many orders.
+                let hash = *blake3::hash(&pieces.concat()).as_bytes();
+                alike += usize::from(read(&ended(&pieces, &hash), 64).is_ok_and(|(_, found)| found.digest() == digest));
+            }
+        }
+        assert!(alike > 0, "of {exchanged} exchanges some are seen by the hash alone");
+    }
+
+    #[test]
+    fn an_image_that_ends_between_two_pieces_is_cut() {
+        let (.., file) = image();
+        let mut bytes = 0;
+        for piece in pieces(&file) {
+            assert_eq!(read(&file[..bytes], 64).map(|_| ()), Err(ImageFileError::Cut { bytes: bytes as u64 }));
+            bytes += piece.len();
+        }
+    }
+
+    #[test]
+    fn the_hash_of_an_image_is_that_of_its_whole_file() {
+        let (.., file) = image();
+        let (mut check, mut reader) = (ImageCheck::default(), ImageReader::new(3));
+        for bytes in file.chunks(7) {
+            assert_eq!((check.hash(), reader.hash()), (None, None), "it is not whole yet");
+            check.add(bytes).expect("it is an image");
+            reader.add(bytes).expect("it is an image");
+        }
+        let whole = Some(blake3::hash(&file));
+        assert_eq!((check.hash(), reader.hash()), (whole, whole));
+        assert!(reader.says_its_hash());
+    }
+
+    #[test]
+    fn an_image_of_the_format_before_is_read_and_need_not_say_its_hash() {
+        let (head, digest, file) = image();
+        let written = pieces(&file);
+        let in_format = |format: u16| {
+            let mut body = written[0][PIECE_HEAD_BYTES..].to_vec();
+            body[8..10].copy_from_slice(&format.to_le_bytes());
+            ImageWriter::default().piece(HEAD, &body)
+        };
+        let of = |format: u16, hash: &[u8]| {
+            let head = in_format(format);
+            let pieces = [&[&head[..]][..], &written[1..written.len() - 1]].concat();
+            ended(&pieces, hash)
+        };
+        let older = of(2, &[]);
+        let (found, namespace) = read(&older, 64).expect("its sums are right");
+        assert_eq!((found, namespace.digest()), (head, digest));
+        let mut reader = ImageReader::new(3);
+        reader.add(&older).expect("it is whole");
+        assert!(!reader.says_its_hash());
+        assert_eq!(reader.hash(), Some(blake3::hash(&older)), "it has one all the same");
+        let at = older.len() as u64 - (PIECE_HEAD_BYTES + 16) as u64;
+        for file in [of(3, &[]), of(2, &[0; 32]), of(3, &[0; 31]), of(3, &[0; 33])] {
+            assert_eq!(
+                checked(&file),
+                Err(ImageFileError::Damaged { at }),
+                "it is neither the one format nor the other"
+            );
+        }
+        assert_eq!(checked(&of(4, &[])), Err(ImageFileError::NewerFormat { found: 4 }));
     }
 
     #[test]

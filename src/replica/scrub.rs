@@ -7,7 +7,8 @@
 //!
 //! A life begins to read where its draw says, no byte less likely than another, goes on to the end, and from then on reads
 //! everything. So lives that are shorter than a pass come to everything together, where all would read the same beginning
-//! otherwise. An image can be judged only from its own beginning: what leads to the drawn place in it is read in haste.
+//! otherwise. An image can be judged only from its own beginning, and as a whole only at its end, where its hash stands
+//! (`image_file`): what leads to the drawn place in it is read in haste.
 //!
 //! A record that is damaged is not written again where it lies: a write in place that is torn by a crash would take its
 //! neighbours along, and the state machine has applied it anyhow. The repair is an *image past it*: once the older of the
@@ -30,7 +31,7 @@
 
 use super::Replica;
 use super::exchange::{Effect, Scrubbed, Still};
-use super::image_file::ImageCheck;
+use super::image_file::{ImageCheck, ImageFileError};
 use crate::journal::hard_state::{COPIES, HardStateFile};
 use crate::journal::{Place, SegmentId};
 use crate::limits::BLOCK_BYTES;
@@ -70,7 +71,7 @@ enum At {
     /// What is being read of the log.
     Records(Vec<Place>),
     /// That image, from that byte on.
-    Image(Slot, u64, ImageCheck),
+    Image(Slot, u64, Box<ImageCheck>),
 }
 
 /// What is known of the hard state's copies.
@@ -195,7 +196,7 @@ impl Replica {
     ) {
         let damaged = values.is_empty() && self.scrub.repair_upto < from;
         if let Some(place) = self.storage.journal().place_of(from).filter(|_| damaged) {
-            self.found_damage(Still::Segment(place.segment), place.offset, from, effects);
+            self.found_damage(Still::Segment(place.segment), place.offset, from, None, effects);
         }
         self.paxos.log_read(now, to, from, values, &mut self.outputs);
     }
@@ -244,7 +245,7 @@ impl Replica {
         for (slot, length) in self.images.kept() {
             bytes = match bytes.checked_sub(*length) {
                 Some(left) => left,
-                None => return (At::Image(*slot, 0, ImageCheck::default()), Some((*slot, bytes))),
+                None => return (At::Image(*slot, 0, Box::default()), Some((*slot, bytes))),
             };
         }
         (At::Copies(Copies::default()), None)
@@ -284,7 +285,7 @@ impl Replica {
             // What was given up or written anew meanwhile is not there to be whole.
             if !whole && self.storage.journal().place_of(place.slot) == Some(*place) {
                 let file = Still::Segment(place.segment);
-                self.found_damage(file, place.offset, place.slot, effects);
+                self.found_damage(file, place.offset, place.slot, None, effects);
             }
         }
     }
@@ -292,21 +293,23 @@ impl Replica {
     fn check_image(
         &mut self,
         now: Instant,
-        (slot, offset, mut check): (Slot, u64, ImageCheck),
+        (slot, offset, mut check): (Slot, u64, Box<ImageCheck>),
         bytes: Option<&[u8]>,
         effects: &mut Vec<Effect>,
     ) {
         if !self.images.kept().contains_key(&slot) {
             return self.scrub_image_after(now, slot, effects);
         }
-        let sound = bytes.is_some_and(|bytes| check.add(bytes).is_ok());
+        let taken = bytes.map(|bytes| check.add(bytes));
+        let sound = matches!(taken, Some(Ok(())));
         if sound && bytes.is_some_and(|bytes| !bytes.is_empty()) {
             let read = bytes.map_or(0, |bytes| bytes.len() as u64);
             self.scrub.at = At::Image(slot, offset + read, check);
             return;
         }
         if !sound || !check.is_whole() {
-            self.found_damage(Still::Image(slot), offset, slot.next(), effects);
+            let error = taken.and_then(Result::err);
+            self.found_damage(Still::Image(slot), offset, slot.next(), error, effects);
         }
         self.scrub_image_after(now, slot, effects);
     }
@@ -315,7 +318,7 @@ impl Replica {
     fn scrub_image_after(&mut self, now: Instant, slot: Slot, effects: &mut Vec<Effect>) {
         let next = self.images.kept().keys().copied().find(|kept| *kept > slot);
         self.scrub.at = match next {
-            Some(slot) => At::Image(slot, 0, ImageCheck::default()),
+            Some(slot) => At::Image(slot, 0, Box::default()),
             None => At::Copies(Copies::default()),
         };
         if next.is_none() {
@@ -334,10 +337,17 @@ impl Replica {
         }
     }
 
-    fn found_damage(&mut self, file: Still, offset: u64, past: Slot, effects: &mut Vec<Effect>) {
+    fn found_damage(
+        &mut self,
+        file: Still,
+        offset: u64,
+        past: Slot,
+        error: Option<ImageFileError>,
+        effects: &mut Vec<Effect>,
+    ) {
         self.scrub.damaged += 1;
         self.scrub.repair_upto = self.scrub.repair_upto.max(past);
-        effects.push(Effect::Scrubbed(Scrubbed::Damaged { file, offset, past }));
+        effects.push(Effect::Scrubbed(Scrubbed::Damaged { file, offset, past, error }));
     }
 }
 
@@ -350,7 +360,7 @@ fn run_of(places: &[Place]) -> Option<(SegmentId, u64, u64)> {
 /// A hard state that is being written is at rest again by then.
 const COPIES_LOOKED_AT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What is read at once: far less than a lease to check.
+/// What is read at once: far less than a lease to check, the hash of an image included, which is most of it.
 const SCRUB_BYTES: u64 = 256 << 10;
 
 /// What is read of the hard state.

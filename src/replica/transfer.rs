@@ -8,14 +8,17 @@
 //!    Only an image is lent behind which a majority has said that it has the same state (`digests`): a wrong one would make
 //!    two wrong replicas of one, and a majority of three; and only one from which the log goes on. Where none is, the log
 //!    is made to go on, so that states are compared; where that cannot be, since too few are there, the image is lent [`LENT_UNAGREED_AFTER`] all the same.
-//! 3. Pieces go to a file under a partial name. Their sums and their order are checked as they come. What is lost is asked
-//!    for again from where the file ends; whoever does not answer, or sends rubbish, is left for another.
+//! 3. Pieces go to a file under a partial name. Their sums are checked as they come, and with the last of them the hash of
+//!    all (`image_file`). What is lost is asked for again from where the file ends; whoever does not answer, or sends what
+//!    is no image, is left for another. The operator is told of the latter, once for each such image: a disk is failing there.
 //!    So is an image that finds no room on the disk, and after a while the whole is tried again.
 //! 4. A whole image becomes durable under its name, and then the hard state points to it, with the member lists in it, in
 //!    one block. From the moment that is asked for, this replica does nothing else and says nothing to anyone.
 //! 5. When it is durable the replica *starts again* ([`Effect::StartAgain`]): the process that takes its place reads the
 //!    disk as every start does. There is one way to begin from an image. A crash before 4 is durable leaves the old state, one
 //!    after it the new; the clients' connections end either way, and their sessions live on.
+
+use std::collections::BTreeMap;
 
 use super::Replica;
 use super::exchange::{Borrower, Effect};
@@ -37,6 +40,8 @@ pub(super) struct Transfer {
     /// Since when no image is lent, for want of a majority that agrees, and when one was last asked for.
     withheld: Option<(Instant, Instant)>,
     fetch: Option<Fetch>,
+    /// Whose image was refused, and told of.
+    refused: BTreeMap<ReplicaId, Slot>,
     /// There was no room for the last one that was fetched: none is begun before.
     again_at: Option<Instant>,
     /// Nothing is done any more but to end in good order.
@@ -245,8 +250,11 @@ impl Replica {
             fetch.spoiled |= offset == 0 && fetch.image != Some(image);
             return;
         }
-        if fetch.check.add(&bytes).is_err() {
+        if let Err(error) = fetch.check.add(&bytes) {
             fetch.spoiled = true;
+            if self.transfer.refused.insert(from, image) != Some(image) {
+                effects.push(Effect::ImageRefused { from, image, error });
+            }
             return;
         }
         fetch.received += bytes.len() as u64;

@@ -25,7 +25,7 @@ use crate::paxos::{self, ReplicaId, Slot};
 use crate::replica::exchange::{
     Borrower, DiskFile, Effect, FrontId, FrontNotice, FrontRequest, Input, Scrubbed, Still, Submission,
 };
-use crate::replica::{Process, Replica};
+use crate::replica::{ImageFileError, Process, Replica};
 use crate::runtime::background::Job;
 use crate::runtime::{ConnectionId, FileId, Ring, clock};
 use crate::time::Instant;
@@ -462,7 +462,8 @@ impl Core {
                 let path = self.path_of(file);
                 self.jobs.ask(Asked::ReadBack, Job::ReadIdly { path, offset, bytes });
             }
-            Effect::Scrubbed(scrubbed) => self.tell_of_scrub(scrubbed),
+            Effect::Scrubbed(scrubbed) => self.tell_of_scrub(&scrubbed),
+            Effect::ImageRefused { from, image, error } => tell_of_refused(from, image, &error),
             Effect::Diverged(diverged) => self.fatal = Some(differs(self.identity.replica, &diverged)),
             Effect::Forgotten { by, word } => self.fatal = Some(old_folder(&self.folder, by, &word)),
             Effect::HardStateLost { damaged } => self.fatal = Some(hard_state_lost(&self.folder, damaged)),
@@ -504,13 +505,16 @@ impl Core {
         }
     }
 
-    fn tell_of_scrub(&self, scrubbed: Scrubbed) {
+    fn tell_of_scrub(&self, scrubbed: &Scrubbed) {
         match scrubbed {
-            Scrubbed::Damaged { file, offset, past } => {
-                let path = self.path_of(file);
+            Scrubbed::Damaged { file, offset, past, error } => {
+                let path = self.path_of(*file);
+                let what = match error {
+                    Some(error @ ImageFileError::Hash { .. }) => format!("{}: {error}", path.display()),
+                    _ => format!("{} is damaged at byte {offset}", path.display()),
+                };
                 tracing::warn!(
-                    "{} is damaged at byte {offset}; it is repaired by images past slot {}; look at the disk (dmesg, SMART)",
-                    path.display(),
+                    "{what}; it is repaired by images past slot {}; look at the disk (dmesg, SMART)",
                     past.0
                 );
             }
@@ -559,6 +563,14 @@ impl Core {
             self.inputs = inputs;
         }
     }
+}
+
+fn tell_of_refused(from: ReplicaId, image: Slot, error: &ImageFileError) {
+    tracing::warn!(
+        "what replica {from} sent as its image up to slot {} is not used: {error}; another is asked for one; `quorate inspect \
+         image` there says whether that disk is at fault",
+        image.0
+    );
 }
 
 fn register(ring: &mut Ring, file: File) -> Result<FileId, Failure> {

@@ -69,7 +69,10 @@ pub(super) fn load(
                 ));
             }
             Err(Unusable::Damaged(found)) => {
-                tracing::warn!("{}: {found}; the start goes on from what was before it", path.display());
+                tracing::warn!(
+                    "{}: {found}; the start goes on from what was before it; look at the disk (dmesg, SMART)",
+                    path.display()
+                );
             }
         }
     }

@@ -6,6 +6,9 @@
 //!            | CRC-32 of the manifest before it u32                                   (86 bytes, little-endian)
 //! ```
 //!
+//! The hash is that of the whole image, as `b3sum` prints it and `quorate inspect image` shows it. The image's end says that
+//! of the pieces before it; whoever reads an image comes to both in one go.
+//!
 //! The manifest comes last, so that a file is written in one pass; a file that was not finished has none. It is written
 //! under another name, flushed and renamed, so that a file under its own name is whole. Whoever writes it holds its lock
 //! until then: two that save to one name would write into each other's file.
@@ -32,7 +35,7 @@ use crate::namespace::command::{Command, Revision};
 use crate::namespace::{Applied, Namespace};
 use crate::paxos::{self, CellId, Configs, Incarnation, ReplicaId, Slot};
 use crate::replica::exchange::Submission;
-use crate::replica::{ImageCheck, ImageHead, ImageReader};
+use crate::replica::{ImageCheck, ImageFileError, ImageHead, ImageReader};
 use crate::runtime::disk;
 
 /// What a snapshot says of itself.
@@ -46,8 +49,8 @@ pub struct Manifest {
     pub revision: Revision,
     /// Bytes of the image.
     pub image_bytes: u64,
-    /// BLAKE3 of the image.
-    pub hash: [u8; 32],
+    /// BLAKE3 of the image, as whoever reads it to its end knows it.
+    pub hash: blake3::Hash,
 }
 
 /// What a whole snapshot holds.
@@ -67,7 +70,6 @@ pub struct SnapshotWriter {
     path: PathBuf,
     partial: PathBuf,
     file: File,
-    hash: blake3::Hasher,
     check: ImageCheck,
     bytes: u64,
 }
@@ -88,8 +90,7 @@ impl SnapshotWriter {
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let file = alone(&partial)?;
-        let (hash, check) = (blake3::Hasher::new(), ImageCheck::default());
-        Ok(Self { path: path.to_owned(), partial, file, hash, check, bytes: 0 })
+        Ok(Self { path: path.to_owned(), partial, file, check: ImageCheck::default(), bytes: 0 })
     }
 
     /// How much of the image is written.
@@ -114,7 +115,6 @@ impl SnapshotWriter {
             Failure::new(Code::JournalDamaged, format!("what the replica sends is no image: {error}"))
                 .fix("fetch it from another replica")
         })?;
-        self.hash.update(bytes);
         self.bytes += bytes.len() as u64;
         self.file.write_all(bytes).map_err(|e| Failure::io(Code::DiskFailed, "write", &self.partial, &e))
     }
@@ -127,7 +127,7 @@ impl SnapshotWriter {
     pub fn restart(&mut self) -> Result<(), Failure> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.map_err(|e| Failure::io(Code::DiskFailed, "empty", &self.partial, &e))?;
-        (self.hash, self.check, self.bytes) = (blake3::Hasher::new(), ImageCheck::default(), 0);
+        (self.check, self.bytes) = (ImageCheck::default(), 0);
         Ok(())
     }
 
@@ -141,10 +141,9 @@ impl SnapshotWriter {
     ///
     /// If the image is not whole.
     pub fn finish(self) -> Result<Manifest, Failure> {
-        let Self { path, partial, mut file, hash, check, bytes } = self;
-        let head = check.into_head().expect("only a whole image is finished");
-        let ImageHead { identity, slot, revision, .. } = head;
-        let hash = *hash.finalize().as_bytes();
+        let Self { path, partial, mut file, check, bytes } = self;
+        let hash = check.hash().expect("only a whole image is finished");
+        let ImageHead { identity, slot, revision, .. } = check.into_head().expect("it is whole");
         let manifest = Manifest { cell: identity.cell, slot, revision, image_bytes: bytes, hash };
         let written = file.write_all(&manifest.encode()).and_then(|()| file.sync_all());
         written.map_err(|e| Failure::io(Code::DiskFailed, "write", &partial, &e))?;
@@ -206,23 +205,21 @@ pub fn verify(path: &Path) -> Result<Verified, Failure> {
         return Err(damaged(path, &format!("{image_bytes} bytes of image"), &manifest.image_bytes.to_string()));
     }
     file.seek(SeekFrom::Start(0)).map_err(unread)?;
-    let (mut hash, mut reader) = (blake3::Hasher::new(), ImageReader::new(folder::random_u128() as u64));
+    let mut reader = ImageReader::new(folder::random_u128() as u64);
+    let spoiled = |error: ImageFileError| damaged(path, &error.to_string(), "the image that was saved");
     let mut left = image_bytes;
     let mut buffer = vec![0; 1 << 20];
-    let mut rows = Ok(());
     while left > 0 {
         let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         file.read_exact(&mut buffer[..room]).map_err(unread)?;
-        hash.update(&buffer[..room]);
-        rows = rows.and_then(|()| reader.add(&buffer[..room]));
+        reader.add(&buffer[..room]).map_err(spoiled)?;
         left -= room as u64;
     }
-    let found = hash.finalize();
-    if *found.as_bytes() != manifest.hash {
-        return Err(damaged(path, &found.to_hex(), &hex(&manifest.hash)));
+    let other = reader.hash().filter(|found| *found != manifest.hash);
+    let (head, namespace) = reader.finish(manifest.cell).map_err(spoiled)?;
+    if let Some(found) = other {
+        return Err(damaged(path, &found.to_hex(), &manifest.hash.to_hex()));
     }
-    let read = rows.and_then(|()| reader.finish(manifest.cell));
-    let (head, namespace) = read.map_err(|error| damaged(path, &error.to_string(), "the image that was saved"))?;
     if (head.slot, head.revision) != (manifest.slot, manifest.revision) {
         return Err(damaged(path, "an image of another revision", "the one that the manifest names"));
     }
@@ -283,7 +280,7 @@ impl Manifest {
         out.put_u64_le(self.slot.0);
         out.put_u64_le(self.revision);
         out.put_u64_le(self.image_bytes);
-        out.put_slice(&self.hash);
+        out.put_slice(self.hash.as_bytes());
         let sum = crc32fast::hash(&out);
         out.put_u32_le(sum);
         assert_eq!(out.len(), MANIFEST_BYTES, "a manifest has its length");
@@ -304,19 +301,15 @@ impl Manifest {
         }
         let number = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("8 bytes"));
         let cell = CellId(u128::from_le_bytes(body[10..26].try_into().expect("16 bytes")));
-        let hash = body[50..82].try_into().expect("32 bytes");
+        let hash = blake3::Hash::from_bytes(body[50..82].try_into().expect("32 bytes"));
         Ok(Self { cell, slot: Slot(number(26)), revision: number(34), image_bytes: number(42), hash })
     }
 
     /// The hash, as `b3sum` prints that of the image.
     #[must_use]
     pub fn hash_text(&self) -> String {
-        hex(&self.hash)
+        self.hash.to_hex().to_string()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn no_snapshot(path: &Path) -> Failure {
@@ -343,6 +336,43 @@ const MANIFEST_BYTES: usize = 8 + 2 + 16 + 3 * 8 + 32 + 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An image, cut in two.
+    fn image() -> [Vec<u8>; 2] {
+        let (mut namespace, mut file) = (Namespace::new(7), Vec::new());
+        let identity = Identity { cell: CellId(1), replica: ReplicaId(2), incarnation: Incarnation(3) };
+        let configs = Configs::of_operator(paxos::Config::of_voters((1..=3).map(ReplicaId)));
+        let head = ImageHead { identity, slot: Slot(20), revision: namespace.revision(), configs };
+        let put = |piece: bytes::Bytes| {
+            file.extend_from_slice(&piece);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        crate::replica::write_image(&head, &mut namespace, put).expect("memory takes it");
+        let rest = file.split_off(file.len() / 2);
+        [file, rest]
+    }
+
+    #[test]
+    fn a_manifest_has_the_hash_of_the_image_before_it_and_of_no_other() {
+        let home = tempfile::tempdir().expect("a folder");
+        let path = home.path().join("one");
+        let mut writer = SnapshotWriter::begin(&path).expect("nobody writes it");
+        let [first, rest] = image();
+        writer.add(&first).expect("it is an image");
+        writer.restart().expect("it can be emptied");
+        [&first, &rest].iter().for_each(|bytes| writer.add(bytes).expect("it is an image"));
+        let saved = writer.finish().expect("it is whole");
+        let image = [first, rest].concat();
+        assert_eq!(saved.hash, blake3::hash(&image), "what was begun and given up is not in it");
+        let Verified { manifest, .. } = verify(&path).expect("it is a snapshot");
+        assert_eq!(manifest, saved);
+        assert_eq!(manifest.hash_text(), blake3::hash(&image).to_hex().to_string());
+        let other = Manifest { hash: blake3::hash(b"another image"), ..manifest };
+        std::fs::write(&path, [image, other.encode()].concat()).expect("written");
+        let refused = verify(&path).expect_err("it is another image's manifest");
+        assert_eq!(refused.code(), Code::JournalDamaged, "{}", refused.report());
+        assert!(refused.report().contains(&saved.hash_text()), "it says what was found: {}", refused.report());
+    }
 
     #[test]
     fn two_do_not_write_one_snapshot() {

@@ -1,10 +1,10 @@
 //! Images: the log is given up behind them, and nothing is lost by it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use quorate::client::{Client, CreateOptions, Expect};
 
-use super::cell::{Cell, PATIENCE};
+use super::cell::{Cell, PATIENCE, path, run};
 use super::load::Load;
 
 /// The smallest segments there may be, and an image for each.
@@ -178,7 +178,7 @@ fn a_damaged_image_costs_a_longer_replay_and_nothing_else() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).expect("the image is damaged");
-        let shown = super::cell::run(&["inspect", "image", super::cell::path(&path)]);
+        let shown = run(&["inspect", "image", super::cell::path(&path)]);
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         assert!(shown.contains("not usable: the image is damaged at byte"), "{shown}");
         cell.restart(index);
@@ -188,6 +188,100 @@ fn a_damaged_image_costs_a_longer_replay_and_nothing_else() {
     check_bulk(&cell.connect(), 280);
     cell.wait_until_equal();
     assert!(cell.logs().contains("the start goes on from what was before it"), "the operator is told");
+}
+
+/// The newest image that the hard state of a replica that does not run points to: a start begins there.
+fn image_pointed_to(cell: &Cell, index: usize) -> PathBuf {
+    let shown = run(&["inspect", "hard-state", "--json", path(cell.folder(index))]);
+    let copies = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let slots = copies.lines().filter_map(|copy| {
+        let copy: serde_json::Value = serde_json::from_str(copy).expect("a line of JSON");
+        copy["image"]["slot"].as_u64()
+    });
+    let slot = slots.max().expect("an image was taken");
+    cell.folder(index).join(format!("image-{slot:020}"))
+}
+
+/// Where the pieces of an image begin and end (src/replica/image_file.rs).
+fn pieces(image: &[u8]) -> Vec<&[u8]> {
+    let (mut pieces, mut rest) = (Vec::new(), image);
+    while let Some(head) = rest.first_chunk::<12>() {
+        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        let (piece, after) = rest.split_at(12 + length);
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces
+}
+
+/// The last piece, changed to count one piece less, of so many bytes; its own sum is right.
+fn end_without(end: &[u8], bytes: usize) -> Vec<u8> {
+    let mut end = end.to_vec();
+    let (head, body) = end.split_at_mut(12);
+    let (numbers, _) = body.as_chunks_mut::<8>();
+    for (number, less) in numbers.iter_mut().zip([1, bytes as u64]) {
+        *number = (u64::from_le_bytes(*number) - less).to_le_bytes();
+    }
+    let sum = crc32fast::hash(&[&head[..8], body].concat());
+    head[8..].copy_from_slice(&sum.to_le_bytes());
+    end
+}
+
+/// What `quorate inspect image` says of an image, as text and as JSON.
+fn inspected(image: &Path) -> (String, serde_json::Value) {
+    let text = run(&["inspect", "image", path(image)]);
+    let object = run(&["inspect", "image", "--json", path(image)]);
+    let object = serde_json::from_slice(&object.stdout).expect("one object");
+    (String::from_utf8_lossy(&text.stdout).into_owned(), object)
+}
+
+#[test]
+fn images_of_whole_pieces_that_are_not_all_there_in_order_are_not_started_from() {
+    let mut cell = Cell::start(3, SMALL);
+    create_bulk(&cell.connect());
+    write_bulk(&cell.connect(), 0..160);
+    wait_until_trimmed(&cell, 0);
+    cell.kill_all();
+    let mut said = Vec::new();
+    for index in 0..3 {
+        let image = image_pointed_to(&cell, index);
+        let bytes = std::fs::read(&image).expect("the image is read");
+        let (text, object) = inspected(&image);
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        assert_eq!(object["state"], "whole", "{object}");
+        assert_eq!(object["blake3"], hash, "as b3sum prints it");
+        assert_eq!(object["says_its_hash"], true, "{object}");
+        assert!(text.contains(&format!("BLAKE3      {hash}\n")), "{text}");
+        // The head, rows, and the end. A bulky value fills a piece, so there are some that are nobody's first or last.
+        let mut pieces = pieces(&bytes);
+        let count = pieces.len();
+        assert!(count > 6, "the image has {count} pieces");
+        let (damaged, why) = match index {
+            0 => {
+                pieces.swap(2, 3);
+                (pieces.concat(), "the image's pieces have BLAKE3 ")
+            }
+            1 => {
+                let left_out = pieces.remove(2);
+                let end = end_without(pieces.pop().expect("it has an end"), left_out.len());
+                ([pieces.concat(), end].concat(), "the image's pieces have BLAKE3 ")
+            }
+            _ => (pieces[..count - 1].concat(), "the image has no end"),
+        };
+        std::fs::write(&image, damaged).expect("the image is changed");
+        let (text, object) = inspected(&image);
+        assert!(text.contains(&format!("not usable: {why}")), "{text}");
+        assert_eq!(object["state"], "damaged", "{object}");
+        assert!(object["error"].as_str().is_some_and(|error| error.contains(why)), "{object}");
+        said.push(format!("{}: {why}", path(&image)));
+    }
+    (0..3).for_each(|index| cell.restart(index));
+    check_bulk(&cell.connect(), 160);
+    write_bulk(&cell.connect(), 160..280);
+    check_bulk(&cell.connect(), 280);
+    cell.wait_until_equal();
+    let logs = cell.logs();
+    said.iter().for_each(|said| assert!(logs.contains(said), "the operator is told: {said}: {logs}"));
 }
 
 #[test]

@@ -148,6 +148,11 @@ fn what_is_no_whole_snapshot_is_refused() {
     assert!(run(&save).status.success(), "{}", cell.logs());
     assert_eq!(run(&save).status.code(), Some(30), "a snapshot is not written over");
     let bytes = std::fs::read(&file).expect("there");
+    let status = run(&["snapshot", "status", "--json", path(&file)]);
+    let said: serde_json::Value = serde_json::from_slice(&status.stdout).expect("one object");
+    let image_bytes = said["image_bytes"].as_u64().expect("a number") as usize;
+    let hash = blake3::hash(&bytes[..image_bytes]).to_hex().to_string();
+    assert_eq!(said["blake3"], hash, "it is that of the image, as b3sum prints it");
     let damaged = home.path().join("damaged");
     for at in (0..bytes.len()).step_by(bytes.len() / 40) {
         let mut other = bytes.clone();

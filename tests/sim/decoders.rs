@@ -194,13 +194,21 @@ fn seal_copies(bytes: &mut [u8]) {
     }
 }
 
-/// Each piece's sum is of what stands before it in the piece, and of what it says to come after.
+/// Each piece's sum is of what stands before it in the piece, and of what it says to come after; the end has the hash of
+/// the pieces before it as well.
 fn seal_pieces(mut bytes: &mut [u8]) {
+    let mut before = blake3::Hasher::new();
     while let Some((head, rest)) = bytes.split_first_chunk_mut::<12>() {
         let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
         let Some((body, after)) = rest.split_at_mut_checked(length) else { return };
+        if head[0] == IMAGE_END
+            && let Some(hash) = body.last_chunk_mut()
+        {
+            *hash = *before.finalize().as_bytes();
+        }
         let sum = crc32fast::hash(&[&head[..8], body].concat());
         head[8..].copy_from_slice(&sum.to_le_bytes());
+        before.update(&head[..]).update(body);
         bytes = after;
     }
 }
@@ -343,6 +351,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(600);
 
 /// Where a segment's head has its sum.
 const SEGMENT_SUM_AT: usize = 60;
+
+/// The kind of an image's last piece.
+const IMAGE_END: u8 = 3;
 
 /// Longer images are left out: nearly all of their rows would stay as they are.
 const IMAGE_BYTES: usize = 64 << 10;

@@ -104,6 +104,19 @@ fn damage_before_the_place_where_a_life_began_is_found_when_it_comes_round() {
     assert_eq!(life.damaged, [segment]);
 }
 
+/// Only its end shows that.
+#[test]
+fn an_image_with_two_pieces_exchanged_is_damaged_and_left_behind() {
+    let mut life = Life::begun(0);
+    let mut pieces = pieces(NEWER);
+    pieces.swap(1, 2);
+    *life.disk.file(Still::Image(NEWER)) = pieces.concat();
+    life.lasting(PERIOD);
+    assert_eq!(life.damaged, [Still::Image(NEWER)]);
+    assert!(matches!(life.errors[..], [ImageFileError::Hash { .. }]), "each piece is whole: {:?}", life.errors);
+    assert_eq!(life.replica.images.newest(), Some(NEWER.plus(RECORDS)), "one past it was taken");
+}
+
 #[test]
 fn an_image_that_is_taken_counts_with_the_bytes_of_its_file() {
     let mut life = Life::begun(HALF);
@@ -145,6 +158,8 @@ struct Life {
     reads: Vec<Piece>,
     passes: Vec<Instant>,
     damaged: Vec<Still>,
+    /// What damaged images are not.
+    errors: Vec<ImageFileError>,
 }
 
 /// So many bytes of that file, from there on.
@@ -163,7 +178,8 @@ impl Life {
         recovered.scrub_period = Some(PERIOD);
         let settings = Settings { seed: draw, ..settings() };
         let replica = Replica::start(Instant::ZERO, settings, recovered, 1, 7);
-        let mut life = Self { replica, disk, votes: false, reads: Vec::new(), passes: Vec::new(), damaged: Vec::new() };
+        let (reads, passes, damaged, errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut life = Self { replica, disk, votes: false, reads, passes, damaged, errors };
         life.save(Instant::ZERO);
         life
     }
@@ -228,7 +244,10 @@ impl Life {
             }
             Effect::FinishImage { slot } => return Some(Input::ImageDurable { slot }),
             Effect::Scrubbed(Scrubbed::Pass { .. }) => self.passes.push(now),
-            Effect::Scrubbed(Scrubbed::Damaged { file, .. }) => self.damaged.push(file),
+            Effect::Scrubbed(Scrubbed::Damaged { file, error, .. }) => {
+                self.damaged.push(file);
+                self.errors.extend(error);
+            }
             Effect::Scrubbed(Scrubbed::CopiesDamaged(_)) | Effect::HardStateLost { .. } => {
                 panic!("all four copies are whole: {effect:?}")
             }
@@ -305,15 +324,18 @@ fn write_log(journal: &mut Journal, disk: &mut Disk) {
 
 /// An image that is whole, whatever its rows hold.
 fn image(slot: Slot) -> Vec<u8> {
+    pieces(slot).concat()
+}
+
+/// What it is written in.
+fn pieces(slot: Slot) -> Vec<Bytes> {
     let identity = Identity { cell: CellId(1), replica: ReplicaId(1), incarnation: Incarnation(1) };
     let configs = Configs::of_operator(Config::of_voters((1..=3).map(ReplicaId)));
     let mut writer = ImageWriter::default();
-    let mut file = writer.head(&ImageHead { identity, slot, revision: 0, configs }).to_vec();
-    for piece in 0..IMAGE_PIECES {
-        file.extend_from_slice(&writer.rows(&noise(1000 * slot.0 + piece, PIECE_BYTES)));
-    }
-    file.extend_from_slice(&writer.end());
-    file
+    let mut pieces = vec![writer.head(&ImageHead { identity, slot, revision: 0, configs })];
+    pieces.extend((0..IMAGE_PIECES).map(|piece| writer.rows(&noise(1000 * slot.0 + piece, PIECE_BYTES))));
+    pieces.push(writer.end());
+    pieces
 }
 
 /// Bytes that nothing makes fewer of.

@@ -8,6 +8,7 @@ use crate::journal::{Identity, Journal, Known, SegmentId, SegmentRead, Settings,
 use crate::namespace::Namespace;
 use crate::paxos::{self, Ballot, CellId, Config, HardState, Incarnation, Kind};
 use crate::replica::exchange::Input;
+use crate::replica::image_file::{ImageFileError, ImageWriter};
 use crate::replica::{Bounds, Digests, Recovered, Storage};
 
 const SEGMENT_BYTES: u64 = 1 << 20;
@@ -246,18 +247,61 @@ impl Fetcher {
     }
 }
 
+/// What that image says before its rows.
+fn head(revision: u64) -> ImageHead {
+    let identity = Identity { cell: CellId(1), replica: SENDER, incarnation: Incarnation(2) };
+    let configs = paxos::Configs::of_operator(Config::of_voters((1..=3).map(ReplicaId)));
+    ImageHead { identity, slot: FETCHED, revision, configs }
+}
+
 /// The file of that image.
 fn file() -> Vec<u8> {
     let (mut namespace, mut file) = (Namespace::new(7), Vec::new());
-    let identity = Identity { cell: CellId(1), replica: SENDER, incarnation: Incarnation(2) };
-    let configs = paxos::Configs::of_operator(Config::of_voters((1..=3).map(ReplicaId)));
-    let head = ImageHead { identity, slot: FETCHED, revision: namespace.revision(), configs };
+    let head = head(namespace.revision());
     let put = |piece: bytes::Bytes| {
         file.extend_from_slice(&piece);
         Ok::<(), std::convert::Infallible>(())
     };
     crate::replica::write_image(&head, &mut namespace, put).expect("memory takes it");
     file
+}
+
+/// The pieces of an image, whatever its rows hold.
+fn pieces() -> Vec<bytes::Bytes> {
+    let mut writer = ImageWriter::default();
+    let first = writer.head(&head(0));
+    let rows: Vec<bytes::Bytes> = [b"some", b"more"].iter().map(|rows| writer.rows(*rows)).collect();
+    [&[first][..], &rows, &[writer.end()]].concat()
+}
+
+#[test]
+fn an_image_whose_pieces_are_out_of_place_is_refused_and_asked_of_another() {
+    let (mut fetcher, mut pieces) = (Fetcher::new(), pieces());
+    let whole = pieces.concat();
+    pieces.swap(1, 2);
+    let exchanged = pieces.concat();
+    assert_eq!(exchanged.len(), whole.len());
+    let sends = |fetcher: &mut Fetcher, from: ReplicaId, file: &[u8]| {
+        assert_eq!(fetcher.asks(Instant::ZERO), Some((from, Slot(0), 0)));
+        let message = PeerMessage::ImagePiece { image: FETCHED, offset: 0, bytes: file.to_vec().into() };
+        fetcher.step(Instant::ZERO, Input::Peer { from, incarnation: Incarnation(u128::from(from.0)), message });
+    };
+    for (dropped, from) in [SENDER, ReplicaId(3), SENDER].into_iter().enumerate() {
+        sends(&mut fetcher, from, &exchanged);
+        assert_eq!(fetcher.did(), (dropped + 1, dropped, 0), "what shows that it is none is not written");
+        assert_eq!(fetcher.asks(Instant::ZERO), None, "the turn in which it is dropped");
+        assert_eq!(fetcher.did().1, dropped + 1);
+    }
+    let refused = fetcher.effects.iter().filter_map(|effect| match effect {
+        Effect::ImageRefused { from, image: FETCHED, error: ImageFileError::Hash { .. } } => Some(*from),
+        Effect::ImageRefused { .. } | Effect::FinishImage { .. } => panic!("each piece is whole: {effect:?}"),
+        _ => None,
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [SENDER, ReplicaId(3)], "each is told of once");
+    sends(&mut fetcher, ReplicaId(3), &whole);
+    assert_eq!(fetcher.did(), (4, 3, whole.len()));
+    let finished = fetcher.effects.iter().filter(|effect| matches!(effect, Effect::FinishImage { slot: FETCHED }));
+    assert_eq!(finished.count(), 1, "a whole one is taken, though it is the one that was damaged before");
 }
 
 #[test]

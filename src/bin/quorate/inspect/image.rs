@@ -20,8 +20,17 @@ pub struct Image {
     path: PathBuf,
 }
 
-/// What an image turned out to be.
-type Verdict = Result<(ImageHead, Namespace), String>;
+/// What an image turned out to be, or why it is none.
+type Verdict = Result<Whole, String>;
+
+struct Whole {
+    head: ImageHead,
+    namespace: Namespace,
+    /// BLAKE3 of the file.
+    hash: String,
+    /// Its end said what the hash of the pieces was to be, and it is.
+    says_its_hash: bool,
+}
 
 impl Image {
     pub fn run(&self) -> Result<(), Failure> {
@@ -74,14 +83,18 @@ fn read(path: &Path) -> Result<(u64, Verdict), Failure> {
         taken = taken.and_then(|()| reader.add(&room[..count]));
     }
     let cell = reader.head().map(|head| head.identity.cell).unwrap_or_default();
-    Ok((bytes, taken.and_then(|()| reader.finish(cell)).map_err(|error| error.to_string())))
+    let hash = reader.hash().map(|hash| hash.to_hex().to_string()).unwrap_or_default();
+    let says_its_hash = reader.says_its_hash();
+    let whole = |(head, namespace)| Whole { head, namespace, hash, says_its_hash };
+    Ok((bytes, taken.and_then(|()| reader.finish(cell)).map(whole).map_err(|error| error.to_string())))
 }
 
 fn lines(path: &Path, bytes: u64, verdict: &Verdict) -> String {
-    let (head, namespace) = match verdict {
+    let Whole { head, namespace, hash, says_its_hash } = match verdict {
         Ok(whole) => whole,
         Err(error) => return format!("{}: {bytes} bytes, not usable: {error}", path.display()),
     };
+    let compared = if *says_its_hash { "" } else { ", which an image of its format does not say of itself" };
     let ImageHead { identity, slot, revision, configs, .. } = head;
     [
         format!("{}: {bytes} bytes, whole", path.display()),
@@ -92,13 +105,14 @@ fn lines(path: &Path, bytes: u64, verdict: &Verdict) -> String {
         format!("  up to slot  {slot}, revision {revision}; member list of slot {}", configs.newest_slot()),
         format!("  holds       {} nodes, {} sessions", namespace.tree().len(), namespace.session_count()),
         format!("  digest      {:032x}", namespace.digest()),
+        format!("  BLAKE3      {hash}{compared}"),
     ]
     .join("\n")
 }
 
 fn object(path: &Path, bytes: u64, verdict: &Verdict) -> String {
     let file = path.display().to_string();
-    let (head, namespace) = match verdict {
+    let Whole { head, namespace, hash, says_its_hash } = match verdict {
         Ok(whole) => whole,
         Err(error) => return json!({ "file": file, "bytes": bytes, "state": "damaged", "error": error }).to_string(),
     };
@@ -117,6 +131,8 @@ fn object(path: &Path, bytes: u64, verdict: &Verdict) -> String {
         "sessions": namespace.session_count(),
         "log_time_ns": namespace.log_time_ns(),
         "digest": format!("{:032x}", namespace.digest()),
+        "blake3": hash,
+        "says_its_hash": says_its_hash,
     })
     .to_string()
 }
