@@ -188,6 +188,11 @@ pub const LIST_BYTES_MAX: usize = 256 << 10;
 /// Sessions told of at once to who asks which there are: a few tens of KiB.
 pub const SESSIONS_PAGE_MAX: usize = 1_000;
 
+/// Processes that had a session and lost it of which it remembers so many, beside the last: a late copy of the command by which
+/// one of them took it over does not give it back. One that comes later than so many takeovers does; but each of them is of
+/// a process that has started since.
+pub const SESSION_PROCESSES_REMEMBERED: usize = 32;
+
 /// The shortest session timeout, in milliseconds: below it a failover alone would end sessions.
 pub const SESSION_TIMEOUT_MS_MIN: u32 = 2_000;
 

@@ -1,7 +1,9 @@
 //! Answers that clients keep, as far as a front has to do with them: it carries wishes to the leader and words back.
 //!
 //! The front knows nothing of who keeps what; the leader's cache does. A read whose answer is to be kept waits for a read
-//! point even under the lease, so that the leader knows of it before the answer is looked up.
+//! point even under the lease, so that the leader knows of it before the answer is looked up. And it is answered to a connection
+//! only that has the session still when that point is applied: so a process that has lost its session is given nothing to
+//! keep beyond the takeover, though the leader let the session keep it.
 
 use std::collections::BTreeSet;
 

@@ -320,7 +320,7 @@ impl Namespace {
             }
             CommandRef::MarkCaching { session } => {
                 if let Some(place) = self.sessions.find(session) {
-                    self.sessions.update(place, |row| row.caches = true);
+                    self.sessions.update(place, Session::mark);
                 }
                 CommandOutcome::CachingMarked { session }
             }
@@ -374,7 +374,7 @@ impl Namespace {
         if row.secret != secret {
             return refused(NotResumed::WrongSecret);
         }
-        if row.holder != holder && (!takes_over || row.former == holder) {
+        if row.holder != holder && (!takes_over || row.was_lost_by(holder)) {
             return refused(NotResumed::Taken);
         }
         self.sessions.update(place, |row| {

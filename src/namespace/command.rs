@@ -38,7 +38,8 @@ pub enum Command {
     /// A connection took the session up again: bumps the session's counter, so that an expiry under way misses.
     ///
     /// `token` finds the waiting connection again. The session is taken up if the secret is its own, by the process that has it
-    /// or one that takes it over: then the numbers of requests that may be under way still are passed over.
+    /// or one that takes it over: then the numbers of requests that may be under way still are passed over. A process that had it
+    /// and lost it is none of those.
     ResumeSession { token: u64, resume: Resume, address: Option<IpAddr> },
     /// Ends the session, its ephemeral nodes with it, if its counter is still `counter`.
     ExpireSession { session: SessionId, counter: u64 },

@@ -8,7 +8,7 @@
 //!                     | 0, or 1 | opens | 0, or 1 | reign | 0, or 1 | list | 0, or 1 | chain
 //!                                                                            the list as `codec` writes it
 //!          3 session  id u64 | token u64 | secret u128 | timeout_ms u32 | counter u64 | last_number u64 | principals
-//!                     | caches u8 | holder u64 | former u64 | before u64 | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
+//!                     | marked u8 | holder u64 | former u64 | before u64 | earlier | results u32 x ( revision u64 | outcome bytes )     the last of them answers last_number
 //!          4 end
 //!          5 records  run bytes                     of the log whose node, or whose records, are the record before
 //! lock     holders u32 x claim | queue u32 x claim | marks u32 x ( mode u8 | until_ns u64 )
@@ -17,6 +17,8 @@
 //! reign    number u64 | key u128                          the root's alone
 //! chain    before u128 | after u128              of a log, before its first record and after its last
 //! claim    session u64 | mode u8 | lock_delay_ms u32
+//! marked   0: for no process, 1: for any that had the session, 2: for the one that has it; and 128 if `earlier` is there
+//! earlier  count u32 x holder u64                who had it before `former`, in order; one at least
 //! ```
 //!
 //! The header comes first, the end last, a log's records behind its node, and the rest in no order that means anything. Who owns which ephemeral node,
@@ -37,11 +39,11 @@ use super::log::Log;
 use super::opening::Opens;
 use super::records::RecordsRef;
 use super::reign::Reign;
-use super::session::{Session, SessionView, Sessions};
+use super::session::{Marked, Session, SessionView, Sessions};
 use super::slab::Visit;
 use super::transaction::Nodes;
 use super::tree::{Laying, Node, Parts};
-use crate::limits::{LOG_BYTES_MAX, SESSION_RESULTS_MAX};
+use crate::limits::{LOG_BYTES_MAX, SESSION_PROCESSES_REMEMBERED, SESSION_RESULTS_MAX};
 
 /// Why an image is none.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -394,10 +396,15 @@ fn put_session(out: &mut BytesMut, session: &Session) {
     out.put_u64_le(session.counter);
     out.put_u64_le(session.last_number);
     session.who.put(out);
-    out.put_u8(u8::from(session.caches));
+    let earlier = session.earlier();
+    out.put_u8(session.marked.tag() | if earlier.is_empty() { 0 } else { HAS_EARLIER });
     out.put_u64_le(session.holder);
     out.put_u64_le(session.former);
     out.put_u64_le(session.before);
+    if !earlier.is_empty() {
+        out.put_u32_le(u32::try_from(earlier.len()).expect("they are bounded far below 2^32"));
+        earlier.iter().for_each(|process| out.put_u64_le(*process));
+    }
     let kept = if cfg!(bug = "21") { 0 } else { session.results().len() };
     out.put_u32_le(u32::try_from(kept).expect("results are bounded far below 2^32"));
     for (revision, outcome) in session.results().iter().take(kept) {
@@ -414,9 +421,10 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
     let counter = reader.u64("a session's counter")?;
     let last_number = reader.u64("a request's number")?;
     let who = Principals::take(reader)?;
-    let caches = reader.bool("whether its client keeps answers")?;
+    let (marked, has_earlier) = take_marked(reader)?;
     let (holder, former) = (reader.u64("a session's holder")?, reader.u64("a session's holder before")?);
     let before = reader.u64("a request's number")?;
+    let earlier = if has_earlier { take_earlier(reader)? } else { Vec::new() };
     let count = reader.count("results of a session", SESSION_RESULTS_MAX, 12)?;
     if count as u64 > last_number || before > last_number || last_number == u64::MAX {
         return Err(not_whole(&format!("session {id} numbers its requests and results as none can")));
@@ -436,12 +444,32 @@ fn take_session(reader: &mut Reader<'_>) -> Result<Session, ImageError> {
         counter,
         last_number,
         results: results_kept,
-        caches,
+        marked,
         holder,
         former,
         before,
     };
-    Ok(Session::restored(view, who, results.into_iter()))
+    if (marked == Marked::ForHolder || has_earlier) && !view.was_passed_on() {
+        return Err(not_whole(&format!("session {id} was never passed on, and tells of processes that had it before")));
+    }
+    Ok(Session::restored(view, who, earlier, results.into_iter()))
+}
+
+/// Which processes may keep answers, and whether those before the former one follow. Images were written when no more was known
+/// than that some may: they say so of any of them, and name none.
+fn take_marked(reader: &mut Reader<'_>) -> Result<(Marked, bool), DecodeError> {
+    let tag = reader.u8("who may keep answers")?;
+    let marked = Marked::of_tag(tag & !HAS_EARLIER);
+    let marked = marked.ok_or(DecodeError::UnknownTag { what: "who may keep answers", tag })?;
+    Ok((marked, tag & HAS_EARLIER != 0))
+}
+
+fn take_earlier(reader: &mut Reader<'_>) -> Result<Vec<u64>, DecodeError> {
+    let count = reader.count("processes that had a session", SESSION_PROCESSES_REMEMBERED, 8)?;
+    if count == 0 {
+        return Err(DecodeError::NotCanonical { what: "a list of processes that had a session" });
+    }
+    (0..count).map(|_| reader.u64("a session's holder before")).collect()
 }
 
 fn not_whole(what: &str) -> ImageError {
@@ -455,6 +483,9 @@ const NODE: u8 = 2;
 const SESSION: u8 = 3;
 const END: u8 = 4;
 const RECORDS: u8 = 5;
+
+/// In the byte that says who may keep answers: the processes that had the session before the former one follow.
+const HAS_EARLIER: u8 = 128;
 
 /// What a look at a place counts against a chunk's budget, however little is there: so that vacant stretches end slices
 /// too.

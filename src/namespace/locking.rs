@@ -146,6 +146,12 @@ impl Transaction<'_> {
         })
     }
 
+    /// Whether a session holds that node's lock; one that waits for it does not.
+    pub fn holds(&self, session: SessionId, path: &str) -> bool {
+        let lock = self.nodes.tree.get(path).and_then(|node| node.lock.as_deref());
+        lock.is_some_and(|lock| lock.holders().any(|holder| holder == session))
+    }
+
     fn lock_at(&self, place: Place) -> Option<&Lock> {
         self.nodes.tree.row(place).node.lock.as_deref()
     }

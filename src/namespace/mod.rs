@@ -140,7 +140,7 @@ pub use log::Log;
 #[cfg(feature = "server")]
 pub use query::{Hidden, answer, answer_from};
 #[cfg(feature = "server")]
-pub use session::SessionView;
+pub use session::{Marked, SessionView};
 #[cfg(feature = "server")]
 pub use tree::{Aspect, Change, Node, Parts, Tree};
 

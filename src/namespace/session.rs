@@ -11,7 +11,7 @@ use super::acl::{Principals, User};
 use super::command::{Revision, SessionId};
 use super::results::Results;
 use super::slab::{Place, Row, Slab, Visit};
-use crate::limits::SESSION_REQUESTS_IN_FLIGHT;
+use crate::limits::{SESSION_PROCESSES_REMEMBERED, SESSION_REQUESTS_IN_FLIGHT};
 
 /// One session's replicated state, without its results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,14 +30,26 @@ pub struct SessionView {
     pub last_number: u64,
     /// Results still kept.
     pub results: usize,
-    /// Its client may keep answers.
-    pub caches: bool,
+    /// Which processes may keep answers.
+    pub marked: Marked,
     /// The process that has it: a number of that one's own.
     pub holder: u64,
     /// The process that had it before; the same if there was none.
     pub former: u64,
     /// The last request applied that was of another process.
     pub before: u64,
+}
+
+/// Which of the processes that have had a session the log has let keep answers. A new leader asks the one that has it to drop
+/// them; for those before, who cannot be asked, it waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Marked {
+    /// None.
+    Never,
+    /// Any of them.
+    ForAny,
+    /// Only the one that has it: it had taken the session over when that was marked for the first time.
+    ForHolder,
 }
 
 /// A session where it lies.
@@ -52,12 +64,14 @@ pub(super) struct Session {
     /// Whom it stands for.
     pub who: Arc<Principals>,
     who_hash: u128,
-    /// Its client may keep answers: a new leader sees to it that it drops those of before.
-    pub caches: bool,
+    pub marked: Marked,
     /// The process that has it; another one must say that it takes it over.
     pub holder: u64,
     /// The one before, which may not have it back: what says that it takes it over is a late copy.
     pub former: u64,
+    /// Those before that one, the last of them, in the order in which they lost it: none of them may either.
+    earlier: Vec<u64>,
+    earlier_hash: u128,
     /// The last request applied that was of another process.
     pub before: u64,
     /// Results of the requests up to `last_number`, none missing between the first kept and the last.
@@ -151,7 +165,7 @@ impl Sessions {
 impl Session {
     pub fn new(id: SessionId, token: u64, secret: u128, timeout_ms: u32, address: Option<IpAddr>) -> Self {
         let (counter, results) = (1, 0);
-        let (last_number, caches, before) = (0, false, 0);
+        let (last_number, marked, before) = (0, Marked::Never, 0);
         // The token is a number of the process that opens it.
         let (holder, former) = (token, token);
         let view = SessionView {
@@ -162,27 +176,28 @@ impl Session {
             counter,
             last_number,
             results,
-            caches,
+            marked,
             holder,
             former,
             before,
         };
-        Self::restored(view, Principals::at(address), std::iter::empty())
+        Self::restored(view, Principals::at(address), Vec::new(), std::iter::empty())
     }
 
     /// A session as an image tells of it.
     pub fn restored(
         view: SessionView,
         who: Principals,
+        earlier: Vec<u64>,
         results: impl ExactSizeIterator<Item = (Revision, Bytes)>,
     ) -> Self {
-        let SessionView { session: id, token, secret, timeout_ms, counter, last_number, caches, .. } = view;
+        let SessionView { session: id, token, secret, timeout_ms, counter, last_number, marked, .. } = view;
         let SessionView { holder, former, before, .. } = view;
         assert!(results.len() as u64 <= last_number, "there is one result a request at most");
         let first = last_number - results.len() as u64 + 1;
         let mut kept = Results::default();
         (first..).zip(results).for_each(|(number, (revision, outcome))| kept.push(number, revision, &outcome));
-        let who_hash = hash_of(&who);
+        let (who_hash, earlier_hash) = (hash_of(&who), hash_of_all(&earlier));
         let who = Arc::new(who);
         let mut session = Self {
             id,
@@ -193,9 +208,11 @@ impl Session {
             last_number,
             who,
             who_hash,
-            caches,
+            marked,
             holder,
             former,
+            earlier,
+            earlier_hash,
             before,
             results: kept,
             hash: 0,
@@ -232,9 +249,31 @@ impl Session {
         if self.results.len() > 0 {
             self.before = self.last_number;
         }
+        if self.was_passed_on() {
+            self.earlier.push(self.former);
+            let forgotten = self.earlier.len().saturating_sub(SESSION_PROCESSES_REMEMBERED);
+            self.earlier.drain(..forgotten);
+            self.earlier_hash = hash_of_all(&self.earlier);
+        }
         (self.former, self.holder) = (self.holder, holder);
+        if self.marked == Marked::ForHolder {
+            self.marked = Marked::ForAny;
+        }
         self.acknowledge(self.last_number);
         self.last_number += SESSION_REQUESTS_IN_FLIGHT as u64;
+    }
+
+    /// Whether that process has had it and lost it, as far as that is remembered.
+    pub fn was_lost_by(&self, process: u64) -> bool {
+        self.was_passed_on() && (self.former == process || self.earlier.contains(&process))
+    }
+
+    /// Its client may keep answers from here on. A process that had it before may be connected still to a replica that lags;
+    /// but there it is given no answer to keep before that replica has applied this, and so the takeover.
+    pub fn mark(&mut self) {
+        if self.marked == Marked::Never {
+            self.marked = if self.was_passed_on() { Marked::ForHolder } else { Marked::ForAny };
+        }
     }
 
     /// It stands for that user too.
@@ -263,6 +302,11 @@ impl Session {
         &self.results
     }
 
+    /// Those that had it before the one that had it last.
+    pub fn earlier(&self) -> &[u64] {
+        &self.earlier
+    }
+
     pub fn view(&self) -> SessionView {
         SessionView {
             session: self.id,
@@ -272,7 +316,7 @@ impl Session {
             counter: self.counter,
             last_number: self.last_number,
             results: self.results.len(),
-            caches: self.caches,
+            marked: self.marked,
             holder: self.holder,
             former: self.former,
             before: self.before,
@@ -281,12 +325,16 @@ impl Session {
 
     /// Whether the hash is what it would be if it were made anew; for checks.
     pub fn hash_holds(&self) -> bool {
-        *self == Self::restored(self.view(), (*self.who).clone(), self.results.iter())
+        *self == Self::restored(self.view(), (*self.who).clone(), self.earlier.clone(), self.results.iter())
     }
 
     fn stand_for(&mut self, who: Principals) {
         self.who_hash = hash_of(&who);
         self.who = Arc::new(who);
+    }
+
+    fn was_passed_on(&self) -> bool {
+        self.view().was_passed_on()
     }
 
     fn first_kept(&self) -> u64 {
@@ -300,7 +348,7 @@ impl Session {
     }
 
     fn rehash(&mut self) {
-        let mut raw = [0; 109];
+        let mut raw = [0; 125];
         raw[..8].copy_from_slice(&self.id.0.to_le_bytes());
         raw[8..16].copy_from_slice(&self.token.to_le_bytes());
         raw[16..32].copy_from_slice(&self.secret.to_le_bytes());
@@ -309,12 +357,60 @@ impl Session {
         raw[44..52].copy_from_slice(&self.last_number.to_le_bytes());
         raw[52..68].copy_from_slice(&self.results.sum().to_le_bytes());
         raw[68..84].copy_from_slice(&self.who_hash.to_le_bytes());
-        raw[84] = u8::from(self.caches);
+        raw[84] = self.marked.tag();
         raw[85..93].copy_from_slice(&self.holder.to_le_bytes());
         raw[93..101].copy_from_slice(&self.former.to_le_bytes());
-        raw[101..].copy_from_slice(&self.before.to_le_bytes());
-        self.hash = xxh3_128(&raw);
+        raw[101..109].copy_from_slice(&self.before.to_le_bytes());
+        raw[109..].copy_from_slice(&self.earlier_hash.to_le_bytes());
+        // Images were written before those processes were remembered: the digest in them is of so much.
+        let told = if self.earlier.is_empty() { &raw[..109] } else { &raw[..] };
+        self.hash = xxh3_128(told);
     }
+}
+
+impl SessionView {
+    /// Whether its client may keep answers.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.marked != Marked::Never
+    }
+
+    /// Whether another process had it before. Nobody gets it back from the next one, so the two last are never the same.
+    #[must_use]
+    pub fn was_passed_on(&self) -> bool {
+        self.former != self.holder
+    }
+
+    /// Whether a process that had it before may keep answers.
+    #[must_use]
+    pub fn is_marked_for_former(&self) -> bool {
+        self.marked == Marked::ForAny && self.was_passed_on()
+    }
+}
+
+impl Marked {
+    /// As images and digests have it.
+    pub(super) const fn tag(self) -> u8 {
+        match self {
+            Self::Never => 0,
+            Self::ForAny => 1,
+            Self::ForHolder => 2,
+        }
+    }
+
+    pub(super) const fn of_tag(tag: u8) -> Option<Self> {
+        match tag {
+            0 => Some(Self::Never),
+            1 => Some(Self::ForAny),
+            2 => Some(Self::ForHolder),
+            _ => None,
+        }
+    }
+}
+
+fn hash_of_all(processes: &[u64]) -> u128 {
+    let raw: Vec<u8> = processes.iter().flat_map(|process| process.to_le_bytes()).collect();
+    xxh3_128(&raw)
 }
 
 fn hash_of(who: &Principals) -> u128 {

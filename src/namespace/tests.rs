@@ -23,7 +23,7 @@ use super::acl::Principals;
 use super::codec::ReadRef;
 use super::codec::{batch_header, command_prefix, decode_outcome};
 use super::command::{Answer, Refusal};
-use super::command::{Command, Expect, Lifetime, Operation, Outcome, SessionId, Step};
+use super::command::{Command, Expect, Lifetime, Operation, Outcome, Resume, SessionId, Step};
 use super::{Applied, CommandOutcome, Gate, Namespace, Tree};
 
 /// What the tree says to somebody who has proved nothing.
@@ -90,6 +90,12 @@ fn outcome_of(outcome: &CommandOutcome) -> Outcome {
         panic!("{outcome:?}")
     };
     decode_outcome(outcome).expect("it was just encoded")
+}
+
+/// A process takes over the session of a [`Bench`].
+fn take_over(session: SessionId, holder: u64) -> Command {
+    let resume = Resume { session, secret: 99, holder, takes_over: true };
+    Command::ResumeSession { token: 4, resume, address: None }
 }
 
 fn create(path: &str) -> Operation {

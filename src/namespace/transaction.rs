@@ -169,7 +169,10 @@ impl<'a> Transaction<'a> {
             }
             OperationRef::Release { path } => self.release(session, path),
             OperationRef::Guarded { sequencer, ref operation } => {
-                let hidden = self.gate(who).hides(sequencer.path, LOOK_AT_LOCK)?;
+                // What one holds one may give back, whatever its list says by now; a refusal tells since when one holds it.
+                let gives_back = matches!(**operation, OperationRef::Release { path } if path == sequencer.path)
+                    && self.holds(session, sequencer.path);
+                let hidden = !gives_back && self.gate(who).hides(sequencer.path, LOOK_AT_LOCK)?;
                 self.check_lock(sequencer, hidden)?;
                 self.execute(asker, operation)
             }

@@ -133,6 +133,8 @@ pub struct Replica {
     drawn_key: u128,
     /// While this replica leads: who keeps which answers.
     cache: Option<Cache>,
+    /// Recalls for fronts that do not know yet all that is applied.
+    recalls: Vec<Effect>,
     /// Who can be spoken to.
     links: paxos::ReplicaSet,
     leader: Option<(ReplicaId, Ballot)>,
@@ -208,6 +210,7 @@ impl Replica {
             settling: Settling::default(),
             drawn_key,
             cache: None,
+            recalls: Vec::new(),
             links: paxos::ReplicaSet::EMPTY,
             leader: None,
             fronts: (0..fronts).map(|_| FrontState::default()).collect(),
@@ -611,6 +614,7 @@ impl Replica {
             });
             effects.push(Effect::Front { front: FrontId(id as u8), notice });
         }
+        effects.append(&mut self.recalls);
         self.paxos.applied(now, self.applied_upto, &mut self.outputs);
         // Now, not earlier: a read point given from here on covers it.
         let upto = self.applied_upto;

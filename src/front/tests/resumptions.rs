@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::namespace::NotResumed;
+use crate::wire::cache::Word;
 
 /// A front that has applied everything up to that revision, and to which nobody is connected.
 fn front_at(revision: u64) -> Front {
@@ -180,4 +181,34 @@ fn nobody_is_asked_about_the_session_of_who_has_gone_again() {
     comes(&mut front, 3, 8);
     front.closed(ConnectionId(2));
     assert_eq!(asked(&mut front, START), (vec![102], None));
+}
+
+/// The leader lets a session keep an answer, of whichever process asked for it here, where it may not be known yet that that one
+/// has lost the session. Who keeps what after a takeover follows from this (the leader's cache).
+#[test]
+fn who_has_lost_its_session_by_the_read_point_of_an_answer_is_not_given_it_to_keep() {
+    for is_taken_over in [false, true] {
+        let (mut front, tree) = (resumed(0, 0), Tree::new(1));
+        heard(&mut front);
+        let (mut read, mut bytes, mut requests) = (BytesMut::new(), BytesMut::new(), Vec::new());
+        Read::Exists { path: "/".to_owned() }.encode(&mut read);
+        ClientMessage::Cache(CacheAsk::Read { number: 1, read: &read }).encode(&mut bytes);
+        front.received(START, CLIENT, &bytes);
+        front.prepare(START, false, &mut requests);
+        let ticket = requests.iter().find_map(|request| match request {
+            FrontRequest::ReadPoint { ticket, wish, .. } if wish.keep.len() == 1 => Some(*ticket),
+            _ => None,
+        });
+        let (ticket, word) = (ticket.expect("the leader is asked"), Word { kept: vec![0], ..Word::default() });
+        let upto = Some(Slot(2));
+        front.notice(FrontNotice::ReadPoint { ticket, upto, withheld: Vec::new(), word }, &tree);
+        let (token, session, timeout_ms, last_number, before) = (5, SESSION, 12_000, 4096, 0);
+        let who = Arc::default();
+        let taken = CommandOutcome::SessionResumed { token, session, timeout_ms, last_number, before, who };
+        reaches_with(&mut front, 2, 1, if is_taken_over { vec![taken] } else { Vec::new() });
+        front.finish(START, &tree, false, || false);
+        let (words, closed) = heard(&mut front);
+        let kept = words.iter().filter(|word| word.contains("keep: true")).count();
+        assert_eq!((kept, closed), (usize::from(!is_taken_over), is_taken_over), "{words:?}");
+    }
 }

@@ -61,3 +61,27 @@ fn whatever_differs_shows_in_the_digest() {
     digests.dedup();
     assert_eq!(digests.len(), count, "no two of them are alike");
 }
+
+#[test]
+fn who_had_a_session_and_who_may_keep_answers_shows_in_the_digest() {
+    let digest = |commands: &[Command]| {
+        let mut bench = Bench::new();
+        commands.iter().for_each(|command| _ = bench.command(command.clone()));
+        bench.namespace.digest()
+    };
+    let session = Bench::new().session;
+    let mark = || Command::MarkCaching { session };
+    let take_over = |holder| take_over(session, holder);
+    let never = [take_over(7), take_over(8), take_over(9)];
+    let of_others = [take_over(6), take_over(8), take_over(9)];
+    let in_another_order = [take_over(7), take_over(6), take_over(8), take_over(9)];
+    let in_order = [take_over(6), take_over(7), take_over(8), take_over(9)];
+    let marked_before = [take_over(7), take_over(8), mark(), take_over(9)];
+    let marked_since = [take_over(7), take_over(8), take_over(9), mark()];
+    let histories = [&never[..], &of_others, &in_another_order, &in_order, &marked_before, &marked_since];
+    let mut digests: Vec<u128> = histories.into_iter().map(digest).collect();
+    let count = digests.len();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), count, "no two of them are alike");
+}

@@ -506,7 +506,7 @@ proptest! {
             for (id, session) in &model.sessions {
                 let view = one.session(*id).expect("it lives in the model");
                 prop_assert_eq!((view.counter, view.last_number), (session.counter, session.last));
-                prop_assert_eq!(view.caches, session.caches);
+                prop_assert_eq!(view.marked, session.marked);
                 prop_assert_eq!(view.results, session.results.len());
             }
             same_nodes(one.tree(), &model);

@@ -1,13 +1,17 @@
 //! An image and the batches after it make the namespace that all batches make, whenever its slices were taken.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
+use xxhash_rust::xxh3::xxh3_128;
 
-use super::super::{Applied, ImageError, ImageLoader, Namespace};
+use super::super::acl::Principals;
+use super::super::slab::Row;
+use super::super::{Applied, CommandOutcome, ImageError, ImageLoader, Marked, Namespace, NotResumed};
 use super::generated::{command, deeds};
 use super::model::Model;
-use super::{Bench, batch, create, create_ephemeral, delete, set};
-use crate::namespace::command::Expect;
+use super::{Bench, batch, create, create_ephemeral, delete, set, take_over};
+use crate::limits::SESSION_REQUESTS_IN_FLIGHT;
+use crate::namespace::command::{Command, Expect};
 
 fn load(seed: u64, chunks: &[Bytes]) -> Result<Namespace, ImageError> {
     Namespace::from_image(seed, chunks.iter().map(|chunk| &chunk[..]))
@@ -114,4 +118,55 @@ fn an_image_of_another_format_is_refused_by_name() {
     let mut chunk = whole_image(&mut Namespace::new(0))[0].to_vec();
     chunk[1] = 9;
     assert_eq!(load(0, &[Bytes::from(chunk)]).err(), Some(ImageError::Version { found: 9 }));
+}
+
+/// Of a session that was marked images have always said so much, and digests were of so much. What was said of it when no more
+/// was known is read as "any of its processes may keep answers", and nothing else in the image tells otherwise.
+#[test]
+fn an_image_from_before_a_session_remembered_its_processes_is_read_as_it_was_meant() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    bench.command(Command::MarkCaching { session });
+    bench.command(take_over(session, 7));
+    let mut who = BytesMut::new();
+    Principals::default().put(&mut who);
+    let name = [&session.0.to_le_bytes()[..], &1_u64.to_le_bytes(), &99_u128.to_le_bytes(), &12_000_u32.to_le_bytes()]
+        .concat();
+    let numbers = [2, SESSION_REQUESTS_IN_FLIGHT as u64].map(u64::to_le_bytes).concat();
+    let processes = [&[1_u8][..], &[7_u64, 1, 0].map(u64::to_le_bytes).concat()].concat();
+
+    let record = [&[3_u8][..], &name, &numbers, &who, &processes, &0_u32.to_le_bytes()].concat();
+    let chunks = whole_image(&mut bench.namespace);
+    let image: Vec<u8> = chunks.iter().flatten().copied().collect();
+    assert!(image.windows(record.len()).any(|bytes| bytes == record), "{record:?} is not in {image:?}");
+    let place = bench.namespace.sessions.find(session).expect("it lives");
+    let row = bench.namespace.sessions.get(place);
+    let no_results = 0_u128.to_le_bytes();
+    let hashed = [&name[..], &numbers, &no_results, &xxh3_128(&who).to_le_bytes(), &processes].concat();
+    assert_eq!(Row::hash(row), xxh3_128(&hashed), "it has the digest that it had");
+
+    let restored = load(3, &chunks).expect("it is whole");
+    let view = restored.session(session).expect("it lives");
+    assert_eq!((view.marked, view.is_marked_for_former()), (Marked::ForAny, true));
+}
+
+#[test]
+fn an_image_tells_which_processes_had_a_session_and_which_may_keep_answers() {
+    for (marks_at, marked) in [(9, Marked::ForAny), (10, Marked::ForHolder)] {
+        let mut bench = Bench::new();
+        let session = bench.session;
+        for process in 7..=10 {
+            bench.command(take_over(session, process));
+            if process == marks_at {
+                bench.command(Command::MarkCaching { session });
+            }
+        }
+        let chunks = whole_image(&mut bench.namespace);
+        let mut restored = Bench { namespace: load(3, &chunks).expect("it is whole"), ..bench };
+        assert_eq!(restored.namespace.session(session).expect("it lives").marked, marked);
+        for process in 7..10 {
+            let taken = CommandOutcome::SessionRefused { token: 4, session, why: NotResumed::Taken };
+            assert_eq!(restored.command(take_over(session, process)), taken, "{process}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use super::super::command::{
     Sequencer, SessionId, Stat, Step, StepDone, Usage,
 };
 use super::super::reign::Reign;
-use super::super::{NotResumed, path};
+use super::super::{Marked, NotResumed, path};
 use super::log_model::ModelLog;
 use crate::limits::{CONTAINER_LINGER_MS, SESSION_REQUESTS_IN_FLIGHT};
 
@@ -44,9 +44,10 @@ pub struct ModelSession {
     pub counter: u64,
     pub last: u64,
     pub results: BTreeMap<u64, (u64, Outcome)>,
-    pub caches: bool,
+    pub marked: Marked,
     pub holder: u64,
-    pub former: Option<u64>,
+    /// Every process that had it and lost it.
+    pub lost_by: Vec<u64>,
     pub before: u64,
 }
 
@@ -116,9 +117,8 @@ impl Model {
                 self.revision += 1;
                 let id = SessionId(self.revision);
                 let (results, holder) = (BTreeMap::new(), token.0);
-                let (former, before) = (None, 0);
-                let session =
-                    ModelSession { token, counter: 1, last: 0, results, caches: false, holder, former, before };
+                let (marked, lost_by, before) = (Marked::Never, Vec::new(), 0);
+                let session = ModelSession { token, counter: 1, last: 0, results, marked, holder, lost_by, before };
                 self.sessions.insert(id, session);
                 Expected::Opened(id)
             }
@@ -130,10 +130,13 @@ impl Model {
                     return Expected::NotResumed(NotResumed::WrongSecret);
                 }
                 if session.holder != *holder {
-                    if !takes_over || session.former == Some(*holder) {
+                    if !takes_over || session.lost_by.contains(holder) {
                         return Expected::NotResumed(NotResumed::Taken);
                     }
-                    session.former = Some(std::mem::replace(&mut session.holder, *holder));
+                    session.lost_by.push(std::mem::replace(&mut session.holder, *holder));
+                    if session.marked != Marked::Never {
+                        session.marked = Marked::ForAny;
+                    }
                     // The results of a process that asked for something are all gone only once another one's are there.
                     session.before = session.results.keys().next_back().copied().unwrap_or(session.before);
                     session.last += SESSION_REQUESTS_IN_FLIGHT as u64;
@@ -169,8 +172,8 @@ impl Model {
                 Expected::Began
             }
             Command::MarkCaching { session } => {
-                if let Some(found) = self.sessions.get_mut(session) {
-                    found.caches = true;
+                if let Some(found) = self.sessions.get_mut(session).filter(|found| found.marked == Marked::Never) {
+                    found.marked = if found.lost_by.is_empty() { Marked::ForAny } else { Marked::ForHolder };
                 }
                 Expected::Marked
             }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::super::NotResumed;
 use super::super::codec::decode_outcome;
 use super::super::command::{Command, Done, Expect, Operation, Refusal, Resume, SessionId, Step, StepDone};
+use super::super::{Marked, NotResumed};
 use super::*;
 use crate::limits::{
-    SESSION_REQUESTS_IN_FLIGHT, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN, SESSIONS_MAX,
+    SESSION_PROCESSES_REMEMBERED, SESSION_REQUESTS_IN_FLIGHT, SESSION_RESULTS_MAX, SESSION_TIMEOUT_MS_MAX,
+    SESSION_TIMEOUT_MS_MIN, SESSIONS_MAX,
 };
 
 fn request(session: SessionId, number: u64, acked_upto: u64, operation: Operation) -> Command {
@@ -16,11 +17,6 @@ fn request(session: SessionId, number: u64, acked_upto: u64, operation: Operatio
 
 fn resume(session: SessionId, secret: u128) -> Command {
     let resume = Resume { session, secret, holder: 1, takes_over: false };
-    Command::ResumeSession { token: 4, resume, address: None }
-}
-
-fn take_over(session: SessionId, holder: u64) -> Command {
-    let resume = Resume { session, secret: 99, holder, takes_over: true };
     Command::ResumeSession { token: 4, resume, address: None }
 }
 
@@ -85,6 +81,75 @@ fn a_process_that_lost_a_session_does_not_get_it_back_by_a_late_copy_of_its_wish
     let resumed = bench.command(take_over(session, 9));
     assert!(matches!(resumed, CommandOutcome::SessionResumed { .. }), "a new process may: {resumed:?}");
     assert_eq!(bench.command(take_over(session, 8)), taken);
+}
+
+#[test]
+fn none_of_the_processes_that_lost_a_session_gets_it_back_by_a_late_copy() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let resumed = |told: CommandOutcome| matches!(told, CommandOutcome::SessionResumed { .. });
+    for process in [7, 8, 9] {
+        assert!(resumed(bench.command(take_over(session, process))));
+    }
+    let before = bench.namespace.session(session).expect("it lives");
+    let digest = bench.namespace.digest();
+    // The first has had it under the number of its opening.
+    for process in [7, 8, 1] {
+        let taken = CommandOutcome::SessionRefused { token: 4, session, why: NotResumed::Taken };
+        assert_eq!(bench.command(take_over(session, process)), taken, "{process}");
+    }
+    assert_eq!(
+        (bench.namespace.session(session), bench.namespace.digest()),
+        (Some(before), digest),
+        "nothing came of it"
+    );
+    let number = before.last_number + 1;
+    let told = bench.command(request(session, number, number - 1, create("/mine")));
+    assert_eq!(outcome_of(&told).map(|_| ()), Ok(()), "the one that has it goes on");
+    assert!(resumed(bench.command(take_over(session, 9))), "its own late copy changes nobody's mind");
+    assert!(resumed(bench.command(take_over(session, 10))), "a new process may have it");
+}
+
+#[test]
+fn a_session_remembers_so_many_of_the_processes_that_lost_it() {
+    let mut bench = Bench::new();
+    let session = bench.session;
+    let last = 100 + SESSION_PROCESSES_REMEMBERED as u64 + 2;
+    for process in 100..=last {
+        bench.command(take_over(session, process));
+    }
+    // The last has it, the one before is kept apart.
+    for process in last - 1 - SESSION_PROCESSES_REMEMBERED as u64..last {
+        let told = bench.command(take_over(session, process));
+        assert!(matches!(told, CommandOutcome::SessionRefused { why: NotResumed::Taken, .. }), "{process}: {told:?}");
+    }
+    let place = bench.namespace.sessions.find(session).expect("it lives");
+    assert_eq!(bench.namespace.sessions.get(place).earlier().len(), SESSION_PROCESSES_REMEMBERED, "and no more");
+}
+
+#[test]
+fn a_mark_is_for_those_who_may_have_kept_something() {
+    let marked = |deeds: &str| {
+        let mut bench = Bench::new();
+        let session = bench.session;
+        for (process, deed) in (7..).zip(deeds.chars()) {
+            bench.command(if deed == 'm' { Command::MarkCaching { session } } else { take_over(session, process) });
+        }
+        let view = bench.namespace.session(session).expect("it lives");
+        (view.marked, view.is_marked_for_former())
+    };
+    for deeds in ["", "t", "tt"] {
+        assert_eq!(marked(deeds), (Marked::Never, false), "{deeds}");
+    }
+    for deeds in ["m", "mm"] {
+        assert_eq!(marked(deeds), (Marked::ForAny, false), "{deeds}: there is but one");
+    }
+    for deeds in ["tm", "ttm", "tmm"] {
+        assert_eq!(marked(deeds), (Marked::ForHolder, false), "{deeds}: those before had nothing");
+    }
+    for deeds in ["mt", "mtt", "mtm", "tmt", "tmtm", "tmtt"] {
+        assert_eq!(marked(deeds), (Marked::ForAny, true), "{deeds}");
+    }
 }
 
 #[test]

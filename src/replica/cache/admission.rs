@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 
 use super::touch::Touch;
-use super::{Cache, Way, Whither};
+use super::{Cache, EVERYTHING_OF_BEFORE, Way, Whither};
 use crate::limits::PENDING_BYTES_MAX;
 use crate::namespace::codec::CommandRef;
 use crate::namespace::command::{Command, SessionId};
+use crate::namespace::{Namespace, SessionView};
 use crate::paxos::{Ballot, ReplicaId};
 use crate::replica::Replica;
-use crate::replica::exchange::{Effect, FrontNotice, Submission};
+use crate::replica::exchange::{Effect, FrontId, FrontNotice, Submission};
 use crate::replica::reads::Asker;
 use crate::time::Instant;
 use crate::wire::cache::{Recall, Wish, Word};
@@ -74,9 +75,7 @@ impl Replica {
         if !self.paxos.is_leading() {
             self.cache = None;
         } else if self.cache.as_ref().is_none_or(|cache| cache.reign() != reign) {
-            let marked = || self.namespace.sessions().filter(|view| view.caches);
-            let passed_on = marked().any(|view| view.holder != view.token);
-            let marked: BTreeMap<_, _> = marked().map(|view| (view.session, view.holder)).collect();
+            let (marked, passed_on) = marked_in(&self.namespace);
             // What came in before its reign's first entry was applied has been read by nobody.
             let waiting = self.pending.take_all();
             let cache = Cache::begin(reign, marked, passed_on, self.pending.pushed());
@@ -130,9 +129,8 @@ impl Replica {
             let Some(view) = self.namespace.session(session) else { continue };
             let pushed = self.pending.pushed();
             let Some(cache) = &mut self.cache else { continue };
-            if view.caches {
-                let is_shared = view.holder != view.token;
-                if cache.renew((session, view.holder), is_shared, way, pushed) {
+            if view.is_marked() {
+                if cache.renew((session, view.holder), view.was_passed_on(), way, pushed) {
                     word.renewed.push(session);
                 }
             } else if cache.begin_to_mark(session)
@@ -165,26 +163,39 @@ impl Replica {
         }
     }
 
-    /// Passes a recall on to those of the sessions that are here.
-    pub(in crate::replica) fn recall_here(&self, sessions: &[SessionId], recall: &Recall, effects: &mut Vec<Effect>) {
+    /// Passes a recall on to those of the sessions that are here. What is kept of before is asked for only where the session is
+    /// known to be marked: elsewhere its client was given nothing to keep, and may be a process that has lost it.
+    pub(in crate::replica) fn recall_here(
+        &mut self,
+        sessions: &[SessionId],
+        recall: &Recall,
+        effects: &mut Vec<Effect>,
+    ) {
         for session in sessions {
-            for front in self.attached.fronts_of(*session) {
-                let notice = FrontNotice::Recall { session: *session, recall: recall.clone() };
-                effects.push(Effect::Front { front, notice });
+            let is_marked = self.namespace.session(*session).is_some_and(|view| view.is_marked());
+            if recall.number == EVERYTHING_OF_BEFORE && !is_marked {
+                continue;
             }
+            let fronts: Vec<_> = self.attached.fronts_of(*session).collect();
+            fronts.into_iter().for_each(|front| self.recall_at(front, *session, recall, effects));
         }
     }
 
-    fn send_recall(&self, whither: Whither, recall: &Recall, effects: &mut Vec<Effect>) {
+    /// Tells a front of a recall, but not before it knows all that is applied: the session's connection may be that of a process
+    /// that has lost it, which must not answer for the one that has it.
+    fn recall_at(&mut self, front: FrontId, session: SessionId, recall: &Recall, effects: &mut Vec<Effect>) {
+        let notice = FrontNotice::Recall { session, recall: recall.clone() };
+        let told = if self.unpublished { &mut self.recalls } else { effects };
+        told.push(Effect::Front { front, notice });
+    }
+
+    fn send_recall(&mut self, whither: Whither, recall: &Recall, effects: &mut Vec<Effect>) {
         let to_peer = |to: ReplicaId, sessions: Vec<SessionId>| Effect::Peer {
             to,
             message: PeerMessage::Recall { sessions, recall: recall.clone() },
         };
         match whither {
-            Whither::One(session, Way::Front(front)) => {
-                let notice = FrontNotice::Recall { session, recall: recall.clone() };
-                effects.push(Effect::Front { front, notice });
-            }
+            Whither::One(session, Way::Front(front)) => self.recall_at(front, session, recall, effects),
             Whither::One(session, Way::Peer(peer)) => effects.push(to_peer(peer, vec![session])),
             Whither::Wherever(sessions) => {
                 self.recall_here(&sessions, recall, effects);
@@ -194,6 +205,14 @@ impl Replica {
             }
         }
     }
+}
+
+/// The sessions that the log has marked, with the processes that have them; and whether one was marked when another process had
+/// it, which may still keep answers.
+pub(super) fn marked_in(namespace: &Namespace) -> (BTreeMap<SessionId, u64>, bool) {
+    let marked = || namespace.sessions().filter(SessionView::is_marked);
+    let passed_on = marked().any(|view| view.is_marked_for_former());
+    (marked().map(|view| (view.session, view.holder)).collect(), passed_on)
 }
 
 /// The commands of a run, each with its length in front.

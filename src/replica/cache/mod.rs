@@ -25,6 +25,13 @@
 //! them to drop everything, and holds all commands that change an answer until each has answered, or a cache lease,
 //! counted from when it knew that phase 1 was over, has passed. A cell whose clients keep nothing waits for nobody.
 //!
+//! A process that kept answers and then had its session taken over cannot be asked: for it a new leader waits until the lease is
+//! over. But a session may have been marked only after it was last taken over, which the log tells apart
+//! ([`Marked`](crate::namespace::Marked)). Then only the process that has it keeps anything, and is asked. Those before had
+//! nothing when they lost it, and are given nothing since, though one may be connected still to a replica that lags: what
+//! is to be kept waits there for a read point that covers the mark, and whoever has applied the mark has applied the takeover
+//! before it, and dropped that connection.
+//!
 //! Invariants:
 //!
 //! 1. *From its admission until it is applied, what a command changes is granted to nobody*: what it changes is blocked.
@@ -40,7 +47,8 @@
 //!    is not closed, since a new leader, who finds it gone, would wait for nobody ([`Touch::End`]). Where it keeps nothing,
 //!    nobody need wait: it is granted nothing more, and what it was granted in earlier reigns was over before this one
 //!    granted anything. Nor does the one before answer for the one of now, as it could through a replica that lags: once a
-//!    session was passed on, what it keeps runs out when it comes another way ([`Holder::come`]).
+//!    session was passed on, what it keeps runs out when it comes another way ([`Holder::come`]). And the recall with which a reign
+//!    begins reaches a client only through a front that knows of the mark, and so of every takeover before it.
 //!
 //! While nobody keeps anything, commands pass unread ([`Cache::is_idle`]). What was admitted then is blocked by nothing,
 //! so the first grants are given only once it is applied.
@@ -169,8 +177,8 @@ impl Cache {
         self.holders.is_empty() && self.looks.is_empty() && self.marking.is_empty() && self.to_send.is_empty()
     }
 
-    /// A reign begins; the log has marked these sessions, which these processes have. `passed_on`: one of them was another
-    /// process's before. `count`: submissions up to now, none of which is in the log.
+    /// A reign begins; the log has marked these sessions, which these processes have. `passed_on`: one of them was marked when
+    /// another process had it. `count`: submissions up to now, none of which is in the log.
     pub(super) fn begin(reign: Ballot, marked: BTreeMap<SessionId, u64>, passed_on: bool, count: u64) -> Self {
         let settling = (!marked.is_empty() && !cfg!(bug = "27")).then_some(Settling {
             until: None,

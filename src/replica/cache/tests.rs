@@ -1,6 +1,7 @@
 //! The cache by itself: what changes is foretold, what is kept is got back first, and a reign begins with nothing.
 
 mod lists;
+mod takeovers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -240,3 +240,48 @@ fn who_may_delete_a_node_and_not_know_it_is_not_told_its_version() {
         cell.done(alice, delete("/d/n", Expect::Version(1)));
     }
 }
+
+#[test]
+fn who_holds_a_lock_gives_it_back_whatever_its_list_says_and_learns_nothing_else() {
+    let needed = Rights::READ.or(Rights::LOCK);
+    for is_known in [false, true] {
+        let mut cell = Cell::new();
+        let [owner, bob, carol] = ["owner", "bob", "carol"].map(|name| cell.client(None, &[name]));
+        let (mode, wait, create, lock_delay_ms) = (LockMode::Exclusive, true, true, 0);
+        let acquire = |path: &str| Operation::Acquire { path: path.into(), mode, wait, create, lock_delay_ms };
+        let release = |path: &str| Operation::Release { path: path.into() };
+        let guarded = |sequencer: &Sequencer, operation| Operation::Guarded {
+            sequencer: sequencer.clone(),
+            operation: Box::new(operation),
+        };
+        let Done::Granted { sequencer: held } = cell.done(bob, acquire(SECRET)) else { panic!("it is free") };
+        assert!(matches!(cell.done(bob, acquire("/other")), Done::Granted { .. }));
+        assert_eq!(cell.done(carol, acquire(SECRET)), Done::Queued);
+        let owners = (Who::User(user("owner")), Rights::ALL);
+        let writers = (Who::World, Rights::WRITE);
+        let acl = if is_known { list(&[owners, writers]) } else { list(&[owners]) };
+        cell.done(owner, set_acl(SECRET, Some(acl)));
+
+        let path = || SECRET.to_owned();
+        let refused = || {
+            let hidden = Refusal::Fenced { path: path(), presented: held.generation, current: 0 };
+            Err(if is_known { Refusal::NotAuthorized { path: path(), needed } } else { hidden })
+        };
+        for operation in [Operation::Sync, set(SECRET, b"x", Expect::Any), release("/other"), acquire(SECRET)] {
+            assert_eq!(
+                cell.ask(bob, guarded(&held, operation.clone())),
+                refused(),
+                "{operation:?} is no release of it"
+            );
+        }
+        assert_eq!(cell.ask(carol, guarded(&held, release(SECRET))), refused(), "who waits has not got that sequencer");
+        let stale = Sequencer { generation: held.generation - 1, ..held.clone() };
+        let fenced = Refusal::Fenced { path: path(), presented: stale.generation, current: held.generation };
+        assert_eq!(cell.ask(bob, guarded(&stale, release(SECRET))), Err(fenced), "of his own lock he is told");
+
+        assert_eq!(cell.done(bob, guarded(&held, release(SECRET))), Done::Released);
+        let (waited, node) = (cell.sessions[carol].0, cell.namespace.tree().get(SECRET).expect("it is there"));
+        assert!(node.lock.as_ref().is_some_and(|lock| lock.holders().eq([waited])), "it went to the next");
+        assert_eq!(cell.ask(bob, guarded(&held, release(SECRET))), refused(), "it is his no more");
+    }
+}
