@@ -2,7 +2,7 @@
 //!
 //! A *cell* of 3 or 5 hosts agrees, by Multi-Paxos, on one log of commands; every *replica* applies the log to a
 //! *namespace* of small files and sessions. One binary (`quorate`) is the server, the command line and the bench;
-//! [`client`] is the library that programs use.
+//! [`client`] is the library that programs use; its [guide](client::guide) is where to begin with it.
 //!
 //! # The rooms
 //!

@@ -1,4 +1,5 @@
 //! Every bound of the system, with its argument, and the relations between them proved at compile time.
+#![deny(missing_docs)]
 
 use crate::time::Duration;
 
@@ -265,9 +266,10 @@ pub const CACHE_LEASE: Duration = Duration::from_secs(2);
 /// Answers one session may keep: some hundred KiB of paths at the leader.
 pub const CACHE_SESSION_GRANTS_MAX: usize = 4096;
 
-/// Answers that all sessions together may keep, and the bytes of their paths, each counted as often as it is kept: some
-/// tens of MiB at the leader.
+/// Answers that all sessions together may keep.
 pub const CACHE_GRANTS_MAX: usize = 1 << 18;
+
+/// The bytes of their paths, each counted as often as it is kept; with the answers some tens of MiB at the leader.
 pub const CACHE_GRANT_BYTES_MAX: usize = 32 << 20;
 
 /// Commands that may wait at once until kept answers were dropped; at half of it nothing more is granted.

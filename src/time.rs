@@ -2,6 +2,7 @@
 //!
 //! [`Instant`] counts nanoseconds on one host's `CLOCK_BOOTTIME`; two hosts' instants are never compared. A [`Duration`] is
 //! spelt in one way wherever it is printed: `250ms`, `10s`, `2m`.
+#![deny(missing_docs)]
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};

@@ -59,6 +59,9 @@ const IMPURE: [&str; 9] = [
     "rustix::",
 ];
 
+/// Calls of the client library that fail for nothing but what any call of their type may fail for.
+const NO_ERRORS_OF_THEIR_OWN: [&str; 4] = ["Client::exists", "Client::exists_as", "Client::sync", "Client::who_am_i"];
+
 const DRAWERS: [&str; 7] = ["util", "utils", "helper", "helpers", "common", "misc", "manager"];
 
 fn root() -> &'static Path {
@@ -230,6 +233,118 @@ fn misplaced_mutants(table: &str, sources: &BTreeMap<String, String>) -> Vec<Str
     complaints
 }
 
+/// Something public, as a source file has it.
+struct Item {
+    /// Its place, counted from 1.
+    line: usize,
+    /// The type in whose `impl` it stands; empty at the top.
+    of: String,
+    docs: String,
+    /// From `pub` to the brace or semicolon.
+    head: String,
+}
+
+impl Item {
+    /// The word that follows this one in its head.
+    fn word_after(&self, before: &str) -> Option<String> {
+        let (_, after) = self.head.split_once(before)?;
+        Some(word(after))
+    }
+
+    /// Whether it is a function whose caller may get an error.
+    fn may_fail(&self) -> bool {
+        let Some((_, given)) = self.head.rsplit_once(") -> ") else { return false };
+        let given = given.trim_start_matches("super::");
+        given.starts_with("Op<") || given.starts_with("Result<") || given.contains("Output = Result<")
+    }
+
+    /// What its page says in general of errors.
+    fn errors(&self) -> Option<String> {
+        let (_, errors) = self.docs.split_once(" # Errors\n")?;
+        Some(errors.lines().take_while(|line| !line.starts_with(" # ")).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+}
+
+/// The type of an `impl` of a type's own functions.
+fn impl_of(line: &str) -> String {
+    let mut depth = 0;
+    let generics_end = |letter: char| {
+        depth += i32::from(letter == '<') - i32::from(letter == '>');
+        depth == 0 && letter == ' '
+    };
+    let rest = line.trim_start_matches("impl");
+    rest.find(generics_end).map_or_else(String::new, |at| word(rest[at..].trim_start()))
+}
+
+fn public_items(text: &str) -> Vec<Item> {
+    let lines: Vec<&str> = text.lines().collect();
+    let (mut items, mut of, mut docs) = (Vec::new(), String::new(), String::new());
+    for (at, line) in lines.iter().enumerate() {
+        let start = line.trim_start();
+        if let Some(doc) = start.strip_prefix("///") {
+            docs += doc;
+            docs.push('\n');
+            continue;
+        }
+        if start.starts_with("#[") {
+            continue;
+        }
+        if line.starts_with("impl") {
+            of = impl_of(line);
+        } else if *line == "}" {
+            of.clear();
+        }
+        if start.starts_with("pub ") {
+            let end = lines[at..].iter().position(|line| line.contains('{') || line.ends_with(';')).unwrap_or(0);
+            let head = lines[at..=at + end].iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+            items.push(Item { line: at + 1, of: of.clone(), docs: docs.clone(), head });
+        }
+        docs.clear();
+    }
+    items
+}
+
+/// Public calls that may fail and do not say of what: neither themselves, nor their type's page by their names.
+fn untold_errors(sources: &BTreeMap<String, String>, none_of_their_own: &[&str]) -> Vec<String> {
+    let mut pages = BTreeMap::new();
+    let mut calls = Vec::new();
+    for (file, text) in sources {
+        for item in public_items(text) {
+            if let Some(name) = item.word_after("fn ").filter(|_| item.may_fail()) {
+                calls.push((file, name, item));
+            } else if let (Some(name), Some(errors)) = (item.word_after("struct "), item.errors()) {
+                pages.insert(name, errors);
+            }
+        }
+    }
+    let whole = |name: &str, of: &str| if of.is_empty() { name.to_owned() } else { format!("{of}::{name}") };
+    let mut complaints = Vec::new();
+    for (file, name, Item { line, of, docs, .. }) in &calls {
+        let is_named = |page: &String| page.contains(&format!("`{name}`")) || page.contains(&format!("::{name})"));
+        let is_told = docs.contains("Error::") || docs.contains("As [`") || pages.get(of).is_some_and(is_named);
+        if !is_told && !none_of_their_own.contains(&whole(name, of).as_str()) {
+            complaints.push(format!("{file}:{line}: `{}` does not say of what it may fail", whole(name, of)));
+        }
+    }
+    for known in none_of_their_own {
+        if !calls.iter().any(|(_, name, item)| whole(name, &item.of) == *known) {
+            complaints.push(format!("{known} is listed as a call without errors of its own, and is no such call"));
+        }
+    }
+    complaints
+}
+
+/// The client library as it is shipped.
+fn client_library() -> BTreeMap<String, String> {
+    let mut sources = files("src/client", ".rs");
+    sources.retain(|name, _| !name.contains("/tests"));
+    sources
+}
+
 #[test]
 fn the_top_level_holds_what_the_design_lists() {
     let status = fs::read_to_string(root().join(".gitignore")).unwrap_or_default();
@@ -258,6 +373,31 @@ fn the_pure_folders_are_pure() {
 #[test]
 fn the_client_never_asks_what_the_calendar_says() {
     none(files("src/client", ".rs").iter().flat_map(|(name, text)| dated(name, text)).collect());
+}
+
+#[test]
+fn each_call_of_the_client_says_of_what_it_may_fail() {
+    let sources = client_library();
+    let calls = sources.values().flat_map(|text| public_items(text)).filter(Item::may_fail).count();
+    assert!(calls > 100, "only {calls} calls were found");
+    none(untold_errors(&sources, &NO_ERRORS_OF_THEIR_OWN));
+}
+
+/// What a call says is all that is said of it: without, the rule complains.
+#[test]
+fn a_call_of_the_client_that_lost_its_docs_is_found() {
+    let sources = client_library();
+    let without = |from: &str, taken: &str| {
+        let mut sources = sources.clone();
+        let text = sources.get_mut(from).expect("it is part of the library");
+        assert!(text.contains(taken), "{from} says `{taken}`");
+        *text = text.replace(taken, "");
+        untold_errors(&sources, &NO_ERRORS_OF_THEIR_OWN).join("\n")
+    };
+    assert!(without("src/client/api.rs", "/// As [`get`](Self::get),").contains("`Client::get_as`"));
+    assert!(without("src/client/acl.rs", "/// [`Error::NoNode`](super::Error::NoNode) if").contains("`Client::acl`"));
+    assert!(without("src/client/recipes/queue.rs", "/// # Errors\n").contains("`Queue::put_at`"));
+    assert!(without("src/client/log.rs", "[`seal`](Log::seal)").contains("`Log::seal`"));
 }
 
 #[test]
@@ -314,6 +454,16 @@ fn every_rule_can_be_broken() {
     assert_eq!(unargued_unsafe("src/runtime/ring.rs", "// SAFETY: it is so\nlet x = unsafe { y() };").len(), 0);
     assert_eq!(dated("src/client/clock.rs", "let now = clock_gettime(ClockId::Realtime);").len(), 1);
     assert_eq!(no_essay("src/paxos/mod.rs", "//! Paxos.\n").len(), 1);
+    let untold = |text: &str| untold_errors(&BTreeMap::from([("src/a.rs".to_owned(), text.to_owned())]), &[]).len();
+    assert_eq!(untold("impl<T: Into<U>> A<T> {\n    /// Asks.\n    pub fn f(\n        x: u8,\n    ) -> Op<()> {\n"), 1);
+    assert_eq!(untold("/// Asks.\npub async fn f() -> Result<()> {\n"), 1);
+    assert_eq!(untold("/// [`Error::NoNode`] if so.\n#[must_use]\npub fn f() -> super::Op<()> {\n"), 0);
+    assert_eq!(untold("/// As [`g`].\npub fn f() -> Result<()> {\n"), 0);
+    assert_eq!(untold("/// Asks.\npub fn f() -> u8 {\n}\n/// Asks.\npub(super) fn g() -> Op<()> {\n"), 0);
+    let page = "/// A.\n///\n/// # Errors\n///\n/// `f` is late.\npub struct A;\nimpl A {\n";
+    assert_eq!(untold(&format!("{page}    pub fn f() -> Op<()> {{\n")), 0);
+    assert_eq!(untold(&format!("{page}    pub fn g() -> Op<()> {{\n")), 1);
+    assert_eq!(untold_errors(&BTreeMap::new(), &["A::f"]).len(), 1, "a list that is out of date");
     let sources = BTreeMap::from([("src/a.rs".to_owned(), "cfg!(bug = \"01\")".to_owned())]);
     assert_eq!(misplaced_mutants("bug\n01\tyes\twrong\ta.rs", &sources).len(), 0);
     assert_eq!(misplaced_mutants("bug\n01\tyes\twrong\tb.rs", &sources).len(), 1);

@@ -16,6 +16,11 @@ impl Client {
     /// user; [`ClientBuilder::auth`](super::ClientBuilder::auth) does it for every session that is opened.
     ///
     /// A watch judges what it tells when it tells it: one that is opened before may have passed over what it was not to tell.
+    ///
+    /// [`Error::BadArgument`](super::Error::BadArgument) of a name that is empty, or holds a colon or a control
+    /// character; [`Error::TooLarge`](super::Error::TooLarge) past
+    /// [`PRINCIPAL_NAME_BYTES_MAX`](crate::limits::PRINCIPAL_NAME_BYTES_MAX) bytes of it, or past
+    /// [`SESSION_USERS_MAX`](crate::limits::SESSION_USERS_MAX) users of the session.
     pub fn authenticate(&self, credentials: Credentials) -> Op<()> {
         self.submit(Call::Authenticate(credentials), |answered| match done(answered, "")? {
             Done::Authenticated => Ok(()),
@@ -33,6 +38,7 @@ impl Client {
     }
 
     /// A node's access list, and its stat; `None` if it has no list, and so is open to all. Needs the right `admin`.
+    /// [`Error::NoNode`](super::Error::NoNode) if there is no such node.
     pub fn acl(&self, path: &str) -> Op<(Option<Acl>, Stat)> {
         let pick = |answer, _: &_| match answer {
             Answer::Acl { acl, stat } => Some((acl, stat)),
@@ -42,8 +48,13 @@ impl Client {
     }
 
     /// Sets a node's access list, in the place of the one it has, if [`Stat::acl_version`] is as expected:
-    /// [`Error::BadVersion`](super::Error::BadVersion) otherwise. Needs the right `admin`. An entry `auth:` becomes one for each
-    /// user that this session stands for. Groups are nodes of the whole cell, whatever the client's root is.
+    /// [`Error::NoNode`](super::Error::NoNode) or [`Error::BadVersion`](super::Error::BadVersion) otherwise. Needs the
+    /// right `admin`. An entry `auth:` becomes one for each user that this session stands for. Groups are nodes of the
+    /// whole cell, whatever the client's root is.
+    ///
+    /// [`Error::BadArgument`](super::Error::BadArgument) with [`Expect::Absent`], of a list without entries, with
+    /// `auth:` from a session that is nobody, and of an entry that gives no right or names nobody who can be.
+    /// [`Error::TooLarge`](super::Error::TooLarge) past [`ACL_ENTRIES_MAX`](crate::limits::ACL_ENTRIES_MAX) entries.
     ///
     /// Nothing keeps one from shutting oneself out: then only the super principal helps.
     pub fn set_acl(&self, path: &str, acl: Acl, expect: Expect) -> Op<Stat> {
@@ -51,6 +62,8 @@ impl Client {
     }
 
     /// Takes a node's access list away, if its version is as expected: it is open to all then. Needs the right `admin`.
+    /// [`Error::NoNode`](super::Error::NoNode) or [`Error::BadVersion`](super::Error::BadVersion) otherwise, and
+    /// [`Error::BadArgument`](super::Error::BadArgument) with [`Expect::Absent`].
     pub fn remove_acl(&self, path: &str, expect: Expect) -> Op<Stat> {
         self.change_acl(path, None, expect)
     }

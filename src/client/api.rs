@@ -29,16 +29,20 @@ use crate::wire::cache::keepable;
 use crate::wire::client::Consistency;
 
 /// A session with a cell. Clones share it; the session is closed when [`close`](Self::close) is called or the last clone
-/// is dropped.
+/// is dropped. Dropped as the process ends, when `main` returns, the closing may not be sent any more, and the session
+/// ends by its timeout: `close().wait()` sees to it.
 ///
 /// Every call is queued when it is made, and all calls of one session take effect in the order they were made. Connections
 /// that break, replicas that die and leaders that change are dealt with underneath: what was asked is asked again, and
 /// applied once.
 ///
+/// # Errors
+///
 /// Each call says which errors of its own it has. Any may besides fail for its session ([`Error::SessionExpired`],
-/// [`Error::SessionTaken`], [`Error::Closed`], [`Error::Forked`]), for want of time ([`Error::Deadline`]) or of room
-/// ([`Error::TooManyCalls`]), for its path ([`Error::BadArgument`]), and where there are access lists with
-/// [`Error::NotAuthorized`].
+/// [`Error::SessionTaken`], [`Error::Closed`], [`Error::Forked`]), because client and cell do not understand each other
+/// ([`Error::WrongCell`], [`Error::Version`], [`Error::Protocol`]), for want of time ([`Error::Deadline`], and where
+/// much of the tree is walked [`Error::NotNow`]) or of room ([`Error::TooManyCalls`]), for its path
+/// ([`Error::BadArgument`], [`Error::TooLarge`]), and where there are access lists with [`Error::NotAuthorized`].
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -76,8 +80,9 @@ struct Inner {
 }
 
 impl Client {
-    /// Connects to a cell, by a string like `quorate://host1:7400,host2:7400/root?session=10s` or `host1:7400,host2:7400`
-    /// (see [`Target`](super::Target)). It is done when the session exists.
+    /// Connects to a cell, by a string like `quorate://host1:7400,host2:7400/root?session=10s` or
+    /// `host1:7400,host2:7400` (see [`Target`](super::Target)). It is done when the session exists.
+    /// [`Error::BadTarget`] if the string cannot be read; otherwise as [`ClientBuilder::connect`].
     pub fn connect(target: &str) -> Op<Self> {
         match target.parse() {
             Ok(target) => ClientBuilder::new(target).connect(),
@@ -85,7 +90,7 @@ impl Client {
         }
     }
 
-    /// A builder for connections to `target`.
+    /// A builder for connections to `target`. [`Error::BadTarget`] if that cannot be read.
     pub fn builder(target: &str) -> Result<ClientBuilder> {
         target.parse().map(ClientBuilder::new)
     }
@@ -134,7 +139,7 @@ impl Client {
         self.inner.observed.kept().map(KeptAnswers::stats).unwrap_or_default()
     }
 
-    /// The same session, with paths below `path`.
+    /// The same session, with paths below `path`, which need not exist. [`Error::BadTarget`] if it is no path.
     pub fn chroot(&self, path: &str) -> Result<Self> {
         let root = format!("{}{}", self.root, parse_chroot(path)?);
         Ok(Self { root: root.into(), ..self.clone() })
@@ -161,7 +166,7 @@ impl Client {
         self.get_as(path, Consistency::Linearizable)
     }
 
-    /// A node's data and stat, as fresh as asked for.
+    /// As [`get`](Self::get), as fresh as asked for.
     pub fn get_as(&self, path: &str, consistency: Consistency) -> Op<(Bytes, Stat)> {
         self.ask(
             path,
@@ -194,7 +199,9 @@ impl Client {
 
     /// Makes a node, with a megabyte of data at most ([`NODE_DATA_BYTES_MAX`](crate::limits::NODE_DATA_BYTES_MAX)).
     /// [`Error::NodeExists`] if it is there; [`Error::NoParent`] or [`Error::EphemeralParent`] if it has no place;
-    /// [`Error::TooLarge`], [`Error::NodesOverQuota`] or [`Error::BytesOverQuota`] if it has no room.
+    /// [`Error::TooLarge`], [`Error::NodesOverQuota`] or [`Error::BytesOverQuota`] if it has no room;
+    /// [`Error::BadArgument`] if it is to be [transient](CreateOptions::transient), or to live for no time, or for its
+    /// access list, as [`set_acl`](Self::set_acl) has it.
     pub fn create(&self, path: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
         let path = match self.inward(path) {
             Ok(path) => path,
@@ -213,7 +220,8 @@ impl Client {
     }
 
     /// Replaces a node's data, if the node is as expected: [`Error::NoNode`] or [`Error::BadVersion`] otherwise.
-    /// [`Error::TooLarge`] or [`Error::BytesOverQuota`] if there is no room, [`Error::IsLog`] of a log.
+    /// [`Error::TooLarge`] or [`Error::BytesOverQuota`] if there is no room, [`Error::IsLog`] of a log,
+    /// [`Error::BadArgument`] with [`Expect::Absent`].
     pub fn set(&self, path: &str, data: impl Into<Bytes>, expect: Expect) -> Op<Stat> {
         let data = data.into();
         self.mutate(
@@ -227,15 +235,16 @@ impl Client {
     }
 
     /// Removes a node without children, if it is as expected: [`Error::NoNode`], [`Error::BadVersion`] or [`Error::NotEmpty`]
-    /// otherwise.
+    /// otherwise. [`Error::BadArgument`] of the root, and with [`Expect::Absent`].
     pub fn delete(&self, path: &str, expect: Expect) -> Op<()> {
         let delete = |path| Operation::Delete { path, expect };
         self.mutate(path, delete, |done, _| (done == Done::Deleted).then_some(()))
     }
 
-    /// Removes a node and all below it in one step, if it is as expected, and says how many nodes that were. A tree of more
-    /// than [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX) nodes is [`Error::TooLarge`]; see
-    /// [`delete_tree_in_parts`](Self::delete_tree_in_parts).
+    /// Removes a node and all below it in one step, if it is as expected, and says how many nodes that were. Refused as
+    /// [`delete`](Self::delete) is, children aside. A tree of more than
+    /// [`TREE_NODES_DELETED_MAX`](crate::limits::TREE_NODES_DELETED_MAX) nodes is [`Error::TooLarge`]; see
+    /// [`delete_tree_in_parts`](Self::delete_tree_in_parts). [`Error::NotNow`] if the cell has others' trees to walk.
     pub fn delete_tree(&self, path: &str, expect: Expect) -> Op<u64> {
         let delete = |path| Operation::DeleteTree { path, expect, part: 0 };
         self.mutate(path, delete, |done, _| match done {
@@ -246,6 +255,7 @@ impl Client {
 
     /// Removes a node and all below it, however many there are, part by part, and says how many nodes that were. Others see
     /// the parts: the node itself goes last, and should the call fail, some nodes may be gone: [`Error::Partly`] tells how many.
+    /// [`Error::NoNode`] if there is none, [`Error::BadArgument`] of the root.
     pub fn delete_tree_in_parts(&self, path: &str) -> Op<u64> {
         self.fell(path, None)
     }

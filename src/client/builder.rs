@@ -162,6 +162,15 @@ impl ClientBuilder {
     }
 
     /// Connects. It is done when the session exists, and stands for whom it is to.
+    ///
+    /// [`Error::Unreachable`](super::Error::Unreachable) if no replica gave it a session within the
+    /// [time](Self::open_timeout) for that; [`Error::WrongCell`](super::Error::WrongCell) if another cell answers, and
+    /// [`Error::Version`](super::Error::Version) if none of its replicas speaks this client's protocol. Of one that is
+    /// [resumed](Self::resume) [`Error::SessionExpired`](super::Error::SessionExpired) if it is over, and
+    /// [`Error::SessionTaken`](super::Error::SessionTaken) if yet another process took it.
+    /// [`Error::BadArgument`](super::Error::BadArgument) for the [CPU](Self::io_cpu); what
+    /// [`authenticate`](Client::authenticate) is refused for, for the [credentials](Self::auth); and
+    /// [`Error::Io`](super::Error::Io) if the operating system gives it no thread, file descriptors or random numbers.
     pub fn connect(self) -> Op<Client> {
         let (op, promise) = Op::new();
         let driver = match Driver::shared() {

@@ -1,4 +1,4 @@
-//! Handles: nodes held open, as Chubby has them.
+//! Handles: nodes held open, as Chubby has them (Burrows, OSDI 2006, §2.3 and the calls of §2.6).
 //!
 //! A handle is of one *instance* of a node. What is done through it fails with [`Error::HandleGone`] once that instance is
 //! gone, even if a node of the same name was made since; and it can only do what it was opened for. It is the session's: it
@@ -46,9 +46,18 @@ pub struct OpenOptions {
     lock_delay: Duration,
 }
 
-/// A node that is open, until this is closed or dropped, or the session ends.
+/// A node that is open, until this is closed or dropped, or the session ends. It is of that instance of the node, as a
+/// handle of Chubby's is (Burrows, OSDI 2006, §2.3; the calls are those of §2.6).
 ///
 #[doc = concat!("```no_run\n", include_str!("../../tests/process/examples/handle.rs"), "```")]
+///
+/// # Errors
+///
+/// Whatever is asked through it, [events](Handle::events) and [closing](Handle::close) aside, is
+/// [`Error::HandleForged`] if the cell never made it, [`Error::HandleGone`] if its node is gone,
+/// [`Error::HandleClosed`] if it was closed, or the session that opened it is over, [`Error::HandleLacks`] if it was
+/// not opened for that, and [`Error::HandlePoisoned`] once it is [poisoned](Handle::poison). What a call is refused for
+/// besides is told at the call; [`stat`](Handle::stat) and [`list_page`](Handle::list_page) have nothing of the sort.
 #[derive(Debug)]
 #[must_use = "dropping it closes it"]
 pub struct Handle {
@@ -89,7 +98,12 @@ struct Waiting {
 }
 
 impl Client {
-    /// Opens a node.
+    /// Opens a node. [`Error::NoNode`] if there is none and none is to be made; [`Error::NodeExists`] if there is one,
+    /// and it was to be [new](OpenOptions::create_new). One that has to be made may be refused as
+    /// [`create`](Client::create) may. [`Error::TooLarge`] past
+    /// [`SESSION_HANDLES_MAX`](crate::limits::SESSION_HANDLES_MAX) handles of the session, or
+    /// [`NODE_HANDLES_MAX`](crate::limits::NODE_HANDLES_MAX) of the node. Where there are access lists, it takes all
+    /// the rights that the handle will stand for.
     pub fn open(&self, path: &str, options: OpenOptions) -> Op<Handle> {
         match self.inward(path) {
             Ok(path) => self.open_by(path, options, |open| open),
@@ -197,7 +211,7 @@ impl Handle {
         self.created
     }
 
-    /// The node's data and stat.
+    /// The node's data and stat. Needs [`HandleMode::READ`]. [`Error::IsLog`] of a log.
     pub fn get(&self) -> Op<(Bytes, Stat)> {
         let pick = |_, answer| match answer {
             Answer::Node { data, stat } => Some((data, stat)),
@@ -212,7 +226,7 @@ impl Handle {
     }
 
     /// A part of the node's listing, with stats: the children whose names follow `after` (all if empty), at most `limit` of
-    /// them (0: as many as fit one answer).
+    /// them (0: as many as fit one answer). Needs [`HandleMode::READ`].
     pub fn list_page(&self, after: &str, limit: u32) -> Op<Page> {
         let pick = |revision, answer| match answer {
             Answer::Entries { entries, stat, more } => Some(Page { entries, stat, more, revision }),
@@ -221,7 +235,9 @@ impl Handle {
         self.held.ask(|handle| Read::HandleEntries { handle, after: after.to_owned(), limit }, pick)
     }
 
-    /// Replaces the node's data, if the node is as expected.
+    /// Replaces the node's data, if the node is as expected: [`Error::BadVersion`] otherwise. Needs
+    /// [`HandleMode::WRITE`]. [`Error::TooLarge`] or [`Error::BytesOverQuota`] if there is no room, [`Error::IsLog`] of
+    /// a log, [`Error::BadArgument`] with [`Expect::Absent`].
     pub fn set(&self, data: impl Into<Bytes>, expect: Expect) -> Op<Stat> {
         let data = data.into();
         self.held.mutate(
@@ -233,13 +249,15 @@ impl Handle {
         )
     }
 
-    /// Removes the node, which has no children, if it is as expected. The handle is gone with it.
+    /// Removes the node, which has no children, if it is as expected: [`Error::BadVersion`] or [`Error::NotEmpty`]
+    /// otherwise, and [`Error::BadArgument`] as [`Client::delete`] has it. Needs [`HandleMode::WRITE`]. The handle is
+    /// gone with it.
     pub fn delete(&self, expect: Expect) -> Op<()> {
         self.held.mutate(|path| Operation::Delete { path, expect }, |done| (done == Done::Deleted).then_some(()))
     }
 
-    /// Makes a node below this one: `name` begins with no `/`. (No parents are made: it is [`Error::BadArgument`] to
-    /// ask for them.)
+    /// Makes a node below this one: `name` begins with no `/`. Needs [`HandleMode::WRITE`]. It may be refused as
+    /// [`Client::create`] may. (No parents are made: it is [`Error::BadArgument`] to ask for them.)
     pub fn create(&self, name: &str, data: impl Into<Bytes>, options: CreateOptions) -> Op<Created> {
         let (data, root) = (data.into(), self.held.client.root());
         let path = match self.held.below(name).and_then(|path| refuse_parents(&options, name).map(|()| path)) {
@@ -255,7 +273,9 @@ impl Handle {
         )
     }
 
-    /// Opens a node below this one: `name` begins with no `/`.
+    /// Opens a node below this one: `name` begins with no `/`, or it is [`Error::BadArgument`]. Needs
+    /// [`HandleMode::READ`], or [`HandleMode::WRITE`] if the node may have to be made. It may be refused as
+    /// [`Client::open`] may.
     pub fn open(&self, name: &str, options: OpenOptions) -> Op<Handle> {
         let held = &self.held;
         match held.below(name) {
@@ -264,8 +284,10 @@ impl Handle {
         }
     }
 
-    /// Takes the node's lock, with the handle's lock-delay, waiting in the cell's fair queue while others hold it. The lock
-    /// is this session's, as any other.
+    /// Takes the node's lock, with the handle's lock-delay, waiting in the cell's fair queue while others hold it. The
+    /// lock is this session's, as any other. Needs [`HandleMode::LOCK`]. It may be refused as [`Client::lock`] may:
+    /// [`Error::LockTwice`], [`Error::TooLarge`], [`Error::TooManyLockWaits`], and [`Error::NoNode`] or
+    /// [`Error::LockNotHeld`] if the node goes while this waits.
     pub fn lock(&self, mode: LockMode) -> Op<LockGuard> {
         let held = &self.held;
         held.run_and(|| {
@@ -275,7 +297,8 @@ impl Handle {
         })
     }
 
-    /// Takes the node's lock if nobody holds it or waits for it; `None` otherwise.
+    /// Takes the node's lock if nobody holds it or waits for it; `None` otherwise. Needs
+    /// [`HandleMode::LOCK`]. It may be refused as [`Client::try_lock`] may: [`Error::LockTwice`], [`Error::TooLarge`].
     pub fn try_lock(&self, mode: LockMode) -> Op<Option<LockGuard>> {
         let held = &self.held;
         held.run(|| held.client.try_acquire(held.token.path.clone(), held.acquisition(mode, false)))
@@ -289,6 +312,9 @@ impl Handle {
     /// often. So its streams end, as long as the cell answers, half a minute after the closing at worst. But where this session
     /// closes it by another `Handle` of the same [token](Client::handle), the streams of the one that was opened do not ask:
     /// they end after their next gap only, or with the node or the session.
+    ///
+    /// Refused as [`Client::watch`] may be: [`Error::TooLarge`]. A handle that is good for nothing is told by the
+    /// stream.
     pub fn events(&self, options: WatchOptions) -> Op<HandleEvents> {
         HandleEvents::begin(&self.held, self.owned, options)
     }
@@ -308,6 +334,7 @@ impl Handle {
     /// Closes it, and tells when that is done. A transient node goes with its last handle. It never fails for the session
     /// that opened it: one that is over has closed all it had open. Close the `Handle` that was opened, not another one of its
     /// [token](Client::handle): of that the [events](Self::events) of the one that was opened would not know.
+    /// [`Error::HandleForeign`] if another session opened it, [`Error::HandleForged`] if none did.
     pub fn close(mut self) -> Op<()> {
         self.owned = false;
         let root = self.held.client.root();

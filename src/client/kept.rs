@@ -19,7 +19,10 @@ pub(super) struct KeptAnswers {
     recalls: AtomicU64,
 }
 
-/// How a client's cache does.
+/// How a client's [cache](super::ClientBuilder::cache) does.
+///
+/// It is consistent as Chubby's is (Burrows, OSDI 2006, §2.7): what is kept is asked back before a write changes it,
+/// and nothing is kept longer than its lease. What is absent is kept as well.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct CacheStats {

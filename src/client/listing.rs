@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// A part of a node's listing, with stats: the children whose names follow `after` (all if empty), at most `limit` of
-    /// them (0: as many as fit one answer).
+    /// them (0: as many as fit one answer). [`Error::NoNode`](super::Error::NoNode) if there is no such node.
     pub fn list_page(&self, path: &str, after: &str, limit: u32, consistency: Consistency) -> Op<Page> {
         let (after, root) = (after.to_owned(), self.root());
         match self.inward(path) {
@@ -117,6 +117,8 @@ impl Client {
     }
 
     /// A part of a scan: the nodes that follow the node `after` (all if empty). That node need not exist any more.
+    /// [`Error::NoNode`](super::Error::NoNode) if there is no node `path`,
+    /// [`Error::BadArgument`](super::Error::BadArgument) if `after` is not below it.
     pub fn scan_page(&self, path: &str, after: &str, options: ScanOptions) -> Op<ScanPage> {
         let root = self.root();
         let inward = |path: &str| if path.is_empty() { Ok(String::new()) } else { self.inward(path) };

@@ -39,6 +39,12 @@ pub struct LockOptions {
 }
 
 /// A lock that is held, until it is released or dropped, or the session is lost.
+///
+/// Dropped as the process ends, when `main` returns, the release may not be sent any more, and the session holds the
+/// lock until it ends by its timeout: `release().wait()` sees to it, or [`Client::close`] and its `wait()`.
+///
+/// Sequencers and the lock-delay are Chubby's (Burrows, OSDI 2006, §2.4), as are locks that are advisory and shared or
+/// exclusive; that those who wait stand in a fair queue is not.
 #[derive(Debug)]
 #[must_use = "dropping it gives the lock up"]
 pub struct LockGuard {
@@ -237,6 +243,7 @@ impl LockGuard {
     /// Tells each time that somebody else comes to wait for the lock, from when it was got on, and whether others waited
     /// already then ([`WatchEvent::Wanted`](super::WatchEvent)): for holders who keep a lock until another wants it. Whoever it was
     /// may have given up since, and after a gap one that came in it waits untold: [`Client::lock_holders`] counts who does.
+    /// Refused as [`Client::watch`] may be: [`Error::TooLarge`].
     pub fn wanted(&self) -> Op<Watch> {
         let since_before = WatchOptions::lock().from_revision(self.sequencer.generation.saturating_sub(1));
         self.client.watch(&self.sequencer().path, since_before)

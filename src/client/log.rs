@@ -21,9 +21,11 @@ use crate::wire::client::Consistency;
 /// A record is some bytes, a megabyte at most, and has a position: the first record ever appended has 0, each further one
 /// the next. A position is never used again, trimmed or not.
 ///
+/// # Errors
+///
 /// Whatever is asked of it, but for its [`stat`](Log::stat), is [`Error::NoNode`] if there is no such node, [`Error::NotLog`] if
 /// that is another sort of node, and [`Error::NotAuthorized`] if its access list does not let the session read it, or write to
-/// it where it is changed.
+/// it where it is changed. [`seal`](Log::seal) has no others; those of the others are told where they are.
 #[derive(Clone, Debug)]
 pub struct Log {
     client: Client,

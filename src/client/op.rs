@@ -130,7 +130,9 @@ impl<T> Op<T> {
         self
     }
 
-    /// Blocks this thread until the answer is here. Not for threads of an async runtime: await there.
+    /// Blocks this thread until the answer is here. Not for threads of an async runtime: await there. The error is the
+    /// call's; [`Error::Deadline`] if it has a [deadline](Self::within), [`Error::Forked`] in a child forked since it
+    /// was made.
     pub fn wait(mut self) -> Result<T> {
         match self.deadline.take() {
             None => block_on(self),

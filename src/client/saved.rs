@@ -78,12 +78,14 @@ impl FromStr for SavedSession {
 impl Client {
     /// What another process needs to go on with this session, should this one die; with the number of the last request made
     /// before. It stays good for as long as the session lives, which is its timeout from this process's last sign of life on.
+    /// Refused for the session alone: [`Error::SessionExpired`] and [`Error::Closed`] once there is none to be saved.
     pub fn save(&self) -> Op<SavedSession> {
         self.submit(Call::Save, saved)
     }
 
     /// Leaves the session, and all that lives with it, to another process once all calls made before are answered; later calls
     /// on any clone fail. Guards of locks must be [forgotten](LockGuard::forget) before: dropped, they release them.
+    /// [`Error::SessionExpired`] or [`Error::SessionTaken`] if the session is lost before it comes to that.
     pub fn hand_over(self) -> Op<SavedSession> {
         self.observed().close();
         self.submit(Call::HandOver, saved)
@@ -104,7 +106,8 @@ impl Client {
     ///
     /// A claim has one guard at most: whichever of two is dropped first gives the lock up for both. So it is asked for once, and
     /// not of what this process locked itself. [`Error::LockTwice`] while this client takes the same lock;
-    /// [`Error::NotAuthorized`] if the session knows of the node, and has neither the right `read` nor `lock`.
+    /// [`Error::NotAuthorized`] if the session knows of the node, and has neither the right `read` nor `lock`;
+    /// [`Error::TooManyLockWaits`] if this client waits for too many.
     pub fn resume_lock(&self, path: &str) -> Op<Option<LockGuard>> {
         let path = match self.inward(path) {
             Ok(path) => path,

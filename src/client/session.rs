@@ -3,6 +3,8 @@
 use crate::paxos::ballot::ReplicaId;
 
 /// Whether the session, and what lives with it, can be relied upon.
+///
+/// Safe, jeopardy and the grace after it are those of Chubby's sessions (Burrows, OSDI 2006, §2.8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SessionState {

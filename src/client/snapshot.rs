@@ -18,6 +18,14 @@ use crate::wire::snapshots::{SnapshotAnswer, SnapshotQuestion};
 /// access list, the super principal alone is lent anything: [`authenticate`](Self::authenticate) before, or every question is
 /// [`Error::NotSuper`]. What is fetched is an image's file,
 /// byte for byte: who fetches it checks it.
+///
+/// # Errors
+///
+/// [`open`](Self::open) fails as [`status`](fn@super::status) does. Each question after it may be [`Error::Deadline`]
+/// if the replica is silent, and [`Error::Io`] or [`Error::Protocol`] if it closes the connection: then open another.
+/// `image` and `piece` are [`Error::NotSuper`] to others than the super principal; `authenticate` is refused for what
+/// [`Client::authenticate`](super::Client::authenticate) is, and is [`Error::Protocol`] if the cell opens no session
+/// now.
 #[derive(Debug)]
 pub struct SnapshotSource {
     line: Line,

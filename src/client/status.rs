@@ -34,6 +34,10 @@ pub struct Report {
 
 /// Asks the replica at `endpoint` (`host:port`), and no other, how it is; waits for at most `timeout`. It needs no session,
 /// and is answered whether or not the cell has a leader.
+///
+/// [`Error::BadTarget`] if `endpoint` is not one address; [`Error::Silent`] if there is no connection to it, and
+/// [`Error::Deadline`] or [`Error::Io`] if the answer stays out; [`Error::WrongCell`] if it names a `cell`, and it is
+/// another one's; [`Error::Version`] or [`Error::Protocol`] if the two do not understand each other.
 pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
     let (members, status) = ask(endpoint, timeout, &ClientMessage::Status { number: 1 }, |answer| match answer {
         ServerMessage::StatusReply { status, .. } => Some(status),
@@ -43,7 +47,7 @@ pub fn status(endpoint: &str, timeout: Duration) -> Result<Report> {
 }
 
 /// The sessions that live after `after` ([`SessionId`]`(0)`: from the first on), by id, as far as the replica at `endpoint`
-/// knows; a page of them. Otherwise as [`status`].
+/// knows; a page of them. As [`status`], errors included.
 pub fn sessions(endpoint: &str, after: SessionId, timeout: Duration) -> Result<SessionsPage> {
     let (_, page) = ask(endpoint, timeout, &ClientMessage::Sessions { number: 1, after }, |answer| match answer {
         ServerMessage::SessionsReply { page, .. } => Some(page),
@@ -52,9 +56,11 @@ pub fn sessions(endpoint: &str, after: SessionId, timeout: Duration) -> Result<S
     Ok(page)
 }
 
-/// Asks the replica at `endpoint`, and no other, for the cell's members, and to make `change` of them. Only the leader makes
-/// one; it answers when the change is proposed, and the list tells when it is made. Where the cell has a super principal or an
-/// access list, those of the super principal must be among the `credentials`: a change is [`Error::NotSuper`] without.
+/// Asks the replica at `endpoint`, and no other, for the cell's members, and to make `change` of them. Only the leader
+/// makes one; it answers when the change is proposed, and the list tells when it is made. Where the cell has a super
+/// principal or an access list, those of the super principal must be among the `credentials`: a change is
+/// [`Error::NotSuper`] without. A change that is not made is an answer. Otherwise it fails as [`status`] does, and for
+/// credentials that cannot be, as [`Client::authenticate`](super::Client::authenticate) does.
 pub fn members<'a>(
     endpoint: &str,
     change: Option<MemberChange>,

@@ -138,7 +138,11 @@ impl Txn {
         self.step(path, |path| Step::Append { path, records: records.into_iter().collect(), end })
     }
 
-    /// Queues the transaction. Whether its steps were done, its outcome says.
+    /// Queues the transaction. Whether its steps were done, its outcome says; what a step is refused for is there.
+    /// [`Error::TooLarge`] past [`MULTI_OPS_MAX`](crate::limits::MULTI_OPS_MAX) steps or
+    /// [`REQUEST_BYTES_MAX`](crate::limits::REQUEST_BYTES_MAX) bytes, and with data or an access list too large for any
+    /// node; [`Error::BadArgument`] if a step's path does not start with `/`, or a step is to make parents;
+    /// [`Error::Fenced`] of a [guarded](super::Guarded::txn) one once the lock is lost.
     pub fn commit(self) -> Op<TxnOutcome> {
         let steps = match self.steps {
             Ok(steps) => steps,

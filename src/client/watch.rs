@@ -253,7 +253,8 @@ impl WatchEvent {
 
 impl Client {
     /// Watches a node, which need not exist. It is done when the watch stands; what is asked for after this call does
-    /// not escape it.
+    /// not escape it. [`Error::TooLarge`] if this client has more than
+    /// [`WATCHES_PER_CONNECTION_MAX`](crate::limits::WATCHES_PER_CONNECTION_MAX) of them.
     pub fn watch(&self, path: &str, options: WatchOptions) -> Op<Watch> {
         let (op, promise) = Op::new();
         self.watch_then(path, options, move |watch| promise.keep(watch));
@@ -273,7 +274,8 @@ impl Client {
         }
     }
 
-    /// A node's data and stat, or that it is not there, and a watch of all that happens to it after.
+    /// A node's data and stat, or that it is not there, and a watch of all that happens to it after. [`Error::IsLog`]
+    /// of a log; otherwise as [`watch`](Self::watch).
     pub fn get_and_watch(&self, path: &str) -> Op<(Option<(Bytes, Stat)>, Watch)> {
         let watch = self.watch(path, WatchOptions::node());
         let path = match self.inward(path) {

@@ -62,6 +62,7 @@
 //! can guess passwords against them; so keep to trusted networks and long passwords. A session of a resumed connection
 //! has the address of the last one. Principals are never taken from a session again; close it. Nor do lists guard the ports
 //! for the replicas, or the disks.
+#![deny(missing_docs)]
 
 use core::net::IpAddr;
 
@@ -112,9 +113,17 @@ pub enum Who {
     /// Whoever proved to be that user: `digest:NAME:DIGEST`.
     User(User),
     /// Whoever connects from an address with these first bits: `ip:ADDRESS/BITS`.
-    Network { address: IpAddr, bits: u8 },
+    Network {
+        /// The address, of which the first bits count.
+        address: IpAddr,
+        /// How many of them.
+        bits: u8,
+    },
     /// Whoever is listed in that node: `group:/acl/NAME`.
-    Group { path: String },
+    Group {
+        /// The node, as the cell calls it.
+        path: String,
+    },
 }
 
 /// A user with a password, which a name and the password's digest stand for.

@@ -208,7 +208,10 @@ pub enum Expiry {
     /// That its last child went ([`Lifetime::Container`]).
     Emptied,
     /// That it was left alone for so long ([`Lifetime::Ttl`]).
-    Idle { ttl_ms: u64 },
+    Idle {
+        /// For how long, in milliseconds of the log's time.
+        ttl_ms: u64,
+    },
     /// That nobody has it open any more ([`Lifetime::Transient`]).
     Closed,
 }

@@ -1,4 +1,5 @@
 //! The list of members, as operators see it and change it.
+#![deny(missing_docs)]
 
 use bytes::{BufMut, BytesMut};
 
@@ -31,9 +32,17 @@ pub enum ChangeAnswer {
     /// None was asked for.
     Listed,
     /// It is proposed in that slot, or was made there before. A proposal can still be lost with its leader.
-    Changed { slot: Slot },
-    /// It is not. `again`: it may be, a little later, or by another replica.
-    Refused { again: bool, text: String },
+    Changed {
+        /// The slot of the new list.
+        slot: Slot,
+    },
+    /// It is not.
+    Refused {
+        /// It may be, a little later, or by another replica.
+        again: bool,
+        /// Why not, and how to mend it.
+        text: String,
+    },
     /// It is not: only the cell's super principal changes the members.
     NotAuthorized,
 }

@@ -124,6 +124,14 @@ pub enum Answered {
 }
 
 /// One client's session and connection.
+///
+/// # Errors
+///
+/// Whatever it is asked for is refused once it is over, with what ended it, and with [`Error::Closed`] once it is being
+/// closed or handed over. `request`, `authenticate`, `read`, `read_and_keep` and `watch` are [`Error::TooManyCalls`]
+/// past [`Settings::calls_max`], and `request` is [`Error::TooLarge`] past a bound of the server; `await_lock` is
+/// [`Error::TooManyLockWaits`] past [`CONNECTION_LOCK_WAITS_MAX`](crate::limits::CONNECTION_LOCK_WAITS_MAX).
+/// `hand_over` has no others.
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,

@@ -12,6 +12,14 @@ use super::{found, gone, remove};
 ///
 /// It is a permanent node: it stays raised whatever becomes of who raised it, so somebody has to lower it. Raising and lowering
 /// it again changes nothing. Who waits is woken by the one event that concerns all; a new leader tells it as well, once.
+///
+/// # Errors
+///
+/// `raise` is refused as [`Client::create`] is where the node has no place or no room, `lower` is
+/// [`Error::NotEmpty`](super::super::Error::NotEmpty) while somebody has nodes below it, and `pass` may be refused as
+/// [`Client::watch`] may. `is_raised` has no errors of its own.
+///
+/// As the barrier of ZooKeeper's recipes.
 #[derive(Clone, Debug)]
 pub struct Barrier {
     client: Client,

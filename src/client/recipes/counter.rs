@@ -17,6 +17,13 @@ use super::super::{Client, CreateOptions, Expect, Handle, HandleMode, OpenOption
 ///
 /// Of those who meet in it one always gets on, and the others read again. An addition takes effect once, however often it had to
 /// be sent and whoever leads; if the session ends under it, [`Error::outcome`] says whether it may have.
+///
+/// # Errors
+///
+/// `get` and `add` are [`Error::BadArgument`] if the node holds no number, and [`Error::IsLog`] of a log. The first
+/// `add` opens the node, and may be refused as [`Client::open`] may.
+///
+/// As the counters of Apache Curator, ZooKeeper's library of recipes.
 #[derive(Clone, Debug)]
 pub struct Counter {
     client: Client,

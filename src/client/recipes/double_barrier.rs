@@ -23,6 +23,15 @@ static ENTRIES: AtomicU64 = AtomicU64::new(0);
 ///
 /// A participant whose session ends has left: those inside do not wait for it, those outside wait for another to come. A change
 /// of the leader loses nobody. Who comes while others are inside belongs to the next round, and neither waits for the other.
+///
+/// # Errors
+///
+/// `enter` is [`Error::TooLarge`] of too large a `count`, and may be refused as [`Client::create`] and
+/// [`Client::watch`] may where its nodes have no place or no room. It is [`Error::NoNode`] if the barrier is deleted
+/// meanwhile, as is [`leave`](Inside::leave).
+///
+/// As the double barrier of ZooKeeper's recipes and its paper (Hunt and others, USENIX ATC 2010, §2.4); the rounds are
+/// ours.
 #[derive(Clone, Debug)]
 pub struct DoubleBarrier {
     client: Client,
@@ -31,6 +40,10 @@ pub struct DoubleBarrier {
 }
 
 /// Being inside; dropped, it leaves without waiting for the others.
+///
+/// # Errors
+///
+/// `leave` is [`Error::NoNode`] if the barrier was deleted, and may be refused as [`Client::watch`] may.
 #[derive(Debug)]
 #[must_use = "dropping it leaves without waiting for the others"]
 pub struct Inside {

@@ -18,6 +18,14 @@ use super::{Followed, found};
 /// A leader whose session is lost is deposed in the same step as its seat is emptied; the next in the queue is told, nobody else
 /// is woken. One that slept meanwhile finds `is_held` false when it wakes, and what it writes under its guard is refused. Who was
 /// waiting keeps the place across leaders of the cell, and loses it with the session.
+///
+/// # Errors
+///
+/// `campaign` and `try_campaign` are [`Error::LockTwice`] if this session leads or campaigns already (two threads that
+/// contend need clients of their own), [`Error::Fenced`] if the turn was lost before the seat was taken, and may
+/// otherwise be refused as [`Client::lock`] and [`Client::create`] may. `leader` has no errors of its own.
+///
+/// As leader election of ZooKeeper's recipes, and of primaries by Chubby (Burrows, OSDI 2006, §2.6).
 #[derive(Clone, Debug)]
 pub struct Election {
     client: Client,
@@ -25,6 +33,11 @@ pub struct Election {
 }
 
 /// Being the leader; it ends when this is dropped, or the session is lost.
+///
+/// # Errors
+///
+/// `proclaim` and `resign` are [`Error::Fenced`] once leadership was lost. `proclaim` is [`Error::NoNode`] if somebody
+/// deleted the seat, and [`Error::TooLarge`] or [`Error::BytesOverQuota`] if the value has no room.
 #[derive(Debug)]
 #[must_use = "dropping it resigns"]
 pub struct Leadership {
@@ -44,6 +57,11 @@ pub struct Leader {
 }
 
 /// The leaders, one after the other.
+///
+/// # Errors
+///
+/// `next` may be refused as [`Client::watch`] may. It fails for good when the session ends ([`Error::SessionExpired`]);
+/// after another failure, as by [`Error::Deadline`], it goes on where it was.
 #[derive(Debug)]
 pub struct Observe {
     client: Client,

@@ -23,6 +23,8 @@ use super::super::error::{Error, Result};
 /// The number must last as long as what it protects: a service that keeps data on a disk keeps [`highest`](Self::highest)
 /// with them, and begins with it again by [`starting_at`](Self::starting_at). Writes to nodes of the cell need no fence:
 /// [`guarded`](super::super::LockGuard::guarded) ones are refused by the cell itself.
+///
+/// As servers check Chubby's sequencers against the most recent they have seen (Burrows, OSDI 2006, §2.4).
 #[derive(Debug)]
 pub struct Fence {
     lock: String,

@@ -9,20 +9,21 @@ use super::super::{Client, Consistency, CreateOptions, Expect, Op, WatchOptions}
 use super::{Followed, found};
 
 /// A group: members join under a name, with a value, and are members as long as their sessions live. With addresses for
-/// values it is the list of a service's instances.
+/// values it is the list of a service's instances: [`discovery`](super::discovery).
 ///
 #[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/membership.rs"), "```")]
-///
-/// # Service discovery
-///
-/// With addresses for values a group is the list of a service's instances:
-///
-#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/discovery.rs"), "```")]
 ///
 /// # When something fails
 ///
 /// A member goes with its session, in one step for all to see, and its name is free from then on. A name is made once: asked for
 /// across a change of the leader, the answer is that of the first asking.
+///
+/// # Errors
+///
+/// `join` is [`Error::NodeExists`] while the name is another's, [`Error::BadArgument`] for a name that can be none, and
+/// may otherwise be refused as [`Client::create`] may. `members` has no errors of its own.
+///
+/// As group membership of ZooKeeper's recipes and its paper (Hunt and others, USENIX ATC 2010, §2.4).
 #[derive(Clone, Debug)]
 pub struct Group {
     client: Client,
@@ -30,6 +31,11 @@ pub struct Group {
 }
 
 /// Being a member; it ends when this is dropped, or the session does.
+///
+/// # Errors
+///
+/// `update` and `leave` are [`Error::NoNode`] if somebody deleted the member's node; `update` is [`Error::TooLarge`] or
+/// [`Error::BytesOverQuota`] if the value has no room.
 #[derive(Debug)]
 #[must_use = "dropping it leaves the group"]
 pub struct Membership {
@@ -39,6 +45,11 @@ pub struct Membership {
 }
 
 /// The members, whenever that changes.
+///
+/// # Errors
+///
+/// `next` may be refused as [`Client::watch`] may. It fails for good when the session ends ([`Error::SessionExpired`]);
+/// after another failure, as by [`Error::Deadline`], it goes on where it was.
 #[derive(Debug)]
 pub struct Members {
     group: Group,

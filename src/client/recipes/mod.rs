@@ -7,10 +7,12 @@
 //! | [`Semaphore`] | at most so many at a time |
 //! | [`Barrier`] | all wait until somebody lets them go |
 //! | [`DoubleBarrier`] | so many begin together, and end together |
-//! | [`Group`] | who is there now; also [service discovery](Group#service-discovery) |
+//! | [`Group`] | who is there now |
+//! | [`discovery`] | where a service's instances are found: a [`Group`] of addresses |
 //! | [`Rendezvous`] | one leaves word, others wait for it |
 //! | [`Setting`] | configuration that is read again when it changes |
-//! | [`Queue`] | each entry taken once, [by priority](Queue#by-priority) |
+//! | [`Queue`] | each entry taken once |
+//! | [`priority_queue`] | the most urgent entry first: a [`Queue`] with numbers |
 //! | [`Counter`] | a number that many change |
 //! | [`Fence`] | for the services that the holder of a lock talks to |
 //!
@@ -33,6 +35,11 @@
 //! A turn is a lock, and a session holds a lock once: threads that contend with each other in a recipe need clients of
 //! their own, or one of them gets [`Error::LockTwice`].
 //!
+//! # Errors
+//!
+//! A recipe's page names its own errors. Any of its calls may besides fail as every call of a [`Client`] may, with
+//! [`Error::SessionExpired`] above all, and where there are access lists with [`Error::NotAuthorized`].
+//!
 //! # Not here
 //!
 //! Retries after the end of a session: only the program knows what else was lost with it.
@@ -48,6 +55,44 @@ mod read_write_lock;
 mod rendezvous;
 mod semaphore;
 mod setting;
+
+/// Service discovery: instances say where they are found, and who calls them follows the list.
+///
+/// That is a [`Group`] with addresses for values. An instance [joins](Group::join) under a name of its own and is
+/// listed as long as its session lives; who calls the service [watches](Group::watch) the group, and is told all that
+/// are there after each change.
+///
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/discovery.rs"), "```")]
+///
+/// An instance about to stop [leaves](Membership::leave) first. What else callers have to know of it, as that it is
+/// draining, is part of its value, which it may [change](Membership::update).
+///
+/// # When something fails
+///
+/// An instance that dies is listed until its session has ended, so that callers must be ready for one that does not
+/// answer. While the cell has no leader, what was told last is all that is known; it serves on. With the session of who
+/// follows the list, following ends.
+///
+/// As Chubby is used for a name service (Burrows, OSDI 2006, §4.3), and by the service discovery of Apache Curator.
+pub mod discovery {}
+
+/// The priority queue: the most urgent entry is taken first, and among equals the one that came first.
+///
+/// That is a [`Queue`] whose entries are put with numbers, by [`Queue::put_at`]: the lowest is taken first, and
+/// [`Queue::put`] gives 0. The number is part of the entry's name, before the one that the cell adds, so that the queue
+/// is always in order, and putting an entry moves no other.
+///
+#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/priority_queue.rs"), "```")]
+///
+/// Who only ever puts urgent entries keeps the others waiting for ever.
+///
+/// # When something fails
+///
+/// What holds of the [`Queue`]: an entry is put once and taken once. One that is put while another is being taken comes
+/// after that, whatever its number.
+///
+/// As the priority queue of ZooKeeper's recipes.
+pub mod priority_queue {}
 
 pub use barrier::Barrier;
 pub use counter::Counter;

@@ -13,17 +13,24 @@ use super::{found, next};
 /// Who takes an entry has its turn first, the lock of the node; whoever's turn it is waits alone for an empty queue to be
 /// filled, and removes the entry in one transaction that is done once, however often it had to be sent, and only while the
 /// turn lasts. An entry is gone once it is taken: a program that must not lose one when it dies uses
-/// [`take_with`](Self::take_with). For hundreds of entries, not for millions: each is a node.
-///
-/// # By priority
-///
-#[doc = concat!("```no_run\n", include_str!("../../../tests/process/recipe_examples/priority_queue.rs"), "```")]
+/// [`take_with`](Self::take_with). For hundreds of entries, not for millions: each is a node. By priority:
+/// [`priority_queue`](super::priority_queue).
 ///
 /// # When something fails
 ///
 /// One who dies at its turn loses it with its session, and the next in the lock's queue has it; the entry is still there, or taken
 /// and recorded. An entry is put once and taken once, whoever leads the cell and however often it had to be asked. One event wakes
 /// one who waits.
+///
+/// # Errors
+///
+/// `put` and `put_at` may be refused as [`Client::create`] may: [`Error::TooLarge`], [`Error::BytesOverQuota`] and the
+/// like. `take` and `take_with` are [`Error::LockTwice`] if this session takes from the queue already (two threads that
+/// contend need clients of their own), [`Error::Fenced`] if the turn was lost before the entry was taken, and
+/// [`Error::NoNode`] or [`Error::BadVersion`] if somebody deleted or changed the entry at that moment by hand; nothing
+/// is taken then. `len` and `is_empty` have no errors of their own.
+///
+/// As the queue, and the priority queue, of ZooKeeper's recipes.
 #[derive(Clone, Debug)]
 pub struct Queue {
     client: Client,

@@ -15,6 +15,14 @@ use super::found;
 ///
 /// It goes with the session of who holds it, and to whoever is next in the queue, all readers up to the next writer at once.
 /// One that slept finds `is_held` false when it wakes, and its guarded writes refused.
+///
+/// # Errors
+///
+/// `read` and `write` may be refused as [`Client::lock`] may: [`Error::LockTwice`](super::super::Error::LockTwice) if
+/// this session has the lock, or waits for it, already: two threads that contend need clients of their own.
+///
+/// As the read/write locks of ZooKeeper's paper (Hunt and others, USENIX ATC 2010, §2.4), the shared locks of its
+/// recipes, on locks as Chubby's (Burrows, OSDI 2006, §2.4).
 #[derive(Clone, Debug)]
 pub struct ReadWriteLock {
     client: Client,

@@ -14,6 +14,13 @@ use super::{found, next};
 ///
 /// The word goes with the session of who left it, so that nobody is sent to one that is gone; who waits then waits for the next.
 /// It is left once, whoever leads the cell.
+///
+/// # Errors
+///
+/// `announce` is [`Error::NodeExists`] while another session's word is there, and may otherwise be refused as
+/// [`Client::create`] may. `meet` is [`Error::IsLog`] of a log, and may be refused as [`Client::watch`] may.
+///
+/// As the rendezvous of ZooKeeper's paper (Hunt and others, USENIX ATC 2010, §2.4).
 #[derive(Clone, Debug)]
 pub struct Rendezvous {
     client: Client,

@@ -16,6 +16,15 @@ use super::{found, next};
 ///
 /// A permit goes with its session, in one step, and one who waits is let in. Only the one whose turn it is watches the permits, so
 /// that each given back wakes one. One whose turn was lost while it slept makes no permit.
+///
+/// # Errors
+///
+/// `acquire` is [`Error::LockTwice`](super::super::Error::LockTwice) if this session waits for a permit already (two
+/// threads that contend need clients of their own), [`Error::Fenced`](super::super::Error::Fenced) if the turn was lost
+/// before the permit was made, and may otherwise be refused as [`Client::lock`] and [`Client::create`] may. `held` has
+/// no errors of its own.
+///
+/// As the semaphore of Apache Curator, ZooKeeper's library of recipes.
 #[derive(Clone, Debug)]
 pub struct Semaphore {
     client: Client,
@@ -24,6 +33,10 @@ pub struct Semaphore {
 }
 
 /// A permit; it is given back when this is dropped, or the session ends.
+///
+/// # Errors
+///
+/// `release` is [`Error::NoNode`](super::super::Error::NoNode) if somebody deleted the permit's node before.
 #[derive(Debug)]
 #[must_use = "dropping it gives the permit back"]
 pub struct Permit {

@@ -17,6 +17,14 @@ use super::{Followed, found};
 ///
 /// The value outlives who set it. Across leaders and connections nothing older is ever told after something newer, and what could
 /// not be told in between is read again. With the session of who follows it, following ends.
+///
+/// # Errors
+///
+/// `next` may be refused as [`Client::watch`] may, and fails for good when the session ends
+/// ([`Error::SessionExpired`]); after another failure, as by [`Error::Deadline`], it goes on where it was. `set` is
+/// [`Error::TooLarge`] or [`Error::BytesOverQuota`] if the value has no room. Both are [`Error::IsLog`] of a log.
+///
+/// As configuration in ZooKeeper's recipes and its paper (Hunt and others, USENIX ATC 2010, §2.4).
 #[derive(Debug)]
 pub struct Setting {
     client: Client,
