@@ -7,6 +7,7 @@ mod locks;
 mod markers;
 mod recipes;
 mod snapshot;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "server")]
 mod peer;
+mod tags;
 
 use std::path::PathBuf;
 

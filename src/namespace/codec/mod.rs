@@ -45,4 +45,4 @@ pub use reader::{DecodeError, Reader, put_bytes, put_maybe, put_text};
 pub use reply::{decode_outcome, decode_read_outcome, encode_outcome, encode_read_outcome};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,6 +2,8 @@
 
 mod acl;
 mod golden;
+pub(crate) mod lines;
+mod tags;
 
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;

@@ -2,13 +2,28 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::tags::framed;
 use super::{CELL, SECRET, SESSION, compare, golden};
+use crate::namespace::codec::tests::lines::{Lines, all_have_examples, tagged};
 use crate::paxos::ballot::{Ballot, Incarnation, ReplicaId, Slot};
-use crate::paxos::{Acknowledged, Evidence, Message, SlotReport, Value};
+use crate::paxos::{Acknowledged, Config, Evidence, Kind, Member, Message, SlotReport, Standing, Value};
 use crate::time::Duration;
 use crate::wire::cache::{Keep, Recall, Wish, Word};
 use crate::wire::frame::{FrameError, FrameReader, PEER_MAGIC};
-use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerMessage, Unnamed};
+use crate::wire::peer::{self, Hello, PEER_PROTOCOL, PeerError, PeerMessage, Unnamed};
+
+tagged! {
+    Message {
+        Probe, ProbeReply, Prepare, Promise, Refused, FetchAccepted, AcceptedValue, Accept, Accepted, Heartbeat,
+        HeartbeatReply, CatchUp, Chosen, Trimmed, Release,
+    }
+    PeerMessage {
+        Paxos, Forward, ForwardRefused, ReadPoint, ReadPointReply, Recall, Recalled, FetchImage, ImagePiece, Digest,
+        EntryWanted,
+    }
+    Evidence { Have, Lost, Maybe, Unknown }
+    Kind { Noop, Commands, Config }
+}
 
 const BALLOT: Ballot = Ballot { round: 12, replica: ReplicaId(2) };
 const OLDER: Ballot = Ballot { round: 11, replica: ReplicaId(3) };
@@ -119,6 +134,58 @@ fn bytes_of(message: &PeerMessage) -> BytesMut {
     bytes
 }
 
+/// The message in its bytes.
+fn decoded(bytes: &[u8]) -> Option<Result<PeerMessage, PeerError>> {
+    let mut decoded = None;
+    let fed = FrameReader::new(PEER_MAGIC).feed(bytes, 1 << 20, |frame| {
+        decoded = Some(peer::decode(&frame));
+        Ok::<(), FrameError>(())
+    });
+    fed.expect("a sound frame");
+    decoded
+}
+
+/// The frame of a message, once it is read as that message again.
+fn told(message: Message) -> String {
+    let message = PeerMessage::Paxos(message);
+    let bytes = bytes_of(&message);
+    assert_eq!(decoded(&bytes), Some(Ok(message)));
+    framed(&bytes)
+}
+
+fn proposed(value: Value) -> String {
+    let (slot, chosen_upto, lease) = (Slot(104), Slot(103), Duration::from_millis(250));
+    told(Message::Accept { ballot: BALLOT, slot, value, chosen_upto, lease })
+}
+
+#[test]
+fn every_tag_in_the_messages_between_replicas_is_on_record() {
+    let mut lines = Lines::of("peer_tags.txt");
+    let (accepted, hash, slot) = (OLDER, HASH, Slot(104));
+    let words = [
+        Evidence::Have { accepted, hash },
+        Evidence::Lost { accepted, hash },
+        Evidence::Maybe { accepted, hash },
+        Evidence::Unknown,
+    ];
+    lines.each(words, |evidence| {
+        let reports = vec![SlotReport { slot, evidence }];
+        told(Message::Promise { ballot: BALLOT, chosen_upto: Slot(103), part: 0, last: true, reports })
+    });
+    lines.each([Kind::Noop, Kind::Commands, Kind::Config], |kind| {
+        let value = Value::copy_of(&[kind.tag()]);
+        assert_eq!(value.kind(), Some(kind));
+        proposed(value)
+    });
+    lines.each([Standing::Voter, Standing::Learner], |standing| {
+        let list = Config::new(vec![Member { standing, ..Member::voter(ReplicaId(4)) }]);
+        let value = list.to_value(Slot(40));
+        assert_eq!(Config::from_value(&value), Some((Slot(40), list)));
+        proposed(value)
+    });
+    lines.hold();
+}
+
 #[test]
 fn the_messages_between_replicas_have_the_bytes_on_record() {
     let (from, to, incarnation) = (ReplicaId(2), ReplicaId(1), Incarnation(SECRET));
@@ -142,15 +209,11 @@ fn the_messages_between_replicas_have_the_bytes_on_record() {
     });
     fed.expect("a sound frame");
     frames.push(("unnamed", bytes));
+    all_have_examples(&paxos_messages());
+    all_have_examples(&messages());
     for message in messages() {
         let bytes = bytes_of(&message);
-        let mut decoded = None;
-        let fed = FrameReader::new(PEER_MAGIC).feed(&bytes, 1 << 20, |frame| {
-            decoded = Some(peer::decode(&frame));
-            Ok::<(), FrameError>(())
-        });
-        fed.expect("a sound frame");
-        assert_eq!(decoded, Some(Ok(message.clone())), "{}", name(&message));
+        assert_eq!(decoded(&bytes), Some(Ok(message.clone())), "{}", name(&message));
         frames.push((name(&message), bytes));
     }
     let mut names: Vec<&str> = frames.iter().map(|(name, _)| *name).collect();
