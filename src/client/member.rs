@@ -163,8 +163,8 @@ impl Member {
 
     /// Publishes what callers may look at, and keeps the promise of the opening.
     pub(super) fn observe(&mut self) {
-        let (state, lease_until) = (self.machine.state(), self.machine.lease_until());
-        self.observed.set(state, self.machine.session(), lease_until, self.machine.revision());
+        let (state, until) = (self.machine.state(), (self.machine.lease_until(), self.machine.grace_until()));
+        self.observed.set(state, self.machine.session(), until, self.machine.revision());
         let ending = self.machine.ending();
         if self.machine.session().is_none() && ending.is_none() {
             return;

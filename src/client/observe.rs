@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use rustix::process::Pid;
 
+use super::api::Client;
 use super::clock;
 use super::kept::KeptAnswers;
 use super::machine::{CacheSettings, Shelve};
@@ -36,6 +37,8 @@ pub(super) struct Observed {
 struct View {
     state: SessionState,
     lease_until: Instant,
+    /// When the session is taken for over, its lease being over, if the cell is not heard.
+    grace_until: Instant,
     /// The client is being closed: what its session holds may go at any moment.
     closing: bool,
 }
@@ -65,7 +68,8 @@ struct Heard {
 
 impl Observed {
     pub(super) fn new(cache: Option<CacheSettings>) -> Self {
-        let view = View { state: SessionState::Connecting, lease_until: Instant::ZERO, closing: false };
+        let (state, never) = (SessionState::Connecting, Instant::ZERO);
+        let view = View { state, lease_until: never, grace_until: never, closing: false };
         let kept = cache.map(KeptAnswers::new);
         Self {
             process: process::current(),
@@ -88,8 +92,21 @@ impl Observed {
         if !self.is_here() {
             return Duration::ZERO;
         }
-        let View { state, lease_until, closing } = *lock(&self.view);
+        let View { state, lease_until, closing, .. } = *lock(&self.view);
         if state == SessionState::Safe && !closing { (lease_until - clock::now()).into() } else { Duration::ZERO }
+    }
+
+    /// For how much longer the cell is hoped to confirm the session, whose lease is over by the clock, which is asked here too.
+    pub(super) fn grace_left(&self) -> Duration {
+        if !self.is_here() {
+            return Duration::ZERO;
+        }
+        let (View { state, lease_until, grace_until, .. }, now) = (*lock(&self.view), clock::now());
+        match state {
+            SessionState::Safe if now < lease_until => Duration::ZERO,
+            SessionState::Safe | SessionState::Jeopardy => (grace_until - now).into(),
+            SessionState::Connecting | SessionState::Expired | SessionState::Closed => Duration::ZERO,
+        }
     }
 
     /// Whether the session's lease holds now.
@@ -162,14 +179,14 @@ impl Observed {
         &self,
         state: SessionState,
         session: Option<SessionId>,
-        lease_until: Instant,
+        (lease_until, grace_until): (Instant, Instant),
         revision: Revision,
     ) {
         if let Some(session) = session {
             self.session.get_or_init(|| session);
         }
         let mut view = lock(&self.view);
-        *view = View { state, lease_until, closing: view.closing };
+        *view = View { state, lease_until, grace_until, closing: view.closing };
         self.revision.store(revision, Ordering::Release);
     }
 
@@ -196,6 +213,16 @@ impl Observed {
                 waker.wake();
             }
         }
+    }
+}
+
+impl Client {
+    /// For how much longer the cell may confirm the session, whose lease ran out, before it is taken for over, by this host's
+    /// clock; zero while it is not in [jeopardy](SessionEvent::Jeopardy). Whoever wants to wait out a doubt, and has something
+    /// to do before it is too late, begins when so much is left.
+    #[must_use]
+    pub fn grace_left(&self) -> Duration {
+        self.observed().grace_left()
     }
 }
 

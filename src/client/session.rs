@@ -29,7 +29,8 @@ pub enum SessionEvent {
     Safe,
     /// The lease ran out; unless the cell confirms the session within `grace`, it is taken for over.
     Jeopardy {
-        /// What is left until then.
+        /// What was left until then, as of the event: whoever takes it out of the stream late asks
+        /// [`Client::grace_left`](super::Client::grace_left).
         grace: std::time::Duration,
     },
     /// Another replica leads; the session goes on.

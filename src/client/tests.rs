@@ -2,9 +2,11 @@
 //! the sockets and the calls; the real cell is met in the repository's process tests.
 
 mod acl;
+mod errors;
 mod kept;
 mod locks;
 mod markers;
+mod observed;
 mod recipes;
 mod snapshot;
 mod texts;

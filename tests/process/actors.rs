@@ -1,18 +1,20 @@
 //! Client processes: this test program run once more, in a part that a test gives it, so that a client can be killed, stopped
 //! and woken like a server. Only those started here are ever ended, by their handles.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, SystemTime};
 
 use quorate::client::recipes::{DoubleBarrier, Election, Group, ReadWriteLock, Rendezvous, Semaphore};
 use quorate::client::{
-    CacheSettings, Client, CreateOptions, Error, Expect, LockOptions, Outcome, WatchOptions, block_on,
+    CacheSettings, Client, CreateOptions, Error, Expect, LockGuard, LockOptions, Outcome, WatchOptions, block_on,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::cell::{Cell, PATIENCE};
+use super::crowds;
 
 /// A client process.
 pub struct Actor {
@@ -23,11 +25,17 @@ pub struct Actor {
 impl Actor {
     /// A process that plays `part` with the cell.
     pub fn start(part: &str, cell: &Cell) -> Self {
+        Self::start_with(part, cell, &[])
+    }
+
+    /// As [`Actor::start`], with these variables in its environment besides.
+    pub fn start_with(part: &str, cell: &Cell, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--ignored", "--exact", "actors::act", "--nocapture"])
             .env(PART, part)
             .env(ENDPOINTS, cell.endpoints())
-            .stdin(Stdio::null())
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
@@ -47,6 +55,12 @@ impl Actor {
     /// What it says next.
     pub fn hear(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("it says something")
+    }
+
+    /// Tells it to go on: it waits for that with [`go_ahead`].
+    pub fn go_ahead(&mut self) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(b"\n").and_then(|()| stdin.flush()).expect("it listens");
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -84,6 +98,10 @@ fn act() {
     match part.as_str() {
         "write" => write(&connect(&target)),
         "hold" => hold(&connect(&target.replace("10s", "2s"))),
+        "hold while clocks jump" => hold_while_clocks_jump(&connect(&target.replace("10s", "4s")), 3 * 4),
+        "close" => close(connect(&target.replace("10s", "60s"))),
+        "serve" => serve(&connect(&target.replace("10s", "5s"))),
+        "crowd" => crowds::hold_many(&target.replace("10s", "60s")),
         "recipes" => recipes(&connect(&target.replace("10s", "2s"))),
         "fork" => fork(&connect(&target)),
         "pinned" => pinned(&target),
@@ -116,10 +134,15 @@ fn write(client: &Client) {
     }
 }
 
-/// Holds a lock, and for as long as it is told that it holds it remembers when it last asked.
+/// Holds a lock until it is lost.
 fn hold(client: &Client) {
     let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
     say("held");
+    believe(&guard);
+}
+
+/// As long as it is told that it holds the lock it remembers when it last asked.
+fn believe(guard: &LockGuard) {
     // It may be stopped before it ever asks.
     let mut believed_at = 0;
     loop {
@@ -131,6 +154,47 @@ fn hold(client: &Client) {
     }
     let refused = guard.guarded().set("/lock", "mine", Expect::Any).wait();
     say(&format!("lost {believed_at} {}", refused.is_err()));
+}
+
+/// Holds a lock for so many seconds, with an eye on the wall clock, as libc tells it and as the library would ask for it; and then
+/// until it is lost.
+fn hold_while_clocks_jump(client: &Client, seconds: u64) {
+    let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
+    say("held");
+    let (until, mut held) = (boot_time() + seconds * 1_000_000_000, true);
+    let mut readings = [Vec::new(), Vec::new()];
+    while held && boot_time() < until {
+        held = guard.is_held();
+        let told = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is not that early").as_secs();
+        let asked = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec.unsigned_abs();
+        readings[0].push(told);
+        readings[1].push(asked);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let [told, asked] = readings.map(|all| {
+        let jumps = |pair: &[u64]| pair[0].abs_diff(pair[1]) > 3600;
+        all.windows(2).any(jumps)
+    });
+    say(&format!("held {held} jumped {told} {asked}"));
+    believe(&guard);
+}
+
+/// Ends as a program does whose `main` closes its client and returns: what it has is not even dropped.
+fn close(client: Client) {
+    let guard = client.lock("/lock", LockOptions::exclusive()).wait().expect("the lock");
+    say("held");
+    client.close().wait().expect("closed");
+    assert!(!guard.is_held(), "it was given up");
+    std::process::exit(0);
+}
+
+/// Is an instance of a service until it is killed.
+fn serve(client: &Client) -> ! {
+    let _membership = block_on(Group::new(client, "/services/web").join("c", "10.0.0.3:80")).expect("it is a member");
+    say("serves");
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Has something of each recipe that a session can have, until it is killed.
@@ -211,8 +275,15 @@ fn pinned(target: &str) {
     say(&format!("{} {alone} {others} {works}", matches!(nowhere, Some(Error::BadArgument { .. }))));
 }
 
-fn say(words: &str) {
+/// Says something to the test.
+pub fn say(words: &str) {
     println!("\n{SAYS}{words}");
+}
+
+/// Waits until the test tells it to go on.
+pub fn go_ahead() {
+    let read = std::io::stdin().read_line(&mut String::new()).expect("the test's end of it");
+    assert!(read > 0, "the test is over");
 }
 
 const PART: &str = "ACTOR_PART";

@@ -1,5 +1,8 @@
 //! The recipes, each with the leader killed in the middle of it, and with participants that end.
 
+mod herds;
+mod losses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Mutex;

@@ -1,21 +1,28 @@
-//! What programs do to a client without meaning to: they stop for longer than its lease, drop a guard as they die, fork, and
-//! make thousands of clients.
+//! What programs do to a client without meaning to: they stop for longer than its lease, have their clock set, drop a guard as
+//! they die, end while they hold a lock, fork, and make thousands of clients.
 
 use std::future::Future;
+use std::io::Write;
+use std::process::Command;
 use std::task::{Context, Waker};
 
 use quorate::client::{Client, CreateOptions, Expect, LockOptions};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use super::actors::{Actor, boot_time};
-use super::cell::{Cell, PATIENCE};
+use super::cell::{Cell, PATIENCE, folder, path};
 
 #[test]
 fn a_process_that_wakes_after_its_lease_never_believes_that_it_holds_the_lock() {
     let cell = Cell::start(3, "");
-    let client = cell.connect();
     let holder = Actor::start("hold", &cell);
     assert_eq!(holder.hear(), "held");
+    stops_for_longer_than_its_lease(&holder, &cell);
+}
+
+/// A process that believes to hold a lock is stopped until another has it, and wakes.
+fn stops_for_longer_than_its_lease(holder: &Actor, cell: &Cell) {
+    let client = cell.connect();
     holder.signal(Signal::STOP);
     let guard = client.lock("/lock", LockOptions::exclusive()).wait_timeout(PATIENCE).expect("the lease runs out");
     let granted_at = boot_time();
@@ -28,6 +35,43 @@ fn a_process_that_wakes_after_its_lease_never_believes_that_it_holds_the_lock() 
     assert_eq!(refused, "true", "a write under the lost lock");
     let (data, _) = client.get("/lock").wait_timeout(PATIENCE).expect("it is there");
     assert_eq!(&data[..], b"theirs");
+}
+
+/// Three leases long the lock is held, and then lost as by any other: the calendar has no part in either.
+#[test]
+fn a_wall_clock_that_jumps_neither_loses_a_lock_nor_keeps_it() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let home = folder();
+    let (source, shim) =
+        (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/wall_clock.c"), home.path().join("wall_clock.so"));
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o", path(&shim), source, "-ldl"]).output();
+    let built = built.expect("a C compiler, which `scripts/setup` installs");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let holder = Actor::start_with("hold while clocks jump", &cell, &[("LD_PRELOAD", path(&shim))]);
+    assert_eq!(holder.hear(), "held");
+    let words = holder.hear();
+    assert!(words.starts_with("held true jumped true"), "{words}");
+    if words != "held true jumped true true" {
+        // The library asks what the kernel maps into the process, which some kernels seal: then only libc's clocks jump.
+        let _ = writeln!(
+            std::io::stderr(),
+            "PASSED OVER: the wall clock jumped for libc alone; this kernel seals its vDSO"
+        );
+    }
+    stops_for_longer_than_its_lease(&holder, &cell);
+}
+
+#[test]
+fn a_program_that_closes_its_client_before_it_ends_leaves_no_lock_behind() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let client = cell.connect();
+    let closing = Actor::start("close", &cell);
+    assert_eq!(closing.hear(), "held");
+    // Its session alone would keep the lock for twice as long as anybody waits for it here.
+    let guard = client.lock("/lock", LockOptions::exclusive()).wait_timeout(PATIENCE).expect("it was given up");
+    assert!(guard.is_held());
 }
 
 #[test]

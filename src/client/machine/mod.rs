@@ -387,7 +387,7 @@ impl Machine {
         let session = match &self.session {
             Session::Wanted { give_up_at, .. } => *give_up_at,
             Session::Live { lease_until, jeopardy: false, .. } => *lease_until,
-            Session::Live { lease_until, jeopardy: true, .. } => *lease_until + self.settings.grace,
+            Session::Live { jeopardy: true, .. } => self.grace_until(),
             Session::Over(_) => Instant::FOREVER,
         };
         let link = match self.link {
@@ -498,13 +498,13 @@ impl Machine {
     }
 
     fn tick_session(&mut self, now: Instant) {
+        let expires_at = self.grace_until();
         match &mut self.session {
             Session::Wanted { give_up_at, .. } if now >= *give_up_at => {
                 let (after, why) = (self.settings.open_timeout, self.route.troubles());
                 self.end(Ending::Unreachable { after, why });
             }
             Session::Live { id, lease_until, jeopardy, .. } => {
-                let expires_at = *lease_until + self.settings.grace;
                 if now >= expires_at {
                     let ending = Ending::GraceOver(*id);
                     self.end(ending);
@@ -555,6 +555,15 @@ impl Machine {
     pub fn lease_until(&self) -> Instant {
         match &self.session {
             Session::Live { lease_until, .. } => *lease_until,
+            Session::Wanted { .. } | Session::Over(_) => Instant::ZERO,
+        }
+    }
+
+    /// When the session is taken for over if the cell is not heard before, by this host's clock; the past if there is none.
+    #[must_use]
+    pub fn grace_until(&self) -> Instant {
+        match &self.session {
+            Session::Live { lease_until, .. } => *lease_until + self.settings.grace,
             Session::Wanted { .. } | Session::Over(_) => Instant::ZERO,
         }
     }
