@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "these tests run the program and read what it wrote")]
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -39,10 +40,11 @@ fn written(folder: &Path, text: &str) -> String {
     path.to_str().expect("the folder's name is text").to_owned()
 }
 
-/// Every command that does something itself, as its words, from the help of those above it.
+/// Every command that does something itself, as its words, from the help of those above it; all of which have examples.
 fn commands(above: &[String]) -> Vec<Vec<String>> {
     let args: Vec<&str> = above.iter().map(String::as_str).chain(["--help"]).collect();
     let help = said(&args);
+    assert!(help.contains("\nExamples:\n  ") || help.contains("\nExample:\n  "), "{above:?}: {help}");
     let names: Vec<&str> = help
         .lines()
         .skip_while(|line| *line != "Commands:")
@@ -51,7 +53,6 @@ fn commands(above: &[String]) -> Vec<Vec<String>> {
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
         .collect();
     if names.is_empty() {
-        assert!(help.contains("\nExamples:\n  ") || help.contains("\nExample:\n  "), "{above:?}: {help}");
         assert!(help.contains("--output <FORM>"), "{above:?} prints in every form: {help}");
         return vec![above.to_vec()];
     }
@@ -63,6 +64,8 @@ fn commands(above: &[String]) -> Vec<Vec<String>> {
 fn every_command_shows_examples() {
     let commands = commands(&[]);
     assert!(commands.len() > 60 && commands.contains(&vec!["bench".to_owned(), "mix".to_owned()]), "{commands:?}");
+    // The short help is what who knows nothing yet is shown.
+    assert!(said(&["-h"]).contains("\nExamples:\n  quorate dev\n"), "{}", said(&["-h"]));
 }
 
 /// What the program writes to a terminal.
@@ -205,6 +208,8 @@ fn an_error_s_code_is_explained_by_the_table_that_the_errors_use() {
     assert!(all.lines().count() > 20 && all.contains("E031  another process holds the folder"), "{all}");
     let one = said(&["explain", "E031"]);
     assert!(one.starts_with("E031: another process holds the folder\n") && one.ends_with("exit status: 31\n"), "{one}");
+    let locked = said(&["explain", "E012"]);
+    assert!(locked.contains("RLIMIT_MEMLOCK") && locked.ends_with("exit status: 12\n"), "{locked}");
     let help = said(&["--help"]);
     for line in all.lines() {
         let (code, meaning) = line.split_once("  ").expect("a code and its meaning");
@@ -298,6 +303,67 @@ fn a_development_cell_moves_into_no_folder_where_something_else_lives() {
     assert!(words.contains("letters") && names.len() == 1, "{words} {names:?}");
 }
 
+/// Each shell loads the file `quorate`, and writes into the file `completed` what it makes of two lines that were begun.
+const IN_BASH: &str = "source ./quorate
+COMP_WORDS=(quorate check-) COMP_CWORD=1; _quorate quorate check- quorate; echo \"${COMPREPLY[@]}\" > completed
+COMP_WORDS=(quorate create --seq) COMP_CWORD=2; _quorate quorate --seq create; echo \"${COMPREPLY[@]}\" >> completed
+complete -p quorate >> completed";
+const IN_FISH: &str = "source ./quorate
+complete -C 'quorate check-' > completed
+complete -C 'quorate create --seq' >> completed";
+/// Only its line editor completes: a line is put there as soon as there is a prompt.
+const IN_ZSH: &str = "autoload -U compinit && compinit -u -D && source ./quorate
+zle-line-init() {
+  for line in 'quorate check-' 'quorate create --seq'; do
+    BUFFER=$line CURSOR=$#line
+    zle complete-word
+    print -r -- $BUFFER >> completed
+  done
+  BUFFER='exit 0'
+  zle accept-line
+}
+zle -N zle-line-init";
+
+/// What a shell makes of the two lines with the completions of this program; nothing if there is no such shell, of which
+/// this tells past the harness.
+fn completed_by(shell: &str) -> Option<String> {
+    if let Err(error) = Command::new(shell).arg("--version").output() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        // Nobody may be there to read it.
+        let _ = writeln!(std::io::stderr(), "SKIPPED {test}: no {shell}: {error}; scripts/test installs it, as root");
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("quorate", &said(&["completion", shell]));
+    write(".zshrc", IN_ZSH);
+    let (program, args) = match shell {
+        "bash" => ("bash", ["--norc", "-c", IN_BASH]),
+        "fish" => ("fish", ["--no-config", "-c", IN_FISH]),
+        // On a terminal.
+        _ => ("script", ["-qec", "zsh -d -i", "/dev/null"]),
+    };
+    let mut command = Command::new(program);
+    command.args(args).current_dir(folder.path()).env("TERM", "xterm");
+    let done = command.env("HOME", folder.path()).env("ZDOTDIR", folder.path()).output().expect("it is there");
+    let words = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(done.status.success(), "{shell}: {words:?}");
+    Some(std::fs::read_to_string(folder.path().join("completed")).unwrap_or_else(|error| panic!("{error}: {words:?}")))
+}
+
+#[test]
+fn each_shell_completes_a_command_and_a_flag() {
+    for shell in ["bash", "zsh", "fish"] {
+        let Some(completed) = completed_by(shell) else { continue };
+        let lines: Vec<&str> = completed.lines().collect();
+        for (line, word) in lines.iter().zip(["check-config", "--sequential"]) {
+            assert!(line.split_whitespace().any(|found| found == word), "{shell}: {word}: {completed}");
+        }
+        assert!(lines.len() >= 2, "{shell}: {completed}");
+        assert!(shell != "bash" || completed.contains("-F _quorate"), "{completed}");
+    }
+}
+
 #[test]
 fn shells_and_man_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
@@ -306,20 +372,6 @@ fn shells_and_man_know_every_command() {
             assert!(script.contains(command), "{shell} completes {command}");
         }
     }
-    let loaded = |shell: &str, more: &[&str]| {
-        let script = said(&["completion", shell]);
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("quorate");
-        std::fs::write(&file, script).expect("written");
-        // Each shell loads it, wherever there is that shell.
-        let Ok(done) = Command::new(shell).args(more).arg(&file).output() else { return None };
-        assert!(done.status.success(), "{shell}: {}", String::from_utf8_lossy(&done.stderr));
-        Some(String::from_utf8_lossy(&done.stdout).into_owned())
-    };
-    let bash = loaded("bash", &["--norc", "-c", "source \"$0\" && complete -p quorate"]).expect("there is bash");
-    assert!(bash.contains("-F _quorate"), "{bash}");
-    loaded("zsh", &["-f", "-c", "autoload -U compinit && compinit -D && source \"$0\" && whence _quorate"]);
-    loaded("fish", &["--no-config", "--no-execute"]);
     let folder = tempfile::tempdir().expect("a folder");
     said(&["man", "--dir", folder.path().to_str().expect("text")]);
     let page = std::fs::read_to_string(folder.path().join("quorate-status.1")).expect("a page of its own");

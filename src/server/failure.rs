@@ -143,16 +143,16 @@ mod tests {
     fn a_report_says_what_is_known_and_nothing_else() {
         let bare = Failure::new(Code::ListenFailed, "cannot listen on 127.0.0.1:7400");
         assert_eq!(bare.report(), "error[E041]: cannot listen on 127.0.0.1:7400");
-        let full = Failure::new(Code::HostLimit, "too little locked memory")
+        let full = Failure::new(Code::LockedMemory, "too little locked memory")
             .found("8 MiB")
             .needed("32 MiB")
             .why("registered buffers are pinned")
             .fix("ulimit -l 32768\nor LimitMEMLOCK=infinity");
         assert_eq!(
             full.report(),
-            "error[E021]: too little locked memory\n  found: 8 MiB    needed: 32 MiB\n  \
+            "error[E012]: too little locked memory\n  found: 8 MiB    needed: 32 MiB\n  \
              why:    registered buffers are pinned\n  fix:    ulimit -l 32768\n          or LimitMEMLOCK=infinity"
         );
-        assert_eq!(full.exit_status(), 21);
+        assert_eq!(full.exit_status(), 12);
     }
 }

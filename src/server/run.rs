@@ -155,7 +155,7 @@ fn facts(config: &Config, me: ReplicaId) -> Facts {
 fn no_background(error: &std::io::Error) -> Failure {
     if error.kind() == std::io::ErrorKind::OutOfMemory {
         return Failure::new(
-            Code::HostLimit,
+            Code::LockedMemory,
             "too little memory may be locked for the buffers of bulk reads and writes",
         )
         .found(error.to_string())

@@ -1,11 +1,12 @@
 //! The load generator on real cells: its curves, its folder of results, and what it calls invalid, lost or worse.
 
 use std::path::Path;
+use std::process::Command;
 
 use quorate::client::Client;
 use serde_json::Value;
 
-use crate::cell::{Cell, PATIENCE, path, run};
+use crate::cell::{Cell, PATIENCE, QUORATE, path, run};
 
 /// Runs `quorate bench` with these arguments; gives its exit status and its JSON, if it printed any.
 fn bench(cell: &Cell, args: &[&str]) -> (Option<i32>, Value) {
@@ -61,6 +62,32 @@ fn a_curve_is_measured_verified_and_written_down() {
     assert_eq!(merged["points"][0]["repeats"].as_array().map(Vec::len), Some(6), "repeats of both");
     let count = |results: &Value| results["points"][0]["writes"]["count"].as_u64().expect("writes were counted");
     assert_eq!(count(&merged), 2 * count(&results), "histograms are merged");
+}
+
+#[test]
+fn how_far_it_is_is_drawn_on_a_terminal_and_nowhere_else() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let endpoints = cell.endpoints();
+    let load = ["bench", "mix", "--read-pct", "50", "--connections", "1", "--depth", "1", "--keys", "8"];
+    let args = [&load[..], &["--seconds", "1", "--warmup", "0", "--endpoints", &endpoints]].concat();
+    let piped = run(&args);
+    let (out, words) = (String::from_utf8_lossy(&piped.stdout), String::from_utf8_lossy(&piped.stderr));
+    assert!(piped.status.success() && out.contains("wrong answers 0"), "{out} {words}");
+    for text in [&out, &words] {
+        assert!(!text.contains(['\r', '\u{1b}']) && !text.contains(" done ["), "a file is no terminal: {text:?}");
+    }
+    // Standard error alone is the terminal: there it is drawn, and the result stays what it was.
+    let home = tempfile::tempdir().expect("a folder");
+    let result = home.path().join("result");
+    let command = format!("{QUORATE} {} > {}", args.join(" "), path(&result));
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm");
+    let shown = script.output().expect("`script` is part of every Debian");
+    let screen = String::from_utf8_lossy(&shown.stdout);
+    assert!(screen.contains("1/1 mix") && screen.contains(" done ["), "{screen:?}");
+    let result = std::fs::read_to_string(&result).expect("the result");
+    assert!(result.contains("wrong answers 0") && !result.contains(['\r', '\u{1b}']), "{result:?}");
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod negotiation;
 mod newer_format;
 mod nodes;
 mod old_folder;
+mod printed;
 mod privileges;
 mod proxy;
 mod recipe_commands;

@@ -1,9 +1,11 @@
 //! Recipes, locks and revisions as a shell script meets them.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use quorate::client::LockOptions;
+use quorate::client::recipes::Group;
+use quorate::client::{CreateOptions, Expect, LockOptions, OpenOptions, block_on};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cell::{Cell, PATIENCE, QUORATE};
@@ -115,6 +117,102 @@ fn a_name_is_waited_for_until_its_former_member_is_gone() {
     former.wait().expect("it was killed");
     let next = join(&["--wait", "30s"], &["echo", "joined"]).wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&next.stdout), "joined\n", "{}", String::from_utf8_lossy(&next.stderr));
+}
+
+/// The program with these arguments, which is ended if it does not end in time; what it prints is to be read.
+fn begun(args: &[&str]) -> Child {
+    let mut command = Command::new("timeout");
+    command.args(["60", QUORATE]).args(args).stdout(Stdio::piped()).spawn().expect("it starts")
+}
+
+#[test]
+fn who_comes_and_goes_is_told_for_as_long_as_anybody_reads() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let client = cell.connect();
+    let web = Group::new(&client, "/web");
+    let one = block_on(web.join("one", "10.0.0.1")).expect("it is nobody's name");
+    let endpoints = cell.endpoints();
+    let mut following = begun(&["recipe", "members", "--follow", "-n", "4", "/web", "--endpoints", &endpoints]);
+    let mut lines = BufReader::new(following.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    // Each is waited for before the next is done: what happens between two looks comes as one.
+    assert_eq!(lines.next().as_deref(), Some("joined one 10.0.0.1"));
+    one.update("10.0.0.9").wait_timeout(PATIENCE).expect("it is a member");
+    assert_eq!(lines.next().as_deref(), Some("changed one 10.0.0.9"));
+    let _two = block_on(web.join("two", "10.0.0.2")).expect("it is nobody's name");
+    assert_eq!(lines.next().as_deref(), Some("joined two 10.0.0.2"));
+    one.leave().wait_timeout(PATIENCE).expect("it was a member");
+    assert_eq!(lines.next().as_deref(), Some("left one"));
+    assert!(following.wait().expect("it ends").success() && lines.next().is_none(), "so many and no more");
+    let json = printed(&cell, &["recipe", "members", "--follow", "--count", "1", "--json", "/web"]);
+    assert_eq!(json, "{\"data\":\"10.0.0.2\",\"event\":\"joined\",\"name\":\"two\"}\n");
+}
+
+#[test]
+fn whoever_is_shown_a_lock_can_ask_whether_it_is_held_still() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let script = format!("echo \"$QUORATE_LOCK_SEQUENCER\"; {QUORATE} holders --check \"$QUORATE_LOCK_SEQUENCER\"");
+    let told = printed(&cell, &["lock", "/l", "--", "sh", "-c", &script]);
+    let (sequencer, held) = told.split_once('\n').expect("two lines");
+    assert_eq!(held, "held\n");
+    let (status, out, words) = said(&cell, &["holders", "--check", sequencer]);
+    assert_eq!((status, out.as_str(), words.as_str()), (Some(1), "lost\n", ""));
+    assert_eq!(said(&cell, &["holders"]).0, Some(2), "a path or a sequencer");
+}
+
+#[test]
+fn a_handle_tells_whoever_it_is_shown_to_until_it_is_good_for_nothing_more() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let (client, endpoints) = (cell.connect(), cell.endpoints());
+    client.create("/a", "one", CreateOptions::permanent()).wait_timeout(PATIENCE).expect("it is new");
+    let handle = client.open("/a", OpenOptions::all()).wait_timeout(PATIENCE).expect("it is there");
+    let token = handle.token().to_string();
+    let watching = begun(&["handle", "watch", &token, "--endpoints", &endpoints]);
+    // It is told from the opening on, whenever it begins to listen.
+    let changed = client.set("/a", "two", Expect::Any).wait_timeout(PATIENCE).expect("it is there").modified;
+    client.delete("/a", Expect::Any).wait_timeout(PATIENCE).expect("it is there");
+    let done = watching.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), format!("changed {changed} /a\ninvalid gone\n"));
+    assert!(done.status.success(), "{}", done.status);
+}
+
+#[test]
+fn what_was_lost_with_its_lock_changes_no_list_no_bounds_and_no_log() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    for args in [&["create", "/a", ""][..], &["create", "/tree", ""], &["log", "create", "/log"]] {
+        printed(&cell, args);
+    }
+    printed(&cell, &["log", "append", "/log", "one", "two"]);
+    let sequencer = printed(&cell, &["lock", "/l", "--", "sh", "-c", "echo \"$QUORATE_LOCK_SEQUENCER\""]);
+    let changes: [&[&str]; 7] = [
+        &["quota", "set", "--nodes", "5", "/a"],
+        &["quota", "rm", "/a"],
+        &["acl", "set", "/a", "world:anyone:ra"],
+        &["acl", "rm", "/a"],
+        &["log", "trim", "/log", "1"],
+        &["log", "seal", "/log"],
+        &["delete-tree", "/tree"],
+    ];
+    let under = |sequencer: &str| -> Vec<(Option<i32>, String)> {
+        let each = |args: &&[&str]| {
+            let (status, _, words) = said(&cell, &[*args, &["--under", sequencer]].concat());
+            (status, words)
+        };
+        changes.iter().map(each).collect()
+    };
+    // That there are bounds to be taken away.
+    printed(&cell, &["quota", "set", "--nodes", "9", "/a"]);
+    for ((status, words), args) in under(sequencer.trim()).iter().zip(changes) {
+        assert!(*status == Some(1) && words.contains("lock"), "{args:?}: {status:?} {words}");
+    }
+    let client = cell.connect();
+    let guard = client.lock("/l", LockOptions::exclusive()).wait_timeout(PATIENCE).expect("it is free");
+    for ((status, words), args) in under(&guard.sequencer().to_string()).iter().zip(changes) {
+        assert_eq!(*status, Some(0), "{args:?}: {words}");
+    }
 }
 
 #[test]

@@ -175,8 +175,10 @@ fn a_process_that_may_lock_no_memory_is_told_which_limit_is_too_low() {
     let command =
         format!("ulimit -l 0 && exec {QUORATE} start --config {} {}", path(cell.config()), path(cell.folder(0)));
     let started = std::process::Command::new("sh").args(["-c", &command]).output().expect("the shell runs");
-    assert_eq!(started.status.code(), Some(21), "{}", stderr(&started));
-    assert!(stderr(&started).contains("RLIMIT_MEMLOCK 0"), "{}", stderr(&started));
+    assert_eq!(started.status.code(), Some(12), "{}", stderr(&started));
+    for part in ["error[E012]: ", "RLIMIT_MEMLOCK 0", "LimitMEMLOCK=infinity"] {
+        assert!(stderr(&started).contains(part), "{part}: {}", stderr(&started));
+    }
 }
 
 #[test]

@@ -22,6 +22,18 @@ fn blocks(page: &str) -> BTreeMap<&str, String> {
     blocks
 }
 
+/// The marks of the page's blocks, and the files in which `three_hosts.sh` finds them.
+const PARTS: [(&str, &str); 8] = [
+    ("toml", "page.toml"),
+    ("sh tune", "tune.sh"),
+    ("sh", "each.sh"),
+    ("sh unit", "unit.sh"),
+    ("sh start", "start.sh"),
+    ("sh once", "once.sh"),
+    ("sh whole", "whole.sh"),
+    ("sh after", "after.sh"),
+];
+
 /// A shell in network, mount and process namespaces of its own; all of it ends with that shell, which ends in time. What the
 /// caller's own variables say of a cell is not for it.
 fn isolated(script: &str) -> Command {
@@ -52,15 +64,15 @@ fn three_hosts_come_from_nothing() {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning/three-hosts.md")).expect("the page");
     let blocks = blocks(&page);
     let home = folder();
-    let parts = [("toml", "page.toml"), ("sh", "each.sh"), ("sh start", "start.sh"), ("sh once", "once.sh")];
-    for (mark, file) in parts.into_iter().chain([("sh after", "after.sh")]) {
-        // A shell that starts a replica becomes it, so that the plug can be pulled.
-        let text = if mark == "sh start" {
-            format!("echo $$ > /srv/quorate/pid\nexec {}", blocks[mark])
-        } else {
-            blocks[mark].clone()
+    assert!(blocks.keys().all(|mark| PARTS.iter().any(|(part, _)| part == mark)), "all is performed: {blocks:?}");
+    for (mark, file) in PARTS {
+        let before = match mark {
+            // A shell that starts a replica becomes it, so that the plug can be pulled.
+            "sh start" => "echo $$ > /srv/quorate/pid\nexec ",
+            "sh tune" | "sh unit" => "quorate() { command quorate \"$@\" --root /srv/quorate/root; }\n",
+            _ => "",
         };
-        std::fs::write(home.path().join(file), text).expect("written");
+        std::fs::write(home.path().join(file), format!("{before}{}", blocks[mark])).expect("written");
     }
     let program = Path::new(QUORATE).parent().expect("a folder").display();
     let path = format!("{program}:{}", std::env::var("PATH").expect("a path"));
@@ -70,7 +82,7 @@ fn three_hosts_come_from_nothing() {
     let logs =
         (1..=3).map(|n| std::fs::read_to_string(home.path().join(format!("replica{n}.log"))).unwrap_or_default());
     assert!(done.status.success(), "{}: {out}\n{err}\n{}", done.status, logs.collect::<Vec<_>>().join("\n--\n"));
-    for step in ["performed", "survived the loss of host", "looked up again"] {
+    for step in ["tuned", "performed", "survived the loss of host", "looked up again"] {
         assert!(out.contains(step), "{out}\n{err}");
     }
 }

@@ -1,10 +1,10 @@
 //! `quorate acl`: who may do what with a node.
 
-use quorate::client::{Acl, AclEntry, Expect, User};
+use quorate::client::{Acl, AclEntry, Expect, Sequencer, User};
 use quorate::server::{Code, Failure};
 use serde_json::json;
 
-use super::connect::{Target, change_failed, failed};
+use super::connect::{Target, change_failed, failed, guarded};
 use super::input::password;
 use super::output;
 
@@ -51,6 +51,9 @@ pub struct Set {
     /// Only if the list has this version (`quorate stat` shows it)
     #[arg(long, value_name = "N")]
     version: Option<u64>,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
     #[command(flatten)]
     target: Target,
 }
@@ -72,6 +75,9 @@ pub struct Rm {
     /// Only if the list has this version
     #[arg(long, value_name = "N")]
     version: Option<u64>,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
     #[command(flatten)]
     target: Target,
 }
@@ -97,9 +103,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     match args {
         Args::Set(args) => set(args),
         Args::Get(args) => get(args),
-        Args::Rm(Rm { path, version, target }) => target.with_client(|client, timeout| {
-            let removed = client.remove_acl(path, expected(*version)).wait_timeout(timeout);
-            let stat = removed.map_err(|error| change_failed(&error))?;
+        Args::Rm(Rm { path, version, under, target }) => target.with_client(|client, timeout| {
+            let removed = match under {
+                Some(lock) => guarded(client, lock)?.remove_acl(path, expected(*version)),
+                None => client.remove_acl(path, expected(*version)),
+            };
+            let stat = removed.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
             output::done(|| json!({ "path": path, "acl_version": stat.acl_version }))
         }),
         Args::Whoami(Whoami { target }) => {
@@ -119,11 +128,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Prints nothing, in the simple form.
-fn set(Set { path, entries, inherit, version, target }: &Set) -> Result<(), Failure> {
+fn set(Set { path, entries, inherit, version, under, target }: &Set) -> Result<(), Failure> {
     let acl = Acl { entries: entries.clone(), inherit: *inherit };
     target.with_client(|client, timeout| {
-        let set = client.set_acl(path, acl, expected(*version)).wait_timeout(timeout);
-        let stat = set.map_err(|error| change_failed(&error))?;
+        let set = match under {
+            Some(lock) => guarded(client, lock)?.set_acl(path, acl, expected(*version)),
+            None => client.set_acl(path, acl, expected(*version)),
+        };
+        let stat = set.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
         output::done(|| json!({ "path": path, "acl_version": stat.acl_version }))
     })
 }

@@ -221,6 +221,16 @@ impl Cell {
             .is_some_and(|pid| kill_process(pid, signal).is_ok())
     }
 
+    /// Ends one replica's process, and waits until it has; whether it ran. `reap` tells of it.
+    pub fn kill(&mut self, id: ReplicaId) -> Result<bool, Failure> {
+        let Some((_, child)) = self.running.iter_mut().find(|(running, _)| *running == id) else { return Ok(false) };
+        let killed = child.kill().and_then(|()| child.wait());
+        killed.map_err(|error| {
+            Failure::new(Code::RunFailed, format!("cannot end replica {id}")).found(error.to_string())
+        })?;
+        Ok(true)
+    }
+
     /// Sends `signal` to every process that runs.
     pub fn signal_all(&self, signal: Signal) {
         for (id, _) in &self.running {

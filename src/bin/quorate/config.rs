@@ -22,6 +22,8 @@ pub struct Check {
 }
 
 #[derive(clap::Subcommand)]
+#[command(after_help = "Examples:\n  quorate config show --config /etc/quorate/cell.toml\n  \
+                        quorate config show --config /etc/quorate/cell.toml --origins")]
 pub enum Args {
     /// Prints every setting as a server would use it
     Show(Show),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
-use quorate::client::{CacheSettings, Client, ClientBuilder, Credentials, Error, Outcome, Prefer, Target as Place};
+use quorate::client::{
+    CacheSettings, Client, ClientBuilder, Credentials, Error, Guarded, Outcome, Prefer, Sequencer, Target as Place,
+};
 use quorate::limits::SESSION_USERS_MAX;
 use quorate::paxos::CellId;
 use quorate::server::config::{Span, parse_cell_id};
@@ -200,6 +202,11 @@ fn close(client: Client, timeout: Duration) {
     if client.is_safe() {
         let _ = client.close().wait_timeout(timeout);
     }
+}
+
+/// Changes that are made only while that lock is held so.
+pub fn guarded<'a>(client: &'a Client, lock: &Sequencer) -> Result<Guarded<'a>, Failure> {
+    client.guarded_by(lock).map_err(|error| change_failed(&error))
 }
 
 pub fn connected(builder: ClientBuilder, timeout: Duration) -> Result<Client, Failure> {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Error, Expect};
+use quorate::client::{Client, Error, Expect, Sequencer};
 use quorate::server::Failure;
 use serde_json::json;
 
-use super::connect::{Target, change_failed};
+use super::connect::{Target, change_failed, guarded};
 use super::output;
 
 #[derive(clap::Args)]
@@ -29,6 +29,9 @@ pub struct What {
     /// However many nodes there are, some thousands at a time, the topmost last; others see the parts
     #[arg(long)]
     in_parts: bool,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -38,9 +41,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Prints how many nodes went.
 pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Failure> {
     let expect = what.version.map_or(Expect::Any, Expect::Version);
-    let gone = match what.in_parts {
-        true => client.delete_tree_in_parts(&what.path),
-        false => client.delete_tree(&what.path, expect),
+    let lock = what.under.as_ref().map(|lock| guarded(client, lock)).transpose()?;
+    let gone = match (lock, what.in_parts) {
+        (Some(lock), true) => lock.delete_tree_in_parts(&what.path),
+        (Some(lock), false) => lock.delete_tree(&what.path, expect),
+        (None, true) => client.delete_tree_in_parts(&what.path),
+        (None, false) => client.delete_tree(&what.path, expect),
     };
     let gone = gone.wait_timeout(timeout).map_err(|error| match error {
         Error::TooLarge { .. } => change_failed(&error).fix("take it down in parts, with --in-parts"),

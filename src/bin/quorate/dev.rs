@@ -22,6 +22,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::cell::{Cell, Plan, describe, shell_command};
+use super::tune::script::quoted;
 use super::{connect, shell, start};
 
 #[derive(clap::Args)]
@@ -105,7 +106,8 @@ fn serve(
     }
     let quiet = args.exec.is_some();
     say(quiet, &format!("serving after {:.1} s; in another terminal:", started.elapsed().as_secs_f64()))?;
-    say(quiet, &format!("  export QUORATE_ENDPOINTS={}", cell.endpoints()))?;
+    let dir = quoted(&cell.dir().display().to_string());
+    say(quiet, &format!("  export QUORATE_ENDPOINTS={} QUORATE_DEV_DIR={dir}", cell.endpoints()))?;
     if let Some(command) = &args.exec {
         return execute(command, args.restart, cell, happened);
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::output::{self, Rows};
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  quorate explain E031\n  quorate explain 31\n  quorate explain")]
+#[command(after_help = "Examples:\n  quorate explain E012\n  quorate explain 31\n  quorate explain")]
 pub struct Args {
     /// The code, like E031, or the exit status [default: lists them all]
     #[arg(value_parser = |text: &str| text.parse::<Code>())]

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Expect, HandleToken};
+use quorate::client::{Client, Expect, HandleEvent, HandleLost, HandleToken, WatchOptions};
 use quorate::server::Failure;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::connect::{Target, change_failed, failed};
 use super::create::Birth;
 use super::input::{Data, NewData};
 use super::ls::Form;
+use super::output::Rows;
+use super::watch::Line;
 use super::{get, output, stat};
 
 #[derive(clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  quorate open /app/config -- sh -c 'quorate handle get \"$QUORATE_HANDLE\"'\n  quorate handle set \"$QUORATE_HANDLE\" ready\n\nA handle is what `quorate open` gives to its program, and good for as long as that runs."
+)]
 pub enum Args {
     /// Prints the stat of the node that it has open, if it is good still
     #[command(after_help = "Example:\n  quorate handle check \"$QUORATE_HANDLE\"")]
@@ -32,6 +37,20 @@ pub enum Args {
     /// Removes the node that it has open, which has no children
     #[command(after_help = "Example:\n  quorate handle delete --version 3 \"$QUORATE_HANDLE\"")]
     Delete(Delete),
+    /// Prints what happens to the node that it has open, one event a line, until the handle is good for nothing more
+    #[command(
+        after_help = "Example:\n  quorate handle watch \"$QUORATE_HANDLE\"\n\nIt prints what `quorate watch` does, from the moment on in which the node was opened; `failover REPLICA` when another replica leads, through which nothing is lost; and at the end `invalid gone` when the node is gone or the handle was closed, or `invalid session-over`."
+    )]
+    Watch(Watch),
+}
+
+#[derive(clap::Args)]
+pub struct Watch {
+    /// End after so many lines
+    #[arg(long, short = 'n')]
+    count: Option<u64>,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(clap::Args)]
@@ -115,6 +134,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             target.with_client(|client, timeout| ls(client, handle, form, timeout))
         }
         Args::Create(args) => create(args),
+        Args::Watch(Watch { count, which: Which { handle, target } }) => {
+            target.with_client(|client, timeout| watch(client, handle, *count, timeout))
+        }
         Args::Delete(Delete { version, which: Which { handle, target } }) => target.with_client(|client, timeout| {
             let deleted = client.handle(handle.clone()).delete(expected(*version)).wait_timeout(timeout);
             deleted.map_err(|error| change_failed(&error))?;
@@ -135,6 +157,48 @@ fn ls(client: &Client, handle: &HandleToken, form: &Form, timeout: Duration) -> 
         let read_on = form.are_printed(&rows, page.entries.iter().map(|(name, stat)| (name.as_str(), stat)))?;
         let Some((last, _)) = page.entries.last().filter(|_| page.more && read_on) else { return Ok(()) };
         after.clone_from(last);
+    }
+}
+
+/// Prints one event a line until the handle is good for nothing more, the count is full, or nobody reads any more.
+fn watch(client: &Client, handle: &HandleToken, count: Option<u64>, timeout: Duration) -> Result<(), Failure> {
+    let (open, rows, mut left) = (client.handle(handle.clone()), Rows::default(), count.unwrap_or(u64::MAX));
+    let events = open.events(WatchOptions::node()).wait_timeout(timeout);
+    let mut events = events.map_err(|error| failed(&error))?;
+    while left > 0
+        && let Some(event) = events.next().wait()
+    {
+        let (text, value) = told(event);
+        left -= 1;
+        if !rows.add(|| text.into_bytes(), || value)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// An event as a line, and as JSON.
+fn told(event: HandleEvent) -> (String, Value) {
+    match event {
+        HandleEvent::Node(event) => {
+            let line = Line::of(*event);
+            (line.text(), line.value())
+        }
+        HandleEvent::Failover { leader } => {
+            (format!("failover {leader}"), json!({ "event": "failover", "leader": leader.0 }))
+        }
+        HandleEvent::Invalid(why) => {
+            let why = match why {
+                HandleLost::Gone => "gone",
+                HandleLost::SessionOver => "session-over",
+                HandleLost::Poisoned => "poisoned",
+                // A newer library may know more.
+                _ => "lost",
+            };
+            (format!("invalid {why}"), json!({ "event": "invalid", "why": why }))
+        }
+        // A newer library may know more.
+        _ => ("other".to_owned(), json!({ "event": "other" })),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `quorate holders`: who holds a lock, and how many wait for it.
 
-use quorate::client::{LockHolders, LockMode};
+use std::time::Duration;
+
+use quorate::client::{Client, LockHolders, LockMode, Sequencer};
 use quorate::server::Failure;
 use serde_json::{Value, json};
 
@@ -8,22 +10,39 @@ use super::connect::{Target, failed};
 use super::output;
 
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  quorate holders /app/backup\n  quorate holders --json /app/backup\n\nIt prints `MODE \
-                        TOKEN HOLDERS WAITING`, where MODE is exclusive, shared or free."
-)]
+#[command(after_help = "Examples:\n  quorate holders /app/backup\n  quorate holders --json /app/backup\n  \
+                        quorate holders --check \"$SEQUENCER\" && serve\n\nIt prints `MODE \
+                        TOKEN HOLDERS WAITING`, where MODE is exclusive, shared or free; with --check `held`, or `lost` and \
+                        ends with status 1.")]
 pub struct Args {
     /// The path of the node whose lock it is
-    path: String,
+    #[arg(required_unless_present = "check")]
+    path: Option<String>,
+    /// Tell instead whether a lock is still held as this says, which its holder showed: its $QUORATE_LOCK_SEQUENCER
+    #[arg(long, value_name = "SEQUENCER", conflicts_with = "path")]
+    check: Option<Sequencer>,
     #[command(flatten)]
     target: Target,
 }
 
-pub fn run(args: &Args) -> Result<(), Failure> {
-    args.target.with_client(|client, timeout| {
-        let held = client.lock_holders(&args.path).wait_timeout(timeout).map_err(|error| failed(&error))?;
-        output::show(|| line(&held), || object(&args.path, &held))
+/// Gives the exit status: 1 if the lock asked about is not held so.
+pub fn run(args: &Args) -> Result<u8, Failure> {
+    args.target.with_client(|client, timeout| match (&args.check, &args.path) {
+        (Some(sequencer), _) => check(client, sequencer, timeout),
+        (None, path) => {
+            let path = path.as_deref().expect("one of the two is demanded");
+            let held = client.lock_holders(path).wait_timeout(timeout).map_err(|error| failed(&error))?;
+            output::show(|| line(&held), || object(path, &held)).map(|()| 0)
+        }
     })
+}
+
+/// Whether the lock is held as its holder said; the exit status.
+fn check(client: &Client, sequencer: &Sequencer, timeout: Duration) -> Result<u8, Failure> {
+    let held = client.check_sequencer(sequencer).wait_timeout(timeout).map_err(|error| failed(&error))?;
+    let told = || json!({ "path": sequencer.path, "token": sequencer.generation, "held": held });
+    output::show(|| if held { "held" } else { "lost" }.to_owned(), told)?;
+    Ok(u8::from(!held))
 }
 
 fn mode(held: &LockHolders) -> &'static str {

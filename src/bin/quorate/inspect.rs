@@ -16,6 +16,9 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
 #[derive(clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  quorate inspect journal --from 100 /var/lib/quorate/replica\n  quorate inspect image /var/lib/quorate/replica\n  quorate inspect hard-state /var/lib/quorate/replica"
+)]
 pub enum Args {
     /// Lists the records of the log, in the order of the files
     Journal(Journal),

@@ -7,7 +7,7 @@ use quorate::client::{Client, Consistency, CreateOptions, Error, Sequencer, Stat
 use quorate::server::{Code, Failure};
 use serde_json::json;
 
-use super::connect::{Target, change_failed, failed, span};
+use super::connect::{Target, change_failed, failed, guarded, span};
 use super::freshness::Freshness;
 use super::output::{self, Rows};
 
@@ -127,6 +127,9 @@ pub struct Trim {
     path: String,
     /// The records before this position go
     upto: u64,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
     #[command(flatten)]
     target: Target,
 }
@@ -136,6 +139,9 @@ pub struct Trim {
 pub struct Seal {
     /// The log's path
     path: String,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
     #[command(flatten)]
     target: Target,
 }
@@ -157,14 +163,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Args::Append(args) => args.target.with_client(|client, timeout| append(client, args, timeout)),
         Args::Read(args) => args.target.with_client(|client, timeout| read(client, args, timeout)),
         Args::Tail(args) => args.target.with_client(|client, timeout| tail(client, args, timeout)),
-        Args::Trim(Trim { path, upto, target }) => target.with_client(|client, timeout| {
-            let first = client.log(path).trim(*upto).wait_timeout(timeout);
-            let first = first.map_err(|error| change_failed(&error))?;
+        Args::Trim(Trim { path, upto, under, target }) => target.with_client(|client, timeout| {
+            let trimmed = match under {
+                Some(lock) => guarded(client, lock)?.trim(path, *upto),
+                None => client.log(path).trim(*upto),
+            };
+            let first = trimmed.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
             output::show(|| first.to_string(), || json!({ "path": path, "first": first }))
         }),
-        Args::Seal(Seal { path, target }) => target.with_client(|client, timeout| {
-            let end = client.log(path).seal().wait_timeout(timeout);
-            let end = end.map_err(|error| change_failed(&error))?;
+        Args::Seal(Seal { path, under, target }) => target.with_client(|client, timeout| {
+            let sealed = match under {
+                Some(lock) => guarded(client, lock)?.seal(path),
+                None => client.log(path).seal(),
+            };
+            let end = sealed.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
             output::show(|| end.to_string(), || json!({ "path": path, "end": end }))
         }),
         Args::Stat(args) => args.target.with_client(|client, timeout| stat(client, args, timeout)),
@@ -192,8 +204,7 @@ fn create(client: &Client, args: &Create, timeout: Duration) -> Result<(), Failu
 /// Prints one line a request: `FIRST END`. Lines of standard input that are there together go in one request.
 fn append(client: &Client, args: &Append, timeout: Duration) -> Result<(), Failure> {
     let log = client.log(&args.path);
-    let guarded = args.under.as_ref().map(|lock| client.guarded_by(lock)).transpose();
-    let guarded = guarded.map_err(|error| change_failed(&error))?;
+    let guarded = args.under.as_ref().map(|lock| guarded(client, lock)).transpose()?;
     let (mut end, rows) = (args.end, Rows::default());
     let mut add = |records: &[Vec<u8>]| {
         let appended = match (&guarded, end) {

@@ -3,6 +3,17 @@
 //! House rules: standard output carries the result and nothing else, in the form that `--output` asks for (`output`);
 //! everything for a person's eyes goes to standard error, by [`tell`]. The exit status is the number of the failure's code
 //! (`quorate::server::failure`).
+//!
+//! Everything the library does is here, but for what only the process that holds it can do:
+//!
+//! | of the library | why it is not here |
+//! |---|---|
+//! | `Client::session_events`, `safe_for` | a command is over before it could act on them; what `lock`, `elect`, `open` and `recipe` run is ended in time (`program`) |
+//! | `Handle::lock`, `try_lock` | the lock of a handle that another process opened has no lock-delay, within which a program could be ended: `quorate lock` has one |
+//! | `Handle::poison` | it calls back threads of one process |
+//! | `Queue::take_with` | what is done along with taking an entry is a program's; `recipe take` may lose one, and says so |
+//! | `Setting` | a value in memory that changes by itself; `watch --data` prints each |
+//! | `Fence` | it compares tokens inside the service that a lock's holder talks to |
 
 #![deny(clippy::print_stderr, reason = "it ends the program if nobody reads: see `tell`")]
 
@@ -69,7 +80,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A replicated coordination appliance: files and sessions on a Multi-Paxos log.
 #[derive(Parser)]
-#[command(name = "quorate", version, max_term_width = 120, after_long_help = format!("{ENVIRONMENT}\n\n{}", exit_statuses()))]
+#[command(name = "quorate", version, max_term_width = 120, after_help = EXAMPLES)]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{ENVIRONMENT}\n\n{}", exit_statuses()))]
 struct Cli {
     /// In which form the result is printed
     #[arg(long, global = true, env = "QUORATE_OUTPUT", value_name = "FORM", value_enum, default_value = "simple")]
@@ -212,7 +224,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args).map(|()| 0),
         Command::Txn(args) => txn::run(&args).map(|()| 0),
         Command::Lock(args) => lock::run(&args),
-        Command::Holders(args) => holders::run(&args).map(|()| 0),
+        Command::Holders(args) => holders::run(&args),
         Command::Sync(args) => sync::run(&args).map(|()| 0),
         Command::Open(args) => open::run(&args),
         Command::Handle(args) => handle::run(&args).map(|()| 0),
@@ -316,6 +328,16 @@ fn abort_on_panic() {
         std::process::abort();
     }));
 }
+
+/// From a cell to try things on to a lock, and what to do about an error.
+const EXAMPLES: &str = "Examples:
+  quorate dev
+  quorate create /app '{\"colour\": \"blue\"}'
+  quorate get /app
+  quorate watch /app
+  quorate lock /app/backup -- ./backup.sh
+  quorate status
+  quorate explain E012";
 
 /// What is read of the environment.
 const ENVIRONMENT: &str = "Environment (a flag wins over its variable):

@@ -49,7 +49,7 @@ mod tests {
     /// The lines of a command's examples, and of all below it, that run this program.
     fn examples(command: &clap::Command, found: &mut Vec<String>) {
         let help = [command.get_after_help(), command.get_after_long_help()];
-        let text: String = help.into_iter().flatten().map(ToString::to_string).collect();
+        let text: String = help.into_iter().flatten().map(|part| format!("{part}\n")).collect();
         // A line that goes on in the next.
         let text = text.replace("\\\n", " ");
         let lines = text.lines().map(str::trim).skip_while(|line| !line.starts_with("Example"));

@@ -1,11 +1,11 @@
 //! `quorate quota`: bounds of what a node and all below it may come to.
 
-use quorate::client::{Quota, QuotaBounds};
+use quorate::client::{Quota, QuotaBounds, Sequencer};
 use quorate::server::config::Size;
 use quorate::server::{Code, Failure};
 use serde_json::json;
 
-use super::connect::{Target, change_failed, failed};
+use super::connect::{Target, change_failed, failed, guarded};
 use super::output;
 
 #[derive(clap::Subcommand)]
@@ -30,6 +30,9 @@ pub struct Set {
     path: String,
     #[command(flatten)]
     bounds: Bounds,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
     #[command(flatten)]
     target: Target,
 }
@@ -65,6 +68,9 @@ pub struct Get {
 pub struct Rm {
     /// The path of the topmost node
     path: String,
+    /// Only while that lock is held so: $QUORATE_LOCK_SEQUENCER of a program of `quorate lock` or `elect`
+    #[arg(long, value_name = "SEQUENCER")]
+    under: Option<Sequencer>,
     #[command(flatten)]
     target: Target,
 }
@@ -73,23 +79,32 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     match args {
         Args::Set(args) => set(args),
         Args::Get(args) => get(args),
-        Args::Rm(Rm { path, target }) => target.with_client(|client, timeout| {
+        Args::Rm(Rm { path, under, target }) => target.with_client(|client, timeout| {
             if client.quota(path).wait_timeout(timeout).map_err(|error| failed(&error))?.is_none() {
                 return Err(none_at(path));
             }
-            client.remove_quota(path).wait_timeout(timeout).map_err(|error| change_failed(&error))?;
+            let removed = match under {
+                Some(lock) => guarded(client, lock)?.remove_quota(path),
+                None => client.remove_quota(path),
+            };
+            removed.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
             output::done(|| json!({ "path": path }))
         }),
     }
 }
 
 /// Prints nothing, in the simple form.
-fn set(Set { path, bounds, target }: &Set) -> Result<(), Failure> {
+fn set(Set { path, bounds, under, target }: &Set) -> Result<(), Failure> {
     let size = |size: Option<Size>| size.map(|Size(bytes)| bytes);
     let hard = QuotaBounds { nodes: bounds.nodes, bytes: size(bounds.bytes) };
     let soft = QuotaBounds { nodes: bounds.soft_nodes, bytes: size(bounds.soft_bytes) };
     target.with_client(|client, timeout| {
-        client.set_quota(path, Quota { hard, soft }).wait_timeout(timeout).map_err(|error| change_failed(&error))?;
+        let quota = Quota { hard, soft };
+        let set = match under {
+            Some(lock) => guarded(client, lock)?.set_quota(path, quota),
+            None => client.set_quota(path, quota),
+        };
+        set.wait_timeout(timeout).map_err(|error| change_failed(&error))?;
         output::done(|| json!({ "path": path }))
     })
 }

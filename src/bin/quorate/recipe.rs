@@ -1,6 +1,7 @@
 //! `quorate recipe`: the library's recipes from a shell. What a session has only while it lives, it has while a program runs.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -11,7 +12,7 @@ use futures_core::Stream;
 use quorate::client::recipes::{Barrier, Counter, DoubleBarrier, Group, Membership, Queue, Rendezvous, Semaphore};
 use quorate::client::{Client, Error, Outcome, WatchOptions, block_on, block_on_timeout};
 use quorate::server::{Code, Failure};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::connect::{Target, change_failed, failed, late, span};
 use super::input::NewData;
@@ -19,6 +20,9 @@ use super::output::{self, Rows};
 use super::program::{self, Held};
 
 #[derive(clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  quorate recipe semaphore --permits 3 /app/imports -- ./import.sh\n  quorate recipe join --name web-7 --value 10.0.0.7:80 /services/web -- ./serve.sh\n  quorate recipe members /services/web\n  quorate recipe put /app/jobs 'resize 17'\n  quorate recipe add /app/visits"
+)]
 pub enum Args {
     /// Runs a program while it has one of so many permits
     #[command(
@@ -57,8 +61,19 @@ pub enum Args {
         run: Run,
     },
     /// Prints the members of a group, `NAME VALUE` a line
-    #[command(after_help = "Example:\n  quorate recipe members /services/web")]
-    Members(Place),
+    #[command(
+        after_help = "Examples:\n  quorate recipe members /services/web\n  quorate recipe members --follow --json /services/web\n\nWith --follow it prints `joined NAME VALUE` for each who is there and each who comes, `changed NAME VALUE`, and `left NAME`. What happens between two looks comes as one."
+    )]
+    Members {
+        /// Go on, and tell of each who comes, goes, or shows another value
+        #[arg(long, short)]
+        follow: bool,
+        /// End after so many lines
+        #[arg(long, short = 'n', requires = "follow")]
+        count: Option<u64>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Leaves word for as long as a program runs
     #[command(
         after_help = "Example:\n  quorate recipe announce --word 10.0.0.7:9000 /app/master -- ./master.sh\n\nThe exit status is the program's own."
@@ -168,16 +183,15 @@ fn at_once(args: &Args) -> Result<(), Failure> {
         Args::Semaphore { .. } | Args::Together { .. } | Args::Join { .. } | Args::Announce { .. } => {
             unreachable!("these run a program")
         }
-        Args::Members(place) => {
+        Args::Members { follow: true, count, place: Place { path, target } } => {
+            target.with_client(|client, _| follow(client, path, *count))
+        }
+        Args::Members { place, .. } => {
             let members = place.read(async |client, path| Group::new(client, path).members().await)?;
             let rows = Rows::default();
             for (name, value) in members {
-                let (text, data) = (crate::one_line(&value), output::data(&value));
-                let object: Map<_, _> = [("name", name.as_str().into()), data]
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .into_iter()
-                    .collect();
-                if !rows.add(|| format!("{name} {text}").into_bytes(), || object.into())? {
+                let text = crate::one_line(&value);
+                if !rows.add(|| format!("{name} {text}").into_bytes(), || member(&name, Some(&value)).into())? {
                     break;
                 }
             }
@@ -217,6 +231,58 @@ fn at_once(args: &Args) -> Result<(), Failure> {
             output::show(|| number.to_string(), || json!({ "path": place.path, "number": number }))
         }
     }
+}
+
+/// Who is in a group, each with what it shows.
+type Present = BTreeMap<String, Bytes>;
+
+/// Prints who comes, goes, or shows another value, until so many lines are printed or nobody reads any more.
+fn follow(client: &Client, path: &str, count: Option<u64>) -> Result<(), Failure> {
+    let (mut members, mut before, rows) = (Group::new(client, path).watch(), Present::new(), Rows::default());
+    let mut left = count.unwrap_or(u64::MAX);
+    while left > 0 {
+        let now = block_on(members.next()).map_err(|error| failed(&error))?;
+        for (event, name, value) in changes(&before, &now) {
+            let line = || match value {
+                Some(value) => format!("{event} {name} {}", crate::one_line(value)),
+                None => format!("{event} {name}"),
+            };
+            let object = || {
+                let mut object = member(name, value);
+                object.insert("event".to_owned(), event.into());
+                object.into()
+            };
+            left -= 1;
+            if !rows.add(|| line().into_bytes(), object)? || left == 0 {
+                return Ok(());
+            }
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// What happened between two looks: who left, and then who joined or shows another value, by name.
+fn changes<'a>(
+    before: &'a Present,
+    now: &'a Present,
+) -> impl Iterator<Item = (&'static str, &'a str, Option<&'a Bytes>)> {
+    let left = before.keys().filter(move |name| !now.contains_key(*name)).map(|name| ("left", name.as_str(), None));
+    let there = now.iter().filter_map(move |(name, value)| {
+        let event = match before.get(name) {
+            None => "joined",
+            Some(shown) if shown != value => "changed",
+            Some(_) => return None,
+        };
+        Some((event, name.as_str(), Some(value)))
+    });
+    left.chain(there)
+}
+
+/// A member in JSON, with what it shows.
+fn member(name: &str, value: Option<&Bytes>) -> Map<String, Value> {
+    let data = value.map(|value| output::data(value));
+    [("name", name.into())].into_iter().chain(data).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// Joins the group, once nobody else is in it under that name.
@@ -350,6 +416,17 @@ fn show(data: &[u8]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_left_is_told_before_who_came_and_who_stays_the_same_is_not() {
+        let present = |members: &[(&str, &'static str)]| -> Present {
+            members.iter().map(|(name, value)| ((*name).to_owned(), Bytes::from(*value))).collect()
+        };
+        let (before, now) =
+            (present(&[("a", "1"), ("b", "1"), ("c", "1")]), present(&[("b", "2"), ("c", "1"), ("d", "1")]));
+        let told: Vec<_> = changes(&before, &now).map(|(event, name, _)| (event, name)).collect();
+        assert_eq!(told, [("left", "a"), ("changed", "b"), ("joined", "d")]);
+    }
 
     #[test]
     fn a_change_that_is_not_answered_may_have_been_made_and_a_question_changes_nothing() {

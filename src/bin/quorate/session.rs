@@ -17,6 +17,9 @@ use super::connect::{Target, change_failed, connected, failed, span};
 use super::{output, status};
 
 #[derive(clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  quorate session ls\n  quorate session open --lasts 1m /run/job.session\n  quorate session end /run/job.session"
+)]
 pub enum Args {
     /// Lists the sessions that live, and which replica each client is connected to
     Ls(Ls),

@@ -124,7 +124,7 @@ fn value(line: &Line, node: Option<&(Bytes, Stat)>) -> serde_json::Value {
 /// An event as it is printed.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-enum Line {
+pub enum Line {
     Created {
         revision: u64,
         path: String,
@@ -159,7 +159,7 @@ enum Line {
 }
 
 impl Line {
-    fn of(event: WatchEvent) -> Self {
+    pub fn of(event: WatchEvent) -> Self {
         match event {
             WatchEvent::Created { path, revision, .. } => Self::Created { revision, path },
             WatchEvent::Changed { path, revision, .. } => Self::Changed { revision, path },
@@ -173,7 +173,8 @@ impl Line {
         }
     }
 
-    fn text(&self) -> String {
+    /// In the simple form.
+    pub fn text(&self) -> String {
         match self {
             Self::Created { revision, path } => format!("created {revision} {}", crate::one_line(path.as_bytes())),
             Self::Changed { revision, path } => format!("changed {revision} {}", crate::one_line(path.as_bytes())),
@@ -186,7 +187,8 @@ impl Line {
         }
     }
 
-    fn value(&self) -> serde_json::Value {
+    /// As JSON.
+    pub fn value(&self) -> serde_json::Value {
         serde_json::to_value(self).expect("plain fields have a JSON form")
     }
 }

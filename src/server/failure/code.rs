@@ -25,9 +25,11 @@ pub enum Code {
     /// The configuration is malformed or contradicts itself.
     ConfigInvalid,
 
+    /// Less memory may be locked than the ring's buffers take.
+    LockedMemory,
     /// This host's kernel gives no usable io_uring.
     RingUnavailable,
-    /// Too little locked memory, or too few file descriptors, are allowed.
+    /// Too few file descriptors are allowed.
     HostLimit,
     /// The filesystem cannot do what the journal needs (direct, aligned, durable writes).
     FilesystemUnfit,
@@ -89,7 +91,7 @@ struct Row {
 
 impl Code {
     /// Every code, in the order of their numbers: for the table of exit statuses.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Refused,
         Self::Usage,
         Self::Unavailable,
@@ -98,6 +100,7 @@ impl Code {
         Self::NotAuthorized,
         Self::ConfigUnreadable,
         Self::ConfigInvalid,
+        Self::LockedMemory,
         Self::RingUnavailable,
         Self::HostLimit,
         Self::FilesystemUnfit,
@@ -148,7 +151,7 @@ impl Code {
 }
 
 /// One row a code, in their order, which is proved below.
-const ROWS: [Row; 32] = [
+const ROWS: [Row; 33] = [
     Row {
         code: Code::Refused,
         number: 1,
@@ -213,6 +216,15 @@ const ROWS: [Row; 32] = [
                --origins` tells where each value comes from.",
     },
     Row {
+        code: Code::LockedMemory,
+        number: 12,
+        meaning: "no locked memory for the buffers of io_uring",
+        more: "The buffers of bulk reads and writes are registered with io_uring, which pins them, and this process may lock \
+               less memory (RLIMIT_MEMLOCK) than they take. The unit has LimitMEMLOCK=infinity; elsewhere `quorate tune \
+               apply locked-memory` raises the limit for good, and `ulimit -l` for one shell. `quorate doctor` tells how \
+               much is needed.",
+    },
+    Row {
         code: Code::RingUnavailable,
         number: 20,
         meaning: "the kernel gives no usable io_uring",
@@ -222,9 +234,10 @@ const ROWS: [Row; 32] = [
     Row {
         code: Code::HostLimit,
         number: 21,
-        meaning: "a limit of this host is too low",
-        more: "A limit of the process is too low for what the configuration asks. Raise LimitMEMLOCK or LimitNOFILE \
-               in the unit; tuning/README.md has the values.",
+        meaning: "too few open files are allowed",
+        more: "The process may open fewer files (RLIMIT_NOFILE) than what it is asked takes: each connection and each file of the \
+               journal is one. The unit has LimitNOFILE=1048576; elsewhere `quorate tune apply open-files` raises the \
+               limit for good, and `ulimit -n` for one shell.",
     },
     Row {
         code: Code::FilesystemUnfit,

@@ -36,6 +36,9 @@ use self::load::{Freshness, Load, Servers, Shape};
 use super::connect::{failed, span};
 
 #[derive(clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  quorate bench mix --read-pct 50 --connections 16 --depth 4\n  quorate bench write --replicas 3 --seconds 5 --out results\n  quorate bench lock --contenders 0,100"
+)]
 pub enum Args {
     #[command(
         after_help = "Examples:\n  quorate bench write --connections 16 --depth 4\n  quorate bench write --replicas 3 --seconds 5 --out results"

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use quorate::paxos::ReplicaId;
 use quorate::server::{Code, Failure};
-use rustix::process::Signal;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGCHLD, SIGINT};
 
@@ -60,7 +59,7 @@ fn perform(
     let Some((verb, rest)) = words.split_first() else { return Ok(None) };
     let id = rest.first().and_then(|text| text.parse().ok()).map(ReplicaId);
     let done = match (verb.as_str(), id, rest.len()) {
-        ("kill", Some(id), 1) => kill(cell, id),
+        ("kill", Some(id), 1) => kill(cell, id, restart),
         ("start", Some(id), 1) => start(cell, id),
         ("kill", ..) | ("start", None, 0) => Err(which(verb)),
         _ => {
@@ -80,9 +79,12 @@ fn which(verb: &str) -> Failure {
     Failure::new(Code::Usage, format!("which replica is it to {verb}?")).fix(format!("its number, like `{verb} 1`"))
 }
 
-fn kill(cell: &Cell, id: ReplicaId) -> Result<(), Failure> {
-    let killed = cell.signal(id, Signal::KILL);
-    if killed { Ok(()) } else { Err(Failure::new(Code::Usage, format!("replica {id} does not run"))) }
+/// The next line finds it ended, and may start it again.
+fn kill(cell: &mut Cell, id: ReplicaId, restart: bool) -> Result<(), Failure> {
+    if !cell.kill(id)? {
+        return Err(Failure::new(Code::Usage, format!("replica {id} does not run")));
+    }
+    tell_ended(cell, restart)
 }
 
 fn start(cell: &mut Cell, id: ReplicaId) -> Result<(), Failure> {

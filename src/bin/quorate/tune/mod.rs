@@ -21,7 +21,7 @@ pub mod apply;
 pub mod check;
 pub mod profile;
 mod saved;
-mod script;
+pub mod script;
 pub mod target;
 
 use std::path::PathBuf;
@@ -36,6 +36,9 @@ use profile::{Kind, Profile, Setting};
 use target::Host;
 
 #[derive(clap::Subcommand)]
+#[command(
+    after_help = "Examples:\n  quorate tune check --dir /var/lib/quorate/replica\n  quorate tune help swappiness\n  quorate tune apply --dir /var/lib/quorate/replica\n  quorate tune undo"
+)]
 pub enum Args {
     #[command(
         after_help = "Examples:\n  quorate tune check\n  quorate tune check --dir /var/lib/quorate/replica --json"

@@ -65,7 +65,7 @@ fn whole(path: &str, content: &str) -> String {
 }
 
 /// A word for the shell, whatever is in it.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
