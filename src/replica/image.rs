@@ -340,7 +340,8 @@ fn older_of(kept: &BTreeMap<Slot, u64>) -> Slot {
 }
 
 /// A piece ends soon after so many bytes: they are encoded, packed and hashed in a small part of [`PIECE_EVERY`]. The hash is
-/// of what they are packed to, and costs a fraction of the packing.
+/// of what they are packed to, and costs a fraction of the packing. A row is never divided: what one node or session holds,
+/// up to some megabytes, is one piece, and takes milliseconds.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 /// Between two pieces: an image takes its time, not the writers'.

@@ -71,6 +71,14 @@ pub enum ImageFileError {
     Rows(#[from] ImageError),
 }
 
+impl ImageFileError {
+    /// Whether the file may be whole: a newer program reads it.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::NewerFormat { .. } | Self::Rows(ImageError::Version { .. }))
+    }
+}
+
 /// Writes the pieces of one image.
 #[derive(Debug, Default)]
 pub(super) struct ImageWriter {

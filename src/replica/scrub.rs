@@ -360,7 +360,8 @@ fn run_of(places: &[Place]) -> Option<(SegmentId, u64, u64)> {
 /// A hard state that is being written is at rest again by then.
 const COPIES_LOOKED_AT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What is read at once: far less than a lease to check, the hash of an image included, which is most of it.
+/// What is read at once: far less than a lease to check, the hash of an image included, which is most of it. A piece of an
+/// image is checked when it is all there, so that one of some megabytes takes milliseconds.
 const SCRUB_BYTES: u64 = 256 << 10;
 
 /// What is read of the hard state.

@@ -10,7 +10,7 @@
 //!    is made to go on, so that states are compared; where that cannot be, since too few are there, the image is lent [`LENT_UNAGREED_AFTER`] all the same.
 //! 3. Pieces go to a file under a partial name. Their sums are checked as they come, and with the last of them the hash of
 //!    all (`image_file`). What is lost is asked for again from where the file ends; whoever does not answer, or sends what
-//!    is no image, is left for another. The operator is told of the latter, once for each such image: a disk is failing there.
+//!    is no image, is left for another. The operator is told of the latter, once for each such image: a disk is failing there. When all have sent such, they are asked anew [`AGAIN_AFTER`] that.
 //!    So is an image that finds no room on the disk, and after a while the whole is tried again.
 //! 4. A whole image becomes durable under its name, and then the hard state points to it, with the member lists in it, in
 //!    one block. From the moment that is asked for, this replica does nothing else and says nothing to anyone.
@@ -42,7 +42,9 @@ pub(super) struct Transfer {
     fetch: Option<Fetch>,
     /// Whose image was refused, and told of.
     refused: BTreeMap<ReplicaId, Slot>,
-    /// There was no room for the last one that was fetched: none is begun before.
+    /// Whose image was refused since the last pause.
+    spoilers: ReplicaSet,
+    /// There was no room for the last one that was fetched, or all were refused: none is begun before.
     again_at: Option<Instant>,
     /// Nothing is done any more but to end in good order.
     ending: Option<Ending>,
@@ -218,7 +220,13 @@ impl Replica {
         }
         if needed.is_none() || fetch.spoiled || fetch.asked_in_vain > ASKED_IN_VAIN_MAX {
             effects.extend(fetch.image.map(|slot| Effect::DiscardImage { slot }));
-            let next = next_after(fetch.source, self.links).filter(|_| self.transfer.again_at.is_none());
+            let next = next_after(fetch.source, self.links);
+            if next.is_some_and(|next| self.transfer.spoilers.contains(next)) {
+                // Each has sent what is no image: there is time for theirs to be mended.
+                self.transfer.spoilers = ReplicaSet::default();
+                self.transfer.again_at = Some(now + AGAIN_AFTER);
+            }
+            let next = next.filter(|_| self.transfer.again_at.is_none());
             self.transfer.fetch = needed.and(next).map(Fetch::of);
         } else if now >= fetch.ask_at {
             fetch.asked_in_vain += 1;
@@ -252,6 +260,7 @@ impl Replica {
         }
         if let Err(error) = fetch.check.add(&bytes) {
             fetch.spoiled = true;
+            self.transfer.spoilers.insert(from);
             if self.transfer.refused.insert(from, image) != Some(image) {
                 effects.push(Effect::ImageRefused { from, image, error });
             }

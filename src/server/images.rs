@@ -9,7 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use super::failure::{Code, Failure};
 use super::service::Service;
 use crate::journal::hard_state::ImagePointer;
-use crate::namespace::{ImageError, ImageLoader, Namespace};
+use crate::namespace::{ImageLoader, Namespace};
 use crate::paxos::{CellId, Slot};
 use crate::replica::{ImageFileError, ImageHead, ImageUnpacker};
 use crate::runtime::{clock, disk};
@@ -130,10 +130,7 @@ enum Unusable {
 
 impl From<ImageFileError> for Unusable {
     fn from(error: ImageFileError) -> Self {
-        match error {
-            ImageFileError::NewerFormat { .. } | ImageFileError::Rows(ImageError::Version { .. }) => Self::Newer(error),
-            _ => Self::Damaged(error.to_string()),
-        }
+        if error.is_newer() { Self::Newer(error) } else { Self::Damaged(error.to_string()) }
     }
 }
 

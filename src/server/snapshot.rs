@@ -112,7 +112,8 @@ impl SnapshotWriter {
     /// When they are none of an image, or the disk refuses.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.check.add(bytes).map_err(|error| {
-            Failure::new(Code::JournalDamaged, format!("what the replica sends is no image: {error}"))
+            let code = if error.is_newer() { Code::NewerFormat } else { Code::JournalDamaged };
+            Failure::new(code, format!("what the replica sends is no image: {error}"))
                 .fix("fetch it from another replica")
         })?;
         self.bytes += bytes.len() as u64;
@@ -206,7 +207,12 @@ pub fn verify(path: &Path) -> Result<Verified, Failure> {
     }
     file.seek(SeekFrom::Start(0)).map_err(unread)?;
     let mut reader = ImageReader::new(folder::random_u128() as u64);
-    let spoiled = |error: ImageFileError| damaged(path, &error.to_string(), "the image that was saved");
+    let spoiled = |error: ImageFileError| {
+        if error.is_newer() {
+            return Failure::new(Code::NewerFormat, format!("{}: {error}", path.display()));
+        }
+        damaged(path, &error.to_string(), "the image that was saved")
+    };
     let mut left = image_bytes;
     let mut buffer = vec![0; 1 << 20];
     while left > 0 {

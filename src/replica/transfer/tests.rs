@@ -281,16 +281,26 @@ fn an_image_whose_pieces_are_out_of_place_is_refused_and_asked_of_another() {
     pieces.swap(1, 2);
     let exchanged = pieces.concat();
     assert_eq!(exchanged.len(), whole.len());
-    let sends = |fetcher: &mut Fetcher, from: ReplicaId, file: &[u8]| {
-        assert_eq!(fetcher.asks(Instant::ZERO), Some((from, Slot(0), 0)));
+    let sends = |fetcher: &mut Fetcher, now: Instant, from: ReplicaId, file: &[u8]| {
+        assert_eq!(fetcher.asks(now), Some((from, Slot(0), 0)));
         let message = PeerMessage::ImagePiece { image: FETCHED, offset: 0, bytes: file.to_vec().into() };
-        fetcher.step(Instant::ZERO, Input::Peer { from, incarnation: Incarnation(u128::from(from.0)), message });
+        fetcher.step(now, Input::Peer { from, incarnation: Incarnation(u128::from(from.0)), message });
     };
-    for (dropped, from) in [SENDER, ReplicaId(3), SENDER].into_iter().enumerate() {
-        sends(&mut fetcher, from, &exchanged);
-        assert_eq!(fetcher.did(), (dropped + 1, dropped, 0), "what shows that it is none is not written");
-        assert_eq!(fetcher.asks(Instant::ZERO), None, "the turn in which it is dropped");
-        assert_eq!(fetcher.did().1, dropped + 1);
+    let (mut now, mut dropped) = (Instant::ZERO, 0);
+    for round in [&[SENDER, ReplicaId(3)][..], &[SENDER]] {
+        for from in round {
+            sends(&mut fetcher, now, *from, &exchanged);
+            assert_eq!(fetcher.did(), (dropped + 1, dropped, 0), "what shows that it is none is not written");
+            assert_eq!(fetcher.asks(now), None, "the turn in which it is dropped");
+            dropped += 1;
+            assert_eq!(fetcher.did().1, dropped);
+        }
+        if dropped == 2 {
+            let soon = now + AGAIN_AFTER.less(Duration::from_nanos(1));
+            assert_eq!((fetcher.asks(now), fetcher.asks(soon)), (None, None), "all were asked, in vain");
+            now += AGAIN_AFTER;
+            assert_eq!(fetcher.asks(now), None, "the turn in which it is begun");
+        }
     }
     let refused = fetcher.effects.iter().filter_map(|effect| match effect {
         Effect::ImageRefused { from, image: FETCHED, error: ImageFileError::Hash { .. } } => Some(*from),
@@ -298,7 +308,7 @@ fn an_image_whose_pieces_are_out_of_place_is_refused_and_asked_of_another() {
         _ => None,
     });
     assert_eq!(refused.collect::<Vec<_>>(), [SENDER, ReplicaId(3)], "each is told of once");
-    sends(&mut fetcher, ReplicaId(3), &whole);
+    sends(&mut fetcher, now, ReplicaId(3), &whole);
     assert_eq!(fetcher.did(), (4, 3, whole.len()));
     let finished = fetcher.effects.iter().filter(|effect| matches!(effect, Effect::FinishImage { slot: FETCHED }));
     assert_eq!(finished.count(), 1, "a whole one is taken, though it is the one that was damaged before");
