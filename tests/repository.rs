@@ -299,7 +299,9 @@ fn public_items(text: &str) -> Vec<Item> {
             of.clear();
         }
         if start.starts_with("pub ") {
-            let end = lines[at..].iter().position(|line| line.contains('{') || line.ends_with(';')).unwrap_or(0);
+            // A field is one line; a function's head goes on until its body.
+            let ends = |line: &&str| line.contains('{') || line.ends_with(';');
+            let end = if start.ends_with(',') { Some(0) } else { lines[at..].iter().position(ends) }.unwrap_or(0);
             let head = lines[at..=at + end].iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
             items.push(Item { line: at + 1, of: of.clone(), docs: docs.clone(), head });
         }

@@ -146,9 +146,10 @@ impl Transaction<'_> {
         })
     }
 
-    /// Whether a session holds that node's lock; one that waits for it does not.
-    pub fn holds(&self, session: SessionId, path: &str) -> bool {
-        let lock = self.nodes.tree.get(path).and_then(|node| node.lock.as_deref());
+    /// Whether a session holds the lock that the sequencer tells of, and as it tells; one that waits for it does not.
+    pub fn is_held_by(&self, session: SessionId, sequencer: SequencerRef<'_>) -> bool {
+        let node = self.nodes.tree.get(sequencer.path).filter(|node| node.upholds(sequencer));
+        let lock = node.and_then(|node| node.lock.as_deref());
         lock.is_some_and(|lock| lock.holders().any(|holder| holder == session))
     }
 

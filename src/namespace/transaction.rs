@@ -169,11 +169,12 @@ impl<'a> Transaction<'a> {
             }
             OperationRef::Release { path } => self.release(session, path),
             OperationRef::Guarded { sequencer, ref operation } => {
-                // What one holds one may give back, whatever its list says by now; a refusal tells since when one holds it.
-                let gives_back = matches!(**operation, OperationRef::Release { path } if path == sequencer.path)
-                    && self.holds(session, sequencer.path);
-                let hidden = !gives_back && self.gate(who).hides(sequencer.path, LOOK_AT_LOCK)?;
-                self.check_lock(sequencer, hidden)?;
+                // What one holds one may give back, whatever its list says by now.
+                let is_release = matches!(**operation, OperationRef::Release { path } if path == sequencer.path);
+                if !(is_release && self.is_held_by(session, sequencer)) {
+                    let hidden = self.gate(who).hides(sequencer.path, LOOK_AT_LOCK)?;
+                    self.check_lock(sequencer, hidden)?;
+                }
                 self.execute(asker, operation)
             }
             OperationRef::Open { path, mode, ref birth } => self.open(asker, path, mode, birth.as_ref()),

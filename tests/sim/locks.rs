@@ -28,6 +28,10 @@ pub struct Claim {
 }
 
 impl Lock {
+    pub fn is_held_by(&self, session: SessionId) -> bool {
+        self.holders.iter().any(|claim| claim.session == session)
+    }
+
     pub fn is_claimed_by(&self, session: SessionId) -> bool {
         self.holders.iter().chain(&self.waiting).any(|claim| claim.session == session)
     }

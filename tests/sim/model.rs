@@ -53,7 +53,8 @@ struct Session {
     secret: u128,
     /// The process that has it.
     holder: u64,
-    former: Option<u64>,
+    /// The processes that had it before.
+    lost_by: Vec<u64>,
     counter: u64,
     last: u64,
     who: Principals,
@@ -210,7 +211,8 @@ impl Model {
                     self.revision += 1;
                     let who = Principals::at(address);
                     self.whos.insert(SessionId(self.revision), vec![(0, who.clone())]);
-                    let session = Session { token, secret, holder: token, former: None, counter: 1, last: 0, who };
+                    let session =
+                        Session { token, secret, holder: token, lost_by: Vec::new(), counter: 1, last: 0, who };
                     self.sessions.insert(SessionId(self.revision), session);
                     self.begun.insert(SessionId(self.revision), self.slot);
                 }
@@ -221,12 +223,13 @@ impl Model {
                 let is_shown = self.sessions.get(&session).is_none_or(|s| s.secret == secret);
                 assert!(is_known && is_shown, "{session:?} was made up, and the log was asked about it");
                 let found = self.sessions.get_mut(&session).filter(|s| s.secret == secret);
-                if let Some(session) = found.filter(|s| s.holder == holder || (takes_over && s.former != Some(holder)))
+                if let Some(session) =
+                    found.filter(|s| s.holder == holder || (takes_over && !s.lost_by.contains(&holder)))
                 {
                     assert_eq!(session.who.address, address, "a simulated client stays where it is");
                     session.counter += 1;
                     if session.holder != holder {
-                        session.former = Some(std::mem::replace(&mut session.holder, holder));
+                        session.lost_by.push(std::mem::replace(&mut session.holder, holder));
                         session.last += SESSION_REQUESTS_IN_FLIGHT as u64;
                     }
                 }
@@ -312,7 +315,11 @@ impl Model {
                 Ok(Done::Released)
             }
             Operation::Guarded { sequencer, operation } => {
-                self.check_lock(sequencer, who)?;
+                let node = self.tree.get(&sequencer.path).filter(|node| node.upholds(sequencer));
+                let is_held = node.is_some_and(|node| node.lock.is_held_by(session));
+                if !(is_held && matches!(&**operation, Operation::Release { path } if *path == sequencer.path)) {
+                    self.check_lock(sequencer, who)?;
+                }
                 self.operate((session, who), operation)
             }
             Operation::Open { path, mode, birth } => self.open((session, who), path, *mode, birth.as_ref()),

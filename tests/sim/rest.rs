@@ -55,9 +55,9 @@ fn done(run: &Run) -> (u64, u64) {
     run.nodes.iter().fold((0, 0), |(writes, said), node| (writes + node.writes, said + node.said))
 }
 
-/// A heartbeat to each of the others and its answer are two; half as many more would be too much.
+/// A heartbeat to each of the others, to those that are gone too, and its answer are two; half as many more would be too much.
 fn said_max(run: &Run, stretch: Moment) -> u64 {
-    let others = (run.nodes.len() - run.absent.len()).saturating_sub(1) as u64;
+    let others = run.nodes.len() as u64 - 1;
     others * (stretch / run.plan.heartbeat + 1) * 5 / 2
 }
 

@@ -82,7 +82,7 @@ pub struct Run {
 
 /// Runs a seed. Panics with a sentence when something is wrong.
 pub fn run(seed: u64, cuts: &Cuts) -> Report {
-    Run::new(seed, cuts).to_its_end()
+    Run::new(seed, cuts).run_to_its_end()
 }
 
 /// Bytes as runs leave them.
@@ -190,7 +190,7 @@ impl Run {
     }
 
     /// The storm, the calm, and the judgement.
-    pub fn to_its_end(mut self) -> Report {
+    pub fn run_to_its_end(mut self) -> Report {
         self.storm();
         self.calm();
         self.judge()

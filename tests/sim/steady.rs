@@ -40,14 +40,16 @@ pub fn serve(run: &mut Run, until: Moment) {
     for index in 0..run.clients.len() {
         run.with_client(index, |client, around| client.call_more(around, calls));
     }
-    let (before, mut was_leased) = (run.oracle.chosen_upto(), false);
+    let reign = |run: &Run| run.reign.map(|reign| (reign.leader, reign.round));
+    let (before, began_under, mut was_leased) = (run.oracle.chosen_upto(), reign(run), false);
     while !run.clients.iter().all(Client::is_idle) {
         let Some(event) = run.world.next(until) else { return };
         run.event(event);
         was_leased = was_leased || leader(run).is_some_and(|leader| leader.is_leased(run.world.now));
     }
     let entries = run.oracle.chosen_upto().0 - before.0;
-    if let Some(leader) = leader(run).filter(|leader| leader.reads_leased && entries >= ENTRIES) {
+    let is_the_same = reign(run) == began_under;
+    if let Some(leader) = leader(run).filter(|leader| leader.reads_leased && is_the_same && entries >= ENTRIES) {
         assert!(
             was_leased || run.oracle.timeless,
             "{entries} entries were chosen, and nobody had a lease: {}",

@@ -129,7 +129,7 @@ fn a_leader_lost_in_the_calm_is_replaced_and_then_there_is_rest() {
     for seed in 1..=60 {
         let mut run = Run::new(seed, &Cuts::default());
         (run.plan.succession, run.plan.rest) = (true, true);
-        total.add(run.to_its_end());
+        total.add(run.run_to_its_end());
     }
     let (successions, rests) = (total.successions, total.rests);
     assert!(successions >= 3 && rests >= 3, "{successions} leaders were lost, and {rests} cells came to rest");
