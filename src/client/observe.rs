@@ -97,15 +97,15 @@ impl Observed {
     }
 
     /// For how much longer the cell is hoped to confirm the session, whose lease is over by the clock, which is asked here too.
-    pub(super) fn grace_left(&self) -> Duration {
+    pub(super) fn grace_left(&self) -> Option<Duration> {
         if !self.is_here() {
-            return Duration::ZERO;
+            return None;
         }
         let (View { state, lease_until, grace_until, .. }, now) = (*lock(&self.view), clock::now());
         match state {
-            SessionState::Safe if now < lease_until => Duration::ZERO,
-            SessionState::Safe | SessionState::Jeopardy => (grace_until - now).into(),
-            SessionState::Connecting | SessionState::Expired | SessionState::Closed => Duration::ZERO,
+            SessionState::Safe if now < lease_until => None,
+            SessionState::Safe | SessionState::Jeopardy => Some((grace_until - now).into()),
+            SessionState::Connecting | SessionState::Expired | SessionState::Closed => None,
         }
     }
 
@@ -218,10 +218,10 @@ impl Observed {
 
 impl Client {
     /// For how much longer the cell may confirm the session, whose lease ran out, before it is taken for over, by this host's
-    /// clock; zero while it is not in [jeopardy](SessionEvent::Jeopardy). Whoever wants to wait out a doubt, and has something
-    /// to do before it is too late, begins when so much is left.
+    /// clock; `None` while it is not in [jeopardy](SessionEvent::Jeopardy). Whoever wants to wait out a doubt, and has
+    /// something to do before it is too late, begins when so much is left.
     #[must_use]
-    pub fn grace_left(&self) -> Duration {
+    pub fn grace_left(&self) -> Option<Duration> {
         self.observed().grace_left()
     }
 }

@@ -9,9 +9,10 @@
 //!    two wrong replicas of one, and a majority of three; and only one from which the log goes on. Where none is, the log
 //!    is made to go on, so that states are compared; where that cannot be, since too few are there, the image is lent [`LENT_UNAGREED_AFTER`] all the same.
 //! 3. Pieces go to a file under a partial name. Their sums are checked as they come, and with the last of them the hash of
-//!    all (`image_file`). What is lost is asked for again from where the file ends; whoever does not answer, or sends what
-//!    is no image, is left for another. The operator is told of the latter, once for each such image: a disk is failing there. When all have sent such, they are asked anew [`AGAIN_AFTER`] that.
-//!    So is an image that finds no room on the disk, and after a while the whole is tried again.
+//!    all (`image_file`). What is lost is asked for again from where the file ends. Whoever does not answer is left for
+//!    another, and so is whoever sends what is no image; of the latter the operator is told, once for each such image: a
+//!    disk is failing there. If the next in turn has sent such already there is a pause of [`AGAIN_AFTER`], as there is
+//!    when an image finds no room on the disk.
 //! 4. A whole image becomes durable under its name, and then the hard state points to it, with the member lists in it, in
 //!    one block. From the moment that is asked for, this replica does nothing else and says nothing to anyone.
 //! 5. When it is durable the replica *starts again* ([`Effect::StartAgain`]): the process that takes its place reads the

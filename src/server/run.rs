@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use super::clients::Clients;
-use super::config::{Address, Config, Durability, ServerSection};
+use super::config::{Address, Config, Durability, ServerSection, Size};
 use super::core::{Core, Ended};
 use super::failure::{Code, Failure};
 use super::folder::random_u128;
@@ -159,7 +159,7 @@ fn no_background(error: &std::io::Error) -> Failure {
             "too little memory may be locked for the buffers of bulk reads and writes",
         )
         .found(error.to_string())
-        .needed(format!("at least {LOCKED_BYTES}"))
+        .needed(format!("at least {}", Size(LOCKED_BYTES)))
         .why("registered buffers are pinned")
         .fix("LimitMEMLOCK=infinity in the unit, or: ulimit -l 8192");
     }

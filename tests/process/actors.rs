@@ -98,9 +98,9 @@ fn act() {
     match part.as_str() {
         "write" => write(&connect(&target)),
         "hold" => hold(&connect(&target.replace("10s", "2s"))),
-        "hold while clocks jump" => hold_while_clocks_jump(&connect(&target.replace("10s", "4s")), 3 * 4),
+        "hold while clocks jump" => hold_while_clocks_jump(&connect(&target.replace("10s", "6s")), 2 * 6),
         "close" => close(connect(&target.replace("10s", "60s"))),
-        "serve" => serve(&connect(&target.replace("10s", "5s"))),
+        "serve" => serve(&connect(&target)),
         "crowd" => crowds::hold_many(&target.replace("10s", "60s")),
         "recipes" => recipes(&connect(&target.replace("10s", "2s"))),
         "fork" => fork(&connect(&target)),

@@ -122,7 +122,8 @@ fn a_name_is_waited_for_until_its_former_member_is_gone() {
 /// The program with these arguments, which is ended if it does not end in time; what it prints is to be read.
 fn begun(args: &[&str]) -> Child {
     let mut command = Command::new("timeout");
-    command.args(["60", QUORATE]).args(args).stdout(Stdio::piped()).spawn().expect("it starts")
+    command.env("QUORATE_TIMEOUT", "30s").args(["-k", "5", "60", QUORATE]).args(args);
+    command.stdout(Stdio::piped()).spawn().expect("it starts")
 }
 
 #[test]

@@ -53,6 +53,14 @@ struct Terminal {
     shown: String,
 }
 
+/// Nothing goes on at a terminal whose test is over, or failed.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
+
 impl Terminal {
     fn of(command: &str, state: &Path) -> Self {
         let mut script = on_a_terminal(command, state);

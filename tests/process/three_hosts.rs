@@ -39,7 +39,7 @@ const PARTS: [(&str, &str); 8] = [
 fn isolated(script: &str) -> Command {
     let mut command = Command::new("timeout");
     // A first process of its namespace hears no SIGTERM.
-    command.args(["-k", "5", "180", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(["-k", "5", "300", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     command.args(["sh", "-c", script]).stdin(Stdio::null());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("QUORATE_")) {
         command.env_remove(name);

@@ -470,7 +470,8 @@ impl Node {
             Effect::Scrubbed(Scrubbed::Damaged { .. }) => self.disk.found_damaged += 1,
             Effect::Scrubbed(Scrubbed::CopiesDamaged(damaged)) => self.disk.copies_repaired += damaged as u64,
             Effect::HardStateLost { .. } => panic!("one copy at a time is damaged, and written again"),
-            Effect::Scrubbed(Scrubbed::Pass { .. }) | Effect::ImageRefused { .. } => {}
+            Effect::Scrubbed(Scrubbed::Pass { .. }) => {}
+            Effect::ImageRefused { from, image, error } => around.plan.judge_refusal(from, image, &error),
             Effect::Diverged(diverged) => running.diverged = Some(diverged),
             Effect::Forgotten { .. } => running.forgot = true,
             Effect::StartAgain => running.starts_again = true,

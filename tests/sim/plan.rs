@@ -3,9 +3,9 @@
 use quorate::client::machine::{Prefer, Settings as ClientSettings};
 use quorate::front::Rate;
 use quorate::limits::{BLOCK_BYTES, SLOT_WINDOW};
-use quorate::paxos::{Incarnation, Settings};
+use quorate::paxos::{Incarnation, ReplicaId, Settings, Slot};
 
-use quorate::replica::Bounds;
+use quorate::replica::{Bounds, ImageFileError};
 
 use super::links::replica;
 use super::node::{CELL, address};
@@ -48,6 +48,8 @@ pub struct Plan {
     /// Reads of which the device brings a block from elsewhere, in a thousand: of images that are lent, and where a log is
     /// damaged of that too.
     pub misreads: u64,
+    /// An image may be damaged, misread, or another's under the same name.
+    pub spoils_images: bool,
     /// What lies still is read once in it.
     pub scrub_period: Option<Moment>,
     /// Slots between two digests that replicas compare.
@@ -219,6 +221,7 @@ impl Plan {
         if (plan.victim.is_some() || plan.beyond_repair) && more.below(2) == 0 {
             (plan.tears, plan.may_tear) = (true, true);
         }
+        plan.spoils_images = plan.may_spoil_images();
         plan.stranger_every = (more.below(8) == 0).then_some(plan.storm / 50);
         plan.succession = more.below(12) == 0;
         plan.rest = more.below(12) == 0;
@@ -268,6 +271,7 @@ impl Plan {
             damaged_images: random.pick(&[0, 0, 300]),
             astray: more.pick(&[0, 300]),
             misreads: 0,
+            spoils_images: false,
             scrub_period: random.pick(&[None, Some(200 * MILLI), Some(2 * SECOND)]),
             digest_every: random.pick(&[1, 5, 20]),
             session_timeout: random.within(2000, 6000) * MILLI,
@@ -313,6 +317,17 @@ impl Plan {
         self.weights.damage = random.within(2, 20);
         self.weights.lose_disk = random.within(0, 5);
         (self.weights.remove, self.weights.remove_two, self.weights.put_back) = (0, 0, 0);
+    }
+
+    fn may_spoil_images(&self) -> bool {
+        let Weights { put_back, lose_disk, remove, remove_two, .. } = self.weights;
+        let is_damaged = self.damaged_images + self.misreads > 0 || self.victim.is_some() || self.beyond_repair;
+        is_damaged || put_back + lose_disk + remove + remove_two > 0
+    }
+
+    /// Of an image that nobody spoiled, each piece is taken, however often its transfer is interrupted.
+    pub fn judge_refusal(&self, from: ReplicaId, image: Slot, error: &ImageFileError) {
+        assert!(self.spoils_images, "the image {image:?} of {from:?} is sound, and was refused: {error}");
     }
 
     /// Whether that node's log is damaged.

@@ -25,6 +25,9 @@ pub struct Report {
     /// Leaders that were lost in the calm, and cells that were watched coming to rest.
     pub successions: u64,
     pub rests: u64,
+    /// Calms in which a leader had to have a lease, and sessions that nobody had and that ended in time.
+    pub leases_owed: u64,
+    pub ends_owed: u64,
     /// Old copies of disks that were put back and noticed.
     pub put_back: u64,
     /// Runs beyond repair that stood still in the calm.
@@ -63,6 +66,8 @@ impl Report {
         self.removals += other.removals;
         self.successions += other.successions;
         self.rests += other.rests;
+        self.leases_owed += other.leases_owed;
+        self.ends_owed += other.ends_owed;
         self.put_back += other.put_back;
         self.stood_still += other.stood_still;
         self.no_room += other.no_room;
@@ -110,6 +115,8 @@ impl std::fmt::Display for Report {
             removals,
             successions,
             rests,
+            leases_owed,
+            ends_owed,
             put_back,
             stood_still,
             searched,
@@ -126,7 +133,7 @@ impl std::fmt::Display for Report {
         )?;
         write!(
             f,
-            "{damaged} blocks damaged ({doubts} starts in doubt, {mended} found by reading), {joins} joined, {removals} removed, {put_back} put back, {stood_still} stood still, {successions} succeeded, {rests} at rest, "
+            "{damaged} blocks damaged ({doubts} starts in doubt, {mended} found by reading), {joins} joined, {removals} removed, {put_back} put back, {stood_still} stood still, {successions} succeeded, {rests} at rest, {leases_owed} leases and {ends_owed} ends owed, "
         )?;
         write!(
             f,

@@ -63,6 +63,9 @@ pub struct Run {
     /// Leaders that were lost in the calm, and whether the cell came to rest.
     pub successions: u64,
     pub rests: u64,
+    /// Calms in which a leader had to have a lease, and sessions that nobody had and that ended in time.
+    pub leases_owed: u64,
+    pub ends_owed: u64,
     /// Old copies of disks that were put back and noticed.
     pub put_back: u64,
     /// What strikes as soon as two want to lead.
@@ -178,6 +181,8 @@ impl Run {
             removals: 0,
             successions: 0,
             rests: 0,
+            leases_owed: 0,
+            ends_owed: 0,
             put_back: 0,
             ambush: None,
             rotten: 0,
@@ -331,6 +336,8 @@ impl Run {
             removals: self.removals,
             successions: self.successions,
             rests: self.rests,
+            leases_owed: self.leases_owed,
+            ends_owed: self.ends_owed,
             put_back: self.put_back,
             stood_still: u64::from(!is_whole),
             no_room,

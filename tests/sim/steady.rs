@@ -49,13 +49,16 @@ pub fn serve(run: &mut Run, until: Moment) {
     }
     let entries = run.oracle.chosen_upto().0 - before.0;
     let is_the_same = reign(run) == began_under;
+    let mut leases_owed = 0;
     if let Some(leader) = leader(run).filter(|leader| leader.reads_leased && is_the_same && entries >= ENTRIES) {
+        leases_owed = 1;
         assert!(
             was_leased || run.oracle.timeless,
             "{entries} entries were chosen, and nobody had a lease: {}",
             leader.story()
         );
     }
+    run.leases_owed += leases_owed;
 }
 
 /// Who leads, while nothing goes wrong.
@@ -135,6 +138,7 @@ fn sessions_end(run: &mut Run) {
         );
         left.insert(view.session, since);
     }
+    run.ends_owed += run.left.keys().filter(|session| !left.contains_key(session)).count() as u64;
     run.left = left;
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Expect, HandleEvent, HandleLost, HandleToken, WatchOptions};
-use quorate::server::Failure;
+use quorate::client::{Client, Error, Expect, HandleEvent, HandleLost, HandleToken, WatchOptions};
+use quorate::server::{Code, Failure};
 use serde_json::{Value, json};
 
 use super::connect::{Target, change_failed, failed};
@@ -39,7 +39,7 @@ pub enum Args {
     Delete(Delete),
     /// Prints what happens to the node that it has open, one event a line, until the handle is good for nothing more
     #[command(
-        after_help = "Example:\n  quorate handle watch \"$QUORATE_HANDLE\"\n\nIt prints what `quorate watch` does, from the moment on in which the node was opened; `failover REPLICA` when another replica leads, through which nothing is lost; and at the end `invalid gone` when the node is gone or the handle was closed, or `invalid session-over`."
+        after_help = "Example:\n  quorate handle watch \"$QUORATE_HANDLE\"\n\nIt prints what `quorate watch` does, from the moment on in which the node was opened; `failover REPLICA` when another replica leads, through which nothing is lost; and at the end `invalid gone` when the node is gone, the handle was closed, or the session that opened it is over (the latter two are noticed within half a minute). When the session of this command is lost, it fails: the handle may still be good."
     )]
     Watch(Watch),
 }
@@ -163,11 +163,20 @@ fn ls(client: &Client, handle: &HandleToken, form: &Form, timeout: Duration) -> 
 /// Prints one event a line until the handle is good for nothing more, the count is full, or nobody reads any more.
 fn watch(client: &Client, handle: &HandleToken, count: Option<u64>, timeout: Duration) -> Result<(), Failure> {
     let (open, rows, mut left) = (client.handle(handle.clone()), Rows::default(), count.unwrap_or(u64::MAX));
+    // One that the cell never gave is no handle that was lost.
+    if let Err(error @ Error::HandleForged { .. }) = open.stat().wait_timeout(timeout) {
+        return Err(failed(&error));
+    }
     let events = open.events(WatchOptions::node()).wait_timeout(timeout);
     let mut events = events.map_err(|error| failed(&error))?;
     while left > 0
         && let Some(event) = events.next().wait()
     {
+        if matches!(event, HandleEvent::Invalid(HandleLost::SessionOver)) {
+            return Err(Failure::new(Code::SessionLost, "the session of this command is over")
+                .why("the handle may still be good")
+                .fix("start it again"));
+        }
         let (text, value) = told(event);
         left -= 1;
         if !rows.add(|| text.into_bytes(), || value)? {

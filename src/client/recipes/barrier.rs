@@ -17,7 +17,7 @@ use super::{found, gone, remove};
 ///
 /// `raise` is refused as [`Client::create`] is where the node has no place or no room, `lower` is
 /// [`Error::NotEmpty`](super::super::Error::NotEmpty) while somebody has nodes below it, and `pass` may be refused as
-/// [`Client::watch`] may. `is_raised` has no errors of its own.
+/// [`Client::watch`] may, and is [`Error::IsLog`](super::super::Error::IsLog) of a log. `is_raised` has no errors of its own.
 ///
 /// As the barrier of ZooKeeper's recipes.
 #[derive(Clone, Debug)]

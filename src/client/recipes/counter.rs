@@ -20,7 +20,7 @@ use super::super::{Client, CreateOptions, Expect, Handle, HandleMode, OpenOption
 ///
 /// # Errors
 ///
-/// `get` and `add` are [`Error::BadArgument`] if the node holds no number, and [`Error::IsLog`] of a log. The first
+/// `get` and `add` are [`Error::BadArgument`] if the node holds no number, as is an addition past what an `i64` holds, and [`Error::IsLog`] of a log. The first
 /// `add` opens the node, and may be refused as [`Client::open`] may.
 ///
 /// As the counters of Apache Curator, ZooKeeper's library of recipes.

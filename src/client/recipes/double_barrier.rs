@@ -27,7 +27,7 @@ static ENTRIES: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 ///
 /// `enter` is [`Error::TooLarge`] of too large a `count`, and may be refused as [`Client::create`] and
-/// [`Client::watch`] may where its nodes have no place or no room. It is [`Error::NoNode`] if the barrier is deleted
+/// [`Client::watch`] may where its nodes have no place or no room, and is [`Error::IsLog`] of a log. It is [`Error::NoNode`] if the barrier is deleted
 /// meanwhile, as is [`leave`](Inside::leave).
 ///
 /// As the double barrier of ZooKeeper's recipes and its paper (Hunt and others, USENIX ATC 2010, §2.4); the rounds are

@@ -28,7 +28,8 @@ use super::{found, next};
 /// like. `take` and `take_with` are [`Error::LockTwice`] if this session takes from the queue already (two threads that
 /// contend need clients of their own), [`Error::Fenced`] if the turn was lost before the entry was taken, and
 /// [`Error::NoNode`] or [`Error::BadVersion`] if somebody deleted or changed the entry at that moment by hand; nothing
-/// is taken then. `len` and `is_empty` have no errors of their own.
+/// is taken then. Both may be refused as [`Client::create`], [`Client::lock`] and [`Client::watch`] may: the first of them
+/// makes the queue's node, and whoever finds nothing waits. `len` and `is_empty` have no errors of their own.
 ///
 /// As the queue, and the priority queue, of ZooKeeper's recipes.
 #[derive(Clone, Debug)]

@@ -17,7 +17,8 @@ use super::{found, next};
 ///
 /// # Errors
 ///
-/// `announce` is [`Error::NodeExists`] while another session's word is there, and may otherwise be refused as
+/// `announce` is [`Error::NodeExists`] while another session's word is there, [`Error::NoNode`] or [`Error::BadVersion`] if its own is deleted
+/// or changed at that moment, and may otherwise be refused as
 /// [`Client::create`] may. `meet` is [`Error::IsLog`] of a log, and may be refused as [`Client::watch`] may.
 ///
 /// As the rendezvous of ZooKeeper's paper (Hunt and others, USENIX ATC 2010, §2.4).

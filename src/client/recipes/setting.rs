@@ -22,7 +22,8 @@ use super::{Followed, found};
 ///
 /// `next` may be refused as [`Client::watch`] may, and fails for good when the session ends
 /// ([`Error::SessionExpired`]); after another failure, as by [`Error::Deadline`], it goes on where it was. `set` is
-/// [`Error::TooLarge`] or [`Error::BytesOverQuota`] if the value has no room. Both are [`Error::IsLog`] of a log.
+/// [`Error::TooLarge`] or [`Error::BytesOverQuota`] if the value has no room; where it has to make the node it may be
+/// refused as [`Client::create`] may, and is [`Error::NoNode`] if that is deleted at that moment. Both are [`Error::IsLog`] of a log.
 ///
 /// As configuration in ZooKeeper's recipes and its paper (Hunt and others, USENIX ATC 2010, §2.4).
 #[derive(Debug)]

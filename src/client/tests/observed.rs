@@ -13,23 +13,23 @@ fn what_is_left_of_the_lease_and_of_the_grace_is_told_by_the_clock_and_not_by_th
         (observed.safe_for(), observed.grace_left())
     };
     let some = |left: Duration| left > Duration::ZERO && left <= hour.into();
-    assert_eq!((observed.safe_for(), observed.grace_left()), (Duration::ZERO, Duration::ZERO), "no session yet");
+    assert_eq!((observed.safe_for(), observed.grace_left()), (Duration::ZERO, None), "no session yet");
     let (safe, grace) = left(SessionState::Safe, (soon, later));
-    assert!(some(safe) && grace == Duration::ZERO, "there is no doubt yet: {safe:?}, {grace:?}");
+    assert!(some(safe) && grace.is_none(), "there is no doubt yet: {safe:?}, {grace:?}");
     // As one finds it who was asleep beyond the lease: the driver has not had its turn.
     let (safe, grace) = left(SessionState::Safe, (past, soon));
-    assert!(safe == Duration::ZERO && some(grace), "{safe:?}, {grace:?}");
+    assert!(safe == Duration::ZERO && grace.is_some_and(some), "{safe:?}, {grace:?}");
     let (safe, grace) = left(SessionState::Jeopardy, (past, soon));
-    assert!(safe == Duration::ZERO && some(grace), "{safe:?}, {grace:?}");
+    assert!(safe == Duration::ZERO && grace.is_some_and(some), "{safe:?}, {grace:?}");
     assert!(observed.grace_left() < grace, "time goes on");
-    for (state, until) in [
-        (SessionState::Safe, (past, past)),
-        (SessionState::Jeopardy, (past, past)),
-        (SessionState::Expired, (past, soon)),
-        (SessionState::Closed, (past, soon)),
+    for (state, until, grace) in [
+        (SessionState::Safe, (past, past), Some(Duration::ZERO)),
+        (SessionState::Jeopardy, (past, past), Some(Duration::ZERO)),
+        (SessionState::Expired, (past, soon), None),
+        (SessionState::Closed, (past, soon), None),
     ] {
-        assert_eq!(left(state, until), (Duration::ZERO, Duration::ZERO), "{state:?}");
+        assert_eq!(left(state, until), (Duration::ZERO, grace), "{state:?}");
     }
     observed.close();
-    assert_eq!(left(SessionState::Safe, (soon, later)), (Duration::ZERO, Duration::ZERO), "closed, not in doubt");
+    assert_eq!(left(SessionState::Safe, (soon, later)), (Duration::ZERO, None), "closed, not in doubt");
 }

@@ -75,14 +75,14 @@ fn what_is_queued_by_priority_is_taken_in_order_and_once_though_the_leader_dies(
         }
     });
     assert_eq!(done(queue.len()), all as usize);
-    let (sender, strikes) = channel();
+    let ((sender, strikes), (told, struck)) = (channel(), channel());
     let taken: Vec<Bytes> = scope(|scope| {
         let queue = &queue;
         let taker = scope.spawn(move || {
             let take = |count| {
-                if count % 20 == 10 {
-                    // Whoever strikes may have had enough.
-                    let _ = sender.send(());
+                if [10, 30].contains(&count) {
+                    sender.send(()).expect("it is waited for");
+                    struck.recv_timeout(PATIENCE).expect("the leader is killed");
                 }
                 done(queue.take())
             };
@@ -91,6 +91,7 @@ fn what_is_queued_by_priority_is_taken_in_order_and_once_though_the_leader_dies(
         for _ in 0..2 {
             strikes.recv_timeout(PATIENCE).expect("entries are taken");
             trial.strike();
+            told.send(()).expect("it waits");
         }
         taker.join().expect("it only takes")
     });
@@ -109,7 +110,7 @@ fn what_is_queued_by_priority_is_taken_in_order_and_once_though_the_leader_dies(
 /// A client that gives its session up soon after the cell was last heard.
 fn hasty(trial: &Trial) -> Client {
     let endpoints = trial.0.lock().expect("no thread panics with it").endpoints();
-    let builder = Client::builder(&format!("quorate://{endpoints}?session=3s")).expect("an address");
+    let builder = Client::builder(&format!("quorate://{endpoints}?session=10s")).expect("an address");
     builder.grace(Duration::from_millis(500)).connect().wait_timeout(PATIENCE).expect("a session")
 }
 

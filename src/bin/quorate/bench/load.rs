@@ -67,8 +67,9 @@ pub struct Load {
     /// Write result.json, points.csv, histogram logs, plots and report.html into this folder
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Where the servers keep their data, so that the disk can be named; cells of --replicas are put there
-    #[arg(long, env = "QUORATE_DEV_DIR")]
+    /// Where the servers keep their data, so that the disk can be named [default: the folder of the `quorate dev` that is
+    /// measured]; cells of --replicas are put there, and left there
+    #[arg(long)]
     pub data: Option<PathBuf>,
     /// The cell's configuration, to be kept with the results [default: cell.toml in --data]
     #[arg(long)]
@@ -289,8 +290,13 @@ impl Load {
             .all(|host| host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]"))
     }
 
+    /// Where the servers keep their data, as far as is known.
+    pub fn servers_data(&self) -> Option<PathBuf> {
+        self.data.clone().or_else(|| std::env::var_os("QUORATE_DEV_DIR").map(PathBuf::from))
+    }
+
     pub fn config_text(&self) -> Result<Option<String>, Failure> {
-        let beside = self.data.as_ref().map(|data| data.join("cell.toml")).filter(|path| path.is_file());
+        let beside = self.servers_data().map(|data| data.join("cell.toml")).filter(|path| path.is_file());
         let Some(path) = self.config.clone().or(beside) else { return Ok(None) };
         let text = std::fs::read_to_string(&path);
         text.map(Some).map_err(|error| Failure::io(Code::ConfigUnreadable, "read", &path, &error))

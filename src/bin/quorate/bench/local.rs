@@ -1,4 +1,5 @@
-//! A cell of this command's own: real processes with real journals, gone when it was measured.
+//! A cell of this command's own: real processes with real journals, gone when it was measured; its folder is too, unless it
+//! was named.
 
 use std::path::Path;
 use std::time::Duration;

@@ -201,7 +201,7 @@ impl Session {
             ],
             started: wall_s(),
             program: bench::program(),
-            host: Host::here(load.data.as_deref()),
+            host: Host::here(load.servers_data().as_deref()),
             single_host: load.replicas.is_some() || load.is_loopback(),
             config: load.config_text()?,
             seed: load.seed,
