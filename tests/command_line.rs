@@ -236,6 +236,51 @@ fn a_mistake_on_the_command_line_has_a_code_like_any_other() {
 }
 
 #[test]
+fn a_mistake_of_which_it_is_known_what_was_meant_comes_with_a_tip() {
+    let (program, tree) = ("put `--` before the program", "`quorate delete-tree`");
+    for (args, tip) in [
+        (&["lock", "/l", "sh", "-c", "true"][..], program),
+        (&["elect", "/e", "true"], program),
+        (&["recipe", "semaphore", "--permits", "3", "/s", "true"], program),
+        (&["delete", "--recursive", "/a"], tree),
+        (&["rm", "-rf", "/a"], tree),
+    ] {
+        let done = run(args);
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {words}");
+        assert!(words.contains(tip) && !words.contains("as a value"), "{args:?}: {words}");
+    }
+    for args in [&["get", "/a", "/b"][..], &["get", "--recursive", "/a"], &["lock", "--waits", "/l", "--", "true"]] {
+        let words = String::from_utf8_lossy(&run(args).stderr).into_owned();
+        assert!(!words.contains(program) && !words.contains(tree), "{args:?}: {words}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_told_by_its_name() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let done = program.args(["get", "/a"]).env("QUORATE_ENDPOINTS", "").output().expect("the program runs");
+    let words = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{words}");
+    assert!(words.contains("set the variable QUORATE_ENDPOINTS"), "{words}");
+}
+
+#[test]
+fn a_cell_that_survives_no_crash_is_sound_with_a_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let replica =
+        |id: u8| format!("[[replica]]\nid = {id}\nclient = \"localhost:{id}0\"\npeer = \"localhost:{id}1\"\n");
+    for (replicas, warning) in [(1, "1 replica survives no crash"), (2, "2 replicas survive no crash"), (3, "")] {
+        let text: String = (1..=replicas).map(replica).collect();
+        let file = written(folder.path(), &format!("[cell]\nid = \"5d3c0f6c1c0a4a3d8d1f0d5f5b0e7a11\"\n{text}"));
+        let done = run(&["check-config", &file]);
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(0), "{words}");
+        assert!(words.contains(warning) && words.is_empty() == warning.is_empty(), "{replicas}: {words}");
+    }
+}
+
+#[test]
 fn what_is_no_text_is_a_mistake_or_none_of_ours() {
     let bytes = OsStr::from_bytes(b"x\xff");
     let program = || Command::new(env!("CARGO_BIN_EXE_quorate"));
@@ -251,8 +296,9 @@ fn what_is_no_text_is_a_mistake_or_none_of_ours() {
         let done = program().args(["check-config", &file]).env(name, bytes).output().expect("the program runs");
         (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
     };
+    let warned = "warning: 1 replica survives no crash; 3 survive one\n".to_owned();
     for name in [OsStr::new("SOMEBODY_ELSES"), bytes] {
-        assert_eq!(checked(name), (Some(0), String::new()), "{name:?}");
+        assert_eq!(checked(name), (Some(0), warned.clone()), "{name:?}");
     }
     let (status, words) = checked(OsStr::new("QUORATE_PAXOS_LEASE"));
     assert_eq!(status, Some(11), "{words}");

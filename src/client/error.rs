@@ -56,13 +56,16 @@ pub enum Error {
         path: String,
     },
     /// The lock that the call relied on is no longer held as its sequencer says: whoever held it must stop.
-    #[error("the lock {path} is not held with token {presented} any more (it is at {current}); stop what relied on it")]
+    #[error(
+        "the lock {path} is not held with token {presented} any more ({since}); stop what relied on it",
+        since = since(*presented, *current)
+    )]
     Fenced {
         /// The locked node.
         path: String,
         /// The token of the sequencer.
         presented: u64,
-        /// The token of the last who held it; 0 if there is no such node.
+        /// The token of the last who held it, which may be that of the sequencer; 0 if there is no such node.
         current: u64,
     },
     /// Others hold the lock, or wait for it.
@@ -341,6 +344,11 @@ pub enum Error {
     /// The operating system refused something the client needs.
     #[error("the client cannot work here: {0}")]
     Io(Arc<std::io::Error>),
+}
+
+/// Who has held a lock since the holder of the token `presented` lost it.
+fn since(presented: u64, current: u64) -> String {
+    if presented == current { "nobody has held it since".into() } else { format!("it is at {current}") }
 }
 
 /// What is known of a call that failed.

@@ -16,7 +16,8 @@ use crate::namespace::acl::Acl;
 use crate::namespace::command::{Done, Expect, Operation, Quota, Sequencer, Stat};
 
 /// Writes that are done only while the lock is held: each carries its sequencer, and fails with
-/// [`Error::Fenced`](super::Error::Fenced) later. Everything that a [`Client`] changes in one request is here.
+/// [`Error::Fenced`](super::Error::Fenced) later, or with [`Error::SessionExpired`](super::Error::SessionExpired) if this
+/// client's own session is over too. Everything that a [`Client`] changes in one request is here.
 ///
 /// Opening a node is not: what is done through a [`Handle`](super::Handle) carries no sequencer, and would look as if it did.
 #[derive(Clone, Debug)]

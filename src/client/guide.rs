@@ -40,7 +40,8 @@
 //!
 //! A lock says who may; only a fence stops who no longer may and does not know it yet. So each holder has a token greater
 //! than that of every holder before: the cell checks it on [guarded](super::LockGuard::guarded) writes, and other services
-//! with a [`Fence`](super::recipes::Fence).
+//! with a [`Fence`](super::recipes::Fence). A call waits as long as its session may live: in jeopardy, `wait()` can outlast the
+//! lock. Whoever has to stop in time asks for `.within(guard.held_for())`.
 //!
 #![doc = concat!("```no_run\n", include_str!("../../tests/process/guide/lock.rs"), "```")]
 //!

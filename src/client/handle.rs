@@ -1,17 +1,4 @@
 //! Handles: nodes held open, as Chubby has them (Burrows, OSDI 2006, §2.3 and the calls of §2.6).
-//!
-//! A handle is of one *instance* of a node. What is done through it fails with [`Error::HandleGone`] once that instance is
-//! gone, even if a node of the same name was made since; and it can only do what it was opened for. It is the session's: it
-//! outlives connections and leaders, and ends when it is closed or dropped, or with the session. A [transient] node lives as
-//! long as somebody has it open.
-//!
-//! The [token](Handle::token) of a handle, as text, serves whoever it is given to, in any session, until the handle is
-//! closed: [`Client::handle`]. Nobody can make one up.
-//!
-//! What Chubby gives as flags of `Open` is here: the mode, creation, first content, transience and the lock-delay in
-//! [`OpenOptions`]; events by [`Handle::events`], which misses none since the opening, whenever it is called.
-//!
-//! [transient]: super::CreateOptions::transient
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -36,7 +23,8 @@ use crate::namespace::command::{
 };
 use crate::wire::client::Consistency;
 
-/// What to open a node for, and what to do if there is none.
+/// What to open a node for, and what to do if there is none. What Chubby gives as flags of `Open` is here: the mode, creation,
+/// first content, transience and the lock-delay; events are had by [`Handle::events`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct OpenOptions {
@@ -46,8 +34,13 @@ pub struct OpenOptions {
     lock_delay: Duration,
 }
 
-/// A node that is open, until this is closed or dropped, or the session ends. It is of that instance of the node, as a
-/// handle of Chubby's is (Burrows, OSDI 2006, §2.3; the calls are those of §2.6).
+/// A node that is open, until this is closed or dropped, or the session ends; it outlives connections and leaders. It is of
+/// that *instance* of the node, as a handle of Chubby's is (Burrows, OSDI 2006, §2.3; the calls are those of §2.6): a node of
+/// the same name that was made since is another. A [transient](CreateOptions::transient) node lives as long as somebody has it
+/// open.
+///
+/// Its [token](Self::token), as text, serves whoever it is given to, in any session, until this is closed:
+/// [`Client::handle`]. Nobody can make one up.
 ///
 #[doc = concat!("```no_run\n", include_str!("../../tests/process/examples/handle.rs"), "```")]
 ///
@@ -184,7 +177,7 @@ impl OpenOptions {
     }
 
     /// How long nobody else gets a lock taken through the handle if the session is lost while it holds it, a minute at most.
-    /// In whole milliseconds.
+    /// In whole milliseconds; none unless this is called.
     pub fn lock_delay(mut self, delay: Duration) -> Self {
         self.lock_delay = delay;
         self

@@ -1,12 +1,4 @@
 //! Locks: taken and waited for, held by a guard, and shown to others by a sequencer.
-//!
-//! A lock is the session's. The guard says what this client knows: `is_held` is true only while the session's lease holds by
-//! the client's own, careful clock, so it turns false before the cell can give the lock to anybody else. That is enough for
-//! work that stops when it is told to. Work that cannot be stopped in time must be *fenced*: each write carries the
-//! sequencer ([`LockGuard::guarded`], [`Txn::check_lock`](super::Txn::check_lock)), and the cell refuses it once the lock has
-//! moved on; other services compare tokens, and refuse one lower than they have seen.
-//!
-//! A deleted node takes its lock along. The guard is not told; its guarded writes are refused.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,7 +30,18 @@ pub struct LockOptions {
     create: bool,
 }
 
-/// A lock that is held, until it is released or dropped, or the session is lost.
+/// A lock that is held, until it is released or dropped, or the session is lost, or its node is deleted.
+///
+/// A lock is the session's. The guard says what this client knows: [`is_held`](Self::is_held) is true only while the session's
+/// lease holds by the client's own, careful clock, so it turns false before the cell can give the lock to anybody else. That is
+/// enough for work that stops when it is told to. Work that cannot be stopped in time must be *fenced*: each write carries the
+/// sequencer ([`guarded`](Self::guarded), [`Txn::check_lock`](super::Txn::check_lock)), and the cell refuses it once the lock
+/// has moved on; other services compare tokens, and refuse one lower than they have seen.
+///
+/// A deleted node takes its lock along, and the guard is not told: `is_held`, [`held_for`](Self::held_for) and
+/// [`lost`](Self::lost) are of the session alone. Guarded writes are refused from then on, and
+/// [`Client::check_sequencer`] tells. Let nobody delete the node (by its access list, if others may write there), or
+/// [watch](Client::watch) it.
 ///
 /// Dropped as the process ends, when `main` returns, the release may not be sent any more, and the session holds the
 /// lock until it ends by its timeout: `release().wait()` sees to it, or [`Client::close`] and its `wait()`.
@@ -58,7 +61,8 @@ pub struct LockGuard {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum LockLost {
-    /// The session's lease ran out: it may live or be over, and others may have the lock soon.
+    /// The session's lease ran out: it may live or be over, and others may have the lock soon. If the session is
+    /// [safe](LockGuard::is_held) again later, it never ended, and the lock was nobody else's meanwhile.
     Jeopardy,
     /// The session has expired.
     Expired,
@@ -76,7 +80,8 @@ impl std::fmt::Display for LockLost {
     }
 }
 
-/// Completes when a lock is lost, or may be.
+/// Completes when a lock is lost with its session, or may be. Of a lock that went with its node it tells nothing: see
+/// [`LockGuard`].
 #[derive(Debug)]
 #[must_use = "it tells nothing unless it is awaited"]
 pub struct Lost {
@@ -179,7 +184,7 @@ impl LockOptions {
     }
 
     /// How long nobody else gets the lock if this session is lost while it holds it, a minute at most: for the sake of
-    /// work that goes on unfenced. In whole milliseconds.
+    /// work that goes on unfenced. In whole milliseconds; none unless this is called (`quorate lock` asks for 2 s).
     pub fn lock_delay(mut self, delay: Duration) -> Self {
         self.lock_delay = delay;
         self
@@ -215,7 +220,8 @@ impl LockGuard {
         self.sequencer.generation
     }
 
-    /// Whether the session's lease holds at this moment, by this host's clock; from then on the lock may go to others.
+    /// True while the session's lease holds by this host's clock; once false, others may get the lock. It stays true if the
+    /// lock's node is deleted, and the lock with it: see [`LockGuard`].
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.client.observed().is_safe()
@@ -228,7 +234,7 @@ impl LockGuard {
         self.client.safe_for()
     }
 
-    /// Completes when the lock is lost, or may be.
+    /// Completes when the lock is lost with the session, or may be; not if it is lost with its node: see [`LockGuard`].
     pub fn lost(&self) -> Lost {
         let events = self.client.session_events();
         let found = match self.client.state() {

@@ -10,6 +10,9 @@
 //!
 #![doc = concat!("```no_run\n", include_str!("../../tests/process/examples/start.rs"), "```")]
 //!
+//! Data is `impl Into<Bytes>`: a `&'static str`, a `String`, a `Vec<u8>` or [`Bytes`](bytes::Bytes). What is borrowed for less
+//! than that is given as `text.to_owned()`.
+//!
 //! What a caller may rely on:
 //!
 //! 1. **Program order is session order.** Calls take effect in the order they were made, pipelined or not, across any

@@ -246,6 +246,16 @@ impl Config {
         self.replicas.iter().find(|replica| replica.id == id)
     }
 
+    /// What is sound, and hardly what anybody wants: more than a warning it is not.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        match self.replicas.len() {
+            1 => Some("1 replica survives no crash; 3 survive one".into()),
+            2 => Some("2 replicas survive no crash; 3 survive one".into()),
+            _ => None,
+        }
+    }
+
     fn check(&self, Blamed { what, fix }: &Blamed) -> Result<(), Failure> {
         let wrong = |found: String, needed: &str, why: &str| {
             Failure::new(Code::ConfigInvalid, what).found(found).needed(needed).why(why).fix(fix)

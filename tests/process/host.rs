@@ -130,8 +130,11 @@ fn the_doctor_tells_a_serving_replica_from_a_stranger() {
     let taken = std::net::TcpListener::bind(cell.address(0)).expect("the port is free");
     let report = run(&["doctor", "--config", &config, &folder]);
     assert_eq!(report.status.code(), Some(2), "{}", String::from_utf8_lossy(&report.stdout));
+    let alone = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("1 replica survives no crash");
+    assert!(alone(&report), "{}", String::from_utf8_lossy(&report.stderr));
     let quiet = run(&["doctor", "--quiet", "--config", &config, &folder]);
     assert_eq!(quiet.status.code(), Some(2));
+    assert!(!alone(&quiet), "{}", String::from_utf8_lossy(&quiet.stderr));
     let text = String::from_utf8_lossy(&quiet.stdout).into_owned();
     assert!(text.contains("client port") && !text.contains("kernel"), "{text}");
     drop(taken);

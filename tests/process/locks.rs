@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use quorate::client::{Client, CreateOptions, Error, Expect, LockGuard, LockOptions, Watch, WatchEvent};
+use quorate::server::Code;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cell::{Cell, PATIENCE, QUORATE};
@@ -275,6 +276,19 @@ fn a_program_ends_when_the_node_of_its_lock_is_deleted() {
     let ended = holder.wait_with_output().expect("it ends");
     let told = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.code() == Some(9) && told.contains("/l was deleted"), "{ended:?}");
+}
+
+#[test]
+fn a_program_that_ends_well_though_its_lock_was_lost_does_not_pass_for_done() {
+    let cell = Cell::start(1, "");
+    cell.leader();
+    let client = connect(&cell, "10s");
+    let script = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut holder = run_locked(&cell, &[], "10s", &["sh", "-c", script]);
+    BufReader::new(holder.stdout.as_mut().expect("piped")).read_line(&mut String::new()).expect("it is ready");
+    client.delete("/l", Expect::Any).wait_timeout(PATIENCE).expect("a lock is advice");
+    let ended = holder.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(i32::from(Code::HeldLost.number())), "{ended:?}");
 }
 
 #[test]

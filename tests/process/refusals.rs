@@ -291,3 +291,12 @@ fn strangers_on_either_port_cost_nobody_anything() {
     }
     client.sync().wait_timeout(super::cell::PATIENCE).expect("the cell serves on");
 }
+
+#[test]
+fn a_write_to_no_node_is_told_what_makes_one() {
+    let cell = Cell::start(1, "");
+    let endpoints = cell.endpoints();
+    let written = run(&["set", "/new", "x", "--endpoints", &endpoints, "--timeout", "30s"]);
+    assert_eq!(written.status.code(), Some(1), "{}", stderr(&written));
+    assert!(stderr(&written).contains("`quorate create` makes a node"), "{}", stderr(&written));
+}

@@ -34,6 +34,12 @@ const PARTS: [(&str, &str); 8] = [
     ("sh after", "after.sh"),
 ];
 
+/// Blocks that would change the machine: its users, what is installed on it, what it starts.
+const NOT_PERFORMED: &str = "sh host";
+
+/// Where the page and the unit put things, and where they are put here.
+const PLACES: [(&str, &str); 2] = [("/etc/quorate/", "/srv/quorate/"), ("/var/lib/quorate/", "/srv/quorate/")];
+
 /// A shell in network, mount and process namespaces of its own; all of it ends with that shell, which ends in time. What the
 /// caller's own variables say of a cell is not for it.
 fn isolated(script: &str) -> Command {
@@ -64,15 +70,28 @@ fn three_hosts_come_from_nothing() {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning/three-hosts.md")).expect("the page");
     let blocks = blocks(&page);
     let home = folder();
-    assert!(blocks.keys().all(|mark| PARTS.iter().any(|(part, _)| part == mark)), "all is performed: {blocks:?}");
+    let is_known = |mark: &&str| *mark == NOT_PERFORMED || PARTS.iter().any(|(part, _)| part == mark);
+    assert!(blocks.keys().all(is_known), "all is performed, or known not to be: {blocks:?}");
+    let unit = include_str!("../../tuning/systemd/quorate.service");
+    let by_unit = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/")).expect("it starts a replica");
+    assert_eq!(blocks["sh start"].trim_end(), by_unit, "page and unit have one command, and the same paths");
+    let user = unit.lines().find_map(|line| line.strip_prefix("User=")).expect("it names a user");
+    for (part, words) in
+        [(NOT_PERFORMED, format!("useradd --system --user-group {user}\n")), ("sh", format!("runuser -u {user} -- "))]
+    {
+        assert!(blocks[part].contains(&words), "the unit's user is made, and owns the folder: {}", blocks[part]);
+    }
     for (mark, file) in PARTS {
         let before = match mark {
             // A shell that starts a replica becomes it, so that the plug can be pulled.
             "sh start" => "echo $$ > /srv/quorate/pid\nexec ",
+            // There is no such user here.
+            "sh" => "runuser() { shift 3; \"$@\"; }\n",
             "sh tune" | "sh unit" => "quorate() { command quorate \"$@\" --root /srv/quorate/root; }\n",
             _ => "",
         };
-        std::fs::write(home.path().join(file), format!("{before}{}", blocks[mark])).expect("written");
+        let block = PLACES.iter().fold(blocks[mark].clone(), |block, (place, here)| block.replace(place, here));
+        std::fs::write(home.path().join(file), format!("{before}{block}")).expect("written");
     }
     let program = Path::new(QUORATE).parent().expect("a folder").display();
     let path = format!("{program}:{}", std::env::var("PATH").expect("a path"));

@@ -1,5 +1,5 @@
 # Performs tuning/three-hosts.md, inside namespaces that end with this shell. $HOME_DIR has page.toml and the scripts named below,
-# which are that page's blocks.
+# which are that page's blocks with /srv/quorate for its two folders.
 set -eu
 cd "$HOME_DIR"
 mount -t tmpfs none /run
@@ -38,7 +38,7 @@ for n in 1 2 3; do
 done
 echo tuned
 
-# One host does what its unit says, with the page's paths in it; the others are started by hand.
+# One host does what its unit says, with the paths that there are here; the others are started by hand.
 {
     echo 'echo $$ > /srv/quorate/pid'
     sed -n 's/^ExecStartPre=//p; s/^ExecStart=/exec /p' data1/root/etc/systemd/system/quorate.service

@@ -247,8 +247,7 @@ impl Plan {
         let absent = if victim.is_none() && random.below(4) == 0 { (nodes - 1) / 2 } else { 0 };
         let lease_reads = random.below(4) > 0;
         let clock_error_ppm = if !lease_reads && random.below(2) == 0 { 50_000 } else { CLOCK_ERROR_PPM };
-        let weights = Weights::draw(random, more);
-        let weights = if victim.is_some() { weights.with_damage(random) } else { weights };
+        let weights = Weights::draw(random, more, victim.is_some());
         Self {
             nodes,
             clients: random.within(1, 5) as usize,
@@ -400,12 +399,12 @@ impl Plan {
 }
 
 impl Weights {
-    fn draw(random: &mut Random, more: &mut Random) -> Self {
+    fn draw(random: &mut Random, more: &mut Random, is_damaged: bool) -> Self {
         let mut later = |most: u64| if more.below(2) == 0 { 0 } else { more.below(most + 1) };
         let (remove_two, write_error) = (later(30), later(6));
         let changes = random.below(10) < 4;
         let mut weight = |most: u64| if random.below(3) == 0 { 0 } else { random.below(most + 1) };
-        Self {
+        let drawn = Self {
             crash: weight(10),
             crash_all: weight(2),
             crash_within: 0,
@@ -428,7 +427,8 @@ impl Weights {
             remove_two: if changes { remove_two } else { 0 },
             write_error,
             put_back: 0,
-        }
+        };
+        if is_damaged { drawn.with_damage(random) } else { drawn }
     }
 
     /// A log is damaged, and no disk is lost beside it.

@@ -57,6 +57,9 @@ pub fn overrides(flags: &[Override]) -> Result<Vec<Override>, Failure> {
 /// Says what cell the file describes, if it describes one.
 pub fn check(args: &Check) -> Result<(), Failure> {
     let config = Config::read(&args.file, &overrides(&args.settings)?)?;
+    if let Some(warning) = config.warning() {
+        crate::tell(format_args!("warning: {warning}"));
+    }
     for replica in &config.replicas {
         for address in [&replica.client, &replica.peer] {
             if let Err(error) = address.resolve() {

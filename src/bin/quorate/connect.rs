@@ -36,7 +36,7 @@ const DEFAULT_ENDPOINTS: &str = "127.0.0.1:7400";
 #[derive(clap::Args, Clone)]
 pub struct Target {
     /// The cell's client addresses, like 10.0.0.1:7400,10.0.0.2:7400; one that answers is enough
-    #[arg(long, env = "QUORATE_ENDPOINTS", default_value = DEFAULT_ENDPOINTS, global = true)]
+    #[arg(long, env = "QUORATE_ENDPOINTS", default_value = DEFAULT_ENDPOINTS, value_parser = endpoints, global = true)]
     #[arg(help_heading = THE_CELL)]
     pub endpoints: String,
     /// Refuse to talk to any other cell than this
@@ -122,6 +122,14 @@ pub fn span(text: &str) -> Result<Duration, String> {
     span.ok_or_else(|| {
         format!("`{text}` is no span of time; write it like 250ms, 10s, 2m, 12h or 7d; a bare number is seconds")
     })
+}
+
+/// Refuses what an empty variable gives, before it is taken for an address without a host.
+fn endpoints(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it names no address; set the variable QUORATE_ENDPOINTS, or unset it if it is empty".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 impl Target {
@@ -280,6 +288,10 @@ fn explained(error: &Error) -> Failure {
             .needed("one replica that answers and reaches a leader");
         return unreachable_by(why, failure);
     }
+    if let Error::NoParent { path } = error {
+        return Failure::new(code, format!("{path}, the parent, does not exist"))
+            .fix(format!("give --parents, where the command has it; or first: quorate create --parents {path}"));
+    }
     let failure = Failure::new(code, error.to_string());
     if code == Code::Unavailable { unanswered(failure) } else { failure }
 }
@@ -309,6 +321,11 @@ pub fn late(client: &Client, timeout: Duration, refused: Failure) -> Failure {
 
 /// What to do about the troubles that were met at all addresses.
 fn unreachable_by(troubles: &str, failure: Failure) -> Failure {
+    if troubles.split("; ").all(|trouble| trouble.contains("failed to lookup address")) {
+        return failure.why("the name leads to no address, so nobody was asked").fix(
+            "correct --endpoints, or QUORATE_ENDPOINTS; `getent hosts NAME` tells what this host knows of a name",
+        );
+    }
     let refused = |trouble: &str| trouble.contains("onnection refused");
     if !troubles.split("; ").all(refused) {
         return failure
@@ -410,5 +427,16 @@ mod tests {
         let named = advice("10.0.0.1:7400: Connection refused (os error 111); 10.0.0.2:7400: connection refused");
         assert!(named.contains("nothing listens there") && !named.contains("--timeout"), "{named}");
         assert!(!named.contains("export"), "{named}");
+        let lookup = "failed to lookup address information: Name or service not known";
+        let unknown = advice(&format!("db1:7400: {lookup}; db2:7400: {lookup}"));
+        assert!(unknown.contains("leads to no address") && !unknown.contains("majority"), "{unknown}");
+        let mixed = advice(&format!("db1:7400: {lookup}; 10.0.0.2:7400: no answer"));
+        assert!(!mixed.contains("leads to no address"), "{mixed}");
+    }
+
+    #[test]
+    fn a_parent_that_is_missing_is_made_with_a_flag_or_by_a_command() {
+        let told = failed(&Error::NoParent { path: "/a".into() }).report();
+        assert!(told.contains("--parents /a") && !told.contains("ask for parents"), "{told}");
     }
 }

@@ -16,7 +16,7 @@ use super::output::{self, Rows};
 #[command(
     after_help = format!("Examples:\n  quorate elect /services/db -- ./serve.sh\n  quorate elect --value 10.0.0.7:5432 /services/db -- ./serve.sh\n  \
                   quorate elect --observe /services/db\n\n{PROMISE} Unlike `quorate lock`, this has no --lock-delay: after a loss that \
-                  comes at once, as when this host was stopped for a while, another may lead within that half second.\n\nThe exit status is the program's own. With --observe it prints \
+                  comes at once, as when this host was stopped for a while, another may lead within that half second.\n\nThe exit status is the program's own, or 7 if that is 0 and what it ran for was lost meanwhile. With --observe it prints \
                   `leader TERM VALUE` or `none`, now and whenever that changes.")
 )]
 pub struct Args {

@@ -12,7 +12,8 @@ use super::output;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate holders /app/backup\n  quorate holders --json /app/backup\n  \
                         quorate holders --check \"$SEQUENCER\" && serve\n\nIt prints `MODE \
-                        TOKEN HOLDERS WAITING`, where MODE is exclusive, shared or free; with --check `held`, or `lost` and \
+                        TOKEN HOLDERS WAITING`: MODE is exclusive, shared or free, TOKEN the holder's number (rising with each \
+                        holder; 0 if it is free), then how many sessions hold it and how many wait; with --check `held`, or `lost` and \
                         ends with status 1.")]
 pub struct Args {
     /// The path of the node whose lock it is

@@ -20,7 +20,7 @@ use super::program::{self, Held};
     after_help = format!("Examples:\n  quorate lock /app/backup -- rsync -a /data /backup\n  quorate lock --wait 0s /app/cron -- ./nightly.sh\n  \
                   quorate lock --shared --lock-delay 10s /app/schema -- ./serve.sh\n\n{PROMISE} Nobody else gets \
                   the lock before --lock-delay is over: by default the program is gone by then. Ask for more if its \
-                  requests stay on their way for longer.\n\nThe exit status is the program's own.")
+                  requests stay on their way for longer.\n\nThe exit status is the program's own, or 7 if that is 0 and what it ran for was lost meanwhile.")
 )]
 pub struct Args {
     /// The path of the node whose lock it is; made if there is none

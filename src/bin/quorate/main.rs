@@ -67,8 +67,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
 use quorate::server::{Code, Failure};
 use tracing_subscriber::EnvFilter;
 
@@ -196,7 +196,7 @@ fn main() -> ExitCode {
     abort_on_panic();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return not_parsed(&error),
+        Err(error) => return not_parsed(error),
     };
     output::ask_for(if cli.json { Output::Json } else { cli.output });
     // What the client library does underneath is told to who asks for it; a server says what it does unasked.
@@ -262,17 +262,36 @@ fn log_to_stderr(level: &str) {
 }
 
 /// Help and the version are results; all else is a mistake, with its code like any other.
-fn not_parsed(error: &clap::Error) -> ExitCode {
+fn not_parsed(mut error: clap::Error) -> ExitCode {
+    if let Some(tip) = tip(&error) {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         if asks_for_json() {
             output::ask_for(Output::Json);
         }
-        complain(&misused(error));
+        complain(&misused(&error));
     } else {
         // It may go to a pipe whose reader has seen enough.
         let _ = error.print();
     }
     ExitCode::from(if error.use_stderr() { Code::Usage.number() } else { 0 })
+}
+
+/// What was meant, where the parser cannot know it.
+fn tip(error: &clap::Error) -> Option<&'static str> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let words = std::env::args_os().skip(1);
+    let command =
+        words.fold(Cli::command(), |command, word| command.find_subcommand(&word).cloned().unwrap_or(command));
+    if !argument.starts_with('-') && command.get_arguments().any(clap::Arg::is_last_set) {
+        return Some("put `--` before the program and its arguments");
+    }
+    let means_all = ["--recursive", "-r", "-R"].contains(&argument.as_str());
+    (means_all && command.get_name() == "delete").then_some("`quorate delete-tree` removes a node and all below it")
 }
 
 /// The parser's words under our code.

@@ -17,7 +17,7 @@ use super::program::{self, Held};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  quorate open --transient --parents /services/web/7 10.0.0.7:80 -- ./serve.sh\n  \
                   quorate open --transient --sequential /workers/w- -- ./work.sh\n  quorate open /app/config -- ./watch.sh\n  quorate open --for read /app/config -- ./tell.sh\n\n\
-                  The exit status is the program's own.")]
+                  The exit status is the program's own, or 7 if that is 0 and what it ran for was lost meanwhile.")]
 pub struct Args {
     /// The node's path
     path: String,

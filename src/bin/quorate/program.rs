@@ -41,8 +41,8 @@ struct Running {
     has_group: bool,
 }
 
-/// Runs the program until it ends, or `held_for` says that its time is over; the program's exit status. It finds `environment`
-/// in its own. Signals are the program's until it has ended.
+/// Runs the program until it ends, or `held_for` says that its time is over; the program's exit status, but never 0 after a loss.
+/// It finds `environment` in its own. Signals are the program's until it has ended.
 pub fn run(
     program: &[OsString],
     environment: &[(&str, String)],
@@ -99,13 +99,17 @@ impl Running {
         let _ = if self.has_group { kill_process_group(self.pid, signal) } else { kill_process(self.pid, signal) };
     }
 
-    /// Its exit status, once it has ended. After a loss nothing is left of its group either.
+    /// Its exit status, once it has ended. After a loss nothing is left of its group either, and that it ended well when it was
+    /// told to does not pass for success.
     fn finish(&mut self, lost: bool) -> std::io::Result<u8> {
         if lost {
             self.tell(Signal::KILL);
         }
         let status = self.child.wait()?;
-        Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()) as u8)
+        match status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()) as u8 {
+            0 if lost => Ok(Code::HeldLost.number()),
+            status => Ok(status),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use super::program::{self, Held};
 pub enum Args {
     /// Runs a program while it has one of so many permits
     #[command(
-        after_help = "Example:\n  quorate recipe semaphore --permits 3 /app/imports -- ./import.sh\n\nThe exit status is the program's own."
+        after_help = "Example:\n  quorate recipe semaphore --permits 3 /app/imports -- ./import.sh\n\nThe exit status is the program's own, or 7 if that is 0 and what it ran for was lost meanwhile."
     )]
     Semaphore {
         /// How many have a permit at a time; the same for all
@@ -37,7 +37,7 @@ pub enum Args {
     },
     /// Runs a program that begins when so many are ready to, and is over when all of theirs are
     #[command(
-        after_help = "Example:\n  quorate recipe together --count 3 /app/step -- ./step.sh\n\nThe exit status is the program's own."
+        after_help = "Example:\n  quorate recipe together --count 3 /app/step -- ./step.sh\n\nThe exit status is the program's own, or 7 if that is 0 and what it ran for was lost meanwhile."
     )]
     Together {
         /// How many; the same for all
@@ -48,7 +48,7 @@ pub enum Args {
     },
     /// Runs a program as a member of a group
     #[command(
-        after_help = "Example:\n  quorate recipe join --name web-7 --value 10.0.0.7:80 /services/web -- ./serve.sh\n\nWhile a member of that name lives, it waits for it to go, as --wait says: one whose process died lives on for up to its session's time-out.\n\nThe exit status is the program's own."
+        after_help = "Example:\n  quorate recipe join --name web-7 --value 10.0.0.7:80 /services/web -- ./serve.sh\n\nWhile a member of that name lives, it waits for it to go, as --wait says: one whose process died lives on for up to its session's time-out.\n\nThe exit status is the program's own, or 7 if that is 0 and what it ran for was lost meanwhile."
     )]
     Join {
         /// The member's name
@@ -76,7 +76,7 @@ pub enum Args {
     },
     /// Leaves word for as long as a program runs
     #[command(
-        after_help = "Example:\n  quorate recipe announce --word 10.0.0.7:9000 /app/master -- ./master.sh\n\nThe exit status is the program's own."
+        after_help = "Example:\n  quorate recipe announce --word 10.0.0.7:9000 /app/master -- ./master.sh\n\nThe exit status is the program's own, or 7 if that is 0 and what it ran for was lost meanwhile."
     )]
     Announce {
         /// The word

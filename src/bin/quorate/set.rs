@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Expect, Sequencer};
+use quorate::client::{Client, Error, Expect, Sequencer};
 use quorate::server::Failure;
 
 use super::connect::{Target, change_failed};
@@ -46,7 +46,10 @@ pub fn perform(client: &Client, what: &What, timeout: Duration) -> Result<(), Fa
         Some(lock) => client.guarded_by(lock).map_err(|error| change_failed(&error))?.set(&what.path, data, expect),
         None => client.set(&what.path, data, expect),
     };
-    let stat = set.wait_timeout(timeout);
-    let version = stat.map_err(|error| change_failed(&error))?.version;
+    let stat = set.wait_timeout(timeout).map_err(|error| match &error {
+        Error::NoNode { .. } => change_failed(&error).fix("`quorate create` makes a node"),
+        error => change_failed(error),
+    });
+    let version = stat?.version;
     output::show(|| format!("version {version}"), || output::version(&what.path, version))
 }

@@ -15,7 +15,10 @@ use super::output;
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  quorate status --endpoints 10.0.0.1:7400\n  quorate status --json | jq .leader\n  export QUORATE_ENDPOINTS=$(quorate status --members)"
+    after_help = "Examples:\n  quorate status --endpoints 10.0.0.1:7400\n  quorate status --json | jq .leader\n  export QUORATE_ENDPOINTS=$(quorate status --members)\n\n\
+                  A row a replica: role (leader, follower, candidate, recovering; silent if it does not answer, foreign if it is of another cell); votes (no while it catches up); ballot (round \
+                  and proposer); chosen and applied (positions in the log); revision (of the namespace); sessions (of the cell); \
+                  journal (bytes on its disk); version."
 )]
 pub struct Args {
     /// Print the members' client addresses instead, in the form --endpoints takes

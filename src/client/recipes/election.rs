@@ -17,7 +17,8 @@ use super::{Followed, found};
 ///
 /// A leader whose session is lost is deposed in the same step as its seat is emptied; the next in the queue is told, nobody else
 /// is woken. One that slept meanwhile finds `is_held` false when it wakes, and what it writes under its guard is refused. Who was
-/// waiting keeps the place across leaders of the cell, and loses it with the session.
+/// waiting keeps the place across leaders of the cell, and loses it with the session. If somebody deletes the election's node,
+/// the lock goes along, another may lead, and [`Leadership::is_held`] does not tell; guarded writes are refused.
 ///
 /// # Errors
 ///
@@ -143,7 +144,8 @@ impl Leadership {
         self.guard.as_ref().expect("it is there until it is resigned")
     }
 
-    /// Whether nobody else can lead at this moment, by this host's clock.
+    /// Whether nobody else can lead at this moment, by this host's clock and as long as nobody deletes the election's node:
+    /// of that it is not told, as [`LockGuard::is_held`] is not.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.guard().is_held()

@@ -97,3 +97,10 @@ fn what_failed_for_another_error_may_be_made_again_if_that_may() {
         assert_eq!((aborted.outcome(), partly.outcome()), (Known::NotApplied, Known::Unknown), "{what}");
     }
 }
+
+#[test]
+fn whose_lock_nobody_took_since_is_not_told_that_somebody_did() {
+    let told = |current| Error::Fenced { path: "/l".into(), presented: 2779, current }.to_string();
+    assert!(told(2779).contains("(nobody has held it since)"), "{}", told(2779));
+    assert!(told(2801).contains("(it is at 2801)"), "{}", told(2801));
+}

@@ -19,6 +19,8 @@ pub enum Code {
     SessionLost,
     /// The access list of a node gives this client no such right. Nothing was changed.
     NotAuthorized,
+    /// What a program was run for (a lock, leadership, a handle) was lost while it ran.
+    HeldLost,
 
     /// The configuration file cannot be read.
     ConfigUnreadable,
@@ -91,13 +93,14 @@ struct Row {
 
 impl Code {
     /// Every code, in the order of their numbers: for the table of exit statuses.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Refused,
         Self::Usage,
         Self::Unavailable,
         Self::OutcomeUnknown,
         Self::SessionLost,
         Self::NotAuthorized,
+        Self::HeldLost,
         Self::ConfigUnreadable,
         Self::ConfigInvalid,
         Self::LockedMemory,
@@ -151,7 +154,7 @@ impl Code {
 }
 
 /// One row a code, in their order, which is proved below.
-const ROWS: [Row; 33] = [
+const ROWS: [Row; 34] = [
     Row {
         code: Code::Refused,
         number: 1,
@@ -200,6 +203,15 @@ const ROWS: [Row; 33] = [
                can give the right with `quorate acl set`, and the super principal of the configuration may do \
                everything. Where there is a super principal, or a list, it alone fetches snapshots and changes the \
                members: `super` in [acl] of the configuration names it. Of a node to which one has no right at all one is told that it does not exist.",
+    },
+    Row {
+        code: Code::HeldLost,
+        number: 7,
+        meaning: "what the program was run for was lost, and it ended well when it was told to",
+        more: "`quorate lock`, `elect`, `open` and those of `quorate recipe` that run a program end with the program's own status. \
+               Here the lock, or whatever it ran for, was lost before it had ended: it was told to end, and did with 0, as if \
+               its work were done. What it was about may be half done, and others may be at it by now. The warning before says \
+               what was lost, and why.",
     },
     Row {
         code: Code::ConfigUnreadable,

@@ -23,12 +23,15 @@ fn done_in_time<T: Send + 'static>(example: impl FnOnce() -> Result<T> + Send + 
 #[test]
 fn the_first_example_does_what_it_says() {
     let cell = Cell::start(3, "");
-    start::start(&format!("quorate://{}/apps/db?session=10s", cell.endpoints())).expect("a healthy cell");
     let client = cell.connect();
-    let (data, stat) = client.get("/apps/db/config").wait_timeout(PATIENCE).expect("below the root");
-    assert_eq!((&data[..], stat.version), (&b"v2"[..], 1));
-    let leader = client.exists("/apps/db/leader").wait_timeout(PATIENCE).expect("an answer");
-    assert_eq!(leader, None, "it went with its session, which was closed");
+    // Whoever tries it out runs it again, on what the first run left there.
+    for run in 1..=2 {
+        start::start(&format!("quorate://{}/apps/db?session=10s", cell.endpoints())).expect("a healthy cell");
+        let (data, stat) = client.get("/apps/db/config").wait_timeout(PATIENCE).expect("below the root");
+        assert_eq!((&data[..], stat.version), (&b"v2"[..], run));
+        let leader = client.exists("/apps/db/leader").wait_timeout(PATIENCE).expect("an answer");
+        assert_eq!(leader, None, "it went with its session, which was closed");
+    }
 }
 
 #[test]

@@ -77,6 +77,10 @@ fn examine(args: &Args) -> Vec<Finding> {
     let clocks = Comparison::begin();
     let config = args.config.as_ref().and_then(|path| configuration(path, &mut findings));
     let config = config.as_ref();
+    // Beside the findings: it is of the cell, and no host's to mend.
+    if let Some(warning) = config.filter(|_| !args.quiet).and_then(Config::warning) {
+        crate::tell(format_args!("warning: {warning}"));
+    }
     kernel::examine(&mut findings);
     process::examine(config, &mut findings);
     memory::examine(&mut findings);
