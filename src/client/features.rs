@@ -118,7 +118,7 @@
 //! | Extended when a new master comes | the whole time anew | `src/replica/liveness.rs::a_session_heard_between_two_looks_has_its_whole_time_from_then_on` |
 //! | KeepAlive replies carry events | the connection carries them at once | `src/front/tests/watches.rs::events_come_before_the_answers_of_their_turn` |
 //! | The client's own lease is the shorter one | from its own time of sending | `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
-//! | Jeopardy, grace period, safe | likewise, 45 s | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` |
+//! | Jeopardy, grace period, safe | likewise, 45 s | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `src/client/machine/tests.rs::the_lease_runs_from_the_sending_of_the_ping_and_calls_wait_in_jeopardy` `tests/process/sessions.rs::without_a_cell_a_session_is_in_jeopardy_and_then_over_or_safe_again` |
 //! | Expired | an error on every later call | `src/client/machine/tests.rs::the_cells_word_ends_the_session_at_once` |
 //! | Closed explicitly | `close` | `src/client/machine/tests.rs::closing_ends_the_session_after_the_calls_before_it` |
 //! | Closed after a minute without use |  | absent: a session is its client's for as long as that lives |
@@ -131,7 +131,7 @@
 //! | 1 New epoch, older calls rejected | ballots; answers of a reign that is over do not leave | `src/server/published.rs::a_reader_never_pairs_a_ballot_with_another_ones_deadline` `tests/process/crashes.rs::a_leader_paused_past_its_lease_serves_nothing_stale` |
 //! | 2, 4 Master location first, then KeepAlives | requests wait at the client until a leader serves | `src/client/machine/tests.rs::after_a_reconnection_each_unanswered_call_is_sent_once_in_order` |
 //! | 3 Sessions and locks from the database, leases extended | from the log | `tests/process/locks.rs::a_lock_and_its_queue_outlive_the_leader` `src/replica/liveness.rs::a_session_heard_between_two_looks_has_its_whole_time_from_then_on` |
-//! | 5 Fail-over event | `SessionEvent::Failover` | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` |
+//! | 5 Fail-over event | `SessionEvent::Failover` | `src/client/machine/tests.rs::a_session_confirmed_within_the_grace_is_safe_again_and_held_calls_go_on` `tests/process/sessions.rs::when_the_leader_dies_a_session_hears_of_the_next_one_and_of_nothing_worse` |
 //! | 6 Waits until caches are flushed | likewise, only for sessions that cache | `src/replica/cache/tests.rs::a_new_leader_asks_everybody_to_drop_everything_first` `src/replica/cache/tests.rs::a_new_leader_waits_no_longer_than_a_lease` |
 //! | 7 All operations | after the reign's first entry is applied | `tests/process/crashes.rs::the_leader_is_killed_under_load_and_comes_back` |
 //! | 8 Handles live on | likewise | `tests/process/handles.rs::a_transient_node_and_its_handles_outlive_leaders_and_go_together` |
@@ -294,11 +294,11 @@
 //! | there | here | shown by |
 //! |---|---|---|
 //! | Name service, configuration | `Setting` | `tests/process/recipes.rs::a_setting_is_followed_across_leaders` |
-//! | Group membership, service discovery | `Group` | `tests/process/recipes.rs::members_are_those_whose_sessions_live` |
+//! | Group membership, service discovery | `Group` | `tests/process/recipes.rs::members_are_those_whose_sessions_live` `tests/process/recipes/losses.rs::the_list_of_a_service_names_all_who_live_and_nobody_who_is_gone` |
 //! | Barrier | `Barrier` | `tests/process/recipes.rs::a_barrier_holds_all_and_lets_all_go` |
 //! | Double barrier | `DoubleBarrier` | `tests/process/recipes.rs::all_begin_together_and_end_together` |
-//! | Queue, priority queue | `Queue` | `tests/process/recipes.rs::every_entry_is_taken_once` |
-//! | Lock without a herd | `lock` | `src/namespace/tests/locks.rs::a_hand_over_tells_as_much_however_many_wait` `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` |
+//! | Queue, priority queue | `Queue` | `tests/process/recipes.rs::every_entry_is_taken_once` `tests/process/recipes/losses.rs::what_is_queued_by_priority_is_taken_in_order_and_once_though_the_leader_dies` |
+//! | Lock without a herd | `lock` | `src/namespace/tests/locks.rs::a_hand_over_tells_as_much_however_many_wait` `tests/process/locks.rs::hundreds_wait_and_each_has_its_turn_once` `tests/process/recipes/herds.rs::what_one_lets_go_wakes_one_however_many_wait` |
 //! | Recoverable errors with a GUID | requests are numbered, so nothing has to be looked for | `tests/process/crashes.rs::connections_break_all_the_time_and_each_request_is_applied_once` |
 //! | Shared lock | `LockOptions::shared`, `ReadWriteLock` | `tests/process/recipes.rs::writers_are_alone_and_readers_are_not` |
 //! | Revocable shared lock | by whoever may delete the node | `src/namespace/tests/locks.rs::a_deleted_node_takes_its_lock_along` |
